@@ -1,0 +1,102 @@
+"""Every error that Wheatear raises on purpose.
+
+    WheatearError
+    ├── ConfigError            (ValueError)   a configuration file or option is wrong
+    ├── ImageError             (ValueError)   bytes that are no usable picture
+    ├── BundleError            (ValueError)   a model bundle is refused; leaves say why
+    │   ├── BundleFormatError          not a readable bundle, or an unknown schema version
+    │   ├── BundleMembersError         members missing, unexpected or with unsafe names
+    │   ├── BundleTooLargeError        sizes beyond the limits (zip bombs)
+    │   ├── BundleIntegrityError       sizes or hashes differ from the manifest
+    │   ├── BundleSignatureError       a signature is absent, wrong or by an unknown key
+    │   └── SelfTestError              golden images do not give the expected scores here
+    ├── ModelError             (ValueError)   a TFLite model that cannot be run as asked
+    ├── RuntimeUnavailableError(ImportError)  an interpreter or delegate is not installed
+    ├── CameraError            (OSError)      a camera cannot be opened or gave no frame
+    ├── OutboxError            (OSError)      sightings cannot be written to disk
+    ├── PublishError           (ConnectionError) the broker refused or vanished
+    ├── DataError              (ValueError)   labelled photos or their CSV are wrong
+    ├── TrainingError          (ValueError)   a recipe, run or weights file cannot be used
+    └── QuantizeError          (ValueError)   no int8 model can be made of a run
+        └── ParityError                the int8 model is not as good as the float one
+
+A message says what is wrong, the value, and the cure.
+"""
+
+from __future__ import annotations
+
+
+class WheatearError(Exception):
+    """Root of all errors raised on purpose."""
+
+
+class ConfigError(WheatearError, ValueError):
+    """A configuration file or command-line option is wrong."""
+
+
+class ImageError(WheatearError, ValueError):
+    """Bytes that cannot be decoded into a picture."""
+
+
+class BundleError(WheatearError, ValueError):
+    """A model bundle is refused."""
+
+
+class BundleFormatError(BundleError):
+    """Not a readable bundle, or a schema version this software does not know."""
+
+
+class BundleMembersError(BundleError):
+    """Members are missing, unexpected or carry unsafe names."""
+
+
+class BundleTooLargeError(BundleError):
+    """The bundle or a member exceeds the size limits."""
+
+
+class BundleIntegrityError(BundleError):
+    """A member's size or SHA-256 differs from the manifest."""
+
+
+class BundleSignatureError(BundleError):
+    """The signature is absent where one is required, wrong, or by an unknown key."""
+
+
+class SelfTestError(BundleError):
+    """The golden images do not give the expected scores on this device."""
+
+
+class ModelError(WheatearError, ValueError):
+    """A TFLite model that cannot be run as asked."""
+
+
+class RuntimeUnavailableError(WheatearError, ImportError):
+    """An interpreter or accelerator library is not installed."""
+
+
+class CameraError(WheatearError, OSError):
+    """A camera cannot be opened or gave no frame."""
+
+
+class OutboxError(WheatearError, OSError):
+    """Sightings cannot be written to disk."""
+
+
+class PublishError(WheatearError, ConnectionError):
+    """The broker refused, or the connection to it failed."""
+
+
+class DataError(WheatearError, ValueError):
+    """Labelled photos or their CSV cannot be used as they are."""
+
+
+class TrainingError(WheatearError, ValueError):
+    """A recipe, run folder or weights file cannot be used."""
+
+
+class QuantizeError(WheatearError, ValueError):
+    """No int8 model can be made of this run."""
+
+
+class ParityError(QuantizeError):
+    """The int8 model is not as good as the float one."""

@@ -1,0 +1,1 @@
+"""Desktop side: float model -> pruned, quantization-aware trained int8 bundle."""

@@ -1,0 +1,42 @@
+"""Where real photographs and models are, for the tests that want them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--data PATH`` (or the environment variable ``WHEATEAR_DATA``)."""
+    parser.addoption(
+        "--data",
+        default=os.environ.get("WHEATEAR_DATA"),
+        help="folder with jute_pest/, bean_leaf/, coral_models/, backbone_weights/",
+    )
+
+
+@pytest.fixture(scope="session")
+def data(pytestconfig: pytest.Config):
+    """Give a function ``data(name) -> Path`` that skips the test where that material is absent."""
+    root = pytestconfig.getoption("--data")
+
+    def find(name: str) -> Path:
+        path = Path(root or "").expanduser() / name
+        if not root or not path.exists():
+            pytest.skip(f"REAL DATA ABSENT: {name} (pass --data PATH or set WHEATEAR_DATA)")
+        return path.resolve()
+
+    return find
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Say loudly what was not tested for want of data."""
+    skipped = [
+        r for r in terminalreporter.stats.get("skipped", []) if "REAL DATA" in str(r.longrepr)
+    ]
+    if skipped:
+        terminalreporter.section("NOT TESTED: real data absent", sep="!")
+        for report in skipped:
+            terminalreporter.line(f"{report.nodeid}: {report.longrepr[2]}")

@@ -1,0 +1,1 @@
+"""Desktop side: labelled photos -> checked data -> float model -> honest report."""
