@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 from pathlib import Path
 
 import pytest
+
+HAVE_DESKTOP = all(importlib.util.find_spec(name) for name in ("training", "quantize"))
+LEFT_OUT: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,3 +45,18 @@ def pytest_terminal_summary(terminalreporter) -> None:
         terminalreporter.section("NOT TESTED: real data absent", sep="!")
         for report in skipped:
             terminalreporter.line(f"{report.nodeid}: {report.longrepr[2]}")
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave desktop tests out, and say so, where only the device wheel is installed."""
+    if collection_path.suffix == ".py" and not HAVE_DESKTOP:
+        text = collection_path.read_text(encoding="utf-8")
+        if re.search(r"^\s*(from|import) (training|quantize)\b", text, re.MULTILINE):
+            LEFT_OUT.append(collection_path.name)
+            return True
+    return None
+
+
+def pytest_report_collectionfinish() -> str:
+    """Name the files that were left out."""
+    return f"desktop packages absent, left out: {', '.join(LEFT_OUT)}" if LEFT_OUT else ""

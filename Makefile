@@ -1,0 +1,68 @@
+# Everything runs in .venv, which each target sets up by itself from hashed requirements.
+# PYTHON chooses the interpreter the environment is made with: make demo PYTHON=python3.12
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint train quantize bench wheel lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info[:2] <= (3, 13); sys.exit(0 if ok else \
+	    "Wheatear needs Python 3.11 to 3.13, this is " + sys.version.split()[0] + ": make ... PYTHON=python3.12")'
+	@echo "== making the environment .venv"
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "the venv module is missing: apt install python3-venv"; exit 1; }
+
+.venv/desktop.ok: pyproject.toml requirements/desktop.txt | $(BIN)/python
+	@echo "== installing the desktop packages into .venv (about 700 MB to download, once)"
+	@$(PIP) --require-hashes -r requirements/desktop.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/test.ok: requirements/test.txt .venv/desktop.ok
+	@echo "== installing the test packages into .venv"
+	@$(PIP) --require-hashes -r requirements/test.txt
+	@touch $@
+
+.venv/lint.ok: requirements/lint.txt .venv/desktop.ok
+	@echo "== installing the lint packages into .venv"
+	@$(PIP) --require-hashes -r requirements/lint.txt
+	@touch $@
+
+demo: .venv/desktop.ok ## train, quantize and run a model on a replayed camera, over real MQTT
+	@$(BIN)/python -m demo --out $(or $(OUT),demo-out)
+
+test: .venv/test.ok ## run the tests; DATA=folder adds those on real photographs
+	@$(BIN)/python -m pytest $(if $(DATA),--data $(DATA)) $(ARGS)
+
+lint: .venv/lint.ok .venv/test.ok ## ruff (rules and format) and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+train: .venv/desktop.ok ## check, split and train: DATA=photos/ [OUT=runs/mine] [RECIPE=... WEIGHTS=...]
+	@test -n "$(DATA)" || { echo "say where the photos are: make train DATA=photos/"; exit 2; }
+	@$(BIN)/python -m training fit $(DATA) --out $(or $(OUT),runs/mine) \
+	    $(if $(RECIPE),--recipe $(RECIPE)) $(if $(WEIGHTS),--weights $(WEIGHTS)) $(ARGS)
+	@$(BIN)/python -m training evaluate $(or $(OUT),runs/mine)
+
+quantize: .venv/desktop.ok ## make the int8 bundle of a run: RUN=runs/mine [OUT=NAME-VERSION.wtr]
+	@$(BIN)/python -m quantize run $(or $(RUN),runs/mine) $(if $(OUT),--out $(OUT)) $(ARGS)
+
+bench: .venv/desktop.ok ## measure everything: DATA=folder with jute_pest/, coral_models/ ...
+	@test -n "$(DATA)" || { echo "say where the real material is: make bench DATA=folder"; exit 2; }
+	@$(BIN)/python -m benchmarks $(DATA) $(ARGS)
+
+wheel: .venv/desktop.ok ## build dist/wheatear-*.whl, the device program
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
+lock: ## resolve the hashed requirements files anew
+	@test -x .venv/bin/uv || { $(PYTHON) -m venv .venv && $(PIP) uv; }
+	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
+
+clean: ## remove what was built; runs/ and .venv stay
+	@rm -rf build dist demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Measurements, each a ratio whose two sides run side by side."""

@@ -1,0 +1,1 @@
+"""The whole product in minutes: synthetic photos in, sightings over real MQTT out."""
