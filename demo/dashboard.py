@@ -1,0 +1,66 @@
+"""The subscriber of the demo: counts what arrives and proves, by ``seq``, what does not."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from rich.table import Table
+
+RECENT = 8
+
+
+@dataclass
+class Dashboard:
+    """All sightings of one device, by ``seq``."""
+
+    port: int
+    device: str
+    sightings: dict[int, dict[str, Any]] = field(default_factory=dict)
+    duplicates: int = 0
+    connected: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> None:
+        """Connect in the background; reconnects within 0.1 s whenever the broker is there."""
+        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="dashboard")
+        self._client.reconnect_delay_set(min_delay=1, max_delay=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(
+            f"wheatear/{self.device}/sighting", qos=1
+        )
+        self._client.on_subscribe = lambda *_: self.connected.set()
+        self._client.on_disconnect = lambda *_: self.connected.clear()
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", self.port)
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Disconnect."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _on_message(self, _client: mqtt.Client, _user: object, message: mqtt.MQTTMessage) -> None:
+        sighting = json.loads(message.payload)
+        self.duplicates += sighting["seq"] in self.sightings
+        self.sightings[sighting["seq"]] = sighting
+
+    def missing(self) -> int:
+        """Count the gaps between the first and the last ``seq`` seen."""
+        if not self.sightings:
+            return 0
+        return max(self.sightings) - min(self.sightings) + 1 - len(self.sightings)
+
+    def table(self, title: str) -> Table:
+        """Draw the latest sightings."""
+        table = Table(title=title, title_justify="left", expand=False)
+        for column in ("seq", "time (UTC)", "sighting", "confidence", "late"):
+            table.add_column(column)
+        for seq in sorted(self.sightings)[-RECENT:]:
+            sighting = self.sightings[seq]
+            label = sighting["label"] or f"[italic]{sighting['reason']}[/italic]"
+            late = "yes" if sighting["historical"] else ""
+            confidence = f"{sighting['confidence']:.2f}"
+            table.add_row(str(seq), sighting["time"][11:19], label, confidence, late)
+        return table
