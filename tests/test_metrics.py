@@ -1,0 +1,131 @@
+"""The figures a report quotes: against known values and scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from training import metrics
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """400 labels of 5 classes and logits that are often right."""
+    rng = np.random.default_rng(7)
+    truth = rng.integers(5, size=400)
+    logits = rng.normal(size=(400, 5)) + 2.0 * np.eye(5)[truth]
+    return truth, logits
+
+
+def test_wilson_interval_matches_published_values():
+    """81 of 263 gives 0.2553..0.3662 (Newcombe 1998, table I)."""
+    low, high = metrics.wilson_interval(81, 263)
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+    assert metrics.wilson_interval(0, 20).low == 0.0
+    assert round(metrics.wilson_interval(0, 20).high, 4) == 0.1611
+
+
+def test_paired_interval_matches_published_values():
+    """Newcombe 1998 (paired data), method 10, 36/12/2/0: 0.0569..0.3404."""
+    a = np.r_[np.ones(36), np.ones(12), np.zeros(2)]
+    b = np.r_[np.ones(36), np.zeros(12), np.ones(2)]
+    low, high = metrics.paired_difference_interval(a, b)
+    assert (round(low, 4), round(high, 4)) == (0.0569, 0.3404)
+
+
+def test_paired_interval_of_equal_answers_holds_zero_and_is_narrow():
+    """Two models with the same 400 answers differ by 0, give or take less than 1.5 points."""
+    same = np.r_[np.ones(300), np.zeros(100)]
+    low, high = metrics.paired_difference_interval(same, same)
+    assert -0.015 < low <= 0 <= high < 0.015
+
+
+def test_mcnemar_is_the_exact_binomial_test():
+    """1 against 9 discordant photos: p = 2 (1 + 10) / 1024."""
+    a, b = np.r_[np.ones(9), 0, np.ones(5)], np.r_[np.zeros(9), 1, np.ones(5)]
+    assert metrics.mcnemar_p_value(a, b) == pytest.approx(22 / 1024)
+
+
+def test_group_bootstrap_is_wider_where_groups_answer_alike():
+    """Ten copies of each photo tell no more than one."""
+    right = np.repeat(np.random.default_rng(0).random(40) < 0.7, 10)
+    alone = metrics.group_bootstrap_interval(right, np.arange(400))
+    grouped = metrics.group_bootstrap_interval(right, np.repeat(np.arange(40), 10))
+    assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
+
+
+def test_class_scores_agree_with_scikit_learn(answers):
+    """Confusion, precision, recall, F1, balanced accuracy."""
+    truth, logits = answers
+    said = logits.argmax(axis=1)
+    confusion = metrics.confusion_matrix(truth, said, 5)
+    np.testing.assert_array_equal(confusion, reference.confusion_matrix(truth, said))
+    expected = reference.precision_recall_fscore_support(truth, said)
+    scores = metrics.class_scores(confusion)
+    np.testing.assert_allclose((scores.precision, scores.recall, scores.f1, scores.n), expected)
+    assert metrics.macro_f1(confusion) == pytest.approx(expected[2].mean())
+    assert metrics.balanced_accuracy(confusion) == pytest.approx(
+        reference.balanced_accuracy_score(truth, said)
+    )
+
+
+def test_a_class_never_answered_scores_zero():
+    """No division by zero, no warning."""
+    scores = metrics.class_scores(metrics.confusion_matrix(np.array([0, 1]), np.array([0, 0]), 3))
+    assert scores.precision.tolist() == [0.5, 0, 0]
+    assert scores.f1[2] == 0
+
+
+def test_curves_agree_with_scikit_learn(answers):
+    """Areas of ROC and PR, also with ties."""
+    truth, logits = answers
+    scores = np.round(logits[:, 2], 1)
+    assert metrics.area_under_roc(scores, truth == 2) == pytest.approx(
+        reference.roc_auc_score(truth == 2, scores)
+    )
+    assert metrics.average_precision(scores, truth == 2) == pytest.approx(
+        reference.average_precision_score(truth == 2, scores)
+    )
+
+
+def test_temperature_undoes_a_known_scale(answers):
+    """Logits three times too large come back with temperature three times the former."""
+    truth, logits = answers
+    plain = metrics.fit_temperature(logits, truth)
+    assert metrics.fit_temperature(3 * logits, truth) == pytest.approx(3 * plain, rel=1e-3)
+    best = metrics.negative_log_likelihood(logits, truth, plain)
+    for other in (0.9 * plain, 1.1 * plain):
+        assert best <= metrics.negative_log_likelihood(logits, truth, other)
+
+
+def test_ece_of_a_known_table():
+    """Ten answers at 0.8 of which six are right: ECE 0.2."""
+    probabilities = np.tile([0.8, 0.2], (10, 1))
+    truth = np.array([0] * 6 + [1] * 4)
+    assert metrics.ece(probabilities, truth) == pytest.approx(0.2)
+    table = metrics.reliability(probabilities, truth, bins=10)
+    assert table.n.sum() == 10
+    assert table.n[7] == 10
+
+
+def test_unknown_threshold_keeps_the_asked_share_of_right_answers():
+    """95 of 100 right answers stay; wrong ones are not looked at."""
+    scores = np.r_[np.arange(100) / 100, np.full(50, 0.001)]
+    correct = np.r_[np.ones(100), np.zeros(50)]
+    threshold = metrics.fit_unknown_threshold(scores, correct, keep=0.95)
+    assert threshold == 0.05
+    assert (scores[:100] >= threshold).sum() == 95
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.wilson_interval(3, 2), "3 successes of 2 trials"),
+        (lambda: metrics.accuracy(np.array([1]), np.array([1, 2])), "1 true labels, 2 pred"),
+        (lambda: metrics.confusion_matrix(np.array([5]), np.array([0]), 3), "5..5 of 3 classes"),
+        (lambda: metrics.fit_unknown_threshold([0.5], [False]), "no answer is right"),
+    ],
+)
+def test_impossible_input_is_refused_with_its_value(call, message):
+    """No silent nan."""
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -1,0 +1,53 @@
+"""How good a classifier is, with how much doubt: pure NumPy, no TensorFlow."""
+
+from training.metrics.calibration import (
+    Reliability,
+    ece,
+    fit_temperature,
+    fit_unknown_threshold,
+    negative_log_likelihood,
+    reliability,
+    softmax,
+)
+from training.metrics.counts import (
+    ClassScores,
+    accuracy,
+    balanced_accuracy,
+    class_scores,
+    confusion_matrix,
+    macro_f1,
+)
+from training.metrics.curves import Curve, area_under_roc, average_precision, pr_curve, roc_curve
+from training.metrics.intervals import (
+    Interval,
+    group_bootstrap_interval,
+    mcnemar_p_value,
+    paired_difference_interval,
+    wilson_interval,
+)
+
+__all__ = [
+    "ClassScores",
+    "Curve",
+    "Interval",
+    "Reliability",
+    "accuracy",
+    "area_under_roc",
+    "average_precision",
+    "balanced_accuracy",
+    "class_scores",
+    "confusion_matrix",
+    "ece",
+    "fit_temperature",
+    "fit_unknown_threshold",
+    "group_bootstrap_interval",
+    "macro_f1",
+    "mcnemar_p_value",
+    "negative_log_likelihood",
+    "paired_difference_interval",
+    "pr_curve",
+    "reliability",
+    "roc_curve",
+    "softmax",
+    "wilson_interval",
+]
