@@ -1,0 +1,114 @@
+"""What a benchmark found: both sides, their spread, the ratio and whether the target is met."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """Repeats of one measurement, in the order they were taken, and their summary."""
+
+    minimum: float
+    median: float
+    maximum: float
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Series:
+        """Summarise at least one value."""
+        kept = tuple(float(value) for value in values)
+        middle = statistics.median(kept)
+        return cls(minimum=min(kept), median=middle, maximum=max(kept), values=kept)
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure: ours, the other side where there is one, and the target."""
+
+    name: str
+    unit: str
+    ours_name: str
+    ours: Series | None
+    theirs_name: str = ""
+    theirs: Series | None = None
+    ratio: Series | None = None
+    """Ours divided by theirs, pair by pair; None where there is no other side."""
+    at_least: float | None = None
+    at_most: float | None = None
+    """The target, for the median ratio where there is one, else for our median."""
+    note: str = ""
+
+    @property
+    def value(self) -> float | None:
+        """The number that the target is about."""
+        subject = self.ratio if self.theirs_name else self.ours
+        return None if subject is None else subject.median
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None where there is no target or nothing was measured."""
+        if self.value is None or (self.at_least is None and self.at_most is None):
+            return None
+        low = self.at_least is None or self.value >= self.at_least
+        return low and (self.at_most is None or self.value <= self.at_most)
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """All figures of one benchmark, with the circumstances they were taken in."""
+
+    name: str
+    what: str
+    figures: tuple[Figure, ...]
+    conditions: dict[str, str] = {}
+    inputs: str = ""
+    """SHA-256 over what the figures depend on: sources, material, options, package versions."""
+    seconds: float = 0.0
+
+
+def pair(
+    name: str,
+    unit: str,
+    ours: tuple[str, Sequence[float]],
+    theirs: tuple[str, Sequence[float]],
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    note: str = "",
+) -> Figure:
+    """Compare two interleaved series; an empty one means that this side could not be measured."""
+    values = [a / b for a, b in zip(ours[1], theirs[1], strict=False) if b]
+    return Figure(
+        name=name,
+        unit=unit,
+        ours_name=ours[0],
+        ours=Series.of(ours[1]) if ours[1] else None,
+        theirs_name=theirs[0],
+        theirs=Series.of(theirs[1]) if theirs[1] else None,
+        ratio=Series.of(values) if values else None,
+        at_least=at_least,
+        at_most=at_most,
+        note=note,
+    )
+
+
+def single(
+    name: str,
+    unit: str,
+    ours: tuple[str, Sequence[float]],
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    note: str = "",
+) -> Figure:
+    """Report a figure that has no other side."""
+    return Figure(
+        name=name,
+        unit=unit,
+        ours_name=ours[0],
+        ours=Series.of(ours[1]) if ours[1] else None,
+        at_least=at_least,
+        at_most=at_most,
+        note=note,
+    )
