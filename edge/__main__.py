@@ -1,0 +1,9 @@
+"""``python -m edge`` is ``wheatear``."""
+
+from __future__ import annotations
+
+import sys
+
+from edge.cli import main
+
+sys.exit(main())

@@ -1,0 +1,247 @@
+"""A model and a runtime together: pixels in, a decided classification out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle import Bundle, read_bundle
+from edge.errors import ModelError
+from edge.image import InputSpec, Pixels, fit, quantise
+from edge.manifest import OutputSpec
+from edge.runtimes import Runtime, open_runtime
+from edge.scores import (
+    DecisionSpec,
+    Floats,
+    Reason,
+    Score,
+    decide,
+    dequantise,
+    probabilities_of,
+    unknown_score,
+)
+from edge.signing import PublicKey
+
+
+class ModelInfo(msgspec.Struct, frozen=True):
+    """Which model gave a classification, and what ran it."""
+
+    name: str
+    version: str
+    sha256: str
+    """Of the bundle or model file."""
+    runtime: str
+    runtime_version: str
+    delegate: str | None = None
+    """"XNNPACK" or "EdgeTPU"; None: plain kernels, or not known."""
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Where the time went."""
+
+    preprocess_ms: float
+    invoke_ms: float
+
+
+class Classification(msgspec.Struct, frozen=True):
+    """What one picture shows."""
+
+    label: str | None
+    confidence: float
+    """Calibrated probability (0..1) of the most likely label, also when ``label`` is None."""
+    reason: Reason | None
+    alternatives: tuple[Score, ...]
+    """The most likely labels, best first, the first one included."""
+    probabilities: Floats
+    """(classes,) in the order of the labels."""
+    timings: Timings
+
+
+class Classifier:
+    """Classifies pictures with one model on one runtime; use from one thread at a time."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        input: InputSpec,
+        output: OutputSpec,
+        labels: Sequence[str],
+        model_info: ModelInfo,
+        thresholds: Sequence[float] | None = None,
+        decision: DecisionSpec | None = None,
+        top: int = 3,
+    ) -> None:
+        """Put the parts together; use :meth:`from_bundle` or :meth:`from_tflite`.
+
+        Raises:
+            ModelError: the runtime's tensors are not what ``input``, ``output`` and ``labels`` say.
+        """
+        _check_tensors(runtime, input, output, len(labels))
+        self.input = input
+        self.output = output
+        self.labels = tuple(labels)
+        self.model_info = model_info
+        self.top = top
+        self._thresholds = tuple(thresholds or (0.0,) * len(labels))
+        self._decision = decision or DecisionSpec(unknown="none")
+        self._runtime = runtime
+        self._tensor = np.empty(runtime.input.shape, input.dtype)
+
+    @classmethod
+    def from_bundle(
+        cls,
+        bundle: Bundle | Path | str,
+        runtime: str = "litert",
+        threads: int = 1,
+        trusted_keys: Sequence[PublicKey] = (),
+        self_test: bool = True,
+    ) -> Classifier:
+        """Load a bundle; by default its golden pictures must come out right first.
+
+        ``trusted_keys`` are used where ``bundle`` is a path.
+
+        Raises:
+            BundleError: the bundle is refused; SelfTestError: it does not prove itself here.
+            ConfigError, ModelError, RuntimeUnavailableError: as for ``open_runtime``.
+        """
+        if not isinstance(bundle, Bundle):
+            bundle = read_bundle(bundle, trusted_keys)
+        model = bundle.model
+        if runtime == "edgetpu":
+            if bundle.edgetpu_model is None:
+                raise ModelError("the bundle holds no model compiled for the Edge TPU")
+            model = bundle.edgetpu_model
+        opened = open_runtime(runtime, model, threads)
+        manifest = bundle.manifest
+        try:
+            classifier = cls(
+                opened,
+                input=manifest.input,
+                output=manifest.output,
+                labels=bundle.labels,
+                thresholds=[label.threshold for label in manifest.labels],
+                decision=manifest.decision,
+                model_info=model_info(opened, manifest.name, manifest.version, bundle.sha256),
+            )
+            if self_test:
+                from edge.selftest import self_test as prove
+
+                prove(classifier, bundle)
+        except BaseException:
+            opened.close()
+            raise
+        return classifier
+
+    @classmethod
+    def from_tflite(
+        cls,
+        model: Path | str,
+        labels: Path | Sequence[str] | None = None,
+        runtime: str = "litert",
+        threads: int = 1,
+        **options: Any,  # noqa: ANN401 - those of edge.thirdparty.open_tflite
+    ) -> Classifier:
+        """Load a TFLite classifier that is no bundle of ours; see :mod:`edge.thirdparty`.
+
+        Raises:
+            ModelError: no picture classifier, or labels or normalisation are not known.
+        """
+        from edge.thirdparty import open_tflite
+
+        return open_tflite(Path(model), labels, runtime, threads, **options)
+
+    def raw(self, pixels: Pixels) -> NDArray[Any]:
+        """Give the raw output levels (classes,) for RGB uint8 (H, W, 3) pixels."""
+        quantise(fit(pixels, self.input), self.input, out=self._tensor)
+        return self._runtime.invoke(self._tensor)
+
+    def classify(self, pixels: Pixels) -> Classification:
+        """Classify RGB uint8 (H, W, 3) pixels of any size.
+
+        Raises:
+            ImageError: another shape or dtype.
+            ModelError: the runtime failed, or is closed.
+        """
+        started = perf_counter()
+        quantise(fit(pixels, self.input), self.input, out=self._tensor)
+        ready = perf_counter()
+        levels = self._runtime.invoke(self._tensor)
+        done = perf_counter()
+        spec = self._decision
+        values = dequantise(levels, self.output.scale, self.output.zero_point)
+        probabilities = probabilities_of(values, self.output.kind, spec.temperature)
+        decision = decide(
+            probabilities,
+            self.labels,
+            self._thresholds,
+            spec,
+            score=unknown_score(values, probabilities, spec),
+            top=self.top,
+        )
+        return Classification(
+            label=decision.label,
+            confidence=decision.confidence,
+            reason=decision.reason,
+            alternatives=decision.alternatives,
+            probabilities=probabilities,
+            timings=Timings((ready - started) * 1e3, (done - ready) * 1e3),
+        )
+
+    def close(self) -> None:
+        """Let the model go; a second call does nothing."""
+        self._runtime.close()
+
+    def __enter__(self) -> Classifier:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def model_info(runtime: Runtime, name: str, version: str, sha256: str) -> ModelInfo:
+    """Say which model runs on which runtime."""
+    return ModelInfo(name, version, sha256, runtime.name, runtime.version, runtime.delegate)
+
+
+def _check_tensors(runtime: Runtime, spec: InputSpec, output: OutputSpec, classes: int) -> None:
+    """Hold the loaded model against its description.
+
+    Raises:
+        ModelError: they differ.
+    """
+    found, result = runtime.input, runtime.outputs[0]
+    expected = (1, spec.height, spec.width, spec.channels)
+    if found.shape != expected or found.dtype != spec.dtype:
+        raise ModelError(
+            f"the model takes {found.dtype} {found.shape}, its description says "
+            f"{spec.dtype} {expected}"
+        )
+    if len(runtime.outputs) != 1 or int(np.prod(result.shape)) != classes:
+        raise ModelError(
+            f"a classifier with one output of {classes} scores is needed; the model gives "
+            f"{len(runtime.outputs)} outputs, the first of shape {result.shape}"
+        )
+    if result.dtype != output.dtype:
+        raise ModelError(f"the model gives {result.dtype}, its description says {output.dtype}")
+    described = [(found, spec.scale, spec.zero_point), (result, output.scale, output.zero_point)]
+    for tensor, scale, zero_point in described:
+        if tensor.dtype == "float32" or not tensor.scale:
+            continue
+        if not np.isclose(tensor.scale, scale, rtol=1e-5) or tensor.zero_point != zero_point:
+            raise ModelError(
+                f"tensor {tensor.name} has scale {tensor.scale} and zero point "
+                f"{tensor.zero_point}, its description says {scale} and {zero_point}"
+            )

@@ -1,0 +1,122 @@
+"""The ``wheatear`` command: the only place of the device program that prints and exits.
+
+Exit status: 0 all went well; 1 something was refused or failed, told in one line on stderr; 2 the
+command line is wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from edge import __version__
+from edge.errors import WheatearError
+
+
+class Console:
+    """Where a command says things; commands print nothing themselves."""
+
+    def out(self, text: str) -> None:
+        """Print a line of results to stdout, at once."""
+        print(text, flush=True)
+
+    def err(self, text: str) -> None:
+        """Print a line of trouble to stderr."""
+        print(f"wheatear: {text}", file=sys.stderr, flush=True)
+
+
+class Command(NamedTuple):
+    """A subcommand; its function is imported when it is called."""
+
+    name: str
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    function: str
+    """``module:function``, called with (arguments, Console), giving the exit status."""
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a model and a runtime."""
+    model = parser.add_argument_group("model")
+    model.add_argument("--bundle", type=Path, metavar="FILE", help="model bundle, NAME-VERSION.wtr")
+    model.add_argument(
+        "--model", type=Path, metavar="FILE", help="TFLite classifier without bundle"
+    )
+    model.add_argument("--runtime", default="litert", help="litert, tflite_runtime, edgetpu, fake")
+    model.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    model.add_argument(
+        "--trusted-key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="Ed25519 public key that must have signed the bundle; may be repeated",
+    )
+    other = parser.add_argument_group("for --model")
+    other.add_argument("--labels", type=Path, metavar="FILE", help="one label per line")
+    other.add_argument("--mean", type=_numbers, default=(), metavar="N[,N,N]", help="pixel levels")
+    other.add_argument("--std", type=_numbers, default=(), metavar="N[,N,N]", help="pixel levels")
+    other.add_argument("--crop", choices=("stretch", "centre", "pad"), default="stretch")
+    other.add_argument("--background", choices=("none", "add", "drop"), default="none")
+    other.add_argument("--output", choices=("auto", "logits", "probabilities"), default="auto")
+
+
+def add_classify(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``wheatear classify``."""
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--top", type=int, default=3, help="alternatives to list (default 3)")
+    add_model(parser)
+
+
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``wheatear bench``."""
+    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE")
+    parser.add_argument("--runs", type=int, default=100, help="pictures to time (default 100)")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    add_model(parser)
+
+
+COMMANDS = (
+    Command("classify", "classify pictures: JSON lines", add_classify, "edge.classify:main"),
+    Command("bench", "measure decode, preprocess and invoke", add_bench, "edge.bench:main"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; give the exit status."""
+    arguments = _parser().parse_args(argv)
+    module, _, name = arguments.function.partition(":")
+    console = Console()
+    try:
+        status: int = getattr(import_module(module), name)(arguments, console)
+    except WheatearError as error:
+        console.err(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our lines has closed (``| head``). Keep the interpreter's own flush at exit
+        # from failing again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wheatear", description=__doc__.partition("\n")[0])
+    parser.add_argument("--version", action="version", version=f"wheatear {__version__}")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        subparser = subparsers.add_parser(command.name, help=command.help)
+        command.add_arguments(subparser)
+        subparser.set_defaults(function=command.function)
+    return parser
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(","))

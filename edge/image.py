@@ -1,0 +1,305 @@
+"""From picture bytes to the model's input tensor: decode, fit, quantise. Pure; used on both sides.
+
+Training caches, desktop evaluation, calibration, golden images and the device all come through
+here, so what the model was judged on is what it sees in the field.
+
+JPEGs are decoded at 1/2, 1/4 or 1/8 scale where that still holds enough pixels (libjpeg's scaled
+inverse DCT, Pillow's *draft mode*), then resized once, antialiased.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from math import ceil
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from edge.errors import ImageError
+
+Pixels = NDArray[np.uint8]
+Source = Path | str | bytes | BinaryIO
+
+#: Pictures with more pixels than this are refused before any is decoded (Pillow's own limit).
+MAX_PIXELS = 89_478_485
+#: What surrounds the picture under ``crop="pad"``: mid-grey, close to zero for most models.
+PAD_COLOUR = (127, 127, 127)
+
+_FILTERS = {
+    "nearest": Image.Resampling.NEAREST,
+    "box": Image.Resampling.BOX,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_INTEGER_RANGES = {"uint8": (0, 255), "int8": (-128, 127)}
+#: A value this close below the middle between two levels counts as the middle, so that a scale
+#: stored as float32 (2/255 becomes 0.0078431371...) still maps 256 pixels to 256 levels.
+_TIE = 1e-3
+#: EXIF tag 0x0112 (Exif 2.32, 4.6.4 A): how to turn the stored picture upright.
+_ORIENTATION_TAG = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a picture becomes the model's input tensor, shape (1, height, width, channels).
+
+    ``real = (pixel - mean) / std``; float32 models take ``real``; integer models take
+    ``round(real / scale) + zero_point``, halves up, clipped to the type's range.
+    """
+
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    colour: Literal["rgb", "grey"] = "rgb"
+    """``grey`` is ITU-R 601 luma, one channel."""
+    crop: Literal["stretch", "centre", "pad"] = "stretch"
+    """``stretch`` ignores the aspect ratio, ``centre`` cuts the edges off, ``pad`` adds grey."""
+    resize: Literal["nearest", "box", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    """Antialiasing filter."""
+    dtype: Literal["uint8", "int8", "float32"] = "uint8"
+    mean: tuple[float, ...] = (127.5,)
+    """In pixel levels; one value, or one per channel."""
+    std: tuple[float, ...] = (127.5,)
+    """In pixel levels; one value, or one per channel."""
+    scale: float = 1.0
+    """Real units per level (integer dtypes only)."""
+    zero_point: int = 0
+    """The level that stands for real 0 (integer dtypes only)."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no model can mean; ValueError, so msgspec names the path."""
+        for name, value in (("width", self.width), ("height", self.height)):
+            if not 1 <= value <= 4096:
+                raise ValueError(f"{name} must be 1..4096 pixels, not {value}")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, self.channels):
+                raise ValueError(f"{name} needs 1 or {self.channels} values, not {len(values)}")
+        if not all(value > 0 for value in self.std):
+            raise ValueError(f"std must be above 0, not {self.std}")
+        if not self.scale > 0:
+            raise ValueError(f"scale must be above 0, not {self.scale}")
+        low, high = _INTEGER_RANGES.get(self.dtype, (0, 0))
+        if not low <= self.zero_point <= high:
+            raise ValueError(f"zero_point must be {low}..{high} for {self.dtype}")
+
+    @property
+    def channels(self) -> int:
+        """3 for rgb, 1 for grey."""
+        return 3 if self.colour == "rgb" else 1
+
+
+def decode(source: Source, at_least: tuple[int, int] | None = None) -> Pixels:
+    """Decode a picture to upright RGB, uint8 (height, width, 3); the array is read-only.
+
+    ``at_least`` (width, height in pixels, of the upright picture) allows decoding a JPEG at
+    reduced scale as long as neither side falls below it; a smaller picture stays as it is.
+
+    Raises:
+        ImageError: not a picture, damaged, truncated, too large, or in a form without a
+            defined brightness range.
+    """
+    return _pixels(_decode(source, None if at_least is None else lambda _: at_least))
+
+
+def fit(pixels: Pixels, spec: InputSpec) -> Pixels:
+    """Crop and resize RGB uint8 (H, W, 3) to uint8 (height, width, channels), antialiased.
+
+    Returns ``pixels`` itself where nothing is to be done.
+
+    Raises:
+        ImageError: ``pixels`` has another shape or dtype.
+    """
+    fitted = pixels.shape == (spec.height, spec.width, spec.channels)
+    if fitted and pixels.dtype == np.uint8:
+        return pixels
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8 or not pixels.size:
+        raise ImageError(f"expected uint8 (H, W, 3) pixels, not {pixels.dtype} {pixels.shape}")
+    return _pixels(_fit(Image.fromarray(pixels), spec))
+
+
+def load(source: Source, spec: InputSpec) -> Pixels:
+    """Decode and fit: the picture as the model sees it, uint8 (height, width, channels).
+
+    Raises:
+        ImageError: as for :func:`decode`.
+    """
+    return _pixels(_fit(_decode(source, lambda size: _needed(size, spec)), spec))
+
+
+def quantise(pixels: Pixels, spec: InputSpec, out: NDArray[Any] | None = None) -> NDArray[Any]:
+    """Turn fitted pixels, uint8 (height, width, channels), into the tensor (1, h, w, c).
+
+    ``out`` is an array of that shape and of the spec's dtype to write into.
+
+    Raises:
+        ImageError: ``pixels`` has another shape.
+    """
+    if pixels.shape != (spec.height, spec.width, spec.channels):
+        raise ImageError(f"expected {(spec.height, spec.width, spec.channels)}, not {pixels.shape}")
+    if out is None:
+        out = np.empty((1, *pixels.shape), spec.dtype)
+    flip, table = _table(spec)
+    if flip is not None:
+        np.bitwise_xor(pixels, flip, out=out[0].view(np.uint8))
+    elif table.ndim == 1:
+        np.take(table, pixels, out=out[0], mode="clip")
+    else:
+        for channel in range(spec.channels):
+            out[0, :, :, channel] = table[:, channel][pixels[:, :, channel]]
+    return out
+
+
+def normalise_table(spec: InputSpec) -> NDArray[Any]:
+    """Give the tensor value of each pixel level: (256,) or (256, channels), of spec.dtype."""
+    levels = np.arange(256, dtype=np.float64)[:, None]
+    real = (levels - np.array(spec.mean)) / np.array(spec.std)
+    table: NDArray[Any]
+    if spec.dtype == "float32":
+        table = real.astype(np.float32)
+    else:
+        low, high = _INTEGER_RANGES[spec.dtype]
+        level = np.floor(real / spec.scale + 0.5 + _TIE) + spec.zero_point
+        table = np.clip(level, low, high).astype(spec.dtype)
+    only = table.shape[1] == 1
+    return table.reshape(-1) if only else table
+
+
+@lru_cache(maxsize=16)
+def _table(spec: InputSpec) -> tuple[np.uint8 | None, NDArray[Any]]:
+    """Give the lookup table, and the bit pattern that does the same in one pass if one does."""
+    table = normalise_table(spec)
+    if table.dtype != np.float32 and table.ndim == 1:
+        for flip in (np.uint8(0), np.uint8(0x80)):
+            if np.array_equal(table.view(np.uint8), np.arange(256, dtype=np.uint8) ^ flip):
+                return flip, table
+    return None, table
+
+
+def _pixels(image: Image.Image) -> Pixels:
+    array: Pixels = np.asarray(image)
+    return array if array.ndim == 3 else array[:, :, None]
+
+
+def _needed(size: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
+    """Give the fewest pixels (width, height) that a picture of ``size`` must keep for ``spec``."""
+    if spec.crop == "pad":
+        return _inside(size, spec)
+    return spec.width, spec.height
+
+
+def _inside(size: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
+    """Give the largest (width, height) of the same aspect ratio inside the model's input."""
+    factor = min(spec.width / size[0], spec.height / size[1])
+    return (
+        min(spec.width, max(1, ceil(size[0] * factor - 0.5))),
+        min(spec.height, max(1, ceil(size[1] * factor - 0.5))),
+    )
+
+
+def _fit(image: Image.Image, spec: InputSpec) -> Image.Image:
+    """Crop, resize and colour-convert an RGB picture in one resampling pass."""
+    if spec.colour == "grey":
+        image = image.convert("L")
+    width, height = image.size
+    if (width, height) == (spec.width, spec.height):
+        return image
+    how = _FILTERS[spec.resize]
+    if spec.crop == "pad":
+        inner = image.resize(_inside(image.size, spec), how, reducing_gap=3.0)
+        colour = PAD_COLOUR if spec.colour == "rgb" else PAD_COLOUR[0]
+        canvas = Image.new(image.mode, (spec.width, spec.height), colour)
+        canvas.paste(inner, ((spec.width - inner.width) // 2, (spec.height - inner.height) // 2))
+        return canvas
+    box: tuple[float, float, float, float] = (0.0, 0.0, width, height)
+    if spec.crop == "centre":
+        factor = min(width / spec.width, height / spec.height)
+        left = (width - spec.width * factor) / 2
+        top = (height - spec.height * factor) / 2
+        box = (max(0.0, left), max(0.0, top), min(width, width - left), min(height, height - top))
+    return image.resize((spec.width, spec.height), how, box=box, reducing_gap=3.0)
+
+
+def _decode(
+    source: Source, needed: Callable[[tuple[int, int]], tuple[int, int]] | None
+) -> Image.Image:
+    """Open, decode (at reduced scale where ``needed(upright size)`` allows) and turn upright."""
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    f"{_name(source)}: {image.width} x {image.height} pixels exceed the limit of "
+                    f"{MAX_PIXELS}; scale the picture down first"
+                )
+            turn = _UPRIGHT.get(_orientation(image))
+            if needed is not None:
+                sideways = turn in (_UPRIGHT[5], _UPRIGHT[6], _UPRIGHT[7], _UPRIGHT[8])
+                size = image.size[::-1] if sideways else image.size
+                minimum = needed(size)
+                image.draft("RGB", minimum[::-1] if sideways else minimum)
+            image.load()
+            upright = _rgb(image)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{_name(source)}: not a picture in a format known here") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{_name(source)}: {error}") from error
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(f"{_name(source)}: no such file") from error
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error) as error:
+        # What Pillow's decoders raise on damaged input, besides OSError.
+        raise ImageError(f"{_name(source)}: damaged or truncated picture ({error})") from error
+    return upright if turn is None else upright.transpose(turn)
+
+
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, (str, Path)) else "picture"
+
+
+def _orientation(image: Image.Image) -> int:
+    """Give the EXIF orientation 1..8; 1 where there is none or the EXIF block is unreadable."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except (SyntaxError, ValueError, TypeError, struct.error, OSError):
+        return 1
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """Convert any mode to RGB: transparency over white, 16 bits scaled to 8."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode.startswith(("I", "F")):
+        return _from_deep(image).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGB", image.size, (255, 255, 255))
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _from_deep(image: Image.Image) -> Image.Image:
+    """Scale a 16-bit grey picture (Pillow modes I;16* and I) to 8 bits."""
+    if image.mode.startswith("F"):
+        raise ImageError("pixels are floating-point numbers without a defined range")
+    values = np.asarray(image).astype(np.int64)
+    if values.size and not 0 <= values.min() <= values.max() <= 0xFFFF:
+        raise ImageError("32-bit pixels beyond the 16-bit range have no defined brightness")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))

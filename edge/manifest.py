@@ -1,0 +1,178 @@
+"""``manifest.json`` of a model bundle: frozen structs that check themselves (docs/bundle.md)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge.errors import BundleFormatError
+from edge.image import InputSpec
+from edge.scores import DecisionSpec
+
+SCHEMA_VERSION = 1
+
+#: Names that are safe in file names and topics.
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$")]
+Version = Annotated[str, Meta(pattern=r"^[0-9A-Za-z](?:[0-9A-Za-z.+-]{0,62}[0-9A-Za-z])?$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")]
+Probability = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+Label = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What every part of the manifest is: immutable, and without unknown keys."""
+
+
+class LabelSpec(_Part, frozen=True, kw_only=True):
+    """One class, in the order of the model's outputs."""
+
+    id: Label
+    """Stable identifier, as sent in sightings."""
+    name: Label
+    """For people."""
+    threshold: Probability = 0.0
+    """Probability below which this class is not reported."""
+
+
+class OutputSpec(_Part, frozen=True, kw_only=True):
+    """What the model's output tensor (1, classes) means."""
+
+    kind: Literal["logits", "probabilities"] = "logits"
+    dtype: Literal["int8", "uint8", "float32"] = "int8"
+    scale: Annotated[float, Meta(gt=0)] = 1.0
+    """Real units per level (integer dtypes only)."""
+    zero_point: int = 0
+    """The level that stands for real 0 (integer dtypes only)."""
+
+
+class ModelMetrics(_Part, frozen=True, kw_only=True):
+    """How good one form of the model is; fractions 0..1."""
+
+    accuracy: Probability
+    accuracy_low: Probability
+    """Lower end of the 95 % interval."""
+    accuracy_high: Probability
+    """Upper end of the 95 % interval."""
+    balanced_accuracy: Probability
+    ece: Probability
+    """Expected calibration error, 15 bins."""
+
+
+class ClassMetrics(_Part, frozen=True, kw_only=True):
+    """How good the int8 model is on one class; fractions 0..1."""
+
+    n: Count
+    precision: Probability
+    recall: Probability
+    f1: Probability
+
+
+class Metrics(_Part, frozen=True, kw_only=True, rename={"float_": "float"}):
+    """What was measured, on which photos, through the device's own preprocessing."""
+
+    split: str
+    n: Count
+    float_: ModelMetrics
+    int8: ModelMetrics
+    agreement: Probability
+    """Share of photos on which both forms give the same top label."""
+    per_class: dict[str, ClassMetrics] = {}
+    """By label id."""
+
+
+class Provenance(_Part, frozen=True, kw_only=True):
+    """Where the model comes from."""
+
+    data_fingerprint: str
+    split_rule: str
+    recipe: str
+    seed: int
+    packages: dict[str, str] = {}
+    method: str = ""
+    pruning: Probability = 0.0
+    """Share of weights set to zero."""
+
+
+class Golden(_Part, frozen=True, kw_only=True):
+    """A picture and the raw output levels expected for it."""
+
+    file: str
+    scores: tuple[int | float, ...]
+    """Raw output values, one per class, before dequantising."""
+    tolerance: Annotated[float, Meta(ge=0)]
+    """Largest allowed difference of any score, in output levels."""
+
+
+class Interpreter(_Part, frozen=True, kw_only=True):
+    """Which interpreter gave the golden scores."""
+
+    name: str
+    version: str
+
+
+class FileEntry(_Part, frozen=True, kw_only=True):
+    """Size and hash of one other member."""
+
+    size: Count
+    """Bytes, uncompressed."""
+    sha256: Sha256
+
+
+class Manifest(_Part, frozen=True, kw_only=True):
+    """All that a device or a person must know about a bundle."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: Name
+    version: Version
+    created: str
+    """UTC, ISO 8601."""
+    labels: Annotated[tuple[LabelSpec, ...], Meta(min_length=1)]
+    input: InputSpec
+    output: OutputSpec
+    decision: DecisionSpec
+    metrics: Metrics | None = None
+    provenance: Provenance | None = None
+    goldens: Annotated[tuple[Golden, ...], Meta(min_length=1)]
+    interpreter: Interpreter
+    files: dict[str, FileEntry] = {}
+
+    def __post_init__(self) -> None:
+        """Refuse parts that contradict each other; ValueError, so msgspec names the path."""
+        ids = [label.id for label in self.labels]
+        if len(set(ids)) != len(ids):
+            raise ValueError("label ids must differ from each other")
+        for golden in self.goldens:
+            if len(golden.scores) != len(ids):
+                raise ValueError(
+                    f"{golden.file} has {len(golden.scores)} scores for {len(ids)} labels"
+                )
+        calibrated = self.decision.temperature != 1 or self.decision.unknown == "energy"
+        if self.output.kind == "probabilities" and calibrated:
+            raise ValueError("temperature and energy need an output of kind logits")
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Give the manifest as indented JSON, the same bytes for the same values."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def parse(data: bytes) -> Manifest:
+    """Read ``manifest.json``.
+
+    Raises:
+        BundleFormatError: not JSON, an unknown schema version, or values that do not fit.
+    """
+    try:
+        raw: Any = msgspec.json.decode(data)
+        found = raw.get("schema_version") if isinstance(raw, dict) else None
+        if found != SCHEMA_VERSION:
+            raise BundleFormatError(
+                f"manifest.json has schema version {found!r}; this software reads "
+                f"{SCHEMA_VERSION}. Update one of the two"
+            )
+        return msgspec.convert(raw, Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise BundleFormatError(f"manifest.json: {error}") from error

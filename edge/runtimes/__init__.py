@@ -1,0 +1,93 @@
+"""Interpreters and accelerators, chosen by name from a table; one file each.
+
+Adding one: a module here with a class that fulfils :class:`Runtime`, and a line in ``RUNTIMES``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ConfigError, RuntimeUnavailableError
+
+#: Name -> "module:Class"; the class is called with (model: bytes, threads: int).
+RUNTIMES = {
+    "litert": "edge.runtimes.litert:LiteRT",
+    "tflite_runtime": "edge.runtimes.tflite_runtime:TFLiteRuntime",
+    "edgetpu": "edge.runtimes.edgetpu:EdgeTPU",
+    "fake": "edge.runtimes.fake:Fake",
+}
+#: What ``auto`` tries, in this order; ``Runtime.name`` tells what it came to.
+AUTO = ("litert", "tflite_runtime")
+
+
+class TensorSpec(msgspec.Struct, frozen=True):
+    """An input or output tensor of a model."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """NumPy name: uint8, int8, float32."""
+    scale: float = 0.0
+    """Real units per level; 0 where the tensor is not quantised."""
+    zero_point: int = 0
+
+
+class Runtime(Protocol):
+    """A loaded model, ready to be invoked from one thread at a time."""
+
+    name: str
+    """Its name in the table."""
+    version: str
+    """Of the interpreter package."""
+    delegate: str | None
+    """What runs the graph ("XNNPACK", "EdgeTPU"); None: plain kernels, or not known."""
+    input: TensorSpec
+    outputs: tuple[TensorSpec, ...]
+
+    def invoke(self, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Run the input tensor; give the first output as a flat array of its own."""
+        ...
+
+    def close(self) -> None:
+        """Let the model go; a second call does nothing."""
+        ...
+
+
+def open_runtime(name: str, model: bytes, threads: int = 1) -> Runtime:
+    """Load TFLite ``model`` bytes into the runtime called ``name``, or into the first of ``auto``.
+
+    Raises:
+        ConfigError: no runtime of that name, or ``threads`` below 1.
+        RuntimeUnavailableError: its package or library is not installed.
+        ModelError: it cannot run this model.
+    """
+    if threads < 1:
+        raise ConfigError(f"threads must be at least 1, not {threads}")
+    if name == "auto":
+        return _first_available(model, threads)
+    if name not in RUNTIMES:
+        known = ", ".join([*RUNTIMES, "auto"])
+        raise ConfigError(f"unknown runtime {name!r}; known are {known}")
+    module, _, attribute = RUNTIMES[name].partition(":")
+    runtime: Runtime = getattr(import_module(module), attribute)(model, threads)
+    return runtime
+
+
+def _first_available(model: bytes, threads: int) -> Runtime:
+    missing = []
+    for name in AUTO:
+        try:
+            return open_runtime(name, model, threads)
+        except RuntimeUnavailableError as error:
+            missing.append(str(error))
+    raise RuntimeUnavailableError("no TFLite interpreter found: " + "; ".join(missing))
+
+
+def dtype_name(dtype: Any) -> str:  # noqa: ANN401 - whatever NumPy takes for a dtype
+    """Give the NumPy name of a dtype or scalar type."""
+    return str(np.dtype(dtype).name)

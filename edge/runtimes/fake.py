@@ -1,0 +1,113 @@
+"""A runtime without an interpreter, for demonstrations and tests: shipped, chosen by name.
+
+Its "model" is JSON (see :func:`fake_model`): scripted scores in turn, or the class whose colour is
+nearest to the picture's mean colour. Given a TFLite model instead, it takes shapes and types from
+it and makes scores up from a hash of the input: the same picture always scores the same.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import __version__, tflite_file
+from edge.errors import ModelError
+from edge.runtimes import TensorSpec
+
+
+class FakeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the fake runtime runs."""
+
+    input: TensorSpec
+    output: TensorSpec
+    script: tuple[tuple[float, ...], ...] = ()
+    """Raw outputs, given one after the other, then from the start again."""
+    colours: tuple[tuple[float, ...], ...] = ()
+    """One mean input value per channel and class; the nearest class scores highest."""
+
+
+def fake_model(
+    classes: int = 2,
+    *,
+    size: int = 8,
+    script: Sequence[Sequence[float]] = (),
+    colours: Sequence[Sequence[float]] = (),
+    dtype: str = "uint8",
+) -> bytes:
+    """Give the bytes of a fake model for (1, size, size, 3) inputs and float32 logits."""
+    model = FakeModel(
+        input=TensorSpec("input", (1, size, size, 3), dtype, 1.0 if dtype != "float32" else 0.0),
+        output=TensorSpec("output", (1, classes), "float32"),
+        script=tuple(tuple(row) for row in script),
+        colours=tuple(tuple(row) for row in colours),
+    )
+    return msgspec.json.encode(model)
+
+
+class Fake:
+    """Scores without inference, the same for the same inputs in the same order."""
+
+    name = "fake"
+    version = __version__
+    delegate: str | None = None
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:  # noqa: ARG002 - one signature
+        """Read a fake model, or a TFLite model's shapes.
+
+        Raises:
+            ModelError: neither of the two.
+        """
+        self._model = _read(model)
+        self.input = self._model.input
+        self.outputs = (self._model.output,)
+        self._calls = 0
+        self._closed = False
+
+    def invoke(self, tensor: NDArray[Any]) -> NDArray[Any]:
+        """Give scores for the input tensor as a flat array.
+
+        Raises:
+            ModelError: closed, or a tensor of the wrong shape or dtype.
+        """
+        if self._closed:
+            raise ModelError("the runtime is closed")
+        if tensor.shape != self.input.shape or tensor.dtype != self.input.dtype:
+            raise ModelError(
+                f"fake expects {self.input.dtype} {self.input.shape}, "
+                f"not {tensor.dtype} {tensor.shape}"
+            )
+        self._calls += 1
+        model, output = self._model, self._model.output
+        if model.script:
+            scores = np.array(model.script[(self._calls - 1) % len(model.script)])
+        elif model.colours:
+            mean = tensor.reshape(-1, tensor.shape[-1]).mean(axis=0)
+            scores = -np.abs(np.array(model.colours) - mean).sum(axis=1) / 16
+        else:
+            seed = zlib.crc32(np.ascontiguousarray(tensor).tobytes())
+            scores = np.random.default_rng(seed).normal(size=output.shape[-1])
+        if output.dtype == "float32":
+            return scores.astype(np.float32)
+        low, high = np.iinfo(output.dtype).min, np.iinfo(output.dtype).max
+        levels = np.rint(scores / (output.scale or 1.0)) + output.zero_point
+        result: NDArray[Any] = np.clip(levels, low, high).astype(output.dtype)
+        return result
+
+    def close(self) -> None:
+        """Let the model go; a second call does nothing."""
+        self._closed = True
+
+
+def _read(model: bytes) -> FakeModel:
+    if not model.startswith(b"{"):
+        facts = tflite_file.read(model)
+        return FakeModel(input=facts.inputs[0], output=facts.outputs[0])
+    try:
+        return msgspec.json.decode(model, type=FakeModel)
+    except msgspec.MsgspecError as error:
+        raise ModelError(f"not a fake model: {error}") from error

@@ -1,0 +1,31 @@
+"""LiteRT, the maintained TFLite interpreter: package ``ai-edge-litert``."""
+
+from __future__ import annotations
+
+from edge.errors import RuntimeUnavailableError
+from edge.runtimes._tflite import TFLiteInterpreter, refuse_edgetpu_model
+
+
+class LiteRT(TFLiteInterpreter):
+    """A model in ``ai_edge_litert.interpreter.Interpreter``, on the CPU."""
+
+    name = "litert"
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        """Load ``model`` with so many CPU threads.
+
+        Raises:
+            RuntimeUnavailableError: ai-edge-litert is not installed.
+            ModelError: it cannot run this model.
+        """
+        refuse_edgetpu_model(model, self.name)
+        try:
+            import ai_edge_litert
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise RuntimeUnavailableError(
+                f"runtime 'litert' needs the package ai-edge-litert ({error}); "
+                "pip install 'wheatear[litert]'"
+            ) from error
+        version = str(getattr(ai_edge_litert, "__version__", "unknown"))
+        super().__init__(Interpreter, version, model, threads)

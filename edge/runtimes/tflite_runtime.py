@@ -1,0 +1,31 @@
+"""The older interpreter package ``tflite-runtime``, where that is what is installed."""
+
+from __future__ import annotations
+
+from edge.errors import RuntimeUnavailableError
+from edge.runtimes._tflite import TFLiteInterpreter, refuse_edgetpu_model
+
+
+class TFLiteRuntime(TFLiteInterpreter):
+    """A model in ``tflite_runtime.interpreter.Interpreter``, on the CPU."""
+
+    name = "tflite_runtime"
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        """Load ``model`` with so many CPU threads.
+
+        Raises:
+            RuntimeUnavailableError: tflite-runtime is not installed, or was built for NumPy 1.
+            ModelError: it cannot run this model.
+        """
+        refuse_edgetpu_model(model, self.name)
+        try:
+            import tflite_runtime
+            from tflite_runtime.interpreter import Interpreter
+        except (ImportError, AttributeError) as error:  # AttributeError: NumPy 2's _ARRAY_API
+            raise RuntimeUnavailableError(
+                f"runtime 'tflite_runtime' needs the package tflite-runtime and NumPy 1 ({error}); "
+                "pip install 'wheatear[tflite]' on Python 3.11"
+            ) from error
+        version = str(getattr(tflite_runtime, "__version__", "unknown"))
+        super().__init__(Interpreter, version, model, threads)

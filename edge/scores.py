@@ -1,0 +1,122 @@
+"""From raw outputs to a decision: dequantise, softmax, top k, the unknown rule. Pure NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Reason = Literal["unknown", "below-threshold"]
+Floats = NDArray[np.float32]
+
+
+class DecisionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How probabilities become a label, or none."""
+
+    temperature: float = 1.0
+    """Logits are divided by this before the softmax (fitted on validation photos)."""
+    unknown: Literal["none", "max-probability", "energy"] = "max-probability"
+    """The score that tells taught classes from everything else; ``none`` switches the rule off."""
+    unknown_threshold: float = 0.0
+    """A score below this is ``unknown``. Probability 0..1, or energy in logit units."""
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range; ValueError, so msgspec names the path."""
+        if not 0.01 <= self.temperature <= 100:
+            raise ValueError(f"temperature must be 0.01..100, not {self.temperature}")
+        if self.unknown == "max-probability" and not 0 <= self.unknown_threshold <= 1:
+            raise ValueError(f"unknown_threshold must be 0..1, not {self.unknown_threshold}")
+
+
+class Score(msgspec.Struct, frozen=True):
+    """One label with its calibrated probability."""
+
+    label: str
+    confidence: float
+    """0..1."""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """The label of one picture, or the reason why there is none."""
+
+    label: str | None
+    confidence: float
+    """Probability (0..1) of the most likely label, also when ``label`` is None."""
+    reason: Reason | None
+    alternatives: tuple[Score, ...]
+    """The most likely labels, best first, the first one included."""
+
+
+def dequantise(levels: NDArray[Any], scale: float, zero_point: int) -> Floats:
+    """Turn int8/uint8 levels of any shape into float32 real values; floats pass through."""
+    if levels.dtype.kind == "f":
+        return levels.astype(np.float32, copy=False)
+    return (levels.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+def softmax(logits: NDArray[Any], temperature: float = 1.0) -> Floats:
+    """Turn logits (..., classes) into float32 probabilities along the last axis."""
+    scaled = np.asarray(logits, np.float32) / np.float32(temperature)
+    powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    result: Floats = powers / powers.sum(axis=-1, keepdims=True)
+    return result
+
+
+def energy(logits: NDArray[Any], temperature: float = 1.0) -> Floats:
+    """Give T * logsumexp(logits / T) over the last axis, float32; high means "seen in training".
+
+    The negative free energy of Liu et al., Energy-based Out-of-distribution Detection (2020).
+    """
+    scaled = np.asarray(logits, np.float32) / np.float32(temperature)
+    top = scaled.max(axis=-1)
+    result: Floats = np.float32(temperature) * (
+        top + np.log(np.exp(scaled - top[..., None]).sum(axis=-1))
+    )
+    return result
+
+
+def top_k(probabilities: NDArray[Any], k: int) -> list[int]:
+    """Give the indices of the ``k`` largest of (classes,), best first, ties by index."""
+    order: list[int] = np.argsort(-probabilities, kind="stable")[:k].tolist()
+    return order
+
+
+def probabilities_of(values: Floats, kind: str, temperature: float) -> Floats:
+    """Turn real outputs (classes,) into probabilities; ``kind`` is logits or probabilities."""
+    return softmax(values, temperature) if kind == "logits" else values
+
+
+def unknown_score(values: Floats, probabilities: Floats, spec: DecisionSpec) -> float | None:
+    """Give the score of the unknown rule for real outputs (classes,), or None without a rule."""
+    if spec.unknown == "energy":
+        return float(energy(values, spec.temperature))
+    return float(probabilities.max()) if spec.unknown == "max-probability" else None
+
+
+def decide(
+    probabilities: Floats,
+    labels: Sequence[str],
+    thresholds: Sequence[float],
+    spec: DecisionSpec,
+    *,
+    score: float | None = None,
+    top: int = 3,
+) -> Decision:
+    """Choose the label of probabilities (classes,); ``score`` comes from :func:`unknown_score`."""
+    best = top_k(probabilities, max(1, top))
+    first = best[0]
+    confidence = float(probabilities[first])
+    reason: Reason | None = None
+    if score is not None and score < spec.unknown_threshold:
+        reason = "unknown"
+    elif confidence < thresholds[first]:
+        reason = "below-threshold"
+    return Decision(
+        label=labels[first] if reason is None else None,
+        confidence=confidence,
+        reason=reason,
+        alternatives=tuple(Score(labels[i], float(probabilities[i])) for i in best),
+    )

@@ -1,0 +1,74 @@
+"""A bundle proves itself where it runs: golden pictures through the device's own path."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.bundle import Bundle
+from edge.errors import ImageError, SelfTestError
+from edge.image import Pixels, decode
+
+
+class Scorer(Protocol):
+    """What runs a picture up to the raw output levels; a Classifier is one."""
+
+    def raw(self, pixels: Pixels) -> NDArray[Any]:
+        """Give the raw outputs (classes,) for uint8 (H, W, 3) pixels."""
+        ...
+
+
+class SelfTestReport(msgspec.Struct, frozen=True):
+    """How closely this device reproduced the golden scores."""
+
+    goldens: int
+    worst_difference: float
+    """Output levels."""
+    worst_golden: str
+
+
+def self_test(scorer: Scorer, bundle: Bundle) -> SelfTestReport:
+    """Decode, fit, quantise and invoke every golden picture, and compare with its scores.
+
+    Raises:
+        SelfTestError: a picture cannot be decoded, a score is further away than the golden's
+            tolerance, or the top label is another.
+    """
+    worst, worst_name = 0.0, bundle.manifest.goldens[0].file
+    for golden in bundle.manifest.goldens:
+        try:
+            found = scorer.raw(decode(bundle.goldens[golden.file])).astype(np.float64)
+        except ImageError as error:
+            raise SelfTestError(f"self-test: {golden.file}: {error}") from error
+        expected = np.array(golden.scores, np.float64)
+        if found.shape != expected.shape:
+            raise SelfTestError(
+                f"self-test: {golden.file} gave {found.size} scores, {expected.size} are expected"
+            )
+        differences = np.abs(found - expected)
+        furthest = int(differences.argmax())
+        difference = float(differences[furthest])
+        if not difference <= golden.tolerance:  # also true for NaN
+            raise SelfTestError(
+                f"self-test: {golden.file} scored {found[furthest]:g} for "
+                f"{bundle.labels[furthest]!r} where {expected[furthest]:g} is expected: off by "
+                f"{difference:g} levels, {golden.tolerance:g} are allowed. The interpreter on this "
+                f"device computes something else than {_interpreter(bundle)}"
+            )
+        # Levels can tie; what must hold is that the expected winner still scores highest.
+        if found[expected.argmax()] < found.max():
+            raise SelfTestError(
+                f"self-test: {golden.file} came out as {bundle.labels[int(found.argmax())]!r}, "
+                f"not {bundle.labels[int(expected.argmax())]!r}"
+            )
+        if difference > worst:
+            worst, worst_name = difference, golden.file
+    return SelfTestReport(len(bundle.manifest.goldens), worst, worst_name)
+
+
+def _interpreter(bundle: Bundle) -> str:
+    interpreter = bundle.manifest.interpreter
+    return f"{interpreter.name} {interpreter.version}, which made the bundle"

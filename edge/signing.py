@@ -1,0 +1,161 @@
+"""Ed25519 keys of model bundles: load, make, fingerprint, sign, verify.
+
+Reading keys needs no extra package; signing and verifying import ``cryptography`` when called.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.errors import BundleSignatureError, ConfigError, RuntimeUnavailableError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+#: DER of SubjectPublicKeyInfo for Ed25519 up to the 32 key bytes (RFC 8410, section 4).
+_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
+_EXTRA = "signatures need the package cryptography; pip install 'wheatear[signing]'"
+
+
+class PublicKey(msgspec.Struct, frozen=True):
+    """An Ed25519 public key."""
+
+    raw: bytes
+    """32 bytes."""
+
+    @property
+    def fingerprint(self) -> str:
+        """First 16 hexadecimal digits of the SHA-256 of the 32 key bytes."""
+        return hashlib.sha256(self.raw).hexdigest()[:16]
+
+    def verify(self, signature: bytes, message: bytes) -> bool:
+        """Tell whether ``signature`` (64 bytes) is this key's over ``message``.
+
+        Raises:
+            RuntimeUnavailableError: cryptography is not installed.
+        """
+        try:
+            from cryptography.exceptions import InvalidSignature
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+        except ImportError as error:
+            raise RuntimeUnavailableError(_EXTRA) from error
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+def verify_any(keys: tuple[PublicKey, ...], signature: bytes | None, message: bytes) -> PublicKey:
+    """Give the key among the trusted ``keys`` that signed ``message``.
+
+    Raises:
+        BundleSignatureError: no signature, or by none of these keys.
+        RuntimeUnavailableError: cryptography is not installed.
+    """
+    known = ", ".join(key.fingerprint for key in keys)
+    if signature is None:
+        raise BundleSignatureError(
+            f"the bundle is not signed, and only bundles signed by {known} are trusted"
+        )
+    for key in keys:
+        if key.verify(signature, message):
+            return key
+    raise BundleSignatureError(f"the signature is wrong or by another key; trusted are {known}")
+
+
+def load_public_key(path: Path) -> PublicKey:
+    """Read a public key file: PEM (SubjectPublicKeyInfo) or the raw 32 bytes.
+
+    Raises:
+        ConfigError: the file cannot be read or holds something else.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"public key {path}: {error.strerror}") from error
+    return PublicKey(data if len(data) == 32 else _from_pem(data, path))
+
+
+def _from_pem(data: bytes, path: Path) -> bytes:
+    if b"PRIVATE KEY" in data:
+        raise ConfigError(f"{path} is a private key; a device needs the public one")
+    lines = [line.strip() for line in data.splitlines()]
+    try:
+        body = lines[lines.index(b"-----BEGIN PUBLIC KEY-----") + 1 :]
+        body = body[: body.index(b"-----END PUBLIC KEY-----")]
+        der = base64.b64decode(b"".join(body), validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise ConfigError(f"{path} is no public key in PEM form, nor 32 raw bytes") from error
+    if len(der) != len(_SPKI_PREFIX) + 32 or not der.startswith(_SPKI_PREFIX):
+        raise ConfigError(f"{path} is no Ed25519 public key")
+    return der[len(_SPKI_PREFIX) :]
+
+
+def load_private_key(path: Path) -> Ed25519PrivateKey:
+    """Read an unencrypted PKCS#8 PEM private key, to sign with.
+
+    Raises:
+        ConfigError: the file cannot be read or holds something else.
+        RuntimeUnavailableError: cryptography is not installed.
+    """
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ImportError as error:
+        raise RuntimeUnavailableError(_EXTRA) from error
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except OSError as error:
+        raise ConfigError(f"private key {path}: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"private key {path} is no unencrypted PEM key: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError(f"{path} is no Ed25519 private key")
+    return key
+
+
+def generate(private_path: Path, public_path: Path) -> PublicKey:
+    """Make a key pair; the private file is readable by its owner only. Never overwrites.
+
+    Raises:
+        ConfigError: one of the files exists or cannot be written.
+        RuntimeUnavailableError: cryptography is not installed.
+    """
+    try:
+        from cryptography.hazmat.primitives import serialization as form
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    except ImportError as error:
+        raise RuntimeUnavailableError(_EXTRA) from error
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
+    public = key.public_key().public_bytes(
+        form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo
+    )
+    if public_path.exists():
+        raise ConfigError(f"{public_path} exists; keys are never overwritten")
+    _write_new(private_path, private, 0o600)
+    _write_new(public_path, public, 0o644)
+    return public_key(key)
+
+
+def public_key(private: Ed25519PrivateKey) -> PublicKey:
+    """Give the public half."""
+    return PublicKey(private.public_key().public_bytes_raw())
+
+
+def _write_new(path: Path, data: bytes, mode: int) -> None:
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} exists; keys are never overwritten") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error

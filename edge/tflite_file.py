@@ -1,0 +1,234 @@
+"""Facts in a TFLite file, read without an interpreter: tensors, operators, embedded metadata.
+
+Field numbers are those of TensorFlow's ``schema.fbs`` and ``metadata_schema.fbs``; the binary form
+is FlatBuffers' (https://flatbuffers.dev/internals). Associated files (label lists) are a zip
+archive appended to the model.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+
+import msgspec
+
+from edge.errors import ModelError
+from edge.runtimes import TensorSpec
+
+_TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8", 7: "int16"}
+_SOFTMAX, _LOGISTIC, _CUSTOM = 25, 14, 32
+#: Operators that change the form of values, never their meaning: dequantise, reshape, squeeze,
+#: quantise.
+_SEE_THROUGH = {6, 22, 43, 114}
+_EDGETPU = "edgetpu-custom-op"
+_NORMALISATION = 1  # ProcessUnitOptions.NormalizationOptions
+_AXIS_LABELS, _VALUE_LABELS = 2, 3  # AssociatedFileType
+_MAX_LABELS_BYTES = 4 << 20
+
+
+class TFLiteFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a TFLite file says about itself."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    custom_operators: tuple[str, ...]
+    probabilities: bool
+    """The graph ends in a softmax or logistic."""
+    name: str = ""
+    mean: tuple[float, ...] = ()
+    """From the metadata; empty where it says nothing."""
+    std: tuple[float, ...] = ()
+    labels: tuple[str, ...] | None = None
+    """From the embedded label file; None without one."""
+
+
+def is_for_edgetpu(model: bytes) -> bool:
+    """Tell whether the model holds the Edge TPU's operator."""
+    # The name stands in the operator table, near the end or the start; a plain search is quick.
+    return _EDGETPU.encode() in model
+
+
+def read(model: bytes) -> TFLiteFacts:
+    """Read what the file says about itself.
+
+    Raises:
+        ModelError: not a TFLite file, or a damaged one.
+    """
+    if model[4:8] != b"TFL3":
+        raise ModelError("not a TFLite model: its identifier TFL3 is missing")
+    try:
+        return _facts(model)
+    except (struct.error, IndexError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise ModelError(f"damaged TFLite model: {error}") from error
+
+
+class Table:
+    """A FlatBuffers table: fields by number, absent fields as their default."""
+
+    __slots__ = ("_data", "_position", "_vtable", "_vtable_size")
+
+    def __init__(self, data: bytes, position: int) -> None:
+        """Point at the table that starts at ``position``."""
+        self._data = data
+        self._position = position
+        self._vtable = position - struct.unpack_from("<i", data, position)[0]
+        if not 0 <= self._vtable < len(data):
+            raise IndexError(f"table at {position} points outside the file")
+        self._vtable_size = struct.unpack_from("<H", data, self._vtable)[0]
+
+    @classmethod
+    def root(cls, data: bytes, start: int = 0) -> Table:
+        """Give the root table of the buffer that begins at ``start``."""
+        return cls(data, start + struct.unpack_from("<I", data, start)[0])
+
+    def _at(self, field: int) -> int | None:
+        slot = 4 + 2 * field
+        if slot + 2 > self._vtable_size:
+            return None
+        offset = struct.unpack_from("<H", self._data, self._vtable + slot)[0]
+        return self._position + offset if offset else None
+
+    def number(self, field: int, form: str, default: int = 0) -> int:
+        """Give a scalar field; ``form`` is its struct letter."""
+        at = self._at(field)
+        return default if at is None else int(struct.unpack_from("<" + form, self._data, at)[0])
+
+    def _target(self, field: int) -> int | None:
+        at = self._at(field)
+        return None if at is None else at + int(struct.unpack_from("<I", self._data, at)[0])
+
+    def table(self, field: int) -> Table | None:
+        """Give a table (or union) field, or None."""
+        target = self._target(field)
+        return None if target is None else Table(self._data, target)
+
+    def vector(self, field: int) -> tuple[int, int]:
+        """Give (position of the first element, count) of a vector field; (0, 0) without it."""
+        target = self._target(field)
+        if target is None:
+            return 0, 0
+        count = struct.unpack_from("<I", self._data, target)[0]
+        if count > len(self._data):
+            raise IndexError(f"vector of {count} elements in a file of {len(self._data)} bytes")
+        return target + 4, count
+
+    def tables(self, field: int) -> list[Table]:
+        """Give a vector of tables."""
+        start, count = self.vector(field)
+        spots = (start + 4 * i for i in range(count))
+        return [Table(self._data, at + struct.unpack_from("<I", self._data, at)[0]) for at in spots]
+
+    def numbers(self, field: int, form: str) -> tuple[float, ...]:
+        """Give a vector of scalars."""
+        start, count = self.vector(field)
+        return struct.unpack_from(f"<{count}{form}", self._data, start) if count else ()
+
+    def text(self, field: int) -> str:
+        """Give a string field, or ""."""
+        start, count = self.vector(field)
+        return self._data[start : start + count].decode("utf-8") if count else ""
+
+
+def _facts(model: bytes) -> TFLiteFacts:
+    root = Table.root(model)
+    codes = root.tables(1)
+    graphs = root.tables(2)
+    if not graphs:
+        raise ModelError("damaged TFLite model: it holds no graph")
+    graph = graphs[0]
+    tensors = graph.tables(0)
+    outputs = [int(i) for i in graph.numbers(2, "i")]
+    mean, std, label_files, name = _metadata(model, root)
+    return TFLiteFacts(
+        inputs=tuple(_tensor(tensors[int(i)]) for i in graph.numbers(1, "i")),
+        outputs=tuple(_tensor(tensors[i]) for i in outputs),
+        custom_operators=tuple(code.text(1) for code in codes if _code(code) == _CUSTOM),
+        probabilities=bool(outputs) and _ends_in_probabilities(graph, codes, outputs[0]),
+        name=name,
+        mean=mean,
+        std=std,
+        labels=_labels(model, label_files),
+    )
+
+
+def _code(operator_code: Table) -> int:
+    """Give the builtin operator number, which outgrew its first field (int8) at 127."""
+    return max(operator_code.number(0, "b"), operator_code.number(3, "i"))
+
+
+def _tensor(tensor: Table) -> TensorSpec:
+    number = tensor.number(1, "b")
+    quantisation = tensor.table(4)
+    scales = quantisation.numbers(2, "f") if quantisation else ()
+    zero_points = quantisation.numbers(3, "q") if quantisation else ()
+    return TensorSpec(
+        name=tensor.text(3),
+        shape=tuple(int(n) for n in tensor.numbers(0, "i")),
+        dtype=_TYPES.get(number, f"type {number}"),
+        scale=scales[0] if scales else 0.0,
+        zero_point=int(zero_points[0]) if zero_points else 0,
+    )
+
+
+def _ends_in_probabilities(graph: Table, codes: list[Table], output: int) -> bool:
+    """Follow the output back through operators that keep its meaning."""
+    makers = {int(out): op for op in graph.tables(3) for out in op.numbers(2, "i")}
+    for _ in range(8):
+        maker = makers.get(output)
+        if maker is None:
+            return False
+        code = _code(codes[maker.number(0, "I")])
+        if code in (_SOFTMAX, _LOGISTIC):
+            return True
+        sources = maker.numbers(1, "i")
+        if code not in _SEE_THROUGH or not sources:
+            return False
+        output = int(sources[0])
+    return False
+
+
+def _metadata(
+    model: bytes, root: Table
+) -> tuple[tuple[float, ...], tuple[float, ...], list[str], str]:
+    """Give (mean, std, names of label files, model name) from the embedded metadata."""
+    buffers = root.tables(4)
+    for entry in root.tables(6):
+        if entry.text(0) != "TFLITE_METADATA":
+            continue
+        start, count = buffers[entry.number(1, "I")].vector(0)
+        meta = Table.root(model[start : start + count])
+        graphs = meta.tables(3)
+        if not graphs:
+            return (), (), [], meta.text(0)
+        mean, std = _normalisation(graphs[0].tables(2))
+        files = [
+            file.text(0)
+            for tensor in graphs[0].tables(3)
+            for file in tensor.tables(6)
+            if file.number(2, "b") in (_AXIS_LABELS, _VALUE_LABELS)
+        ]
+        return mean, std, files, meta.text(0)
+    return (), (), [], ""
+
+
+def _normalisation(inputs: list[Table]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    for unit in inputs[0].tables(4) if inputs else []:
+        options = unit.table(1)
+        if unit.number(0, "B") == _NORMALISATION and options is not None:
+            return options.numbers(0, "f"), options.numbers(1, "f")
+    return (), ()
+
+
+def _labels(model: bytes, names: list[str]) -> tuple[str, ...] | None:
+    """Read the first label file of the appended zip archive."""
+    if not names:
+        return None
+    try:
+        with zipfile.ZipFile(io.BytesIO(model)) as archive:
+            if archive.getinfo(names[0]).file_size > _MAX_LABELS_BYTES:
+                raise ModelError(f"embedded label file {names[0]} is too large")
+            text = archive.read(names[0]).decode("utf-8")
+    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, OSError) as error:
+        raise ModelError(f"embedded label file {names[0]} cannot be read: {error}") from error
+    return tuple(line.strip() for line in text.splitlines() if line.strip())

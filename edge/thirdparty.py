@@ -1,0 +1,222 @@
+"""TFLite classifiers that are no bundle of ours: what they leave unsaid, found or asked for.
+
+Labels come from a file or from the model's metadata; the meaning of the scores from the graph;
+how pixels are scaled from the quantisation, the metadata, or the caller. What stays unknown is an
+error that names the option, never a guess.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from edge import tflite_file
+from edge.classifier import Classifier, model_info
+from edge.errors import ModelError
+from edge.image import InputSpec
+from edge.manifest import OutputSpec
+from edge.runtimes import TensorSpec, open_runtime
+from edge.tflite_file import TFLiteFacts
+
+MAX_MODEL_BYTES = 512 << 20
+_INDEXED = re.compile(r"(\d+)[\s:,]\s*(\S.*)")
+_DTYPES = ("uint8", "int8", "float32")
+
+
+def open_tflite(
+    model: Path,
+    labels: Path | Sequence[str] | None = None,
+    runtime: str = "litert",
+    threads: int = 1,
+    *,
+    mean: tuple[float, ...] = (),
+    std: tuple[float, ...] = (),
+    crop: Literal["stretch", "centre", "pad"] = "stretch",
+    background: Literal["none", "add", "drop"] = "none",
+    kind: Literal["auto", "logits", "probabilities"] = "auto",
+) -> Classifier:
+    """Load a TFLite picture classifier.
+
+    ``mean`` and ``std`` (pixel levels) override the model's own normalisation. ``background`` says
+    that the model's first score is a class missing from the labels (``add``) or that the first
+    label has no score (``drop``). ``kind`` says what the scores are.
+
+    Raises:
+        ModelError: no picture classifier, or labels or normalisation are not known.
+        ConfigError, RuntimeUnavailableError: as for ``open_runtime``.
+    """
+    data = _read(model)
+    facts = tflite_file.read(data)
+    spec = _input_spec(facts, mean, std, crop)
+    output = _output_spec(facts, kind)
+    names = _labels(labels, facts, background)
+    opened = open_runtime(runtime, data, threads)
+    try:
+        return Classifier(
+            opened,
+            input=spec,
+            output=output,
+            labels=names,
+            model_info=model_info(
+                opened, facts.name or model.stem, "", hashlib.sha256(data).hexdigest()
+            ),
+        )
+    except BaseException:
+        opened.close()
+        raise
+
+
+def parse_labels(text: str) -> tuple[str, ...]:
+    """Read labels, one per line, either plain or as ``index  label`` on every line.
+
+    Raises:
+        ModelError: blank lines in between, an index twice, or no label at all.
+    """
+    lines = [line.strip() for line in text.lstrip("\ufeff").rstrip().splitlines()]
+    if not any(lines):
+        raise ModelError("the label file is empty")
+    matches = [_INDEXED.fullmatch(line) for line in lines if line]
+    indexed = [(int(match[1]), match[2]) for match in matches if match]
+    if len(indexed) < len(matches):
+        if "" in lines:
+            raise ModelError(f"the label file has a blank line {lines.index('') + 1}")
+        return tuple(lines)
+    by_index = dict(indexed)
+    if len(by_index) < len(indexed) or max(by_index) > 100_000:
+        raise ModelError("the label file gives an index twice, or one beyond 100000")
+    return tuple(by_index.get(i, f"class {i}") for i in range(max(by_index) + 1))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_MODEL_BYTES + 1)
+    except OSError as error:
+        raise ModelError(f"model {path}: {error.strerror}") from error
+    if len(data) > MAX_MODEL_BYTES:
+        raise ModelError(f"model {path} has more than {MAX_MODEL_BYTES} bytes")
+    return data
+
+
+def _input_spec(
+    facts: TFLiteFacts,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    crop: Literal["stretch", "centre", "pad"],
+) -> InputSpec:
+    """Work out how pixels become the model's input.
+
+    An integer input without given ``mean`` and ``std`` takes the pixel levels as they are: its
+    scale and zero point then say which real values those stand for.
+    """
+    if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 4:
+        shapes = [tensor.shape for tensor in facts.inputs]
+        raise ModelError(f"no picture classifier: its inputs have the shapes {shapes}")
+    tensor = facts.inputs[0]
+    batch, height, width, channels = tensor.shape
+    if batch != 1 or channels not in (1, 3) or tensor.dtype not in _DTYPES:
+        raise ModelError(
+            f"no picture classifier: its input is {tensor.dtype} {tensor.shape}; "
+            "(1, height, width, 1 or 3) of uint8, int8 or float32 is needed"
+        )
+    if bool(mean) != bool(std):
+        raise ModelError("mean and std (--mean, --std) must be given together")
+    if not mean:
+        mean, std = _normalisation(tensor, facts)
+    try:
+        return InputSpec(
+            width=width,
+            height=height,
+            colour="rgb" if channels == 3 else "grey",
+            crop=crop,
+            dtype=tensor.dtype,  # type: ignore[arg-type]
+            mean=mean,
+            std=std,
+            scale=tensor.scale or 1.0,
+            zero_point=tensor.zero_point,
+        )
+    except ValueError as error:
+        raise ModelError(f"the model's input cannot be used: {error}") from error
+
+
+def _normalisation(
+    tensor: TensorSpec, facts: TFLiteFacts
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if tensor.dtype != "float32":
+        first_level = 0 if tensor.dtype == "uint8" else -128
+        return (float(tensor.zero_point - first_level),), (1.0 / (tensor.scale or 1.0),)
+    if facts.mean and facts.std:
+        return facts.mean, facts.std
+    raise ModelError(
+        "the model does not say how its float input is scaled; give --mean 127.5 --std 127.5 if "
+        "it was trained on -1..1, --mean 0 --std 255 if on 0..1"
+    )
+
+
+def _output_spec(
+    facts: TFLiteFacts, kind: Literal["auto", "logits", "probabilities"]
+) -> OutputSpec:
+    if len(facts.outputs) != 1:
+        raise ModelError(
+            f"no classifier: it gives {len(facts.outputs)} outputs (a detector gives boxes, "
+            "classes, scores and a count); a classifier gives one"
+        )
+    tensor = facts.outputs[0]
+    if tensor.dtype not in _DTYPES or not tensor.shape:
+        raise ModelError(f"no classifier: its output is {tensor.dtype} {tensor.shape}")
+    if kind == "auto":
+        # TFLite fixes the quantisation of a softmax's output at 1/256 from the lowest level up,
+        # which still shows where a compiler has hidden the operator.
+        lowest = -128 if tensor.dtype == "int8" else 0
+        fixed = tensor.scale == 1 / 256 and tensor.zero_point == lowest
+        kind = "probabilities" if facts.probabilities or fixed else "logits"
+    return OutputSpec(
+        kind=kind,
+        dtype=tensor.dtype,  # type: ignore[arg-type]
+        scale=tensor.scale or 1.0,
+        zero_point=tensor.zero_point,
+    )
+
+
+def _labels(
+    given: Path | Sequence[str] | None,
+    facts: TFLiteFacts,
+    background: Literal["none", "add", "drop"],
+) -> tuple[str, ...]:
+    """Find the labels and hold their number against the scores."""
+    classes = 1
+    for length in facts.outputs[0].shape:
+        classes *= length
+    if isinstance(given, (str, Path)):
+        try:
+            names = parse_labels(Path(given).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"label file {given}: {error}") from error
+    elif given is not None:
+        names = tuple(given)
+    elif facts.labels is not None:
+        names = facts.labels
+    else:
+        raise ModelError(
+            f"the model gives {classes} numbers and holds no labels; give a label file "
+            "(--labels). Without classes it is no classifier but an embedder"
+        )
+    if background == "add":
+        names = ("background", *names)
+    elif background == "drop":
+        names = names[1:]
+    if len(names) != classes:
+        raise ModelError(_count_problem(classes, names))
+    return names
+
+
+def _count_problem(classes: int, names: tuple[str, ...]) -> str:
+    problem = f"the model gives {classes} scores, but there are {len(names)} labels"
+    if classes == len(names) + 1:
+        return f"{problem}; if its first score is a background class, say --background add"
+    if classes == len(names) - 1:
+        return f"{problem}; if the first label {names[0]!r} has no score, say --background drop"
+    return problem
