@@ -1,0 +1,97 @@
+"""``python -m demo``: synthetic photos in, sightings over real MQTT out, and a picture of them."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.rule import Rule
+
+from demo.field import Field, prepare
+from demo.sheet import draw_sheet
+from edge.bundle import read_bundle
+
+console = Console()
+
+
+def step(title: str, *command: str, allowed: tuple[int, ...] = (0,)) -> None:
+    """Run one command of the product in the open, as a user would; end the demo if it fails."""
+    console.print(Rule(title, align="left"))
+    shown = ["python", *command[1:]] if command[0] == sys.executable else list(command)
+    console.print(f"[dim]$ {shlex.join(shown)}[/dim]", highlight=False)
+    started = time.monotonic()
+    status = subprocess.run(command).returncode
+    if status not in allowed:
+        sys.exit(f"the demo ends here: {title} failed with status {status}")
+    console.print(f"[dim]{time.monotonic() - started:.0f} s[/dim]")
+
+
+def main() -> None:
+    """Run the demo from nothing to the picture sheet."""
+    parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for all of it")
+    parser.add_argument("--per-class", type=int, default=150, help="synthetic photos per class")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's own number")
+    parser.add_argument("--rate", type=float, default=8.0, help="frames per second of the replay")
+    options = parser.parse_args()
+    started = time.monotonic()
+    out: Path = options.out
+    if out.exists():
+        if not (out / "photos").exists() and any(out.iterdir()):
+            sys.exit(f"{out} holds something else: name another folder with --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    python, photos, run = sys.executable, str(out / "photos"), str(out / "run")
+    bundle = out / "demo-1.0.0.wtr"
+    epochs = ("--epochs", str(options.epochs)) if options.epochs else ()
+
+    step(
+        "1  Photos: a synthetic field, several pictures per plant, and one pest kept secret",
+        *(python, "-m", "training", "synth", photos, "--per-class", str(options.per_class)),
+        *("--unknown", str(out / "secret")),
+    )
+    step(
+        "2  Check them",
+        *(python, "-m", "training", "check", photos, "--out", str(out / "check")),
+        allowed=(0, 1),
+    )
+    step(
+        "3  Train a small network from scratch",
+        *(python, "-m", "training", "fit", photos, "--recipe", "small", "--out", run, *epochs),
+    )
+    step("4  Evaluate it honestly", python, "-m", "training", "evaluate", run)
+    step(
+        "5  Prune half its weights, train it as int8, prove it equal, pack it",
+        *(python, "-m", "quantize", "run", run, "--out", str(bundle), "--pruning", "0.5"),
+    )
+    console.print(Rule("6  In the field: replayed camera, durable outbox, MQTT", align="left"))
+    field = Field(prepare(out, bundle, options.rate), console)
+    field.run()
+
+    sheet = draw_sheet(field.truth, field.dashboard.sightings.values(), out / "sightings.jpg")
+    read = read_bundle(bundle)
+    metrics = read.manifest.metrics
+    console.print(Rule("What came out", align="left"))
+    console.print(
+        f"report       {out / 'run' / 'report.html'}\npicture      {sheet}\nbundle       {bundle}"
+    )
+    console.print(
+        f"sent {field.sent}  received {len(field.dashboard.sightings)}  "
+        f"missing {field.missing()}  duplicates {field.dashboard.duplicates}  "
+        f"accuracy float {metrics.float.accuracy:.1%} int8 {metrics.int8.accuracy:.1%}  "
+        f"{len(read.model):,} bytes  {field.milliseconds():.2f} ms",
+        style="bold",
+        highlight=False,
+    )
+    console.print(f"[dim]{time.monotonic() - started:.0f} s in all[/dim]")
+    sys.exit(1 if field.missing() or field.dashboard.duplicates else 0)
+
+
+if __name__ == "__main__":
+    main()
