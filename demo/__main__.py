@@ -77,6 +77,7 @@ def main() -> None:
     sheet = draw_sheet(field.truth, field.dashboard.sightings.values(), out / "sightings.jpg")
     read = read_bundle(bundle)
     metrics = read.manifest.metrics
+    assert metrics is not None, "bundles made of a run carry their metrics"
     console.print(Rule("What came out", align="left"))
     console.print(
         f"report       {out / 'run' / 'report.html'}\npicture      {sheet}\nbundle       {bundle}"

@@ -15,6 +15,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Coroutine
+from typing import Any
 
 START_SECONDS = 20.0
 
@@ -78,7 +80,7 @@ class Door:
         """Refuse new connections and cut the present ones."""
         self._call(self._close())
 
-    def _call(self, coroutine) -> None:  # noqa: ANN001
+    def _call(self, coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)
 
     async def _open(self) -> None:

@@ -163,4 +163,4 @@ class Field:
         bundle = str(self._setup.bundle)
         command = [sys.executable, "-m", "edge", "bench", "--bundle", bundle, "--json"]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
-        return float(json.loads(done.stdout)["invoke"]["p50_ms"])
+        return float(json.loads(done.stdout)["invoke"]["p50"])
