@@ -75,6 +75,7 @@ class Classifier:
         output: OutputSpec,
         labels: Sequence[str],
         model_info: ModelInfo,
+        model_bytes: int,
         thresholds: Sequence[float] | None = None,
         decision: DecisionSpec | None = None,
         top: int = 3,
@@ -89,6 +90,7 @@ class Classifier:
         self.output = output
         self.labels = tuple(labels)
         self.model_info = model_info
+        self.model_bytes = model_bytes
         self.top = top
         self._thresholds = tuple(thresholds or (0.0,) * len(labels))
         self._decision = decision or DecisionSpec(unknown="none")
@@ -130,6 +132,7 @@ class Classifier:
                 thresholds=[label.threshold for label in manifest.labels],
                 decision=manifest.decision,
                 model_info=model_info(opened, manifest.name, manifest.version, bundle.sha256),
+                model_bytes=len(model),
             )
             if self_test:
                 from edge.selftest import self_test as prove

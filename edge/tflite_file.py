@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import io
 import struct
-import zipfile
+from collections.abc import Callable
+from typing import TypeVar
 
 import msgspec
 
 from edge.errors import ModelError
 from edge.runtimes import TensorSpec
 
+_T = TypeVar("_T")
 _TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8", 7: "int16"}
 _SOFTMAX, _LOGISTIC, _CUSTOM = 25, 14, 32
 #: Operators that change the form of values, never their meaning: dequantise, reshape, squeeze,
@@ -44,9 +46,12 @@ class TFLiteFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_for_edgetpu(model: bytes) -> bool:
-    """Tell whether the model holds the Edge TPU's operator."""
-    # The name stands in the operator table, near the end or the start; a plain search is quick.
-    return _EDGETPU.encode() in model
+    """Tell whether the model holds the Edge TPU's operator.
+
+    Raises:
+        ModelError: not a TFLite file, or a damaged one.
+    """
+    return _guarded(model, lambda root: any(c.text(1) == _EDGETPU for c in root.tables(1)))
 
 
 def read(model: bytes) -> TFLiteFacts:
@@ -55,11 +60,15 @@ def read(model: bytes) -> TFLiteFacts:
     Raises:
         ModelError: not a TFLite file, or a damaged one.
     """
+    return _guarded(model, lambda root: _facts(model, root))
+
+
+def _guarded(model: bytes, look: Callable[[Table], _T]) -> _T:
     if model[4:8] != b"TFL3":
         raise ModelError("not a TFLite model: its identifier TFL3 is missing")
     try:
-        return _facts(model)
-    except (struct.error, IndexError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        return look(Table.root(model))
+    except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as error:
         raise ModelError(f"damaged TFLite model: {error}") from error
 
 
@@ -130,8 +139,7 @@ class Table:
         return self._data[start : start + count].decode("utf-8") if count else ""
 
 
-def _facts(model: bytes) -> TFLiteFacts:
-    root = Table.root(model)
+def _facts(model: bytes, root: Table) -> TFLiteFacts:
     codes = root.tables(1)
     graphs = root.tables(2)
     if not graphs:
@@ -224,6 +232,8 @@ def _labels(model: bytes, names: list[str]) -> tuple[str, ...] | None:
     """Read the first label file of the appended zip archive."""
     if not names:
         return None
+    import zipfile
+
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             if archive.getinfo(names[0]).file_size > _MAX_LABELS_BYTES:

@@ -60,6 +60,7 @@ def open_tflite(
             input=spec,
             output=output,
             labels=names,
+            model_bytes=len(data),
             model_info=model_info(
                 opened, facts.name or model.stem, "", hashlib.sha256(data).hexdigest()
             ),

@@ -1,0 +1,164 @@
+"""``wheatear bench``: where the time of a picture goes, on this device."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import platform
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from edge.classifier import Classifier, ModelInfo
+from edge.classify import Console, open_classifier
+from edge.errors import ConfigError
+from edge.image import decode
+
+#: Pictures classified before the clock starts: caches fill, lazy tables are built.
+WARM_UP = 5
+#: Size (width, height) of the picture that is made when none is given.
+FRAME = (1920, 1080)
+
+
+class Percentiles(msgspec.Struct, frozen=True):
+    """Milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured."""
+
+    model: ModelInfo
+    model_bytes: int
+    threads: int
+    runs: int
+    images: int
+    """Different pictures; 0: one made up, 1080p JPEG."""
+    decode: Percentiles
+    """Read and decode, at reduced scale where possible."""
+    preprocess: Percentiles
+    """Crop, resize, quantise."""
+    invoke: Percentiles
+    total: Percentiles
+    """Decode to decision."""
+    images_per_second: float
+    peak_memory_bytes: int
+    """Largest resident set of the process so far."""
+    machine: str
+    cpus: int
+    python: str
+
+
+def main(arguments: argparse.Namespace, console: Console) -> int:
+    """Measure, and print a table or one JSON object.
+
+    Raises:
+        WheatearError: the model or a picture cannot be used.
+    """
+    if arguments.runs < 1:
+        raise ConfigError(f"--runs must be at least 1, not {arguments.runs}")
+    model_path: Path | None = arguments.bundle or arguments.model
+    with open_classifier(arguments) as classifier:
+        sources: Sequence[Path | bytes] = arguments.images or [made_up_frame()]
+        times = measure(classifier, sources, arguments.runs)
+        report = _report(classifier, times, arguments)
+    if arguments.json:
+        console.out(msgspec.json.encode(report).decode())
+    else:
+        console.out(table(report, str(model_path)))
+    return 0
+
+
+def measure(
+    classifier: Classifier, sources: Sequence[Path | bytes], runs: int
+) -> list[tuple[float, float, float, float]]:
+    """Classify ``runs`` pictures in turn; give (decode, preprocess, invoke, total) ms of each.
+
+    Raises:
+        ImageError: a picture cannot be decoded.
+    """
+    size = (classifier.input.width, classifier.input.height)
+    times = []
+    for i in range(-WARM_UP, runs):
+        started = perf_counter()
+        pixels = decode(sources[i % len(sources)], at_least=size)
+        decoded = perf_counter()
+        steps = classifier.classify(pixels).timings
+        done = perf_counter()
+        if i >= 0:
+            total_ms = (done - started) * 1e3
+            times.append(
+                ((decoded - started) * 1e3, steps.preprocess_ms, steps.invoke_ms, total_ms)
+            )
+    return times
+
+
+def made_up_frame() -> bytes:
+    """Give a 1080p JPEG with detail at every scale, always the same."""
+    random = np.random.default_rng(0)
+    picture = Image.new("RGB", FRAME)
+    for side in (6, 24, 96, 384):
+        coarse = random.integers(0, 256, (side * 9 // 16 + 1, side, 3), np.uint8)
+        layer = Image.fromarray(coarse).resize(FRAME, Image.Resampling.BICUBIC)
+        picture = Image.blend(picture, layer, 0.4)
+    jpeg = io.BytesIO()
+    picture.save(jpeg, "JPEG", quality=90)
+    return jpeg.getvalue()
+
+
+def table(report: Report, model: str) -> str:
+    """Lay the report out for people."""
+    info = report.model
+    delegate = info.delegate or "no delegate found"
+    lines = [
+        f"model    {model} ({report.model_bytes / 1024:.0f} KiB)",
+        f"runtime  {info.runtime} {info.runtime_version}, {delegate}, {report.threads} thread(s)",
+        f"machine  {report.machine}, {report.cpus} CPUs, Python {report.python}",
+        f"{'ms':<12}{'p50':>9}{'p90':>9}{'p99':>9}",
+    ]
+    for name in ("decode", "preprocess", "invoke", "total"):
+        step: Percentiles = getattr(report, name)
+        lines.append(f"{name:<12}{step.p50:>9.2f}{step.p90:>9.2f}{step.p99:>9.2f}")
+    lines.append(
+        f"{report.images_per_second:.1f} images/s over {report.runs} runs, "
+        f"peak memory {report.peak_memory_bytes / (1 << 20):.0f} MiB"
+    )
+    return "\n".join(lines)
+
+
+def _report(
+    classifier: Classifier,
+    times: list[tuple[float, float, float, float]],
+    arguments: argparse.Namespace,
+) -> Report:
+    columns = np.array(times)
+    steps = [
+        Percentiles(*(round(float(v), 4) for v in np.percentile(column, (50, 90, 99))))
+        for column in columns.T
+    ]
+    return Report(
+        model=classifier.model_info,
+        model_bytes=classifier.model_bytes,
+        threads=arguments.threads,
+        runs=len(times),
+        images=len(arguments.images),
+        decode=steps[0],
+        preprocess=steps[1],
+        invoke=steps[2],
+        total=steps[3],
+        images_per_second=round(1e3 * len(times) / float(columns[:, 3].sum()), 2),
+        # Linux counts in KiB (getrusage(2)).
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        machine=platform.machine(),
+        cpus=os.cpu_count() or 1,
+        python=platform.python_version(),
+    )
