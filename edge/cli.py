@@ -7,6 +7,7 @@ command line is wrong; 130 interrupted.
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -81,7 +82,44 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
 
 
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``wheatear run``."""
+    _add_config(parser)
+    parser.add_argument("--once", action="store_true", help="replay the folder once, then end")
+    parser.add_argument(
+        "--drain-timeout",
+        type=float,
+        metavar="SECONDS",
+        help="after the last picture, wait so long for the broker (default: until stopped)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+        help="how much to say on stderr (default info)",
+    )
+
+
+def add_check(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``wheatear check``."""
+    _add_config(parser)
+
+
+def add_schema(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``wheatear schema``."""
+    parser.add_argument(
+        "--markdown", action="store_true", help="the topics reference (docs/topics.md) instead"
+    )
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file")
+
+
 COMMANDS = (
+    Command("run", "run the device", add_run, "edge.run:main"),
+    Command("check", "try every part of a configuration", add_check, "edge.check:main"),
+    Command("schema", "print the messages' JSON Schema", add_schema, "edge.topics:main"),
     Command("classify", "classify pictures: JSON lines", add_classify, "edge.classify:main"),
     Command("bench", "measure decode, preprocess and invoke", add_bench, "edge.bench:main"),
 )
@@ -92,6 +130,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     module, _, name = arguments.function.partition(":")
     console = Console()
+    if level := getattr(arguments, "log_level", None):
+        logging.basicConfig(
+            level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
     try:
         status: int = getattr(import_module(module), name)(arguments, console)
     except WheatearError as error:

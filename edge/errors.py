@@ -14,6 +14,7 @@
     ├── RuntimeUnavailableError(ImportError)  an interpreter or delegate is not installed
     ├── CameraError            (OSError)      a camera cannot be opened or gave no frame
     ├── OutboxError            (OSError)      sightings cannot be written to disk
+    │   └── OutboxDamagedError             its file is no sound database
     ├── PublishError           (ConnectionError) the broker refused or vanished
     ├── DataError              (ValueError)   labelled photos or their CSV are wrong
     ├── TrainingError          (ValueError)   a recipe, run or weights file cannot be used
@@ -80,6 +81,10 @@ class CameraError(WheatearError, OSError):
 
 class OutboxError(WheatearError, OSError):
     """Sightings cannot be written to disk."""
+
+
+class OutboxDamagedError(OutboxError):
+    """The outbox's file is no sound database any more."""
 
 
 class PublishError(WheatearError, ConnectionError):

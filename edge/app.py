@@ -1,0 +1,159 @@
+"""Puts the device together from a configuration, runs it, takes it apart: ``wheatear run``."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+from edge.agent import Agent, Identity
+from edge.cameras import open_camera
+from edge.cameras.reader import Reader
+from edge.classifier import Classifier
+from edge.clock import SystemClock
+from edge.config import Config
+from edge.counters import Counters
+from edge.decision import Decider
+from edge.errors import OutboxError
+from edge.health import Reporter, place
+from edge.identity import boot_id
+from edge.messages import ModelRef, RunningModel
+from edge.outbox import Outbox
+from edge.publisher import Publisher
+from edge.signing import load_public_key
+from edge.writer import Writer
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 2.0
+"""How long a program that is told to stop goes on delivering."""
+
+
+def open_classifier(config: Config) -> Classifier:
+    """Load the configured model. Raises BundleError, ModelError, RuntimeUnavailableError, ..."""
+    model = config.model
+    if model.tflite:
+        return Classifier.from_tflite(model.tflite, model.labels, model.runtime, model.threads)
+    assert model.bundle is not None  # held by the configuration
+    return Classifier.from_bundle(
+        model.bundle,
+        model.runtime,
+        model.threads,
+        trusted_keys=[load_public_key(path) for path in model.trusted_keys],
+        self_test=model.self_test,
+    )
+
+
+def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | None = None) -> bool:
+    """Run the device until `stop` is set or the camera has no more frames.
+
+    After the last frame, wait until the broker acknowledged everything (`stop` and the timeout end
+    the waiting). True where nothing is left: after `stop`, nothing that is not on disk.
+
+    Raises:
+        WheatearError: the model, the camera or the outbox cannot be opened.
+    """
+    with ExitStack() as stack:
+        classifier = stack.enter_context(open_classifier(config))
+        outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
+        camera = open_camera(config.camera, classifier.input)
+        counters, clock = Counters(), SystemClock()
+        writer = Writer(outbox, lambda: publisher.wake(), counters, config.outbox.commit_seconds)
+        reporter = Reporter(config, _running(classifier), outbox, writer, counters, clock)
+        publisher = Publisher(
+            config.broker,
+            config.device_id,
+            outbox,
+            reporter.info,
+            reporter.state,
+            counters,
+            config.report.state_seconds,
+        )
+        frames = Reader(lambda: open_camera(config.camera, classifier.input), counters, camera)
+        agent = Agent(
+            frames,
+            classifier,
+            Decider(config.decision),
+            writer.submit,
+            _identity(config, classifier),
+            config.images,
+            reporter.health,
+            config.report.health_seconds,
+            counters,
+            clock,
+            stop,
+        )
+        with _running_threads(writer, publisher, frames):
+            agent.run()
+            frames.close()
+            ended = not stop.is_set()
+            if ended:
+                _drain(writer, outbox, stop, drain_timeout_seconds)
+        left = len(writer.unwritten) + (outbox.depth().waiting if ended else 0)
+        _say(counters, outbox, left)
+        return not left
+
+
+@contextlib.contextmanager
+def _running_threads(writer: Writer, publisher: Publisher, frames: Reader) -> Iterator[None]:
+    """Start the threads; stop them in the order in which nothing is lost."""
+    writer.start()
+    publisher.start()
+    frames.start()
+    try:
+        yield
+    finally:
+        frames.close()
+        writer.close()
+        publisher.close(FLUSH_SECONDS)
+
+
+def _drain(
+    writer: Writer, outbox: Outbox, stop: threading.Event, timeout_seconds: float | None
+) -> None:
+    started = time.monotonic()
+    while not stop.is_set():
+        if timeout_seconds is not None and time.monotonic() - started > timeout_seconds:
+            return
+        with contextlib.suppress(OutboxError):
+            if writer.flush(0.2) and not outbox.depth().waiting:
+                return
+        stop.wait(0.02)
+
+
+def _running(classifier: Classifier) -> RunningModel:
+    model = classifier.model_info
+    return RunningModel(
+        name=model.name,
+        version=model.version,
+        sha256=model.sha256,
+        labels=tuple(classifier.labels),
+        runtime=model.runtime,
+        runtime_version=model.runtime_version,
+    )
+
+
+def _identity(config: Config, classifier: Classifier) -> Identity:
+    model = classifier.model_info
+    return Identity(
+        config.device_id,
+        boot_id(),
+        ModelRef(name=model.name, version=model.version, sha256=model.sha256),
+        place(config),
+    )
+
+
+def _say(counters: Counters, outbox: Outbox, left: int) -> None:
+    log.info(
+        "%d frames classified (%d bad, %d skipped), %d sightings, %d messages acknowledged, "
+        "%d left behind",
+        counters["frames_classified"],
+        counters["frames_bad"],
+        counters["frames_skipped"],
+        outbox.appended,
+        counters["delivered"],
+        left,
+    )

@@ -1,0 +1,82 @@
+"""Cameras, chosen by ``camera.kind`` from a table; adding one is a file and a line here.
+
+A camera's library is imported only when that camera is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import import_module
+from typing import Any, Protocol
+
+import msgspec
+
+from edge.config import Camera as CameraConfig
+from edge.image import InputSpec, Pixels, decode, load
+from edge.messages import Location
+
+CAMERAS = {
+    "folder": "edge.cameras.folder:Folder",
+    "picamera2": "edge.cameras.picamera2:Picamera2",
+    "v4l2": "edge.cameras.v4l2:V4l2",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture."""
+
+    pixels: Pixels
+    """uint8 (H, W, 3) RGB, upright, at least as large as the model's input."""
+    time: datetime
+    """When it was taken, UTC."""
+    source: str
+    """File or camera name."""
+    width: int
+    """Pixels of the picture as it was taken, which ``pixels`` may be a reduction of."""
+    height: int
+    jpeg: Callable[[], bytes]
+    """Gives the picture as JPEG at full size; called only for evidence."""
+    location: Location | None = None
+
+
+class Camera(Protocol):
+    """A source of frames, used from one thread."""
+
+    live: bool
+    """Only the newest frame matters; otherwise no frame may be left out."""
+
+    def capture(self) -> Frame | None:
+        """Wait for the next frame; None when there will be no more.
+
+        Raises:
+            ImageError: this frame cannot be read; the next may be.
+            CameraError: the camera must be opened again.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let the camera go; doing so twice is fine."""
+        ...
+
+
+def open_camera(config: CameraConfig, spec: InputSpec) -> Camera:
+    """Open the camera for a model with the input `spec`.
+
+    Raises:
+        CameraError: it cannot be opened; the message names the cure.
+    """
+    kind = str(msgspec.structs.asdict(config).get("kind") or config.__struct_config__.tag)
+    module, _, attribute = CAMERAS[kind].partition(":")
+    make: Any = getattr(import_module(module), attribute)
+    camera: Camera = make(config, spec)
+    return camera
+
+
+def see(data: bytes, spec: InputSpec) -> Pixels:
+    """Decode a picture for the model exactly as training and evaluation do. Raises ImageError."""
+    if spec.colour == "rgb":
+        return load(data, spec)
+    return decode(data, at_least=(spec.width, spec.height))

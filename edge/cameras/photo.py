@@ -1,0 +1,125 @@
+"""What a picture file says of itself, and pictures as JPEG bytes."""
+
+from __future__ import annotations
+
+import io
+import struct
+from datetime import UTC, datetime, timedelta, timezone
+
+import msgspec
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from edge.errors import ImageError
+from edge.image import Pixels, decode
+from edge.messages import Location
+
+# Exif 2.32, tables 4, 8 and 15.
+_ORIENTATION, _EXIF_IFD, _GPS_IFD = 0x0112, 0x8769, 0x8825
+_TAKEN, _TAKEN_OFFSET, _TAKEN_FRACTION = 0x9003, 0x9011, 0x9291
+_LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT = 1, 2, 3, 4, 5, 6
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What the header of a picture tells."""
+
+    width: int
+    """Pixels, upright."""
+    height: int
+    time: datetime | None
+    """When it was taken, UTC; a time without a zone counts as UTC."""
+    location: Location | None
+
+
+def facts(data: bytes) -> Facts:
+    """Read size, EXIF time and place without decoding pixels. Raises ImageError."""
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            width, height = image.size
+            exif = image.getexif() if "exif" in image.info else None
+            if not exif:
+                return Facts(width, height, None, None)
+            if exif.get(_ORIENTATION, 1) in (5, 6, 7, 8):
+                width, height = height, width
+            return Facts(width, height, _time(exif), _location(exif))
+    except UnidentifiedImageError as error:
+        raise ImageError("no picture in a known format") from error
+    except (OSError, ValueError, TypeError, SyntaxError, struct.error) as error:
+        raise ImageError(f"its header cannot be read: {error}") from error
+
+
+def _time(exif: Image.Exif) -> datetime | None:
+    ifd = exif.get_ifd(_EXIF_IFD)
+    try:
+        taken = datetime.strptime(str(ifd[_TAKEN]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
+    except (KeyError, ValueError):
+        return None
+    zone: timezone = UTC
+    offset = str(ifd.get(_TAKEN_OFFSET, "")).strip("\0 ")
+    if len(offset) == 6 and offset[0] in "+-":
+        try:
+            minutes = int(offset[1:3]) * 60 + int(offset[4:6])
+            zone = timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
+        except ValueError:
+            zone = UTC
+    fraction = str(ifd.get(_TAKEN_FRACTION, "")).strip("\0 ")
+    seconds = float(f"0.{fraction}") if fraction.isdigit() else 0.0
+    return (taken.replace(tzinfo=zone) + timedelta(seconds=seconds)).astimezone(UTC)
+
+
+def _location(exif: Image.Exif) -> Location | None:
+    gps = exif.get_ifd(_GPS_IFD)
+    try:
+        lat, lon = _degrees(gps[_LAT]), _degrees(gps[_LON])
+        lat = -lat if str(gps.get(_LAT_REF, "N")).startswith("S") else lat
+        lon = -lon if str(gps.get(_LON_REF, "E")).startswith("W") else lon
+        alt = float(gps[_ALT]) if _ALT in gps else None
+        if alt is not None and gps.get(_ALT_REF) in (1, b"\x01"):
+            alt = -alt
+    except (KeyError, ValueError, TypeError, ZeroDivisionError, IndexError):
+        return None
+    if not (abs(lat) <= 90 and abs(lon) <= 180):
+        return None
+    return Location(lat=lat, lon=lon, alt=alt, source="exif")
+
+
+def _degrees(parts: tuple[float, float, float]) -> float:
+    return float(parts[0]) + float(parts[1]) / 60 + float(parts[2]) / 3600
+
+
+def as_jpeg(data: bytes) -> bytes:
+    """Give picture bytes as JPEG: themselves where they are one. Raises ImageError."""
+    if data[:3] == b"\xff\xd8\xff":
+        return data
+    return encode_jpeg(decode(data))
+
+
+def encode_jpeg(pixels: Pixels, quality: int = 90) -> bytes:
+    """Encode uint8 (H, W, 3) RGB as JPEG."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def shrink_jpeg(data: bytes, max_bytes: int, max_side: int) -> bytes | None:
+    """Give a JPEG of at most so many bytes and pixels a side, or None where none is that small.
+
+    A picture that fits already is passed on as it is, with its EXIF data. Raises ImageError.
+    """
+    known = facts(data)
+    if len(data) <= max_bytes and max(known.width, known.height) <= max_side:
+        return data
+    longer = max(known.width, known.height)
+    side = min(max_side, longer)
+    while side >= 64:
+        size = (max(1, known.width * side // longer), max(1, known.height * side // longer))
+        image = Image.fromarray(decode(data, at_least=size)).resize(
+            size, Image.Resampling.LANCZOS, reducing_gap=2.0
+        )
+        for quality in (85, 70, 55, 40):
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=quality)
+            if buffer.tell() <= max_bytes:
+                return buffer.getvalue()
+        side = side * 2 // 3
+    return None

@@ -1,0 +1,353 @@
+"""The configuration: one TOML file, read into frozen structs that check themselves.
+
+Every setting has a docstring with its unit. An unknown key or a value out of range is a
+:class:`~edge.errors.ConfigError` that names the path (``camera.interval_seconds``), never clamped.
+Relative paths are relative to the file. Secrets come from files or the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge.config_errors import explain
+from edge.errors import ConfigError
+
+_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the file."""
+
+
+class Place(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[device.location]``: where the camera stands."""
+
+    lat: Annotated[float, Meta(ge=-90, le=90)]
+    """Latitude in degrees, WGS 84, north positive."""
+    lon: Annotated[float, Meta(ge=-180, le=180)]
+    """Longitude in degrees, east positive."""
+    alt: Annotated[float, Meta(ge=-1000, le=20000)] | None = None
+    """Altitude in metres."""
+
+
+class Device(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[device]``: who this is."""
+
+    id: Annotated[str, Meta(pattern=_ID)] | None = None
+    """Name in topics: letters, digits, ``_``, ``.``, ``-``, at most 64. Unset: the host name."""
+    name: str = ""
+    """Name for people. Empty: the id."""
+    location: Place | None = None
+    """Where it stands; leave out when unknown."""
+
+
+class Model(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[model]``: what it recognises."""
+
+    bundle: Path | None = None
+    """The model bundle, a ``.wtr`` file."""
+    tflite: Path | None = None
+    """In place of a bundle: a TFLite classifier from elsewhere."""
+    labels: Path | None = None
+    """The labels of ``tflite``, one a line; may be left out where the model holds them."""
+    runtime: str = "litert"
+    """Interpreter: ``litert``, ``tflite_runtime``, ``edgetpu`` or ``fake``."""
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Threads for inference."""
+    trusted_keys: tuple[Path, ...] = ()
+    """Ed25519 public keys (PEM files). With any given, an unsigned bundle is refused."""
+    self_test: bool = True
+    """Try the bundle's golden images before use; leave this on."""
+
+
+class FolderCamera(
+    _Section, tag_field="kind", tag="folder", frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """``[camera]`` with ``kind = "folder"``: replays picture files. No frame is left out."""
+
+    path: Path
+    """A folder, a picture, or a pattern such as ``photos/**/*.jpg``."""
+    frames_per_second: Annotated[float, Meta(gt=0, le=1000)] | None = None
+    """Frames per second. Unset: as fast as they are classified."""
+    loop: bool = False
+    """Start again after the last picture instead of ending."""
+    time: Literal["now", "exif"] = "now"
+    """Time of a frame: when it was read, or what its EXIF data say (UTC unless they say else)."""
+    order: Literal["name", "time"] = "name"
+    """Sort the files by name, or by modification time."""
+
+
+class Picamera2Camera(
+    _Section,
+    tag_field="kind",
+    tag="picamera2",
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+):
+    """``[camera]`` with ``kind = "picamera2"``: a Raspberry Pi camera."""
+
+    index: Annotated[int, Meta(ge=0, le=7)] = 0
+    """Which camera, as ``rpicam-hello --list-cameras`` numbers them."""
+    width: Annotated[int, Meta(ge=64, le=9248)] = 1920
+    """Pixels of the evidence picture."""
+    height: Annotated[int, Meta(ge=64, le=6944)] = 1080
+    """Pixels of the evidence picture."""
+    interval_seconds: Annotated[float, Meta(ge=0, le=86400)] = 1.0
+    """Seconds from one frame to the next; 0: as fast as they are classified."""
+    warm_up_seconds: Annotated[float, Meta(ge=0, le=60)] = 2.0
+    """Seconds for exposure and white balance to settle after opening."""
+    rotation: Literal[0, 180] = 0
+    """Degrees by which the camera hangs turned."""
+    focus_metres: Annotated[float, Meta(ge=0.02, le=1000)] | None = None
+    """Distance to focus at, in metres (Camera Module 3). Unset: continuous autofocus."""
+    exposure_microseconds: Annotated[int, Meta(ge=1, le=200_000_000)] | None = None
+    """Fixed exposure time in microseconds. Unset: automatic."""
+
+
+class V4l2Camera(
+    _Section, tag_field="kind", tag="v4l2", frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """``[camera]`` with ``kind = "v4l2"``: a USB camera."""
+
+    device: Path = Path("/dev/video0")
+    """The device node; ``/dev/v4l/by-id/...`` stays the same after replugging."""
+    width: Annotated[int, Meta(ge=64, le=8192)] = 1280
+    """Pixels asked for; the camera may choose its nearest."""
+    height: Annotated[int, Meta(ge=64, le=8192)] = 720
+    """Pixels asked for."""
+    interval_seconds: Annotated[float, Meta(ge=0, le=86400)] = 1.0
+    """Seconds from one frame to the next; 0: as fast as they are classified."""
+    format: Literal["auto", "mjpeg", "yuyv"] = "auto"
+    """What to ask the camera for; ``auto`` prefers MJPEG."""
+    timeout_seconds: Annotated[float, Meta(ge=0.1, le=60)] = 5.0
+    """Seconds without a frame after which the camera counts as vanished."""
+
+
+Camera = FolderCamera | Picamera2Camera | V4l2Camera
+
+
+class Decision(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[decision]``: when frames become a sighting."""
+
+    mode: Literal["votes", "always"] = "votes"
+    """``votes``: by the rule below. ``always``: every frame is an event (replayed photos)."""
+    agree: Annotated[int, Meta(ge=1, le=100)] = 2
+    """Frames that must say the same, of the last ``of``."""
+    of: Annotated[int, Meta(ge=1, le=100)] = 3
+    """Frames that are looked at together."""
+    cooldown_seconds: Annotated[float, Meta(ge=0, le=86400)] = 60.0
+    """Seconds during which the same class is not reported again."""
+    report_unknown: bool = True
+    """Report what belongs to none of the classes, as ``label: null``."""
+    background: tuple[str, ...] = ()
+    """Classes that are never a sighting, such as an empty leaf."""
+    thresholds: dict[str, Annotated[float, Meta(ge=0, le=1)]] = {}
+    """Least confidence per class, in place of the bundle's."""
+
+
+class Outbox(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[outbox]``: the queue on disk."""
+
+    path: Path = Path("outbox.db")
+    """The SQLite file; put it on a disk that survives a power cut, never on a tmpfs."""
+    max_bytes: Annotated[int, Meta(ge=1_000_000, le=1_000_000_000_000)] = 256_000_000
+    """Bytes of waiting messages; beyond, the oldest pictures, then health, then sightings go."""
+    commit_seconds: Annotated[float, Meta(ge=0, le=1)] = 0.05
+    """Seconds for which sightings are gathered into one write to disk."""
+
+
+class Tls(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[broker.tls]``: encryption. The table may be empty: system authorities are trusted."""
+
+    ca: Path | None = None
+    """Certificate authority (PEM) to trust instead of the system's."""
+    certificate: Path | None = None
+    """Client certificate (PEM)."""
+    key: Path | None = None
+    """Key of the client certificate (PEM)."""
+
+
+class Broker(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[broker]``: where sightings go."""
+
+    host: Annotated[str, Meta(min_length=1)] = "localhost"
+    """Name or address of the MQTT broker."""
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    """TCP port. Unset: 1883, with TLS 8883."""
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    """MQTT version; ``auto``: 5, and 3.1.1 where the broker does not speak it."""
+    username: str | None = None
+    """User name."""
+    password_file: Path | None = None
+    """File whose first line is the password."""
+    password_env: str | None = None
+    """Environment variable that holds the password."""
+    base_topic: Annotated[str, Meta(pattern=r"^[^+#\s/][^+#\s]*[^+#\s/]$|^[^+#\s/]$")] = "wheatear"
+    """First part of every topic."""
+    keepalive_seconds: Annotated[int, Meta(ge=5, le=3600)] = 30
+    """Seconds of silence after which broker and device ask whether the other is there."""
+    timeout_seconds: Annotated[float, Meta(ge=0.5, le=300)] = 15.0
+    """Seconds to wait for the connection."""
+    window: Annotated[int, Meta(ge=1, le=10000)] = 100
+    """Messages sent before the first must be acknowledged; a broker may allow fewer."""
+    retry_min_seconds: Annotated[float, Meta(ge=0.05, le=3600)] = 1.0
+    """Seconds before the first new attempt; doubled with every failure."""
+    retry_max_seconds: Annotated[float, Meta(ge=0.05, le=86400)] = 60.0
+    """Seconds between attempts at most."""
+    historical_after_seconds: Annotated[float, Meta(ge=1, le=86400)] = 60.0
+    """Age in seconds from which a sighting is marked ``historical``."""
+    tls: Tls | None = None
+    """Encryption; leave the table out for none."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port, the port filled in."""
+        return self.host, self.port or (8883 if self.tls else 1883)
+
+    def password(self) -> str | None:
+        """Read the password. Raises ConfigError where its file or variable is missing."""
+        if self.password_env:
+            if self.password_env not in os.environ:
+                raise ConfigError(
+                    f"broker.password_env: the environment variable {self.password_env} is not "
+                    "set; set it, or use broker.password_file"
+                )
+            return os.environ[self.password_env]
+        if self.password_file:
+            try:
+                return self.password_file.read_text("utf-8").split("\n", 1)[0].rstrip("\r")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(
+                    f"broker.password_file: cannot read {self.password_file} ({error}); "
+                    "create it, readable by this program only"
+                ) from error
+        return None
+
+
+class Images(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[images]``: the picture behind a sighting, sent as JPEG."""
+
+    send: bool = False
+    """Send pictures at all."""
+    max_bytes: Annotated[int, Meta(ge=2_000, le=10_000_000)] = 60_000
+    """Bytes of one picture; larger ones are made smaller."""
+    max_side: Annotated[int, Meta(ge=64, le=8192)] = 1024
+    """Pixels of the longer side at most."""
+    max_bytes_per_day: Annotated[int, Meta(ge=0, le=1_000_000_000_000)] = 20_000_000
+    """Bytes of all pictures of one UTC day; beyond, sightings go without."""
+
+
+class Report(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[report]``: how often the device speaks of itself."""
+
+    health_seconds: Annotated[float, Meta(ge=1, le=86400)] = 300.0
+    """Seconds from one health message to the next."""
+    state_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
+    """Seconds between two state messages at least."""
+
+
+class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    device: Device = Device()
+    """Who this is."""
+    model: Model
+    """What it recognises."""
+    camera: Camera
+    """Where frames come from."""
+    decision: Decision = Decision()
+    """When frames become a sighting."""
+    outbox: Outbox = Outbox()
+    """The queue on disk."""
+    broker: Broker = Broker()
+    """Where sightings go."""
+    images: Images = Images()
+    """Pictures behind sightings."""
+    report: Report = Report()
+    """State and health."""
+
+    @property
+    def device_id(self) -> str:
+        """The id in topics: as configured, else made of the host name."""
+        return self.device.id or re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:64] or "cam"
+
+
+def load_config(path: Path | str) -> Config:
+    """Read and check a configuration file. Raises ConfigError."""
+    file = Path(path)
+    try:
+        raw = tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is no TOML file: {error}") from error
+    return parse_config(raw, base=file.resolve().parent, name=str(file))
+
+
+def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -> Config:
+    """Check `raw`; relative paths are taken from the folder `base`. Raises ConfigError."""
+
+    def hook(kind: type, value: object) -> object:
+        if kind is Path and isinstance(value, str) and value:
+            return base / Path(value).expanduser()
+        raise ValueError("Expected a path in quotes")
+
+    if isinstance(raw.get("outbox", {}), dict):
+        raw = {**raw, "outbox": {"path": "outbox.db", **raw.get("outbox", {})}}
+    try:
+        config = msgspec.convert(raw, Config, dec_hook=hook)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {explain(str(error), raw, Config)}") from error
+    _check_together(config, name)
+    return config
+
+
+def _check_together(config: Config, name: str) -> None:
+    """Check what no single setting shows."""
+    decision, broker, model = config.decision, config.broker, config.model
+    if (model.bundle is None) == (model.tflite is None):
+        raise ConfigError(
+            f"{name}: set one of model.bundle (a .wtr file) and model.tflite (a model from "
+            f"elsewhere), not {'neither' if model.bundle is None else 'both'}"
+        )
+    if model.labels and not model.tflite:
+        raise ConfigError(f"{name}: model.labels goes with model.tflite; a bundle has its own")
+    if decision.agree > decision.of:
+        raise ConfigError(
+            f"{name}: decision.agree = {decision.agree} is more than decision.of = {decision.of}; "
+            "no frame could ever agree often enough. Lower agree or raise of"
+        )
+    if broker.retry_min_seconds > broker.retry_max_seconds:
+        raise ConfigError(
+            f"{name}: broker.retry_min_seconds = {broker.retry_min_seconds} is more than "
+            f"broker.retry_max_seconds = {broker.retry_max_seconds}; lower the first"
+        )
+    if broker.password_file and broker.password_env:
+        raise ConfigError(
+            f"{name}: broker.password_file and broker.password_env are both set; keep one"
+        )
+    if broker.tls and (broker.tls.certificate is None) != (broker.tls.key is None):
+        raise ConfigError(
+            f"{name}: broker.tls.certificate and broker.tls.key belong together; set both or none"
+        )
+
+
+def redacted(config: Config) -> dict[str, Any]:
+    """Give the configuration as plain values for printing, without anything secret.
+
+    Secrets are never in it to begin with: only the names of the file or variable that hold them.
+    The user name is hidden too.
+    """
+    plain: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
+    if plain["broker"]["username"]:
+        plain["broker"]["username"] = "***"
+    return plain

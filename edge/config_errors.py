@@ -1,0 +1,128 @@
+"""Turns msgspec's refusal of a configuration into a sentence with path, value, range and cure."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import inspect
+import re
+import types
+import typing
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+
+_UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
+_MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+
+
+def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> str:
+    """Give `message` as ``path = value: what is allowed. What the setting means``."""
+    found = _PATH.search(message)
+    path = [part for part in re.split(r"[.\[\]]+", found["path"]) if part] if found else []
+    what = message[: found.start()] if found else message
+    struct = _struct_at(root, path, raw)
+    if (unknown := _UNKNOWN.search(what)) and struct:
+        known = [field.name for field in msgspec.structs.fields(struct)]
+        near = difflib.get_close_matches(unknown["name"], known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{_dotted(path, unknown['name'])} is no setting; {hint}known: {', '.join(known)}"
+    if (missing := _MISSING.search(what)) and struct:
+        about = _docstrings(struct).get(missing["name"], "")
+        return f"{_dotted(path, missing['name'])} is missing; set it. {about}".rstrip()
+    value = _value_at(raw, path)
+    if kinds := _kinds(root, path):
+        return f"{_dotted(path)} = {value!r} is refused: known kinds are {', '.join(kinds)}"
+    parent = _struct_at(root, path[:-1], raw)
+    about = _docstrings(parent).get(path[-1], "") if parent and path else ""
+    allowed = _range(parent, path[-1]) if parent and path else ""
+    text = f"{_dotted(path)} = {value!r} is refused: {what[:1].lower()}{what[1:].replace('`', '')}"
+    return f"{text}{f' (allowed: {allowed})' if allowed else ''}. {about}".rstrip()
+
+
+def _dotted(path: list[str], name: str | None = None) -> str:
+    return ".".join([*path, *([name] if name else [])]) or "the file"
+
+
+def _value_at(raw: object, path: list[str]) -> object:
+    for part in path:
+        if isinstance(raw, dict):
+            raw = raw.get(part)
+        elif isinstance(raw, list) and part.isdigit():
+            raw = raw[int(part)]
+    return raw
+
+
+def _struct_at(
+    root: type[msgspec.Struct], path: list[str], raw: dict[str, Any]
+) -> type[msgspec.Struct] | None:
+    """Find the struct that describes the table at `path` (in a union, by the table's ``kind``)."""
+    struct = root
+    value: Any = raw
+    for part in path:
+        hints = typing.get_type_hints(struct)
+        value = value.get(part) if isinstance(value, dict) else None
+        structs = list(_structs(hints.get(part)))
+        if len(structs) > 1:
+            kind = value.get("kind") if isinstance(value, dict) else None
+            structs = [one for one in structs if one.__struct_config__.tag == kind]
+        if not structs:
+            return None
+        struct = structs[0]
+    return struct
+
+
+def _kinds(root: type[msgspec.Struct], path: list[str]) -> list[str]:
+    """Give the tags to choose from where `path` is, or lacks, the ``kind`` of a union."""
+    names = path[:-1] if path[-1:] == ["kind"] else path
+    hint = typing.get_type_hints(root).get(names[0]) if len(names) == 1 else None
+    structs = list(_structs(hint))
+    return [str(one.__struct_config__.tag) for one in structs] if len(structs) > 1 else []
+
+
+def _structs(hint: object) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        yield hint
+    elif typing.get_origin(hint) in (types.UnionType, typing.Union):
+        for part in typing.get_args(hint):
+            yield from _structs(part)
+
+
+def _range(struct: type[msgspec.Struct], name: str) -> str:
+    """Say the range of a number or the choices of a setting."""
+    hint = typing.get_type_hints(struct, include_extras=True).get(name)
+    if hint is None:
+        return ""
+    parts = []
+    for one in [hint, *typing.get_args(hint)]:
+        if typing.get_origin(one) is typing.Literal:
+            return ", ".join(repr(choice) for choice in typing.get_args(one))
+        for meta in getattr(one, "__metadata__", ()):
+            low = f"{meta.ge} to " if meta.ge is not None else ""
+            low = f"more than {meta.gt}, to " if meta.gt is not None else low
+            if low or meta.le is not None:
+                parts.append(f"{low}{meta.le}")
+    return parts[0] if parts else ""
+
+
+def _docstrings(struct: type[msgspec.Struct]) -> dict[str, str]:
+    """Read the docstring under each setting from the source, only when something is wrong."""
+    try:
+        body = ast.parse(inspect.getsource(struct)).body[0]
+    except (OSError, TypeError, SyntaxError):  # a frozen program has no source
+        return {}
+    texts = {}
+    statements = body.body if isinstance(body, ast.ClassDef) else []
+    for setting, text in pairwise(statements):
+        if (
+            isinstance(setting, ast.AnnAssign)
+            and isinstance(setting.target, ast.Name)
+            and isinstance(text, ast.Expr)
+            and isinstance(text.value, ast.Constant)
+            and isinstance(text.value.value, str)
+        ):
+            texts[setting.target.id] = " ".join(text.value.value.replace("``", "").split())
+    return texts

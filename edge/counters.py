@@ -1,0 +1,107 @@
+"""What the threads of the program count, and failures that are logged once."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+
+
+class Counters:
+    """Counts by name and errors by class; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._errors: Counter[str] = Counter()
+        self._failing: dict[str, str] = {}
+
+    def add(self, name: str, count: int = 1) -> None:
+        """Count."""
+        with self._lock:
+            self._counts[name] += count
+
+    def __getitem__(self, name: str) -> int:
+        with self._lock:
+            return self._counts[name]
+
+    def error(self, error: BaseException) -> None:
+        """Count an error by the name of its class."""
+        with self._lock:
+            self._errors[type(error).__name__] += 1
+
+    def errors(self) -> dict[str, int]:
+        """Give the errors since the start, by class name."""
+        with self._lock:
+            return dict(self._errors)
+
+    def failing(self, what: str, why: str | None) -> None:
+        """Note that `what` is failing now, or (`why` None) works again."""
+        with self._lock:
+            if why is None:
+                self._failing.pop(what, None)
+            else:
+                self._failing[what] = why
+
+    def problems(self) -> tuple[str, ...]:
+        """Give what is failing now, in words."""
+        with self._lock:
+            return tuple(f"{what}: {why}" for what, why in sorted(self._failing.items()))
+
+
+class Episode:
+    """A thing that fails for a while and recovers: logged at the start and at the end only.
+
+    Every failure is counted. A failure of another class within the episode is logged too.
+    """
+
+    def __init__(self, what: str, counters: Counters, log: logging.Logger) -> None:
+        self._what, self._counters, self._log = what, counters, log
+        self._class: type[BaseException] | None = None
+        self._since = 0.0
+        self._count = 0
+
+    def failed(self, error: BaseException) -> None:
+        """Count a failure; log it if it is the first of its class in this episode."""
+        self._counters.error(error)
+        self._counters.failing(self._what, str(error))
+        if self._class is None:
+            self._since, self._count = time.monotonic(), 0
+        self._count += 1
+        if type(error) is not self._class:
+            self._class = type(error)
+            self._log.warning("%s: %s: %s", self._what, type(error).__name__, error)
+
+    def recovered(self) -> None:
+        """End the episode, if there is one."""
+        if self._class is not None:
+            self._class = None
+            self._counters.failing(self._what, None)
+            self._log.info(
+                "%s works again after %.0f s and %d failures",
+                self._what,
+                time.monotonic() - self._since,
+                self._count,
+            )
+
+
+class Backoff:
+    """Growing waits: doubled with every failure, with jitter, up to a maximum."""
+
+    def __init__(self, min_seconds: float, max_seconds: float) -> None:
+        self._min, self._max = min_seconds, max_seconds
+        self._next = min_seconds
+
+    def next(self, random: float) -> float:
+        """Give the seconds to wait; `random` from 0 to 1 spreads it between half and whole.
+
+        Spreading keeps a field of cameras from knocking all at once on a broker that came back.
+        """
+        wait = self._next
+        self._next = min(self._next * 2, self._max)
+        return wait * (0.5 + 0.5 * random)
+
+    def reset(self) -> None:
+        """Begin again at the minimum."""
+        self._next = self._min

@@ -1,0 +1,191 @@
+"""How the device is: read from the kernel's own files; what a machine lacks is null."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from edge import __version__
+from edge.clock import Clock
+from edge.config import Config
+from edge.counters import Counters
+from edge.errors import OutboxError
+from edge.identity import boot_id
+from edge.messages import (
+    SCHEMA_VERSION,
+    BrokerHealth,
+    Frames,
+    Health,
+    HealthSummary,
+    Info,
+    Location,
+    OutboxHealth,
+    RunningModel,
+    Software,
+    State,
+    Timings,
+    encode,
+)
+from edge.outbox import Depth, Kind, Outbox
+from edge.writer import Writer
+
+T = TypeVar("T")
+
+# Raspberry Pi firmware's throttling bits (documentation of `vcgencmd get_throttled`).
+_THROTTLED = {
+    0: "under-voltage",
+    1: "frequency-capped",
+    2: "throttled",
+    3: "soft-temperature-limit",
+    16: "under-voltage-occurred",
+    17: "frequency-capped-occurred",
+    18: "throttled-occurred",
+    19: "soft-temperature-limit-occurred",
+}
+
+
+class Reporter:
+    """Writes the messages in which the device speaks of itself."""
+
+    def __init__(
+        self,
+        config: Config,
+        model: RunningModel,
+        outbox: Outbox,
+        writer: Writer,
+        counters: Counters,
+        clock: Clock,
+        root: Path = Path("/"),
+    ) -> None:
+        self._config, self._model = config, model
+        self._outbox, self._writer, self._counters = outbox, writer, counters
+        self._clock, self._root = clock, root
+        self._started, self._started_monotonic = clock.now(), clock.monotonic()
+        self._boot = boot_id(root)
+
+    def info(self, protocol: str) -> bytes:
+        """Give the retained description for a connection over this MQTT version."""
+        config = self._config
+        return encode(
+            Info(
+                device=config.device_id,
+                name=config.device.name or config.device_id,
+                boot=self._boot,
+                started=self._started,
+                software=Software(
+                    name="wheatear", version=__version__, python=platform.python_version()
+                ),
+                model=self._model,
+                camera=str(config.camera.__struct_config__.tag),
+                protocol=protocol,
+                location=place(config),
+                capabilities=("image",) if config.images.send else (),
+                schemas=dict.fromkeys(("info", "state", "sighting", "health"), SCHEMA_VERSION),
+            )
+        )
+
+    def state(self) -> bytes:
+        """Give the retained state."""
+        now = self._clock.now()
+        try:
+            hours, depth = self._outbox.hours(now), self._outbox.depth()
+        except OutboxError:
+            hours, depth = (), Depth(0, 0)
+        problems = self._counters.problems()
+        return encode(
+            State(
+                device=self._config.device_id,
+                time=now,
+                latest=self._writer.latest,
+                hours=hours,
+                health=HealthSummary(ok=not problems, problems=problems, waiting=depth.waiting),
+            )
+        )
+
+    def health(self, milliseconds: Timings) -> Health:
+        """Measure."""
+        count = self._counters
+        try:
+            depth = self._outbox.depth()
+        except OutboxError:
+            depth = Depth(0, 0)
+        dropped = self._outbox.dropped
+        return Health(
+            device=self._config.device_id,
+            boot=self._boot,
+            time=self._clock.now(),
+            uptime_seconds=round(self._clock.monotonic() - self._started_monotonic, 3),
+            clock=self._clock.quality(),
+            temperature_celsius=_read(
+                self._root / "sys/class/thermal/thermal_zone0/temp", lambda text: int(text) / 1000
+            ),
+            throttled=_read(
+                self._root / "sys/devices/platform/soc/soc:firmware/get_throttled", _flags
+            ),
+            memory_available_bytes=_read(self._root / "proc/meminfo", _available),
+            process_bytes=_read(
+                self._root / "proc/self/statm",
+                lambda text: int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+            ),
+            disk_free_bytes=_free(self._config.outbox.path.parent),
+            frames=Frames(
+                captured=count["frames_captured"],
+                classified=count["frames_classified"],
+                skipped=count["frames_skipped"],
+                bad=count["frames_bad"],
+            ),
+            milliseconds=milliseconds,
+            outbox=OutboxHealth(
+                waiting=depth.waiting,
+                bytes=depth.bytes,
+                sightings=self._outbox.appended,
+                dropped_images=dropped[Kind.IMAGE],
+                dropped_health=dropped[Kind.HEALTH],
+                dropped_sightings=dropped[Kind.SIGHTING],
+            ),
+            broker=BrokerHealth(
+                connects=count["connects"],
+                failures=count["broker_failures"],
+                denied=count["denied"],
+                delivered=count["delivered"],
+            ),
+            errors=count.errors(),
+        )
+
+
+def place(config: Config) -> Location | None:
+    """Give where the configuration says that the camera stands."""
+    where = config.device.location
+    if where is None:
+        return None
+    return Location(lat=where.lat, lon=where.lon, alt=where.alt, source="config")
+
+
+def _read(path: Path, parse: Callable[[str], T]) -> T | None:
+    try:
+        return parse(path.read_text("ascii", errors="replace"))
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _flags(text: str) -> tuple[str, ...]:
+    bits = int(text, 16)
+    return tuple(name for bit, name in _THROTTLED.items() if bits >> bit & 1)
+
+
+def _available(text: str) -> int:
+    for line in text.splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError("no MemAvailable")
+
+
+def _free(folder: Path) -> int | None:
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return None
+    return disk.f_bavail * disk.f_frsize

@@ -1,0 +1,261 @@
+"""What goes over MQTT: every payload is one of these structs, encoded as UTF-8 JSON.
+
+The JSON Schema of each comes out of this module (:func:`schemas`), and so does ``docs/topics.md``.
+Times are UTC. A field is only ever added; a change of meaning raises :data:`SCHEMA_VERSION`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+SCHEMA_VERSION = 1
+"""The ``schema`` of every message."""
+
+Clock = Literal["synced", "rtc", "unsynced"]
+Reason = Literal["unknown", "below-threshold", "background"]
+Count = Annotated[int, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """What all payloads share: the struct is immutable and its fields are given by name."""
+
+
+class Location(Message, frozen=True, kw_only=True):
+    """Where the picture was taken (WGS 84)."""
+
+    lat: Annotated[float, Meta(ge=-90, le=90, description="Latitude in degrees, north positive.")]
+    lon: Annotated[float, Meta(ge=-180, le=180, description="Longitude in degrees, east positive.")]
+    alt: Annotated[float | None, Meta(description="Altitude in metres, or null.")] = None
+    source: Annotated[str, Meta(description="`config`, `exif` or `gps`.")] = "config"
+
+
+class Score(Message, frozen=True, kw_only=True):
+    """One class and how likely it is."""
+
+    label: Annotated[str, Meta(description="Class id, as in the model's labels.")]
+    confidence: Annotated[Fraction, Meta(description="Calibrated probability.")]
+
+
+class Votes(Message, frozen=True, kw_only=True):
+    """How many of the last frames said the same."""
+
+    agree: Annotated[int, Meta(ge=1, description="Frames that gave this verdict.")]
+    of: Annotated[int, Meta(ge=1, description="Frames that were looked at.")]
+
+
+class ModelRef(Message, frozen=True, kw_only=True):
+    """The model that said so."""
+
+    name: str
+    version: str
+    sha256: Annotated[str, Meta(description="SHA-256 of the bundle or model file, hexadecimal.")]
+
+
+class FrameRef(Message, frozen=True, kw_only=True):
+    """The picture that was classified."""
+
+    width: Annotated[int, Meta(ge=1, description="Pixels, of the picture as it was taken.")]
+    height: Annotated[int, Meta(ge=1, description="Pixels, of the picture as it was taken.")]
+    region: Annotated[
+        tuple[int, int, int, int] | None,
+        Meta(description="Left, top, right, bottom in pixels; null: the whole picture."),
+    ] = None
+    source: Annotated[str, Meta(description="File name or camera name.")] = ""
+
+
+class Sighting(Message, frozen=True, kw_only=True):
+    """One decided event. Delivered at least once and in order; de-duplicate by `id`."""
+
+    schema: Annotated[int, Meta(description="Version of this schema.")] = SCHEMA_VERSION
+    device: Annotated[str, Meta(description="Device id, the second part of the topic.")]
+    boot: Annotated[str, Meta(description="Changes with every start of the device.")]
+    seq: Annotated[
+        int,
+        Meta(ge=0, description="Per device, rising by one, never reused: a gap is a loss."),
+    ] = 0
+    id: Annotated[str, Meta(description="Unique; the same in every delivery of this event.")]
+    time: Annotated[datetime, Meta(description="When the frame was taken, never when sent.")]
+    clock: Annotated[Clock, Meta(description="How far `time` can be trusted.")]
+    label: Annotated[str | None, Meta(description="Class id, or null: see `reason`.")]
+    reason: Annotated[Reason | None, Meta(description="Why there is no label, or null.")] = None
+    confidence: Annotated[Fraction, Meta(description="Calibrated probability of the top class.")]
+    alternatives: Annotated[tuple[Score, ...], Meta(description="Best classes, best first.")]
+    votes: Votes
+    model: ModelRef
+    frame: FrameRef
+    location: Location | None = None
+    historical: Annotated[bool, Meta(description="Sent late: `time` is long before arrival.")] = (
+        False
+    )
+
+
+class HourCount(Message, frozen=True, kw_only=True):
+    """Sightings within one hour."""
+
+    hour: Annotated[datetime, Meta(description="Start of the hour.")]
+    labels: Annotated[
+        dict[str, Count], Meta(description="Sightings per class id; `` (empty): no label.")
+    ]
+
+
+class HealthSummary(Message, frozen=True, kw_only=True):
+    """The few words of health that belong on a dashboard."""
+
+    ok: Annotated[bool, Meta(description="Nothing is failing at this moment.")]
+    problems: Annotated[tuple[str, ...], Meta(description="What is failing, in words.")] = ()
+    waiting: Annotated[int, Meta(ge=0, description="Messages on disk not yet acknowledged.")] = 0
+
+
+class State(Message, frozen=True, kw_only=True):
+    """The latest picture of the device; retained, so a new subscriber sees it at once."""
+
+    schema: int = SCHEMA_VERSION
+    device: str
+    time: Annotated[datetime, Meta(description="When this state was written.")]
+    latest: Annotated[Sighting | None, Meta(description="The newest sighting, or null.")]
+    hours: Annotated[
+        tuple[HourCount, ...], Meta(description="The last 24 hours that had any, oldest first.")
+    ]
+    health: HealthSummary
+
+
+class Software(Message, frozen=True, kw_only=True):
+    """The program that runs on the device."""
+
+    name: str
+    version: str
+    python: str
+
+
+class RunningModel(Message, frozen=True, kw_only=True):
+    """The model that runs on the device, and on what."""
+
+    name: str
+    version: str
+    sha256: str
+    labels: tuple[str, ...]
+    runtime: Annotated[str, Meta(description="Backend, such as `litert`.")]
+    runtime_version: str
+
+
+class Info(Message, frozen=True, kw_only=True):
+    """What the device is; retained, sent on every connection."""
+
+    schema: int = SCHEMA_VERSION
+    device: str
+    name: Annotated[str, Meta(description="Name for people.")]
+    boot: str
+    started: Annotated[datetime, Meta(description="When the program started.")]
+    software: Software
+    model: RunningModel
+    camera: Annotated[str, Meta(description="Kind of camera.")]
+    protocol: Annotated[str, Meta(description="MQTT version agreed with the broker.")]
+    location: Location | None = None
+    capabilities: tuple[str, ...] = ()
+    schemas: Annotated[
+        dict[str, int], Meta(description="Schema version of every message this device sends.")
+    ]
+
+
+class Frames(Message, frozen=True, kw_only=True):
+    """Pictures since the program started."""
+
+    captured: Count = 0
+    classified: Count = 0
+    skipped: Annotated[int, Meta(ge=0, description="Older frames a newer one replaced.")] = 0
+    bad: Annotated[int, Meta(ge=0, description="Pictures that could not be read.")] = 0
+
+
+class Timings(Message, frozen=True, kw_only=True):
+    """Mean milliseconds over the frames since the last health message."""
+
+    capture: float = 0.0
+    preprocess: float = 0.0
+    invoke: float = 0.0
+    loop: Annotated[float, Meta(description="From one frame to the next.")] = 0.0
+
+
+class OutboxHealth(Message, frozen=True, kw_only=True):
+    """The queue on disk."""
+
+    waiting: Count = 0
+    bytes: Count = 0
+    sightings: Annotated[int, Meta(ge=0, description="Written to disk since the start.")] = 0
+    dropped_images: Count = 0
+    dropped_health: Count = 0
+    dropped_sightings: Annotated[int, Meta(ge=0, description="Lost because the disk was full.")] = 0
+
+
+class BrokerHealth(Message, frozen=True, kw_only=True):
+    """The connection to the broker, counted since the program started."""
+
+    connects: Count = 0
+    failures: Annotated[int, Meta(ge=0, description="Refused, unreachable or broken off.")] = 0
+    denied: Annotated[int, Meta(ge=0, description="Publishes the broker answered with no.")] = 0
+    delivered: Annotated[int, Meta(ge=0, description="Messages acknowledged.")] = 0
+
+
+class Health(Message, frozen=True, kw_only=True):
+    """How the device is."""
+
+    schema: int = SCHEMA_VERSION
+    device: str
+    boot: str
+    time: datetime
+    uptime_seconds: Annotated[float, Meta(ge=0, description="Since the program started.")]
+    clock: Clock
+    temperature_celsius: Annotated[float | None, Meta(description="Of the processor.")]
+    throttled: Annotated[tuple[str, ...] | None, Meta(description="Raspberry Pi throttling flags.")]
+    memory_available_bytes: int | None
+    process_bytes: Annotated[int | None, Meta(description="Resident memory of this program.")]
+    disk_free_bytes: Annotated[int | None, Meta(description="Where the outbox lies.")]
+    frames: Frames
+    milliseconds: Timings
+    outbox: OutboxHealth
+    broker: BrokerHealth
+    errors: Annotated[dict[str, Count], Meta(description="Errors since the start, by class name.")]
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True):
+    """The picture behind a sighting: JPEG bytes for the topic ``sighting/<id>/image``."""
+
+    id: str
+    time: datetime
+    jpeg: bytes
+
+
+PAYLOADS: tuple[type[Message], ...] = (Info, State, Sighting, Health)
+"""The structs that are whole payloads."""
+
+_encoder = msgspec.json.Encoder()
+_NOT_LATE, _LATE = b'"historical":false}', b'"historical":true}'
+
+
+def new_id() -> str:
+    """Give an id that no other event has: 16 hexadecimal digits from 64 random bits."""
+    return secrets.token_hex(8)
+
+
+def encode(message: Message) -> bytes:
+    """Give the UTF-8 JSON of `message`."""
+    return _encoder.encode(message)
+
+
+def mark_historical(payload: bytes) -> bytes:
+    """Say in an encoded sighting that it is sent late.
+
+    ``historical`` is the last field of :class:`Sighting`, so its bytes are replaced without
+    decoding the rest: this runs for each of perhaps a million messages after a long outage.
+    """
+    return payload[: -len(_NOT_LATE)] + _LATE if payload.endswith(_NOT_LATE) else payload
+
+
+def schemas() -> dict[str, Any]:
+    """Give the JSON Schema of every payload, by its struct's name in lower case."""
+    return {payload.__name__.lower(): msgspec.json.schema(payload) for payload in PAYLOADS}

@@ -1,0 +1,255 @@
+"""One connection to an MQTT broker: connect, publish, collect acknowledgements; one thread.
+
+paho-mqtt does the protocol; its own threads, queues and reconnection stay unused, because the
+outbox is the queue and must be the only one. A :class:`Connection` is made anew for every attempt,
+so nothing of an earlier session lingers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import time
+from types import TracebackType
+from typing import Self
+
+import msgspec
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge.config import Broker, Tls
+from edge.errors import ConfigError, PublishError
+
+_VERSIONS = {"5": paho.MQTTv5, "3.1.1": paho.MQTTv311}
+_FAILURE = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
+_WRONG_VERSION = "Unsupported protocol version"
+
+
+class ProtocolRefusedError(PublishError):
+    """The broker does not speak the MQTT version that was tried."""
+
+
+class Will(msgspec.Struct, frozen=True):
+    """What the broker says for us when the connection breaks; retained."""
+
+    topic: str
+    payload: bytes
+
+
+class Ack(msgspec.Struct, frozen=True):
+    """The broker's answer to a publish."""
+
+    mid: int
+    refusal: str | None
+    """The reason code in words where the broker said no."""
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """Build the TLS context. Raises ConfigError naming the file that cannot be used."""
+    try:
+        context = ssl.create_default_context(cafile=tls.ca)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"broker.tls.ca: cannot use {tls.ca}: {error}; give a PEM file"
+        ) from error
+    if tls.certificate and tls.key:
+        try:
+            context.load_cert_chain(tls.certificate, tls.key)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(
+                f"broker.tls.certificate: cannot use {tls.certificate} with {tls.key}: {error}; "
+                "give a PEM certificate and its key"
+            ) from error
+    return context
+
+
+def connect(broker: Broker, client_id: str, will: Will, spoke_5: bool = False) -> Connection:
+    """Connect, with MQTT 5 first where ``protocol = "auto"``.
+
+    3.1.1 is tried where the broker says that it does not speak 5, or hangs up on it and did not
+    speak it before in this process (`spoke_5`): under 3.1.1 a denied publish goes unnoticed.
+
+    Raises:
+        PublishError: the name is unknown, nobody listens, or the broker refuses.
+        ConfigError: the password or a TLS file cannot be read.
+    """
+    if broker.protocol != "auto":
+        return Connection(broker, client_id, will, broker.protocol)
+    try:
+        return Connection(broker, client_id, will, "5")
+    except ProtocolRefusedError:
+        if spoke_5:
+            raise
+    return Connection(broker, client_id, will, "3.1.1")
+
+
+class Connection:
+    """An open connection. Use it from one thread only."""
+
+    def __init__(self, broker: Broker, client_id: str, will: Will, protocol: str) -> None:
+        self.protocol = protocol
+        self.receive_maximum = 65_535
+        self.maximum_packet_size: int | None = None
+        self.connected = False
+        self.lost: str | None = None
+        self._acks: list[Ack] = []
+        self._answer: ReasonCode | None = None
+        self._address = "{}:{}".format(*broker.address)
+        self._client = self._configured(broker, client_id, will)
+        self._wake_read, self._wake_write = socket.socketpair()
+        self._wake_read.setblocking(False)
+        self._wake_write.setblocking(False)
+        try:
+            self._open(broker)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool = False) -> int:
+        """Hand a message over; give the number its :class:`Ack` will carry."""
+        return self._client.publish(topic, payload, qos, retain).mid
+
+    def poll(self, timeout_seconds: float) -> list[Ack]:
+        """Read and write what is there, waiting so long at most; give new acknowledgements.
+
+        Raises PublishError when the connection was lost.
+        """
+        sock = self._client.socket()
+        if sock is not None:
+            pending = getattr(sock, "pending", None)  # TLS may hold bytes select cannot see
+            wait = 0.0 if pending and pending() else timeout_seconds
+            writers = [sock] if self._client.want_write() else []
+            readable, writable, _ = select.select([sock, self._wake_read], writers, [], wait)
+            if self._wake_read in readable:
+                with contextlib.suppress(BlockingIOError):
+                    self._wake_read.recv(4096)
+            if sock in readable or (pending and pending()):
+                self._client.loop_read()
+            if writable:
+                self._client.loop_write()
+            self._client.loop_misc()
+        acks, self._acks = self._acks, []
+        if not acks and self.lost is not None:
+            raise PublishError(f"the connection to {self._address} was lost: {self.lost}")
+        return acks
+
+    def wake(self) -> None:
+        """Make a :meth:`poll` in another thread return at once."""
+        with contextlib.suppress(OSError):
+            self._wake_write.send(b"x")
+
+    def disconnect(self) -> None:
+        """Say goodbye, so that the broker does not publish the last will."""
+        if self.connected:
+            self._client.disconnect()
+            with contextlib.suppress(PublishError, OSError, ValueError):
+                self.poll(0.1)
+
+    def close(self) -> None:
+        """Drop the connection without a word; doing so twice is fine."""
+        self._client.on_disconnect = None
+        sock = self._client.socket()
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.close()
+        self._wake_read.close()
+        self._wake_write.close()
+
+    def _configured(self, broker: Broker, client_id: str, will: Will) -> paho.Client:
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=_VERSIONS[self.protocol],
+            reconnect_on_failure=False,
+        )
+        client.max_inflight_messages_set(0)  # the window is ours: paho would queue in memory
+        client.connect_timeout = broker.timeout_seconds
+        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        if broker.username is not None:
+            client.username_pw_set(broker.username, broker.password())
+        if broker.tls:
+            client.tls_set_context(tls_context(broker.tls))
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        return client
+
+    def _open(self, broker: Broker) -> None:
+        try:
+            self._client.connect(*broker.address, keepalive=broker.keepalive_seconds)
+        except (OSError, ValueError) as error:
+            raise PublishError(_unreachable(self._address, error)) from error
+        deadline = time.monotonic() + broker.timeout_seconds
+        while self._answer is None:
+            if time.monotonic() > deadline:
+                raise PublishError(
+                    f"{self._address} did not answer within {broker.timeout_seconds:g} s; "
+                    "is it an MQTT broker?"
+                )
+            try:
+                self.poll(0.2)
+            except PublishError as error:
+                if self._answer is None:
+                    raise ProtocolRefusedError(
+                        f"{self._address} hung up on an MQTT {self.protocol} connection "
+                        f"({self.lost}); is it an MQTT broker?"
+                    ) from error
+        if self._answer.is_failure:
+            text = f"{self._address} refused the connection: {self._answer}"
+            if str(self._answer) == _WRONG_VERSION:
+                raise ProtocolRefusedError(f"{text} ({self.protocol}); set broker.protocol")
+            raise PublishError(f"{text}; check broker.username, its password and the access list")
+        self.connected = True
+        self.lost = None
+
+    def _on_connect(
+        self, _client: object, _data: object, _flags: object, reason: ReasonCode, properties: object
+    ) -> None:
+        self._answer = reason
+        self.receive_maximum = getattr(properties, "ReceiveMaximum", self.receive_maximum)
+        self.maximum_packet_size = getattr(properties, "MaximumPacketSize", None)
+
+    def _on_disconnect(
+        self,
+        _client: object,
+        _data: object,
+        flags: paho.DisconnectFlags,
+        reason: ReasonCode,
+        _properties: object,
+    ) -> None:
+        self.connected = False
+        told = flags.is_disconnect_packet_from_server or str(reason) != "Unspecified error"
+        self.lost = str(reason) if told else "it hung up"
+
+    def _on_publish(
+        self, _client: object, _data: object, mid: int, reason: ReasonCode, _properties: object
+    ) -> None:
+        self._acks.append(Ack(mid, str(reason) if reason.value >= _FAILURE else None))
+
+
+def _unreachable(address: str, error: Exception) -> str:
+    """Say in words why no connection came about, and what to do."""
+    if isinstance(error, socket.gaierror):
+        return f"the name of {address} is unknown ({error.strerror}); check broker.host and DNS"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{address} shows a certificate that is not trusted ({error.verify_message}); " + (
+            "check broker.tls.ca, the name in broker.host and the clock"
+        )
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with {address} ({error.reason}); check broker.port and broker.tls"
+    if isinstance(error, ConnectionRefusedError):
+        return f"nobody listens on {address}; check broker.port, and that the broker runs"
+    if isinstance(error, TimeoutError):
+        return f"{address} cannot be reached in time; check the network and broker.host"
+    return f"cannot connect to {address}: {error}"

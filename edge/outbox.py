@@ -1,0 +1,258 @@
+"""The durable queue: what is appended here is on disk before it is sent, and leaves on PUBACK.
+
+One SQLite file in WAL mode. Appends are committed with ``synchronous=FULL``: when
+:meth:`Outbox.append_many` returns, a power cut loses none of its messages. Deletions need no such
+care (a message that comes back is sent twice, and de-duplicated by its id), so they go through a
+second connection with ``synchronous=NORMAL`` and cost no wait for the disk.
+
+A sighting's ``seq`` is given at commit and never reused: the next number stands in the database,
+and a number beyond it in a small file beside, for the day the database is damaged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from edge import outbox_schema as schema
+from edge.errors import OutboxDamagedError, OutboxError
+from edge.messages import Evidence, Health, HourCount, Sighting, encode
+
+log = logging.getLogger(__name__)
+
+Outgoing = Sighting | Evidence | Health
+"""What can be appended."""
+
+OVERHEAD_BYTES = 100
+"""What a row costs beside its payload: topic, page slack, the index."""
+
+
+class Kind(IntEnum):
+    """What a row is, in the order in which a full outbox drops them."""
+
+    IMAGE = 0
+    HEALTH = 1
+    SIGHTING = 2
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One waiting message."""
+
+    row: int
+    kind: Kind
+    topic: str
+    payload: bytes
+    time_ms: int
+
+
+class Depth(msgspec.Struct, frozen=True):
+    """How full the outbox is."""
+
+    waiting: int
+    bytes: int
+
+
+class Outbox:
+    """A queue on disk, bounded in bytes; safe to use from several threads.
+
+    Raises:
+        OutboxError: the file cannot be opened (a damaged one is set aside, not an error).
+    """
+
+    def __init__(self, path: Path, max_bytes: int = 256_000_000) -> None:
+        self.path = path
+        self.max_bytes = max_bytes
+        self.dropped = {kind: 0 for kind in Kind}
+        self.appended = 0
+        self._lock = threading.Lock()
+        self._connections: list[sqlite3.Connection] = []
+        self._open()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; doing so twice is fine."""
+        with self._lock:
+            for connection in self._connections:
+                connection.close()
+            self._connections = []
+
+    def append(self, message: Outgoing) -> int:
+        """Write one message; give its seq (0 for what has none). See :meth:`append_many`."""
+        return self.append_many([message])[0]
+
+    def append_many(self, messages: Sequence[Outgoing]) -> list[int]:
+        """Write messages in one commit: all are on disk when this returns, or none is.
+
+        Returns their ``seq``, 0 for messages that have none.
+
+        Raises:
+            OutboxError: nothing was written (disk full, ...); the same call may be tried again.
+            OutboxDamagedError: the file is damaged; :meth:`recover`, then try again.
+        """
+        with self._transaction(self._writer) as db:
+            first = seq = schema.next_seq(db)
+            rows, seqs = [], []
+            hours: dict[tuple[int, str], int] = {}
+            for message in messages:
+                numbered = isinstance(message, Sighting)
+                seqs.append(seq if numbered else 0)
+                rows.append(_row(message, seq))
+                if isinstance(message, Sighting):
+                    seq += 1
+                    key = (int(message.time.timestamp()) // 3600, message.label or "")
+                    hours[key] = hours.get(key, 0) + 1
+            if seq > first:
+                self._reserve(seq)
+            added = sum(row[4] for row in rows)
+            dropped = self._make_room(db, added)
+            schema.insert(db, rows, seq, added, hours)
+        self.appended += seq - first
+        for kind, count in dropped.items():
+            self.dropped[kind] += count
+        return seqs
+
+    def page(self, after: int = 0, limit: int = 100) -> list[Row]:
+        """Give the oldest waiting messages beyond row `after`, oldest first. Raises OutboxError."""
+        with self._lock, self._errors():
+            found = self._reader.execute(schema.PAGE, (after, limit)).fetchall()
+        return [Row(row, Kind(kind), topic, payload, ms) for row, kind, topic, payload, ms in found]
+
+    def delete(self, rows: Iterable[int]) -> int:
+        """Remove delivered messages; give how many there were. Raises OutboxError."""
+        removed = 0
+        with self._transaction(self._reader) as db:
+            for first, last in ranges(rows):
+                count, freed = schema.delete_range(db, first, last)
+                schema.account(db, -count, -freed)
+                removed += count
+        return removed
+
+    def depth(self) -> Depth:
+        """Say how much is waiting. Raises OutboxError."""
+        with self._lock, self._errors():
+            waiting, used = self._reader.execute(schema.DEPTH).fetchone()
+        return Depth(waiting, used)
+
+    def hours(self, now: datetime) -> tuple[HourCount, ...]:
+        """Count the sightings per label of the last 24 hours, oldest first. Raises OutboxError."""
+        last = int(now.timestamp()) // 3600
+        with self._lock, self._errors():
+            found = self._reader.execute(schema.HOURS, (last - 23, last)).fetchall()
+        counts: dict[int, dict[str, int]] = {}
+        for hour, label, count in found:
+            counts.setdefault(hour, {})[label] = count
+        epoch = datetime(1970, 1, 1, tzinfo=UTC)
+        return tuple(
+            HourCount(hour=epoch + timedelta(hours=hour), labels=labels)
+            for hour, labels in counts.items()
+        )
+
+    def recover(self) -> None:
+        """Set a damaged file aside and begin a new one. Raises OutboxError."""
+        self.close()
+        schema.set_aside(self.path)
+        self._open()
+
+    def _open(self) -> None:
+        self._reserved = schema.reserved(self.path)
+        try:
+            self._writer, self._reader = schema.open_database(self.path, self._reserved)
+        except OutboxDamagedError as error:
+            aside = schema.set_aside(self.path)
+            log.error("%s; it is kept as %s and a new one begins", error, aside)
+            self._writer, self._reader = schema.open_database(self.path, self._reserved)
+        self._connections = [self._writer, self._reader]
+
+    def _reserve(self, seq: int) -> None:
+        """See that the file beside the database holds a number that was not given out yet."""
+        if seq > self._reserved:
+            self._reserved = schema.reserve(self.path, seq)
+
+    def _make_room(self, db: sqlite3.Connection, added: int) -> dict[Kind, int]:
+        """Drop the oldest images, then health, then sightings until `added` bytes fit."""
+        dropped: dict[Kind, int] = {}
+        _, used = db.execute(schema.DEPTH).fetchone()
+        for kind in Kind:
+            while used + added > self.max_bytes:
+                count, freed = schema.delete_oldest(db, kind, used + added - self.max_bytes)
+                if not count:
+                    break
+                schema.account(db, -count, -freed)
+                used -= freed
+                dropped[kind] = dropped.get(kind, 0) + count
+        return dropped
+
+    @contextlib.contextmanager
+    def _transaction(self, db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._errors():
+            if not self._connections:
+                raise OutboxError(f"the outbox {self.path} is closed")
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn SQLite's and the disk's errors into ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise schema.wrap(error, self.path) from error
+        except OutboxError:
+            raise
+        except OSError as error:
+            raise OutboxError(
+                f"cannot write beside the outbox {self.path}: {error.strerror or error}; "
+                f"{os.fspath(self.path.parent)} must be writable and not full"
+            ) from error
+
+
+def ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Give the runs of consecutive numbers as (first, last)."""
+    first = last = None
+    for number in sorted(numbers):
+        if last is None or first is None:
+            first = last = number
+        elif number == last + 1:
+            last = number
+        else:
+            yield first, last
+            first = last = number
+    if first is not None and last is not None:
+        yield first, last
+
+
+def _row(message: Outgoing, seq: int) -> tuple[int, str, bytes, int, int]:
+    """Give kind, topic, payload, time in milliseconds and accounted bytes."""
+    time_ms = int(message.time.timestamp() * 1000)
+    if isinstance(message, Sighting):
+        payload = encode(msgspec.structs.replace(message, seq=seq))
+        kind, topic = Kind.SIGHTING, "sighting"
+    elif isinstance(message, Evidence):
+        kind, topic, payload = Kind.IMAGE, f"sighting/{message.id}/image", message.jpeg
+    else:
+        kind, topic, payload = Kind.HEALTH, "health", encode(message)
+    return int(kind), topic, payload, time_ms, len(payload) + OVERHEAD_BYTES

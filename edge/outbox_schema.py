@@ -1,0 +1,203 @@
+"""The outbox's SQL: tables, statements, opening, and what to do with a damaged file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge.errors import OutboxDamagedError, OutboxError
+
+APPLICATION_ID = 0x57545231
+"""Marks the file as ours ("WTR1")."""
+
+RESERVE = 10_000
+"""How many numbers the file beside the database is ahead by: one small write per so many."""
+
+_TABLES = """
+CREATE TABLE message (
+    row INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, so a cursor never steps back
+    kind INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
+    time_ms INTEGER NOT NULL, bytes INTEGER NOT NULL);
+-- Finds the oldest image or health message at once; sightings are found by the primary key.
+CREATE INDEX lesser ON message (kind, row) WHERE kind < 2;
+-- Kept by the same transactions, so that no start has to count a million rows.
+CREATE TABLE total (next_seq INTEGER NOT NULL, waiting INTEGER NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE hour (hour INTEGER, label TEXT, count INTEGER, PRIMARY KEY (hour, label))
+    WITHOUT ROWID;
+"""
+
+PAGE = "SELECT row, kind, topic, payload, time_ms FROM message WHERE row > ? ORDER BY row LIMIT ?"
+DEPTH = "SELECT waiting, bytes FROM total"
+HOURS = "SELECT hour, label, count FROM hour WHERE hour BETWEEN ? AND ? ORDER BY hour, label"
+
+_INSERT = "INSERT INTO message (kind, topic, payload, time_ms, bytes) VALUES (?, ?, ?, ?, ?)"
+_COUNT_HOUR = (
+    "INSERT INTO hour VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
+)
+
+
+def open_database(path: Path, first_seq: int) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """Open or create the file: one connection for appends, one for reads and deletions.
+
+    Raises:
+        OutboxDamagedError: the file is no sound outbox.
+        OutboxError: it cannot be opened.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutboxError(f"cannot create {path.parent} for the outbox: {error.strerror}") from None
+    opened: list[sqlite3.Connection] = []
+    try:
+        for synchronous in ("FULL", "NORMAL"):
+            db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+            opened.append(db)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"PRAGMA synchronous = {synchronous}")
+            db.execute("PRAGMA cache_size = -1000")  # KiB: memory stays flat whatever waits
+            if synchronous == "FULL":
+                _prepare(db, path, first_seq)
+    except BaseException as error:
+        for db in opened:
+            db.close()
+        if isinstance(error, sqlite3.Error):
+            raise wrap(error, path) from error
+        raise
+    return opened[0], opened[1]
+
+
+def _prepare(db: sqlite3.Connection, path: Path, first_seq: int) -> None:
+    """Create the tables in a new file; check an old one."""
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if not tables:
+        db.executescript(
+            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {_TABLES} "
+            f"INSERT INTO total VALUES ({int(first_seq)}, 0, 0); COMMIT;"
+        )
+        return
+    if application != APPLICATION_ID:
+        raise OutboxError(
+            f"{path} is another program's database; set outbox.path to a file of its own"
+        )
+    found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise OutboxDamagedError(f"the outbox {path} is damaged ({found})")
+    db.execute(DEPTH).fetchone()
+
+
+def next_seq(db: sqlite3.Connection) -> int:
+    """Give the number the next sighting gets."""
+    seq: int = db.execute("SELECT next_seq FROM total").fetchone()[0]
+    return seq
+
+
+def insert(
+    db: sqlite3.Connection,
+    rows: Sequence[tuple[int, str, bytes, int, int]],
+    seq: int,
+    added: int,
+    hours: dict[tuple[int, str], int],
+) -> None:
+    """Write rows, the totals and the counts per hour."""
+    db.executemany(_INSERT, rows)
+    db.execute(
+        "UPDATE total SET next_seq = ?, waiting = waiting + ?, bytes = bytes + ?",
+        (seq, len(rows), added),
+    )
+    if hours:
+        db.executemany(_COUNT_HOUR, [(hour, label, n) for (hour, label), n in hours.items()])
+        db.execute("DELETE FROM hour WHERE hour < (SELECT max(hour) FROM hour) - 48")
+
+
+def account(db: sqlite3.Connection, count: int, size: int) -> None:
+    """Change the totals by `count` messages and `size` bytes."""
+    db.execute("UPDATE total SET waiting = waiting + ?, bytes = bytes + ?", (count, size))
+
+
+def delete_range(db: sqlite3.Connection, first: int, last: int) -> tuple[int, int]:
+    """Delete the rows first..last; give how many there were and their bytes."""
+    sizes = db.execute(
+        "DELETE FROM message WHERE row BETWEEN ? AND ? RETURNING bytes", (first, last)
+    ).fetchall()
+    return len(sizes), sum(size for (size,) in sizes)
+
+
+def delete_oldest(db: sqlite3.Connection, kind: int, wanted: int) -> tuple[int, int]:
+    """Delete oldest rows of `kind` until `wanted` bytes are free, at most 100 at a time."""
+    # The comparison is spelled so that the partial index serves images and health.
+    where = f"kind = {int(kind)} AND kind < 2" if kind < 2 else f"kind = {int(kind)}"
+    count = freed = 0
+    for row, size in db.execute(
+        f"SELECT row, bytes FROM message WHERE {where} ORDER BY row LIMIT 100"
+    ).fetchall():
+        if freed >= wanted:
+            break
+        db.execute("DELETE FROM message WHERE row = ?", (row,))
+        count, freed = count + 1, freed + size
+    return count, freed
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".seq")
+
+
+def reserved(path: Path) -> int:
+    """Read the number from which seq may go on where the database cannot say; 1 when new."""
+    try:
+        return int(_beside(path).read_text("ascii"))
+    except FileNotFoundError:
+        return 1
+    except (OSError, ValueError):
+        # Unreadable: seconds since 1970 are beyond any number given out at one a second.
+        return int(time.time())
+
+
+def reserve(path: Path, seq: int) -> int:
+    """Write durably a number well beyond `seq`; give it. Raises OSError."""
+    number, target = seq + RESERVE, _beside(path)
+    temporary = target.with_name(target.name + ".new")
+    with open(temporary, "w", encoding="ascii") as file:
+        file.write(f"{number}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, target)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return number
+
+
+def set_aside(path: Path) -> Path:
+    """Rename the file and its log, so that a person can look at them; give the new name."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    number = 0
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    return aside
+
+
+def wrap(error: sqlite3.Error, path: Path) -> OutboxError:
+    """Turn an error of SQLite into ours, with its cure."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return OutboxDamagedError(f"the outbox {path} is damaged ({error})")
+    cures = {
+        sqlite3.SQLITE_FULL: "free space on that disk",
+        sqlite3.SQLITE_READONLY: "make the file and its folder writable by this user",
+        sqlite3.SQLITE_CANTOPEN: "make the folder exist and writable by this user",
+        sqlite3.SQLITE_BUSY: "stop the other program that holds it",
+        sqlite3.SQLITE_IOERR: "look at the disk's health (dmesg)",
+    }
+    return OutboxError(f"the outbox {path}: {error}; {cures.get(code, 'see the log')}")

@@ -1,0 +1,138 @@
+"""The writer thread: gathers messages and commits them together, so no frame waits for the disk."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from edge.counters import Backoff, Counters, Episode
+from edge.errors import OutboxDamagedError, OutboxError
+from edge.messages import Sighting
+from edge.outbox import Outbox, Outgoing
+
+log = logging.getLogger(__name__)
+
+_MAX_GATHERED = 1000
+"""Messages held in memory while the disk refuses; then :meth:`Writer.submit` waits."""
+
+
+class Writer:
+    """Writes to the outbox from its own thread.
+
+    A disk that refuses is tried again with growing waits; nothing submitted is given up. Until a
+    message is committed it is in memory only, and it is not sent before.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        committed: Callable[[], None],
+        counters: Counters,
+        commit_seconds: float = 0.05,
+        retry_max_seconds: float = 30.0,
+    ) -> None:
+        self._outbox, self._committed, self._counters = outbox, committed, counters
+        self._commit_seconds = commit_seconds
+        self._backoff = Backoff(min(0.5, retry_max_seconds), retry_max_seconds)
+        self._waiting: deque[Outgoing] = deque()
+        self._change = threading.Condition()
+        self._busy = self._closing = False
+        self._give_up_at = 0.0
+        self._trouble = Episode("outbox", counters, log)
+        self.latest: Sighting | None = None
+        """The newest sighting on disk."""
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, messages: Sequence[Outgoing], timeout_seconds: float = 1.0) -> bool:
+        """Hand messages over; False where there was no room in time, and none was taken."""
+        with self._change:
+            room = self._change.wait_for(
+                lambda: len(self._waiting) < _MAX_GATHERED, timeout_seconds
+            )
+            if room:
+                self._waiting.extend(messages)
+                self._change.notify_all()
+            return room
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until everything submitted is on disk; False where it is not in time."""
+        with self._change:
+            return self._change.wait_for(
+                lambda: not self._waiting and not self._busy, timeout_seconds
+            )
+
+    @property
+    def unwritten(self) -> tuple[Outgoing, ...]:
+        """What is in memory only."""
+        return tuple(self._waiting)
+
+    def close(self, timeout_seconds: float = 10.0) -> None:
+        """Write what is left, trying so long at most, and end the thread."""
+        with self._change:
+            self._closing = True
+            self._give_up_at = time.monotonic() + timeout_seconds
+            self._change.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds + 5.0)
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                if not self._closing:
+                    self._change.wait_for(lambda: self._closing, self._commit_seconds)
+                batch = list(self._waiting)
+                self._busy = True
+            done = self._commit(batch)
+            with self._change:
+                if done:
+                    for _ in batch:
+                        self._waiting.popleft()
+                self._busy = False
+                self._change.notify_all()
+                if not done and self._closing and time.monotonic() >= self._give_up_at:
+                    return
+            if not done:
+                self._pause()
+
+    def _commit(self, batch: list[Outgoing]) -> bool:
+        try:
+            seqs = self._outbox.append_many(batch)
+        except OutboxError as error:
+            self._trouble.failed(error)
+            if isinstance(error, OutboxDamagedError):
+                self._recover()
+            return False
+        self._trouble.recovered()
+        self._backoff.reset()
+        for message, seq in zip(reversed(batch), reversed(seqs), strict=True):
+            if isinstance(message, Sighting):
+                self.latest = msgspec.structs.replace(message, seq=seq)
+                break
+        self._committed()
+        return True
+
+    def _recover(self) -> None:
+        try:
+            self._outbox.recover()
+        except OutboxError as error:
+            self._trouble.failed(error)
+
+    def _pause(self) -> None:
+        with self._change:
+            closing, limit = self._closing, self._backoff.next(random.random())
+            if closing:
+                limit = min(limit, 0.2)
+            self._change.wait_for(lambda: self._closing is not closing, limit)

@@ -1,0 +1,129 @@
+"""Real MQTT brokers for tests: mosquitto where it is installed; always on 127.0.0.1."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+
+def mosquitto_path() -> str:
+    """Find mosquitto, or skip the test loudly."""
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    if found is None:
+        pytest.skip("NO BROKER: mosquitto is not installed")
+    return found
+
+
+def free_port() -> int:
+    """Give a TCP port of 127.0.0.1 that is free now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Mosquitto:
+    """A mosquitto process that keeps sessions and retained messages over a restart."""
+
+    def __init__(self, folder: Path, extra: str = "allow_anonymous true", listener: str = ""):
+        self.port = free_port()
+        self._path = mosquitto_path()
+        self._process: subprocess.Popen | None = None
+        self._file = folder / f"mosquitto-{self.port}.conf"
+        store = folder / f"store-{self.port}"
+        store.mkdir()
+        user = "user root\n" if os.geteuid() == 0 else ""
+        self._file.write_text(
+            f"per_listener_settings false\npersistence true\npersistence_location {store}/\n{user}"
+            "max_queued_messages 0\n"
+            f"log_type error\nlog_type warning\nlistener {self.port} 127.0.0.1\n{listener}\n"
+            f"{extra}\n"
+        )
+        self.start()
+
+    def start(self) -> None:
+        """Start it on the same port, and wait until it listens."""
+        self._process = subprocess.Popen(
+            [self._path, "-c", str(self._file)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        for _ in range(200):
+            if self._process.poll() is not None:
+                raise RuntimeError(f"mosquitto ended: {self._process.stderr.read().decode()}")
+            with socket.socket() as sock:
+                if sock.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.02)
+        raise RuntimeError("mosquitto does not listen")
+
+    def reload(self) -> None:
+        """Make it read its password and access lists again."""
+        self._process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        """End it in good order; its sessions are kept."""
+        if self._process and self._process.poll() is None:
+            self._process.terminate()
+            self._process.wait(10)
+        if self._process and self._process.stderr:
+            self._process.stderr.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+
+class Subscriber:
+    """Collects everything below a topic in a session the broker keeps while it is away."""
+
+    def __init__(self, port: int, topic: str = "#", username=None, password=None, tls=None):
+        self.messages: list[paho.MQTTMessage] = []
+        self._change = threading.Condition()
+        self._topic = topic
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=f"test-{port}", clean_session=False
+        )
+        self._client.reconnect_delay_set(0.05, 0.2)
+        self._client.on_message = self._on_message
+        self._client.on_connect = lambda *_: self._client.subscribe(topic, qos=1)
+        self._subscribed = threading.Event()
+        self._client.on_subscribe = lambda *_: self._subscribed.set()
+        if username:
+            self._client.username_pw_set(username, password)
+        if tls:
+            self._client.tls_set_context(tls)
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        assert self._subscribed.wait(5)
+
+    def _on_message(self, _client, _data, message):
+        with self._change:
+            self.messages.append(message)
+            self._change.notify_all()
+
+    def wait(self, condition, seconds: float = 10.0):
+        """Wait until `condition(messages)` holds."""
+        with self._change:
+            return self._change.wait_for(lambda: condition(self.messages), seconds)
+
+    def on(self, suffix: str) -> list[bytes]:
+        """Give the payloads on topics that end so."""
+        with self._change:
+            return [m.payload for m in self.messages if m.topic.endswith(suffix)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._client.disconnect()
+        self._client.loop_stop()

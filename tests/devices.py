@@ -1,0 +1,97 @@
+"""A small device for tests: a model that tells colours apart, photos, a configuration."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from edge.bundle import write_bundle
+from edge.image import InputSpec, decode, fit, quantise
+from edge.manifest import DecisionSpec, Golden, Interpreter, LabelSpec, Manifest, OutputSpec
+from edge.runtimes.fake import Fake, fake_model
+
+COLOURS = {"aphid": (40, 160, 40), "beetle": (160, 30, 30), "leaf": (90, 90, 200)}
+SPEC = InputSpec(width=32, height=32, mean=(0.0,), std=(1.0,), scale=1.0, zero_point=0)
+
+
+def photo(label: str, size: tuple[int, int] = (160, 120), form: str = "JPEG", seed: int = 0):
+    """Give picture bytes that the model takes for `label`."""
+    noise = np.random.default_rng(seed).integers(-15, 16, (size[1], size[0], 3))
+    pixels = np.clip(np.array(COLOURS[label]) + noise, 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, form)
+    return buffer.getvalue()
+
+
+def photos(folder: Path, count: int, size: tuple[int, int] = (160, 120)) -> list[str]:
+    """Write `count` photos of all labels in turn; give the label of each."""
+    folder.mkdir(parents=True, exist_ok=True)
+    labels = [list(COLOURS)[i % len(COLOURS)] for i in range(count)]
+    made = {label: photo(label, size) for label in COLOURS}
+    for i, label in enumerate(labels):
+        (folder / f"{i:05d}-{label}.jpg").write_bytes(made[label])
+    return labels
+
+
+def bundle(path: Path) -> Path:
+    """Write a bundle for the fake runtime."""
+    model = fake_model(len(COLOURS), size=32, colours=list(COLOURS.values()))
+    picture = photo("aphid", (64, 64), "PNG")
+    tensor = quantise(fit(decode(picture), SPEC), SPEC)
+    scores = tuple(float(score) for score in Fake(model).invoke(tensor))
+    manifest = Manifest(
+        name="colours",
+        version="1",
+        created="2026-01-01T00:00:00Z",
+        labels=tuple(LabelSpec(id=label, name=label) for label in COLOURS),
+        input=SPEC,
+        output=OutputSpec(kind="logits", dtype="float32"),
+        decision=DecisionSpec(),
+        goldens=(Golden(file="golden/a.png", scores=scores, tolerance=0.01),),
+        interpreter=Interpreter(name="fake", version="1"),
+    )
+    write_bundle(path, manifest, {"model.tflite": model, "golden/a.png": picture})
+    return path
+
+
+def config(folder: Path, port: int, extra: str = "", camera: str = "", broker: str = "") -> Path:
+    """Write a configuration that replays ``photos/`` beside it, every frame an event."""
+    if not (folder / "model.wtr").exists():
+        bundle(folder / "model.wtr")
+    path = folder / "config.toml"
+    path.write_text(
+        f"""[device]
+id = "cam-1"
+[model]
+bundle = "model.wtr"
+runtime = "fake"
+[camera]
+kind = "folder"
+path = "photos"
+{camera}
+[decision]
+mode = "always"
+[broker]
+host = "127.0.0.1"
+port = {port}
+retry_min_seconds = 0.05
+retry_max_seconds = 0.2
+{broker}
+[report]
+state_seconds = 0.2
+{extra}
+"""
+    )
+    return path
+
+
+def start(*arguments: str) -> subprocess.Popen:
+    """Start the ``wheatear`` command with its own process and stderr piped."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "edge", *arguments], stderr=subprocess.PIPE, text=True
+    )
