@@ -45,6 +45,35 @@ def split(
     run(data, out, fractions, seed)
 
 
+@app.command()
+def fit(
+    data: Data,
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished one is gone on with.")],
+    recipe: Annotated[str, typer.Option(help="A name in training/recipes.")] = "finetune",
+    weights: Annotated[
+        str | None, typer.Option(help="Start weights: a file, imagenet (downloads), or none.")
+    ] = None,
+    split_csv: Annotated[
+        Path | None, typer.Option(help="Labels, splits and groups, where not beside the photos.")
+    ] = None,
+    seed: Seed = 0,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", help="KEY=VALUE changes, as augment.hue=0.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for decoded photos, to share between runs.")
+    ] = None,
+) -> None:
+    """Train a float model by a recipe."""
+    from training.commands import fit as run
+
+    changes = list(change or [])
+    changes += [f"weights={weights}"] if weights is not None else []
+    changes += [f"epochs={epochs}"] if epochs is not None else []
+    run(data, out, recipe, changes, split_csv, seed, cache)
+
+
 def main() -> None:
     """Run the command line; exits 2 with one line on stderr when something cannot be done."""
     try:

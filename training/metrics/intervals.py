@@ -122,7 +122,7 @@ def _continuity_corrected_phi(both: int, only_a: int, only_b: int, neither: int)
     product = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
     if product == 0:
         return 0.0
-    covariance = float(both * neither - only_a * only_b)
+    covariance: float = both * neither - only_a * only_b
     if covariance > 0:
         n = both + only_a + only_b + neither
         covariance = max(covariance - n / 2, 0.0)

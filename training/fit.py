@@ -1,0 +1,143 @@
+"""``python -m training fit``: from photos and a recipe to a finished run folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from rich.console import Console
+
+from edge.errors import TrainingError
+from edge.image import InputSpec
+from training.data import Dataset, write_csv
+from training.recipe import Recipe
+from training.runs import (
+    Result,
+    Run,
+    RunInfo,
+    load_run,
+    package_versions,
+    save_info,
+    write_whole,
+)
+
+if TYPE_CHECKING:
+    from training.progress import Progress
+    from training.train import Photos
+
+
+def fit(
+    dataset: Dataset,
+    recipe_name: str,
+    recipe: Recipe,
+    out: Path,
+    seed: int = 0,
+    split_rule: str = "",
+    cache: Path | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Train into `out`, or go on with what is there unfinished.
+
+    Raises:
+        TrainingError: `out` holds a finished run or one with other settings, or photos, weights or
+            splits cannot be used.
+    """
+    from training.models import build_model
+    from training.progress import Progress
+    from training.tf import keras, tf
+    from training.train import train
+
+    console = console or Console()
+    info = RunInfo(
+        labels=dataset.labels,
+        input=InputSpec(
+            width=recipe.resolution, height=recipe.resolution, crop=recipe.crop, dtype="float32"
+        ),
+        recipe_name=recipe_name,
+        recipe=recipe,
+        seed=seed,
+        data=str(dataset.root.resolve()),
+        data_fingerprint=dataset.fingerprint(),
+        split_rule=split_rule or dataset.source,
+        packages=package_versions(),
+        cache=str(cache.resolve()) if cache else "",
+    )
+    run = _begin(out, info, dataset)
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    with Progress(console, run.path / "tensorboard") as progress:
+        photos = _photos(run, progress)
+        model = build_model(recipe, len(info.labels))
+        state = train(model, photos, recipe, seed, run.path / "state", progress)
+    _write_history(run.path / "history.csv", state.history)
+    model.save(run.path / "model.partial.keras")
+    (run.path / "model.partial.keras").replace(run.path / "model.keras")
+    kept = next(r for r in state.history if r["epoch"] == state.best_epoch)
+    result = Result(
+        best_epoch=state.best_epoch,
+        epochs=state.epoch,
+        val_accuracy=kept["val_accuracy"],
+        val_macro_f1=kept["val_macro_f1"],
+        seconds=round(sum(row["seconds"] for row in state.history), 1),
+    )
+    save_info(run.path, msgspec.structs.replace(info, result=result))
+    shutil.rmtree(run.path / "state")
+    return load_run(run.path)
+
+
+def _begin(out: Path, info: RunInfo, dataset: Dataset) -> Run:
+    """A new run folder, or the unfinished one that was begun with the same settings."""
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "run.json").exists():
+        if any(out.iterdir()):
+            raise TrainingError(f"{out}: not empty and no run; choose another --out")
+        write_csv(dataset, out / "split.csv")
+        save_info(out, info)
+        return Run(out, info)
+    found = load_run(out).info
+    if found.result is not None:
+        raise TrainingError(f"{out}: holds a finished run; choose another --out or delete it")
+    for name in ("labels", "recipe", "seed", "data_fingerprint", "packages"):
+        if getattr(found, name) != getattr(info, name):
+            raise TrainingError(
+                f"{out}: was begun with another {name.replace('_', ' ')}; repeat its command to go "
+                "on with it, or choose another --out"
+            )
+    return Run(out, found)
+
+
+def _photos(run: Run, progress: Progress) -> Photos:
+    from training.train import Photos
+
+    recipe, dataset = run.info.recipe, run.dataset
+    parts = {name: dataset.split(name) for name in ("train", "val")}
+    for name, part in parts.items():
+        missing = sorted(set(run.info.labels) - {e.label for e in part.examples})
+        if missing:
+            raise TrainingError(f"split {name} has no photo of {', '.join(missing)}")
+    side = recipe.source_side
+    source = InputSpec(width=side, height=side, crop=recipe.crop)
+    progress.phase("decode", sum(len(part) for part in parts.values()))
+    pixels = run.pixels(parts["train"], source, progress.advance)
+    seen = run.pixels(parts["val"], run.info.input, progress.advance)
+    return Photos(
+        pixels,
+        run.labels_of(parts["train"]),
+        tuple(e.group or e.file for e in parts["train"].examples),
+        seen,
+        run.labels_of(parts["val"]),
+    )
+
+
+def _write_history(path: Path, history: Sequence[dict[str, float]]) -> None:
+    names = list(dict.fromkeys(name for row in history for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in history)
+    write_whole(path, text.getvalue().encode())

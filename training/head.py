@@ -1,0 +1,97 @@
+"""Phase one: the last layer alone, fitted to features of the frozen backbone.
+
+A head that starts at random sends noise through good start weights; fitted first, fine-tuning
+starts from the linear probe instead (LP-FT, Kumar et al. 2022, arXiv:2202.10054).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.input import train_dataset
+from training.optimizer import AdamW
+from training.recipe import Recipe
+from training.sampling import epoch_order
+from training.step import Parts, smoothed_loss
+from training.tf import tf
+
+Floats = NDArray[np.float32]
+
+
+def fit_head(
+    parts: Parts,
+    images: NDArray[np.uint8],
+    targets: Floats,
+    shares: NDArray[np.float64],
+    weights: Floats,
+    recipe: Recipe,
+    seed: int,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Set the weights of the head from `recipe.head_views` augmented copies of each photo.
+
+    Args:
+        parts: the model; stem and body stay as they are.
+        images: uint8 (n, h, w, 3).
+        targets: float32 (n, classes).
+        shares: how often each photo is drawn.
+        weights: loss weight of each class.
+        recipe: augmentation, smoothing, views.
+        seed: decides draws and augmentation.
+        progress: called with 1 after each view.
+    """
+    features, answers = [], []
+    steps = len(images) // recipe.batch
+
+    def forward(x: Any) -> Any:  # noqa: ANN401
+        x = x if parts.stem is None else parts.stem(x, training=False)
+        return parts.body(x, training=False)
+
+    extract = tf.function(forward)
+    for view in range(recipe.head_views):
+        data = train_dataset(
+            images,
+            targets,
+            epoch_order(shares, seed + 1_000_003, view),
+            batch=recipe.batch,
+            side=recipe.resolution,
+            augment=recipe.augment,
+            seed=seed + 1_000_003,
+            first_step=view * steps,
+        )
+        for x, y in data:
+            features.append(extract(x).numpy())
+            answers.append(y.numpy())
+        if progress:
+            progress(1)
+    _fit(parts.head, np.concatenate(features), np.concatenate(answers), weights, recipe, seed)
+
+
+def _fit(
+    head: Any,  # noqa: ANN401
+    features: Floats,
+    answers: Floats,
+    weights: Floats,
+    recipe: Recipe,
+    seed: int,
+    epochs: int = 60,
+) -> None:
+    """Adam with a falling rate on features held in memory; seconds."""
+    steps = epochs * max(1, len(features) // 256)
+    optimizer = AdamW(head.trainable_variables, [1.0] * 2, weight_decay=0.1)
+    class_weights = tf.constant(weights)
+
+    def step(x: Any, y: Any, rate: Any) -> None:  # noqa: ANN401
+        with tf.GradientTape() as tape:
+            loss = smoothed_loss(head(x, training=False), y, class_weights, recipe.label_smoothing)
+        optimizer.apply(tape.gradient(loss, optimizer.variables), rate)
+
+    compiled = tf.function(step)
+    rng = np.random.default_rng(seed)
+    for rate in np.linspace(2e-3, 0, steps, endpoint=False, dtype=np.float32):
+        pick = rng.integers(len(features), size=256)
+        compiled(tf.constant(features[pick]), tf.constant(answers[pick]), tf.constant(rate))

@@ -1,0 +1,94 @@
+"""Start weights from a file: Keras 3 ``.weights.h5`` (read with h5py) or the older ``.h5``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import TrainingError
+
+
+def load_backbone_weights(model: Any, path: Path) -> None:  # noqa: ANN401
+    """Give a Keras 2 model the weights of a file made by the same architecture without its top.
+
+    Keras 3 names a layer in the file by its class and a running number ("conv2d_3"), so layers
+    are matched by class and order, every tensor by shape. All match, or nothing is changed.
+
+    Raises:
+        TrainingError: the file is missing, no weights file, or of another architecture or width.
+    """
+    try:
+        with h5py.File(path) as file:
+            if "layers" not in file:
+                _load_keras_2(model, path)
+                return
+            stored = _stored_layers(file["layers"])
+    except OSError as error:
+        raise TrainingError(f"weights {path}: cannot be read as HDF5 ({error})") from error
+    values = []
+    for key, layer in _keys(model):
+        values += _matched(path, key, layer, stored.pop(key, []))
+    if stored:
+        raise TrainingError(
+            f"weights {path}: {len(stored)} layers ({', '.join(sorted(stored)[:3])}, ...) have no "
+            "place in this model: save them without the top, or choose the same alpha"
+        )
+    for variable, value in values:
+        variable.assign(value)
+
+
+def _stored_layers(group: h5py.Group) -> dict[str, list[NDArray[np.float32]]]:
+    """Tensors by layer name, in the order of their numbers."""
+    stored = {}
+    for name, layer in group.items():
+        tensors = layer.get("vars", {})
+        if len(tensors):
+            stored[name] = [np.asarray(tensors[key]) for key in sorted(tensors, key=int)]
+    return stored
+
+
+def _keys(model: Any) -> list[tuple[str, Any]]:  # noqa: ANN401
+    """Layers that hold weights, with the names Keras 3 would store them under."""
+    seen: dict[str, int] = {}
+    keyed = []
+    for layer in model.layers:
+        if layer.weights:
+            kind = _snake_case(type(layer).__name__)
+            number = seen.get(kind, 0)
+            seen[kind] = number + 1
+            keyed.append((kind if number == 0 else f"{kind}_{number}", layer))
+    return keyed
+
+
+def _snake_case(name: str) -> str:
+    """``DepthwiseConv2D`` -> ``depthwise_conv2d``, as Keras 3 does."""
+    name = re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", name)
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _matched(
+    path: Path,
+    key: str,
+    layer: Any,  # noqa: ANN401
+    tensors: list[NDArray[np.float32]],
+) -> list[tuple[Any, NDArray[np.float32]]]:
+    wanted = [tuple(variable.shape) for variable in layer.weights]
+    given = [tensor.shape for tensor in tensors]
+    if wanted != given:
+        raise TrainingError(
+            f"weights {path}: layer {layer.name} ({key} in the file) needs shapes {wanted}, the "
+            f"file has {given or 'none'}: another architecture or alpha"
+        )
+    return list(zip(layer.weights, tensors, strict=True))
+
+
+def _load_keras_2(model: Any, path: Path) -> None:  # noqa: ANN401
+    try:
+        model.load_weights(str(path))
+    except (ValueError, KeyError, OSError) as error:
+        raise TrainingError(f"weights {path}: do not fit {model.name} ({error})") from error

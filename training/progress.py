@@ -1,0 +1,68 @@
+"""What a person sees while a model trains: bars on the terminal, curves in TensorBoard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from training.tf import tf
+from training.train import Row, Watcher
+
+_TITLES = {"decode": "decoding photos", "head": "fitting the head", "all": "training all layers"}
+
+
+class Progress(Watcher):
+    """A bar per phase, a line per epoch and TensorBoard scalars; use it as a context."""
+
+    def __init__(self, console: Console, tensorboard: Path) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+        )
+        self._task: Any = None
+        self._writer = tf.summary.create_file_writer(str(tensorboard))
+
+    def __enter__(self) -> Progress:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+        self._writer.close()
+
+    def phase(self, name: str, steps: int, done: int = 0) -> None:
+        """Begin a new bar."""
+        self._task = self._bars.add_task(_TITLES[name], total=steps, completed=done)
+
+    def advance(self, steps: int) -> None:
+        """Move the bar."""
+        self._bars.advance(self._task, steps)
+
+    def epoch(self, row: Row) -> None:
+        """Print a line and log every figure."""
+        number = int(row["epoch"])
+        with self._writer.as_default(step=number):
+            for name, value in row.items():
+                if name != "epoch":
+                    tf.summary.scalar(name, value)
+        self._writer.flush()
+        train = f"train {row['train_accuracy']:6.1%}  " if "train_accuracy" in row else " " * 15
+        self._bars.console.print(
+            f"epoch {number:3d}  {train}val {row['val_accuracy']:6.1%}  "
+            f"macro-F1 {row['val_macro_f1']:.3f}  loss {row['val_loss']:.3f}  "
+            f"{row['seconds']:.0f} s",
+            highlight=False,
+        )

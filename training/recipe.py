@@ -1,0 +1,174 @@
+"""A training recipe: every choice of one experiment as one frozen, self-checking value."""
+
+from __future__ import annotations
+
+import math
+import pkgutil
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge.errors import TrainingError
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much training photos are varied. 0 switches a kind off; see `training.augment`."""
+
+    flip_horizontal: bool = True
+    """Mirror left and right, half of the time."""
+    flip_vertical: bool = False
+    """Mirror top and bottom, half of the time: for pictures without an up."""
+    rotation: Annotated[float, Meta(ge=0, le=180)] = 15.0
+    """Degrees to either side."""
+    area: tuple[Positive, Positive] = (0.6, 1.0)
+    """Least and largest share of the photo's area that is cut out; above 1 zooms out."""
+    aspect: Annotated[float, Meta(ge=1)] = 1.2
+    """Largest ratio by which width and height are stretched against one another."""
+    shift: Share = 0.0
+    """Share of the side that the cut-out may leave the photo by; the rest is mirrored."""
+    brightness: Share = 0.2
+    """Largest change, as a share of the full range."""
+    contrast: Share = 0.2
+    """Contrast is multiplied by up to 1 +- this."""
+    saturation: Share = 0.2
+    """Colour saturation is multiplied by up to 1 +- this."""
+    hue: Annotated[float, Meta(ge=0, le=180)] = 8.0
+    """Hue turns by up to this many degrees."""
+    grey: Share = 0.0
+    """Share of photos that lose their colour."""
+    blur: Share = 0.0
+    """Share of photos that are blurred (a 3 x 3 mean, by a random part)."""
+    noise: NotNegative = 0.0
+    """Largest standard deviation of added noise, in levels of 0..255."""
+    cutout: Share = 0.0
+    """Largest side of a square that is greyed out, as a share of the picture."""
+    mixup: NotNegative = 0.0
+    """Parameter of the Beta distribution that two photos are mixed by (Zhang et al. 2018)."""
+    cutmix: Share = 0.0
+    """Share of photos that get a rectangle of another one (Yun et al. 2019)."""
+
+    def __post_init__(self) -> None:
+        if self.area[0] > self.area[1]:
+            raise ValueError(f"area {self.area}: the smaller share comes first")
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Model, input, schedule and regularisation of one training run."""
+
+    model: str = "mobilenet_v2"
+    """A name of `training.models.ARCHITECTURES`."""
+    alpha: Positive = 0.35
+    """Width of the model."""
+    resolution: Annotated[int, Meta(ge=16, le=1024)] = 224
+    """Side of the square input, pixels."""
+    crop: Literal["stretch", "centre", "pad"] = "stretch"
+    """How a photo becomes square, in training and on the device."""
+    weights: str | None = None
+    """"imagenet", a file, or None: from scratch."""
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
+    """Share of features dropped before the last layer."""
+
+    head_views: Count = 0
+    """Augmented copies of each photo whose frozen features the head is fitted to first."""
+    epochs: Annotated[int, Meta(ge=0)] = 20
+    """Passes over the training photos that train everything; 0 leaves the fitted head."""
+    batch: Annotated[int, Meta(ge=1)] = 32
+    """Photos per step."""
+    learning_rate: Positive = 1e-3
+    """Peak, after warm-up; then a cosine to 0."""
+    warmup: NotNegative = 1.0
+    """Epochs of linear rise to the peak."""
+    layer_decay: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Each block further from the output learns at this ratio of the next one's rate."""
+    freeze_blocks: Count = 0
+    """The first blocks stay as they are (and cost no backward pass)."""
+    freeze_statistics: bool = False
+    """Batch norm keeps the start weights' means and variances, in training too."""
+    weight_decay: NotNegative = 0.0
+    """Decoupled (AdamW), per step times the learning rate; matrices only."""
+    anchor: NotNegative = 0.0
+    """Decoupled pull towards the start weights (L2-SP, Li et al. 2018)."""
+    average: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    """Decay per step of the running mean of the weights, which is what is kept."""
+    blend: Annotated[float, Meta(gt=0, le=1)] = 1.0
+    """Final weights = start + this * (trained - start) (WiSE-FT, Wortsman et al. 2022)."""
+    label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.1
+    """Share of the target spread over all classes."""
+    class_weights: Literal["none", "inverse", "effective"] = "none"
+    """Loss weights: 1/n, or by the effective number of photos (Cui et al. 2019)."""
+    group_balance: Share = 0.0
+    """0 draws photos alike; 1 draws groups alike, so twenty shots of one plant count as one."""
+    patience: Annotated[int, Meta(ge=1)] | None = None
+    """Stop after this many epochs without a better validation macro-F1."""
+    source_resolution: Annotated[int, Meta(ge=16, le=2048)] | None = None
+    """Side at which training photos are kept to be cut from; None: the resolution."""
+    augment: Augmentation = Augmentation()
+
+    @property
+    def source_side(self) -> int:
+        """Pixels per side of the cached training photos."""
+        return self.source_resolution or self.resolution
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the shipped recipes, sorted."""
+    from training import recipes
+
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(recipes.__path__)))
+
+
+def load_recipe(name: str, changes: Iterable[str] = ()) -> Recipe:
+    """A shipped recipe, with "key=value" changes ("learning_rate=1e-4", "augment.hue=0").
+
+    Raises:
+        TrainingError: the recipe or a key is unknown, or a value is out of its range.
+    """
+    if name not in recipe_names():
+        known = ", ".join(recipe_names())
+        raise TrainingError(f"recipe {name!r} is unknown: choose one of {known}")
+    recipe: Recipe = import_module(f"training.recipes.{name}").RECIPE
+    return change_recipe(recipe, changes)
+
+
+def change_recipe(recipe: Recipe, changes: Iterable[str]) -> Recipe:
+    """The recipe with "key=value" changes; values as in JSON, bare words as text.
+
+    Raises:
+        TrainingError: a key is unknown or a value is out of its range.
+    """
+    table: dict[str, Any] = msgspec.to_builtins(recipe)
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise TrainingError(f"--set {change!r}: write key=value")
+        *parents, leaf = key.strip().split(".")
+        place = table
+        for parent in parents:
+            place = place.get(parent, {}) if isinstance(place, dict) else {}
+        place[leaf] = _value(text)
+        if parents and parents != ["augment"]:
+            raise TrainingError(f"--set {key}: only augment.* has keys below it")
+    try:
+        return msgspec.convert(table, Recipe)
+    except msgspec.ValidationError as error:
+        raise TrainingError(f"recipe: {error}") from error
+
+
+def steps_per_epoch(recipe: Recipe, photos: int) -> int:
+    """Steps that see about every photo once; at least one."""
+    return max(1, math.floor(photos / recipe.batch))
+
+
+def _value(text: str) -> Any:  # noqa: ANN401
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return {"none": None, "None": None, "True": True, "False": False}.get(text, text)

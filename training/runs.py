@@ -1,0 +1,169 @@
+"""A run folder: what was trained, from what, and how it ended. Written whole, read checked.
+
+RUN/run.json        everything needed to repeat it, and the result
+RUN/split.csv       which photo was in which split
+RUN/model.keras     the model (Keras 2): float32 (n, h, w, 3) in -1..1 to logits
+RUN/history.csv     one line per epoch
+RUN/tensorboard/    the same as curves
+RUN/state/          what an interrupted run goes on from; gone when it is finished
+RUN/cache/          decoded photos; may be deleted
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import TrainingError
+from edge.image import InputSpec
+from training.cache import cached_pixels
+from training.data import Dataset, load_dataset
+from training.recipe import Recipe
+
+SCHEMA = 1
+PACKAGES = ("numpy", "pillow", "tensorflow", "tf-keras", "tensorflow-model-optimization")
+
+
+class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How training ended; accuracy and F1 of the kept weights on the validation photos."""
+
+    best_epoch: int
+    """Epoch whose weights were kept, from 1; 0 = the fitted head alone."""
+    epochs: int
+    """Epochs trained, fewer than asked for after an early stop."""
+    val_accuracy: float
+    val_macro_f1: float
+    seconds: float
+    """Time spent in epochs, interruptions left out."""
+
+
+class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Content of run.json."""
+
+    schema: int = SCHEMA
+    labels: tuple[str, ...]
+    """Label ids in the order of the model's outputs."""
+    input: InputSpec
+    recipe_name: str
+    recipe: Recipe
+    """Every parameter, as used."""
+    seed: int
+    data: str
+    """Folder that the files in split.csv are relative to."""
+    data_fingerprint: str
+    split_rule: str
+    """How the splits came about, in words."""
+    packages: dict[str, str]
+    cache: str = ""
+    """Where decoded photos lie; empty: in the run."""
+    result: Result | None = None
+    """None while unfinished."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk."""
+
+    path: Path
+    info: RunInfo
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The photos with the splits that the run was trained with.
+
+        Raises:
+            DataError: split.csv is unreadable.
+        """
+        return load_dataset(Path(self.info.data), split_csv=self.path / "split.csv")
+
+    def model(self) -> Any:  # noqa: ANN401
+        """The finished Keras model.
+
+        Raises:
+            TrainingError: training has not finished.
+        """
+        from training.tf import keras
+
+        path = self.path / "model.keras"
+        if not path.exists():
+            raise TrainingError(f"{self.path}: not finished; repeat the same `fit` to go on")
+        return keras.models.load_model(path, compile=False)
+
+    def arrays(self, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """Photos of one split as the device sees them, and their class indices.
+
+        Returns:
+            uint8 (n, h, w, 3), mapped from disk, and int64 (n,).
+
+        Raises:
+            TrainingError: a photo cannot be decoded.
+        """
+        part = self.dataset.split(split)
+        return self.pixels(part, self.info.input), self.labels_of(part)
+
+    def labels_of(self, part: Dataset) -> NDArray[np.int64]:
+        """Class indices (n,) of the photos of `part`."""
+        index = {label: i for i, label in enumerate(self.info.labels)}
+        return np.array([index[e.label] for e in part.examples], np.int64)
+
+    def pixels(
+        self, part: Dataset, spec: InputSpec, progress: Callable[[int], None] | None = None
+    ) -> NDArray[np.uint8]:
+        """The photos of `part` by an input rule of one's own, uint8 (n, h, w, 3), cached."""
+        files = [part.path(e) for e in part.examples]
+        folder = Path(self.info.cache) if self.info.cache else self.path / "cache"
+        return cached_pixels(files, spec, self.info.data_fingerprint, folder, progress)
+
+
+def load_run(path: Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        TrainingError: it is no run, or one of another schema.
+    """
+    file = Path(path) / "run.json"
+    try:
+        info = msgspec.json.decode(file.read_bytes(), type=RunInfo)
+    except FileNotFoundError as error:
+        raise TrainingError(f"{path}: no run here (run.json is missing)") from error
+    except msgspec.DecodeError as error:
+        raise TrainingError(f"{file}: {error}") from error
+    if info.schema != SCHEMA:
+        raise TrainingError(f"{file}: schema {info.schema}, this program knows {SCHEMA}")
+    return Run(Path(path), info)
+
+
+def save_info(path: Path, info: RunInfo) -> None:
+    """Write run.json, all or nothing."""
+    text = msgspec.json.format(msgspec.json.encode(info), indent=1)
+    write_whole(path / "run.json", text + b"\n")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a file in place so that no reader and no crash ever sees half of it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of what decides the result."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,102 @@
+"""One compiled training step, and the parts of a model that it needs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.optimizer import AdamW
+from training.recipe import Recipe
+from training.tf import keras, tf
+
+Tensor = Any
+Model = Any
+
+
+class Parts(NamedTuple):
+    """One model as three that share its layers: frozen stem (or None), body, head."""
+
+    stem: Model | None
+    body: Model
+    head: Model
+
+
+def take_apart(model: Model, freeze_blocks: int) -> Parts:
+    """Cut a model after its first blocks and after its pooled features."""
+    features = model.get_layer("features").output
+    head = keras.Model(features, model.output, name="head")
+    if freeze_blocks == 0:
+        return Parts(None, keras.Model(model.input, features, name="body"), head)
+    border = [layer for layer in model.layers if block_of(layer.name) < freeze_blocks][-1].output
+    stem = keras.Model(model.input, border, name="stem")
+    return Parts(stem, keras.Model(border, features, name="body"), head)
+
+
+def block_of(layer: str) -> int:
+    """How deep a layer lies: 0 the first convolution, k + 1 block k, 99 what follows the last."""
+    match = re.match(r"block_(\d+)_", layer)
+    if match:
+        return int(match[1]) + 1
+    if layer.startswith("expanded_conv"):
+        return 1
+    return 0 if re.match(r"(input|Conv1|bn_Conv1|stem)", layer) else 99
+
+
+def learning_rates(model: Model, variables: list[Any], decay: float) -> list[float]:
+    """Relative rate of each variable: decay ** (blocks between it and the output)."""
+    depth = {id(v): block_of(layer.name) for layer in model.layers for v in layer.weights}
+    last = max((d for d in depth.values() if d < 99), default=0)
+    return [decay ** max(0, last + 1 - depth[id(v)]) for v in variables]
+
+
+def scheduled_rate(recipe: Recipe, step: int, steps: int, per_epoch: int) -> float:
+    """Linear warm-up, then a cosine to 0 (Loshchilov and Hutter 2017, arXiv:1608.03983)."""
+    warmup = recipe.warmup * per_epoch
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / (warmup + 1)
+    done = (step - warmup) / max(1.0, steps - warmup)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def make_step(
+    parts: Parts, optimizer: AdamW, recipe: Recipe, weights: NDArray[np.float32], seed: int
+) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """A compiled step(images, targets, rate) -> (loss, share of right answers).
+
+    Args:
+        parts: the model; what `optimizer` holds is trained.
+        optimizer: of the variables of body and head.
+        recipe: label smoothing and the treatment of batch norm.
+        weights: float32 (classes,), loss weight of each class.
+        seed: of dropout, which also depends on the step's number, so a resumed run repeats it.
+    """
+    class_weights = tf.constant(weights)
+
+    def step(images: Tensor, targets: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+        x = images if parts.stem is None else tf.stop_gradient(parts.stem(images, training=False))
+        with tf.GradientTape() as tape:
+            features = parts.body(x, training=not recipe.freeze_statistics)
+            if recipe.dropout:
+                place = tf.stack([tf.cast(seed, tf.int64), optimizer.step])
+                features = tf.nn.experimental.stateless_dropout(features, recipe.dropout, place)
+            logits = parts.head(features)
+            loss = smoothed_loss(logits, targets, class_weights, recipe.label_smoothing)
+        optimizer.apply(tape.gradient(loss, optimizer.variables), rate)
+        hit = tf.equal(tf.argmax(logits, 1), tf.argmax(targets, 1))
+        return loss, tf.reduce_mean(tf.cast(hit, tf.float32))
+
+    compiled: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = tf.function(step)
+    return compiled
+
+
+def smoothed_loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float) -> Tensor:
+    """Mean cross-entropy against smoothed targets (n, classes), weighted by class."""
+    classes = logits.shape[-1]
+    smooth = targets * (1 - smoothing) + smoothing / classes
+    loss = tf.nn.softmax_cross_entropy_with_logits(smooth, logits)
+    return tf.reduce_mean(loss * tf.linalg.matvec(targets, weights))
