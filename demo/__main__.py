@@ -85,7 +85,7 @@ def main() -> None:
     console.print(
         f"sent {field.sent}  received {len(field.dashboard.sightings)}  "
         f"missing {field.missing()}  duplicates {field.dashboard.duplicates}  "
-        f"accuracy float {metrics.float.accuracy:.1%} int8 {metrics.int8.accuracy:.1%}  "
+        f"accuracy float {metrics.float_.accuracy:.1%} int8 {metrics.int8.accuracy:.1%}  "
         f"{len(read.model):,} bytes  {field.milliseconds():.2f} ms",
         style="bold",
         highlight=False,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 from rich.table import Table
 
 RECENT = 8
@@ -25,7 +26,7 @@ class Dashboard:
 
     def start(self) -> None:
         """Connect in the background; reconnects within 0.1 s whenever the broker is there."""
-        self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="dashboard")
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="dashboard")
         self._client.reconnect_delay_set(min_delay=1, max_delay=1)
         self._client.on_connect = lambda client, *_: client.subscribe(
             f"wheatear/{self.device}/sighting", qos=1
