@@ -1,0 +1,92 @@
+"""Look at every photo once: can it be read, how large is it, what is on it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from edge.errors import ImageError
+from edge.image import decode
+from training.data.dataset import Dataset, Example
+from training.data.keypoints import SIDE, Keypoints, find_keypoints
+
+THUMB = 48
+"""Longest side, in pixels, of the thumbnails that are compared."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, how many there are."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """What was seen in one file."""
+
+    example: Example
+    problem: str | None = None
+    """Why the file cannot be used, or None."""
+    sha256: str = ""
+    width: int = 0
+    """Pixels, upright."""
+    height: int = 0
+    thumb: np.ndarray | None = None
+    """uint8 (h, w, 3), longest side THUMB."""
+    keypoints: Keypoints | None = None
+
+
+def look(dataset: Dataset, progress: Progress | None = None) -> list[Photo]:
+    """Read every photo of the data set, in order, on all processor cores."""
+    photos = []
+    for photo in _looks(dataset):
+        photos.append(photo)
+        if progress:
+            progress("looking at photos", len(photos), len(dataset))
+    return photos
+
+
+def _looks(dataset: Dataset) -> Iterator[Photo]:
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(lambda example: _look(dataset, example), dataset.examples)
+
+
+def _look(dataset: Dataset, example: Example) -> Photo:
+    path = dataset.path(example)
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return Photo(example, "the file is absent")
+    except OSError as error:
+        return Photo(example, f"cannot be read: {error.strerror}")
+    digest = hashlib.sha256(content).hexdigest()
+    try:
+        pixels = decode(content, at_least=(SIDE, SIDE))
+        width, height = _size(content)
+    except ImageError as error:
+        # The message names the bytes, which have no name of their own here.
+        return Photo(example, str(error).removeprefix("image bytes: "), digest)
+    grey = np.asarray(_shrink(pixels, SIDE).convert("L"), dtype=np.float32)
+    thumb = np.asarray(_shrink(pixels, THUMB))
+    return Photo(example, None, digest, width, height, thumb, find_keypoints(grey))
+
+
+def _size(content: bytes) -> tuple[int, int]:
+    """Width and height in pixels, upright; the header only."""
+    with Image.open(io.BytesIO(content)) as image:
+        width, height = image.size
+        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+    return (height, width) if turned else (width, height)
+
+
+def _shrink(pixels: np.ndarray, side: int) -> Image.Image:
+    """The photo with its longest side at ``side`` pixels."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR, reducing_gap=3.0)
