@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import platform
 import resource
 from collections.abc import Sequence
-from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -19,6 +18,9 @@ from edge.classifier import Classifier, ModelInfo
 from edge.classify import Console, open_classifier
 from edge.errors import ConfigError
 from edge.image import decode
+
+if TYPE_CHECKING:
+    import argparse
 
 #: Pictures classified before the clock starts: caches fill, lazy tables are built.
 WARM_UP = 5
@@ -66,20 +68,19 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     """
     if arguments.runs < 1:
         raise ConfigError(f"--runs must be at least 1, not {arguments.runs}")
-    model_path: Path | None = arguments.bundle or arguments.model
     with open_classifier(arguments) as classifier:
-        sources: Sequence[Path | bytes] = arguments.images or [made_up_frame()]
+        sources: Sequence[str | bytes] = arguments.images or [made_up_frame()]
         times = measure(classifier, sources, arguments.runs)
         report = _report(classifier, times, arguments)
     if arguments.json:
         console.out(msgspec.json.encode(report).decode())
     else:
-        console.out(table(report, str(model_path)))
+        console.out(table(report, arguments.bundle or arguments.model))
     return 0
 
 
 def measure(
-    classifier: Classifier, sources: Sequence[Path | bytes], runs: int
+    classifier: Classifier, sources: Sequence[str | bytes], runs: int
 ) -> list[tuple[float, float, float, float]]:
     """Classify ``runs`` pictures in turn; give (decode, preprocess, invoke, total) ms of each.
 

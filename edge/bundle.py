@@ -7,30 +7,28 @@ member is used; each refusal has its own error, and nothing half-read is ever re
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
-import tempfile
-import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge import archive
 from edge import manifest as manifest_form
 from edge.errors import (
     BundleFormatError,
     BundleIntegrityError,
     BundleMembersError,
-    BundleSignatureError,
     BundleTooLargeError,
 )
 from edge.manifest import FileEntry, Manifest
 from edge.signing import PublicKey, verify_any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 MANIFEST = "manifest.json"
@@ -50,7 +48,6 @@ MIN_SAVING = 0.1
 
 _GOLDEN = re.compile(r"golden/[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.png")
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
-_SIGNATURE_BYTES = 64
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,13 +106,10 @@ def write_bundle(
         contents[SIGNATURE] = signing_key.sign(text)
     contents |= {name: members[name] for name in files}
     _check_sizes({name: len(data) for name, data in contents.items()})
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w") as zipped:
-        for name, data in contents.items():
-            _add(zipped, name, data)
-    if archive.tell() > MAX_BUNDLE_BYTES:
-        raise BundleTooLargeError(f"the bundle would have {archive.tell()} bytes")
-    _write_atomically(path, archive.getbuffer())
+    packed = _pack(contents)
+    if len(packed) > MAX_BUNDLE_BYTES:
+        raise BundleTooLargeError(f"the bundle would have {len(packed)} bytes")
+    _write_atomically(path, packed)
     return complete
 
 
@@ -130,29 +124,21 @@ def read_bundle(path: Path | str, trusted_keys: Sequence[PublicKey] = ()) -> Bun
         BundleSignatureError: a signature is needed, and absent, wrong or by another key.
         RuntimeUnavailableError: a signature is to be verified and cryptography is missing.
     """
-    data = _read_file(Path(path))
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as zipped:
-            infos = _check_directory(zipped, data)
-            text = zipped.read(infos[MANIFEST])
-            signature = zipped.read(infos[SIGNATURE]) if SIGNATURE in infos else None
-            if signature is not None and len(signature) != _SIGNATURE_BYTES:
-                raise BundleSignatureError(f"{SIGNATURE} has {len(signature)} bytes, not 64")
-            keys = tuple(trusted_keys)
-            signed_by = verify_any(keys, signature, text).fingerprint if keys else None
-            manifest = manifest_form.parse(text)
-            _check_members(manifest, set(infos) - {MANIFEST, SIGNATURE})
-            members = _read_members(zipped, infos, manifest)
-    except zipfile.BadZipFile as error:
-        raise BundleFormatError(f"{path}: not a readable bundle: {error}") from error
-    except (zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        # What zipfile raises on damaged members, unknown methods and encryption.
-        raise BundleFormatError(f"{path}: a member cannot be read: {error}") from error
+    data = _read_file(path)
+    members = archive.directory(data)
+    _check_names_and_sizes(members)
+    text = archive.read(data, members.pop(MANIFEST))
+    signature = archive.read(data, members.pop(SIGNATURE)) if SIGNATURE in members else None
+    keys = tuple(trusted_keys)
+    signed_by = verify_any(keys, signature, text).fingerprint if keys else None
+    manifest = manifest_form.parse(text)
+    _check_members(manifest, set(members))
+    contents = {name: _verified(data, members[name], manifest.files[name]) for name in members}
     return Bundle(
         manifest=manifest,
-        model=members.pop(MODEL),
-        edgetpu_model=members.pop(EDGETPU_MODEL, None),
-        goldens=members,
+        model=contents.pop(MODEL),
+        edgetpu_model=contents.pop(EDGETPU_MODEL, None),
+        goldens=contents,
         sha256=hashlib.sha256(data).hexdigest(),
         size=len(data),
         signed=signature is not None,
@@ -160,45 +146,27 @@ def read_bundle(path: Path | str, trusted_keys: Sequence[PublicKey] = ()) -> Bun
     )
 
 
-def _read_file(path: Path) -> bytes:
+def _read_file(path: Path | str) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(MAX_BUNDLE_BYTES + 1)
     except OSError as error:
         raise BundleFormatError(f"{path}: {error.strerror}") from error
     if len(data) > MAX_BUNDLE_BYTES:
         raise BundleTooLargeError(f"{path}: more than {MAX_BUNDLE_BYTES} bytes")
-    if not data.startswith(b"PK\x03\x04"):
-        raise BundleFormatError(f"{path}: not a model bundle (no zip archive)")
     return data
 
 
-def _check_directory(zipped: zipfile.ZipFile, data: bytes) -> dict[str, zipfile.ZipInfo]:
-    """Check names, sizes and forms of all members before any is read."""
-    infos = zipped.infolist()
-    if len(infos) > MAX_MEMBERS:
-        raise BundleTooLargeError(f"{len(infos)} members; at most {MAX_MEMBERS} are allowed")
-    named = {info.filename: info for info in infos}
-    if len(named) != len(infos):
-        raise BundleMembersError("two members have the same name")
-    for info in infos:
-        if info.orig_filename != info.filename or not _is_member_name(info.filename):
-            raise BundleMembersError(f"unexpected member {info.orig_filename!r}")
-        if info.flag_bits & 1 or info.compress_type not in (
-            zipfile.ZIP_STORED,
-            zipfile.ZIP_DEFLATED,
-        ):
-            raise BundleFormatError(f"{info.filename}: encrypted or of an unknown compression")
-    if MANIFEST not in named:
+def _check_names_and_sizes(members: Mapping[str, archive.Member]) -> None:
+    """Check what the archive's directory says, before any member is read."""
+    if len(members) > MAX_MEMBERS:
+        raise BundleTooLargeError(f"{len(members)} members; at most {MAX_MEMBERS} are allowed")
+    for name in members:
+        if not _is_member_name(name):
+            raise BundleMembersError(f"unexpected member {name!r}")
+    if MANIFEST not in members:
         raise BundleMembersError(f"{MANIFEST} is missing")
-    _check_sizes({info.filename: info.file_size for info in infos})
-    if (
-        zipped.comment
-        or infos[0].header_offset != 0
-        or sum(i.compress_size for i in infos) > len(data)
-    ):
-        raise BundleFormatError("the archive holds bytes that belong to no member")
-    return named
+    _check_sizes({name: member.size for name, member in members.items()})
 
 
 def _is_member_name(name: str) -> bool:
@@ -226,39 +194,40 @@ def _check_members(manifest: Manifest, present: set[str]) -> None:
             raise BundleMembersError(f"unexpected member {name!r}")
 
 
-def _read_members(
-    zipped: zipfile.ZipFile, infos: Mapping[str, zipfile.ZipInfo], manifest: Manifest
-) -> dict[str, bytes]:
-    members = {}
-    for name, entry in manifest.files.items():
-        if infos[name].file_size != entry.size:
-            raise BundleIntegrityError(
-                f"{name} has {infos[name].file_size} bytes; the manifest says {entry.size}"
-            )
-        try:
-            members[name] = zipped.read(infos[name])
-        except zipfile.BadZipFile as error:
-            raise BundleIntegrityError(f"{name} is damaged: {error}") from error
-        if (
-            len(members[name]) != entry.size
-            or hashlib.sha256(members[name]).hexdigest() != entry.sha256
-        ):
-            raise BundleIntegrityError(f"{name} is not what the manifest says (SHA-256 differs)")
-    return members
+def _verified(data: bytes, member: archive.Member, entry: FileEntry) -> bytes:
+    """Read a member and hold it against its entry in the manifest."""
+    if member.size != entry.size:
+        raise BundleIntegrityError(
+            f"{member.name} has {member.size} bytes; the manifest says {entry.size}"
+        )
+    content = archive.read(data, member)
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise BundleIntegrityError(f"{member.name} is not what the manifest says (SHA-256 differs)")
+    return content
 
 
-def _add(zipped: zipfile.ZipFile, name: str, data: bytes) -> None:
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    packed = len(packer.compress(data)) + len(packer.flush())
-    info = zipfile.ZipInfo(name, _TIMESTAMP)
-    info.create_system = 3
-    info.external_attr = 0o644 << 16
-    worth_it = packed <= len(data) * (1 - MIN_SAVING)
-    info.compress_type = zipfile.ZIP_DEFLATED if worth_it else zipfile.ZIP_STORED
-    zipped.writestr(info, data, compresslevel=9)
+def _pack(contents: Mapping[str, bytes]) -> bytes:
+    """Zip the members in the given order, all dated alike."""
+    import io
+    import zipfile
+
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as zipped:
+        for name, data in contents.items():
+            packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+            packed = len(packer.compress(data)) + len(packer.flush())
+            info = zipfile.ZipInfo(name, _TIMESTAMP)
+            info.create_system = 3  # Unix, wherever it is written
+            info.external_attr = 0o644 << 16
+            worth_it = packed <= len(data) * (1 - MIN_SAVING)
+            info.compress_type = zipfile.ZIP_DEFLATED if worth_it else zipfile.ZIP_STORED
+            zipped.writestr(info, data, compresslevel=9)
+    return file.getvalue()
 
 
-def _write_atomically(path: Path, data: memoryview) -> None:
+def _write_atomically(path: Path, data: bytes) -> None:
+    import tempfile
+
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from time import perf_counter
-from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.bundle import Bundle, read_bundle
 from edge.errors import ModelError
-from edge.image import InputSpec, Pixels, fit, quantise
+from edge.image import InputSpec, fit, quantise
 from edge.manifest import OutputSpec
-from edge.runtimes import Runtime, open_runtime
+from edge.runtimes import Runtime, open_runtime, preload
 from edge.scores import (
     DecisionSpec,
-    Floats,
     Reason,
     Score,
     decide,
@@ -27,7 +23,18 @@ from edge.scores import (
     probabilities_of,
     unknown_score,
 )
+from edge.selftest import decode_goldens
+from edge.selftest import self_test as prove
 from edge.signing import PublicKey
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from edge.image import Pixels
+    from edge.scores import Floats
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -114,8 +121,10 @@ class Classifier:
             BundleError: the bundle is refused; SelfTestError: it does not prove itself here.
             ConfigError, ModelError, RuntimeUnavailableError: as for ``open_runtime``.
         """
+        preload(runtime)
         if not isinstance(bundle, Bundle):
             bundle = read_bundle(bundle, trusted_keys)
+        pictures = decode_goldens(bundle) if self_test else {}
         model = bundle.model
         if runtime == "edgetpu":
             if bundle.edgetpu_model is None:
@@ -135,9 +144,7 @@ class Classifier:
                 model_bytes=len(model),
             )
             if self_test:
-                from edge.selftest import self_test as prove
-
-                prove(classifier, bundle)
+                prove(classifier, bundle, pictures)
         except BaseException:
             opened.close()
             raise
@@ -159,7 +166,7 @@ class Classifier:
         """
         from edge.thirdparty import open_tflite
 
-        return open_tflite(Path(model), labels, runtime, threads, **options)
+        return open_tflite(model, labels, runtime, threads, **options)
 
     def raw(self, pixels: Pixels) -> NDArray[Any]:
         """Give the raw output levels (classes,) for RGB uint8 (H, W, 3) pixels."""

@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import NamedTuple
 
 from edge import __version__
@@ -44,22 +43,19 @@ class Command(NamedTuple):
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose a model and a runtime."""
     model = parser.add_argument_group("model")
-    model.add_argument("--bundle", type=Path, metavar="FILE", help="model bundle, NAME-VERSION.wtr")
-    model.add_argument(
-        "--model", type=Path, metavar="FILE", help="TFLite classifier without bundle"
-    )
+    model.add_argument("--bundle", metavar="FILE", help="model bundle, NAME-VERSION.wtr")
+    model.add_argument("--model", metavar="FILE", help="TFLite classifier without bundle")
     model.add_argument("--runtime", default="litert", help="litert, tflite_runtime, edgetpu, fake")
     model.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     model.add_argument(
         "--trusted-key",
-        type=Path,
         action="append",
         default=[],
         metavar="FILE",
         help="Ed25519 public key that must have signed the bundle; may be repeated",
     )
     other = parser.add_argument_group("for --model")
-    other.add_argument("--labels", type=Path, metavar="FILE", help="one label per line")
+    other.add_argument("--labels", metavar="FILE", help="one label per line")
     other.add_argument("--mean", type=_numbers, default=(), metavar="N[,N,N]", help="pixel levels")
     other.add_argument("--std", type=_numbers, default=(), metavar="N[,N,N]", help="pixel levels")
     other.add_argument("--crop", choices=("stretch", "centre", "pad"), default="stretch")
@@ -69,14 +65,14 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_classify(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear classify``."""
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--top", type=int, default=3, help="alternatives to list (default 3)")
     add_model(parser)
 
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear bench``."""
-    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE")
+    parser.add_argument("images", nargs="*", metavar="IMAGE")
     parser.add_argument("--runs", type=int, default=100, help="pictures to time (default 100)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_model(parser)
@@ -113,7 +109,7 @@ def add_schema(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file")
+    parser.add_argument("--config", required=True, metavar="FILE", help="TOML file")
 
 
 COMMANDS = (

@@ -14,18 +14,20 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache
 from math import ceil
-from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from os import PathLike
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from edge.errors import ImageError
 
-Pixels = NDArray[np.uint8]
-Source = Path | str | bytes | BinaryIO
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Pixels = NDArray[np.uint8]
+    Source = str | PathLike[str] | bytes | BinaryIO
 
 #: Pictures with more pixels than this are refused before any is decoded (Pillow's own limit).
 MAX_PIXELS = 89_478_485
@@ -270,7 +272,7 @@ def _decode(
 
 
 def _name(source: Source) -> str:
-    return str(source) if isinstance(source, (str, Path)) else "picture"
+    return str(source) if isinstance(source, (str, PathLike)) else "picture"
 
 
 def _orientation(image: Image.Image) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.bundle import Bundle
 from edge.errors import ImageError, SelfTestError
-from edge.image import Pixels, decode
+from edge.image import decode
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge.image import Pixels
 
 
 class Scorer(Protocol):
@@ -30,19 +34,37 @@ class SelfTestReport(msgspec.Struct, frozen=True):
     worst_golden: str
 
 
-def self_test(scorer: Scorer, bundle: Bundle) -> SelfTestReport:
+def decode_goldens(bundle: Bundle) -> dict[str, Pixels]:
+    """Decode the golden pictures, by member name.
+
+    Raises:
+        SelfTestError: one of them is no usable picture.
+    """
+    pictures = {}
+    for golden in bundle.manifest.goldens:
+        try:
+            pictures[golden.file] = decode(bundle.goldens[golden.file])
+        except ImageError as error:
+            raise SelfTestError(f"self-test: {golden.file}: {error}") from error
+    return pictures
+
+
+def self_test(
+    scorer: Scorer, bundle: Bundle, pictures: dict[str, Pixels] | None = None
+) -> SelfTestReport:
     """Decode, fit, quantise and invoke every golden picture, and compare with its scores.
+
+    ``pictures`` are those of :func:`decode_goldens`, where they are decoded already.
 
     Raises:
         SelfTestError: a picture cannot be decoded, a score is further away than the golden's
             tolerance, or the top label is another.
     """
+    if pictures is None:
+        pictures = decode_goldens(bundle)
     worst, worst_name = 0.0, bundle.manifest.goldens[0].file
     for golden in bundle.manifest.goldens:
-        try:
-            found = scorer.raw(decode(bundle.goldens[golden.file])).astype(np.float64)
-        except ImageError as error:
-            raise SelfTestError(f"self-test: {golden.file}: {error}") from error
+        found = scorer.raw(pictures[golden.file]).astype(np.float64)
         expected = np.array(golden.scores, np.float64)
         if found.shape != expected.shape:
             raise SelfTestError(

@@ -5,11 +5,8 @@ Reading keys needs no extra package; signing and verifying import ``cryptography
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,10 +14,13 @@ import msgspec
 from edge.errors import BundleSignatureError, ConfigError, RuntimeUnavailableError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 #: DER of SubjectPublicKeyInfo for Ed25519 up to the 32 key bytes (RFC 8410, section 4).
 _SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
+_MAX_KEY_BYTES = 1 << 16
 _EXTRA = "signatures need the package cryptography; pip install 'wheatear[signing]'"
 
 
@@ -71,22 +71,26 @@ def verify_any(keys: tuple[PublicKey, ...], signature: bytes | None, message: by
     raise BundleSignatureError(f"the signature is wrong or by another key; trusted are {known}")
 
 
-def load_public_key(path: Path) -> PublicKey:
+def load_public_key(path: Path | str) -> PublicKey:
     """Read a public key file: PEM (SubjectPublicKeyInfo) or the raw 32 bytes.
 
     Raises:
         ConfigError: the file cannot be read or holds something else.
     """
     try:
-        data = path.read_bytes()
+        with open(path, "rb") as file:
+            data = file.read(_MAX_KEY_BYTES)
     except OSError as error:
         raise ConfigError(f"public key {path}: {error.strerror}") from error
     return PublicKey(data if len(data) == 32 else _from_pem(data, path))
 
 
-def _from_pem(data: bytes, path: Path) -> bytes:
+def _from_pem(data: bytes, path: Path | str) -> bytes:
     if b"PRIVATE KEY" in data:
         raise ConfigError(f"{path} is a private key; a device needs the public one")
+    import base64
+    import binascii
+
     lines = [line.strip() for line in data.splitlines()]
     try:
         body = lines[lines.index(b"-----BEGIN PUBLIC KEY-----") + 1 :]

@@ -8,10 +8,10 @@ error that names the option, never a guess.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge import tflite_file
 from edge.classifier import Classifier, model_info
@@ -21,14 +21,17 @@ from edge.manifest import OutputSpec
 from edge.runtimes import TensorSpec, open_runtime
 from edge.tflite_file import TFLiteFacts
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MAX_MODEL_BYTES = 512 << 20
 _INDEXED = re.compile(r"(\d+)[\s:,]\s*(\S.*)")
 _DTYPES = ("uint8", "int8", "float32")
 
 
 def open_tflite(
-    model: Path,
-    labels: Path | Sequence[str] | None = None,
+    model: Path | str,
+    labels: Path | str | Sequence[str] | None = None,
     runtime: str = "litert",
     threads: int = 1,
     *,
@@ -62,7 +65,7 @@ def open_tflite(
             labels=names,
             model_bytes=len(data),
             model_info=model_info(
-                opened, facts.name or model.stem, "", hashlib.sha256(data).hexdigest()
+                opened, facts.name or _stem(model), "", hashlib.sha256(data).hexdigest()
             ),
         )
     except BaseException:
@@ -91,9 +94,13 @@ def parse_labels(text: str) -> tuple[str, ...]:
     return tuple(by_index.get(i, f"class {i}") for i in range(max(by_index) + 1))
 
 
-def _read(path: Path) -> bytes:
+def _stem(path: Path | str) -> str:
+    return os.path.splitext(os.path.basename(path))[0]
+
+
+def _read(path: Path | str) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             data = file.read(MAX_MODEL_BYTES + 1)
     except OSError as error:
         raise ModelError(f"model {path}: {error.strerror}") from error
@@ -183,7 +190,7 @@ def _output_spec(
 
 
 def _labels(
-    given: Path | Sequence[str] | None,
+    given: Path | str | Sequence[str] | None,
     facts: TFLiteFacts,
     background: Literal["none", "add", "drop"],
 ) -> tuple[str, ...]:
@@ -191,9 +198,10 @@ def _labels(
     classes = 1
     for length in facts.outputs[0].shape:
         classes *= length
-    if isinstance(given, (str, Path)):
+    if isinstance(given, (str, os.PathLike)):
         try:
-            names = parse_labels(Path(given).read_text(encoding="utf-8"))
+            with open(given, encoding="utf-8") as file:
+                names = parse_labels(file.read())
         except (OSError, UnicodeDecodeError) as error:
             raise ModelError(f"label file {given}: {error}") from error
     elif given is not None:

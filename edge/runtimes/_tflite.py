@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge import tflite_file
 from edge.errors import ModelError
 from edge.runtimes import TensorSpec, dtype_name
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class TFLiteInterpreter:

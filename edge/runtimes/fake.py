@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from edge import __version__, tflite_file
 from edge.errors import ModelError
 from edge.runtimes import TensorSpec
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class FakeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
