@@ -7,15 +7,17 @@ command line is wrong; 130 interrupted.
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from edge import __version__
 from edge.errors import WheatearError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Console:
@@ -109,7 +111,7 @@ def add_schema(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", required=True, metavar="FILE", help="TOML file")
+    parser.add_argument("--config", type=_path, required=True, metavar="FILE", help="TOML file")
 
 
 COMMANDS = (
@@ -127,6 +129,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     module, _, name = arguments.function.partition(":")
     console = Console()
     if level := getattr(arguments, "log_level", None):
+        import logging
+
         logging.basicConfig(
             level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
         )
@@ -154,6 +158,12 @@ def _parser() -> argparse.ArgumentParser:
         command.add_arguments(subparser)
         subparser.set_defaults(function=command.function)
     return parser
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path
+
+    return Path(text)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
