@@ -94,6 +94,7 @@ def run(name: str, data: Path, options: Options) -> Result:
     module = importlib.import_module(BENCHMARKS[name])
     load = os.getloadavg()[0]
     start = time.monotonic()
+    options.out.mkdir(parents=True, exist_ok=True)
     figures: tuple[Figure, ...] = module.run(data, options)
     circumstances = {**conditions(), "load average before": f"{load:.1f}"}
     result = Result(
@@ -121,7 +122,7 @@ def launch(command: list[str], *, affinity: set[int] | None = None) -> dict[str,
     launcher = Path(__file__).parent / "baselines" / "launch.py"
     cores = ",".join(str(core) for core in sorted(affinity or os.sched_getaffinity(0)))
     full = [sys.executable, "-I", "-S", str(launcher), cores, *command]
-    done = subprocess.run(full, capture_output=True, text=True, check=False)
+    done = subprocess.run(full, capture_output=True, text=True, check=False, cwd=TREE)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     report: dict[str, float | str] = msgspec.json.decode(done.stdout.encode())

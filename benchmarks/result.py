@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -13,6 +14,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
     minimum: float
     median: float
+    mean: float
     maximum: float
     values: tuple[float, ...]
 
@@ -20,8 +22,13 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, values: Sequence[float]) -> Series:
         """Summarise at least one value."""
         kept = tuple(float(value) for value in values)
-        middle = statistics.median(kept)
-        return cls(minimum=min(kept), median=middle, maximum=max(kept), values=kept)
+        return cls(
+            minimum=min(kept),
+            median=statistics.median(kept),
+            mean=statistics.fmean(kept),
+            maximum=max(kept),
+            values=kept,
+        )
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,14 +44,18 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """Ours divided by theirs, pair by pair; None where there is no other side."""
     at_least: float | None = None
     at_most: float | None = None
-    """The target, for the median ratio where there is one, else for our median."""
+    """The target, for the ratio where there is another side, else for our own value."""
+    by: Literal["median", "mean"] = "median"
+    """Which summary counts: the mean over training seeds, else the median over repeats."""
     note: str = ""
 
     @property
     def value(self) -> float | None:
         """The number that the target is about."""
         subject = self.ratio if self.theirs_name else self.ours
-        return None if subject is None else subject.median
+        if subject is None:
+            return None
+        return subject.mean if self.by == "mean" else subject.median
 
     @property
     def met(self) -> bool | None:
@@ -100,6 +111,7 @@ def single(
     *,
     at_least: float | None = None,
     at_most: float | None = None,
+    by: Literal["median", "mean"] = "median",
     note: str = "",
 ) -> Figure:
     """Report a figure that has no other side."""
@@ -110,5 +122,6 @@ def single(
         ours=Series.of(ours[1]) if ours[1] else None,
         at_least=at_least,
         at_most=at_most,
+        by=by,
         note=note,
     )

@@ -45,7 +45,7 @@ def _row(figure: Figure) -> str:
         value += " ×"
     cells = [
         f"{figure.name} ({figure.unit})",
-        f"{figure.ours_name}: {_series(figure.ours)}",
+        f"{figure.ours_name}: {_series(figure.ours, figure.by)}",
         f"{figure.theirs_name}: {_series(figure.theirs)}" if figure.theirs_name else "–",
         value,
         _target(figure),
@@ -54,13 +54,13 @@ def _row(figure: Figure) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _series(series: Series | None) -> str:
+def _series(series: Series | None, by: str = "median") -> str:
     if series is None:
         return "not measured"
+    middle = _number(series.mean if by == "mean" else series.median)
     if len(series.values) == 1:
-        return _number(series.median)
-    low, high = _number(series.minimum), _number(series.maximum)
-    return f"{_number(series.median)} ({low} to {high})"
+        return middle
+    return f"{middle} ({_number(series.minimum)} to {_number(series.maximum)})"
 
 
 def _target(figure: Figure) -> str:

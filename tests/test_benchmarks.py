@@ -1,0 +1,110 @@
+"""Each benchmark runs through on its smallest sizes and yields both sides."""
+
+from __future__ import annotations
+
+import shutil
+
+import msgspec
+import pytest
+
+from benchmarks import harness, table
+from benchmarks.result import Figure, Result, pair, single
+
+OPTIONS = {"seeds": 1, "tiny": True}
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Smallest sizes, results below a folder of this test."""
+    return harness.Options(out=tmp_path, **OPTIONS)
+
+
+def need_mosquitto() -> None:
+    """Skip where there is no broker to measure with."""
+    if not shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin"):
+        pytest.skip("mosquitto is not installed")
+
+
+def both_sides(figure: Figure) -> bool:
+    """Tell whether a figure has what it promises."""
+    sides = [figure.ours, *([figure.theirs, figure.ratio] if figure.theirs_name else [])]
+    return all(side is not None and side.minimum > 0 for side in sides)
+
+
+def test_a_ratio_is_taken_pair_by_pair_and_held_against_the_target():
+    """The median of the ratios counts, not the ratio of the medians."""
+    figure = pair("x", "ms", ("a", [1.0, 4.0, 9.0]), ("b", [1.0, 2.0, 3.0]), at_most=2.0)
+    assert figure.ratio is not None
+    assert figure.ratio.values == (1.0, 2.0, 3.0)
+    assert figure.met is True
+    assert pair("x", "ms", ("a", [3.0]), ("b", [1.0]), at_most=2.0).met is False
+
+
+def test_a_side_that_could_not_be_measured_meets_nothing():
+    """Without the other side there is no ratio and the target is not called met."""
+    figure = pair("x", "fps", ("a", [1.0]), ("b", []), at_least=1.0, note="not measured: why")
+    assert figure.met is None
+    row = table.rows([Result(name="x", what="x", figures=(figure,))])
+    assert "| b: not measured | not measured | ≥ 1 × | – |" in row
+
+
+def test_the_mean_over_seeds_counts_where_asked():
+    """Training figures are judged by their mean."""
+    assert single("x", "%", ("a", [1.0, 1.0, 4.0]), by="mean", at_least=2.0).met is True
+    assert single("x", "%", ("a", [1.0, 1.0, 4.0]), at_least=2.0).met is False
+
+
+def test_the_table_is_written_between_the_markers(tmp_path):
+    """What stands around the generated part stays, also when written twice."""
+    result = Result(name="start", what="X.", figures=(single("x", "ms", ("a", [1.5])),))
+    (tmp_path / "start.json").write_bytes(msgspec.json.encode(result))
+    document = tmp_path / "page.md"
+    document.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter\n")
+    table.write(tmp_path, document)
+    once = document.read_text()
+    table.write(tmp_path, document)
+    assert document.read_text() == once
+    assert once.startswith("before\n")
+    assert once.endswith("after\n")
+    assert "| x (ms) | a: 1.5 | – | 1.5 | – | – |" in once
+    assert "old" not in once
+
+
+def test_a_finished_benchmark_is_not_measured_again(options, tmp_path, monkeypatch):
+    """The same inputs give the kept result; --again measures anew."""
+    calls = []
+
+    def measure(data, options):  # noqa: ARG001
+        calls.append(1)
+        return (single("x", "ms", ("a", [1.0])),)
+
+    monkeypatch.setattr("benchmarks.start.run", measure)
+    first = harness.run("start", tmp_path, options)
+    assert harness.run("start", tmp_path, options) == first
+    assert len(calls) == 1
+    harness.run("start", tmp_path, msgspec.structs.replace(options, again=True))
+    assert len(calls) == 2
+
+
+@pytest.mark.parametrize("name", ["overhead", "start"])
+def test_inference_benchmarks_measure_both_sides(name, options, data):
+    """Overhead, start-up and peak memory beside a bare script."""
+    root = data("coral_models").parent
+    assert all(both_sides(figure) for figure in harness.run(name, root, options).figures)
+
+
+def test_the_pipeline_is_measured_to_the_acknowledgement(options, data):
+    """Every frame's sighting arrives at a subscriber and the outbox is empty at the end."""
+    need_mosquitto()
+    data("yellow_sticky_traps")
+    result = harness.run("pipeline", data("coral_models").parent, options)
+    assert both_sides(result.figures[0])
+
+
+def test_the_outbox_is_measured_beside_sqlite_and_paho(options, tmp_path):
+    """Events in, messages out, memory."""
+    need_mosquitto()
+    result = harness.run("outbox", tmp_path, options)
+    named = {figure.name: figure for figure in result.figures}
+    assert both_sides(named["out, QoS 1 to mosquitto"])
+    assert both_sides(named["the same beside SQLite"])
