@@ -74,6 +74,20 @@ def fit(
     run(data, out, recipe, changes, split_csv, seed, cache)
 
 
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Run folder of a finished `fit`.")],
+    split: Annotated[str, typer.Option(help="Which photos judge: test or val.")] = "test",
+    unknown: Annotated[
+        Path | None, typer.Option(help="Folder of photos of none of the classes.")
+    ] = None,
+) -> None:
+    """Measure a run as the device would see it; writes evaluation.json and report.html."""
+    from training.commands import evaluate as judge
+
+    judge(run, split, unknown)
+
+
 def main() -> None:
     """Run the command line; exits 2 with one line on stderr when something cannot be done."""
     try:

@@ -23,12 +23,10 @@ def fit(
     from training.fit import fit as train
     from training.recipe import load_recipe
 
-    console = Console()
+    console = Console(highlight=False, soft_wrap=True)
     recipe = load_recipe(recipe_name, changes)
     dataset, rule = divided(load_dataset(data, split_csv), seed)
-    console.print(
-        f"{len(dataset)} photos, {len(dataset.labels)} classes; splits: {rule}", highlight=False
-    )
+    console.print(f"{len(dataset)} photos, {len(dataset.labels)} classes; splits: {rule}")
     run = train(dataset, recipe_name, recipe, out, seed, rule, cache, console)
     result = run.info.result
     assert result is not None
@@ -36,7 +34,33 @@ def fit(
         f"{out}: epoch {result.best_epoch} kept, validation accuracy {result.val_accuracy:.1%}, "
         f"macro-F1 {result.val_macro_f1:.3f}, {result.seconds / 60:.1f} min of training; "
         f"next: python -m training evaluate {out}",
-        highlight=False,
+    )
+
+
+def evaluate(path: Path, split: str, unknown: Path | None) -> None:
+    """Judge, write both files, and say the figures that matter."""
+    from training.evaluate import evaluate as judge
+    from training.evaluate import save
+    from training.report import write_report
+    from training.runs import load_run
+
+    run = load_run(path)
+    e, answers = judge(run, split, unknown)
+    files = save(run, e), write_report(run, e, answers)
+    low, high = e.accuracy_group_interval
+    foreign = ""
+    if e.unknown.caught_foreign is not None:
+        foreign = f", {e.unknown.caught_foreign:.0%} of {e.unknown.foreign} foreign photos"
+    Console(highlight=False).print(
+        f"{split}: {e.n} photos in {e.groups} groups\n"
+        f"accuracy {e.accuracy:.1%} ({low:.1%} to {high:.1%}), balanced {e.balanced_accuracy:.1%}, "
+        f"macro-F1 {e.macro_f1:.3f}\n"
+        f"calibration error {e.ece:.3f} at temperature {e.temperature:.2f} "
+        f"({e.ece_before:.3f} without)\n"
+        f"unknown below {e.unknown.threshold:.2f}: keeps {e.unknown.kept_right:.0%} of the right, "
+        f"catches {e.unknown.caught_wrong:.0%} of the wrong answers{foreign}\n"
+        f"{files[0]}\n{files[1]}",
+        soft_wrap=True,
     )
 
 

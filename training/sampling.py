@@ -71,5 +71,5 @@ def class_weights(labels: NDArray[np.integer], classes: int, rule: str) -> NDArr
         weights = np.array([1 / -math.expm1(n * math.log(0.999)) for n in counts])
     else:
         raise TrainingError(f"class_weights {rule!r}: one of none, inverse, effective")
-    result: NDArray[np.float32] = np.float32(weights * counts.sum() / (weights * counts).sum())
-    return result
+    result = weights * (counts.sum() / float((weights * counts).sum()))
+    return np.asarray(result, np.float32)

@@ -106,7 +106,7 @@ def mcnemar_p_value(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
     """
     _, only_a, only_b, _ = _paired_counts(correct_a, correct_b)
     disagree, fewer = only_a + only_b, min(only_a, only_b)
-    tail = sum(math.comb(disagree, k) for k in range(fewer + 1)) / 2**disagree
+    tail: float = sum(math.comb(disagree, k) for k in range(fewer + 1)) / 2**disagree
     return min(1.0, 2 * tail)
 
 
