@@ -9,7 +9,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import date
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edge.cameras import Frame
 from edge.cameras.photo import shrink_jpeg
@@ -19,7 +19,6 @@ from edge.config import Images
 from edge.counters import Counters, Episode
 from edge.decision import Decider, Event
 from edge.errors import ImageError, ModelError
-from edge.image import Pixels
 from edge.messages import (
     Evidence,
     FrameRef,
@@ -32,6 +31,9 @@ from edge.messages import (
     new_id,
 )
 from edge.outbox import Outgoing
+
+if TYPE_CHECKING:
+    from edge.image import Pixels
 
 log = logging.getLogger(__name__)
 

@@ -61,10 +61,16 @@ class Delivery:
     def fill(self) -> None:
         """Publish until the window is full or nothing waits. Raises OutboxError."""
         window = self._window
+        if len(self._flying) >= window:
+            return
         if self._refused_row is not None:
             if self._flying or time.monotonic() < self._blocked_until:
                 return
             window = 1
+        with self._connection.together():
+            self._fill(window)
+
+    def _fill(self, window: int) -> None:
         now_ms = time.time() * 1000
         while len(self._flying) < window:
             if not self._ready and not self._read():

@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
@@ -119,6 +120,25 @@ class Connection:
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool = False) -> int:
         """Hand a message over; give the number its :class:`Ack` will carry."""
         return self._client.publish(topic, payload, qos, retain).mid
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Send what is published meanwhile in as few packets as possible (Linux: TCP_CORK).
+
+        Over a mobile network that saves an IP header a message; everywhere it saves the broker
+        a wake-up a message.
+        """
+        self._cork(True)
+        try:
+            yield
+        finally:
+            self._cork(False)
+
+    def _cork(self, on: bool) -> None:
+        sock = self._client.socket()
+        if isinstance(sock, socket.socket) and hasattr(socket, "TCP_CORK"):
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, int(on))
 
     def poll(self, timeout_seconds: float) -> list[Ack]:
         """Read and write what is there, waiting so long at most; give new acknowledgements.

@@ -9,13 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from edge.config import Camera as CameraConfig
-from edge.image import InputSpec, Pixels, decode, load
+from edge.image import InputSpec, decode, load
 from edge.messages import Location
+
+if TYPE_CHECKING:
+    from edge.image import Pixels
 
 CAMERAS = {
     "folder": "edge.cameras.folder:Folder",

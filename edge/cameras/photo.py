@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import struct
 from datetime import UTC, datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from edge.errors import ImageError
-from edge.image import Pixels, decode
+from edge.image import decode
 from edge.messages import Location
+
+if TYPE_CHECKING:
+    from edge.image import Pixels
 
 # Exif 2.32, tables 4, 8 and 15.
 _ORIENTATION, _EXIF_IFD, _GPS_IFD = 0x0112, 0x8769, 0x8825
