@@ -18,7 +18,7 @@ from edge.bundle import Bundle, read_bundle
 
 SOURCES = ("training/recipes/*.py", "benchmarks/result.py")
 MATERIAL = ("jute_pest/split.csv", "backbone_weights/mobilenet_v2_0.35_224_no_top.weights.h5")
-RECIPE = "mobilenet_v2_035"
+RECIPE = "finetune"
 
 
 def run(data: Path, options: Options) -> tuple[Figure, ...]:
