@@ -210,7 +210,10 @@ def tensor(**changes) -> np.ndarray:
         # The scale that converters write for -1..1, as the float32 it is stored as.
         ({"dtype": "int8", "scale": 0.007843137718737125, "zero_point": -1}, -128),
         ({"dtype": "uint8", "scale": 0.007843137718737125, "zero_point": 127}, 0),
-        ({"dtype": "int8", "mean": (0,), "std": (255,), "scale": 1 / 255, "zero_point": -128}, -128),
+        (
+            {"dtype": "int8", "mean": (0,), "std": (255,), "scale": 1 / 255, "zero_point": -128},
+            -128,
+        ),
         ({"dtype": "uint8", "mean": (128,), "std": (128,), "scale": 1 / 128, "zero_point": 128}, 0),
     ],
 )

@@ -1,0 +1,168 @@
+"""TFLite classifiers that are no bundle of ours."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+
+from edge.classifier import Classifier
+from edge.errors import ModelError
+from edge.image import decode
+from edge.thirdparty import parse_labels
+
+pytest.importorskip("ai_edge_litert")
+
+IMAGENET = "coral_models/imagenet_labels.txt"
+PICTURES = {"dragonfly": "dragonfly", "sunflower": "daisy", "bird": "chickadee"}
+
+
+@pytest.fixture
+def tiny_model(tmp_path):
+    """Give the tiny model as a file without labels."""
+    path = tmp_path / "tiny.tflite"
+    path.write_bytes(tiny.model())
+    return path
+
+
+def top(classifier: Classifier, picture) -> str:
+    """Give the first word of the label of a picture file."""
+    return (classifier.classify(decode(picture)).label or "").split(",")[0]
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("model", ["mobilenet_v2_1.0_224_quant", "tf2_mobilenet_v2_1.0_224_ptq"])
+def test_coral_classifiers_name_their_pictures(data, model, picture):
+    """Quantised ImageNet models, with the labels they carry, are right and sure."""
+    with Classifier.from_tflite(data(f"coral_models/{model}.tflite")) as classifier:
+        found = classifier.classify(decode(data(f"coral_models/{picture}.bmp")))
+    assert (found.label or "").split(",")[0] == PICTURES[picture]
+    assert found.confidence > 0.7
+
+
+@pytest.mark.parametrize("picture", ["sunflower", "bird"])
+def test_the_smallest_coral_classifier_names_easy_pictures(data, picture):
+    """MobileNetV1 0.25 at 128 pixels; a label file takes precedence over its own labels."""
+    model = data("coral_models/mobilenet_v1_0.25_128_quant.tflite")
+    with Classifier.from_tflite(model, data(IMAGENET)) as classifier:
+        assert top(classifier, data(f"coral_models/{picture}.bmp")) == PICTURES[picture]
+
+
+def test_a_float_classifier_needs_its_normalisation_told(data):
+    """A float model without metadata is not guessed at; told -1..1, it is right."""
+    model = data("backbone_weights/tflite_support/mobilenet_v1_0.25_224_1_default_1.tflite")
+    with pytest.raises(ModelError, match=r"--mean 127\.5 --std 127\.5"):
+        Classifier.from_tflite(model, data(IMAGENET))
+    with Classifier.from_tflite(model, data(IMAGENET), mean=(127.5,), std=(127.5,)) as classifier:
+        assert top(classifier, data("coral_models/bird.bmp")) == "chickadee"
+
+
+@pytest.mark.parametrize(
+    ("form", "options"), [("int8", {}), ("float", {"mean": (0,), "std": (255,)})]
+)
+def test_person_detectors_tell_people_from_flowers(data, form, options):
+    """Visual Wake Words at 96 pixels: the int8 model's scale says 0..1, the float one is told."""
+    model = data(f"backbone_weights/mlcommons_tiny/vww_96_{form}.tflite")
+    with Classifier.from_tflite(model, ("non-person", "person"), **options) as classifier:
+        assert top(classifier, data("coral_models/grace_hopper.bmp")) == "person"
+        assert top(classifier, data("coral_models/sunflower.bmp")) == "non-person"
+
+
+def test_a_detector_is_refused(data):
+    """Boxes, classes, scores and a count are no classification."""
+    with pytest.raises(ModelError, match="no classifier: it gives 4 outputs"):
+        Classifier.from_tflite(data("coral_models/tflite_support/ssd_mobilenet_v1.tflite"))
+
+
+def test_an_embedder_is_refused(data):
+    """Numbers without labels are no classification."""
+    model = "mobilenet_v2_035_96_embedder_with_metadata.tflite"
+    with pytest.raises(ModelError, match=r"1280 numbers and holds no labels.*embedder"):
+        Classifier.from_tflite(data(f"backbone_weights/tensorflow_examples/{model}"))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "mobilenet_v1_0.25_128_quant_edgetpu.tflite",
+        "edgetpu_repo/mobilenet_v2_1.0_224_quant_edgetpu.tflite",
+    ],
+)
+def test_coral_models_for_the_edge_tpu_are_refused_on_cpus(data, model):
+    """Compiled models say which runtime they need."""
+    with pytest.raises(ModelError, match="compiled for the Edge TPU"):
+        Classifier.from_tflite(data(f"coral_models/{model}"), data(IMAGENET))
+
+
+def test_an_int8_model_with_a_label_list(tiny_model):
+    """Scale and zero point of the input say how pixels become levels."""
+    with Classifier.from_tflite(tiny_model, ("red", "green", "blue")) as classifier:
+        assert classifier.output.kind == "logits"
+        for label in tiny.COLOURS:
+            assert classifier.classify(tiny.picture(label)).label == label
+        assert classifier.model_info.name == "tiny"
+
+
+def test_labels_are_asked_for(tiny_model):
+    """Without any labels, the option is named."""
+    with pytest.raises(ModelError, match=r"holds no labels.*--labels"):
+        Classifier.from_tflite(tiny_model)
+
+
+@pytest.mark.parametrize(
+    ("labels", "hint"),
+    [
+        (("green", "blue"), "3 scores, but there are 2 labels; .*--background add"),
+        (
+            ("x", "red", "green", "blue"),
+            "3 scores, but there are 4 labels; .*'x'.*--background drop",
+        ),
+        (("red",), "3 scores, but there are 1 labels$"),
+    ],
+)
+def test_a_background_class_is_never_assumed(tiny_model, labels, hint):
+    """Labels that do not fit are refused; one off tells the option that may mend it."""
+    with pytest.raises(ModelError, match=hint):
+        Classifier.from_tflite(tiny_model, labels)
+
+
+def test_a_background_class_can_be_added_or_dropped(tiny_model):
+    """Told so, the labels move by one."""
+    added = Classifier.from_tflite(tiny_model, ("green", "blue"), background="add")
+    dropped = Classifier.from_tflite(tiny_model, ("x", "red", "green", "blue"), background="drop")
+    assert added.labels == ("background", "green", "blue")
+    assert dropped.labels == ("red", "green", "blue")
+
+
+def test_mean_and_std_go_together(tiny_model):
+    """One without the other is refused."""
+    with pytest.raises(ModelError, match="together"):
+        Classifier.from_tflite(tiny_model, ("a", "b", "c"), mean=(0.0,))
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("ant\nbee\n\n", ("ant", "bee")),
+        ("\ufeffant\r\nbee\r\n", ("ant", "bee")),
+        ("0  ant\n1  bee, honey\n", ("ant", "bee, honey")),
+        ("1: bee\n0: ant", ("ant", "bee")),
+        ("0 ant\n2 cricket\n", ("ant", "class 1", "cricket")),
+        ("12 spotted ladybird\nbee\n", ("12 spotted ladybird", "bee")),
+    ],
+)
+def test_label_files(text, labels):
+    """Plain and numbered label files are read; a number on some lines only is part of a name."""
+    assert parse_labels(text) == labels
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "ant\n\nbee\n", "0 ant\n0 bee\n"])
+def test_ambiguous_label_files_are_refused(text):
+    """Empty files, blank lines in between and doubled numbers are errors."""
+    with pytest.raises(ModelError, match="label file"):
+        parse_labels(text)
+
+
+def test_a_missing_model_is_named(tmp_path):
+    """The message holds the path."""
+    with pytest.raises(ModelError, match=r"none\.tflite: No such file"):
+        Classifier.from_tflite(tmp_path / "none.tflite")
