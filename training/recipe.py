@@ -149,13 +149,10 @@ def change_recipe(recipe: Recipe, changes: Iterable[str]) -> Recipe:
         key, equals, text = change.partition("=")
         if not equals:
             raise TrainingError(f"--set {change!r}: write key=value")
-        *parents, leaf = key.strip().split(".")
-        place = table
-        for parent in parents:
-            place = place.get(parent, {}) if isinstance(place, dict) else {}
-        place[leaf] = _value(text)
-        if parents and parents != ["augment"]:
-            raise TrainingError(f"--set {key}: only augment.* has keys below it")
+        parent, _, leaf = key.strip().rpartition(".")
+        if parent not in ("", "augment"):
+            raise TrainingError(f"--set {key}: only augment has keys below it, as augment.hue")
+        (table["augment"] if parent else table)[leaf] = _value(text)
     try:
         return msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:

@@ -82,7 +82,7 @@ def load_state(folder: Path) -> State | None:
 
 def values_of(variables: Sequence[Any]) -> Arrays:
     """Copies of the values of TensorFlow variables."""
-    return [np.array(variable) for variable in variables]
+    return [variable.numpy().copy() for variable in variables]
 
 
 def assign(variables: Sequence[Any], values: Arrays) -> None:

@@ -123,7 +123,7 @@ def _mistakes(run: Run, e: Evaluation, answers: Answers) -> str:
 def _spread(order: NDArray[np.int64], groups: tuple[str, ...]) -> list[int]:
     """The first MISTAKES indices, leaving out a group's third and further photo."""
     shown: Counter[str] = Counter()
-    chosen = []
+    chosen: list[int] = []
     for i in order.tolist():
         shown[groups[i]] += 1
         if shown[groups[i]] <= PER_GROUP and len(chosen) < MISTAKES:

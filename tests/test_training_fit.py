@@ -1,0 +1,183 @@
+"""Training end to end on pictures of coloured shapes: finished, resumed, repeated, refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from edge.errors import TrainingError
+from training.data import load_dataset
+from training.fit import fit
+from training.recipe import load_recipe
+from training.runs import load_run
+
+COLOURS = {"ant": (200, 40, 40), "bee": (220, 200, 40), "moth": (60, 60, 200)}
+
+
+def small_recipe(**changes):
+    """The shipped small recipe, at 32 pixels and a few epochs."""
+    settings = {"resolution": 32, "epochs": 4, "batch": 6, "learning_rate": 5e-3, "alpha": 0.5}
+    return load_recipe("small", [f"{k}={v}" for k, v in (settings | changes).items()])
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """90 pictures of discs on noise, three classes by colour, with splits and groups."""
+    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    lines = ["file,label,split,group"]
+    for label, colour in COLOURS.items():
+        (root / label).mkdir()
+        for i in range(30):
+            image = Image.fromarray(rng.integers(0, 120, (40, 48, 3), dtype=np.uint8))
+            x, y = rng.integers(4, 20, size=2)
+            ImageDraw.Draw(image).ellipse((x, y, x + 18, y + 18), fill=colour)
+            image.save(root / label / f"{i:02d}.png")
+            split = ("train", "train", "train", "val", "test")[i % 5]
+            lines.append(f"{label}/{i:02d}.png,{label},{split},{label}{i // 2 if i % 5 else i}")
+    (root / "split.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(photos, tmp_path_factory):
+    """A finished run on those pictures."""
+    out = tmp_path_factory.mktemp("runs") / "plain"
+    return fit(load_dataset(photos), "small", small_recipe(epochs=12), out, seed=3)
+
+
+def test_a_run_learns_and_holds_everything_to_repeat_it(finished, photos):
+    """Model, history, split and resolved settings are on disk; the state is gone."""
+    run = load_run(finished.path)
+    assert run.info.result.val_accuracy > 0.8
+    assert run.info.labels == ("ant", "bee", "moth")
+    assert run.info.recipe.resolution == 32
+    assert run.info.data_fingerprint == load_dataset(photos).fingerprint()
+    assert len((run.path / "history.csv").read_text().splitlines()) == 13
+    assert list((run.path / "tensorboard").iterdir())
+    assert not (run.path / "state").exists()
+    pixels, labels = run.arrays("test")
+    assert pixels.shape == (18, 32, 32, 3)
+    assert pixels.dtype == np.uint8
+    assert np.bincount(labels).tolist() == [6, 6, 6]
+
+
+def test_the_model_returns_logits_for_scaled_floats(finished):
+    """float32 (n, 32, 32, 3) in, three unbounded numbers out, right on test photos."""
+    model = finished.model()
+    pixels, labels = finished.arrays("test")
+    logits = model((pixels.astype(np.float32) - 127.5) / 127.5).numpy()
+    assert logits.shape == (18, 3)
+    assert np.mean(logits.argmax(axis=1) == labels) > 0.8
+    assert not np.allclose(logits.sum(axis=1), 1)
+
+
+def test_a_killed_run_ends_as_if_never_interrupted(photos, tmp_path):
+    """SIGKILL in the middle, the same command again: the same weights, bit by bit."""
+    whole = fit(load_dataset(photos), "small", small_recipe(), tmp_path / "whole", seed=1)
+    command = [sys.executable, "-m", "training", "fit", str(photos), "--recipe", "small"]
+    command += ["--out", str(tmp_path / "killed"), "--seed", "1"]
+    for key in ("resolution", "epochs", "batch", "learning_rate", "alpha"):
+        command += ["--set", f"{key}={getattr(whole.info.recipe, key)}"]
+    state = tmp_path / "killed" / "state" / "state.npz"
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    _wait_for_epoch(state, 2, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed" / "model.keras").exists()
+    resumed = fit(load_dataset(photos), "small", small_recipe(), tmp_path / "killed", seed=1)
+    for a, b in zip(whole.model().get_weights(), resumed.model().get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def _wait_for_epoch(state: Path, epoch: int, process) -> None:
+    from training.state import load_state
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        found = load_state(state.parent)
+        if found is not None and found.epoch >= epoch:
+            return
+        time.sleep(0.01)
+    pytest.fail(f"no epoch {epoch}: {process.stderr.read().decode()[-2000:]}")
+
+
+def test_another_seed_gives_another_model(photos, tmp_path):
+    """Seeds decide: two of them differ."""
+    models = [
+        fit(load_dataset(photos), "small", small_recipe(epochs=1), tmp_path / str(seed), seed)
+        for seed in (1, 2)
+    ]
+    first, second = (run.model().get_weights()[0] for run in models)
+    assert not np.array_equal(first, second)
+
+
+def test_a_finished_run_is_never_overwritten(finished, photos):
+    """The same command on a finished run is refused and leaves its files alone."""
+    before = (finished.path / "model.keras").read_bytes()
+    with pytest.raises(TrainingError, match="holds a finished run"):
+        fit(load_dataset(photos), "small", small_recipe(), finished.path, seed=3)
+    assert (finished.path / "model.keras").read_bytes() == before
+
+
+def test_an_unfinished_run_of_other_settings_is_refused(finished, photos, tmp_path):
+    """Going on with another recipe would mix two experiments."""
+    out = tmp_path / "begun"
+    out.mkdir()
+    info = msgspec.structs.replace(finished.info, result=None)
+    (out / "run.json").write_bytes(msgspec.json.encode(info))
+    with pytest.raises(TrainingError, match="was begun with another recipe"):
+        fit(load_dataset(photos), "small", small_recipe(epochs=9), out, seed=3)
+
+
+def test_broken_photos_are_named(photos, tmp_path):
+    """A truncated file stops the run before training, by name."""
+    broken = tmp_path / "broken"
+    for label in COLOURS:
+        (broken / label).mkdir(parents=True)
+        for file in (photos / label).iterdir():
+            (broken / label / file.name).write_bytes(file.read_bytes())
+    (broken / "split.csv").write_bytes((photos / "split.csv").read_bytes())
+    (broken / "bee" / "01.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(TrainingError, match=r"1 photos cannot be decoded: .*bee/01\.png"):
+        fit(load_dataset(broken), "small", small_recipe(), tmp_path / "out")
+    assert not (tmp_path / "out" / "model.keras").exists()
+
+
+def test_evaluation_and_report_of_a_finished_run(finished):
+    """Figures agree with the model's answers; the page is one file without links outside."""
+    from training.evaluate import evaluate, save
+    from training.report import write_report
+
+    evaluation, answers = evaluate(finished)
+    pixels, labels = finished.arrays("test")
+    logits = finished.model()((pixels.astype(np.float32) - 127.5) / 127.5).numpy()
+    np.testing.assert_allclose(answers.logits, logits, atol=1e-4)
+    assert evaluation.accuracy == np.mean(logits.argmax(axis=1) == labels)
+    assert evaluation.accuracy_interval.low < evaluation.accuracy <= 1
+    assert sum(map(sum, evaluation.confusion)) == evaluation.n == 18
+    save(finished, evaluation)
+    page = write_report(finished, evaluation, answers).read_text()
+    assert msgspec.json.decode((finished.path / "evaluation.json").read_bytes())["n"] == 18
+    assert "Class by class" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_foreign_photos_are_counted(finished, tmp_path):
+    """--unknown: how many pictures of nothing known fall below the threshold."""
+    from training.evaluate import evaluate
+
+    for i, level in enumerate((0, 128, 255)):
+        Image.new("RGB", (50, 50), (level,) * 3).save(tmp_path / f"{i}.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    evaluation, _ = evaluate(finished, unknown=tmp_path)
+    assert evaluation.unknown.foreign == 3
+    assert 0 <= evaluation.unknown.caught_foreign <= 1

@@ -1,0 +1,185 @@
+"""Recipes, sampling, start weights, schedule: the parts that a training run is made of."""
+
+import h5py
+import numpy as np
+import pytest
+
+from edge.errors import TrainingError
+from training.recipe import Recipe, change_recipe, load_recipe, recipe_names
+from training.sampling import class_weights, epoch_order, group_shares
+
+
+def test_every_shipped_recipe_is_valid_and_says_its_command():
+    """Each file under recipes/ has a Recipe and a docstring with the command that runs it."""
+    from importlib import import_module
+
+    assert "finetune" in recipe_names()
+    for name in recipe_names():
+        assert isinstance(load_recipe(name), Recipe)
+        assert f"--recipe {name}" in import_module(f"training.recipes.{name}").__doc__
+
+
+def test_settings_are_changed_by_key():
+    """Numbers, lists, words and keys below augment."""
+    recipe = change_recipe(
+        Recipe(), ["learning_rate=0.5", "augment.area=[0.2,0.9]", "crop=pad", "weights=none"]
+    )
+    assert (recipe.learning_rate, recipe.augment.area) == (0.5, (0.2, 0.9))
+    assert (recipe.crop, recipe.weights) == ("pad", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("learningrate=1", "unknown field `learningrate`"),
+        ("augment.hue=500", r"\$\.augment\.hue"),
+        ("dropout=1.5", r"\$\.dropout"),
+        ("augment.area=[0.9,0.1]", "the smaller share comes first"),
+        ("epochs", "write key=value"),
+        ("model.x=1", "only augment"),
+    ],
+)
+def test_wrong_settings_are_refused_with_their_path(change, message):
+    """Nothing is clamped or ignored."""
+    with pytest.raises(TrainingError, match=message):
+        change_recipe(Recipe(), [change])
+
+
+def test_an_unknown_recipe_lists_the_known_ones():
+    """The cure is in the message."""
+    with pytest.raises(TrainingError, match=r"choose one of .*finetune.*small"):
+        load_recipe("finetuned")
+
+
+def test_balanced_draws_give_groups_of_a_class_equal_weight():
+    """Twenty photos of one plant count as one photo of another; classes keep their share."""
+    labels = np.array([0] * 21 + [1] * 4)
+    groups = ["big"] * 20 + ["lone"] + ["a", "b", "c", "d"]
+    shares = group_shares(labels, groups, 1.0)
+    assert shares[:20].sum() == pytest.approx(shares[20])
+    assert shares[:21].sum() == pytest.approx(21)
+    np.testing.assert_allclose(group_shares(labels, groups, 0.0), 1)
+
+
+def test_an_epoch_draws_each_photo_as_often_as_its_share_says():
+    """Share 1: exactly once; share 3.5: three or four times; the seed decides the order."""
+    even = epoch_order(np.ones(50), seed=0, epoch=3)
+    assert sorted(even) == list(range(50))
+    assert not np.array_equal(even, epoch_order(np.ones(50), seed=0, epoch=4))
+    uneven = np.bincount(epoch_order(np.array([3.5, 0.25, 0.25]), 0, 0), minlength=3)
+    assert uneven[0] in (2, 3)
+    assert uneven.sum() == 3
+
+
+def test_class_weights_favour_rare_classes_and_average_to_one():
+    """ "inverse" fully, "effective" in between, "none" not at all."""
+    labels = np.array([0] * 90 + [1] * 10)
+    for rule, ratio in (("none", 1), ("inverse", 9)):
+        weights = class_weights(labels, 2, rule)
+        assert weights[1] / weights[0] == pytest.approx(ratio)
+        assert weights[labels].mean() == pytest.approx(1, rel=1e-5)
+    effective = class_weights(labels, 2, "effective")
+    assert 5 < effective[1] / effective[0] < 9
+
+
+def test_the_rate_rises_then_falls_to_nothing():
+    """Warm-up to the peak, cosine to 0."""
+    from training.step import scheduled_rate
+
+    recipe = Recipe(learning_rate=1.0, warmup=2)
+    rates = [scheduled_rate(recipe, step, 100, 10) for step in range(100)]
+    assert np.argmax(rates) == 20
+    assert rates[0] < 0.1
+    assert rates[-1] < 0.001
+
+
+@pytest.fixture(scope="module")
+def mobilenet():
+    """MobileNetV2 0.35 without its top, random weights."""
+    from training.tf import keras
+
+    return keras.applications.MobileNetV2(
+        (224, 224, 3), alpha=0.35, include_top=False, weights=None
+    )
+
+
+@pytest.fixture(scope="module")
+def weights_file(mobilenet, tmp_path_factory):
+    """The same architecture's weights as Keras 3 lays them out, every tensor recognisable."""
+    from training.models.weights import _keys
+
+    path = tmp_path_factory.mktemp("weights") / "net.weights.h5"
+    rng = np.random.default_rng(0)
+    with h5py.File(path, "w") as file:
+        for key, layer in _keys(mobilenet):
+            for i, variable in enumerate(layer.weights):
+                file[f"layers/{key}/vars/{i}"] = rng.random(variable.shape, np.float32)
+    return path
+
+
+def test_a_keras_3_weights_file_lands_in_the_right_layers(mobilenet, weights_file):
+    """The fourth depthwise convolution and the last norm hold what the file says."""
+    from training.models.weights import load_backbone_weights
+
+    load_backbone_weights(mobilenet, weights_file)
+    with h5py.File(weights_file) as file:
+        np.testing.assert_array_equal(
+            mobilenet.get_layer("block_3_depthwise").get_weights()[0],
+            file["layers/depthwise_conv2d_3/vars/0"],
+        )
+        np.testing.assert_array_equal(
+            mobilenet.get_layer("Conv_1_bn").get_weights()[3],
+            file["layers/batch_normalization_51/vars/3"],
+        )
+
+
+def test_real_imagenet_weights_tell_objects_apart(data, mobilenet):
+    """The shipped MobileNetV2 0.35 weights give features in a sensible range."""
+    from training.models.weights import load_backbone_weights
+
+    path = data("backbone_weights") / "mobilenet_v2_0.35_224_no_top.weights.h5"
+    load_backbone_weights(mobilenet, path)
+    features = mobilenet(np.zeros((1, 224, 224, 3), np.float32), training=False).numpy()
+    assert features.shape == (1, 7, 7, 1280)
+    assert 0.05 < features.mean() < 2
+    assert features.max() <= 6
+
+
+def test_weights_of_another_width_are_refused(weights_file):
+    """Named layer, wanted and found shapes; nothing is loaded halfway."""
+    from training.models.weights import load_backbone_weights
+    from training.tf import keras
+
+    wider = keras.applications.MobileNetV2((96, 96, 3), alpha=0.5, include_top=False, weights=None)
+    before = wider.get_weights()
+    with pytest.raises(TrainingError, match="another architecture or alpha"):
+        load_backbone_weights(wider, weights_file)
+    for a, b in zip(before, wider.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_file_that_is_no_hdf5_is_refused(mobilenet, tmp_path):
+    """Also a missing one."""
+    from training.models.weights import load_backbone_weights
+
+    path = tmp_path / "x.weights.h5"
+    with pytest.raises(TrainingError, match="cannot be read as HDF5"):
+        load_backbone_weights(mobilenet, path)
+    path.write_bytes(b"nothing")
+    with pytest.raises(TrainingError, match="cannot be read as HDF5"):
+        load_backbone_weights(mobilenet, path)
+
+
+def test_frozen_blocks_and_layer_rates_follow_depth():
+    """The stem ends after the frozen blocks; deeper layers learn slower."""
+    from training.models import build_model
+    from training.step import learning_rates, take_apart
+
+    model = build_model(Recipe(resolution=32), 3)
+    parts = take_apart(model, 4)
+    assert parts.stem.layers[-1].name == "block_2_add"
+    trained = parts.body.trainable_variables + parts.head.trainable_variables
+    rates = dict(zip((v.name for v in trained), learning_rates(model, trained, 0.9), strict=True))
+    assert rates["logits/kernel:0"] == 1
+    assert rates["block_16_project/kernel:0"] == pytest.approx(0.9)
+    assert rates["block_3_expand/kernel:0"] == pytest.approx(0.9**14)
