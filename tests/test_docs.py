@@ -1,0 +1,101 @@
+"""Documents tell the truth: commands parse, links lead somewhere, make targets exist."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import edge.cli
+import quantize.cli
+import training.cli
+
+TREE = Path(__file__).parent.parent
+PAGES = sorted([TREE / "README.md", *(TREE / "docs").rglob("*.md")])
+SHELL = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+TARGET = re.compile(r"^([a-z-]+):.*## ", re.MULTILINE)
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every command line of a page's shell blocks, split into words, comments taken away."""
+    lines = []
+    for block in SHELL.findall(page.read_text(encoding="utf-8")):
+        joined = block.replace("\\\n", " ")
+        lines += [
+            shlex.split(line.removeprefix("$ "), comments=True) for line in joined.splitlines()
+        ]
+    return [line for line in lines if line]
+
+
+def flags(words: list[str]) -> set[str]:
+    """The long options among the words of a command."""
+    return {word.partition("=")[0] for word in words if word.startswith("--")}
+
+
+def check_typer(app: typer.Typer, words: list[str]) -> None:
+    """The subcommand exists and knows every option that is shown."""
+    group: Any = typer.main.get_command(app)
+    assert words[0] in group.commands, f"no such command: {words[0]}"
+    known = {name for p in group.commands[words[0]].params for name in (*p.opts, *p.secondary_opts)}
+    assert flags(words) <= known | {"--help"}, flags(words) - known
+
+
+def check_device(words: list[str]) -> None:
+    """The `wheatear` subcommand exists and knows every option that is shown."""
+    if words[0].startswith("--"):
+        return
+    (found,) = [command for command in edge.cli.COMMANDS if command.name == words[0]]
+    parser = argparse.ArgumentParser()
+    found.add_arguments(parser)
+    assert flags(words) <= set(parser._option_string_actions), words
+
+
+def check_make(words: list[str]) -> None:
+    """The targets exist."""
+    targets = TARGET.findall((TREE / "Makefile").read_text(encoding="utf-8"))
+    asked = [word for word in words if re.fullmatch(r"[a-z-]+", word)]
+    assert set(asked) <= set(targets), asked
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(TREE).as_posix())
+def test_every_command_shown_is_understood(page):
+    """Subcommands, options and make targets in shell blocks are the real ones."""
+    for words in commands(page):
+        words = [word for word in words if not re.fullmatch(r"[A-Z_]+=\S*", word)]
+        match words:
+            case [python, "-m", "training", *rest] if python.startswith("python"):
+                check_typer(training.cli.app, rest)
+            case [python, "-m", "quantize", *rest] if python.startswith("python"):
+                check_typer(quantize.cli.app, rest)
+            case ["make", *rest]:
+                check_make(rest)
+            case [program, *rest] if Path(program).name == "wheatear":
+                check_device(rest)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(TREE).as_posix())
+def test_every_link_leads_somewhere(page):
+    """Relative links and pictures point at files that are there."""
+    text = page.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_shows_commands():
+    """The check above has something to check."""
+    assert len(commands(TREE / "README.md")) > 10
+
+
+def test_help_lists_every_target():
+    """The Makefile keeps to fifteen targets, each explained."""
+    text = (TREE / "Makefile").read_text(encoding="utf-8")
+    phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    assert phony is not None
+    assert sorted(phony[1].split()) == sorted(TARGET.findall(text))
+    assert len(phony[1].split()) <= 15
