@@ -80,7 +80,9 @@ class Sighting(Message, frozen=True, kw_only=True):
         Meta(ge=0, description="Per device, rising by one, never reused: a gap is a loss."),
     ] = 0
     id: Annotated[str, Meta(description="Unique; the same in every delivery of this event.")]
-    time: Annotated[datetime, Meta(description="When the frame was taken, never when sent.")]
+    time: Annotated[
+        datetime, Meta(tz=True, description="When the frame was taken, never when sent.")
+    ]
     clock: Annotated[Clock, Meta(description="How far `time` can be trusted.")]
     label: Annotated[str | None, Meta(description="Class id, or null: see `reason`.")]
     reason: Annotated[Reason | None, Meta(description="Why there is no label, or null.")] = None
@@ -98,7 +100,7 @@ class Sighting(Message, frozen=True, kw_only=True):
 class HourCount(Message, frozen=True, kw_only=True):
     """Sightings within one hour."""
 
-    hour: Annotated[datetime, Meta(description="Start of the hour.")]
+    hour: Annotated[datetime, Meta(tz=True, description="Start of the hour.")]
     labels: Annotated[
         dict[str, Count], Meta(description="Sightings per class id; `` (empty): no label.")
     ]
@@ -117,7 +119,7 @@ class State(Message, frozen=True, kw_only=True):
 
     schema: int = SCHEMA_VERSION
     device: str
-    time: Annotated[datetime, Meta(description="When this state was written.")]
+    time: Annotated[datetime, Meta(tz=True, description="When this state was written.")]
     latest: Annotated[Sighting | None, Meta(description="The newest sighting, or null.")]
     hours: Annotated[
         tuple[HourCount, ...], Meta(description="The last 24 hours that had any, oldest first.")
@@ -151,7 +153,7 @@ class Info(Message, frozen=True, kw_only=True):
     device: str
     name: Annotated[str, Meta(description="Name for people.")]
     boot: str
-    started: Annotated[datetime, Meta(description="When the program started.")]
+    started: Annotated[datetime, Meta(tz=True, description="When the program started.")]
     software: Software
     model: RunningModel
     camera: Annotated[str, Meta(description="Kind of camera.")]
@@ -207,7 +209,7 @@ class Health(Message, frozen=True, kw_only=True):
     schema: int = SCHEMA_VERSION
     device: str
     boot: str
-    time: datetime
+    time: Annotated[datetime, Meta(tz=True, description="When it was measured.")]
     uptime_seconds: Annotated[float, Meta(ge=0, description="Since the program started.")]
     clock: Clock
     temperature_celsius: Annotated[float | None, Meta(description="Of the processor.")]

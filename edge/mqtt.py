@@ -34,10 +34,11 @@ class ProtocolRefusedError(PublishError):
 
 
 class Will(msgspec.Struct, frozen=True):
-    """What the broker says for us when the connection breaks; retained."""
+    """What the broker says for us when the connection breaks."""
 
     topic: str
     payload: bytes
+    retain: bool = True
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -195,7 +196,7 @@ class Connection:
         )
         client.max_inflight_messages_set(0)  # the window is ours: paho would queue in memory
         client.connect_timeout = broker.timeout_seconds
-        client.will_set(will.topic, will.payload, qos=1, retain=True)
+        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         if broker.username is not None:
             client.username_pw_set(broker.username, broker.password())
         if broker.tls:
@@ -209,7 +210,7 @@ class Connection:
         try:
             self._client.connect(*broker.address, keepalive=broker.keepalive_seconds)
         except (OSError, ValueError) as error:
-            raise PublishError(_unreachable(self._address, error)) from error
+            raise PublishError(unreachable(self._address, error)) from error
         deadline = time.monotonic() + broker.timeout_seconds
         while self._answer is None:
             if time.monotonic() > deadline:
@@ -258,7 +259,7 @@ class Connection:
         self._acks.append(Ack(mid, str(reason) if reason.value >= _FAILURE else None))
 
 
-def _unreachable(address: str, error: Exception) -> str:
+def unreachable(address: str, error: Exception) -> str:
     """Say in words why no connection came about, and what to do."""
     if isinstance(error, socket.gaierror):
         return f"the name of {address} is unknown ({error.strerror}); check broker.host and DNS"

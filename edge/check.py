@@ -1,0 +1,203 @@
+"""``wheatear check``: tries every part of a configuration and says what cures what fails."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+
+from edge import app
+from edge.cameras import open_camera
+from edge.classify import Console
+from edge.config import Broker, Config, load_config
+from edge.errors import OutboxError, PublishError, WheatearError
+from edge.image import InputSpec
+from edge.mqtt import Connection, Will, connect, tls_context, unreachable
+from edge.outbox import Outbox
+
+_ANY_SIZE = InputSpec(width=224, height=224)
+"""For the camera, where the model cannot be loaded."""
+
+
+class StepFailedError(Exception):
+    """A step failed, so that those which need it are left out."""
+
+
+class Steps:
+    """Runs steps and says how each went."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self.failed = 0
+
+    def step(self, name: str, action: Callable[[], str]) -> None:
+        """Run one step; `action` gives a word on what was found. Raises StepFailedError."""
+        started = time.perf_counter()
+        try:
+            found = action()
+        except (WheatearError, OSError) as error:
+            self.failed += 1
+            self._say(f"{name:<20} FAILED  {error}")
+            raise StepFailedError from error
+        self._say(f"{name:<20} ok      {found} ({(time.perf_counter() - started) * 1e3:.0f} ms)")
+
+    @contextlib.contextmanager
+    def chain(self) -> Iterator[None]:
+        """Leave out the rest of a chain after a step that failed."""
+        with contextlib.suppress(StepFailedError):
+            yield
+
+
+def main(arguments: argparse.Namespace, console: Console) -> int:
+    """Check everything; 0 where all is well, 1 where anything failed."""
+    steps = Steps(console.out)
+    configs: list[Config] = []
+
+    def read() -> str:
+        configs.append(load_config(arguments.config))
+        return f"{arguments.config}, device {configs[0].device_id}"
+
+    with steps.chain():
+        steps.step("config", read)
+        check(configs[0], steps)
+    console.out("all is well" if not steps.failed else f"{steps.failed} failed")
+    return 1 if steps.failed else 0
+
+
+def check(config: Config, steps: Steps) -> None:
+    """Check model, camera, outbox and broker; a failure in one leaves the others to be checked."""
+    specs = [_ANY_SIZE]
+    with steps.chain():
+        steps.step("model", lambda: _model(config, specs))
+    with steps.chain():
+        steps.step("camera", lambda: _camera(config, specs[-1]))
+    with steps.chain():
+        steps.step("outbox", lambda: _outbox(config))
+    with steps.chain():
+        _broker(config, steps)
+
+
+def _model(config: Config, specs: list[InputSpec]) -> str:
+    with app.open_classifier(config) as classifier:
+        specs.append(classifier.input)
+        model = classifier.model_info
+        proved = "reproduces its golden pictures" if config.model.bundle else "no self-test"
+        proved = proved if config.model.self_test else "self-test is switched off"
+        return (
+            f"{model.name} {model.version}".strip()
+            + f", {len(classifier.labels)} labels, on {model.runtime} {model.runtime_version}, "
+            + proved
+        )
+
+
+def _camera(config: Config, spec: InputSpec) -> str:
+    camera = open_camera(config.camera, spec)
+    try:
+        frame = camera.capture()
+    finally:
+        camera.close()
+    if frame is None:
+        return "no frame"
+    return f"{frame.source}, {frame.width} x {frame.height} pixels"
+
+
+def _outbox(config: Config) -> str:
+    """Open the outbox and see that its folder takes a file; its messages are left alone."""
+    path = config.outbox.path
+    with Outbox(path, config.outbox.max_bytes) as outbox:
+        waiting = outbox.depth().waiting
+    probe = path.with_name(f"{path.name}.check-{os.getpid()}")
+    try:
+        with open(probe, "wb") as file:
+            file.write(bytes(65536))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutboxError(
+            f"cannot write to {path.parent}: {error.strerror}; make room or give the right to"
+        ) from error
+    finally:
+        probe.unlink(missing_ok=True)
+    disk = os.statvfs(path.parent)
+    return f"{path}, {waiting} waiting, {disk.f_bavail * disk.f_frsize / 1e9:.1f} GB free"
+
+
+def _broker(config: Config, steps: Steps) -> None:
+    broker = config.broker
+    with contextlib.ExitStack() as stack:
+        steps.step("broker name", lambda: _resolve(broker))
+        plain: list[socket.socket] = []
+        steps.step("broker TCP", lambda: _reach(broker, plain, stack))
+        if broker.tls:
+            steps.step("broker TLS", lambda: _encrypt(broker, plain[0], stack))
+        stack.close()  # the connection itself is made anew
+        connections: list[Connection] = []
+        steps.step("broker connect", lambda: _connect(config, connections, stack))
+        steps.step("broker acknowledges", lambda: _publish(config, connections[0]))
+
+
+def _resolve(broker: Broker) -> str:
+    host, port = broker.address
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise PublishError(unreachable(f"{host}:{port}", error)) from error
+    return f"{host} is {', '.join(dict.fromkeys(str(one[4][0]) for one in found))}"
+
+
+def _reach(broker: Broker, opened: list[socket.socket], stack: contextlib.ExitStack) -> str:
+    address = "{}:{}".format(*broker.address)
+    try:
+        opened.append(
+            stack.enter_context(
+                socket.create_connection(broker.address, timeout=broker.timeout_seconds)
+            )
+        )
+    except OSError as error:
+        raise PublishError(unreachable(address, error)) from error
+    return address
+
+
+def _encrypt(broker: Broker, sock: socket.socket, stack: contextlib.ExitStack) -> str:
+    assert broker.tls is not None
+    try:
+        wrapped = tls_context(broker.tls).wrap_socket(sock, server_hostname=broker.host)
+    except (OSError, ssl.SSLError) as error:
+        raise PublishError(unreachable("{}:{}".format(*broker.address), error)) from error
+    stack.enter_context(wrapped)
+    return f"{wrapped.version()}, {(wrapped.cipher() or ('?',))[0]}"
+
+
+def _connect(config: Config, opened: list[Connection], stack: contextlib.ExitStack) -> str:
+    """Connect under a name of its own, so that a running device keeps its connection."""
+    will = Will(f"{config.broker.base_topic}/{config.device_id}/check", b"", retain=False)
+    opened.append(
+        stack.enter_context(connect(config.broker, f"wheatear-check-{config.device_id}", will))
+    )
+    note = "" if opened[0].protocol == "5" else " (a denied publish goes unnoticed)"
+    return f"MQTT {opened[0].protocol}{note}"
+
+
+def _publish(config: Config, connection: Connection) -> str:
+    topic = f"{config.broker.base_topic}/{config.device_id}/check"
+    mid = connection.publish(topic, b"check", qos=1)
+    deadline = time.monotonic() + config.broker.timeout_seconds
+    while time.monotonic() < deadline:
+        for ack in connection.poll(0.2):
+            if ack.mid != mid:
+                continue
+            if ack.refusal:
+                raise PublishError(
+                    f"the broker refuses {topic} ({ack.refusal}); allow this device to publish "
+                    "there in the broker's access list"
+                )
+            connection.disconnect()
+            return topic
+    raise PublishError(
+        f"no acknowledgement of {topic} within {config.broker.timeout_seconds:g} s; "
+        "look at the broker's log"
+    )

@@ -1,0 +1,244 @@
+"""``wheatear schema``: the messages' JSON Schema, and the topics reference made from it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from edge.classify import Console
+from edge.messages import (
+    PAYLOADS,
+    SCHEMA_VERSION,
+    BrokerHealth,
+    FrameRef,
+    Frames,
+    Health,
+    HealthSummary,
+    HourCount,
+    Info,
+    Location,
+    Message,
+    ModelRef,
+    OutboxHealth,
+    RunningModel,
+    Score,
+    Sighting,
+    Software,
+    State,
+    Timings,
+    Votes,
+    encode,
+    schemas,
+)
+
+
+class Topic(NamedTuple):
+    """One line of the table of topics."""
+
+    suffix: str
+    retained: bool
+    qos: int
+    payload: str
+    what: str
+
+
+TOPICS = (
+    Topic("availability", True, 1, "text", "`online`, or `offline` (also said by the last will)"),
+    Topic("info", True, 1, "Info", "what the device is; on every connection"),
+    Topic("state", True, 1, "State", "the newest sighting, counts per hour, what is failing"),
+    Topic("sighting", False, 1, "Sighting", "one decided event"),
+    Topic(
+        "sighting/<id>/image", False, 1, "JPEG", "the picture behind it, where `[images]` says so"
+    ),
+    Topic("health", False, 0, "Health", "temperature, memory, disk, counters"),
+    Topic("check", False, 1, "text", "sent by `wheatear check`, to see that the broker takes it"),
+)
+
+
+def main(arguments: argparse.Namespace, console: Console) -> int:
+    """Print the schemas as one JSON object, or the topics reference as Markdown."""
+    text = markdown() if arguments.markdown else json.dumps(schemas(), indent=2)
+    console.out(text.rstrip("\n"))
+    return 0
+
+
+def markdown() -> str:
+    """Give the whole of ``docs/topics.md``."""
+    lines = [
+        _HEAD.strip(),
+        "",
+        "| topic | retained | QoS | payload | what |",
+        "|---|---|---|---|---|",
+    ]
+    for topic in TOPICS:
+        payload = (
+            f"[{topic.payload}](#{topic.payload.lower()})" if _described(topic) else topic.payload
+        )
+        retained = "yes" if topic.retained else "no"
+        lines.append(f"| `{topic.suffix}` | {retained} | {topic.qos} | {payload} | {topic.what} |")
+    lines += ["", _RULES.strip()]
+    for struct in PAYLOADS:
+        lines += ["", f"## {struct.__name__}", "", *_describe(struct)]
+    return "\n".join(lines) + "\n"
+
+
+def _described(topic: Topic) -> bool:
+    return topic.payload in {struct.__name__ for struct in PAYLOADS}
+
+
+def _describe(struct: type[msgspec.Struct]) -> list[str]:
+    """Describe a payload: text, fields with those of the structs in it, an example."""
+    schema = msgspec.json.schema(struct)
+    definitions: dict[str, Any] = schema["$defs"]
+    lines = [
+        definitions[struct.__name__]["description"],
+        "",
+        "| field | type | what |",
+        "|---|---|---|",
+    ]
+    lines += _fields(definitions, struct.__name__, "")
+    example = msgspec.json.format(encode(EXAMPLES[struct.__name__]), indent=2).decode()
+    return [*lines, "", "```json", example, "```"]
+
+
+def _fields(definitions: dict[str, Any], name: str, prefix: str) -> list[str]:
+    lines = []
+    for field, about in definitions[name]["properties"].items():
+        inner = _reference(about)
+        text = about.get("description") or (definitions[inner]["description"] if inner else "")
+        lines.append(f"| `{prefix}{field}` | {_type(about)} | {text} |")
+        if inner and inner != "Sighting":
+            many = "[]" if about.get("type") == "array" else ""
+            lines += _fields(definitions, inner, f"{prefix}{field}{many}.")
+    return lines
+
+
+def _reference(about: dict[str, Any]) -> str | None:
+    """Give the name of the struct that a field holds, alone, in a list or beside null."""
+    for one in [about, about.get("items") or {}, *about.get("anyOf", [])]:
+        if isinstance(one, dict) and "$ref" in one:
+            return str(one["$ref"]).rsplit("/", 1)[-1]
+    return None
+
+
+def _type(about: dict[str, Any]) -> str:
+    if "anyOf" in about:
+        return " or ".join(_type(one) for one in about["anyOf"])
+    if "enum" in about:
+        return ", ".join("null" if one is None else f"`{one}`" for one in about["enum"])
+    if "$ref" in about:
+        name = str(about["$ref"]).rsplit("/", 1)[-1]
+        return f"[{name}](#{name.lower()})" if name == "Sighting" else "object"
+    kind = about.get("format") or about.get("type", "any")
+    if kind == "array":
+        items = about.get("items")
+        inner = about["prefixItems"][0] if "prefixItems" in about else items
+        return f"list of {_type(inner)}" if isinstance(inner, dict) else "list"
+    return "time" if kind == "date-time" else str(kind)
+
+
+_HEAD = """
+# Topics
+
+<!-- Written by `wheatear schema --markdown`; a test holds it to edge/messages.py. -->
+
+Everything is below `wheatear/<device>/` (`broker.base_topic` and `device.id` in the configuration).
+Payloads are UTF-8 JSON except where the table says otherwise. `wheatear schema` prints the JSON
+Schema of every message. MQTT 5 is spoken where the broker speaks it, else 3.1.1; which one was
+agreed stands in `info`.
+"""
+
+_RULES = f"""
+## Rules
+
+- **Times** are UTC, ISO 8601 with `Z`. `time` of a sighting is when the frame was taken. A
+  sighting that was sent late (`broker.historical_after_seconds`, 60 s by default) has
+  `historical: true`.
+- **Order and loss.** Sightings arrive in the order of `seq`, which rises by one per device and is
+  never reused, not even after the queue on the device was emptied, damaged or replaced: a gap
+  means that something was lost, and `health` says how much was dropped for want of space.
+- **Delivery** is at least once: after a broken connection or a power cut, the messages that the
+  broker had taken but not yet acknowledged come again, with the same `id`. De-duplicate by `id`.
+- **No label.** `label: null` has a `reason`: `unknown` (none of the classes the model was taught),
+  `below-threshold` or `background` (the last two only when every frame is reported).
+- **Access lists.** Under MQTT 5 a publish that the broker denies stays on the device and is tried
+  again; everything behind it waits. A denied picture or health message is given up and counted.
+  Under 3.1.1 no device can notice a denial.
+- **Versions.** `schema` is {SCHEMA_VERSION}. New fields may appear at any time; a change of meaning
+  raises the number.
+"""
+
+_TIME = datetime(2026, 6, 21, 9, 30, 12, 345000, UTC)
+_SIGHTING = Sighting(
+    device="cam-07",
+    boot="5f0c1f2a9b3e",
+    seq=1042,
+    id="c0ffee5eed12ab34",
+    time=_TIME,
+    clock="synced",
+    label="jute_aphid",
+    confidence=0.93,
+    alternatives=(
+        Score(label="jute_aphid", confidence=0.93),
+        Score(label="mealybug", confidence=0.04),
+    ),
+    votes=Votes(agree=2, of=3),
+    model=ModelRef(name="jute", version="3", sha256="8c" * 32),
+    frame=FrameRef(width=1920, height=1080, source="picamera2"),
+    location=Location(lat=23.81, lon=90.41, alt=8.0),
+)
+
+EXAMPLES: dict[str, Message] = {
+    "Sighting": _SIGHTING,
+    "Info": Info(
+        device="cam-07",
+        name="North field",
+        boot="5f0c1f2a9b3e",
+        started=_TIME,
+        software=Software(name="wheatear", version="0.1.0", python="3.11.2"),
+        model=RunningModel(
+            name="jute",
+            version="3",
+            sha256="8c" * 32,
+            labels=("jute_aphid", "mealybug"),
+            runtime="litert",
+            runtime_version="2.1.0",
+        ),
+        camera="picamera2",
+        protocol="5",
+        capabilities=("image",),
+        schemas={"info": 1, "state": 1, "sighting": 1, "health": 1},
+    ),
+    "State": State(
+        device="cam-07",
+        time=_TIME,
+        latest=_SIGHTING,
+        hours=(
+            HourCount(
+                hour=_TIME.replace(minute=0, second=0, microsecond=0), labels={"jute_aphid": 3}
+            ),
+        ),
+        health=HealthSummary(ok=True, waiting=0),
+    ),
+    "Health": Health(
+        device="cam-07",
+        boot="5f0c1f2a9b3e",
+        time=_TIME,
+        uptime_seconds=86400.5,
+        clock="synced",
+        temperature_celsius=51.3,
+        throttled=(),
+        memory_available_bytes=612_000_000,
+        process_bytes=88_000_000,
+        disk_free_bytes=21_000_000_000,
+        frames=Frames(captured=86400, classified=86390, skipped=10),
+        milliseconds=Timings(capture=12.1, preprocess=1.2, invoke=21.4, loop=1000.0),
+        outbox=OutboxHealth(sightings=1042),
+        broker=BrokerHealth(connects=2, failures=1, delivered=1330),
+        errors={"PublishError": 1},
+    ),
+}
