@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from PIL import Image
 
@@ -12,7 +13,7 @@ from benchmarks import material
 from edge.bundle import write_bundle
 from edge.image import InputSpec, load, quantise
 from edge.manifest import Golden, Interpreter, LabelSpec, Manifest, OutputSpec
-from edge.runtimes import open_runtime
+from edge.runtimes import TensorSpec, open_runtime
 from edge.scores import DecisionSpec
 
 PICTURES = ("coral_models/bird.bmp", "coral_models/sunflower.bmp", "coral_models/dragonfly.bmp")
@@ -25,13 +26,8 @@ def third_party(data: Path, path: Path) -> Path:
     names = material.labels(data)
     runtime = open_runtime("litert", model, threads=1)
     source, target = runtime.input, runtime.outputs[0]
-    spec = InputSpec(
-        width=source.shape[2],
-        height=source.shape[1],
-        dtype=source.dtype,
-        scale=source.scale,
-        zero_point=source.zero_point,
-    )
+    shape = {"width": source.shape[2], "height": source.shape[1]}
+    spec = msgspec.convert(shape | _levels(source), InputSpec)
     members, goldens = {"model.tflite": model}, []
     for number, picture in enumerate(PICTURES):
         pixels = load(data / picture, spec)
@@ -46,18 +42,17 @@ def third_party(data: Path, path: Path) -> Path:
         created="2021-01-01T00:00:00Z",
         labels=tuple(LabelSpec(id=f"n{i:04d}", name=name) for i, name in enumerate(names)),
         input=spec,
-        output=OutputSpec(
-            kind="probabilities",
-            dtype=target.dtype,
-            scale=target.scale,
-            zero_point=target.zero_point,
-        ),
+        output=msgspec.convert({"kind": "probabilities"} | _levels(target), OutputSpec),
         decision=DecisionSpec(unknown="none"),
         goldens=tuple(goldens),
         interpreter=Interpreter(name="litert", version="any"),
     )
     write_bundle(path, manifest, members, signing_key=None)
     return path
+
+
+def _levels(tensor: TensorSpec) -> dict[str, object]:
+    return {"dtype": tensor.dtype, "scale": tensor.scale, "zero_point": tensor.zero_point}
 
 
 def _png(pixels: np.ndarray) -> bytes:

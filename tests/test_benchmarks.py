@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 
 import msgspec
 import pytest
 
-from benchmarks import harness, table
+from benchmarks import accuracy, harness, table
 from benchmarks.result import Figure, Result, pair, single
+from edge.bundle import Bundle
+from edge.image import InputSpec
+from edge.manifest import (
+    Golden,
+    Interpreter,
+    LabelSpec,
+    Manifest,
+    Metrics,
+    ModelMetrics,
+    OutputSpec,
+)
+from edge.scores import DecisionSpec
 
 OPTIONS = {"seeds": 1, "tiny": True}
 
@@ -84,6 +97,50 @@ def test_a_finished_benchmark_is_not_measured_again(options, tmp_path, monkeypat
     assert len(calls) == 1
     harness.run("start", tmp_path, msgspec.structs.replace(options, again=True))
     assert len(calls) == 2
+
+
+def test_accuracy_compares_float_and_int8_seed_by_seed():
+    """The mean over seeds of the differences counts, and of the zipped sizes' ratio."""
+
+    def bundle(float_accuracy: float, int8_accuracy: float, model: bytes) -> Bundle:
+        def judged(accuracy: float) -> ModelMetrics:
+            interval = {"accuracy_low": 0.0, "accuracy_high": 1.0}
+            return ModelMetrics(accuracy=accuracy, **interval, balanced_accuracy=accuracy, ece=0.03)
+
+        metrics = Metrics(
+            split="test",
+            n=439,
+            float_=judged(float_accuracy),
+            int8=judged(int8_accuracy),
+            agreement=0.97,
+        )
+        label = LabelSpec(id="aphid", name="Aphid")
+        manifest = Manifest(
+            name="x",
+            version="1",
+            created="2026-01-01T00:00:00Z",
+            labels=(label,),
+            input=InputSpec(width=1, height=1),
+            output=OutputSpec(),
+            decision=DecisionSpec(),
+            metrics=metrics,
+            goldens=(Golden(file="golden/0.png", scores=(1,), tolerance=0),),
+            interpreter=Interpreter(name="litert", version="1"),
+        )
+        rest = {"edgetpu_model": None, "goldens": {}, "sha256": "", "size": 0, "signed": False}
+        return Bundle(manifest=manifest, model=model, signed_by=None, **rest)
+
+    noise = random.Random(0).randbytes(4000)
+    plain = [bundle(0.80, 0.79, noise), bundle(0.78, 0.78, noise)]
+    pruned = [bundle(0.80, 0.78, noise[:2000] + bytes(2000))] * 2
+    named = {figure.name: figure for figure in accuracy.summarise(plain, pruned)}
+    assert named["float accuracy, test"].value == pytest.approx(79)
+    assert named["float less int8"].value == pytest.approx(0.5)
+    assert named["float less pruned int8"].value == pytest.approx(1.0)
+    assert named["zipped pruned model to zipped unpruned one"].value == pytest.approx(
+        0.52, abs=0.03
+    )
+    assert all(figure.met is not False for figure in named.values())
 
 
 @pytest.mark.parametrize("name", ["overhead", "start"])
