@@ -58,7 +58,8 @@ def test_dark_pixels_survive_contrast_and_brightness(images):
 @pytest.mark.parametrize(
     "kinds",
     [
-        {"flip_horizontal": True}, {"flip_vertical": True}, {"rotation": 180.0},
+        {"flip_horizontal": True}, {"flip_vertical": True}, {"quarter_turns": True},
+        {"rotation": 180.0}, {"rotation": 0.01, "area": (0.3, 0.5)},
         {"area": (0.3, 0.5)}, {"shift": 0.3}, {"aspect": 1.5}, {"brightness": 0.4},
         {"contrast": 0.5}, {"saturation": 0.8}, {"hue": 90.0}, {"grey": 1.0}, {"blur": 1.0},
         {"noise": 20.0}, {"cutout": 0.6}, {"mixup": 1.0}, {"cutmix": 1.0},
@@ -84,10 +85,11 @@ def test_the_same_seed_repeats_and_another_does_not(images):
     assert not np.array_equal(first, other)
 
 
-def test_a_flip_mirrors_exactly(images):
-    """Each picture is either itself or its mirror image."""
+@pytest.mark.parametrize("shift", [0.0, 1e-9])
+def test_a_flip_mirrors_exactly(images, shift):
+    """Each picture is either itself or its mirror image, on the cheap path and the general."""
     plain, _ = run(images, OFF)
-    x, _ = run(images, changed(flip_horizontal=True))
+    x, _ = run(images, changed(flip_horizontal=True, shift=shift))
     mirrored = [np.allclose(a, b[:, ::-1], atol=1e-5) for a, b in zip(x, plain, strict=True)]
     same = [np.allclose(a, b, atol=1e-5) for a, b in zip(x, plain, strict=True)]
     assert all(m or s for m, s in zip(mirrored, same, strict=True))
@@ -95,13 +97,37 @@ def test_a_flip_mirrors_exactly(images):
     assert any(same)
 
 
-def test_cutting_out_a_quarter_doubles_what_is_seen():
+@pytest.mark.parametrize("shift", [0.0, 1e-9])
+def test_cutting_out_a_quarter_doubles_what_is_seen(shift):
     """area 0.25 at aspect 1 shows half the side at twice the size, wherever it lies."""
     ramp = np.linspace(0, 250, 48).astype(np.uint8)[None, None, :, None]
     images = np.tile(ramp, (4, 48, 1, 3))
-    x, _ = run(images, changed(area=(0.25, 0.25)), targets=np.eye(4, dtype=np.float32))
+    x, _ = run(images, changed(area=(0.25, 0.25), shift=shift), targets=np.eye(4, dtype=np.float32))
     seen = (x[:, :, -1, 0] - x[:, :, 0, 0]).mean(axis=1)
     np.testing.assert_allclose(seen, 0.5 * 250 / 127.5, atol=0.06)
+
+
+def test_both_paths_of_resampling_agree():
+    """Without a turn, the general map and the cheap one show the same part."""
+    down, across = np.mgrid[0:240:10, 0:240:10].astype(np.uint8)
+    images = np.tile(np.stack([down, across, down], axis=-1), (8, 1, 1, 1))
+    kinds = {"area": (0.3, 0.8), "flip_horizontal": True, "flip_vertical": True}
+    cheap, _ = run(images, changed(**kinds), side=16)
+    general, _ = run(images, changed(**kinds, rotation=1e-6), side=16)
+    half_a_pixel = 5 / 127.5
+    np.testing.assert_allclose(cheap, general, atol=half_a_pixel)
+    assert np.mean(np.abs(cheap - general)) < 0.1 * half_a_pixel
+
+
+def test_quarter_turns_swap_rows_and_columns(images):
+    """Some batches are transposed, others left alone."""
+    plain, _ = run(images, OFF)
+    results = [run(images, changed(quarter_turns=True), seed)[0] for seed in range(6)]
+    turned = [np.allclose(x, plain.transpose(0, 2, 1, 3), atol=1e-5) for x in results]
+    same = [np.allclose(x, plain, atol=1e-5) for x in results]
+    assert any(turned)
+    assert any(same)
+    assert all(t or s for t, s in zip(turned, same, strict=True))
 
 
 def test_grey_pictures_stay_grey_under_hue_and_saturation():

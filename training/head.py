@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,6 +46,8 @@ def fit_head(
         progress: called with 1 after each view.
     """
     features, answers = [], []
+    # Mixed pictures are for weights that can adapt to them; frozen features only get worse.
+    plain = msgspec.structs.replace(recipe.augment, mixup=0.0, cutmix=0.0, cutout=0.0)
     steps = len(images) // recipe.batch
 
     def forward(x: Any) -> Any:  # noqa: ANN401
@@ -59,7 +62,7 @@ def fit_head(
             epoch_order(shares, seed + 1_000_003, view),
             batch=recipe.batch,
             side=recipe.resolution,
-            augment=recipe.augment,
+            augment=plain,
             seed=seed + 1_000_003,
             first_step=view * steps,
         )

@@ -26,8 +26,10 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Mirror left and right, half of the time."""
     flip_vertical: bool = False
     """Mirror top and bottom, half of the time: for pictures without an up."""
+    quarter_turns: bool = False
+    """Swap rows and columns of half the batches; with both flips, all eight orientations."""
     rotation: Annotated[float, Meta(ge=0, le=180)] = 15.0
-    """Degrees to either side."""
+    """Degrees to either side; 0 saves most of the cost of augmentation."""
     area: tuple[Positive, Positive] = (0.6, 1.0)
     """Least and largest share of the photo's area that is cut out; above 1 zooms out."""
     aspect: Annotated[float, Meta(ge=1)] = 1.2
