@@ -31,6 +31,31 @@ def _commands() -> None:
 
 
 @app.command()
+def check(
+    data: Data,
+    split_csv: Annotated[
+        Path | None, typer.Option(help="Labels, splits and groups, where not beside the photos.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for check.json and check.html. [./check-NAME]")
+    ] = None,
+    ignore_csv: Annotated[bool, typer.Option(help="Look at the folders only.")] = False,
+    min_side: Annotated[int, typer.Option(help="Smaller photos are told, pixels.")] = 96,
+    show_leakage: Annotated[
+        bool, typer.Option(help="Measure how much a random split would flatter.")
+    ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="MobileNetV2 weights for that; without, plain descriptors.")
+    ] = None,
+) -> None:
+    """Say what is wrong with labelled photos. Exits 1 on errors, 0 on warnings or none."""
+    from training.data.commands import check as run
+
+    if run(data, split_csv, out, ignore_csv, min_side, show_leakage, weights):
+        raise typer.Exit(1)
+
+
+@app.command()
 def split(
     data: Data,
     out: Annotated[Path, typer.Option(help="CSV to write: file,label,split,group.")],
@@ -38,11 +63,28 @@ def split(
         tuple[float, float, float], typer.Option(help="Parts for train, validation, test.")
     ] = (0.6, 0.2, 0.2),
     seed: Seed = 0,
+    ignore_csv: Annotated[bool, typer.Option(help="Look at the folders only.")] = False,
 ) -> None:
     """Divide photos into train, val and test; related photos stay together."""
     from training.data.commands import split as run
 
-    run(data, out, fractions, seed)
+    run(data, out, fractions, seed, ignore_csv)
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="Folder to make.")],
+    per_class: Annotated[int, typer.Option(help="Photos per class.")] = 150,
+    seed: Seed = 0,
+    size: Annotated[tuple[int, int], typer.Option(help="Width and height, pixels.")] = (320, 240),
+    unknown: Annotated[
+        int, typer.Option(help="Photos of pests outside the classes, in OUT/unknown.")
+    ] = 0,
+) -> None:
+    """Paint field scenes with labels, for trying things out without any photos."""
+    from training.data.commands import synth as run
+
+    run(out, per_class, seed, size, unknown)
 
 
 @app.command()

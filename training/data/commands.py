@@ -1,16 +1,156 @@
-"""What ``check`` and ``split`` do on the terminal."""
+"""What ``check``, ``split`` and ``synth`` do on the terminal."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
 
-from training.data import assign_splits, group_near_duplicates, load_dataset, write_csv
+from edge.errors import DataError
+from training.data.check import Report, write_report
+from training.data.check import check as run_check
+from training.data.dataset import SPLITS, Dataset
+from training.data.grouping import group_near_duplicates
+from training.data.photos import Progress
+from training.data.sources import load_dataset, write_csv
+from training.data.splits import assign_splits, unrepresented
+
+COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
-def split(data: Path, out: Path, fractions: tuple[float, float, float], seed: int) -> None:
+def check(
+    data: Path,
+    split_csv: Path | None,
+    out: Path | None,
+    ignore_csv: bool,
+    min_side: int,
+    show_leakage: bool,
+    weights: Path | None,
+) -> int:
+    """Check, print a table, write the report; gives the number of kinds of errors."""
+    console = Console(highlight=False, soft_wrap=True)
+    dataset = load_dataset(data, split_csv, ignore_csv=ignore_csv, missing_ok=True)
+    if weights is not None and not weights.is_file():
+        raise DataError(f"{weights}: no such weights file")
+    with bars(console) as progress:
+        report = run_check(
+            dataset,
+            min_side=min_side,
+            show_leakage=show_leakage or weights is not None,
+            weights=weights,
+            progress=progress,
+        )
+    folder = out or Path(f"check-{data.resolve().name}")
+    try:
+        _, page = write_report(report, folder)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror}); use --out") from error
+    _print(console, report)
+    console.print(f"\nPictures in question: {page}", markup=False)
+    return report.errors
+
+
+def split(
+    data: Path, out: Path, fractions: tuple[float, float, float], seed: int, ignore_csv: bool
+) -> None:
     """Group, divide, write the CSV and show the result."""
-    dataset = assign_splits(group_near_duplicates(load_dataset(data)), fractions, seed)
+    console = Console(highlight=False, soft_wrap=True)
+    dataset = load_dataset(data, ignore_csv=ignore_csv)
+    with bars(console) as progress:
+        dataset = assign_splits(group_near_duplicates(dataset, progress), fractions, seed)
     write_csv(dataset, out)
-    Console().print(f"{out}: {len(dataset)} photos", highlight=False)
+    console.print(_table(dataset))
+    for label, name in unrepresented(dataset):
+        words = f"warning: {label} has too few independent scenes to appear in {name}"
+        console.print(words, style=COLOURS["warning"], markup=False)
+    groups = len({example.group for example in dataset.examples})
+    console.print(f"{out}: {len(dataset)} photos in {groups} groups", markup=False)
+
+
+def synth(out: Path, per_class: int, seed: int, size: tuple[int, int], unknown: int) -> None:
+    """Paint scenes and say where they are."""
+    from training.synthetic import generate
+
+    console = Console(highlight=False, soft_wrap=True)
+    with bars(console) as progress:
+        dataset = generate(out, per_class, seed, size, unknown, progress)
+    groups = len({example.group for example in dataset.examples})
+    console.print(
+        f"{out}: {len(dataset)} photos of {groups} plants; classes {', '.join(dataset.labels)}"
+        + (f"; {unknown} of other pests in {out / 'unknown'}" if unknown else ""),
+        markup=False,
+    )
+
+
+@contextmanager
+def bars(console: Console) -> Iterator[Progress]:
+    """One progress bar per kind of work."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Bars(*columns, TimeRemainingColumn(), console=console, transient=True) as shown:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=total)
+            shown.update(tasks[what], completed=done, total=total)
+
+        yield progress
+
+
+def _print(console: Console, report: Report) -> None:
+    dataset = report.dataset
+    console.print(
+        f"{len(dataset)} photos, {len(dataset.labels)} classes, {report.groups} independent "
+        f"scenes; {dataset.source}",
+        markup=False,
+    )
+    console.print(_table(dataset, report))
+    if report.leakage:
+        _print_leakage(console, report)
+    if not report.findings:
+        console.print("No problem found.", style="green")
+        return
+    table = Table("", "found", "what to do", show_edge=False)
+    for finding in report.findings:
+        style = COLOURS[finding.severity]
+        table.add_row(
+            f"[{style}]{finding.severity}[/]", _plain(finding.title), _plain(finding.advice)
+        )
+    console.print(table)
+
+
+def _print_leakage(console: Console, report: Report) -> None:
+    leakage = report.leakage
+    assert leakage is not None
+    table = Table("probe's test accuracy", "mean", "95 % interval", show_edge=False)
+    rows = [("random split", leakage.random), ("related photos kept together", leakage.grouped)]
+    rows += [("the splits given", leakage.given)] if leakage.given else []
+    for name, score in rows:
+        table.add_row(name, f"{score.mean:.1%}", f"{score.low:.1%} to {score.high:.1%}")
+    console.print(table)
+    console.print(leakage.probe + "\n", style="dim", markup=False)
+
+
+def _table(dataset: Dataset, report: Report | None = None) -> Table:
+    cells = Counter((example.label, example.split) for example in dataset.examples)
+    splits = [name for name in SPLITS if any(example.split == name for example in dataset.examples)]
+    table = Table("class", show_edge=False)
+    for name in ("photos", *(["scenes"] if report else []), *splits):
+        table.add_column(name, justify="right")
+    for label, count in dataset.counts().items():
+        scenes = [str(report.scenes[label])] if report else []
+        table.add_row(
+            _plain(label), str(count), *scenes, *(str(cells[label, name]) for name in splits)
+        )
+    return table
+
+
+def _plain(text: str) -> str:
+    """Text that is not to be read as markup."""
+    return text.replace("[", r"\[")

@@ -1,0 +1,141 @@
+"""``check``: look at all photos, say what is wrong with them, and write it down."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.data.dataset import Dataset
+from training.data.findings import Case, Finding, find_problems
+from training.data.grouping import find_links, with_groups
+from training.data.leakage import Leakage, deep_features, measure, plain_features
+from training.data.photos import Progress, look
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found."""
+
+    dataset: Dataset
+    """As read, with its given splits and groups."""
+    grouped: Dataset
+    """The same with near duplicates joined into groups."""
+    findings: tuple[Finding, ...]
+    leakage: Leakage | None = None
+    thumbs: dict[int, str] = field(default_factory=dict, compare=False)
+    """JPEG thumbnails (base64) made so far, by the photo's place."""
+
+    @property
+    def errors(self) -> int:
+        """Kinds of problem that make results wrong or training impossible."""
+        return sum(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def warnings(self) -> int:
+        """Kinds of problem to look at."""
+        return sum(finding.severity == "warning" for finding in self.findings)
+
+    @property
+    def groups(self) -> int:
+        """Independent scenes."""
+        return len({example.group for example in self.grouped.examples})
+
+    @property
+    def scenes(self) -> Counter[str]:
+        """Independent scenes per label."""
+        return Counter(label for label, _ in {(e.label, e.group) for e in self.grouped.examples})
+
+
+def check(
+    dataset: Dataset,
+    *,
+    min_side: int = 96,
+    show_leakage: bool = False,
+    weights: Path | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Look at every photo and report.
+
+    Args:
+        dataset: As read, absent files included.
+        min_side: Pixels below which a photo counts as small.
+        show_leakage: Also measure what a random split would claim.
+        weights: MobileNetV2 weights for that measurement; without, plain descriptors are used.
+        progress: Told how far the work is.
+    """
+    photos = look(dataset, progress)
+    links = find_links(photos, progress)
+    grouped = with_groups(dataset, links)
+    findings = find_problems(dataset, photos, links, min_side)
+    leakage = None
+    usable = {photo.example.file for photo in photos if photo.keypoints is not None}
+    if show_leakage and len(dataset.labels) > 1 and usable:
+        kept = dataset.with_examples(e for e in dataset.examples if e.file in usable)
+        ours = grouped.with_examples(e for e in grouped.examples if e.file in usable)
+        if weights is not None:
+            features = deep_features(kept, weights, progress)
+            probe = f"logistic regression on frozen MobileNetV2 features ({weights.name})"
+        else:
+            features = plain_features([p for p in photos if p.keypoints is not None])
+            probe = "logistic regression on colours and local patterns"
+        leakage = measure(kept, ours, features, probe)
+    return Report(dataset, grouped, tuple(findings), leakage)
+
+
+def write_report(report: Report, out: Path) -> tuple[Path, Path]:
+    """Write ``check.json`` and ``check.html`` into a folder; give their paths.
+
+    Raises:
+        OSError: The folder cannot be made or written.
+    """
+    from training.data.report import render
+
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(as_json(report), indent=1, ensure_ascii=False) + "\n"
+    return _whole(out / "check.json", text), _whole(out / "check.html", render(report))
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as plain values; every case and file is there, nothing is cut off."""
+    dataset = report.dataset
+
+    def case(item: Case) -> dict[str, Any]:
+        return {"text": item.text, "files": [dataset.examples[i].file for i in item.photos]}
+
+    return {
+        "schema": SCHEMA,
+        "data": str(dataset.root),
+        "source": dataset.source,
+        "photos": len(dataset),
+        "groups": report.groups,
+        "classes": {
+            label: {"photos": count, "groups": report.scenes[label]}
+            for label, count in dataset.counts().items()
+        },
+        "errors": report.errors,
+        "warnings": report.warnings,
+        "findings": [
+            {
+                "severity": finding.severity,
+                "kind": finding.kind,
+                "title": finding.title,
+                "advice": finding.advice,
+                "cases": [case(item) for item in finding.cases],
+            }
+            for finding in report.findings
+        ],
+        "leakage": asdict(report.leakage) if report.leakage else None,
+    }
+
+
+def _whole(path: Path, text: str) -> Path:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path

@@ -1,0 +1,237 @@
+"""What is wrong with labelled photos: one function per kind of problem."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from training.data.dataset import SPLITS, Dataset
+from training.data.grouping import Link, join, with_groups
+from training.data.photos import Photo
+from training.data.splits import unrepresented
+
+FEW_PHOTOS = 20
+FEW_GROUPS = 5
+UNEVEN = 5.0
+"""Largest class over smallest, from which classes count as uneven."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Photos that belong together in one problem."""
+
+    photos: tuple[int, ...]
+    """Places in the data set."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of problem, with the photos in question."""
+
+    severity: str
+    """``error``: results would be wrong or training fails; ``warning``: look at it; ``note``."""
+    kind: str
+    title: str
+    advice: str
+    cases: tuple[Case, ...] = ()
+
+
+def find_problems(
+    dataset: Dataset, photos: Sequence[Photo], links: Sequence[Link], min_side: int = 96
+) -> list[Finding]:
+    """Every problem found, errors first."""
+    sets = join(len(dataset), links)
+    found = [
+        *_unreadable(photos),
+        *_labels_differ(dataset, sets),
+        *_leaks(dataset, links),
+        *_classes(dataset, links),
+        *_small(photos, min_side),
+        *_exact(photos),
+        *_near(photos, sets),
+        *(Finding("note", "source", note, "") for note in dataset.notes),
+    ]
+    rank = {"error": 0, "warning": 1, "note": 2}
+    return sorted(found, key=lambda finding: rank[finding.severity])
+
+
+def _plural(count: int, one: str, many: str = "") -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def _members(sets: Sequence[int]) -> list[list[int]]:
+    """Sets of two and more photos, largest first."""
+    members = defaultdict(list)
+    for index, root in enumerate(sets):
+        members[root].append(index)
+    return sorted((m for m in members.values() if len(m) > 1), key=lambda m: (-len(m), m))
+
+
+def _unreadable(photos: Sequence[Photo]) -> Iterator[Finding]:
+    cases = [Case((i,), photo.problem) for i, photo in enumerate(photos) if photo.problem]
+    if cases:
+        yield Finding(
+            "error",
+            "unreadable",
+            f"{_plural(len(cases), 'file')} cannot be read",
+            "Copy them again from the camera, or remove them and their rows.",
+            tuple(cases),
+        )
+
+
+def _labels_differ(dataset: Dataset, sets: Sequence[int]) -> Iterator[Finding]:
+    cases = []
+    for group in _members(sets):
+        labels = Counter(dataset.examples[i].label for i in group)
+        if len(labels) > 1:
+            # Every photo of the rarer labels, and a few of the commonest to compare with.
+            common = labels.most_common(1)[0][0]
+            rare = [i for i in group if dataset.examples[i].label != common]
+            rest = [i for i in group if dataset.examples[i].label == common]
+            said = ", ".join(f"{label} ({count})" for label, count in labels.most_common())
+            cases.append(Case((*rare, *rest), f"the same picture is labelled {said}"))
+    if cases:
+        yield Finding(
+            "error",
+            "labels-differ",
+            f"{_plural(len(cases), 'picture')} under two or more labels",
+            "Decide which label is right; a model cannot learn both, and its test is wrong.",
+            tuple(cases),
+        )
+
+
+def _leaks(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
+    """Near duplicates, or one given group, on both sides of the given splits."""
+    if not any(example.split for example in dataset.examples):
+        return
+    for kind, sets, what in (
+        ("group-leak", _given_sets(dataset), "given group"),
+        ("duplicate-leak", join(len(dataset), links), "set of near duplicates"),
+    ):
+        cases, touched = [], 0
+        for group in _members(sets):
+            splits = Counter(s for i in group if (s := dataset.examples[i].split))
+            if len(splits) > 1:
+                home = max(SPLITS, key=lambda name: splits[name])
+                touched += sum(count for name, count in splits.items() if name != home)
+                order = sorted(group, key=lambda i: dataset.examples[i].split or "")
+                told = ", ".join(f"{splits[n]} in {n}" for n in SPLITS if splits[n])
+                cases.append(Case(tuple(order), told))
+        if cases:
+            straddle = "straddles" if len(cases) == 1 else "straddle"
+            yield Finding(
+                "error",
+                kind,
+                f"{_plural(len(cases), what, _many(what))} {straddle} the splits",
+                f"At least {_plural(touched, 'photo')} must move; figures measured on these splits "
+                "are too good. python -m training split makes splits without leaks.",
+                tuple(cases),
+            )
+
+
+def _many(what: str) -> str:
+    return what.replace("group", "groups").replace("set ", "sets ")
+
+
+def _given_sets(dataset: Dataset) -> list[int]:
+    first: dict[str, int] = {}
+    return [
+        first.setdefault(example.group, i) if example.group else i
+        for i, example in enumerate(dataset.examples)
+    ]
+
+
+def _classes(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
+    counts = dataset.counts()
+    if len(counts) == 1:
+        yield Finding(
+            "error",
+            "one-class",
+            f"only one class: {dataset.labels[0]}",
+            "A classifier needs at least two; photos of empty plants make a good second one.",
+        )
+    low, high = min(counts, key=lambda k: counts[k]), max(counts, key=lambda k: counts[k])
+    if counts[high] > UNEVEN * counts[low]:
+        yield Finding(
+            "warning",
+            "uneven",
+            f"classes are uneven: {high} has {counts[high]} photos, {low} has {counts[low]}",
+            "Collect more of the rare ones; training weighs classes, but cannot invent variety.",
+        )
+    few = [f"{label} ({count})" for label, count in counts.items() if count < FEW_PHOTOS]
+    if few:
+        yield Finding(
+            "warning",
+            "few-photos",
+            f"fewer than {FEW_PHOTOS} photos: {', '.join(few)}",
+            "Scores of these classes will be little more than luck.",
+        )
+    grouped = with_groups(dataset, links)
+    scenes = Counter(label for label, _ in {(e.label, e.group) for e in grouped.examples})
+    lone = [f"{x} ({scenes[x]})" for x in dataset.labels if scenes[x] < FEW_GROUPS <= counts[x]]
+    if lone:
+        yield Finding(
+            "warning",
+            "few-scenes",
+            f"fewer than {FEW_GROUPS} independent scenes: {', '.join(lone)}",
+            "Many photos of few plants teach the plant, not the pest. Photograph other plants.",
+        )
+    gaps = [f"{label} in {split}" for label, split in unrepresented(dataset)]
+    if gaps and dataset.has_splits:
+        yield Finding(
+            "warning",
+            "class-not-in-split",
+            f"no photo of {', '.join(gaps)}",
+            "The class cannot be learned, or cannot be tested.",
+        )
+
+
+def _small(photos: Sequence[Photo], min_side: int) -> Iterator[Finding]:
+    cases = [
+        Case((i,), f"{photo.width} x {photo.height} pixels")
+        for i, photo in enumerate(photos)
+        if not photo.problem and min(photo.width, photo.height) < min_side
+    ]
+    if cases:
+        yield Finding(
+            "warning",
+            "small",
+            f"{_plural(len(cases), 'photo')} with a side below {min_side} pixels",
+            "They are blown up for the model and blur what it should learn.",
+            tuple(cases),
+        )
+
+
+def _exact(photos: Sequence[Photo]) -> Iterator[Finding]:
+    same = defaultdict(list)
+    for index, photo in enumerate(photos):
+        if photo.sha256:
+            same[photo.sha256].append(index)
+    cases = [Case(tuple(i), f"{len(i)} files, same bytes") for i in same.values() if len(i) > 1]
+    if cases:
+        extra = sum(len(case.photos) - 1 for case in cases)
+        yield Finding(
+            "warning",
+            "exact-duplicates",
+            f"{_plural(extra, 'file is a copy', 'files are copies')} of another, byte for byte",
+            "Keep one of each.",
+            tuple(cases),
+        )
+
+
+def _near(photos: Sequence[Photo], sets: Sequence[int]) -> Iterator[Finding]:
+    cases = []
+    for group in _members(sets):
+        if len({photos[i].sha256 for i in group}) > 1:
+            cases.append(Case(tuple(group), f"{len(group)} photos of one picture or scene"))
+    if cases:
+        touched = sum(len(case.photos) for case in cases)
+        yield Finding(
+            "warning",
+            "near-duplicates",
+            f"{touched} of {len(photos)} photos form {_plural(len(cases), 'set')} of near duplicates",
+            "Splits made here keep each set on one side. Copies add less than their number says.",
+            tuple(cases),
+        )
