@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-
-import msgspec
+from typing import NamedTuple
 
 from edge.errors import BundleFormatError, BundleIntegrityError, BundleMembersError
 
@@ -26,7 +25,7 @@ _END = struct.Struct("<4s4H2IH")
 _UTF8 = 0x0800
 
 
-class Member(msgspec.Struct, frozen=True):
+class Member(NamedTuple):
     """A member that the directory lists; its data is not read yet."""
 
     name: str

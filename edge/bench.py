@@ -15,9 +15,10 @@ import numpy as np
 from PIL import Image
 
 from edge.classifier import Classifier, ModelInfo
-from edge.classify import Console, open_classifier
+from edge.classify import Console
 from edge.errors import ConfigError
 from edge.image import decode
+from edge.pictures import open_classifier
 
 if TYPE_CHECKING:
     import argparse

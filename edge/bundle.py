@@ -8,45 +8,42 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge import archive
 from edge import manifest as manifest_form
 from edge.errors import (
-    BundleFormatError,
     BundleIntegrityError,
     BundleMembersError,
     BundleTooLargeError,
 )
 from edge.manifest import FileEntry, Manifest
 from edge.signing import PublicKey, verify_any
+from edge.unpack import (
+    EDGETPU_MODEL,
+    MANIFEST,
+    MAX_BUNDLE_BYTES,
+    MODEL,
+    SIGNATURE,
+    Content,
+    Unpacked,
+    check_sizes,
+    is_member_name,
+    unpack,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-MANIFEST = "manifest.json"
-SIGNATURE = "manifest.sig"
-MODEL = "model.tflite"
-EDGETPU_MODEL = "model_edgetpu.tflite"
 SUFFIX = ".wtr"
-
-#: Limits, in bytes where not said otherwise. The models meant are 0.1 to 10 MB.
-MAX_BUNDLE_BYTES = 64 << 20
-MAX_MEMBER_BYTES = 64 << 20
-MAX_TOTAL_BYTES = 128 << 20
-MAX_MANIFEST_BYTES = 1 << 20
-MAX_MEMBERS = 64
 #: A member is deflated only if that saves this share: inflating costs time at every start.
 MIN_SAVING = 0.1
 
-_GOLDEN = re.compile(r"golden/[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.png")
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
 
@@ -105,7 +102,7 @@ def write_bundle(
     if signing_key is not None:
         contents[SIGNATURE] = signing_key.sign(text)
     contents |= {name: members[name] for name in files}
-    _check_sizes({name: len(data) for name, data in contents.items()})
+    check_sizes({name: len(data) for name, data in contents.items()})
     packed = _pack(contents)
     if len(packed) > MAX_BUNDLE_BYTES:
         raise BundleTooLargeError(f"the bundle would have {len(packed)} bytes")
@@ -124,62 +121,36 @@ def read_bundle(path: Path | str, trusted_keys: Sequence[PublicKey] = ()) -> Bun
         BundleSignatureError: a signature is needed, and absent, wrong or by another key.
         RuntimeUnavailableError: a signature is to be verified and cryptography is missing.
     """
-    data = _read_file(path)
-    members = archive.directory(data)
-    _check_names_and_sizes(members)
-    text = archive.read(data, members.pop(MANIFEST))
-    signature = archive.read(data, members.pop(SIGNATURE)) if SIGNATURE in members else None
+    return verify(unpack(path), trusted_keys)
+
+
+def verify(unpacked: Unpacked, trusted_keys: Sequence[PublicKey] = ()) -> Bundle:
+    """Verify what was unpacked: the signature, then the manifest, then each member against it.
+
+    Raises:
+        BundleError: as for :func:`read_bundle`.
+        RuntimeUnavailableError: a signature is to be verified and cryptography is missing.
+    """
+    members = dict(unpacked.members)
+    text = members.pop(MANIFEST).data
+    signature = members.pop(SIGNATURE).data if SIGNATURE in members else None
     keys = tuple(trusted_keys)
     signed_by = verify_any(keys, signature, text).fingerprint if keys else None
     manifest = manifest_form.parse(text)
     _check_members(manifest, set(members))
-    contents = {name: _verified(data, members[name], manifest.files[name]) for name in members}
+    for name, content in members.items():
+        _check_content(name, content, manifest.files[name])
+    data = {name: content.data for name, content in members.items()}
     return Bundle(
         manifest=manifest,
-        model=contents.pop(MODEL),
-        edgetpu_model=contents.pop(EDGETPU_MODEL, None),
-        goldens=contents,
-        sha256=hashlib.sha256(data).hexdigest(),
-        size=len(data),
+        model=data.pop(MODEL),
+        edgetpu_model=data.pop(EDGETPU_MODEL, None),
+        goldens=data,
+        sha256=unpacked.sha256,
+        size=unpacked.size,
         signed=signature is not None,
         signed_by=signed_by,
     )
-
-
-def _read_file(path: Path | str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BUNDLE_BYTES + 1)
-    except OSError as error:
-        raise BundleFormatError(f"{path}: {error.strerror}") from error
-    if len(data) > MAX_BUNDLE_BYTES:
-        raise BundleTooLargeError(f"{path}: more than {MAX_BUNDLE_BYTES} bytes")
-    return data
-
-
-def _check_names_and_sizes(members: Mapping[str, archive.Member]) -> None:
-    """Check what the archive's directory says, before any member is read."""
-    if len(members) > MAX_MEMBERS:
-        raise BundleTooLargeError(f"{len(members)} members; at most {MAX_MEMBERS} are allowed")
-    for name in members:
-        if not _is_member_name(name):
-            raise BundleMembersError(f"unexpected member {name!r}")
-    if MANIFEST not in members:
-        raise BundleMembersError(f"{MANIFEST} is missing")
-    _check_sizes({name: member.size for name, member in members.items()})
-
-
-def _is_member_name(name: str) -> bool:
-    return name in (MANIFEST, SIGNATURE, MODEL, EDGETPU_MODEL) or bool(_GOLDEN.fullmatch(name))
-
-
-def _check_sizes(sizes: Mapping[str, int]) -> None:
-    for name, size in sizes.items():
-        limit = MAX_MANIFEST_BYTES if name in (MANIFEST, SIGNATURE) else MAX_MEMBER_BYTES
-        if size > limit:
-            raise BundleTooLargeError(f"{name} has {size} bytes; the limit is {limit}")
-    if sum(sizes.values()) > MAX_TOTAL_BYTES:
-        raise BundleTooLargeError(f"members of more than {MAX_TOTAL_BYTES} bytes together")
 
 
 def _check_members(manifest: Manifest, present: set[str]) -> None:
@@ -190,20 +161,18 @@ def _check_members(manifest: Manifest, present: set[str]) -> None:
         if name not in present or name not in manifest.files:
             raise BundleMembersError(f"{name} is missing")
     for name in sorted(present):
-        if name not in allowed or name not in manifest.files or not _is_member_name(name):
+        if name not in allowed or name not in manifest.files or not is_member_name(name):
             raise BundleMembersError(f"unexpected member {name!r}")
 
 
-def _verified(data: bytes, member: archive.Member, entry: FileEntry) -> bytes:
-    """Read a member and hold it against its entry in the manifest."""
-    if member.size != entry.size:
+def _check_content(name: str, content: Content, entry: FileEntry) -> None:
+    """Hold a member against its entry in the manifest."""
+    if len(content.data) != entry.size:
         raise BundleIntegrityError(
-            f"{member.name} has {member.size} bytes; the manifest says {entry.size}"
+            f"{name} has {len(content.data)} bytes; the manifest says {entry.size}"
         )
-    content = archive.read(data, member)
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
-        raise BundleIntegrityError(f"{member.name} is not what the manifest says (SHA-256 differs)")
-    return content
+    if content.sha256 != entry.sha256:
+        raise BundleIntegrityError(f"{name} is not what the manifest says (SHA-256 differs)")
 
 
 def _pack(contents: Mapping[str, bytes]) -> bytes:

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from edge.bundle import Bundle, read_bundle
-from edge.errors import ModelError
+from edge.errors import ModelError, SelfTestError
 from edge.image import InputSpec, fit, quantise
 from edge.manifest import OutputSpec
 from edge.runtimes import Runtime, open_runtime, preload
@@ -23,8 +23,7 @@ from edge.scores import (
     probabilities_of,
     unknown_score,
 )
-from edge.selftest import decode_goldens
-from edge.selftest import self_test as prove
+from edge.selftest import decode_goldens, self_test
 from edge.signing import PublicKey
 
 if TYPE_CHECKING:
@@ -144,7 +143,7 @@ class Classifier:
                 model_bytes=len(model),
             )
             if self_test:
-                prove(classifier, bundle, pictures)
+                _prove(classifier, bundle, pictures)
         except BaseException:
             opened.close()
             raise
@@ -219,6 +218,24 @@ class Classifier:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _prove(classifier: Classifier, bundle: Bundle, pictures: dict[str, Pixels]) -> None:
+    """Run the golden pictures; where that fails, tell of the likeliest reason.
+
+    Raises:
+        SelfTestError: they do not come out as they should.
+    """
+    try:
+        self_test(classifier, bundle, pictures)
+    except SelfTestError as error:
+        info = classifier.model_info
+        if info.runtime not in ("litert", "tflite_runtime") or info.delegate is not None:
+            raise
+        raise SelfTestError(
+            f"{error}. XNNPACK is not in use here: LiteRT switches it off without a word where it "
+            "cannot read /proc/cpuinfo or /sys (systemd's ProcSubset=pid, a bare chroot)"
+        ) from error
 
 
 def model_info(runtime: Runtime, name: str, version: str, sha256: str) -> ModelInfo:

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing
-from queue import SimpleQueue
-from threading import Semaphore, Thread
-from time import perf_counter
 from typing import TYPE_CHECKING, Protocol
 
-import msgspec
-
-from edge.bundle import read_bundle
-from edge.classifier import Classifier, ModelInfo
-from edge.errors import ConfigError, ImageError
-from edge.image import InputSpec, load
-from edge.runtimes import preload
-from edge.scores import Reason, Score
-from edge.signing import PublicKey, load_public_key
+from edge.errors import ConfigError
+from edge.later import Later
+from edge.unpack import unpack
 
 if TYPE_CHECKING:
     import argparse
-
-    from edge.image import Pixels
 
 
 class Console(Protocol):
@@ -37,71 +24,16 @@ class Console(Protocol):
         ...
 
 
-class Durations(msgspec.Struct, frozen=True):
-    """Milliseconds per step."""
+def check_choice(arguments: argparse.Namespace) -> None:
+    """Refuse options that do not go together.
 
-    load_ms: float
-    """Read, decode, crop, resize."""
-    preprocess_ms: float
-    invoke_ms: float
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of output."""
-
-    file: str
-    label: str | None
-    confidence: float
-    reason: Reason | None
-    alternatives: tuple[Score, ...]
-    model: ModelInfo
-    timings: Durations
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """A picture file, fitted to the model's input, or why there is none."""
-
-    file: str
-    pixels: Pixels | None
-    load_ms: float
-    error: Exception | None = None
-
-
-class Loader:
-    """Reads pictures one ahead in a thread of its own, while the model is busy with another."""
-
-    def __init__(self, files: Sequence[str], spec: InputSpec) -> None:
-        """Begin to read ``files`` in their order."""
-        self._files = files
-        self._spec = spec
-        self._ready: SimpleQueue[Loaded] = SimpleQueue()
-        self._room = Semaphore(2)
-        self._closed = False
-        Thread(target=self._run, name="load pictures").start()
-
-    def __iter__(self) -> Iterator[Loaded]:
-        """Give the pictures in the order of the files."""
-        for _ in self._files:
-            yield self._ready.get()
-            self._room.release()
-
-    def close(self) -> None:
-        """Read no further picture; a second call does nothing."""
-        self._closed = True
-        self._room.release()
-
-    def _run(self) -> None:
-        for file in self._files:
-            self._room.acquire()
-            if self._closed:
-                return
-            started = perf_counter()
-            try:
-                pixels = load(file, self._spec)
-            except Exception as error:  # handed to whoever takes the picture
-                self._ready.put(Loaded(file, None, 0.0, error))
-            else:
-                self._ready.put(Loaded(file, pixels, (perf_counter() - started) * 1e3))
+    Raises:
+        ConfigError: both or none of bundle and model, or a key without a bundle.
+    """
+    if (arguments.bundle is None) == (arguments.model is None):
+        raise ConfigError("give either --bundle FILE or --model FILE")
+    if arguments.trusted_key and arguments.bundle is None:
+        raise ConfigError("--trusted-key is for bundles; a bare TFLite model carries no signature")
 
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
@@ -110,84 +42,12 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         WheatearError: the model cannot be used.
     """
+    check_choice(arguments)
     if arguments.top < 1:
         raise ConfigError(f"--top must be at least 1, not {arguments.top}")
-    with ExitStack() as held:
-        if arguments.bundle is None or arguments.model is not None:
-            classifier = held.enter_context(open_classifier(arguments))
-            loader = held.enter_context(closing(Loader(arguments.images, classifier.input)))
-        else:
-            # The first picture is read while the bundle proves itself.
-            preload(arguments.runtime)
-            bundle = read_bundle(arguments.bundle, _keys(arguments))
-            loader = held.enter_context(closing(Loader(arguments.images, bundle.manifest.input)))
-            opened = Classifier.from_bundle(bundle, arguments.runtime, arguments.threads)
-            classifier = held.enter_context(opened)
-        classifier.top = arguments.top
-        return _classify(classifier, loader, console)
+    bundle: str | None = arguments.bundle
+    unpacking = None if bundle is None else Later(lambda: unpack(bundle))
+    # NumPy and Pillow take long to import; the bundle is unpacked meanwhile.
+    from edge.pictures import classify_pictures
 
-
-def _classify(classifier: Classifier, loader: Loader, console: Console) -> int:
-    failed = False
-    for loaded in loader:
-        if loaded.pixels is not None:
-            line = _line(classifier, loaded.file, loaded.pixels, loaded.load_ms)
-            console.out(msgspec.json.encode(line).decode())
-        elif isinstance(loaded.error, ImageError):
-            console.err(str(loaded.error))
-            failed = True
-        elif loaded.error is not None:
-            raise loaded.error
-    return 1 if failed else 0
-
-
-def _line(classifier: Classifier, file: str, pixels: Pixels, load_ms: float) -> Line:
-    found = classifier.classify(pixels)
-    return Line(
-        file=file,
-        label=found.label,
-        confidence=round(found.confidence, 6),
-        reason=found.reason,
-        alternatives=tuple(Score(s.label, round(s.confidence, 6)) for s in found.alternatives),
-        model=classifier.model_info,
-        timings=Durations(
-            round(load_ms, 3),
-            round(found.timings.preprocess_ms, 3),
-            round(found.timings.invoke_ms, 3),
-        ),
-    )
-
-
-def _keys(arguments: argparse.Namespace) -> list[PublicKey]:
-    return [load_public_key(key) for key in arguments.trusted_key]
-
-
-def open_classifier(arguments: argparse.Namespace) -> Classifier:
-    """Open the bundle or the TFLite model that the options of ``edge.cli.add_model`` name.
-
-    Raises:
-        ConfigError: both or none of them is given, or a key cannot be read.
-        WheatearError: as for Classifier.
-    """
-    if (arguments.bundle is None) == (arguments.model is None):
-        raise ConfigError("give either --bundle FILE or --model FILE")
-    if arguments.bundle is not None:
-        return Classifier.from_bundle(
-            arguments.bundle,
-            arguments.runtime,
-            arguments.threads,
-            trusted_keys=_keys(arguments),
-        )
-    if arguments.trusted_key:
-        raise ConfigError("--trusted-key is for bundles; a bare TFLite model carries no signature")
-    return Classifier.from_tflite(
-        arguments.model,
-        arguments.labels,
-        arguments.runtime,
-        arguments.threads,
-        mean=arguments.mean,
-        std=arguments.std,
-        crop=arguments.crop,
-        background=arguments.background,
-        kind=arguments.output,
-    )
+    return classify_pictures(arguments, console, unpacking)

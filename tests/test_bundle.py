@@ -9,7 +9,7 @@ import zipfile
 import pytest
 import tiny
 
-from edge import bundle as bundles
+from edge import unpack as limits
 from edge.bundle import file_name, read_bundle, write_bundle
 from edge.errors import (
     BundleError,
@@ -187,7 +187,7 @@ def test_a_member_of_another_size_is_refused(path):
 def test_sizes_are_refused_before_anything_is_unpacked(path, monkeypatch):
     """A zip bomb that says what it is stops at the directory."""
     repack(path, contents(path) | {"model.tflite": bytes(2 << 20)}, zipfile.ZIP_DEFLATED)
-    monkeypatch.setattr(bundles, "MAX_MEMBER_BYTES", 1 << 20)
+    monkeypatch.setattr(limits, "MAX_MEMBER_BYTES", 1 << 20)
     with pytest.raises(BundleTooLargeError, match="2097152 bytes; the limit is 1048576"):
         read_bundle(path)
 
@@ -210,7 +210,7 @@ def test_too_many_members_are_refused(path):
 
 def test_a_huge_file_is_refused_unread(path, monkeypatch):
     """No more than the limit is read into memory."""
-    monkeypatch.setattr(bundles, "MAX_BUNDLE_BYTES", 1000)
+    monkeypatch.setattr(limits, "MAX_BUNDLE_BYTES", 1000)
     with pytest.raises(BundleTooLargeError, match="more than 1000 bytes"):
         read_bundle(path)
 

@@ -127,7 +127,8 @@ def test_unknown_runtimes_are_refused(bundle):
 def test_little_is_spent_besides_inference(data):
     """From a decoded 224 x 224 frame, classify costs little more than a bare invoke.
 
-    The figure aimed at is 1.05; a loaded test machine gets some room.
+    The figure aimed at is 1.05 (benchmarks/overhead.py). Of many turns the quickest are compared,
+    since a busy machine slows any of them; that leaves some room.
     """
     model = data("coral_models/mobilenet_v2_1.0_224_quant.tflite")
     frame = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
@@ -141,4 +142,4 @@ def test_little_is_spent_besides_inference(data):
             classifier._runtime.invoke(tensor)
             ours.append(middle - started)
             bare.append(time.perf_counter() - middle)
-    assert np.median(ours) < 1.15 * np.median(bare)
+    assert min(ours) < 1.12 * min(bare)

@@ -1,0 +1,37 @@
+"""Something worked out in a thread of its own while the caller goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Later(Generic[T]):
+    """Calls a function at once in a thread, and gives its result when asked.
+
+    (``concurrent.futures`` does this too, and takes ten times as long to import.)
+    """
+
+    def __init__(self, function: Callable[[], T]) -> None:
+        """Begin."""
+        self._function = function
+        self._result: list[T] = []
+        self._error: BaseException | None = None
+        self._thread = Thread(target=self._run, name="later")
+        self._thread.start()
+
+    def result(self) -> T:
+        """Wait for the function; give what it returned, or raise what it raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._result[0]
+
+    def _run(self) -> None:
+        try:
+            self._result.append(self._function())
+        except BaseException as error:  # raised again in result()
+            self._error = error
