@@ -326,6 +326,11 @@ def _check_together(config: Config, name: str) -> None:
             f"{name}: decision.agree = {decision.agree} is more than decision.of = {decision.of}; "
             "no frame could ever agree often enough. Lower agree or raise of"
         )
+    if config.images.send and config.outbox.max_bytes < 10 * config.images.max_bytes:
+        raise ConfigError(
+            f"{name}: outbox.max_bytes = {config.outbox.max_bytes} holds fewer than ten pictures "
+            f"of images.max_bytes = {config.images.max_bytes}; raise the first or lower the second"
+        )
     if broker.retry_min_seconds > broker.retry_max_seconds:
         raise ConfigError(
             f"{name}: broker.retry_min_seconds = {broker.retry_min_seconds} is more than "

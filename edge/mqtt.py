@@ -68,11 +68,12 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def connect(broker: Broker, client_id: str, will: Will, spoke_5: bool = False) -> Connection:
-    """Connect, with MQTT 5 first where ``protocol = "auto"``.
+def connect(broker: Broker, client_id: str, will: Will, speaks_5: bool = False) -> Connection:
+    """Connect, with MQTT 5 where the broker speaks it and ``protocol = "auto"``.
 
-    3.1.1 is tried where the broker says that it does not speak 5, or hangs up on it and did not
-    speak it before in this process (`spoke_5`): under 3.1.1 a denied publish goes unnoticed.
+    Unless it is known that the broker speaks 5 (`speaks_5`), a first connection without a last
+    will finds out: a broker of 3.1.1 may read a will in the layout of 5 as nonsense and say
+    nothing at all, where it plainly refuses a connection without one.
 
     Raises:
         PublishError: the name is unknown, nobody listens, or the broker refuses.
@@ -80,18 +81,19 @@ def connect(broker: Broker, client_id: str, will: Will, spoke_5: bool = False) -
     """
     if broker.protocol != "auto":
         return Connection(broker, client_id, will, broker.protocol)
-    try:
-        return Connection(broker, client_id, will, "5")
-    except ProtocolRefusedError:
-        if spoke_5:
-            raise
-    return Connection(broker, client_id, will, "3.1.1")
+    if not speaks_5:
+        try:
+            with Connection(broker, client_id, None, "5") as probe:
+                probe.disconnect()
+        except ProtocolRefusedError:
+            return Connection(broker, client_id, will, "3.1.1")
+    return Connection(broker, client_id, will, "5")
 
 
 class Connection:
     """An open connection. Use it from one thread only."""
 
-    def __init__(self, broker: Broker, client_id: str, will: Will, protocol: str) -> None:
+    def __init__(self, broker: Broker, client_id: str, will: Will | None, protocol: str) -> None:
         self.protocol = protocol
         self.receive_maximum = 65_535
         self.maximum_packet_size: int | None = None
@@ -187,7 +189,7 @@ class Connection:
         self._wake_read.close()
         self._wake_write.close()
 
-    def _configured(self, broker: Broker, client_id: str, will: Will) -> paho.Client:
+    def _configured(self, broker: Broker, client_id: str, will: Will | None) -> paho.Client:
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
@@ -196,7 +198,8 @@ class Connection:
         )
         client.max_inflight_messages_set(0)  # the window is ours: paho would queue in memory
         client.connect_timeout = broker.timeout_seconds
-        client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+        if will:
+            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
         if broker.username is not None:
             client.username_pw_set(broker.username, broker.password())
         if broker.tls:

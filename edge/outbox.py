@@ -105,7 +105,7 @@ class Outbox:
 
         Raises:
             OutboxError: nothing was written (disk full, ...); the same call may be tried again.
-            OutboxDamagedError: the file is damaged; :meth:`recover`, then try again.
+            OutboxDamagedError: the file was damaged and is now set aside; try again.
         """
         with self._transaction(self._writer) as db:
             first = seq = schema.next_seq(db)
@@ -165,20 +165,22 @@ class Outbox:
             for hour, labels in counts.items()
         )
 
-    def recover(self) -> None:
-        """Set a damaged file aside and begin a new one. Raises OutboxError."""
-        self.close()
-        schema.set_aside(self.path)
-        self._open()
-
     def _open(self) -> None:
         self._reserved = schema.reserved(self.path)
         try:
             self._writer, self._reader = schema.open_database(self.path, self._reserved)
         except OutboxDamagedError as error:
-            aside = schema.set_aside(self.path)
-            log.error("%s; it is kept as %s and a new one begins", error, aside)
-            self._writer, self._reader = schema.open_database(self.path, self._reserved)
+            self._begin_anew(error)
+        else:
+            self._connections = [self._writer, self._reader]
+
+    def _begin_anew(self, error: OutboxDamagedError) -> None:
+        """Keep the damaged file under another name, and go on in a new one."""
+        for connection in self._connections:
+            connection.close()
+        aside = schema.set_aside(self.path)
+        log.error("%s; it is kept as %s and a new one begins", error, aside)
+        self._writer, self._reader = schema.open_database(self.path, self._reserved)
         self._connections = [self._writer, self._reader]
 
     def _reserve(self, seq: int) -> None:
@@ -220,7 +222,10 @@ class Outbox:
         try:
             yield
         except sqlite3.Error as error:
-            raise schema.wrap(error, self.path) from error
+            ours = schema.wrap(error, self.path)
+            if isinstance(ours, OutboxDamagedError):
+                self._begin_anew(ours)
+            raise ours from error
         except OutboxError:
             raise
         except OSError as error:

@@ -7,16 +7,19 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
 from edge.counters import Backoff, Counters, Episode
-from edge.errors import OutboxDamagedError, OutboxError
-from edge.messages import Sighting
+from edge.errors import OutboxError
+from edge.messages import Evidence, Sighting
 from edge.outbox import Outbox, Outgoing
 
 log = logging.getLogger(__name__)
+
+_BATCH_BYTES = 500_000
+"""Pictures are committed in small groups: what a full outbox drops, it drops before each."""
 
 _MAX_GATHERED = 1000
 """Messages held in memory while the disk refuses; then :meth:`Writer.submit` waits."""
@@ -93,7 +96,7 @@ class Writer:
                     return
                 if not self._closing:
                     self._change.wait_for(lambda: self._closing, self._commit_seconds)
-                batch = list(self._waiting)
+                batch = _batch(self._waiting)
                 self._busy = True
             done = self._commit(batch)
             with self._change:
@@ -112,8 +115,6 @@ class Writer:
             seqs = self._outbox.append_many(batch)
         except OutboxError as error:
             self._trouble.failed(error)
-            if isinstance(error, OutboxDamagedError):
-                self._recover()
             return False
         self._trouble.recovered()
         self._backoff.reset()
@@ -124,15 +125,20 @@ class Writer:
         self._committed()
         return True
 
-    def _recover(self) -> None:
-        try:
-            self._outbox.recover()
-        except OutboxError as error:
-            self._trouble.failed(error)
-
     def _pause(self) -> None:
         with self._change:
             closing, limit = self._closing, self._backoff.next(random.random())
             if closing:
                 limit = min(limit, 0.2)
             self._change.wait_for(lambda: self._closing is not closing, limit)
+
+
+def _batch(waiting: Iterable[Outgoing]) -> list[Outgoing]:
+    """Take from the front what is written together."""
+    batch, size = [], 0
+    for message in waiting:
+        batch.append(message)
+        size += len(message.jpeg) if isinstance(message, Evidence) else 1000
+        if size >= _BATCH_BYTES:
+            break
+    return batch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import signal
@@ -127,3 +128,42 @@ class Subscriber:
     def __exit__(self, *_):
         self._client.disconnect()
         self._client.loop_stop()
+
+
+class Embedded:
+    """The broker that comes as a Python package (amqtt), on a thread of its own."""
+
+    def __init__(self, _folder: Path):
+        amqtt = pytest.importorskip("amqtt.broker")
+        self.port = free_port()
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        started = threading.Event()
+
+        async def serve() -> None:
+            broker = amqtt.Broker(
+                {
+                    "listeners": {"default": {"type": "tcp", "bind": f"127.0.0.1:{self.port}"}},
+                    "plugins": {
+                        "amqtt.plugins.authentication.AnonymousAuthPlugin": {
+                            "allow_anonymous": True
+                        }
+                    },
+                }
+            )
+            await broker.start()
+            started.set()
+            await self._stop.wait()
+            await broker.shutdown()
+
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(serve()))
+        self._thread.start()
+        assert started.wait(10)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        self._loop.close()

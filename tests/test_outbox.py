@@ -1,0 +1,315 @@
+"""The durable queue."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge.counters import Counters
+from edge.errors import OutboxDamagedError, OutboxError
+from edge.messages import Evidence, Sighting, new_id
+from edge.outbox import Kind, Outbox, ranges
+from edge.topics import EXAMPLES
+from edge.writer import Writer
+
+
+def sighting(label="aphid", time=None) -> Sighting:
+    """Make a sighting as the agent does, without a number."""
+    return msgspec.structs.replace(
+        EXAMPLES["Sighting"], seq=0, id=new_id(), label=label, time=time or datetime.now(UTC)
+    )
+
+
+def image(size=1000) -> Evidence:
+    """Make a picture of so many bytes."""
+    return Evidence(id=new_id(), time=datetime.now(UTC), jpeg=bytes(size))
+
+
+def health():
+    """Make a health message."""
+    return EXAMPLES["Health"]
+
+
+def drain(outbox: Outbox) -> list[int]:
+    """Take everything out, oldest first; give the sequence numbers."""
+    seqs, after = [], 0
+    while page := outbox.page(after, 100):
+        seqs += [json.loads(row.payload)["seq"] for row in page if row.kind is Kind.SIGHTING]
+        after = page[-1].row
+        outbox.delete(row.row for row in page)
+    return seqs
+
+
+def test_messages_come_out_in_the_order_they_went_in(tmp_path):
+    """Sightings are numbered from 1; pictures and health keep their place between them."""
+    with Outbox(tmp_path / "o.db") as outbox:
+        seqs = outbox.append_many([sighting(), image(), sighting(), health(), sighting()])
+        assert seqs == [1, 0, 2, 0, 3]
+        kinds = [row.kind for row in outbox.page()]
+        assert kinds == [Kind.SIGHTING, Kind.IMAGE, Kind.SIGHTING, Kind.HEALTH, Kind.SIGHTING]
+        assert drain(outbox) == [1, 2, 3]
+        assert outbox.depth().waiting == 0
+        assert outbox.depth().bytes == 0
+
+
+def test_numbers_are_never_reused(tmp_path):
+    """Not after deletion, not after reopening, not when the newest went first."""
+    path = tmp_path / "o.db"
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(5)])
+        drain(outbox)
+        last_row = 5
+    with Outbox(path) as outbox:
+        assert outbox.append(sighting()) == 6
+        assert outbox.page()[0].row > last_row
+
+
+def test_numbers_go_on_beyond_a_damaged_database(tmp_path):
+    """The damaged file is kept under another name; numbers continue above all given before."""
+    path = tmp_path / "o.db"
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(50)])
+    data = bytearray(path.read_bytes())
+    data[4096:12288] = os.urandom(8192)
+    path.write_bytes(data)
+    with Outbox(path) as outbox:
+        assert outbox.depth().waiting == 0
+        assert outbox.append(sighting()) > 50
+    kept = [p for p in tmp_path.iterdir() if "damaged" in p.name]
+    assert bytes(data) in [p.read_bytes() for p in kept]
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b""])
+def test_a_file_that_is_no_database_is_set_aside(tmp_path, content):
+    """Rubbish is kept aside; an empty file is simply used."""
+    path = tmp_path / "o.db"
+    path.write_bytes(content)
+    with Outbox(path) as outbox:
+        assert outbox.append(sighting()) == 1
+    assert any("damaged" in p.name for p in tmp_path.iterdir()) == bool(content)
+
+
+def test_another_programs_database_is_refused_and_left_alone(tmp_path):
+    """An outbox path that points at someone else's data is an error."""
+    path = tmp_path / "theirs.db"
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE precious (x)")
+    db.close()
+    with pytest.raises(OutboxError, match=r"another program's database; set outbox\.path"):
+        Outbox(path)
+    assert path.exists()
+
+
+def test_a_full_outbox_drops_pictures_then_health_then_the_oldest_sightings(tmp_path):
+    """The rule of what goes first, and that all of it is counted."""
+    with Outbox(tmp_path / "o.db", max_bytes=100_000) as outbox:
+        outbox.append_many([sighting(), image(20_000), health(), image(20_000)])
+        outbox.append_many([image(59_000)])
+        assert outbox.dropped[Kind.IMAGE] >= 1
+        assert outbox.dropped[Kind.HEALTH] == outbox.dropped[Kind.SIGHTING] == 0
+        for _ in range(300):
+            outbox.append(sighting())
+        left = outbox.page(limit=1000)
+        assert {row.kind for row in left} == {Kind.SIGHTING}
+        seqs = [json.loads(row.payload)["seq"] for row in left]
+        assert seqs == list(range(302 - len(seqs), 302))
+        assert outbox.dropped[Kind.IMAGE] == 3
+        assert outbox.dropped[Kind.HEALTH] == 1
+        assert outbox.dropped[Kind.SIGHTING] == 301 - len(seqs)
+        assert outbox.depth().bytes <= 100_000
+
+
+def test_a_full_disk_is_an_error_that_loses_nothing(tmp_path):
+    """SQLite's own "full" leaves what is there, writes nothing half, and numbers stay gapless."""
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append(sighting())
+        pages = outbox._writer.execute("PRAGMA page_count").fetchone()[0]
+        outbox._writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(OutboxError, match="database or disk is full; free space on that disk"):
+            outbox.append_many([image(50_000), sighting()])
+        assert outbox.depth().waiting == 1
+        outbox._writer.execute("PRAGMA max_page_count = 1000000")
+        assert outbox.append_many([image(50_000), sighting()]) == [0, 2]
+
+
+def test_the_writer_waits_out_a_full_disk(tmp_path):
+    """What was submitted while the disk was full is on disk afterwards, in order, logged once."""
+    counters, woken = Counters(), threading.Event()
+    with Outbox(tmp_path / "o.db") as outbox:
+        writer = Writer(outbox, woken.set, counters, commit_seconds=0, retry_max_seconds=0.05)
+        pages = outbox._writer.execute("PRAGMA page_count").fetchone()[0]
+        outbox._writer.execute(f"PRAGMA max_page_count = {pages + 1}")
+        writer.start()
+        for _ in range(20):
+            assert writer.submit([image(5_000), sighting()])
+        assert not writer.flush(0.3)
+        assert counters.problems()[0].startswith("outbox: ")
+        with outbox._lock:
+            outbox._writer.execute("PRAGMA max_page_count = 1000000")
+        assert writer.flush(5)
+        writer.close()
+        assert counters.problems() == ()
+        assert counters.errors()["OutboxError"] >= 2
+        assert drain(outbox) == list(range(1, 21))
+        assert woken.is_set()
+
+
+@pytest.mark.parametrize("by", ["reading", "writing"])
+def test_a_database_that_breaks_while_running_is_set_aside(tmp_path, by):
+    """Whoever notices the damage gets an error once; then a new file takes over, numbers too."""
+    counters, path = Counters(), tmp_path / "o.db"
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(200)])
+        outbox._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        path.write_bytes(os.urandom(path.stat().st_size))
+        if by == "reading":
+            with pytest.raises(OutboxDamagedError):
+                outbox.page()
+            outbox.append(sighting())
+        else:
+            outbox._writer.execute("PRAGMA shrink_memory")
+            writer = Writer(outbox, lambda: None, counters, 0, retry_max_seconds=0.05)
+            writer.start()
+            writer.submit([sighting()])
+            assert writer.flush(5)
+            writer.close()
+            assert counters.errors() == {"OutboxDamagedError": 1}
+        assert [seq > 200 for seq in drain(outbox)] == [True]
+    assert any("damaged" in p.name for p in tmp_path.iterdir())
+
+
+def test_closing_the_writer_gives_up_on_a_dead_disk_in_time(tmp_path):
+    """Shutdown is not held up for ever, and says what it could not write."""
+    with Outbox(tmp_path / "o.db") as outbox:
+        writer = Writer(outbox, lambda: None, Counters(), commit_seconds=0)
+        outbox._writer.execute("PRAGMA query_only = 1")
+        writer.start()
+        writer.submit([sighting()])
+        started = time.monotonic()
+        writer.close(timeout_seconds=0.5)
+        assert time.monotonic() - started < 3
+        assert len(writer.unwritten) == 1
+
+
+def test_hours_count_sightings_per_label(tmp_path):
+    """The last 24 hours per label, still there after delivery; older hours fall out."""
+    now = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
+    with Outbox(tmp_path / "o.db") as outbox:
+        for label, hours in (("aphid", 0), ("aphid", 0), (None, 0), ("mite", 23), ("mite", 24)):
+            outbox.append(sighting(label, now - timedelta(hours=hours)))
+        drain(outbox)
+        found = outbox.hours(now)
+    assert [(one.hour.hour, one.labels) for one in found] == [
+        (13, {"mite": 1}),
+        (12, {"": 1, "aphid": 2}),
+    ]
+
+
+KILLED = """
+import sys; sys.path.insert(0, "tests")
+from pathlib import Path
+from test_outbox import Outbox, sighting
+outbox = Outbox(Path(sys.argv[1]))
+while True:
+    for seq in outbox.append_many([sighting() for _ in range(7)]):
+        print(seq, flush=True)
+"""
+
+
+def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
+    """Every number that append returned before the kill is on disk afterwards; three times."""
+    path, highest = tmp_path / "o.db", 0
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", KILLED, str(path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[1],
+        )
+        seqs = [int(process.stdout.readline()) for _ in range(100)]
+        process.send_signal(signal.SIGKILL)
+        seqs += [int(line) for line in process.stdout.read().splitlines(keepends=True)]
+        process.stdout.close()
+        process.wait()
+        assert seqs == list(range(highest + 1, highest + 1 + len(seqs)))
+        highest = seqs[-1]
+        with Outbox(path) as outbox:
+            found = drain(outbox)
+            assert set(seqs) <= set(found)
+            assert found == sorted(found)
+            highest = found[-1]
+
+
+def test_memory_stays_flat_whatever_waits(tmp_path):
+    """Opening and walking through 100,000 waiting messages takes no more than a few megabytes."""
+    with Outbox(tmp_path / "o.db") as outbox:
+        started = time.perf_counter()
+        for _ in range(100):
+            outbox.append_many([sighting()] * 1000)
+        rate = 100_000 / (time.perf_counter() - started)
+    code = (
+        "import resource, sys; from pathlib import Path; from edge.outbox import Outbox\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "o = Outbox(Path(sys.argv[1])); before = peak()\n"
+        "n = after = 0\n"
+        "while page := o.page(after, 200):\n"
+        "    n += len(page); after = page[-1].row\n"
+        "    if n <= 20_000: o.delete(r.row for r in page)\n"
+        "print(n, peak() - before)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "o.db")],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[1],
+    ).stdout.split()
+    assert int(told[0]) == 100_000
+    assert int(told[1]) < 8_000, "KiB"
+    assert rate > 5_000, "durable events a second"
+
+
+@given(st.sets(st.integers(0, 60)))
+def test_ranges_cover_exactly_the_numbers_given(numbers):
+    """Runs of consecutive numbers, ascending, neither overlapping nor touching."""
+    found = list(ranges(numbers))
+    assert {n for first, last in found for n in range(first, last + 1)} == numbers
+    assert all(a[1] + 1 < b[0] for a, b in pairwise(found))
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.lists(st.sampled_from(["append", "batch", "deliver", "reopen"]), max_size=30))
+def test_any_history_delivers_every_number_once_and_in_order(tmp_path_factory, history):
+    """Appends, deliveries and restarts in any order lose, repeat and reorder nothing."""
+    path = tmp_path_factory.mktemp("outbox") / "o.db"
+    outbox, given_out, delivered = Outbox(path), [], []
+    try:
+        for action in [*history, "deliver"]:
+            if action == "append":
+                given_out.append(outbox.append(sighting()))
+            elif action == "batch":
+                given_out += [s for s in outbox.append_many([sighting(), image(), sighting()]) if s]
+            elif action == "reopen":
+                outbox.close()
+                outbox = Outbox(path)
+            else:
+                delivered += drain(outbox)
+    finally:
+        outbox.close()
+    assert delivered == given_out == list(range(1, len(given_out) + 1))
