@@ -40,6 +40,19 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+__all__ = (
+    "EDGETPU_MODEL",
+    "MANIFEST",
+    "MODEL",
+    "SIGNATURE",
+    "SUFFIX",
+    "Bundle",
+    "file_name",
+    "read_bundle",
+    "verify",
+    "write_bundle",
+)
+
 SUFFIX = ".wtr"
 #: A member is deflated only if that saves this share: inflating costs time at every start.
 MIN_SAVING = 0.1
