@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
 import tiny
@@ -19,7 +20,7 @@ from edge.errors import (
     BundleSignatureError,
     BundleTooLargeError,
 )
-from edge.manifest import LabelSpec, OutputSpec
+from edge.manifest import LabelSpec, OutputSpec, parse
 from edge.scores import DecisionSpec
 
 
@@ -355,3 +356,14 @@ class TestSigning:
         repack(signed, contents(signed) | {"manifest.sig": signature})
         with pytest.raises(BundleSignatureError):
             read_bundle(signed, [keys[1]])
+
+
+def test_the_documented_manifest_is_one():
+    """The example in docs/bundle.md is read without complaint."""
+    page = Path(__file__).parent.parent / "docs" / "bundle.md"
+    if not page.exists():
+        pytest.skip("the documentation is not here")
+    example = page.read_text().partition("<!-- example")[2].partition("```json\n")[2]
+    manifest = parse(example.partition("```")[0].encode())
+    assert manifest.name == "jute-pests"
+    assert set(manifest.files) == {"model.tflite", *(g.file for g in manifest.goldens)}
