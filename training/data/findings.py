@@ -45,7 +45,7 @@ def find_problems(
     sets = join(len(dataset), links)
     found = [
         *_unreadable(photos),
-        *_labels_differ(dataset, sets),
+        *_labels_differ(dataset, links),
         *_leaks(dataset, links),
         *_classes(dataset, links),
         *_small(photos, min_side),
@@ -81,15 +81,18 @@ def _unreadable(photos: Sequence[Photo]) -> Iterator[Finding]:
         )
 
 
-def _labels_differ(dataset: Dataset, sets: Sequence[int]) -> Iterator[Finding]:
+def _labels_differ(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
+    """One picture under two labels; a scene in which a pest came or went is none."""
+    examples = dataset.examples
+    same = [link for link in links if link.kind in ("exact", "copy")]
     cases = []
-    for group in _members(sets):
-        labels = Counter(dataset.examples[i].label for i in group)
+    for group in _members(join(len(dataset), same)):
+        labels = Counter(examples[i].label for i in group)
         if len(labels) > 1:
             # Every photo of the rarer labels, and a few of the commonest to compare with.
             common = labels.most_common(1)[0][0]
-            rare = [i for i in group if dataset.examples[i].label != common]
-            rest = [i for i in group if dataset.examples[i].label == common]
+            rare = [i for i in group if examples[i].label != common]
+            rest = [i for i in group if examples[i].label == common]
             said = ", ".join(f"{label} ({count})" for label, count in labels.most_common())
             cases.append(Case((*rare, *rest), f"the same picture is labelled {said}"))
     if cases:
@@ -222,16 +225,18 @@ def _exact(photos: Sequence[Photo]) -> Iterator[Finding]:
 
 
 def _near(photos: Sequence[Photo], sets: Sequence[int]) -> Iterator[Finding]:
-    cases = []
-    for group in _members(sets):
-        if len({photos[i].sha256 for i in group}) > 1:
-            cases.append(Case(tuple(group), f"{len(group)} photos of one picture or scene"))
+    cases = [
+        Case(tuple(group), f"{len(group)} photos of one picture or scene")
+        for group in _members(sets)
+        if len({photos[i].sha256 for i in group}) > 1
+    ]
     if cases:
         touched = sum(len(case.photos) for case in cases)
         yield Finding(
             "warning",
             "near-duplicates",
-            f"{touched} of {len(photos)} photos form {_plural(len(cases), 'set')} of near duplicates",
+            f"{touched} of {len(photos)} photos form {_plural(len(cases), 'set')} of copies or of "
+            "one scene",
             "Splits made here keep each set on one side. Copies add less than their number says.",
             tuple(cases),
         )

@@ -21,6 +21,8 @@ from training.data.photos import THUMB, Photo, Progress, look
 
 SAME_THUMB = 0.985
 """Correlation of whole thumbnails from which two photos count as one picture."""
+SAME_PICTURE = 0.6
+"""Largest change between two photos that still count as one picture."""
 SMOOTH = 6.0
 """Standard deviation, in pixel levels, below which a thumbnail is too empty to be compared."""
 
@@ -32,7 +34,7 @@ class Link:
     first: int
     second: int
     kind: str
-    """``exact`` (same bytes), ``near`` (a copy, or the same scene) or ``alike`` (deep features)."""
+    """``exact`` (same bytes), ``copy`` (one picture) or ``scene`` (something differs)."""
     certain: bool
     mirrored: bool = False
     score: float = 1.0
@@ -59,13 +61,13 @@ def find_links(photos: Sequence[Photo], progress: Progress | None = None) -> lis
     thumbs = [t for index in usable if (t := photos[index].thumb) is not None]
     best: dict[tuple[int, int], Link] = {}
     for first, second, flip, score in _same_thumbs(thumbs):
-        best[first, second] = Link(first, second, "near", True, flip, score)
+        best[first, second] = Link(first, second, "copy", True, flip, score)
     for match in find_matches(keypoints, thumbs, progress):
         strength = _strength(match)
         pair = (match.first, match.second)
         if strength and (pair not in best or not best[pair].certain):
-            certain = strength == 2
-            best[pair] = Link(*pair, "near", certain, match.mirrored, match.likeness)
+            kind = "copy" if match.likeness > 0.9 and match.change < SAME_PICTURE else "scene"
+            best[pair] = Link(*pair, kind, strength == 2, match.mirrored, match.likeness)
     done = {(link.first, link.second) for link in links}
     for _, link in sorted(best.items()):
         moved = replace(link, first=usable[link.first], second=usable[link.second])

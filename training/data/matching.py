@@ -39,6 +39,9 @@ class Match:
     """Correlation, -1..1, of the pixels under the map, over the part that both photos show."""
     overlap: float
     """Part of the second photo that the first one covers."""
+    change: float
+    """Largest local difference under the map, in standard deviations: small between copies of one
+    picture (0.2 is usual), above 0.9 where something came or went in the same scene."""
 
 
 def find_matches(
@@ -82,7 +85,7 @@ def _descriptor_matches(keypoints: Sequence[Keypoints], owner: np.ndarray) -> np
     start = np.searchsorted(home[by_word], np.arange(len(words) + 1))
     found = []
     for flip, query in enumerate((plain, mirrored(plain))):
-        asked = _nearest_words(query, words, min(3, len(words)))
+        asked = _nearest_words(query, words, min(2, len(words)))
         flat = asked.ravel()
         by_asked = np.argsort(flat, kind="stable")
         begin = np.searchsorted(flat[by_asked], np.arange(len(words) + 1))
@@ -184,8 +187,8 @@ def _verify(
     inliers = min(_places(a[chosen]), _places(b[chosen]))
     if inliers < CANDIDATE or affine is None:
         return None
-    likeness, overlap = _likeness(thumbs[first], thumbs[second], affine, flip)
-    return Match(first, second, flip, inliers, total, likeness, overlap)
+    likeness, overlap, change = _compare(thumbs[first], thumbs[second], affine, flip)
+    return Match(first, second, flip, inliers, total, likeness, overlap, change)
 
 
 def _votes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -224,29 +227,45 @@ def _places(points: np.ndarray, grid: float = 0.03) -> int:
     return len(np.unique((points[:, :2] / grid).round().astype(int), axis=0))
 
 
-def _likeness(
+def _compare(
     first: np.ndarray, second: np.ndarray, affine: np.ndarray, flip: bool
-) -> tuple[float, float]:
-    """Correlation of the pixels where both photos show something, and the share of overlap.
+) -> tuple[float, float, float]:
+    """Likeness, overlap and change (see ``Match``) of the pixels where both photos show something.
 
     ``affine`` maps the first photo's coordinates (mirrored when ``flip``) to the second's, both in
     units of the longest side.
     """
     height, width = second.shape[:2]
     side = max(height, width)
-    y, x = np.meshgrid(
-        (np.arange(height) + 0.5) / side, (np.arange(width) + 0.5) / side, indexing="ij"
-    )
-    source = (np.stack([x.ravel(), y.ravel()], 1) - affine[2]) @ np.linalg.inv(affine[:2])
+    y, x = np.mgrid[:height, :width]
+    target = np.stack([x.ravel() + 0.5, y.ravel() + 0.5], 1) / side
+    source = (target - affine[2]) @ np.linalg.inv(affine[:2])
     if flip:
         source[:, 0] *= -1
     place = np.floor(source * max(first.shape[:2])).astype(int)
     seen = ((place >= 0) & (place < (first.shape[1], first.shape[0]))).all(1)
-    if seen.mean() < 0.08:
-        return 0.0, float(seen.mean())
+    overlap = float(seen.mean())
+    if overlap < 0.08:
+        return 0.0, overlap, np.inf
     here = first[place[seen, 1], place[seen, 0]].astype(np.float64)
     there = second.reshape(-1, 3)[seen].astype(np.float64)
     here -= here.mean(0)
     there -= there.mean(0)
-    scale = np.sqrt((here**2).sum() * (there**2).sum())
-    return float((here * there).sum() / (scale + 1e-9)), float(seen.mean())
+    own, other = np.sqrt((here**2).sum()) + 1e-9, np.sqrt((there**2).sum()) + 1e-9
+    likeness = float((here * there).sum() / (own * other))
+    if likeness < 0.8:
+        return likeness, overlap, np.inf
+    difference = np.zeros((height * width, 3))
+    difference[seen] = (here / own - there / other) * np.sqrt(there.size)
+    return likeness, overlap, _largest_patch(difference.reshape(height, width, 3), seen)
+
+
+def _largest_patch(difference: np.ndarray, seen: np.ndarray, side: int = 7) -> float:
+    """Largest mean of a square patch, any colour, away from the edge of what is seen."""
+    from scipy.ndimage import uniform_filter
+
+    inside = uniform_filter(seen.reshape(difference.shape[:2]).astype(np.float64), side) > 0.9
+    if not inside.any():
+        return float("inf")
+    means = uniform_filter(difference, (side, side, 1))
+    return float(np.abs(means[inside]).max())
