@@ -84,7 +84,7 @@ class _Aligned:
         self._data = b"" if data is None else bytes(bytearray(data))
         self._schema = schema
 
-    def Pack(self, builder: flatbuffers.Builder) -> int:  # noqa: N802 - the writer's protocol
+    def Pack(self, builder: flatbuffers.Builder) -> int:
         """Write the buffer; return its offset."""
         position = None
         if self._data:
@@ -149,9 +149,7 @@ def _image_tensor(b: flatbuffers.Builder, spec: InputSpec) -> int:
 def _score_tensor(b: flatbuffers.Builder, count: int) -> int:
     file_name = b.CreateString(LABELS_FILE)
     about = b.CreateString("One label a line, in the order of the scores.")
-    labels = _table(
-        b, 4, {0: _offset(file_name), 1: _offset(about), 2: _int8(_TENSOR_AXIS_LABELS)}
-    )
+    labels = _table(b, 4, {0: _offset(file_name), 1: _offset(about), 2: _int8(_TENSOR_AXIS_LABELS)})
     content = _table(b, 3, {0: _uint8(1), 1: _offset(_table(b, 0, {}))})  # FeatureProperties
     name = b.CreateString("scores")
     text = b.CreateString(f"{count} logits, one for each label; softmax gives probabilities")

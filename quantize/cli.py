@@ -1,0 +1,121 @@
+"""``python -m quantize ...``: float run -> checked int8 bundle; look inside one; make keys.
+
+Only this module prints and exits. Everything heavy is imported inside the command that needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge.errors import WheatearError
+
+app = typer.Typer(
+    name="python -m quantize",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """From a float run to an int8 bundle that proves itself."""
+
+
+@app.command()
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Finished training run.")],
+    out: Annotated[Path, typer.Option(help="Bundle to write: NAME.wtr.")],
+    pruning: Annotated[float, typer.Option(help="Share of weights to zero, 0 to 0.95.")] = 0.0,
+    method: Annotated[str, typer.Option(help="qat (trained) or ptq (from ranges only).")] = "qat",
+    key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
+    io: Annotated[str, typer.Option(help="Type of input and output: int8 or uint8.")] = "int8",
+    epochs: Annotated[
+        int | None,
+        typer.Option(help="Of quantization-aware training; default: 4, more with few photos."),
+    ] = None,
+    pruning_epochs: Annotated[
+        int | None, typer.Option(help="Of pruning, before; default: 6, more with few photos.")
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="Of both.")] = 2e-4,
+    batch: Annotated[int, typer.Option(help="Photos per step.")] = 32,
+    tolerance: Annotated[
+        float, typer.Option(help="Accuracy (0..1) that may be lost beyond chance.")
+    ] = 0.01,
+    min_agreement: Annotated[
+        float, typer.Option(help="Least share of photos answered as the float model does.")
+    ] = 0.95,
+    name: Annotated[str, typer.Option(help="Name in the bundle; default: from --out.")] = "",
+    version: Annotated[str, typer.Option(help="Version in the bundle.")] = "1.0.0",
+) -> None:
+    """Prune, quantize, compare with the float model, and pack the bundle if it is as good."""
+    from quantize.commands import Request, quantize_run
+
+    quantize_run(
+        Request(
+            folder=folder,
+            out=out,
+            key=key,
+            name=name,
+            version=version,
+            method=method,
+            pruning=pruning,
+            io=io,
+            epochs=epochs,
+            pruning_epochs=pruning_epochs,
+            learning_rate=learning_rate,
+            batch=batch,
+            tolerance=tolerance,
+            min_agreement=min_agreement,
+        )
+    )
+
+
+@app.command()
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to look into: NAME.wtr.")],
+    key: Annotated[
+        Path | None, typer.Option(help="Public key that must have signed the bundle.")
+    ] = None,
+) -> None:
+    """Show what is in a bundle: labels, input, figures, operators, zeros, signature."""
+    from quantize.inspect import show
+
+    show(bundle, key)
+
+
+@app.command()
+def keygen(
+    out: Annotated[Path, typer.Option(help="Folder for the two files.")] = Path(),
+    name: Annotated[str, typer.Option(help="Their name, without an ending.")] = "wheatear",
+) -> None:
+    """Make an Ed25519 key pair to sign bundles with; nothing is ever overwritten."""
+    from edge.signing import generate
+
+    out.mkdir(parents=True, exist_ok=True)
+    private, public = out / f"{name}.pem", out / f"{name}.pub.pem"
+    made = generate(private, public)
+    typer.echo(f"private key: {private}  (keep it off the cameras and out of version control)")
+    typer.echo(f"public key:  {public}  (goes onto the cameras)")
+    typer.echo(f"fingerprint: {made.fingerprint}")
+
+
+def main() -> None:
+    """Run the command line; exits 2 with the message on stderr when something cannot be done."""
+    try:
+        app()
+    except WheatearError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; repeat the command to go on after the last phase\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""What ``python -m quantize run`` does, with bars on the terminal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from edge.bundle import SUFFIX
+from edge.errors import QuantizeError
+from quantize import report as report_page
+from quantize.parity import Limits, Report, require
+from quantize.pipeline import Options, Outcome, Pipeline, pack
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """The command line, as given."""
+
+    folder: Path
+    out: Path
+    key: Path | None
+    name: str
+    version: str
+    method: str
+    pruning: float
+    io: str
+    epochs: int | None
+    pruning_epochs: int | None
+    learning_rate: float
+    batch: int
+    tolerance: float
+    min_agreement: float
+
+    def options(self) -> Options:
+        """The part that shapes the model and the gate."""
+        for name, value in (("tolerance", self.tolerance), ("min-agreement", self.min_agreement)):
+            if not 0 <= value <= 1:
+                raise QuantizeError(f"--{name} {value}: give a share, 0 to 1")
+        return Options(
+            method=self.method,  # type: ignore[arg-type]  # Options checks it
+            pruning=self.pruning,
+            io=self.io,  # type: ignore[arg-type]
+            epochs=self.epochs,
+            pruning_epochs=self.pruning_epochs,
+            learning_rate=self.learning_rate,
+            batch=self.batch,
+            limits=Limits(tolerance=self.tolerance, min_agreement=self.min_agreement),
+        )
+
+
+def quantize_run(request: Request, console: Console | None = None) -> None:
+    """Make, judge and pack; the parity report is written whether the gate is passed or not.
+
+    Raises:
+        QuantizeError: the request, the run or the model cannot be used.
+        ParityError: the int8 model is too far from the float one; there is no bundle.
+        ConfigError: the signing key cannot be read.
+    """
+    from edge.signing import load_private_key
+    from training.runs import load_run
+
+    console = console or Console()
+    out = checked_out(request.out)
+    name = request.name or bundle_name(out)
+    # Everything that can be wrong at the end is looked at before the long work begins.
+    signing_key = load_private_key(request.key) if request.key else None
+    with Bar(console) as bar:
+        pipeline = Pipeline(load_run(request.folder), request.options(), bar)
+        outcome = pipeline.judge(pipeline.int8_model())
+    pages = report_page.write(out, outcome, pipeline.run.info.labels, pipeline.run.dataset.root)
+    console.print(table(outcome.report))
+    console.print(f"parity report: {pages}", highlight=False, soft_wrap=True)
+    out_was_there = out.exists()
+    require(outcome.report)
+    manifest = pack(pipeline, outcome, out, name, request.version, signing_key)
+    signed = "signed" if signing_key else "not signed"
+    verb = "replaced" if out_was_there else "written"
+    size = out.stat().st_size
+    console.print(
+        f"{verb}: {out}  {size:,} bytes, {manifest.name} {manifest.version}, {signed}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def checked_out(out: Path) -> Path:
+    """The bundle's path, refused before hours of work if it cannot be written.
+
+    Raises:
+        QuantizeError: another ending, or no folder.
+    """
+    if out.suffix != SUFFIX:
+        raise QuantizeError(f"--out {out}: a bundle's name ends in {SUFFIX}")
+    if not out.parent.is_dir():
+        raise QuantizeError(f"--out {out}: there is no folder {out.parent}")
+    return out
+
+
+def bundle_name(out: Path) -> str:
+    """A name for the manifest from the file's: small letters, digits, dots, dashes."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", out.stem.lower()).strip("-._")
+    if not name:
+        raise QuantizeError(f"--out {out}: gives no name for the bundle; add --name")
+    return name[:64]
+
+
+def table(report: Report) -> Table:
+    """The figures of the gate for the terminal."""
+    shown = Table(title="float and int8 on the same photos", title_justify="left")
+    for column in ("split", "photos", "float", "float TFLite", "int8", "lost", "agreement"):
+        shown.add_column(column, justify="left" if column == "split" else "right")
+    for name, split in report.splits.items():
+        low, high = 100 * split.lost_low, 100 * split.lost_high
+        shown.add_row(
+            {"val": "validation", "test": "test", "both": "both (gate)"}.get(name, name),
+            str(split.n),
+            f"{split.keras.accuracy:.1%}",
+            f"{split.float_tflite.accuracy:.1%}",
+            f"{split.int8.accuracy:.1%}",
+            f"{100 * split.lost:+.1f} ({low:+.1f} to {high:+.1f})",
+            f"{split.agreement:.1%}",
+        )
+    calibration = report.int8_calibration
+    shown.caption = (
+        f"calibration error of int8 on test: {calibration.ece_before:.3f} before, "
+        f"{calibration.ece_after:.3f} with temperature {calibration.temperature:.2f}"
+    )
+    return shown
+
+
+class Bar:
+    """A bar per phase."""
+
+    def __init__(self, console: Console) -> None:
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=console,
+        )
+        self._task: Any = None
+
+    def phase(self, name: str, steps: int) -> None:
+        """A phase of so many steps begins."""
+        self._task = self._bars.add_task(name, total=steps, note="")
+
+    def advance(self, steps: int, note: str = "") -> None:
+        """Some steps of the phase are done."""
+        if note:
+            self._bars.update(self._task, note=note)
+        self._bars.advance(self._task, steps)
+
+    def say(self, text: str) -> None:
+        """A line above the bars."""
+        self._bars.console.print(text, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Bar:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bars.stop()
+
+
+__all__ = ["Bar", "Outcome", "Request", "quantize_run"]

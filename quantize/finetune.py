@@ -1,0 +1,169 @@
+"""The training loop shared by pruning and quantization-aware training.
+
+A compressed model is taught by the float model it comes from (knowledge distillation, Hinton et
+al. 2015, arXiv:1503.02531): on every augmented photo it should give the teacher's answer, which
+says more than the label and keeps the two in agreement. Steps are few, so batch-norm statistics
+are held and the result is a moving average of the weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from edge.errors import QuantizeError
+
+Progress = Callable[[int, int, float], None]
+"""Called as (step, steps, loss) after every step."""
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """How long and how fast a compressed model is fine-tuned."""
+
+    epochs: int
+    steps_per_epoch: int
+    learning_rate: float
+    """Of Adam, after the warm-up and before the cosine decay to 1 % of it."""
+    warmup: float = 0.05
+    """Share of the steps over which the rate rises from zero."""
+    hard: float = 0.1
+    """Weight of the true labels; the teacher's answers have the rest."""
+    temperature: float = 2.0
+    """Softens the teacher's and the student's answers."""
+    average: float = 0.98
+    """Decay per step of the moving average of the weights; 0 keeps the last weights."""
+
+    @property
+    def steps(self) -> int:
+        """Gradient steps in all."""
+        return self.epochs * self.steps_per_epoch
+
+    def rate(self, step: int) -> float:
+        """Learning rate at a step, counted from 0."""
+        rise = max(1, round(self.warmup * self.steps))
+        if step < rise:
+            return self.learning_rate * (step + 1) / rise
+        share = (step - rise) / max(1, self.steps - rise)
+        return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def fine_tune(
+    student: Any,  # noqa: ANN401 - Keras models; TensorFlow carries no types
+    teacher: Any,  # noqa: ANN401
+    batches: Iterator[tuple[Any, Any]],
+    schedule: Schedule,
+    progress: Progress,
+) -> float:
+    """Teach `student` in place on (images in -1..1, labels) batches; return the last mean loss.
+
+    Labels are class indices (n,) or shares (n, classes). The averaged weights are in the student
+    when this returns.
+
+    Raises:
+        QuantizeError: the loss is not finite; the student is then of no use.
+    """
+    import numpy as np
+
+    optimizer, step_function = _step(student, teacher, schedule)
+    average = _Average(student, schedule.average)
+    losses: list[float] = []
+    for step in range(schedule.steps):
+        optimizer.learning_rate.assign(schedule.rate(step))
+        loss = float(step_function(*next(batches)))
+        if not math.isfinite(loss):
+            raise QuantizeError(
+                f"training diverged: the loss became {loss} at step {step + 1} of "
+                f"{schedule.steps}. Earlier results are untouched; lower --learning-rate "
+                f"(now {schedule.learning_rate:g}) or check the photos"
+            )
+        average.update()
+        losses.append(loss)
+        progress(step + 1, schedule.steps, float(np.mean(losses[-schedule.steps_per_epoch :])))
+    average.swap_in()
+    return float(np.mean(losses[-schedule.steps_per_epoch :])) if losses else 0.0
+
+
+def _step(student: Any, teacher: Any, schedule: Schedule) -> tuple[Any, Any]:  # noqa: ANN401
+    from training.tf import keras, tf
+
+    optimizer = keras.optimizers.Adam(schedule.learning_rate, clipnorm=1.0)
+    optimizer.build(student.trainable_variables)
+    classes = student.output_shape[-1]
+    soft = schedule.temperature
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def step(images: Any, labels: Any) -> Any:  # noqa: ANN401
+        shares = (
+            labels if labels.shape.rank == 2 else tf.one_hot(tf.cast(labels, tf.int32), classes)
+        )
+        answers = teacher(images, training=False) / soft
+        wanted = tf.nn.softmax(answers)
+        # Subtracted so that the loss is the divergence itself: 0 means the same answers.
+        entropy = tf.nn.softmax_cross_entropy_with_logits(wanted, answers)
+        with tf.GradientTape() as tape:
+            logits = student(images, training=True)
+            distance = tf.nn.softmax_cross_entropy_with_logits(wanted, logits / soft) - entropy
+            mistake = tf.nn.softmax_cross_entropy_with_logits(shares, logits)
+            # soft**2 keeps the gradients of both terms at one size (Hinton et al. 2015, section 2).
+            loss = tf.reduce_mean(
+                (1 - schedule.hard) * soft**2 * distance + schedule.hard * mistake
+            )
+            if student.losses:
+                loss += tf.add_n(student.losses)
+        gradients = tape.gradient(loss, student.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, student.trainable_variables, strict=True))
+        return loss
+
+    return optimizer, step
+
+
+class _Average:
+    """Exponential moving average of a model's trainable weights."""
+
+    def __init__(self, model: Any, decay: float) -> None:  # noqa: ANN401
+        from training.tf import tf
+
+        self._model, self._decay, self._steps = model, decay, 0
+        self._shadow = [tf.Variable(v) for v in model.trainable_variables] if decay else []
+        self._function = tf.function(self._update)
+
+    def _update(self, decay: Any) -> None:  # noqa: ANN401
+        for shadow, variable in zip(self._shadow, self._model.trainable_variables, strict=True):
+            shadow.assign(shadow * decay + variable * (1 - decay))
+
+    def update(self) -> None:
+        from training.tf import tf
+
+        if self._shadow:
+            self._steps += 1
+            # Early on the average looks back only as far as there is something to see.
+            decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
+            self._function(tf.constant(decay, tf.float32))
+
+    def swap_in(self) -> None:
+        for shadow, variable in zip(self._shadow, self._model.trainable_variables, strict=False):
+            variable.assign(shadow)
+
+
+def steady(model: Any) -> int:  # noqa: ANN401
+    """Prepare a student, in place: batch-norm statistics held, no dropout; return the norms held.
+
+    Keras' MobileNetV2 averages statistics with momentum 0.999: over a few hundred steps they
+    would stay near where they were while the batch's own are used, so what is trained would not
+    be what is run. Scale and offset go on learning. Dropout would only blur the teacher's answer.
+    """
+    from training.tf import keras
+
+    count = 0
+    for layer in model.layers:
+        inner = getattr(layer, "layer", layer)
+        if isinstance(inner, keras.layers.BatchNormalization):
+            # `trainable = False` would hold scale and offset as well.
+            inner._get_training_value = lambda training=None: False  # noqa: ARG005
+            count += 1
+        elif isinstance(inner, keras.layers.Dropout):
+            inner.rate = 0.0
+    return count

@@ -1,0 +1,289 @@
+"""Is the int8 model as good as the float one? Measured on the same photos through the device path.
+
+Three forms answer the same validation and test photos: the Keras model, the same as float TFLite
+(a difference there is the converter's fault, not quantization's), and the int8 model. The TFLite
+forms see what a camera's program sees: `edge.image`, `edge.runtimes`, `edge.scores`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import ParityError, QuantizeError
+from edge.image import InputSpec, quantise
+from edge.manifest import OutputSpec
+from edge.runtimes import open_runtime
+from edge.scores import dequantise
+from training import metrics
+
+#: With fewer photos than this a gate would only pretend to decide.
+MIN_PHOTOS = 20
+#: Float TFLite must give Keras' answer on this share of the photos, or the conversion is wrong.
+MIN_CONVERTER_AGREEMENT = 0.98
+
+Logits = NDArray[np.float32]
+
+
+class Photos(msgspec.Struct, frozen=True, kw_only=True):
+    """One split as the device sees it."""
+
+    pixels: Any
+    """uint8 (n, height, width, channels)."""
+    truth: Any
+    """int64 (n,)."""
+    files: tuple[str, ...]
+
+
+class Answers(msgspec.Struct, frozen=True, kw_only=True):
+    """Logits of one split by the three forms, float32 (n, classes) each."""
+
+    keras: Any
+    float_tflite: Any
+    int8: Any
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate lets through."""
+
+    tolerance: float = 0.01
+    """Accuracy (0..1) that may be lost beyond what the paired 95 % interval explains."""
+    min_agreement: float = 0.95
+    """Least share of photos on which int8 and float give the same answer."""
+
+
+class Form(msgspec.Struct, frozen=True, kw_only=True):
+    """How good one form of the model is; shares 0..1."""
+
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    balanced_accuracy: float
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Expected calibration error (15 bins), with and without the temperature of validation."""
+
+    temperature: float
+    ece_before: float
+    ece_after: float
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one split, or of both together."""
+
+    n: int
+    keras: Form
+    float_tflite: Form
+    int8: Form
+    lost: float
+    """Accuracy of Keras minus that of int8."""
+    lost_low: float
+    lost_high: float
+    """95 % interval of the loss on the same photos (Newcombe 1998, method 10)."""
+    agreement: float
+    converter_agreement: float
+    """Keras and float TFLite."""
+
+
+class ClassDrop(msgspec.Struct, frozen=True, kw_only=True):
+    """Recall of one class before and after, validation and test photos together."""
+
+    label: str
+    n: int
+    float_recall: float
+    int8_recall: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole comparison; `failures` is empty where the gate is passed."""
+
+    splits: dict[str, Split]
+    """`val`, `test` and `both`; the gate looks at `both`."""
+    classes: tuple[ClassDrop, ...]
+    float_calibration: Calibration
+    """Of the Keras model, judged on the test photos."""
+    int8_calibration: Calibration
+    limits: Limits
+    failures: tuple[str, ...]
+
+
+def answer(
+    model: Any,  # noqa: ANN401 - a Keras model
+    float_tflite: bytes,
+    int8: bytes,
+    specs: tuple[InputSpec, InputSpec, OutputSpec],
+    photos: Photos,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Answers:
+    """Ask all three forms about every photo of a split.
+
+    Args:
+        model: Keras, float32 (n, h, w, c) in -1..1 to logits.
+        float_tflite: the same model converted without quantization.
+        int8: the model in question.
+        specs: input of the float model, input and output of the int8 model.
+        photos: of one split.
+        advance: told how many photos are done.
+    """
+    from training.train import predict_logits
+
+    float_input, int8_input, int8_output = specs
+    plain = OutputSpec(kind="logits", dtype="float32")
+    return Answers(
+        keras=predict_logits(model, photos.pixels),
+        float_tflite=device_logits(float_tflite, float_input, plain, photos.pixels, advance),
+        int8=device_logits(int8, int8_input, int8_output, photos.pixels, advance),
+    )
+
+
+def device_logits(
+    model: bytes,
+    spec: InputSpec,
+    output: OutputSpec,
+    pixels: NDArray[np.uint8],
+    advance: Callable[[int], None] = lambda _: None,
+) -> Logits:
+    """Logits (n, classes) of fitted photos (n, h, w, c), as the device computes them."""
+    runtime = open_runtime("litert", model, threads=2)
+    try:
+        rows = []
+        for photo in pixels:
+            raw = runtime.invoke(quantise(photo, spec))
+            rows.append(dequantise(raw, output.scale, output.zero_point))
+            advance(1)
+        return np.stack(rows)
+    finally:
+        runtime.close()
+
+
+def compare(
+    photos: Mapping[str, Photos],
+    answers: Mapping[str, Answers],
+    labels: tuple[str, ...],
+    limits: Limits,
+) -> Report:
+    """Judge the answers on `val` and `test`; the result says whether the gate is passed.
+
+    Raises:
+        QuantizeError: too few photos to decide anything.
+    """
+    truth = {name: part.truth for name, part in photos.items()}
+    total = sum(len(part) for part in truth.values())
+    if total < MIN_PHOTOS or not all(len(part) for part in truth.values()):
+        counts = ", ".join(f"{len(part)} {name}" for name, part in truth.items())
+        raise QuantizeError(
+            f"too few photos to judge the int8 model: {counts}; at least {MIN_PHOTOS} in both "
+            "splits together and one in each are needed. Label more, or split anew"
+        )
+    all_truth = np.concatenate(list(truth.values()))
+    both = Answers(
+        keras=np.concatenate([a.keras for a in answers.values()]),
+        float_tflite=np.concatenate([a.float_tflite for a in answers.values()]),
+        int8=np.concatenate([a.int8 for a in answers.values()]),
+    )
+    splits = {name: _split(answers[name], truth[name], len(labels)) for name in truth}
+    splits["both"] = _split(both, all_truth, len(labels))
+    return Report(
+        splits=splits,
+        classes=_class_drops(both, all_truth, labels),
+        float_calibration=_calibration(answers["val"].keras, answers["test"].keras, truth),
+        int8_calibration=_calibration(answers["val"].int8, answers["test"].int8, truth),
+        limits=limits,
+        failures=_failures(splits["both"], limits),
+    )
+
+
+def require(report: Report) -> None:
+    """Let a report pass whose failures are none.
+
+    Raises:
+        ParityError: with the figures and what helps.
+    """
+    if report.failures:
+        raise ParityError(
+            "the int8 model is not as good as the float one, no bundle was written:\n  "
+            + "\n  ".join(report.failures)
+            + "\nWhat helps: more --epochs, less --pruning, --method qat instead of ptq; or, where "
+            "this loss is acceptable, a wider --tolerance or --min-agreement."
+        )
+
+
+def _failures(both: Split, limits: Limits) -> tuple[str, ...]:
+    found = []
+    if both.lost_low > limits.tolerance:
+        found.append(
+            f"accuracy {both.int8.accuracy:.1%} instead of {both.keras.accuracy:.1%} on {both.n} "
+            f"photos: {100 * both.lost:.1f} points lost, at least {100 * both.lost_low:.1f} beyond "
+            f"chance, {100 * limits.tolerance:g} allowed"
+        )
+    if both.agreement < limits.min_agreement:
+        differing = both.n - round(both.agreement * both.n)
+        found.append(
+            f"int8 and float agree on {both.agreement:.1%} of {both.n} photos ({differing} "
+            f"differ), {limits.min_agreement:.0%} are required"
+        )
+    if both.converter_agreement < MIN_CONVERTER_AGREEMENT:
+        found.append(
+            f"float TFLite and Keras agree on only {both.converter_agreement:.1%}: the conversion "
+            "itself goes wrong; report it with the model"
+        )
+    return tuple(found)
+
+
+def _split(answers: Answers, truth: NDArray[np.int64], classes: int) -> Split:
+    top = {name: getattr(answers, name).argmax(axis=1) for name in answers.__struct_fields__}
+    right = {name: said == truth for name, said in top.items()}
+    low, high = metrics.paired_difference_interval(right["keras"], right["int8"])
+    return Split(
+        n=len(truth),
+        keras=_form(truth, top["keras"], classes),
+        float_tflite=_form(truth, top["float_tflite"], classes),
+        int8=_form(truth, top["int8"], classes),
+        lost=float(right["keras"].mean() - right["int8"].mean()),
+        lost_low=low,
+        lost_high=high,
+        agreement=float(np.mean(top["keras"] == top["int8"])),
+        converter_agreement=float(np.mean(top["keras"] == top["float_tflite"])),
+    )
+
+
+def _form(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> Form:
+    low, high = metrics.wilson_interval(int((truth == said).sum()), len(truth))
+    return Form(
+        accuracy=metrics.accuracy(truth, said),
+        accuracy_low=low,
+        accuracy_high=high,
+        balanced_accuracy=metrics.balanced_accuracy(metrics.confusion_matrix(truth, said, classes)),
+    )
+
+
+def _class_drops(
+    both: Answers, truth: NDArray[np.int64], labels: tuple[str, ...]
+) -> tuple[ClassDrop, ...]:
+    scores = [
+        metrics.class_scores(metrics.confusion_matrix(truth, form.argmax(axis=1), len(labels)))
+        for form in (both.keras, both.int8)
+    ]
+    return tuple(
+        ClassDrop(
+            label=label,
+            n=int(scores[0].n[i]),
+            float_recall=float(scores[0].recall[i]),
+            int8_recall=float(scores[1].recall[i]),
+        )
+        for i, label in enumerate(labels)
+    )
+
+
+def _calibration(val: Logits, test: Logits, truth: Mapping[str, NDArray[np.int64]]) -> Calibration:
+    temperature = metrics.fit_temperature(val, truth["val"])
+    return Calibration(
+        temperature=temperature,
+        ece_before=metrics.ece(metrics.softmax(test), truth["test"]),
+        ece_after=metrics.ece(metrics.softmax(test, temperature), truth["test"]),
+    )

@@ -1,0 +1,247 @@
+"""Quantization-aware training: the model learns with int8 rounding in the way.
+
+TFMOT places the fake quantization (Jacob et al. 2018, arXiv:1712.05877): int8 weights per channel,
+int8 activations, batch norm folded by the converter. Three things are done around it, each for a
+loss that was seen without:
+
+* Depthwise kernels are brought to one range per channel first; TFMOT rounds a depthwise kernel
+  with a single scale, and the batch norm behind it takes the factors up exactly.
+* Activation ranges start from what the float model's activations are on training photos, not from
+  TFMOT's -6..6, which its slow average would still be leaving when training ends.
+* The input range is fixed so that a pixel's level is the pixel itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import QuantizeError
+from quantize.convert import INPUT_MAX, INPUT_MIN
+from quantize.finetune import Progress, Schedule, fine_tune, steady
+
+Photos = Iterable[NDArray[np.float32]]
+
+
+def quantization_aware(model: Any, calibration: Photos) -> Any:  # noqa: ANN401 - a Keras model
+    """Return a copy of `model` with fake quantization in it, ranges set from photos.
+
+    Zeros in the weights stay zero through training (TFMOT's pruning-preserving scheme).
+
+    Args:
+        model: a flat Keras model; it is not changed.
+        calibration: batches of float32 (n, h, w, 3) in -1..1.
+
+    Raises:
+        QuantizeError: a layer cannot be quantized; it is named, with the cure.
+    """
+    from quantize import tfmot
+
+    check_layers(model)
+    copy = tfmot.keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    equalise_depthwise(copy)
+    try:
+        annotated = tfmot.quantize.quantize_annotate_model(copy)
+        student = tfmot.quantize.quantize_apply(
+            annotated, scheme=tfmot.preserve_scheme.Default8BitPrunePreserveQuantizeScheme()
+        )
+    except (RuntimeError, ValueError) as error:
+        raise QuantizeError(f"TFMOT cannot quantize this model: {error}") from error
+    _fix_input(student)
+    steady(student)
+    ranges = _Ranges(student)
+    ranges.observe(calibration)
+    student.activation_ranges = ranges
+    return student
+
+
+def train(
+    student: Any,  # noqa: ANN401
+    teacher: Any,  # noqa: ANN401
+    batches: Iterator[tuple[Any, Any]],
+    schedule: Schedule,
+    calibration: Photos,
+    progress: Progress,
+) -> None:
+    """Train what `quantization_aware` returned in place, and settle its ranges.
+
+    Raises:
+        QuantizeError: training diverged.
+    """
+    fine_tune(student, teacher, batches, schedule, progress)
+    student.activation_ranges.settle(calibration)
+
+
+def check_layers(model: Any) -> None:  # noqa: ANN401
+    """Refuse a model with layers that TFMOT cannot quantize.
+
+    Raises:
+        QuantizeError: naming each layer with its class and the cure.
+    """
+    from quantize import tfmot
+
+    registry = tfmot.registry.Default8BitQuantizeRegistry()
+    layers = tfmot.keras.layers
+    wrong = []
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if isinstance(layer, tfmot.keras.Model):
+            wrong.append(f"{layer.name} (a model inside the model): build the model flat")
+        elif isinstance(layer, layers.InputLayer) or type(layer) is layers.BatchNormalization:
+            continue
+        elif not registry.supports(layer):
+            wrong.append(f"{layer.name} ({kind}): {_cure(kind)}")
+        elif _activation(layer) not in _ACTIVATIONS:
+            wrong.append(
+                f"{layer.name} ({kind} with activation {_activation(layer)}): use ReLU or ReLU6"
+            )
+    if wrong:
+        raise QuantizeError(
+            "these layers cannot be quantized:\n  " + "\n  ".join(wrong) + "\n"
+            "MobileNetV1- and V2-like models are safe; or use --method ptq."
+        )
+
+
+#: What TFMOT and TFLite fuse or quantize without loss of meaning.
+_ACTIVATIONS = {None, "linear", "relu", "relu6"}
+
+_CURES = {
+    "Lambda": "TFMOT cannot look inside; move it out of the model",
+    "Rescaling": "scaling belongs to the input rules, not into the model",
+    "Multiply": "no squeeze-and-excite or hard-swish; take a MobileNetV2-like model",
+    "Normalization": "scaling belongs to the input rules, not into the model",
+}
+
+
+def _cure(kind: str) -> str:
+    return _CURES.get(kind, "replace it by Conv2D, DepthwiseConv2D, Dense, ReLU, pooling or Add")
+
+
+def _activation(layer: Any) -> str | None:  # noqa: ANN401
+    activation = getattr(layer, "activation", None)
+    return None if activation is None else getattr(activation, "__name__", str(activation))
+
+
+def equalise_depthwise(model: Any) -> int:  # noqa: ANN401
+    """Scale depthwise channels that feed a batch norm to one range, in place; return layers done.
+
+    With kernel k and factor s per channel, batch norm of s*y with mean s*m and variance
+    s**2 * (v + eps) - eps gives exactly what it gave for y.
+    """
+    from quantize import tfmot
+
+    layers, done = tfmot.keras.layers, 0
+    for layer in model.layers:
+        nodes = layer.outbound_nodes
+        if type(layer) is not layers.DepthwiseConv2D or layer.use_bias or len(nodes) != 1:
+            continue
+        norm = nodes[0].outbound_layer
+        if type(norm) is not layers.BatchNormalization:
+            continue
+        kernel = layer.get_weights()[0]  # (height, width, channels, multiplier)
+        size = np.abs(kernel).max(axis=(0, 1))
+        # A channel that is all but dead keeps its size: nothing is gained by blowing it up.
+        factor = np.where(size > 1e-3 * size.max(), size.max() / np.maximum(size, 1e-12), 1.0)
+        layer.set_weights([kernel * factor])
+        _scale_statistics(norm, factor.reshape(-1))
+        done += 1
+    return done
+
+
+def _scale_statistics(norm: Any, factor: NDArray[np.float64]) -> None:  # noqa: ANN401
+    norm.moving_mean.assign(norm.moving_mean.numpy() * factor)
+    variance = norm.moving_variance.numpy()
+    norm.moving_variance.assign((variance + norm.epsilon) * factor**2 - norm.epsilon)
+
+
+def _fix_input(student: Any) -> None:  # noqa: ANN401
+    from quantize import tfmot
+
+    for layer in student.layers:
+        if isinstance(layer, tfmot.quantize_layer.QuantizeLayer):
+            layer.quantizer = tfmot.quantizers.FixedQuantizer(
+                num_bits=8, init_min=INPUT_MIN, init_max=INPUT_MAX, narrow_range=False
+            )
+
+
+class _Ranges:
+    """All activation quantizers of a model, switched between watching and quantizing together."""
+
+    def __init__(self, student: Any) -> None:  # noqa: ANN401
+        self._student = student
+        self._quantizer = _quantizer()
+        self._variables: list[tuple[Any, Any]] = []
+        for layer in student.layers:
+            if getattr(layer, "_output_quantizers", None):
+                layer._output_quantizers = [self._quantizer]
+                self._remember(layer._output_quantizer_vars)
+            for activation in getattr(layer, "_quantize_activations", ()):
+                if activation._should_post_quantize():
+                    activation.quantizer = self._quantizer
+                    self._remember(activation._post_activation_vars)
+
+    def _remember(self, variables: dict[str, Any]) -> None:
+        self._variables.append((variables["min_var"], variables["max_var"]))
+
+    def observe(self, calibration: Photos) -> None:
+        """Set every range to the mean of the batches' extremes, activations left unrounded."""
+        lows = [np.zeros(()) for _ in self._variables]
+        highs = [np.zeros(()) for _ in self._variables]
+        count = 0
+        self._quantizer.mode = "observe"
+        run = self._runner()
+        for batch in calibration:
+            run(batch)
+            count += 1
+            for k, (low, high) in enumerate(self._variables):
+                lows[k] = lows[k] + low.numpy()
+                highs[k] = highs[k] + high.numpy()
+        self._quantizer.mode = "follow"
+        if count == 0:
+            raise QuantizeError("no photos to calibrate with")
+        for k, (low, high) in enumerate(self._variables):
+            low.assign(lows[k] / count)
+            high.assign(highs[k] / count)
+
+    def settle(self, calibration: Photos) -> None:
+        """Take over the averaged weights: weight ranges anew, activation ranges held."""
+        self._quantizer.mode = "hold"
+        run = self._runner()
+        for batch in calibration:
+            run(batch)
+            break
+
+    def _runner(self) -> Any:  # noqa: ANN401 - a new function, so the mode is traced anew
+        from training.tf import tf
+
+        return tf.function(lambda batch: self._student(batch, training=True))
+
+
+def _quantizer() -> Any:  # noqa: ANN401
+    from quantize import tfmot
+
+    class Range(tfmot.quantizers.MovingAverageQuantizer):  # type: ignore[misc]
+        """An activation range that can be watched, followed or held."""
+
+        mode = "follow"
+
+        def __call__(self, inputs: Any, training: Any, weights: Any, **_: Any) -> Any:  # noqa: ANN401
+            low, high = weights["min_var"], weights["max_var"]
+            if self.mode == "observe":
+                low.assign(tfmot.tf.minimum(tfmot.tf.reduce_min(inputs), 0.0))
+                high.assign(tfmot.tf.maximum(tfmot.tf.reduce_max(inputs), 0.0))
+                return inputs
+            return tfmot.quant_ops.MovingAvgQuantize(
+                inputs,
+                low,
+                high,
+                ema_decay=0.99,
+                is_training=training and self.mode == "follow",
+                num_bits=8,
+            )
+
+    return Range(num_bits=8, per_axis=False, symmetric=False, narrow_range=False)

@@ -1,0 +1,53 @@
+"""The one place that imports TensorFlow Model Optimization, with the Keras it needs.
+
+`training.tf` comes first: it sets TF_USE_LEGACY_KERAS before TensorFlow is imported, without which
+TFMOT would look for its layers in Keras 3 and recognise none.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from training.tf import keras, tf
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # deprecations inside TFMOT, none of ours to mend
+    from tensorflow_model_optimization.python.core.quantization.keras import (
+        quant_ops,
+        quantize,
+        quantize_layer,
+        quantizers,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (  # noqa: E501
+        default_8bit_prune_preserve_quantize_scheme as preserve_scheme,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_registry as registry,
+    )
+    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
+        default_8bit_quantize_scheme as plain_scheme,
+    )
+    from tensorflow_model_optimization.python.core.sparsity.keras import (
+        prune as sparsity,
+    )
+    from tensorflow_model_optimization.python.core.sparsity.keras import (
+        pruning_callbacks,
+        pruning_schedule,
+        pruning_wrapper,
+    )
+
+__all__ = [
+    "keras",
+    "plain_scheme",
+    "preserve_scheme",
+    "pruning_callbacks",
+    "pruning_schedule",
+    "pruning_wrapper",
+    "quant_ops",
+    "quantize",
+    "quantize_layer",
+    "quantizers",
+    "registry",
+    "sparsity",
+    "tf",
+]
