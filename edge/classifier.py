@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.bundle import Bundle, read_bundle
 from edge.errors import ModelError, SelfTestError
-from edge.image import InputSpec, fit, quantise
+from edge.image import InputSpec, fit, quantise, takes_levels
 from edge.manifest import OutputSpec
 from edge.runtimes import Runtime, open_runtime, preload
 from edge.scores import (
@@ -101,7 +101,7 @@ class Classifier:
         self._thresholds = tuple(thresholds or (0.0,) * len(labels))
         self._decision = decision or DecisionSpec(unknown="none")
         self._runtime = runtime
-        self._tensor = np.empty(runtime.input.shape, input.dtype)
+        self._tensor = None if takes_levels(input) else np.empty(runtime.input.shape, input.dtype)
 
     @classmethod
     def from_bundle(
@@ -169,8 +169,7 @@ class Classifier:
 
     def raw(self, pixels: Pixels) -> NDArray[Any]:
         """Give the raw output levels (classes,) for RGB uint8 (H, W, 3) pixels."""
-        quantise(fit(pixels, self.input), self.input, out=self._tensor)
-        return self._runtime.invoke(self._tensor)
+        return self._runtime.invoke(self._prepare(pixels))
 
     def classify(self, pixels: Pixels) -> Classification:
         """Classify RGB uint8 (H, W, 3) pixels of any size.
@@ -180,9 +179,9 @@ class Classifier:
             ModelError: the runtime failed, or is closed.
         """
         started = perf_counter()
-        quantise(fit(pixels, self.input), self.input, out=self._tensor)
+        tensor = self._prepare(pixels)
         ready = perf_counter()
-        levels = self._runtime.invoke(self._tensor)
+        levels = self._runtime.invoke(tensor)
         done = perf_counter()
         spec = self._decision
         values = dequantise(levels, self.output.scale, self.output.zero_point)
@@ -203,6 +202,10 @@ class Classifier:
             probabilities=probabilities,
             timings=Timings((ready - started) * 1e3, (done - ready) * 1e3),
         )
+
+    def _prepare(self, pixels: Pixels) -> NDArray[Any]:
+        """Give the input tensor; it holds until the next picture."""
+        return quantise(fit(pixels, self.input), self.input, out=self._tensor)
 
     def close(self) -> None:
         """Let the model go; a second call does nothing."""

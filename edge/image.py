@@ -148,16 +148,19 @@ def load(source: Source, spec: InputSpec) -> Pixels:
 def quantise(pixels: Pixels, spec: InputSpec, out: NDArray[Any] | None = None) -> NDArray[Any]:
     """Turn fitted pixels, uint8 (height, width, channels), into the tensor (1, h, w, c).
 
-    ``out`` is an array of that shape and of the spec's dtype to write into.
+    ``out`` is an array of that shape and of the spec's dtype to write into. Without it, where the
+    model takes pixel levels as they are, the result is a view of ``pixels``.
 
     Raises:
         ImageError: ``pixels`` has another shape.
     """
     if pixels.shape != (spec.height, spec.width, spec.channels):
         raise ImageError(f"expected {(spec.height, spec.width, spec.channels)}, not {pixels.shape}")
-    if out is None:
-        out = np.empty((1, *pixels.shape), spec.dtype)
     flip, table = _table(spec)
+    if out is None:
+        if takes_levels(spec):
+            return pixels[np.newaxis]
+        out = np.empty((1, *pixels.shape), spec.dtype)
     if flip is not None:
         np.bitwise_xor(pixels, flip, out=out[0].view(np.uint8))
     elif table.ndim == 1:
@@ -166,6 +169,11 @@ def quantise(pixels: Pixels, spec: InputSpec, out: NDArray[Any] | None = None) -
         for channel in range(spec.channels):
             out[0, :, :, channel] = table[:, channel][pixels[:, :, channel]]
     return out
+
+
+def takes_levels(spec: InputSpec) -> bool:
+    """Tell whether the tensor holds the pixel levels as they are."""
+    return spec.dtype == "uint8" and _table(spec)[0] == 0
 
 
 def normalise_table(spec: InputSpec) -> NDArray[Any]:
