@@ -59,7 +59,7 @@ def test_a_run_learns_and_holds_everything_to_repeat_it(finished, photos):
     assert run.info.labels == ("ant", "bee", "moth")
     assert run.info.recipe.resolution == 32
     assert run.info.data_fingerprint == load_dataset(photos).fingerprint()
-    assert len((run.path / "history.csv").read_text().splitlines()) == 13
+    assert len((run.path / "history.csv").read_text().splitlines()) == 14
     assert list((run.path / "tensorboard").iterdir())
     assert not (run.path / "state").exists()
     pixels, labels = run.arrays("test")
@@ -79,35 +79,36 @@ def test_the_model_returns_logits_for_scaled_floats(finished):
 
 
 def test_a_killed_run_ends_as_if_never_interrupted(photos, tmp_path):
-    """SIGKILL in the middle, the same command again: the same weights, bit by bit."""
-    whole = fit(load_dataset(photos), "small", small_recipe(), tmp_path / "whole", seed=1)
+    """SIGKILL inside the second member, the same command again: the same weights, bit by bit."""
+    recipe = small_recipe(epochs=2, members=2, patience=2)
+    whole = fit(load_dataset(photos), "small", recipe, tmp_path / "whole", seed=1)
     command = [sys.executable, "-m", "training", "fit", str(photos), "--recipe", "small"]
     command += ["--out", str(tmp_path / "killed"), "--seed", "1"]
-    for key in ("resolution", "epochs", "batch", "learning_rate", "alpha"):
-        command += ["--set", f"{key}={getattr(whole.info.recipe, key)}"]
+    for key in ("resolution", "epochs", "batch", "learning_rate", "alpha", "members", "patience"):
+        command += ["--set", f"{key}={getattr(recipe, key)}"]
     state = tmp_path / "killed" / "state" / "state.npz"
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
     )
-    _wait_for_epoch(state, 2, process)
+    _wait_for_second_member(state, process)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "killed" / "model.keras").exists()
-    resumed = fit(load_dataset(photos), "small", small_recipe(), tmp_path / "killed", seed=1)
+    resumed = fit(load_dataset(photos), "small", recipe, tmp_path / "killed", seed=1)
     for a, b in zip(whole.model().get_weights(), resumed.model().get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def _wait_for_epoch(state: Path, epoch: int, process) -> None:
+def _wait_for_second_member(state: Path, process) -> None:
     from training.state import load_state
 
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         found = load_state(state.parent)
-        if found is not None and found.epoch >= epoch:
+        if found is not None and found.member == 1 and found.epoch == 1:
             return
         time.sleep(0.01)
-    pytest.fail(f"no epoch {epoch}: {process.stderr.read().decode()[-2000:]}")
+    pytest.fail(f"not reached: {process.stderr.read().decode()[-2000:]}")
 
 
 def test_another_seed_gives_another_model(photos, tmp_path):

@@ -73,17 +73,16 @@ def fit(
     with Progress(console, run.path / "tensorboard") as progress:
         photos = _photos(run, progress)
         model = build_model(recipe, len(info.labels))
-        state = train(model, photos, recipe, seed, run.path / "state", progress)
-    _write_history(run.path / "history.csv", state.history)
+        history = train(model, photos, recipe, seed, run.path / "state", progress)
+    _write_history(run.path / "history.csv", history)
     model.save(run.path / "model.partial.keras")
     (run.path / "model.partial.keras").replace(run.path / "model.keras")
-    kept = next(r for r in state.history if r["epoch"] == state.best_epoch)
     result = Result(
-        best_epoch=state.best_epoch,
-        epochs=state.epoch,
-        val_accuracy=kept["val_accuracy"],
-        val_macro_f1=kept["val_macro_f1"],
-        seconds=round(sum(row["seconds"] for row in state.history), 1),
+        best_epoch=int(history[-1]["epoch"]),
+        epochs=sum(row["member"] > 0 for row in history),
+        val_accuracy=history[-1]["val_accuracy"],
+        val_macro_f1=history[-1]["val_macro_f1"],
+        seconds=round(sum(row["seconds"] for row in history), 1),
     )
     save_info(run.path, msgspec.structs.replace(info, result=result))
     shutil.rmtree(run.path / "state")

@@ -41,6 +41,14 @@ class AdamW:
         """Everything that must be stored to go on later."""
         return [self.step, *self._first, *self._second, *self.means]
 
+    def reset(self) -> None:
+        """Forget all moments; the running means begin anew at the present weights."""
+        self.step.assign(0)
+        for moment in (*self._first, *self._second):
+            moment.assign(tf.zeros_like(moment))
+        for mean, variable in zip(self.means, self.variables, strict=False):
+            mean.assign(variable)
+
     def apply(self, gradients: Sequence[Tensor], rate: Tensor) -> None:
         """One step down the gradients at the given learning rate (scalar float32)."""
         self.step.assign_add(1)

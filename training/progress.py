@@ -28,6 +28,7 @@ class Progress(Watcher):
             console=console,
         )
         self._task: Any = None
+        self._number = -1
         self._writer = tf.summary.create_file_writer(str(tensorboard))
 
     def __enter__(self) -> Progress:
@@ -53,16 +54,17 @@ class Progress(Watcher):
 
     def epoch(self, row: Row) -> None:
         """Print a line and log every figure."""
-        number = int(row["epoch"])
-        with self._writer.as_default(step=number):
+        self._number += 1
+        with self._writer.as_default(step=self._number):
             for name, value in row.items():
-                if name != "epoch":
-                    tf.summary.scalar(name, value)
+                tf.summary.scalar(name, value)
         self._writer.flush()
         train = f"train {row['train_accuracy']:6.1%}  " if "train_accuracy" in row else " " * 15
+        name = f"epoch {row['epoch']:3.0f}" if row["member"] else "the head "
+        name = f"member {row['member']:.0f} {name}" if row["member"] > 1 else name
         self._bars.console.print(
-            f"epoch {number:3d}  {train}val {row['val_accuracy']:6.1%}  "
-            f"macro-F1 {row['val_macro_f1']:.3f}  loss {row['val_loss']:.3f}  "
-            f"{row['seconds']:.0f} s",
+            f"{'kept     ' if self._number > 1 and not row['member'] else name}  {train}"
+            f"val {row['val_accuracy']:6.1%}  macro-F1 {row['val_macro_f1']:.3f}  "
+            f"loss {row['val_loss']:.3f}  {row['seconds']:.0f} s",
             highlight=False,
         )

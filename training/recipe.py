@@ -82,6 +82,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Augmented copies of each photo whose frozen features the head is fitted to first."""
     epochs: Annotated[int, Meta(ge=0)] = 20
     """Passes over the training photos that train everything; 0 leaves the fitted head."""
+    members: Annotated[int, Meta(ge=1)] = 1
+    """Trainings from the fitted head on, with other draws, whose weights are averaged
+    ("model soup", Wortsman et al. 2022, arXiv:2203.05482)."""
     batch: Annotated[int, Meta(ge=1)] = 32
     """Photos per step."""
     learning_rate: Positive = 1e-3

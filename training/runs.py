@@ -37,9 +37,9 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """How training ended; accuracy and F1 of the kept weights on the validation photos."""
 
     best_epoch: int
-    """Epoch whose weights were kept, from 1; 0 = the fitted head alone."""
+    """Epoch whose weights were kept, from 1, of the last member; 0 = the fitted head alone."""
     epochs: int
-    """Epochs trained, fewer than asked for after an early stop."""
+    """Epochs trained of all members, fewer than asked for after an early stop."""
     val_accuracy: float
     val_macro_f1: float
     seconds: float

@@ -16,13 +16,16 @@ from edge.errors import TrainingError
 from training.runs import write_whole
 
 Arrays = list[NDArray[Any]]
+ARRAYS = ("weights", "slots", "start", "best", "mean")
 
 
 class State(NamedTuple):
     """Where training stands after a whole epoch."""
 
+    member: int
+    """Members finished."""
     epoch: int
-    """Epochs done."""
+    """Epochs done of the present member."""
     weights: Arrays
     """Of the model, as trained (not the running mean)."""
     slots: Arrays
@@ -30,8 +33,11 @@ class State(NamedTuple):
     start: Arrays
     """Weights after the head was fitted."""
     best: Arrays
-    """The kept weights so far."""
+    """The present member's best weights so far."""
     best_epoch: int
+    """Their epoch; 0 = the fitted head."""
+    mean: Arrays
+    """Mean of the finished members' best weights; empty while there are none."""
     history: list[dict[str, float]]
     """One row per epoch, as in history.csv."""
 
@@ -44,11 +50,9 @@ def save_state(folder: Path, state: State) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     named = {
-        f"{name}_{i:04d}": array
-        for name in ("weights", "slots", "start", "best")
-        for i, array in enumerate(getattr(state, name))
+        f"{name}_{i:04d}": array for name in ARRAYS for i, array in enumerate(getattr(state, name))
     }
-    about = {"epoch": state.epoch, "best_epoch": state.best_epoch, "history": state.history}
+    about = {name: getattr(state, name) for name in ("member", "epoch", "best_epoch", "history")}
     buffer = io.BytesIO()
     np.savez(buffer, about=np.array(json.dumps(about)), **named)
     write_whole(folder / "state.npz", buffer.getvalue())
@@ -68,11 +72,12 @@ def load_state(folder: Path) -> State | None:
             about = json.loads(str(file["about"]))
             arrays = {
                 name: [file[key] for key in sorted(file.files) if key.startswith(f"{name}_")]
-                for name in ("weights", "slots", "start", "best")
+                for name in ARRAYS
             }
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TrainingError(f"{path}: damaged ({error}); delete it to begin anew") from error
     return State(
+        member=about["member"],
         epoch=about["epoch"],
         best_epoch=about["best_epoch"],
         history=about["history"],

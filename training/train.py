@@ -21,13 +21,16 @@ from training.input import one_hot, plain_dataset, train_dataset
 from training.optimizer import AdamW
 from training.recipe import Recipe, steps_per_epoch
 from training.sampling import class_weights, epoch_order, group_shares
-from training.state import State, assign, load_state, save_state, values_of
+from training.state import Arrays, State, assign, load_state, save_state, values_of
 from training.step import learning_rates, make_step, scheduled_rate, take_apart
 from training.tf import tf
 
 Row = dict[str, float]
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+#: Seeds of the members of a soup lie this far apart.
+_MEMBER_STRIDE = 7919
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Watcher:
         """Some steps of the phase are done."""
 
     def epoch(self, row: Row) -> None:
-        """An epoch is done and stored."""
+        """A row of the history is complete and stored."""
 
 
 def train(
@@ -63,7 +66,7 @@ def train(
     seed: int,
     state_folder: Path,
     watcher: Watcher,
-) -> State:
+) -> list[Row]:
     """Train `model` in place; on return it holds the kept weights.
 
     Args:
@@ -75,144 +78,183 @@ def train(
         watcher: told about phases, steps and epochs.
 
     Returns:
-        The last state, with the history.
+        The history: one row per epoch, and a last one of the kept weights.
 
     Raises:
         TrainingError: the stored state is damaged or of another model.
     """
-    classes = model.output_shape[-1]
-    targets = one_hot(photos.train_labels, classes)
-    weights = class_weights(photos.train_labels, classes, recipe.class_weights)
-    shares = group_shares(photos.train_labels, photos.train_groups, recipe.group_balance)
-    parts = take_apart(model, recipe.freeze_blocks)
-
-    state = load_state(state_folder)
-    if state is None:
-        if recipe.head_views:
-            watcher.phase("head", recipe.head_views)
-            fit_head(parts, photos.train, targets, shares, weights, recipe, seed, watcher.advance)
-        now = values_of(model.weights)
-        state = State(0, now, [], now, now, 0, [])
-        if recipe.head_views:
-            state = _record(state, _row(model, photos, {"epoch": 0.0, "seconds": 0.0}), now)
-            watcher.epoch(state.history[-1])
-        save_state(state_folder, state)
-
+    trainer = _Trainer(model, photos, recipe, seed, watcher)
+    state = load_state(state_folder) or trainer.begin()
     assign(model.weights, state.start)
-    variables = parts.body.trainable_variables + parts.head.trainable_variables
-    optimizer = AdamW(
-        variables,
-        learning_rates(model, variables, recipe.layer_decay),
-        weight_decay=recipe.weight_decay,
-        anchor=recipe.anchor,
-        average=recipe.average,
-    )
-    assign(model.weights, state.weights)
-    if state.slots:
-        assign(optimizer.slots, state.slots)
-    step = make_step(parts, optimizer, recipe, weights, seed)
-    epochs = _Epochs(model, photos, recipe, seed, optimizer, step, targets, shares, watcher)
-    state = epochs.run(state, lambda new: save_state(state_folder, new))
-    assign(model.weights, _blended(state, recipe.blend))
-    return state
+    trainer.compile()
+    while state.member < recipe.members:
+        state = trainer.run_member(state, lambda new: save_state(state_folder, new))
+        save_state(state_folder, state)
+    kept = [a + recipe.blend * (b - a) for a, b in zip(state.start, state.mean, strict=True)]
+    assign(model.weights, kept)
+    last = trainer.judge({"member": 0.0, "epoch": float(state.best_epoch), "seconds": 0.0})
+    watcher.epoch(last)
+    return [*state.history, last]
 
 
-@dataclass(frozen=True)
-class _Epochs:
-    """The second phase: everything that stays the same from epoch to epoch."""
+class _Trainer:
+    """Everything that stays the same from epoch to epoch."""
 
-    model: Any
-    photos: Photos
-    recipe: Recipe
-    seed: int
-    optimizer: AdamW
-    step: Callable[..., Any]
-    targets: NDArray[np.float32]
-    shares: NDArray[np.float64]
-    watcher: Watcher
+    def __init__(
+        self,
+        model: Any,  # noqa: ANN401
+        photos: Photos,
+        recipe: Recipe,
+        seed: int,
+        watcher: Watcher,
+    ) -> None:
+        self.model, self.photos, self.recipe, self.seed = model, photos, recipe, seed
+        self.watcher = watcher
+        classes = model.output_shape[-1]
+        labels = photos.train_labels
+        self.targets = one_hot(labels, classes)
+        self.class_weights = class_weights(labels, classes, recipe.class_weights)
+        self.shares = group_shares(labels, photos.train_groups, recipe.group_balance)
+        self.parts = take_apart(model, recipe.freeze_blocks)
+        self.per_epoch = steps_per_epoch(recipe, len(labels))
 
-    def run(self, state: State, save: Callable[[State], None]) -> State:
-        """Go on from `state` to the end or an early stop; `save` is called after each epoch."""
-        recipe, per_epoch = self.recipe, steps_per_epoch(self.recipe, len(self.targets))
-        batches: Any = iter(())
-        if state.epoch < recipe.epochs:
-            self.watcher.phase("all", recipe.epochs * per_epoch, state.epoch * per_epoch)
-            batches = iter(self._batches(state.epoch, per_epoch))
-        while state.epoch < recipe.epochs and not self._stopped(state):
-            begin, first = time.monotonic(), state.epoch * per_epoch
-            loss, hits = tf.constant(0.0), tf.constant(0.0)
-            for number in range(first, first + per_epoch):
-                rate = scheduled_rate(recipe, number, recipe.epochs * per_epoch, per_epoch)
-                x, y = next(batches)
-                new_loss, new_hits = self.step(x, y, tf.constant(rate, tf.float32))
-                loss, hits = loss + new_loss, hits + new_hits
-                self.watcher.advance(1)
-            row = {
-                "epoch": state.epoch + 1.0,
-                "seconds": time.monotonic() - begin,
-                "learning_rate": rate,
-                "train_loss": float(loss) / per_epoch,
-                "train_accuracy": float(hits) / per_epoch,
-            }
-            state = self._finish(state, row)
+    def begin(self) -> State:
+        """Phase one; the state before the first epoch."""
+        history = []
+        if self.recipe.head_views:
+            self.watcher.phase("head", self.recipe.head_views)
+            fit_head(
+                self.parts,
+                self.photos.train,
+                self.targets,
+                self.shares,
+                self.class_weights,
+                self.recipe,
+                self.seed,
+                self.watcher.advance,
+            )
+            history.append(self.judge({"member": 0.0, "epoch": 0.0, "seconds": 0.0}))
+            self.watcher.epoch(history[-1])
+        now = values_of(self.model.weights)
+        return State(0, 0, now, [], now, now, 0, [], history)
+
+    def compile(self) -> None:
+        """Make optimiser and step; the model must hold its start weights."""
+        variables = self.parts.body.trainable_variables + self.parts.head.trainable_variables
+        self.optimizer = AdamW(
+            variables,
+            learning_rates(self.model, variables, self.recipe.layer_decay),
+            weight_decay=self.recipe.weight_decay,
+            anchor=self.recipe.anchor,
+            average=self.recipe.average,
+        )
+        self.step = make_step(
+            self.parts, self.optimizer, self.recipe, self.class_weights, self.seed
+        )
+
+    def run_member(self, state: State, save: Callable[[State], None]) -> State:
+        """Train one member from where it stands; its best weights enter the mean."""
+        assign(self.model.weights, state.weights)
+        if state.slots:
+            assign(self.optimizer.slots, state.slots)
+        else:
+            self.optimizer.reset()
+        epochs = self.recipe.epochs
+        if state.epoch < epochs:
+            self.watcher.phase("all", epochs * self.per_epoch, state.epoch * self.per_epoch)
+        batches = self._batches(state) if state.epoch < epochs else iter(())
+        while state.epoch < epochs and not self._stopped(state):
+            begin = time.monotonic()
+            row = self._one_epoch(batches, state.epoch)
+            state = self._finish_epoch(state, row | {"seconds": time.monotonic() - begin})
             save(state)
             self.watcher.epoch(state.history[-1])
-        return state
+        return _finish_member(state)
 
-    def _batches(self, epoch: int, per_epoch: int) -> Any:  # noqa: ANN401
-        recipe = self.recipe
+    def judge(self, row: Row) -> Row:
+        """The row with figures of the present weights on the validation photos added."""
+        truth, logits = self.photos.val_labels, predict_logits(self.model, self.photos.val)
+        said = logits.argmax(axis=1)
+        confusion = metrics.confusion_matrix(truth, said, logits.shape[1])
+        return row | {
+            "val_loss": metrics.negative_log_likelihood(logits, truth),
+            "val_accuracy": metrics.accuracy(truth, said),
+            "val_macro_f1": metrics.macro_f1(confusion),
+        }
+
+    def _one_epoch(self, batches: Any, epoch: int) -> Row:  # noqa: ANN401
+        recipe, first = self.recipe, epoch * self.per_epoch
+        loss, hits, rate = tf.constant(0.0), tf.constant(0.0), 0.0
+        for number in range(first, first + self.per_epoch):
+            rate = scheduled_rate(recipe, number, recipe.epochs * self.per_epoch, self.per_epoch)
+            x, y = next(batches)
+            new_loss, new_hits = self.step(x, y, tf.constant(rate, tf.float32))
+            loss, hits = loss + new_loss, hits + new_hits
+            self.watcher.advance(1)
+        return {
+            "epoch": epoch + 1.0,
+            "learning_rate": rate,
+            "train_loss": float(loss) / self.per_epoch,
+            "train_accuracy": float(hits) / self.per_epoch,
+        }
+
+    def _batches(self, state: State) -> Any:  # noqa: ANN401
+        recipe, seed = self.recipe, self.seed + _MEMBER_STRIDE * state.member
+        batch = min(recipe.batch, len(self.targets))
         orders = [
-            epoch_order(self.shares, self.seed, e)[: per_epoch * recipe.batch]
-            for e in range(epoch, recipe.epochs)
+            epoch_order(self.shares, seed, epoch)[: self.per_epoch * batch]
+            for epoch in range(state.epoch, recipe.epochs)
         ]
-        return train_dataset(
-            self.photos.train,
-            self.targets,
-            np.concatenate(orders),
-            batch=min(recipe.batch, len(self.targets)),
-            side=recipe.resolution,
-            augment=recipe.augment,
-            seed=self.seed,
-            first_step=epoch * per_epoch,
+        return iter(
+            train_dataset(
+                self.photos.train,
+                self.targets,
+                np.concatenate(orders),
+                batch=batch,
+                side=recipe.resolution,
+                augment=recipe.augment,
+                seed=seed,
+                first_step=state.epoch * self.per_epoch,
+            )
         )
 
-    def _finish(self, state: State, row: Row) -> State:
-        """Judge the averaged weights where there are any, then put the trained ones back."""
+    def _finish_epoch(self, state: State, row: Row) -> State:
+        """Judge the running mean of the weights where there is one, then put the others back."""
         trained = values_of(self.model.weights)
-        if self.optimizer.means:
-            for variable, mean in zip(self.optimizer.variables, self.optimizer.means, strict=True):
-                variable.assign(mean)
-        judged = values_of(self.model.weights)
-        row = _row(self.model, self.photos, row)
+        for variable, mean in zip(self.optimizer.variables, self.optimizer.means, strict=False):
+            variable.assign(mean)
+        row = self.judge({"member": state.member + 1.0} | row)
+        if row["val_macro_f1"] > _best_of_member(state):
+            best = values_of(self.model.weights)
+            state = state._replace(best=best, best_epoch=int(row["epoch"]))
         assign(self.model.weights, trained)
-        state = state._replace(
-            epoch=state.epoch + 1, weights=trained, slots=values_of(self.optimizer.slots)
+        return state._replace(
+            epoch=state.epoch + 1,
+            weights=trained,
+            slots=values_of(self.optimizer.slots),
+            history=[*state.history, row],
         )
-        return _record(state, row, judged)
 
     def _stopped(self, state: State) -> bool:
         patience = self.recipe.patience
         return patience is not None and state.epoch - state.best_epoch >= patience
 
 
-def _record(state: State, row: Row, weights: list[NDArray[Any]]) -> State:
-    """Append a row; keep the weights if none before had a better validation macro-F1."""
-    best = max((old["val_macro_f1"] for old in state.history), default=-1.0)
-    state = state._replace(history=[*state.history, row])
-    if row["val_macro_f1"] > best:
-        state = state._replace(best=weights, best_epoch=int(row["epoch"]))
-    return state
+def _best_of_member(state: State) -> float:
+    """Best macro-F1 of the present member so far, or of the fitted head."""
+    rows = [row for row in state.history if row["member"] in (0.0, state.member + 1.0)]
+    return max((row["val_macro_f1"] for row in rows), default=-1.0)
 
 
-def _row(model: Any, photos: Photos, row: Row) -> Row:  # noqa: ANN401
-    """The row with validation figures added."""
-    logits = predict_logits(model, photos.val)
-    confusion = metrics.confusion_matrix(photos.val_labels, logits.argmax(axis=1), logits.shape[1])
-    return row | {
-        "val_loss": metrics.negative_log_likelihood(logits, photos.val_labels),
-        "val_accuracy": metrics.accuracy(photos.val_labels, logits.argmax(axis=1)),
-        "val_macro_f1": metrics.macro_f1(confusion),
-    }
+def _finish_member(state: State) -> State:
+    """Its best weights enter the mean; the next member begins where this one began."""
+    n = state.member
+    mean: Arrays = state.best
+    if n:
+        mean = [m + (b - m) / (n + 1) for m, b in zip(state.mean, state.best, strict=True)]
+    return state._replace(
+        member=n + 1, epoch=0, weights=state.start, slots=[], best=state.start, mean=mean
+    )
 
 
 def predict_logits(model: Any, pixels: Pixels, batch: int = 64) -> NDArray[np.float32]:  # noqa: ANN401
@@ -229,10 +271,3 @@ def _compiled(model: Any) -> Any:  # noqa: ANN401
             input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)],
         )
     return model._wheatear_forward
-
-
-def _blended(state: State, share: float) -> list[NDArray[Any]]:
-    """The kept weights, drawn back towards the start by 1 - share."""
-    if share == 1.0:
-        return state.best
-    return [a + share * (b - a) for a, b in zip(state.start, state.best, strict=True)]

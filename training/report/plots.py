@@ -17,22 +17,20 @@ from training.report.svg import COLOURS, Plot
 def history_plots(path: Path) -> list[str]:
     """Accuracy and loss over epochs, from history.csv; nothing where there are too few epochs."""
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if float(row["member"]) > 0]
     if len(rows) < 2:
         return []
     plots = []
-    last = float(rows[-1]["epoch"])
     for title, names, percent in (
         ("Accuracy by epoch", ("train_accuracy", "val_accuracy", "val_macro_f1"), True),
         ("Loss by epoch", ("train_loss", "val_loss"), False),
     ):
-        series = {n: [(float(r["epoch"]), float(r[n])) for r in rows if r.get(n)] for n in names}
-        series = {name: points for name, points in series.items() if points}
-        top = 1.0 if percent else max(y for points in series.values() for _, y in points)
-        plot = Plot(title, (0, last), (0, top), x_name="epoch", percent=False, width=380)
+        series = {name: [float(row[name]) for row in rows] for name in names}
+        top = 1.0 if percent else max(map(max, series.values()))
+        plot = Plot(title, (1, len(rows)), (0, top), x_name="epoch", percent=False, width=380)
         entries = []
-        for (name, points), colour in zip(series.items(), COLOURS, strict=False):
-            plot.line([x for x, _ in points], [y for _, y in points], colour)
+        for (name, values), colour in zip(series.items(), COLOURS, strict=False):
+            plot.line(list(range(1, len(rows) + 1)), values, colour)
             entries.append((name.replace("_", " "), colour))
         plot.legend(entries, "bottom" if percent else "top")
         plots.append(plot.text())
