@@ -73,17 +73,19 @@ class Episode:
             self._class = type(error)
             self._log.warning("%s: %s: %s", self._what, type(error).__name__, error)
 
-    def recovered(self) -> None:
-        """End the episode, if there is one."""
-        if self._class is not None:
-            self._class = None
-            self._counters.failing(self._what, None)
-            self._log.info(
-                "%s works again after %.0f s and %d failures",
-                self._what,
-                time.monotonic() - self._since,
-                self._count,
-            )
+    def recovered(self) -> bool:
+        """End the episode; True where there was one."""
+        if self._class is None:
+            return False
+        self._class = None
+        self._counters.failing(self._what, None)
+        self._log.info(
+            "%s works again after %.0f s and %d failures",
+            self._what,
+            time.monotonic() - self._since,
+            self._count,
+        )
+        return True
 
 
 class Backoff:

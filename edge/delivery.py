@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from edge.counters import Counters, Episode
+from edge.denials import Denials
 from edge.messages import mark_historical
 from edge.mqtt import Ack, Connection
 from edge.outbox import Kind, Outbox, Row
@@ -14,6 +15,8 @@ from edge.outbox import Kind, Outbox, Row
 _PAGE_ROWS = 200
 _BATCH_ROWS = 200
 _BATCH_SECONDS = 0.1
+_PACKET_OVERHEAD = 16
+"""More than the header of an MQTT PUBLISH, beside topic and payload."""
 
 
 class DeniedError(ConnectionRefusedError):
@@ -23,10 +26,9 @@ class DeniedError(ConnectionRefusedError):
 class Delivery:
     """The messages under way over one connection. Rows leave the outbox only when acknowledged.
 
-    A refused sighting stays where it is and everything behind it waits, so that order holds; after
-    `retry_seconds` it is tried again, alone, until the broker takes it. A refused picture or health
-    message is given up and counted: pictures that an access list forbids must not hold up
-    sightings.
+    A denied sighting stays where it is and everything behind it waits, so that order holds; after
+    a while it is tried again, alone, until the broker takes it. A denied picture or health message
+    is given up and counted: pictures that an access list forbids must not hold up sightings.
     """
 
     def __init__(
@@ -36,22 +38,22 @@ class Delivery:
         base: str,
         window: int,
         late_ms: int,
-        retry_seconds: float,
         counters: Counters,
-        denied: Episode,
+        denials: Denials,
+        trouble: Episode,
     ) -> None:
         self._outbox, self._connection, self._base = outbox, connection, base
         self._window = max(1, min(window, connection.receive_maximum))
-        self._late_ms, self._retry_seconds = late_ms, retry_seconds
-        self._counters, self._denied = counters, denied
+        self._late_ms = late_ms
+        self._counters, self._denials, self._trouble = counters, denials, trouble
         self._ready: deque[Row] = deque()
         self._cursor = 0
         self._flying: dict[int, Row] = {}
         self._done: list[int] = []
         self._done_since = 0.0
-        self._blocked_until = 0.0
-        self._refused_row: int | None = None
+        self._rewound = False
         self.looked = False
+        """The outbox was seen to hold nothing more; cleared when something new is in it."""
 
     @property
     def idle(self) -> bool:
@@ -60,51 +62,35 @@ class Delivery:
 
     def fill(self) -> None:
         """Publish until the window is full or nothing waits. Raises OutboxError."""
-        window = self._window
-        if len(self._flying) >= window:
+        window = 1 if self._denials.denied("sighting") else self._window
+        if len(self._flying) >= window or self._denials.resting("sighting"):
             return
-        if self._refused_row is not None:
-            if self._flying or time.monotonic() < self._blocked_until:
+        if self._rewound:
+            if self._flying:
                 return
-            window = 1
+            self.flush()  # what was acknowledged must not be read again
+            self._rewound = False
         with self._connection.together():
-            self._fill(window)
+            now_ms = time.time() * 1000
+            while len(self._flying) < window and (self._ready or self._read()):
+                self._send(self._ready.popleft(), now_ms)
 
-    def _fill(self, window: int) -> None:
-        now_ms = time.time() * 1000
-        while len(self._flying) < window:
-            if not self._ready and not self._read():
-                return
-            row = self._ready.popleft()
-            payload = row.payload
-            if now_ms - row.time_ms > self._late_ms and row.kind is Kind.SIGHTING:
-                payload = mark_historical(payload)
-            limit = self._connection.maximum_packet_size
-            if limit and len(payload) + len(self._base) + len(row.topic) + 16 > limit:
-                self._give_up(row, f"larger than the broker's limit of {limit} bytes")
-                continue
-            qos = 0 if row.kind is Kind.HEALTH else 1
-            mid = self._connection.publish(f"{self._base}/{row.topic}", payload, qos)
-            self._flying[mid] = row
-
-    def settle(self, acks: Sequence[Ack]) -> int:
-        """Take acknowledgements; delete what was delivered, in batches. Gives how many were ours.
+    def settle(self, acks: Sequence[Ack]) -> list[Ack]:
+        """Take acknowledgements, delete what was delivered in batches; give those not ours.
 
         Raises OutboxError.
         """
-        ours = 0
+        others = []
         for ack in acks:
             row = self._flying.pop(ack.mid, None)
             if row is None:
-                if ack.refusal:
-                    self._denied.failed(DeniedError(f"a message about this device: {ack.refusal}"))
-                continue
-            ours += 1
-            if ack.refusal is None:
+                others.append(ack)
+            elif ack.refusal is None:
                 self._delivered(row)
             elif row.kind is Kind.SIGHTING:
-                self._refused(row, ack.refusal)
+                self._denied(row, ack.refusal)
             else:
+                self._denials.deny(row.kind.name)
                 self._give_up(row, ack.refusal)
         if self._done and (
             len(self._done) >= _BATCH_ROWS
@@ -112,7 +98,7 @@ class Delivery:
             or time.monotonic() - self._done_since > _BATCH_SECONDS
         ):
             self.flush()
-        return ours
+        return others
 
     def flush(self) -> None:
         """Delete what was acknowledged. Raises OutboxError."""
@@ -131,35 +117,47 @@ class Delivery:
             self._ready.extend(page)
         return bool(page)
 
+    def _send(self, row: Row, now_ms: float) -> None:
+        payload, topic = row.payload, f"{self._base}/{row.topic}"
+        limit = self._connection.maximum_packet_size
+        if limit and len(payload) + len(topic.encode()) + _PACKET_OVERHEAD > limit:
+            self._give_up(row, f"larger than the broker's limit of {limit} bytes")
+        elif row.kind is not Kind.SIGHTING and self._denials.resting(row.kind.name):
+            self._give_up(row, "denied a moment ago")
+        else:
+            if row.kind is Kind.SIGHTING and now_ms - row.time_ms > self._late_ms:
+                payload = mark_historical(payload)
+            mid = self._connection.publish(topic, payload, 0 if row.kind is Kind.HEALTH else 1)
+            self._flying[mid] = row
+
     def _delivered(self, row: Row) -> None:
         self._counters.add("delivered")
         self._finish(row)
-        if self._refused_row is not None and row.row >= self._refused_row:
-            self._refused_row = None
-            self._denied.recovered()
+        kind = "sighting" if row.kind is Kind.SIGHTING else row.kind.name
+        if self._denials.allow(kind) and not self._denials.any():
+            self._trouble.recovered()
 
     def _finish(self, row: Row) -> None:
         if not self._done:
             self._done_since = time.monotonic()
         self._done.append(row.row)
 
-    def _refused(self, row: Row, why: str) -> None:
-        """Go back to the refused row, and wait before trying it again."""
+    def _denied(self, row: Row, why: str) -> None:
+        """Go back to the denied row, and let it rest before trying it again."""
         self._counters.add("denied")
-        self._denied.failed(
+        self._trouble.failed(
             DeniedError(
-                f"the broker refuses {self._base}/{row.topic} ({why}); it stays on disk. Allow "
-                "this device to publish there in the broker's access list"
+                f"the broker denies {self._base}/{row.topic} ({why}); sightings stay on disk. "
+                "Allow this device to publish there in the broker's access list"
             )
         )
-        self._blocked_until = time.monotonic() + self._retry_seconds
-        if self._refused_row is None or row.row <= self._refused_row:
-            self._refused_row = row.row
+        if not self._rewound:
+            self._denials.deny("sighting")
         self._ready.clear()
-        self._cursor = self._refused_row - 1
-        self.looked = False
+        self._cursor = min(self._cursor, row.row - 1)
+        self._rewound, self.looked = True, False
 
     def _give_up(self, row: Row, why: str) -> None:
         self._counters.add("denied")
-        self._denied.failed(DeniedError(f"{self._base}/{row.topic} is given up: {why}"))
+        self._trouble.failed(DeniedError(f"{self._base}/{row.topic} is given up: {why}"))
         self._finish(row)

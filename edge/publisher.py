@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 from edge.config import Broker
 from edge.counters import Backoff, Counters, Episode
-from edge.delivery import Delivery
+from edge.delivery import Delivery, DeniedError
+from edge.denials import Denials
 from edge.errors import ConfigError, OutboxError, PublishError
-from edge.mqtt import Connection, Will, connect
+from edge.mqtt import Ack, Connection, Will, connect
 from edge.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 ONLINE, OFFLINE = b"online", b"offline"
 _SETTLED_SECONDS = 10.0
 """A connection that lasted so long, or delivered something, starts the waits over."""
-_REFUSED_SECONDS = 30.0
 
 
 class Publisher:
@@ -39,19 +39,22 @@ class Publisher:
         state: Callable[[], bytes],
         counters: Counters,
         state_seconds: float = 5.0,
-        refused_seconds: float = _REFUSED_SECONDS,
+        denied_seconds: float = 30.0,
     ) -> None:
         self._broker, self._device, self._outbox = broker, device, outbox
         self._info, self._state, self._counters = info, state, counters
-        self._state_seconds, self._refused_seconds = state_seconds, refused_seconds
+        self._state_seconds = state_seconds
+        self._denials = Denials(denied_seconds)
         self.base = f"{broker.base_topic}/{device}"
         self.protocol: str | None = None
+        self._told: dict[int, str] = {}
+        self._pending: set[str] = set()
         self._closing = threading.Event()
         self._flush_until = 0.0
         self._news = threading.Event()
         self._connection: Connection | None = None
         self._trouble = Episode("broker", counters, log)
-        self._denied = Episode("broker access", counters, log)
+        self._access = Episode("broker access", counters, log)
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -97,15 +100,29 @@ class Publisher:
             self._closing.wait(backoff.next(random.random()))
 
     def _connected(self, connection: Connection) -> None:
+        if self.protocol != connection.protocol:
+            log.info("%s:%d speaks MQTT %s", *self._broker.address, connection.protocol)
+            if connection.protocol != "5" and self._broker.protocol == "auto":
+                log.warning("this broker does not speak MQTT 5: it can deny a message unnoticed")
         self.protocol = connection.protocol
         self._counters.add("connects")
-        self._trouble.recovered()
-        log.info("connected to %s:%d, MQTT %s", *self._broker.address, connection.protocol)
-        if connection.protocol != "5" and self._broker.protocol == "auto":
-            log.warning("this broker does not speak MQTT 5: it can deny a message unnoticed")
         self._connection = connection
-        connection.publish(f"{self.base}/availability", ONLINE, 1, retain=True)
-        connection.publish(f"{self.base}/info", self._info(connection.protocol), 1, retain=True)
+        self._told = {}
+        self._pending = {"availability", "info"}
+
+    def _introduce(self, protocol: str) -> None:
+        """Say that we are there, and what we are: once a connection, again after a denial."""
+        for about in [one for one in self._pending if not self._denials.resting(one)]:
+            self._pending.discard(about)
+            self._tell(about, ONLINE if about == "availability" else self._info(protocol))
+
+    def _tell(self, about: str, payload: bytes) -> int | None:
+        """Publish a retained message about the device, unless the broker denied it lately."""
+        if self._connection is None or self._denials.resting(about):
+            return None
+        mid = self._connection.publish(f"{self.base}/{about}", payload, 1, retain=True)
+        self._told[mid] = about
+        return mid
 
     def _session(self, connection: Connection) -> None:
         """Carry messages until the connection breaks (PublishError) or the program ends."""
@@ -115,39 +132,60 @@ class Publisher:
             self.base,
             self._broker.window,
             int(self._broker.historical_after_seconds * 1000),
-            self._refused_seconds,
             self._counters,
-            self._denied,
+            self._denials,
+            self._access,
         )
-        state_due = 0.0
-        dirty = True
         try:
-            while True:
-                if self._news.is_set():
-                    self._news.clear()
-                    delivery.looked, dirty = False, True
-                delivery.fill()
-                now = time.monotonic()
-                closing = self._closing.is_set()
-                done = closing and (now > self._flush_until or (delivery.idle and delivery.looked))
-                if dirty and (now >= state_due or done):
-                    connection.publish(f"{self.base}/state", self._state(), 1, retain=True)
-                    state_due, dirty = now + self._state_seconds, False
-                if done:
-                    self._goodbye(connection, delivery)
-                    return
-                wait = 0.05 if closing or not delivery.idle else 0.5
-                delivery.settle(connection.poll(min(wait, max(0.0, state_due - now) or wait)))
+            self._carry(connection, delivery)
         finally:
             delivery.flush()
 
+    def _carry(self, connection: Connection, delivery: Delivery) -> None:
+        state_due, dirty = 0.0, True
+        while True:
+            if self._news.is_set():
+                self._news.clear()
+                delivery.looked, dirty = False, True
+            delivery.fill()
+            self._introduce(connection.protocol)
+            now = time.monotonic()
+            closing = self._closing.is_set()
+            done = closing and (now > self._flush_until or (delivery.idle and delivery.looked))
+            if dirty and (now >= state_due or done):
+                self._tell("state", self._state())
+                state_due, dirty = now + self._state_seconds, False
+            if done:
+                self._goodbye(connection, delivery)
+                return
+            wait = 0.05 if closing or not delivery.idle else 0.5
+            if dirty:
+                wait = min(wait, max(0.001, state_due - now))
+            acks = connection.poll(wait)
+            if self._settle(acks, delivery):
+                dirty = True
+
+    def _settle(self, acks: list[Ack], delivery: Delivery) -> bool:
+        """Take acknowledgements; True where they end an outage."""
+        for ack in delivery.settle(acks):
+            about = self._told.pop(ack.mid, "")
+            if ack.refusal is None:
+                if self._denials.allow(about) and not self._denials.any():
+                    self._access.recovered()
+                continue
+            self._counters.add("denied")
+            self._denials.deny(about)
+            self._pending |= {about} & {"availability", "info"}
+            self._access.failed(
+                DeniedError(f"the broker denies {self.base}/{about} ({ack.refusal})")
+            )
+        proved = any(ack.refusal is None for ack in acks)
+        return proved and self._trouble.recovered()
+
     def _goodbye(self, connection: Connection, delivery: Delivery) -> None:
         """Say ``offline`` ourselves, wait for its PUBACK, and leave in good order."""
-        mid = connection.publish(f"{self.base}/availability", OFFLINE, 1, retain=True)
+        mid = self._tell("availability", OFFLINE)
         deadline = time.monotonic() + 2.0
-        while time.monotonic() < deadline:
-            acks = connection.poll(0.1)
-            delivery.settle(acks)
-            if any(ack.mid == mid for ack in acks):
-                break
+        while mid in self._told and time.monotonic() < deadline:
+            self._settle(connection.poll(0.1), delivery)
         connection.disconnect()

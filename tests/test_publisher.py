@@ -28,7 +28,7 @@ from edge.publisher import Publisher
 class Device:
     """An outbox and a publisher, as `wheatear run` puts them together."""
 
-    def __init__(self, folder, broker: Broker, refused_seconds=0.3, state=lambda: b"{}"):
+    def __init__(self, folder, broker: Broker, denied_seconds=0.3, state=lambda: b"{}"):
         self.outbox = Outbox(folder / "outbox.db")
         self.counters = Counters()
         self.publisher = Publisher(
@@ -39,7 +39,7 @@ class Device:
             state,
             self.counters,
             state_seconds=0.1,
-            refused_seconds=refused_seconds,
+            denied_seconds=denied_seconds,
         )
 
     def sight(self, count: int) -> None:
@@ -144,9 +144,9 @@ def test_an_outage_loses_repeats_and_reorders_nothing(tmp_path, caplog):
     """The broker goes away twice in the middle; every id arrives, in order; logged once each."""
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         with Device(tmp_path, settings(broker.port)) as device:
-            for _ in range(2):
+            for some in (100, 900):
                 device.sight(400)
-                subscriber.wait(lambda _: len(received(subscriber)) > 100)
+                subscriber.wait(lambda _, some=some: len(received(subscriber)) > some)
                 broker.stop()
                 device.sight(400)
                 time.sleep(0.6)
@@ -190,6 +190,8 @@ def test_pictures_and_health_arrive_as_they_are(tmp_path):
 
 
 ACL = """user camera
+topic write wheatear/cam-1/availability
+topic write wheatear/cam-1/info
 topic write wheatear/cam-1/{allowed}
 user reader
 topic read #
@@ -225,15 +227,18 @@ def test_a_denied_sighting_stays_until_the_access_list_is_mended(tmp_path, caplo
             device.sight(50)
             time.sleep(1.2)
             assert device.outbox.depth().waiting == 50
-            assert device.counters["denied"] >= 2
+            assert device.counters["denied"] >= 1
             assert any("Not authorized" in problem for problem in device.counters.problems())
             (tmp_path / "acl").write_text(ACL.format(allowed="#"))
             broker.reload()
             assert device.drained()
             assert reader.wait(lambda _: len(received(reader)) == 50)
             assert received(reader) == list(range(1, 51))
+            deadline = time.monotonic() + 3
+            while device.counters.problems() and time.monotonic() < deadline:
+                time.sleep(0.02)
             assert device.counters.problems() == ()
-    told = [r for r in caplog.records if "refuses wheatear/cam-1/sighting" in r.message]
+    told = [r for r in caplog.records if "denies wheatear/cam-1/sighting" in r.message]
     assert len(told) == 1
 
 
@@ -246,8 +251,9 @@ def test_denied_pictures_do_not_hold_up_sightings(tmp_path):
             device.outbox.append_many([sighting(), image(), sighting(), image()])
             device.publisher.wake()
             assert device.drained()
-            assert device.counters["denied"] == 2
             assert device.counters["delivered"] == 2
+            assert device.counters["denied"] >= 2
+            assert any("image is given up" in one for one in device.counters.problems())
 
 
 def test_a_wrong_password_is_named_and_nothing_is_lost(tmp_path, caplog):
@@ -305,6 +311,8 @@ def authority(tmp_path):
     return tmp_path
 
 
+# paho leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_tls_with_an_authority_of_ones_own_and_a_client_certificate(authority):
     """With both certificates messages arrive; an authority that is not trusted is named."""
     listener = (
