@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import NamedTuple
+
+import msgspec
 
 from edge.errors import BundleFormatError, BundleIntegrityError, BundleMembersError
 
@@ -25,7 +26,7 @@ _END = struct.Struct("<4s4H2IH")
 _UTF8 = 0x0800
 
 
-class Member(NamedTuple):
+class Member(msgspec.Struct, frozen=True):
     """A member that the directory lists; its data is not read yet."""
 
     name: str

@@ -21,7 +21,6 @@ from edge.errors import (
     BundleTooLargeError,
 )
 from edge.manifest import FileEntry, Manifest
-from edge.signing import PublicKey, verify_any
 from edge.unpack import (
     EDGETPU_MODEL,
     MANIFEST,
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    from edge.signing import PublicKey
+
 __all__ = (
     "EDGETPU_MODEL",
     "MANIFEST",
@@ -55,7 +56,7 @@ __all__ = (
 
 SUFFIX = ".wtr"
 #: A member is deflated only if that saves this share: inflating costs time at every start.
-MIN_SAVING = 0.1
+MIN_SAVING = 0.25
 
 _TIMESTAMP = (1980, 1, 1, 0, 0, 0)
 
@@ -147,8 +148,11 @@ def verify(unpacked: Unpacked, trusted_keys: Sequence[PublicKey] = ()) -> Bundle
     members = dict(unpacked.members)
     text = members.pop(MANIFEST).data
     signature = members.pop(SIGNATURE).data if SIGNATURE in members else None
-    keys = tuple(trusted_keys)
-    signed_by = verify_any(keys, signature, text).fingerprint if keys else None
+    signed_by = None
+    if trusted_keys:
+        from edge.signing import verify_any
+
+        signed_by = verify_any(tuple(trusted_keys), signature, text).fingerprint
     manifest = manifest_form.parse(text)
     _check_members(manifest, set(members))
     for name, content in members.items():

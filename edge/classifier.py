@@ -24,7 +24,6 @@ from edge.scores import (
     unknown_score,
 )
 from edge.selftest import decode_goldens, self_test
-from edge.signing import PublicKey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
     from edge.image import Pixels
     from edge.scores import Floats
+    from edge.signing import PublicKey
 
 
 class ModelInfo(msgspec.Struct, frozen=True):

@@ -166,7 +166,7 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser; only the command that is asked for gets its options."""
     parser = argparse.ArgumentParser(prog="wheatear", description=__doc__.partition("\n")[0])
     parser.add_argument("--version", action="version", version=f"wheatear {__version__}")
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(prog="wheatear", metavar="COMMAND", required=True)
     for command in COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.help)
         if command.name in argv:

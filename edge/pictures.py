@@ -18,13 +18,13 @@ from edge.errors import ImageError
 from edge.image import InputSpec, load
 from edge.runtimes import preload
 from edge.scores import Reason, Score
-from edge.signing import PublicKey, load_public_key
 
 if TYPE_CHECKING:
     import argparse
 
     from edge.image import Pixels
     from edge.later import Later
+    from edge.signing import PublicKey
     from edge.unpack import Unpacked
 
 
@@ -152,6 +152,10 @@ def _line(classifier: Classifier, file: str, pixels: Pixels, load_ms: float) -> 
 
 
 def _keys(arguments: argparse.Namespace) -> list[PublicKey]:
+    if not arguments.trusted_key:
+        return []
+    from edge.signing import load_public_key
+
     return [load_public_key(key) for key in arguments.trusted_key]
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from edge import archive
 from edge.errors import BundleFormatError, BundleMembersError, BundleTooLargeError
@@ -31,14 +33,14 @@ MAX_MEMBERS = 64
 _GOLDEN = re.compile(r"golden/[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.png")
 
 
-class Content(NamedTuple):
+class Content(msgspec.Struct, frozen=True):
     """A member's bytes and their hash."""
 
     data: bytes
     sha256: str
 
 
-class Unpacked(NamedTuple):
+class Unpacked(msgspec.Struct, frozen=True):
     """A bundle's members by name; nothing is verified yet."""
 
     members: dict[str, Content]

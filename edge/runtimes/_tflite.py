@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge import tflite_file
 from edge.errors import ModelError
+from edge.flatbuffer import is_for_edgetpu
 from edge.runtimes import TensorSpec, dtype_name
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def refuse_edgetpu_model(model: bytes, runtime: str) -> None:
     Raises:
         ModelError: the model holds the Edge TPU's operator.
     """
-    if tflite_file.is_for_edgetpu(model):
+    if is_for_edgetpu(model):
         raise ModelError(
             f"this model is compiled for the Edge TPU and cannot run on runtime {runtime!r}; "
             "use runtime 'edgetpu' with a Coral device, or the model that it was compiled from"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from edge import tflite_file
 from edge.errors import ModelError, RuntimeUnavailableError
+from edge.flatbuffer import is_for_edgetpu
 from edge.runtimes._tflite import TFLiteInterpreter
 
 LIBRARY = "libedgetpu.so.1"
@@ -29,7 +29,7 @@ class EdgeTPU(TFLiteInterpreter):
                 is missing.
             ModelError: not compiled for the Edge TPU, or it cannot be loaded.
         """
-        if not tflite_file.is_for_edgetpu(model):
+        if not is_for_edgetpu(model):
             raise ModelError(
                 "this model is not compiled for the Edge TPU; run it through edgetpu_compiler, "
                 "or choose runtime 'litert'"
