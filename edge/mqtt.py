@@ -274,6 +274,8 @@ def unreachable(address: str, error: Exception) -> str:
         return f"no TLS with {address} ({error.reason}); check broker.port and broker.tls"
     if isinstance(error, ConnectionRefusedError):
         return f"nobody listens on {address}; check broker.port, and that the broker runs"
+    if isinstance(error, ConnectionResetError):
+        return f"{address} hung up at once; check broker.port and broker.tls"
     if isinstance(error, TimeoutError):
         return f"{address} cannot be reached in time; check the network and broker.host"
     return f"cannot connect to {address}: {error}"

@@ -1,0 +1,304 @@
+"""The loop: what becomes a sighting, and when."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from edge.agent import Agent, Identity
+from edge.cameras import Frame
+from edge.cameras.photo import encode_jpeg
+from edge.classifier import Classification, Timings
+from edge.config import Decision, Images
+from edge.counters import Counters
+from edge.decision import Decider
+from edge.errors import ModelError
+from edge.health import Reporter
+from edge.messages import Evidence, Health, Location, ModelRef, RunningModel, Sighting
+from edge.outbox import Outbox
+from edge.scores import Score
+
+START = datetime(2026, 6, 21, 23, 59, 50, tzinfo=UTC)
+
+
+def found(label="aphid", confidence=0.9, reason=None) -> Classification:
+    """Give what a classifier says of a frame."""
+    return Classification(
+        label=None if reason else label,
+        confidence=confidence,
+        reason=reason,
+        alternatives=(Score(label, confidence), Score("other", 1 - confidence)),
+        probabilities=np.array([confidence, 1 - confidence], np.float32),
+        timings=Timings(1.0, 2.0),
+    )
+
+
+def events(config: Decision, frames, seconds=1.0):
+    """Show frames one after the other; give (frame number, label or reason, agree, of)."""
+    decider, seen = Decider(config), []
+    for number, frame in enumerate(frames):
+        event = decider.see(frame, number * seconds)
+        if event:
+            seen.append((number, event.label or event.reason, event.votes.agree, event.votes.of))
+    return seen
+
+
+APHID, MITE, WEAK = found("aphid"), found("mite"), found("aphid", 0.3, "below-threshold")
+STRANGE = found("aphid", 0.4, "unknown")
+
+
+def test_k_of_n_frames_make_an_event():
+    """Two of the last three, the newest among them; one alone does not."""
+    rule = Decision(agree=2, of=3, cooldown_seconds=0)
+    assert events(rule, [APHID, MITE, APHID]) == [(2, "aphid", 2, 3)]
+    assert events(rule, [APHID, WEAK, WEAK, APHID, WEAK]) == []
+    assert events(rule, [APHID, APHID]) == [(1, "aphid", 2, 2)]
+
+
+def test_frames_are_used_up_by_their_event():
+    """The next event of the same class needs frames of its own."""
+    rule = Decision(agree=2, of=3, cooldown_seconds=0)
+    assert [e[0] for e in events(rule, [APHID] * 6)] == [1, 3, 5]
+
+
+def test_a_class_rests_after_its_event_and_others_do_not():
+    """The cooldown counts per class."""
+    rule = Decision(agree=1, of=1, cooldown_seconds=3)
+    frames = [APHID, APHID, MITE, APHID, APHID, MITE]
+    assert [e[:2] for e in events(rule, frames)] == [
+        (0, "aphid"),
+        (2, "mite"),
+        (3, "aphid"),
+        (5, "mite"),
+    ]
+
+
+def test_unknowns_vote_like_a_class_and_can_be_silenced():
+    """What belongs to no class is an event of its own, unless switched off."""
+    frames = [STRANGE, APHID, STRANGE]
+    assert events(Decision(agree=2, of=3), frames) == [(2, "unknown", 2, 3)]
+    assert events(Decision(agree=2, of=3, report_unknown=False), frames) == []
+
+
+def test_background_is_never_a_sighting():
+    """An empty leaf is recognised and not reported."""
+    assert events(Decision(agree=1, of=1, background=("aphid",)), [APHID] * 5) == []
+
+
+def test_configured_thresholds_replace_the_models():
+    """Lower lets a weak frame through, higher stops a strong one; unknown stays unknown."""
+    low, high = (
+        Decision(agree=1, of=1, thresholds={"aphid": 0.2}),
+        Decision(agree=1, of=1, thresholds={"aphid": 0.95}),
+    )
+    assert events(low, [WEAK]) == [(0, "aphid", 1, 1)]
+    assert events(high, [APHID]) == []
+    assert events(low, [STRANGE])[0][1] == "unknown"
+
+
+def test_always_makes_every_frame_an_event():
+    """Replayed photos: one event each, with the reason where there is no label."""
+    rule = Decision(mode="always", background=("mite",))
+    assert [e[1] for e in events(rule, [APHID, APHID, WEAK, MITE, STRANGE])] == [
+        "aphid",
+        "aphid",
+        "below-threshold",
+        "background",
+        "unknown",
+    ]
+
+
+class Script:
+    """A camera thread and a classifier in one: frames with what is found in them."""
+
+    capture_seconds = 0.0
+
+    def __init__(self, results, clock=None, step=timedelta(seconds=1)):
+        self.results, self.step = list(results), step
+        self.clock, self.count = clock, 0
+
+    @property
+    def ended(self):
+        """All were taken."""
+        return not self.results
+
+    def next(self, _timeout):
+        """Give a frame that stands for the next result."""
+        if not self.results:
+            return None
+        self.now = self.results.pop(0)
+        self.count += 1
+        if self.clock:
+            self.clock.seconds += self.step.total_seconds()
+        pixels = np.full((90, 120, 3), self.count, np.uint8)
+        return Frame(
+            pixels,
+            START + self.count * self.step,
+            f"{self.count}.jpg",
+            120,
+            90,
+            lambda: encode_jpeg(pixels),
+            Location(lat=1, lon=2) if self.count == 2 else None,
+        )
+
+    def classify(self, _pixels):
+        """Give the result, or fail."""
+        if isinstance(self.now, Exception):
+            raise self.now
+        return self.now
+
+
+class Clock:
+    """Time that stands still until told."""
+
+    seconds = 0.0
+
+    def now(self):
+        """Give the time of day."""
+        return START + timedelta(seconds=self.seconds)
+
+    def monotonic(self):
+        """Give the seconds."""
+        return self.seconds
+
+    def quality(self):
+        """Be set from a battery-backed clock."""
+        return "rtc"
+
+
+HOME = Location(lat=23.8, lon=90.4)
+
+
+def run(script, submitted, images=None, health=None, counters=None, clock=None, stop=None):
+    """Run an agent over a script; what it submits goes to a list."""
+    agent = Agent(
+        script,
+        script,
+        Decider(Decision(mode="always")),
+        submitted if callable(submitted) else lambda batch: submitted.extend(batch) or True,
+        Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), HOME),
+        images or Images(),
+        health or (lambda _: None),
+        10.0,
+        counters or Counters(),
+        clock or Clock(),
+        stop or threading.Event(),
+    )
+    agent.run()
+
+
+def test_a_sighting_tells_when_where_and_by_what():
+    """Time and place of the frame; the configured place where the frame has none."""
+    got: list[Sighting] = []
+    run(Script([APHID, MITE]), got)
+    first, second = got
+    assert (first.label, first.reason, first.confidence) == ("aphid", None, 0.9)
+    assert first.time == START + timedelta(seconds=1)
+    assert (first.device, first.boot, first.clock) == ("cam-1", "boot", "rtc")
+    assert (first.frame.width, first.frame.height, first.frame.source) == (120, 90, "1.jpg")
+    assert first.location == HOME
+    assert second.location == Location(lat=1, lon=2)
+    assert first.id != second.id
+
+
+def test_a_picture_follows_its_sighting_within_the_days_budget():
+    """Pictures stop when the day's bytes are spent, and begin again after midnight UTC."""
+    got: list[Sighting | Evidence] = []
+    size = len(encode_jpeg(np.full((90, 120, 3), 1, np.uint8)))
+    images = Images(send=True, max_bytes_per_day=2 * size + 100, max_bytes=2000)
+    run(Script([APHID] * 15), got, images)
+    with_picture = {one.id for one in got if isinstance(one, Evidence)}
+    sightings = [one for one in got if isinstance(one, Sighting)]
+    assert [n for n, one in enumerate(sightings, 1) if one.id in with_picture] == [1, 2, 10, 11]
+    for before, after in pairwise(got):
+        if isinstance(after, Evidence):
+            assert after.id == before.id
+            assert len(after.jpeg) <= 2000
+
+
+def test_a_failing_classifier_is_logged_once_and_the_loop_goes_on(caplog):
+    """Three failures are one line and three counts."""
+    got, counters = [], Counters()
+    run(Script([APHID, *[ModelError("broken")] * 3, MITE]), got, counters=counters)
+    assert [one.label for one in got] == ["aphid", "mite"]
+    assert counters.errors() == {"ModelError": 3}
+    assert sum(r.levelname == "WARNING" for r in caplog.records) == 1
+
+
+def test_a_refusing_disk_holds_the_loop_until_it_takes_the_event():
+    """Older events are worth more than new frames; a stop ends the waiting."""
+    got, refusals, stop = [], iter([False, False, True, True]), threading.Event()
+
+    def submit(batch):
+        taken = next(refusals, False)
+        if taken:
+            got.extend(batch)
+        elif len(got) == 2:
+            stop.set()
+        return taken
+
+    run(Script([APHID, MITE, APHID]), submit, stop=stop)
+    assert [one.label for one in got] == ["aphid", "mite"]
+
+
+@pytest.fixture
+def reporter(tmp_path):
+    """A reporter over an invented machine."""
+    import devices
+
+    from edge.config import load_config
+    from edge.writer import Writer
+
+    root = tmp_path / "root"
+    for name, text in {
+        "sys/class/thermal/thermal_zone0/temp": "51300\n",
+        "sys/devices/platform/soc/soc:firmware/get_throttled": "50005\n",
+        "proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    1000 kB\n",
+        "proc/self/statm": "100 50 1\n",
+        "proc/sys/kernel/random/boot_id": "5f0c1f2a-9b3e-4d5f-8a7b-000000000000\n",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    config = load_config(devices.config(tmp_path, 1))
+    model = RunningModel(
+        name="m", version="1", sha256="0", labels=("a",), runtime="fake", runtime_version="1"
+    )
+    with Outbox(tmp_path / "o.db") as outbox:
+        counters = Counters()
+        writer = Writer(outbox, lambda: None, counters)
+        yield Reporter(config, model, outbox, writer, counters, Clock(), root)
+
+
+def test_health_reads_the_machine_and_the_counters(reporter):
+    """Temperature, throttling in words, memory; the loop's own means since the last message."""
+    got: list[Sighting | Health] = []
+    clock = Clock()
+    run(Script([APHID] * 12, clock), got, health=reporter.health, clock=clock)
+    (health,) = [one for one in got if isinstance(one, Health)]
+    assert health.temperature_celsius == 51.3
+    assert health.throttled == (
+        "under-voltage",
+        "throttled",
+        "under-voltage-occurred",
+        "throttled-occurred",
+    )
+    assert health.memory_available_bytes == 1_024_000
+    assert health.boot == "5f0c1f2a9b3e"
+    assert health.disk_free_bytes > 0
+    assert (health.milliseconds.preprocess, health.milliseconds.invoke) == (1.0, 2.0)
+    assert health.milliseconds.loop == 1000.0
+
+
+def test_a_machine_without_sensors_says_null(reporter, tmp_path):
+    """What cannot be read is null, not zero and not an error."""
+    import shutil
+
+    shutil.rmtree(tmp_path / "root")
+    from edge.messages import Timings as Milliseconds
+
+    health = reporter.health(Milliseconds())
+    assert health.temperature_celsius is health.throttled is health.process_bytes is None
