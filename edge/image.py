@@ -10,7 +10,6 @@ inverse DCT, Pillow's *draft mode*), then resized once, antialiased.
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Callable
 from functools import lru_cache
 from math import ceil
@@ -273,8 +272,9 @@ def _decode(
         raise
     except FileNotFoundError as error:
         raise ImageError(f"{_name(source)}: no such file") from error
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error) as error:
-        # What Pillow's decoders raise on damaged input, besides OSError.
+    except Exception as error:
+        # Pillow promises OSError; on damaged files its decoders raise whatever they stumble over
+        # (seen: SyntaxError, ValueError, RuntimeError, struct.error, warnings made errors).
         raise ImageError(f"{_name(source)}: damaged or truncated picture ({error})") from error
     return upright if turn is None else upright.transpose(turn)
 
@@ -287,7 +287,7 @@ def _orientation(image: Image.Image) -> int:
     """Give the EXIF orientation 1..8; 1 where there is none or the EXIF block is unreadable."""
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except (SyntaxError, ValueError, TypeError, struct.error, OSError):
+    except Exception:  # as above; a picture is not refused for its notes
         return 1
 
 

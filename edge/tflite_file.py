@@ -149,6 +149,6 @@ def _labels(model: bytes, names: list[str]) -> tuple[str, ...] | None:
             if archive.getinfo(names[0]).file_size > _MAX_LABELS_BYTES:
                 raise ModelError(f"embedded label file {names[0]} is too large")
             text = archive.read(names[0]).decode("utf-8")
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError, OSError) as error:
         raise ModelError(f"embedded label file {names[0]} cannot be read: {error}") from error
     return tuple(line.strip() for line in text.splitlines() if line.strip())

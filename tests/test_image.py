@@ -8,7 +8,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from edge.errors import ImageError
 from edge.image import InputSpec, decode, fit, load, quantise
@@ -272,3 +272,39 @@ def test_impossible_inputs_are_refused(changes, message):
     """An input description checks itself."""
     with pytest.raises(ValueError, match=message):
         spec(**changes)
+
+
+def damaged(data: bytes) -> list[bytes]:
+    """Give versions of a file with bytes changed near its start or anywhere, or cut off."""
+    random = np.random.default_rng(0)
+    versions = []
+    for reach in (40, 300, len(data)):
+        for _ in range(12):
+            changed = bytearray(data)
+            for at in random.integers(0, min(reach, len(data)), 3):
+                changed[at] = random.integers(256)
+            versions.append(bytes(changed[: random.integers(len(data) // 2, len(data) + 1)]))
+    return versions
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "TGA"])
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_pictures_give_a_picture_or_an_image_error(form):
+    """Whatever is wrong with a file, nothing but ImageError comes out."""
+    if form == "WEBP" and not features.check("webp"):
+        pytest.skip("Pillow without WebP")
+    for data in damaged(encode(scene(60, 40), form)):
+        try:
+            assert load(data, spec()).shape == (24, 32, 3)
+        except ImageError as error:
+            assert str(error)  # noqa: PT017 - either outcome is right
+
+
+def test_an_unreadable_exif_block_does_not_cost_the_picture():
+    """A picture whose notes are damaged is shown as stored."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = bytearray(encode(scene(64, 40), "JPEG", exif=exif))
+    start = data.index(b"Exif\0\0")
+    data[start + 6 : start + 14] = b"\xff" * 8
+    assert decode(bytes(data)).shape == (40, 64, 3)
