@@ -12,8 +12,9 @@ import numpy as np
 from edge.bundle import Bundle, read_bundle
 from edge.errors import ModelError, SelfTestError
 from edge.image import InputSpec, fit, quantise, takes_levels
+from edge.later import Later
 from edge.manifest import OutputSpec
-from edge.runtimes import Runtime, open_runtime, preload
+from edge.runtimes import Runtime, open_runtime
 from edge.scores import (
     DecisionSpec,
     Reason,
@@ -120,16 +121,17 @@ class Classifier:
             BundleError: the bundle is refused; SelfTestError: it does not prove itself here.
             ConfigError, ModelError, RuntimeUnavailableError: as for ``open_runtime``.
         """
-        preload(runtime)
-        if not isinstance(bundle, Bundle):
-            bundle = read_bundle(bundle, trusted_keys)
-        pictures = decode_goldens(bundle) if self_test else {}
-        model = bundle.model
-        if runtime == "edgetpu":
-            if bundle.edgetpu_model is None:
-                raise ModelError("the bundle holds no model compiled for the Edge TPU")
-            model = bundle.edgetpu_model
-        opened = open_runtime(runtime, model, threads)
+        verified = bundle if isinstance(bundle, Bundle) else read_bundle(bundle, trusted_keys)
+        # Decoding goes on while the interpreter's libraries and the model are loaded.
+        goldens = Later(lambda: decode_goldens(verified) if self_test else {})
+        opened = open_runtime(runtime, _model_for(runtime, verified), threads)
+        return cls._assemble(verified, opened, goldens)
+
+    @classmethod
+    def _assemble(
+        cls, bundle: Bundle, opened: Runtime, goldens: Later[dict[str, Pixels]]
+    ) -> Classifier:
+        """Put a bundle and its runtime together, and prove them on the golden pictures, if any."""
         manifest = bundle.manifest
         try:
             classifier = cls(
@@ -140,9 +142,9 @@ class Classifier:
                 thresholds=[label.threshold for label in manifest.labels],
                 decision=manifest.decision,
                 model_info=model_info(opened, manifest.name, manifest.version, bundle.sha256),
-                model_bytes=len(model),
+                model_bytes=len(_model_for(opened.name, bundle)),
             )
-            if self_test:
+            if pictures := goldens.result():
                 _prove(classifier, bundle, pictures)
         except BaseException:
             opened.close()
@@ -221,6 +223,14 @@ class Classifier:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _model_for(runtime: str, bundle: Bundle) -> bytes:
+    if runtime != "edgetpu":
+        return bundle.model
+    if bundle.edgetpu_model is None:
+        raise ModelError("the bundle holds no model compiled for the Edge TPU")
+    return bundle.edgetpu_model
 
 
 def _prove(classifier: Classifier, bundle: Bundle, pictures: dict[str, Pixels]) -> None:

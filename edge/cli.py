@@ -163,14 +163,14 @@ def _spare() -> None:
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    """Build the parser; only the command that is asked for gets its options."""
+    """Build the parser; of the commands, only the one that is asked for."""
     parser = argparse.ArgumentParser(prog="wheatear", description=__doc__.partition("\n")[0])
     parser.add_argument("--version", action="version", version=f"wheatear {__version__}")
     subparsers = parser.add_subparsers(prog="wheatear", metavar="COMMAND", required=True)
-    for command in COMMANDS:
+    asked = [command for command in COMMANDS if command.name in argv[:1]]
+    for command in asked or COMMANDS:
         subparser = subparsers.add_parser(command.name, help=command.help)
-        if command.name in argv:
-            command.add_arguments(subparser)
+        command.add_arguments(subparser)
         subparser.set_defaults(function=command.function)
     return parser
 

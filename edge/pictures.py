@@ -16,7 +16,6 @@ from edge.classifier import Classifier, ModelInfo
 from edge.classify import Console, check_choice
 from edge.errors import ImageError
 from edge.image import InputSpec, load
-from edge.runtimes import preload
 from edge.scores import Reason, Score
 
 if TYPE_CHECKING:
@@ -110,7 +109,6 @@ def classify_pictures(
             classifier = held.enter_context(open_classifier(arguments))
             loader = held.enter_context(closing(Loader(arguments.images, classifier.input)))
         else:
-            preload(arguments.runtime)
             bundle = verify(unpacking.result(), _keys(arguments))
             # The first picture is read while the bundle proves itself.
             loader = held.enter_context(closing(Loader(arguments.images, bundle.manifest.input)))

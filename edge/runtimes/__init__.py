@@ -5,9 +5,7 @@ Adding one: a module here with a class that fulfils :class:`Runtime`, and a line
 
 from __future__ import annotations
 
-import contextlib
 from importlib import import_module
-from threading import Thread
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -24,11 +22,6 @@ RUNTIMES = {
     "tflite_runtime": "edge.runtimes.tflite_runtime:TFLiteRuntime",
     "edgetpu": "edge.runtimes.edgetpu:EdgeTPU",
     "fake": "edge.runtimes.fake:Fake",
-}
-#: The packages that are slow to import.
-INTERPRETERS = {
-    "litert": "ai_edge_litert.interpreter",
-    "tflite_runtime": "tflite_runtime.interpreter",
 }
 #: What ``auto`` tries, in this order; ``Runtime.name`` tells what it came to.
 AUTO = ("litert", "tflite_runtime")
@@ -65,21 +58,6 @@ class Runtime(Protocol):
     def close(self) -> None:
         """Let the model go; a second call does nothing."""
         ...
-
-
-def preload(name: str) -> None:
-    """Begin to import what the runtime called ``name`` needs, in a thread of its own.
-
-    Loading an interpreter's libraries takes as long as reading a bundle, and both can go on at
-    once. Says nothing of what is missing: ``open_runtime``, which waits for it, does.
-    """
-
-    def load() -> None:
-        with contextlib.suppress(ImportError, AttributeError):
-            import_module(INTERPRETERS[name])
-
-    if name in INTERPRETERS:
-        Thread(target=load, name=f"preload {name}").start()
 
 
 def open_runtime(name: str, model: bytes, threads: int = 1) -> Runtime:
