@@ -38,6 +38,11 @@ def check(
     dataset = load_dataset(data, split_csv, ignore_csv=ignore_csv, missing_ok=True)
     if weights is not None and not weights.is_file():
         raise DataError(f"{weights}: no such weights file")
+    folder = out or Path(f"check-{data.resolve().name}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be made ({error.strerror}); use --out") from error
     with bars(console) as progress:
         report = run_check(
             dataset,
@@ -46,11 +51,7 @@ def check(
             weights=weights,
             progress=progress,
         )
-    folder = out or Path(f"check-{data.resolve().name}")
-    try:
-        _, page = write_report(report, folder)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be written ({error.strerror}); use --out") from error
+    _, page = write_report(report, folder)
     _print(console, report)
     console.print(f"\nPictures in question: {page}", markup=False)
     return report.errors

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from training.data.dataset import SPLITS, Dataset
 from training.data.grouping import Link, join, with_groups
 from training.data.photos import Photo
+from training.data.sources import EMPTY_FOLDERS
 from training.data.splits import unrepresented
 
 FEW_PHOTOS = 20
@@ -51,10 +52,16 @@ def find_problems(
         *_small(photos, min_side),
         *_exact(photos),
         *_near(photos, sets),
-        *(Finding("note", "source", note, "") for note in dataset.notes),
+        *(_note(note) for note in dataset.notes),
     ]
     rank = {"error": 0, "warning": 1, "note": 2}
     return sorted(found, key=lambda finding: rank[finding.severity])
+
+
+def _note(note: str) -> Finding:
+    if note.startswith(EMPTY_FOLDERS):
+        return Finding("warning", "empty-class", note, "Add photos, or remove the folders.")
+    return Finding("note", "source", note, "")
 
 
 def _plural(count: int, one: str, many: str = "") -> str:
@@ -84,7 +91,17 @@ def _unreadable(photos: Sequence[Photo]) -> Iterator[Finding]:
 def _labels_differ(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
     """One picture under two labels; a scene in which a pest came or went is none."""
     examples = dataset.examples
-    same = [link for link in links if link.kind in ("exact", "copy")]
+
+    def one_plant(link: Link) -> bool:
+        group = examples[link.first].group
+        return group is not None and group == examples[link.second].group
+
+    # Photos that the user calls one plant or camera may differ in a pest of a few pixels only.
+    same = [
+        link
+        for link in links
+        if link.kind == "exact" or (link.kind == "copy" and not one_plant(link))
+    ]
     cases = []
     for group in _members(join(len(dataset), same)):
         labels = Counter(examples[i].label for i in group)

@@ -69,8 +69,8 @@ def _look(dataset: Dataset, example: Example) -> Photo:
         pixels = decode(content, at_least=(SIDE, SIDE))
         width, height = _size(content)
     except ImageError as error:
-        # The message names the bytes, which have no name of their own here.
-        return Photo(example, str(error).removeprefix("image bytes: "), digest)
+        # Bytes have no name of their own: decode calls them "picture".
+        return Photo(example, str(error).removeprefix("picture: "), digest)
     grey = np.asarray(_shrink(pixels, SIDE).convert("L"), dtype=np.float32)
     thumb = np.asarray(_shrink(pixels, THUMB))
     return Photo(example, None, digest, width, height, thumb, find_keypoints(grey))

@@ -14,6 +14,7 @@ from training.data.dataset import SPLITS, Dataset, Example
 
 CSV_NAMES = ("split.csv", "labels.csv")
 COLUMNS = ("file", "label", "split", "group")
+EMPTY_FOLDERS = "folders without a photo"
 SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -188,7 +189,7 @@ def _from_folders(root: Path) -> Dataset:
         folders = {d.name for top in tops for d in (root / top).iterdir() if d.is_dir()}
     empty = sorted(folders - {example.label for example in examples} - {"__MACOSX"})
     if empty:
-        notes.append(f"folders without a photo: {', '.join(empty)}")
+        notes.append(f"{EMPTY_FOLDERS}: {', '.join(empty)}")
     if stray:
         notes.append(f"{_photos(stray)} outside any class folder, not used")
     if others:
