@@ -33,6 +33,18 @@ class Console:
         print(f"wheatear: {text}", file=sys.stderr, flush=True)
 
 
+class HelpFormatter(argparse.HelpFormatter):
+    """Asks the system for the terminal's width; argparse would load archivers to do so."""
+
+    def __init__(self, prog: str) -> None:
+        """Take the width from COLUMNS, the terminal, or 80."""
+        try:
+            columns = int(os.environ.get("COLUMNS") or os.get_terminal_size().columns)
+        except (OSError, ValueError):
+            columns = 80
+        super().__init__(prog, width=columns - 2)
+
+
 class Command(NamedTuple):
     """A subcommand; its function is imported when it is called."""
 
@@ -164,12 +176,16 @@ def _spare() -> None:
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser; of the commands, only the one that is asked for."""
-    parser = argparse.ArgumentParser(prog="wheatear", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="wheatear", description=__doc__.partition("\n")[0], formatter_class=HelpFormatter
+    )
     parser.add_argument("--version", action="version", version=f"wheatear {__version__}")
     subparsers = parser.add_subparsers(prog="wheatear", metavar="COMMAND", required=True)
     asked = [command for command in COMMANDS if command.name in argv[:1]]
     for command in asked or COMMANDS:
-        subparser = subparsers.add_parser(command.name, help=command.help)
+        subparser = subparsers.add_parser(
+            command.name, help=command.help, formatter_class=HelpFormatter
+        )
         command.add_arguments(subparser)
         subparser.set_defaults(function=command.function)
     return parser
