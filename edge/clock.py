@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import time
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -59,8 +60,12 @@ class SystemClock:
 def _synchronised() -> bool:
     """Ask the kernel (adjtimex(2), read only); NTP daemons and gpsd all report there."""
     try:
-        libc = ctypes.CDLL(None, use_errno=True)
-        state: int = libc.adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+        state: int = _libc().adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
     except (OSError, AttributeError):
         return False
     return 0 <= state < _TIME_ERROR
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

@@ -16,6 +16,8 @@ DOCS = Path(__file__).parents[1] / "docs" / "topics.md"
 
 def test_the_topics_reference_is_up_to_date():
     """docs/topics.md is what `wheatear schema --markdown` prints."""
+    if not DOCS.exists():
+        pytest.skip("the documentation does not travel with the wheel")
     assert DOCS.read_text("utf-8") == markdown()
 
 
@@ -33,7 +35,7 @@ def test_every_payload_satisfies_its_own_json_schema(struct):
 
 def test_every_field_of_a_sighting_is_documented():
     """Subscribers find every field of the main message in the reference."""
-    text = DOCS.read_text("utf-8")
+    text = markdown()
     part = text[text.index("## Sighting") :]
     for field in msgspec.structs.fields(Sighting):
         assert f"| `{field.name}` |" in part

@@ -220,7 +220,7 @@ def test_hours_count_sightings_per_label(tmp_path):
 
 
 KILLED = """
-import sys; sys.path.insert(0, "tests")
+import sys; sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 from test_outbox import Outbox, sighting
 outbox = Outbox(Path(sys.argv[1]))
@@ -235,10 +235,9 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
     path, highest = tmp_path / "o.db", 0
     for _ in range(3):
         process = subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(path)],
+            [sys.executable, "-c", KILLED, str(path), str(Path(__file__).parent)],
             stdout=subprocess.PIPE,
             text=True,
-            cwd=Path(__file__).parents[1],
         )
         seqs = [int(process.stdout.readline()) for _ in range(100)]
         process.send_signal(signal.SIGKILL)
@@ -276,7 +275,6 @@ def test_memory_stays_flat_whatever_waits(tmp_path):
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[1],
     ).stdout.split()
     assert int(told[0]) == 100_000
     assert int(told[1]) < 8_000, "KiB"
