@@ -200,4 +200,4 @@ def _square(thumb: np.ndarray, side: int) -> np.ndarray:
     height, width = thumb.shape[:2]
     rows = (np.arange(side) * height // side)[:, None]
     columns = np.arange(side) * width // side
-    return thumb[rows, columns].astype(np.float32)
+    return np.asarray(thumb[rows, columns].astype(np.float32))

@@ -113,7 +113,7 @@ def _extrema(stack: np.ndarray) -> np.ndarray:
     # Lowe's test against edges: the ratio of principal curvatures is below 12.
     trace, determinant = dxx + dyy, dxx * dyy - dxy**2
     solid = (determinant > 0) & (trace**2 * 12 < 13**2 * determinant)
-    return np.stack([level, y, x, np.abs(here)], 1)[solid]
+    return np.asarray(np.stack([level, y, x, np.abs(here)], 1)[solid])
 
 
 def _sample(stack: np.ndarray, level: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ def _sample(stack: np.ndarray, level: np.ndarray, y: np.ndarray, x: np.ndarray) 
     upper = flat[start] * (1 - right) + flat[start + 1] * right
     start += width
     lower = flat[start] * (1 - right) + flat[start + 1] * right
-    return upper * (1 - down) + lower * down
+    return np.asarray(upper * (1 - down) + lower * down)
 
 
 def _patches(
@@ -156,8 +156,8 @@ def _orient(stack: np.ndarray, level: np.ndarray, at: np.ndarray) -> tuple[np.nd
     place = np.floor(angle / (2 * np.pi) * bins).astype(int) % bins
     rows = np.arange(len(level))[:, None] * bins
     weight = size * window
-    histogram = np.bincount((rows + place).ravel(), weight.ravel(), len(level) * bins)
-    histogram = histogram.reshape(-1, bins)
+    summed = np.bincount((rows + place).ravel(), weight.ravel(), len(level) * bins)
+    histogram = summed.astype(np.float64).reshape(-1, bins)
     for _ in range(2):
         histogram = (np.roll(histogram, 1, 1) + histogram + np.roll(histogram, -1, 1)) / 3
     before, after = np.roll(histogram, 1, 1), np.roll(histogram, -1, 1)
@@ -188,7 +188,7 @@ def _describe(
     histogram = histogram.reshape(count, -1)
     histogram /= np.linalg.norm(histogram, axis=1, keepdims=True) + 1e-9
     histogram = np.minimum(histogram, 0.2)
-    return np.sqrt(histogram / (histogram.sum(1, keepdims=True) + 1e-9))
+    return np.asarray(np.sqrt(histogram / (histogram.sum(1, keepdims=True) + 1e-9)))
 
 
 @cache
@@ -196,7 +196,7 @@ def _window(spread: float) -> np.ndarray:
     """Gaussian weights (256,), ``spread`` in units of half the patch."""
     offset = (np.arange(PATCH) - (PATCH - 1) / 2) / (PATCH / 2)
     v, u = np.meshgrid(offset, offset, indexing="ij")
-    return np.exp(-(u**2 + v**2) / (2 * spread**2)).ravel()
+    return np.asarray(np.exp(-(u**2 + v**2) / (2 * spread**2)).ravel())
 
 
 @cache
@@ -204,4 +204,6 @@ def _cells() -> np.ndarray:
     """Bilinear share of each of 256 samples in each of 16 cells."""
     position = (np.arange(PATCH) + 0.5) / (PATCH / CELLS) - 0.5
     share = np.maximum(0, 1 - np.abs(position[:, None] - np.arange(CELLS)))
-    return np.einsum("yi,xj->yxij", share, share).reshape(PATCH * PATCH, -1).astype(np.float32)
+    return np.asarray(
+        np.einsum("yi,xj->yxij", share, share).reshape(PATCH * PATCH, -1).astype(np.float32)
+    )

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def plain_features(photos: Sequence[Photo]) -> np.ndarray:
     return np.stack(rows)
 
 
-def _backbone(weights: Path):  # noqa: ANN202  (Keras has no types)
+def _backbone(weights: Path) -> Any:  # noqa: ANN401  (Keras has no types)
     from training.models.weights import load_backbone_weights
     from training.tf import keras
 

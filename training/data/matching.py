@@ -204,7 +204,7 @@ def _votes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     between = np.abs((turn - turn[:, None] + np.pi) % (2 * np.pi) - np.pi)
     # A tolerance that grows with the distance leaves room for shear and perspective.
     fits = miss < 0.025 + 0.25 * np.hypot(ex, ey)
-    return fits & (np.abs(scale - scale[:, None]) < 0.5) & (between < 0.5)
+    return np.asarray(fits & (np.abs(scale - scale[:, None]) < 0.5) & (between < 0.5))
 
 
 def _fit_affine(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:

@@ -34,7 +34,7 @@ def leaf(rng: Rng, size: Size) -> np.ndarray:
     lit = colour * _shade(relief, 0.8)[..., None]
     if rng.random() < 0.55:
         lit = _beyond(rng, lit, shape)
-    return lit.astype(np.float32)
+    return np.asarray(lit.astype(np.float32))
 
 
 def soil(rng: Rng, size: Size) -> np.ndarray:
@@ -87,7 +87,9 @@ def _shade(relief: np.ndarray, strength: float) -> np.ndarray:
     """Brightness of a lit relief, about 1 where it is level."""
     dy, dx = np.gradient(relief * 4 * strength)
     scale = 1 / np.sqrt(dx**2 + dy**2 + 1)
-    return np.clip((-dx * LIGHT[0] - dy * LIGHT[1] + LIGHT[2]) * scale / LIGHT[2], 0.25, 1.7)
+    return np.asarray(
+        np.clip((-dx * LIGHT[0] - dy * LIGHT[1] + LIGHT[2]) * scale / LIGHT[2], 0.25, 1.7)
+    )
 
 
 def _veins(rng: Rng, size: Size) -> np.ndarray:
@@ -105,7 +107,7 @@ def _veins(rng: Rng, size: Size) -> np.ndarray:
     bow = rng.uniform(-0.1, 0.1) * long
 
     def rib(part: float) -> np.ndarray:
-        return start + along * long * part + across * bow * np.sin(np.pi * part)
+        return np.asarray(start + along * long * part + across * bow * np.sin(np.pi * part))
 
     gap = rng.uniform(0.07, 0.12)
     lean = rng.uniform(0.5, 1.1)
@@ -159,7 +161,9 @@ def _beyond(rng: Rng, lit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     tones = np.array([[0.1, 0.16, 0.07], [0.3, 0.26, 0.18], [0.24, 0.36, 0.14], [0.5, 0.56, 0.42]])
     far = 1.35 * tones[rng.integers(len(tones))] * (1 + 0.35 * clouds(rng, shape, 4, 2))[..., None]
     gloom = np.clip((across - edge) / (0.08 * width), 0, 1) * 0.5 + 0.5
-    return np.clip(far, 0, 1) * (1 - inside[..., None]) * gloom[..., None] + lit * inside[..., None]
+    return np.asarray(
+        np.clip(far, 0, 1) * (1 - inside[..., None]) * gloom[..., None] + lit * inside[..., None]
+    )
 
 
 def _straw(rng: Rng, picture: Image.Image) -> Image.Image:

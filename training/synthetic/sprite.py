@@ -134,4 +134,4 @@ def clouds(
         cells, strength = cells * 2, strength * 0.55
         if cells > max(shape):
             break
-    return (total - total.mean()) / (total.std() + 1e-6)
+    return np.asarray((total - total.mean()) / (total.std() + 1e-6))
