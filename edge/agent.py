@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WAIT_SECONDS = 0.5
+_FIRST_HEALTH_SECONDS = 5.0
 
 
 class Frames(Protocol):
@@ -92,7 +93,7 @@ class Agent:
         self._health, self._health_seconds = health, health_seconds
         self._counters, self._clock, self._stop = counters, clock, stop
         self._trouble = Episode("classifier", counters, log)
-        self._health_due = clock.monotonic() + health_seconds
+        self._health_due = clock.monotonic() + min(health_seconds, _FIRST_HEALTH_SECONDS)
         self._image_day: date | None = None
         self._image_bytes = 0
         self._begin_measuring()
