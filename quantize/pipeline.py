@@ -215,6 +215,9 @@ class Pipeline:
         from training.tf import keras, tf
 
         keras.utils.set_random_seed(self.run.info.seed)
+        # Numbered layer names end up in the file: the second model of a process is named as the
+        # first, so that its bytes are the same.
+        keras.backend.reset_uids()
         tf.config.experimental.enable_op_determinism()
         self.folder.mkdir(parents=True, exist_ok=True)
 

@@ -1,0 +1,146 @@
+"""The parity gate on invented answers: what it lets through, what not, and what it says."""
+
+import numpy as np
+import pytest
+
+from edge.errors import ParityError, QuantizeError
+from quantize.package import class_threshold, decide, display_name
+from quantize.parity import Answers, Calibration, Limits, Photos, compare, require
+
+LABELS = ("ant", "bee", "moth")
+
+
+def answers_of(said, sureness=4.0):
+    """Logits that give the answers `said`."""
+    return np.eye(len(LABELS), dtype=np.float32)[said] * sureness
+
+
+def photos_of(truth):
+    """Photos whose pixels nobody looks at."""
+    blank = np.zeros((len(truth), 4, 4, 3), np.uint8)
+    return Photos(pixels=blank, truth=truth, files=tuple(f"{i}.png" for i in range(len(truth))))
+
+
+def judged(float_said, int8_said, truth, limits=None, converter_said=None):
+    """The report where both splits hold the same photos."""
+    form = Answers(
+        keras=answers_of(float_said),
+        float_tflite=answers_of(float_said if converter_said is None else converter_said),
+        int8=answers_of(int8_said),
+    )
+    photos = {name: photos_of(truth) for name in ("val", "test")}
+    return compare(photos, {"val": form, "test": form}, LABELS, limits or Limits())
+
+
+@pytest.fixture
+def truth():
+    """200 labels."""
+    return np.random.default_rng(0).integers(0, 3, 200)
+
+
+def flipped(said, count):
+    """The same answers, the first `count` of them changed."""
+    return np.where(np.arange(len(said)) < count, (said + 1) % 3, said)
+
+
+def test_the_same_answers_pass(truth):
+    """Nothing lost, everything agreed upon: no failures, a bundle may be written."""
+    said = flipped(truth, 30)
+    report = judged(said, said, truth)
+    require(report)
+    assert report.splits["both"].n == 400
+    assert report.splits["both"].lost == 0
+    assert report.splits["both"].agreement == 1.0
+
+
+def test_lost_accuracy_beyond_chance_is_refused_with_figures_and_cures(truth):
+    """30 of 200 right answers gone: the message names accuracies, points and options."""
+    report = judged(truth, flipped(truth, 30), truth)
+    with pytest.raises(ParityError) as refused:
+        require(report)
+    message = str(refused.value)
+    assert "accuracy 85.0% instead of 100.0% on 400 photos: 15.0 points lost" in message
+    assert "agree on 85.0% of 400 photos (60 differ), 95% are required" in message
+    assert "--pruning" in message
+    assert "--tolerance" in message
+
+
+def test_a_loss_that_chance_explains_passes(truth):
+    """Three of 200 lost is 1.5 points, but the paired interval reaches below one."""
+    report = judged(truth, flipped(truth, 3), truth)
+    assert report.splits["both"].lost == pytest.approx(0.015)
+    assert report.splits["both"].lost_low < 0.01
+    assert report.failures == ()
+
+
+def test_other_answers_are_refused_even_at_the_same_accuracy(truth):
+    """Wrong in other places is not the same model, however the sums come out."""
+    swapped = flipped(truth, 20)
+    other = np.where(np.arange(200) >= 180, (truth + 1) % 3, truth)
+    report = judged(swapped, other, truth)
+    assert report.splits["both"].lost == 0
+    assert [line[:24] for line in report.failures] == ["int8 and float agree on "]
+
+
+def test_limits_are_the_users(truth):
+    """What is refused by default passes with wider limits."""
+    wide = Limits(tolerance=0.2, min_agreement=0.8)
+    assert judged(truth, flipped(truth, 30), truth, wide).failures == ()
+
+
+def test_a_wrong_conversion_is_told_apart_from_quantization(truth):
+    """Where already the float TFLite differs from Keras, the message says so."""
+    report = judged(truth, truth, truth, converter_said=flipped(truth, 30))
+    assert "the conversion itself goes wrong" in report.failures[0]
+
+
+def test_too_few_photos_decide_nothing():
+    """With 2 × 5 photos the gate refuses to judge and says how many it wants."""
+    few = np.arange(5) % 3
+    with pytest.raises(QuantizeError, match=r"5 val, 5 test; at least 20"):
+        judged(few, few, few)
+
+
+def test_the_temperature_is_fitted_on_validation_and_judged_on_test(truth):
+    """Overconfident answers get a temperature above 1 and a smaller calibration error."""
+    report = judged(flipped(truth, 60), flipped(truth, 60), truth)
+    calibration = report.int8_calibration
+    assert calibration.temperature > 1.5
+    assert calibration.ece_after < calibration.ece_before
+
+
+def test_recall_is_compared_class_by_class(truth):
+    """A class that int8 no longer knows shows in its own line."""
+    report = judged(truth, np.where(truth == 2, 0, truth), truth)
+    drops = {drop.label: (drop.float_recall, drop.int8_recall) for drop in report.classes}
+    assert drops == {"ant": (1, 1), "bee": (1, 1), "moth": (1, 0)}
+
+
+def test_a_class_that_is_often_wrongly_named_gets_a_threshold():
+    """Answers below it are mostly wrong, those above right in four of five cases."""
+    confidence = np.linspace(0.3, 0.99, 60)
+    right = confidence > np.where(np.arange(60) % 7 == 0, 0.95, 0.6)
+    threshold = class_threshold(confidence, right)
+    assert 0.4 < threshold <= 0.65
+    assert right[confidence >= threshold].mean() > right.mean()
+
+
+def test_a_class_that_is_mostly_right_or_rarely_named_gets_none():
+    """No threshold where it would only cost sightings or would be fitted to four photos."""
+    assert class_threshold(np.linspace(0.5, 0.9, 20), np.ones(20, bool)) == 0.0
+    assert class_threshold(np.linspace(0.5, 0.9, 4), np.array([True, False] * 2)) == 0.0
+
+
+def test_the_unknown_rule_keeps_nineteen_of_twenty_right_answers(truth):
+    """The threshold is a calibrated probability fitted on validation answers."""
+    rng = np.random.default_rng(1)
+    logits = answers_of(truth) * rng.uniform(0.2, 1.5, (200, 1)).astype(np.float32)
+    calibration = Calibration(temperature=1.0, ece_before=0.0, ece_after=0.0)
+    spec, _ = decide(logits, truth, calibration)
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.mean(shares.max(axis=1) >= spec.unknown_threshold) == pytest.approx(0.95, abs=0.01)
+
+
+def test_labels_get_a_readable_name():
+    """Ids stay as they are; names are for people."""
+    assert display_name("field_cricket") == "Field cricket"

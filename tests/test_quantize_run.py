@@ -1,0 +1,362 @@
+"""Run -> bundle on a small net: pruned, trained with rounding, judged, packed, looked into."""
+
+import io
+import shutil
+import subprocess
+import sys
+
+import flatbuffers
+import msgspec
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from PIL import Image, ImageDraw
+from rich.console import Console
+
+from edge.bundle import read_bundle
+from edge.classifier import Classifier
+from edge.errors import ParityError, QuantizeError
+from edge.image import decode, load, quantise
+from edge.signing import generate, load_public_key
+from quantize.commands import Request, quantize_run
+from quantize.flatbuffer import check_all_int8, layers, read_graph
+from quantize.inspect import text
+from quantize.metadata import read_labels
+from quantize.pipeline import Options, Pipeline
+from training.data import load_dataset
+from training.fit import fit
+from training.recipe import Augmentation, Recipe
+from training.runs import load_run
+
+COLOURS = {"ant": (210, 40, 40), "bee": (210, 200, 40), "moth": (60, 60, 210)}
+RECIPE = Recipe(
+    model="small",
+    alpha=0.5,
+    resolution=32,
+    epochs=12,
+    batch=12,
+    learning_rate=1e-2,
+    augment=Augmentation(rotation=0, area=(0.8, 1.0), hue=0),
+)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """120 pictures of coloured discs on noise."""
+    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    lines = ["file,label,split,group"]
+    for label, colour in COLOURS.items():
+        (root / label).mkdir()
+        for i in range(40):
+            image = Image.fromarray(rng.integers(0, 120, (40, 48, 3), dtype=np.uint8))
+            x, y = rng.integers(4, 20, size=2)
+            ImageDraw.Draw(image).ellipse((x, y, x + 18, y + 18), fill=colour)
+            image.save(root / label / f"{i:02d}.png")
+            split = ("train", "train", "train", "val", "test")[i % 5]
+            lines.append(f"{label}/{i:02d}.png,{label},{split},{label}{i}")
+    (root / "split.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    """A finished float run."""
+    out = tmp_path_factory.mktemp("runs") / "discs"
+    quiet = Console(file=io.StringIO())
+    return fit(load_dataset(photos), "small", RECIPE, out, seed=1, console=quiet).path
+
+
+def request(run, out, **changes):
+    """The command line's defaults at a learning rate for a net from scratch."""
+    values = {
+        "key": None,
+        "name": "",
+        "version": "1.0.0",
+        "method": "qat",
+        "pruning": 0.5,
+        "io": "int8",
+        "epochs": 6,
+        "pruning_epochs": 10,
+        "learning_rate": 2e-3,
+        "batch": 12,
+        "tolerance": 0.01,
+        "min_agreement": 0.95,
+    }
+    return Request(folder=run, out=out, **(values | changes))
+
+
+def quantized(run, out, **changes):
+    """Do it and return what was printed."""
+    stream = io.StringIO()
+    quantize_run(request(run, out, **changes), Console(file=stream, width=140))
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def bundle(trained, tmp_path_factory):
+    """A pruned and trained int8 bundle of that run."""
+    out = tmp_path_factory.mktemp("bundles") / "discs.wtr"
+    quantized(trained, out)
+    return out
+
+
+def fresh_copy(trained, folder):
+    """The run without anything that quantization left in it."""
+    copy = shutil.copytree(trained, folder / "run")
+    shutil.rmtree(copy / "quantize", ignore_errors=True)
+    return copy
+
+
+def test_the_bundle_proves_itself_through_the_device_program(bundle, photos):
+    """Read, verified and self-tested by `edge`, and right on held-out pictures."""
+    with Classifier.from_bundle(bundle) as classifier:
+        said = {
+            label: [
+                classifier.classify(decode(photos / label / f"{i:02d}.png")).alternatives[0].label
+                for i in range(4, 40, 5)
+            ]
+            for label in COLOURS
+        }
+    right = sum(answer == label for label, answers in said.items() for answer in answers)
+    assert right >= 23
+
+
+def test_every_operator_works_on_int8_and_pixels_are_levels(bundle, photos):
+    """The flatbuffer holds no other arithmetic, and a pixel p enters as p - 128 exactly."""
+    found = read_bundle(bundle)
+    check_all_int8(read_graph(found.model))
+    spec = found.manifest.input
+    pixels = load(photos / "ant" / "00.png", spec)
+    assert np.array_equal(quantise(pixels, spec)[0], pixels.astype(np.int16) - 128)
+
+
+def test_zeros_survive_quantization_aware_training(bundle):
+    """Half of the weights of every convolution and dense layer are stored as exact zeros."""
+    found = layers(read_graph(read_bundle(bundle).model))
+    pruned = [layer for layer in found if layer.kind != "DEPTHWISE_CONV_2D"]
+    assert len(pruned) == 8
+    assert all(layer.zeros >= layer.size // 2 - 1 for layer in pruned)
+
+
+def test_the_bundle_says_what_it_is_and_how_good(bundle, trained):
+    """Labels in manifest and metadata, figures on test, provenance, goldens for each class."""
+    found = read_bundle(bundle)
+    m, run = found.manifest, load_run(trained)
+    assert tuple(label.id for label in m.labels) == run.info.labels == read_labels(found.model)
+    assert (m.metrics.split, m.metrics.n) == ("test", 24)
+    assert m.metrics.int8.accuracy >= 0.9
+    assert set(m.metrics.per_class) == set(COLOURS)
+    assert (m.provenance.method, m.provenance.pruning) == ("qat", 0.5)
+    assert m.provenance.data_fingerprint == run.info.data_fingerprint
+    assert len(m.goldens) == 3
+    assert m.output.kind == "logits"
+
+
+def test_the_same_run_gives_the_same_bytes(bundle, trained, tmp_path):
+    """Everything anew from the float model: pruning, training, conversion, packing."""
+    quantized(fresh_copy(trained, tmp_path), tmp_path / "discs.wtr")
+    assert (tmp_path / "discs.wtr").read_bytes() == bundle.read_bytes()
+
+
+def test_source_date_epoch_sets_the_date(trained, bundle, tmp_path, monkeypatch):
+    """Reproducible builds give their own time; nothing else changes."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "86400")
+    quantized(trained, tmp_path / "discs.wtr")
+    dated = read_bundle(tmp_path / "discs.wtr")
+    assert dated.manifest.created == "1970-01-02T00:00:00Z"
+    assert dated.model == read_bundle(bundle).model
+
+
+class Stopped(Exception):
+    """A kill in the middle."""
+
+
+class Recorder:
+    """Writes down what a pipeline does; stops in a phase if asked to."""
+
+    def __init__(self, stop_in="") -> None:
+        self.phases, self.lines, self._stop_in = [], [], stop_in
+
+    def phase(self, name, steps):
+        """Note the phase."""
+        self.phases.append(name)
+        assert steps > 0
+
+    def advance(self, steps, note=""):
+        """Stop where asked to."""
+        assert steps >= 0
+        if self._stop_in and self.phases[-1].startswith(self._stop_in):
+            raise Stopped(note)
+
+    def say(self, text):
+        """Note the line."""
+        self.lines.append(text)
+
+
+def test_an_interrupted_command_goes_on_after_the_last_phase(bundle, trained, tmp_path):
+    """Killed in training, repeated: pruning is not done again, and the result is the same."""
+    run, options = load_run(fresh_copy(trained, tmp_path)), request(trained, bundle).options()
+    with pytest.raises(Stopped):
+        Pipeline(run, options, Recorder("quantization-aware")).int8_model()
+    again = Recorder()
+    model = Pipeline(run, options, again).int8_model()
+    assert [name for name in again.phases if "prun" in name] == []
+    assert any(line.startswith("pruned model taken from") for line in again.lines)
+    done = next((trained / "quantize" / "qat").glob("int8-*.tflite"))
+    assert model == done.read_bytes()
+
+
+def sabotage(model):
+    """The model with the rows of its last weights in another order: classes are mixed up."""
+    tree = schema.ModelT.InitFromPackedBuf(model, 0)
+    weights = read_graph(model).operators[-1].inputs[1]
+    buffer = tree.buffers[tree.subgraphs[0].tensors[weights].buffer]
+    buffer.data = np.roll(np.asarray(buffer.data, np.uint8).reshape(3, -1), 1, axis=0).reshape(-1)
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(tree.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+def test_a_worse_model_is_refused_and_no_bundle_written(bundle, trained, tmp_path):
+    """The gate names the loss; the report is there, the bundle is not."""
+    assert bundle.exists()
+    copy = shutil.copytree(trained, tmp_path / "run")
+    stored = next((copy / "quantize" / "qat").glob("int8-*.tflite"))
+    stored.write_bytes(sabotage(stored.read_bytes()))
+    with pytest.raises(ParityError, match=r"points lost, at least .* beyond chance"):
+        quantized(copy, tmp_path / "bad.wtr")
+    assert not (tmp_path / "bad.wtr").exists()
+    written = msgspec.json.decode((tmp_path / "bad.parity.json").read_bytes())
+    assert written["passed"] is False
+    assert written["report"]["splits"]["both"]["agreement"] < 0.5
+    page = (tmp_path / "bad.parity.html").read_text()
+    assert "not as good as the float one" in page
+    assert page.count("<figure>") == 24
+
+
+def test_post_training_quantization_passes_the_same_gate(trained, tmp_path):
+    """No training, uint8 in and out: a bundle whose input levels are the pixels themselves."""
+    printed = quantized(trained, tmp_path / "discs.wtr", method="ptq", pruning=0.0, io="uint8")
+    found = read_bundle(tmp_path / "discs.wtr")
+    assert "written:" in printed
+    assert found.manifest.input.dtype == found.manifest.output.dtype == "uint8"
+    assert found.manifest.provenance.method == "ptq"
+    check_all_int8(read_graph(found.model))
+    with Classifier.from_bundle(found) as classifier:
+        assert classifier.labels == tuple(COLOURS)
+
+
+def test_a_signed_bundle_is_trusted_by_its_key_and_shown_as_such(bundle, trained, tmp_path):
+    """keygen, --key and inspect fit together; another key is refused."""
+    assert bundle.exists()
+    made = generate(tmp_path / "k.pem", tmp_path / "k.pub.pem")
+    quantized(trained, tmp_path / "discs.wtr", key=tmp_path / "k.pem")
+    key = load_public_key(tmp_path / "k.pub.pem")
+    assert read_bundle(tmp_path / "discs.wtr", (key,)).signed_by == made.fingerprint
+    shown = text(tmp_path / "discs.wtr", tmp_path / "k.pub.pem")
+    assert f"verified, key {made.fingerprint}" in shown
+    for expected in ("moth", "CONV_2D", "50.0%", "temperature", "32 × 32 rgb"):
+        assert expected in shown
+
+
+def test_photos_that_make_training_diverge_leave_pruning_done_before(trained, tmp_path):
+    """A loss that is no number is an error with the cure; no weights of it are kept."""
+    from quantize.finetune import Schedule, fine_tune
+    from training.tf import tf
+
+    model = load_run(trained).model()
+    broken = (tf.fill((2, 32, 32, 3), float("nan")), tf.constant([0, 1]))
+    schedule = Schedule(epochs=1, steps_per_epoch=2, learning_rate=1e-3)
+    with pytest.raises(QuantizeError, match=r"diverged: the loss became nan at step 1 of 2"):
+        fine_tune(model, model, iter([broken] * 2), schedule, lambda *_: None)
+
+
+def test_layers_that_cannot_be_quantized_are_named_with_the_cure():
+    """Each wrong layer has its own line; nothing is trained before."""
+    from quantize.qat import check_layers
+    from training.tf import keras
+
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Rescaling(2.0, name="rescale")(inputs)
+    x = keras.layers.Conv2D(4, 3, activation="swish", name="wide")(x)
+    x = keras.layers.Lambda(lambda v: v * 2, name="odd")(x)
+    with pytest.raises(QuantizeError) as refused:
+        check_layers(keras.Model(inputs, x))
+    lines = str(refused.value).splitlines()
+    assert "  rescale (Rescaling): scaling belongs to the input rules, not into the model" in lines
+    assert "  wide (Conv2D with activation swish): use ReLU or ReLU6" in lines
+    assert any(line.startswith("  odd (Lambda):") for line in lines)
+
+
+def test_equalised_depthwise_kernels_give_the_same_answers(trained):
+    """Channels are scaled to one range, and the batch norms behind take it up."""
+    from quantize.qat import equalise_depthwise
+
+    model = load_run(trained).model()
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)).astype(np.float32)
+    before = model(images, training=False).numpy()
+    assert equalise_depthwise(model) == 6
+    assert np.allclose(model(images, training=False).numpy(), before, atol=1e-4)
+    kernel = np.abs(model.get_layer("block_3_depthwise").get_weights()[0]).max(axis=(0, 1))
+    assert kernel.min() == pytest.approx(kernel.max(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("pruning", 1.5, "--pruning 1.5: give 0 to 0.95"),
+        ("method", "magic", "--method magic: give qat or ptq"),
+        ("io", "int4", "--io int4: give int8 or uint8"),
+        ("tolerance", 5.0, "--tolerance 5.0: give a share, 0 to 1"),
+    ],
+)
+def test_options_out_of_range_are_refused_before_any_work(trained, tmp_path, option, value, message):
+    """The message names the option, the value and what is possible."""
+    with pytest.raises(QuantizeError) as refused:
+        quantized(trained, tmp_path / "x.wtr", **{option: value})
+    assert str(refused.value) == message
+
+
+def test_options_default_to_what_is_documented():
+    """Unpruned quantization-aware training with int8 in and out."""
+    assert (Options().method, Options().pruning, Options().io) == ("qat", 0.0, "int8")
+
+
+def command(*arguments):
+    """Run the real command line."""
+    return subprocess.run(
+        [sys.executable, "-m", "quantize", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_keys_are_private_and_never_overwritten(tmp_path):
+    """The private key is the owner's alone; a second call changes nothing."""
+    assert command("keygen", "--out", tmp_path / "keys").returncode == 0
+    private = tmp_path / "keys" / "wheatear.pem"
+    assert private.stat().st_mode & 0o777 == 0o600
+    before = private.read_bytes()
+    again = command("keygen", "--out", tmp_path / "keys")
+    assert again.returncode == 2
+    assert "never overwritten" in again.stderr
+    assert private.read_bytes() == before
+
+
+def test_a_folder_that_is_no_run_is_a_clear_error(tmp_path):
+    """One line on stderr, exit status 2, no traceback."""
+    failed = command("run", tmp_path, "--out", tmp_path / "x.wtr")
+    assert failed.returncode == 2
+    assert failed.stderr.strip().startswith("error: ")
+    assert "no run here" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+def test_an_unfinished_run_is_refused(trained, tmp_path):
+    """Without a model there is nothing to quantize, and the message says how to go on."""
+    copy = fresh_copy(trained, tmp_path)
+    (copy / "model.keras").unlink()
+    with pytest.raises(ValueError, match="not finished"):
+        quantized(copy, tmp_path / "x.wtr")
