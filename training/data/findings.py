@@ -136,7 +136,8 @@ def _leaks(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
             if len(splits) > 1:
                 home = max(SPLITS, key=lambda name: splits[name])
                 touched += sum(count for name, count in splits.items() if name != home)
-                order = sorted(group, key=lambda i: dataset.examples[i].split or "")
+                # The few that are on the wrong side first.
+                order = sorted(group, key=lambda i: (splits[dataset.examples[i].split or ""], i))
                 told = ", ".join(f"{splits[n]} in {n}" for n in SPLITS if splits[n])
                 cases.append(Case(tuple(order), told))
         if cases:

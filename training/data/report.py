@@ -24,7 +24,7 @@ CSS = """
 --error:#b3261e;--warning:#a15c00;--note:#3d6b8a;--good:#2d6a3e}
 *{box-sizing:border-box}
 body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-main{max-width:1180px;margin:0 auto;padding:32px 24px 64px}
+main{max-width:1240px;margin:0 auto;padding:32px 24px 64px}
 h1{font-size:26px;margin:0}h2{font-size:18px;margin:0}p{margin:4px 0}
 .soft{color:var(--soft)}code{font-size:.92em;word-break:break-all}
 section{background:var(--paper);border:1px solid var(--line);border-radius:10px;padding:18px 20px;
