@@ -50,6 +50,8 @@ class Camera(Protocol):
 
     live: bool
     """Only the newest frame matters; otherwise no frame may be left out."""
+    interval_seconds: float
+    """From one frame to the next; whoever calls :meth:`capture` keeps this rhythm."""
 
     def capture(self) -> Frame | None:
         """Wait for the next frame; None when there will be no more.

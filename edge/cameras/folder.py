@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -33,24 +32,18 @@ class Folder:
         if config.order == "time":
             self._files.sort(key=lambda file: (file.stat().st_mtime, file))
         self._next = 0
-        self._due = time.monotonic()
+        rate = config.frames_per_second
+        self.interval_seconds = 1 / rate if rate else 0.0
 
     def __len__(self) -> int:
         return len(self._files)
 
     def capture(self) -> Frame | None:
-        """Give the next picture, at the configured rate. Raises ImageError."""
+        """Give the next picture. Raises ImageError."""
         if self._next >= len(self._files):
             if not self._config.loop:
                 return None
             self._next = 0
-        if self._config.frames_per_second:
-            time.sleep(max(0.0, self._due - time.monotonic()))
-            # A late frame does not make the following ones hurry.
-            self._due = max(
-                self._due + 1 / self._config.frames_per_second,
-                time.monotonic() - 1.0,
-            )
         file = self._files[self._next]
         self._next += 1
         return self._frame(file)

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge.cameras import Frame
-from edge.cameras.pace import Pace
 from edge.cameras.photo import encode_jpeg
 from edge.config import Picamera2Camera
 from edge.errors import CameraError
@@ -45,7 +44,7 @@ class Picamera2:
         library, libcamera = _libraries()
         self._size = (config.width, config.height)
         self._name = f"picamera2:{config.index}"
-        self._pace = Pace(config.interval_seconds)
+        self.interval_seconds = config.interval_seconds
         self._camera: Any = None
         try:
             self._camera = library.Picamera2(config.index)
@@ -89,7 +88,6 @@ class Picamera2:
 
     def capture(self) -> Frame | None:
         """Wait for the next frame. Raises CameraError when none comes."""
-        self._pace.wait()
         request = self._request()
         try:
             planes = request.make_array("lores")

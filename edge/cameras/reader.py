@@ -41,6 +41,7 @@ class Reader:
         self._stopped = self._ended = False
         self._trouble = Episode("camera", counters, log)
         self._bad = Episode("picture", counters, log)
+        self._due = time.monotonic()
         self.capture_seconds = 0.0
         """Time spent in capturing since the start."""
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
@@ -88,11 +89,12 @@ class Reader:
 
     def _capture(self) -> bool:
         """Deliver one frame, or deal with its failure; False at the end."""
-        started = time.perf_counter()
         try:
             camera = self._camera
             if camera is None:
                 camera = self._camera = self._reopen()
+            self._await_turn(camera.interval_seconds)
+            started = time.perf_counter()
             frame = camera.capture()
         except ImageError as error:
             self._counters.add("frames_bad")
@@ -123,6 +125,13 @@ class Reader:
                 self._change.wait_for(lambda: len(self._frames) < _AHEAD or self._stopped)
             self._frames.append(frame)
             self._change.notify_all()
+
+    def _await_turn(self, interval_seconds: float) -> None:
+        """Wait until a frame is due. One that is late does not make all that follow hurry."""
+        now = time.monotonic()
+        if self._due > now:
+            self._pause(self._due - now)
+        self._due = max(self._due, now - interval_seconds) + interval_seconds
 
     def _pause(self, seconds: float) -> None:
         with self._change:

@@ -21,7 +21,6 @@ from PIL import Image
 
 from edge.cameras import Frame, see
 from edge.cameras import v4l2_abi as abi
-from edge.cameras.pace import Pace
 from edge.cameras.photo import as_jpeg, encode_jpeg
 from edge.config import V4l2Camera
 from edge.errors import CameraError, ImageError
@@ -44,7 +43,7 @@ class V4l2:
 
     def __init__(self, config: V4l2Camera, spec: InputSpec) -> None:
         self._config, self._spec = config, spec
-        self._pace = Pace(config.interval_seconds)
+        self.interval_seconds = config.interval_seconds
         self._maps: list[mmap.mmap] = []
         self._streaming = False
         self._fd = self._open()
@@ -65,7 +64,6 @@ class V4l2:
             ImageError: this frame is damaged.
             CameraError: none came in time, or the camera was unplugged.
         """
-        self._pace.wait()
         data, taken = self._newest()
         if self._format == abi.PIX_FMT_MJPEG:
             pixels = see(data, self._spec)
