@@ -119,6 +119,14 @@ def test_both_paths_of_resampling_agree():
     assert np.mean(np.abs(cheap - general)) < 0.1 * half_a_pixel
 
 
+def test_only_the_asked_share_is_turned(images):
+    """A quarter of eight: two photos are rotated, six stay as they are."""
+    plain, _ = run(images, OFF)
+    x, _ = run(images, changed(rotation=180.0, turned=0.25))
+    same = [np.allclose(a, b, atol=1e-5) for a, b in zip(x, plain, strict=True)]
+    assert same == [False] * 2 + [True] * 6
+
+
 def test_quarter_turns_swap_rows_and_columns(images):
     """Some batches are transposed, others left alone."""
     plain, _ = run(images, OFF)

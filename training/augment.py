@@ -106,9 +106,16 @@ def _cut(n: Tensor, a: Augmentation, draw: _Draw) -> _Cut:
 
 def _resample(x: Tensor, side: int, a: Augmentation, draw: _Draw) -> Tensor:
     """Flip, turn, cut out and shift in a single bilinear resampling."""
-    cut = _cut(tf.shape(x)[0], a, draw)
-    if a.rotation or a.shift or a.area[1] > 1:
+    n = tf.shape(x)[0]
+    cut = _cut(n, a, draw)
+    if a.shift or a.area[1] > 1 or (a.rotation and a.turned == 1):
         x = _resample_turned(x, side, cut, a, draw)
+    elif a.rotation and a.turned:
+        # Batches are in random order, so the first ones are as good as any.
+        k = tf.cast(tf.round(tf.cast(n, tf.float32) * a.turned), tf.int32)
+        first, rest = _Cut(*(part[:k] for part in cut)), _Cut(*(part[k:] for part in cut))
+        turned = _resample_turned(x[:k], side, first, a, draw)
+        x = tf.concat([turned, _resample_upright(x[k:], side, rest)], axis=0)
     else:
         x = _resample_upright(x, side, cut)
     if a.quarter_turns:

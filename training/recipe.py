@@ -29,7 +29,9 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     quarter_turns: bool = False
     """Swap rows and columns of half the batches; with both flips, all eight orientations."""
     rotation: Annotated[float, Meta(ge=0, le=180)] = 15.0
-    """Degrees to either side; 0 saves most of the cost of augmentation."""
+    """Degrees to either side."""
+    turned: Share = 1.0
+    """Share of a batch that is rotated; the cost of augmentation is mostly theirs."""
     area: tuple[Positive, Positive] = (0.6, 1.0)
     """Least and largest share of the photo's area that is cut out; above 1 zooms out."""
     aspect: Annotated[float, Meta(ge=1)] = 1.2
