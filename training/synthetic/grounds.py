@@ -48,13 +48,13 @@ def soil(rng: Rng, size: Size) -> np.ndarray:
     colour = base * (1 + 0.16 * clouds(rng, shape, 5, 3) + 0.08 * grain)[..., None]
     lit = colour * _shade(0.9 * crumbs + 0.2 * grain, 0.3)[..., None]
     picture = Image.fromarray((np.clip(lit, 0, 1) * 255).astype(np.uint8))
-    for _ in range(int(rng.integers(6, 16))):
+    for _ in range(int(rng.integers(3, 9))):
         grey = rng.uniform(0.3, 0.7)
         tint = np.clip(grey * np.array([1.05, 1.0, 0.92]) + rng.normal(0, 0.03, 3), 0, 1)
         stone = Sprite(int(rng.uniform(16, 60)))
         stone.body((0, 0), (0.9, rng.uniform(0.5, 0.85)), rng.uniform(0, 3), tuple(tint), 0.05)
         paste(picture, stone.image(), (rng.uniform(0, width), rng.uniform(0, height)), 0.45)
-    for _ in range(int(rng.integers(2, 9))):
+    for _ in range(int(rng.integers(1, 5))):
         picture = _straw(rng, picture)
     return np.asarray(picture, np.float32) / 255
 
@@ -135,10 +135,10 @@ def _spots(rng: Rng, colour: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     if rng.random() < 0.5:
         yellow = np.clip(clouds(rng, shape, 5, 3) - rng.uniform(0.8, 1.6), 0, 1)[..., None] * 0.7
         colour = colour + (np.array([0.72, 0.66, 0.22]) - colour) * yellow
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
         fleck = np.clip((clouds(rng, shape, 26, 2) - 2.1) * 3, 0, 1)[..., None]
         colour = colour + (np.array([0.34, 0.2, 0.1]) - colour) * fleck
-    if rng.random() < 0.35:
+    if rng.random() < 0.2:
         field = clouds(rng, shape, 12, 2) - rng.uniform(1.9, 2.4)
         rim = np.clip((field + 0.25) * 6, 0, 1)[..., None]
         colour = colour + (np.array([0.45, 0.36, 0.15]) - colour) * rim * 0.8

@@ -63,10 +63,8 @@ def _feelers(
 
 
 def aphid(sprite: Sprite, rng: Rng) -> None:
-    """A pear-shaped, soft green, black or pink body with two tail pipes."""
-    colour = _choose(
-        rng, [(0.62, 0.75, 0.25), (0.72, 0.78, 0.4), (0.2, 0.22, 0.14), (0.8, 0.55, 0.42)]
-    )
+    """A pear-shaped, soft green body with two tail pipes."""
+    colour = _choose(rng, [(0.68, 0.8, 0.28), (0.78, 0.85, 0.45)])
     dark = _scaled(colour, 0.55)
     _legs(sprite, rng, [0.28, 0.12, -0.08], 0.62, 0.035, dark)
     _feelers(sprite, rng, 0.5, 0.45, 0.03, dark)
@@ -84,11 +82,9 @@ def beetle(sprite: Sprite, rng: Rng) -> None:
     colour = _choose(
         rng,
         [
-            (0.75, 0.14, 0.08),
-            (0.85, 0.5, 0.08),
             (0.08, 0.12, 0.3),
             (0.12, 0.1, 0.09),
-            (0.35, 0.2, 0.1),
+            (0.85, 0.5, 0.08),
         ],
     )
     black = _tint(rng, (0.07, 0.06, 0.06), 0.02)
@@ -116,9 +112,7 @@ def beetle(sprite: Sprite, rng: Rng) -> None:
 
 def caterpillar(sprite: Sprite, rng: Rng) -> None:
     """A curved chain of segments with stripes, often hairy."""
-    colour = _choose(
-        rng, [(0.45, 0.68, 0.2), (0.5, 0.36, 0.2), (0.16, 0.14, 0.13), (0.75, 0.62, 0.3)]
-    )
+    colour = _choose(rng, [(0.16, 0.14, 0.13), (0.75, 0.62, 0.3)])
     stripe = _choose(rng, [(0.92, 0.88, 0.6), (0.85, 0.42, 0.08), (0.2, 0.2, 0.1)])
     count = int(rng.integers(10, 14))
     bend, phase = rng.uniform(-0.45, 0.45), rng.uniform(0, np.pi)
@@ -205,10 +199,8 @@ def moth(sprite: Sprite, rng: Rng) -> None:
 
 
 def mite(sprite: Sprite, rng: Rng) -> None:
-    """A round red or pale body on eight thin legs, dark patches on its flanks."""
-    colour = _choose(
-        rng, [(0.78, 0.16, 0.08), (0.85, 0.4, 0.12), (0.88, 0.82, 0.5), (0.6, 0.1, 0.1)]
-    )
+    """A round red body on eight thin legs, dark patches on its flanks."""
+    colour = _choose(rng, [(0.78, 0.16, 0.08), (0.6, 0.1, 0.1)])
     dark = _scaled(colour, 0.6)
     _legs(sprite, rng, [0.4, 0.25, -0.05, -0.25], 0.8, 0.045, dark, 0.9)
     sprite.body((-0.05, 0), (0.5, 0.42), 0, colour, 0.5)

@@ -16,11 +16,11 @@ Size = tuple[int, int]
 
 MARGIN = 1.4
 """How much more of a plant is painted than one photo shows."""
-COLONY = {"aphid": (3, 9), "mite": (3, 10)}
+COLONY = {"aphid": (4, 9), "mite": (4, 10)}
 """Pests that come in numbers: fewest and most."""
-BODY = {"aphid": (0.11, 0.19), "mite": (0.09, 0.15), "moth": (0.36, 0.68)}
+BODY = {"aphid": (0.24, 0.34), "mite": (0.2, 0.28), "moth": (0.7, 1.0)}
 """Length in units of the photo's height; others are ``SINGLE``."""
-SINGLE = (0.26, 0.55)
+SINGLE = (0.6, 0.9)
 
 
 class Plant:
@@ -42,7 +42,7 @@ class Plant:
                 _litter(rng, picture)
         else:
             _infest(rng, picture, kind)
-        if rng.random() < 0.3:
+        if rng.random() < 0.15:
             _cover(rng, picture)
         pixels = self._camera(rng, np.asarray(picture, np.float32) / 255)
         out = io.BytesIO()
@@ -65,7 +65,7 @@ class Plant:
     def _camera(self, rng: Rng, scene: np.ndarray) -> np.ndarray:
         """Sun, shade, blur, noise and exposure: uint8 (h, w, 3)."""
         height, width = scene.shape[:2]
-        if rng.random() < 0.4:
+        if rng.random() < 0.3:
             dapple = np.clip(clouds(rng, (height, width), 3, 2) * 1.6 + rng.uniform(-0.5, 1), 0, 1)
             scene = scene * (1 - rng.uniform(0.2, 0.45) * dapple)[..., None]
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -92,7 +92,7 @@ def _infest(rng: Rng, picture: Image.Image, kind: str) -> None:
     length = rng.uniform(low, high) * height
     few, many = COLONY.get(kind, (1, 1))
     count = int(rng.integers(few, many + 1))
-    centre = np.array([rng.uniform(0.25, 0.75) * width, rng.uniform(0.27, 0.73) * height])
+    centre = np.array([rng.uniform(0.33, 0.67) * width, rng.uniform(0.36, 0.64) * height])
     heading = rng.uniform(0, 360)
     sprite = Sprite(max(40, round(length * 2)))
     draw(sprite, rng)  # A colony is of one kind and colour.
@@ -102,7 +102,7 @@ def _infest(rng: Rng, picture: Image.Image, kind: str) -> None:
         side = max(6, round(own * 1.15))
         turned = sprite.image().rotate(heading + rng.normal(0, 50), Image.Resampling.BICUBIC)
         small = turned.resize((side, side), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        offset = rng.normal(0, 1, 2) * length * (1.15 if count > 1 else 0)
+        offset = rng.normal(0, 1, 2) * length * (0.95 if count > 1 else 0)
         paste(picture, small, tuple(centre + offset), rng.uniform(0.3, 0.6))
 
 
