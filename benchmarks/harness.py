@@ -123,7 +123,10 @@ def launch(command: list[str], *, affinity: set[int] | None = None) -> dict[str,
     launcher = Path(__file__).parent / "baselines" / "launch.py"
     cores = ",".join(str(core) for core in sorted(affinity or os.sched_getaffinity(0)))
     full = [sys.executable, "-I", "-S", str(launcher), cores, *command]
-    done = subprocess.run(full, capture_output=True, text=True, check=False, cwd=TREE)
+    environment = {**os.environ, "PYTHONPATH": str(TREE)}
+    done = subprocess.run(
+        full, capture_output=True, text=True, check=False, cwd=TREE, env=environment
+    )
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     report: dict[str, float | str] = msgspec.json.decode(done.stdout.encode())

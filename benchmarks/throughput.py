@@ -77,7 +77,7 @@ class Side:
 
 def run(data: Path, options: Options) -> tuple[Figure, ...]:
     """Measure photos per second of the three sides in turn."""
-    repeats, steps = (1, 1) if options.tiny else (4, 1000)
+    repeats, steps = (1, 1) if options.tiny else (3, 1000)
     folder = Path(tempfile.mkdtemp(dir=options.out, prefix="epochs-"))
     ours: list[float] = []
     limit: list[float] = []

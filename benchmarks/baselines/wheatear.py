@@ -1,0 +1,7 @@
+"""The device program started as its installed command would be, for trees that are not installed."""
+
+import sys
+
+from edge.cli import main
+
+sys.exit(main())
