@@ -52,9 +52,9 @@ def main() -> None:
     epochs = ("--epochs", str(options.epochs)) if options.epochs else ()
 
     step(
-        "1  Photos: a synthetic field, several pictures per plant, and one pest kept secret",
+        "1  Photos: a synthetic field, and pests that stay secret",
         *(python, "-m", "training", "synth", photos, "--per-class", str(options.per_class)),
-        *("--unknown", str(out / "secret")),
+        *("--unknown", str(max(2, options.per_class // 7))),
     )
     step(
         "2  Check them",

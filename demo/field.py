@@ -77,8 +77,9 @@ def prepare(out: Path, bundle: Path, rate: float) -> Setup:
     with (out / "run" / "split.csv").open(newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "test"]
     pictures = [(out / "photos" / row["file"], row["label"]) for row in rows]
-    secret = sorted(path for path in (out / "secret").rglob("*") if path.suffix == ".jpg")
-    pictures += [(path, "unknown") for path in secret[: len(pictures) // 10]]
+    # labels.csv does not name these, so nothing was trained on them.
+    secret = (out / "photos" / "unknown").iterdir()
+    pictures += [(path, "unknown") for path in sorted(secret)]
     random.Random(0).shuffle(pictures)
     truth = {}
     for number, (picture, label) in enumerate(pictures):
