@@ -12,7 +12,6 @@ import numpy as np
 from edge.bundle import Bundle, read_bundle
 from edge.errors import ModelError, SelfTestError
 from edge.image import InputSpec, fit, quantise, takes_levels
-from edge.later import Later
 from edge.manifest import OutputSpec
 from edge.runtimes import Runtime, open_runtime
 from edge.scores import (
@@ -24,7 +23,7 @@ from edge.scores import (
     probabilities_of,
     unknown_score,
 )
-from edge.selftest import decode_goldens, self_test
+from edge.selftest import self_test
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -122,16 +121,12 @@ class Classifier:
             ConfigError, ModelError, RuntimeUnavailableError: as for ``open_runtime``.
         """
         verified = bundle if isinstance(bundle, Bundle) else read_bundle(bundle, trusted_keys)
-        # Decoding goes on while the interpreter's libraries and the model are loaded.
-        goldens = Later(lambda: decode_goldens(verified) if self_test else {})
         opened = open_runtime(runtime, _model_for(runtime, verified), threads)
-        return cls._assemble(verified, opened, goldens)
+        return cls._assemble(verified, opened, self_test)
 
     @classmethod
-    def _assemble(
-        cls, bundle: Bundle, opened: Runtime, goldens: Later[dict[str, Pixels]]
-    ) -> Classifier:
-        """Put a bundle and its runtime together, and prove them on the golden pictures, if any."""
+    def _assemble(cls, bundle: Bundle, opened: Runtime, self_test: bool) -> Classifier:
+        """Put a bundle and its runtime together, and prove them if asked to."""
         manifest = bundle.manifest
         try:
             classifier = cls(
@@ -144,8 +139,8 @@ class Classifier:
                 model_info=model_info(opened, manifest.name, manifest.version, bundle.sha256),
                 model_bytes=len(_model_for(opened.name, bundle)),
             )
-            if pictures := goldens.result():
-                _prove(classifier, bundle, pictures)
+            if self_test:
+                _prove(classifier, bundle)
         except BaseException:
             opened.close()
             raise
@@ -233,14 +228,14 @@ def _model_for(runtime: str, bundle: Bundle) -> bytes:
     return bundle.edgetpu_model
 
 
-def _prove(classifier: Classifier, bundle: Bundle, pictures: dict[str, Pixels]) -> None:
+def _prove(classifier: Classifier, bundle: Bundle) -> None:
     """Run the golden pictures; where that fails, tell of the likeliest reason.
 
     Raises:
         SelfTestError: they do not come out as they should.
     """
     try:
-        self_test(classifier, bundle, pictures)
+        self_test(classifier, bundle)
     except SelfTestError as error:
         info = classifier.model_info
         if info.runtime not in ("litert", "tflite_runtime") or info.delegate is not None:

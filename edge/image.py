@@ -250,7 +250,7 @@ def _decode(
 ) -> Image.Image:
     """Open, decode (at reduced scale where ``needed(upright size)`` allows) and turn upright."""
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+        with _open(source) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(
                     f"{_name(source)}: {image.width} x {image.height} pixels exceed the limit of "
@@ -277,6 +277,17 @@ def _decode(
         # (seen: SyntaxError, ValueError, RuntimeError, struct.error, warnings made errors).
         raise ImageError(f"{_name(source)}: damaged or truncated picture ({error})") from error
     return upright if turn is None else upright.transpose(turn)
+
+
+def _open(source: Source) -> Image.Image:
+    """Open a picture. PNG bytes, as golden pictures are, without loading the other formats."""
+    if not isinstance(source, bytes):
+        return Image.open(source)
+    if source.startswith(b"\x89PNG\r\n\x1a\n"):
+        from PIL.PngImagePlugin import PngImageFile
+
+        return PngImageFile(io.BytesIO(source))
+    return Image.open(io.BytesIO(source))
 
 
 def _name(source: Source) -> str:

@@ -107,13 +107,12 @@ def classify_pictures(
     with ExitStack() as held:
         if unpacking is None:
             classifier = held.enter_context(open_classifier(arguments))
-            loader = held.enter_context(closing(Loader(arguments.images, classifier.input)))
         else:
             bundle = verify(unpacking.result(), _keys(arguments))
-            # The first picture is read while the bundle proves itself.
-            loader = held.enter_context(closing(Loader(arguments.images, bundle.manifest.input)))
             opened = Classifier.from_bundle(bundle, arguments.runtime, arguments.threads)
             classifier = held.enter_context(opened)
+        # Not before: reading pictures and loading libraries at once, both in Python, takes longer.
+        loader = held.enter_context(closing(Loader(arguments.images, classifier.input)))
         classifier.top = arguments.top
         return _classify(classifier, loader, console)
 

@@ -34,37 +34,20 @@ class SelfTestReport(msgspec.Struct, frozen=True):
     worst_golden: str
 
 
-def decode_goldens(bundle: Bundle) -> dict[str, Pixels]:
-    """Decode the golden pictures, by member name.
-
-    Raises:
-        SelfTestError: one of them is no usable picture.
-    """
-    pictures = {}
-    for golden in bundle.manifest.goldens:
-        try:
-            pictures[golden.file] = decode(bundle.goldens[golden.file])
-        except ImageError as error:
-            raise SelfTestError(f"self-test: {golden.file}: {error}") from error
-    return pictures
-
-
-def self_test(
-    scorer: Scorer, bundle: Bundle, pictures: dict[str, Pixels] | None = None
-) -> SelfTestReport:
+def self_test(scorer: Scorer, bundle: Bundle) -> SelfTestReport:
     """Decode, fit, quantise and invoke every golden picture, and compare with its scores.
-
-    ``pictures`` are those of :func:`decode_goldens`, where they are decoded already.
 
     Raises:
         SelfTestError: a picture cannot be decoded, a score is further away than the golden's
             tolerance, or the top label is another.
     """
-    if pictures is None:
-        pictures = decode_goldens(bundle)
     worst, worst_name = 0.0, bundle.manifest.goldens[0].file
     for golden in bundle.manifest.goldens:
-        found = scorer.raw(pictures[golden.file]).astype(np.float64)
+        try:
+            pixels = decode(bundle.goldens[golden.file])
+        except ImageError as error:
+            raise SelfTestError(f"self-test: {golden.file}: {error}") from error
+        found = scorer.raw(pixels).astype(np.float64)
         expected = np.array(golden.scores, np.float64)
         if found.shape != expected.shape:
             raise SelfTestError(
