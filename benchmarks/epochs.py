@@ -6,6 +6,7 @@ for each line on stdin: seconds and photos of an epoch of at most STEPS steps. S
 - ``product``: photos decoded once, `training.input`, the step that ``python -m training fit`` runs,
   with TensorFlow's deterministic kernels as there;
 - ``memory``: the same step on one batch in memory again and again, without determinism;
+- ``keras``: ``train_on_batch`` of the same model, Adam and cross-entropy, on one batch in memory;
 - ``directory``: ``image_dataset_from_directory`` and augmentation layers before the same step.
 """
 
@@ -44,7 +45,7 @@ def main(side: str, data: Path, folder: Path, steps: int) -> None:
     if side == "product":
         tf.config.experimental.enable_op_determinism()
     photos = load_dataset(data / "jute_pest").split("train")
-    step = _step(recipe, len(photos.labels))
+    step = (_keras_step if side == "keras" else _step)(recipe, len(photos.labels))
     rate = tf.constant(1e-5)
     batches, ready = SIDES[side](photos, recipe, folder)
     for x, y in itertools.islice(batches(), 2):  # traced and warm
@@ -122,7 +123,7 @@ def directory(photos: Dataset, recipe: Recipe, folder: Path) -> tuple[Batches, d
     return lambda: dataset, {}
 
 
-SIDES = {"product": product, "memory": memory, "directory": directory}
+SIDES = {"product": product, "memory": memory, "keras": memory, "directory": directory}
 
 
 def _targets(photos: Dataset) -> np.ndarray:
@@ -142,6 +143,14 @@ def _step(recipe: Recipe, classes: int) -> Callable[..., Any]:
         average=recipe.average,
     )
     return make_step(parts, optimizer, recipe, np.ones(classes, np.float32), 0)
+
+
+def _keras_step(recipe: Recipe, classes: int) -> Callable[..., Any]:
+    """Keras' own training step: batch statistics and all layers trained."""
+    model = build_model(recipe, classes)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-5), loss)
+    return lambda x, y, _: (model.train_on_batch(x, y), None)
 
 
 if __name__ == "__main__":

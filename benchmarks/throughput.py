@@ -82,11 +82,13 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
     ours: list[float] = []
     limit: list[float] = []
     usual: list[float] = []
+    plain: list[float] = []
     try:
         with (
             Side("product", data, folder, steps) as product,
             Side("memory", data, folder, steps) as memory,
             Side("directory", data, folder, steps) as directory,
+            Side("keras", data, folder, steps) as keras,
         ):
             decode = product.ready["decode_seconds"]
             share = decode / product.ready["epochs"]
@@ -94,6 +96,7 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
                 ours.append(product.epoch(share))
                 limit.append(memory.epoch())
                 usual.append(directory.epoch())
+                plain.append(keras.epoch())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     note = f"decoding took {decode:.1f} s once, for {product.ready['epochs']:.0f} epochs"
@@ -102,6 +105,13 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
     return (
         pair(
             "training, whole epochs", unit, ("training fit", ours), step, at_least=0.95, note=note
+        ),
+        pair(
+            "the same beside Keras' step",
+            unit,
+            ("training fit", ours),
+            ("train_on_batch, one batch in memory", plain),
+            note="Keras' step also computes batch statistics, which the recipe freezes",
         ),
         pair(
             "the usual way to feed it",

@@ -1,4 +1,4 @@
-"""The device program started as its installed command would be, for trees that are not installed."""
+"""The device program, started as its installed command would be; for trees not installed."""
 
 import sys
 
