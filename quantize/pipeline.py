@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 #: Photos that activation ranges are first taken from.
 CALIBRATION_PHOTOS = 256
+#: Photos that each layer's share of the pruning is found on.
+SENSITIVITY_PHOTOS = 64
 
 
 #: Passes over the training photos, where nothing else is asked for ...
@@ -234,7 +236,12 @@ class Pipeline:
         count = len(prunable(self.teacher))
         self.watcher.phase(f"pruning {count} layers to {o.pruning:.0%} zeros", schedule.steps)
         model = prune(
-            self.teacher, o.pruning, self._batches(schedule, stream=1), schedule, self._progress
+            self.teacher,
+            o.pruning,
+            model_scale(self._train_photos(SENSITIVITY_PHOTOS)),
+            self._batches(schedule, stream=1),
+            schedule,
+            self._progress,
         )
         partial = path.with_name(f"{path.stem}.partial.keras")
         model.save(partial)
@@ -371,16 +378,15 @@ def _check_zeros(model: bytes, pruning: float) -> None:
     """Hold the zeros in the int8 weights against what was asked for.
 
     Raises:
-        QuantizeError: naming the layers with too few.
+        QuantizeError: there are fewer.
     """
-    for layer in layers(read_graph(model)):
-        if layer.kind == "DEPTHWISE_CONV_2D":
-            continue
-        if layer.sparsity < pruning - 1.5 / layer.size:
-            raise QuantizeError(
-                f"{layer.name} has {layer.sparsity:.1%} zeros after quantization, not "
-                f"{pruning:.1%}: pruning was undone; report this with the model"
-            )
+    pruned = [x for x in layers(read_graph(model)) if x.kind != "DEPTHWISE_CONV_2D"]
+    size, zeros = sum(x.size for x in pruned), sum(x.zeros for x in pruned)
+    if zeros < pruning * size - len(pruned):
+        raise QuantizeError(
+            f"{zeros / size:.1%} of the weights are zero after quantization, not {pruning:.1%}: "
+            "pruning was undone; report this with the model"
+        )
 
 
 def _save(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Magnitude pruning: the smallest weights of every convolution and dense layer become zero.
+"""Magnitude pruning: the smallest weights of the convolutions and dense layers become zero.
 
 TFMOT's wrappers follow a polynomial schedule (Zhu and Gupta 2017, arXiv:1710.01878): sparsity rises
 from zero, fast at first, to the target at two thirds of the fine-tuning; the rest heals. Zeros
@@ -7,32 +7,52 @@ make an int8 model smaller to send, not faster to run: no CPU kernel here skips 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
+from quantize.allocate import allocate
+from quantize.equalise import equalise
 from quantize.finetune import Progress, Schedule, fine_tune, steady
 
 
 def prune(
     model: Any,  # noqa: ANN401 - a Keras model
     sparsity: float,
+    photos: NDArray[np.float32],
     batches: Iterator[tuple[Any, Any]],
     schedule: Schedule,
     progress: Progress,
 ) -> Any:  # noqa: ANN401
     """Return a copy of `model` in which `sparsity` (0..1) of the prunable weights are zero.
 
-    `model` teaches and is not changed.
+    Args:
+        model: teaches and is not changed.
+        sparsity: over all prunable layers; each has its own share, see `quantize.allocate`.
+        photos: training photos to find those shares on, float32 (n, h, w, c) in -1..1.
+        batches: augmented training photos and labels.
+        schedule: of the fine-tuning.
+        progress: told after every step.
 
     Raises:
         QuantizeError: nothing can be pruned, training diverged, or the zeros did not come about.
     """
     from quantize import tfmot
 
-    wrapped = _wrap(model, sparsity, schedule)
+    copy = tfmot.keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    # Batch norm makes the size of a channel's weights meaningless; only their ratios count.
+    equalise(copy)
+    layers = prunable(copy)
+    if not layers:
+        raise QuantizeError(
+            "the model has no Conv2D or Dense layer of its own to prune; layers inside a nested "
+            "model are not reached: build the model flat"
+        )
+    wrapped = _wrap(copy, allocate(copy, layers, sparsity, photos), schedule)
     steady(wrapped)
     _begin(wrapped)
     fine_tune(wrapped, model, batches, schedule, progress)
@@ -61,31 +81,25 @@ def _kinds(keras: Any) -> tuple[Any, ...]:  # noqa: ANN401
     return (keras.layers.Conv2D, keras.layers.Dense)
 
 
-def _wrap(model: Any, sparsity: float, schedule: Schedule) -> Any:  # noqa: ANN401
+def _wrap(model: Any, targets: Mapping[str, float], schedule: Schedule) -> Any:  # noqa: ANN401
     from quantize import tfmot
 
-    chosen = {layer.name for layer in prunable(model)}
-    if not chosen:
-        raise QuantizeError(
-            "the model has no Conv2D or Dense layer of its own to prune; layers inside a nested "
-            "model are not reached: build the model flat"
-        )
     # The last update must fall on the last step of the schedule, or the target is missed.
     every = max(1, round(schedule.steps * 2 / 3) // 12)
     end = every * max(1, round(schedule.steps * 2 / 3) // every)
-    rising = tfmot.pruning_schedule.PolynomialDecay(
-        initial_sparsity=0.0,
-        final_sparsity=sparsity,
-        begin_step=0,
-        end_step=end,
-        frequency=every,
-    )
 
     def clone(layer: Any) -> Any:  # noqa: ANN401
         copy = layer.__class__.from_config(layer.get_config())
-        if layer.name in chosen:
-            return tfmot.sparsity.prune_low_magnitude(copy, pruning_schedule=rising)
-        return copy
+        if layer.name not in targets:
+            return copy
+        rising = tfmot.pruning_schedule.PolynomialDecay(
+            initial_sparsity=0.0,
+            final_sparsity=targets[layer.name],
+            begin_step=0,
+            end_step=end,
+            frequency=every,
+        )
+        return tfmot.sparsity.prune_low_magnitude(copy, pruning_schedule=rising)
 
     wrapped = tfmot.keras.models.clone_model(model, clone_function=clone)
     for layer in wrapped.layers:
@@ -110,11 +124,11 @@ def _begin(wrapped: Any) -> None:  # noqa: ANN401
 
 
 def _check(model: Any, sparsity: float) -> None:  # noqa: ANN401
-    sizes = {layer.name: layer.get_weights()[0].size for layer in prunable(model)}
-    for name, found in sparsities(model).items():
-        # Rounding to whole weights, and ties, may leave one weight more.
-        if found < sparsity - 1.5 / sizes[name]:
-            raise QuantizeError(
-                f"layer {name} has {found:.1%} zeros, not the {sparsity:.1%} asked for: give "
-                "pruning more epochs"
-            )
+    kernels = [layer.get_weights()[0] for layer in prunable(model)]
+    found = sum(int(np.sum(k == 0)) for k in kernels) / sum(k.size for k in kernels)
+    # Each layer is rounded to whole weights.
+    if found < sparsity - len(kernels) / sum(k.size for k in kernels):
+        raise QuantizeError(
+            f"pruning came to {found:.1%} zeros, not the {sparsity:.1%} asked for: give it more "
+            "epochs"
+        )

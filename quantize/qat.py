@@ -4,8 +4,9 @@ TFMOT places the fake quantization (Jacob et al. 2018, arXiv:1712.05877): int8 w
 int8 activations, batch norm folded by the converter. Three things are done around it, each for a
 loss that was seen without:
 
-* Depthwise kernels are brought to one range per channel first; TFMOT rounds a depthwise kernel
-  with a single scale, and the batch norm behind it takes the factors up exactly.
+* Kernels are brought to one range per channel first, and the batch norms behind them take the
+  factors up exactly: TFMOT rounds a depthwise kernel with a single scale for all channels, and
+  Adam's steps are as large for a kernel of 0.1 as for one of 10.
 * Activation ranges start from what the float model's activations are on training photos, not from
   TFMOT's -6..6, which its slow average would still be leaving when training ends.
 * The input range is fixed so that a pixel's level is the pixel itself.
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
 from quantize.convert import INPUT_MAX, INPUT_MIN
+from quantize.equalise import equalise
 from quantize.finetune import Progress, Schedule, fine_tune, steady
 
 Photos = Iterable[NDArray[np.float32]]
@@ -43,7 +45,7 @@ def quantization_aware(model: Any, calibration: Photos) -> Any:  # noqa: ANN401 
     check_layers(model)
     copy = tfmot.keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    equalise_depthwise(copy)
+    equalise(copy)
     try:
         annotated = tfmot.quantize.quantize_annotate_model(copy)
         student = tfmot.quantize.quantize_apply(
@@ -124,38 +126,6 @@ def _cure(kind: str) -> str:
 def _activation(layer: Any) -> str | None:  # noqa: ANN401
     activation = getattr(layer, "activation", None)
     return None if activation is None else getattr(activation, "__name__", str(activation))
-
-
-def equalise_depthwise(model: Any) -> int:  # noqa: ANN401
-    """Scale depthwise channels that feed a batch norm to one range, in place; return layers done.
-
-    With kernel k and factor s per channel, batch norm of s*y with mean s*m and variance
-    s**2 * (v + eps) - eps gives exactly what it gave for y.
-    """
-    from quantize import tfmot
-
-    layers, done = tfmot.keras.layers, 0
-    for layer in model.layers:
-        nodes = layer.outbound_nodes
-        if type(layer) is not layers.DepthwiseConv2D or layer.use_bias or len(nodes) != 1:
-            continue
-        norm = nodes[0].outbound_layer
-        if type(norm) is not layers.BatchNormalization:
-            continue
-        kernel = layer.get_weights()[0]  # (height, width, channels, multiplier)
-        size = np.abs(kernel).max(axis=(0, 1))
-        # A channel that is all but dead keeps its size: nothing is gained by blowing it up.
-        factor = np.where(size > 1e-3 * size.max(), size.max() / np.maximum(size, 1e-12), 1.0)
-        layer.set_weights([kernel * factor])
-        _scale_statistics(norm, factor.reshape(-1))
-        done += 1
-    return done
-
-
-def _scale_statistics(norm: Any, factor: NDArray[np.float64]) -> None:  # noqa: ANN401
-    norm.moving_mean.assign(norm.moving_mean.numpy() * factor)
-    variance = norm.moving_variance.numpy()
-    norm.moving_variance.assign((variance + norm.epsilon) * factor**2 - norm.epsilon)
 
 
 def _fix_input(student: Any) -> None:  # noqa: ANN401
