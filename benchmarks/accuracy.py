@@ -28,9 +28,8 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
     """Make what is missing, then read the test metrics out of the bundles."""
     runs = options.runs or options.out / "runs"
     refused: list[str] = []
-    pairs = [
-        seed_bundles(data, runs / f"seed-{seed}", seed, refused) for seed in range(options.seeds)
-    ]
+    seeds = range(options.seeds)
+    pairs = [seed_bundles(data, _folder(runs, seed), seed, refused) for seed in seeds]
     figures = summarise([both[0] for both in pairs], [both[1] for both in pairs])
     gate = single(
         "bundles that the parity gate refused",
@@ -129,6 +128,12 @@ def command(module: str, *arguments: object) -> None:
     print("$ python -m", module, *arguments, flush=True)
     if subprocess.run(full, cwd=TREE, check=False).returncode:
         raise RuntimeError(f"python -m {module} {arguments[0]} failed; see above")
+
+
+def _folder(runs: Path, seed: int) -> Path:
+    """``seed-0``, or ``seed0`` where that is there."""
+    short = runs / f"seed{seed}"
+    return short if short.exists() else runs / f"seed-{seed}"
 
 
 def _metrics(bundle: Bundle) -> Metrics:
