@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from training.recipe import Augmentation
 from training.tf import tf
+from training.warp import affine, recolour
 
 Tensor = Any
 Pair = tuple[Tensor, Tensor]
@@ -36,13 +37,12 @@ def augment_batch(
         float32 (n, side, side, 3) in -1..1 and float32 (n, classes).
     """
     draw = _Draw(seed)
-    x = _resample(tf.cast(images, tf.float32), side, a, draw)
+    x = _resample(images, side, a, draw)
     if a.blur:
         x = _blur(x, a, draw)
     x = _recolour(x, a, draw)
     if a.noise:
-        x += _noise(x, a, draw)
-    x = tf.clip_by_value(x, -1.0, 1.0)
+        x = tf.clip_by_value(x + _noise(x, a, draw), -1.0, 1.0)
     if a.cutout:
         x = _cut_out(x, a, draw)
     if a.cutmix:
@@ -151,17 +151,10 @@ def _resample_turned(x: Tensor, side: int, cut: _Cut, a: Augmentation, draw: _Dr
     step_x = cut.part_x * cut.mirror_x * (width / side)
     step_y = cut.part_y * cut.mirror_y * (height / side)
     xx, xy, yx, yy = cos * step_x, -sin * step_y, sin * step_x, cos * step_y
-    middle, zero = (side - 1) / 2, tf.zeros([n])
+    middle = (side - 1) / 2
     left = cut.centre_x * width - 0.5 - middle * (xx + xy)
     top = cut.centre_y * height - 0.5 - middle * (yx + yy)
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=x,
-        transforms=tf.stack([xx, xy, left, yx, yy, top, zero, zero], axis=1),
-        output_shape=[side, side],
-        fill_value=0.0,
-        interpolation="BILINEAR",
-        fill_mode="REFLECT",
-    )
+    return affine(x, tf.stack([xx, xy, left, yx, yy, top], axis=1), side)
 
 
 def _recolour(x: Tensor, a: Augmentation, draw: _Draw) -> Tensor:
@@ -173,13 +166,11 @@ def _recolour(x: Tensor, a: Augmentation, draw: _Draw) -> Tensor:
     keep = keep[:, None, None]
     saturate = keep * tf.eye(3) + (1 - keep) * luma
     turn = draw.uniform([n], -a.hue, a.hue) * (math.pi / 180)
-    contrast = (1 + draw.uniform([n], -a.contrast, a.contrast))[:, None, None]
-    matrix = contrast * tf.matmul(_hue_rotation(turn), saturate)
+    contrast = 1 + draw.uniform([n], -a.contrast, a.contrast)
+    matrix = contrast[:, None, None] * tf.matmul(_hue_rotation(turn), saturate)
     # matrix (x - 127.5) / 127.5 + brightness; rows sum to the contrast factor.
-    offset = 2 * draw.uniform([n], -a.brightness, a.brightness)[:, None, None] - contrast
-    flat = tf.reshape(x, [n, -1, 3])
-    flat = tf.matmul(flat, matrix / 127.5, transpose_b=True) + offset
-    return tf.reshape(flat, tf.shape(x))
+    offset = 2 * draw.uniform([n], -a.brightness, a.brightness) - contrast
+    return recolour(x, matrix / 127.5, offset)
 
 
 def _hue_rotation(turn: Tensor) -> Tensor:
