@@ -1,12 +1,13 @@
 """One side of the training-throughput benchmark, in a process of its own.
 
-``python -m benchmarks.epochs SIDE DATA FOLDER STEPS`` prints a JSON line when it is ready, then one
-for each line on stdin: seconds and photos of an epoch of at most STEPS steps. SIDE is
+``python -m benchmarks.epochs SIDE DATA FOLDER STEPS`` prints a JSON line when it is ready, then for
+each line on stdin, which is ``full`` or ``recipe``, seconds and photos of an epoch of at most STEPS
+steps. A ``full`` step trains every layer with batch statistics, a ``recipe`` step does what the
+recipe says, which may freeze some. SIDE is
 
 - ``product``: photos decoded once, `training.input`, the step that ``python -m training fit`` runs,
   with TensorFlow's deterministic kernels as there;
 - ``memory``: the same step on one batch in memory again and again, without determinism;
-- ``keras``: ``train_on_batch`` of the same model, Adam and cross-entropy, on one batch in memory;
 - ``directory``: ``image_dataset_from_directory`` and augmentation layers before the same step.
 """
 
@@ -45,13 +46,17 @@ def main(side: str, data: Path, folder: Path, steps: int) -> None:
     if side == "product":
         tf.config.experimental.enable_op_determinism()
     photos = load_dataset(data / "jute_pest").split("train")
-    step = (_keras_step if side == "keras" else _step)(recipe, len(photos.labels))
+    full = change_recipe(recipe, ["freeze_blocks=0", "freeze_statistics=false"])
+    recipes = {"full": full, "recipe": recipe}
+    all_steps = {name: _step(one, len(photos.labels)) for name, one in recipes.items()}
     rate = tf.constant(1e-5)
     batches, ready = SIDES[side](photos, recipe, folder)
-    for x, y in itertools.islice(batches(), 2):  # traced and warm
-        step(x, y, rate)
-    print(json.dumps(ready | {"epochs": recipe.epochs}), flush=True)
-    for _ in sys.stdin:
+    for step in all_steps.values():
+        for x, y in itertools.islice(batches(), 2):  # traced and warm
+            step(x, y, rate)
+    print(json.dumps(ready | {"epochs": recipe.epochs * recipe.members}), flush=True)
+    for line in sys.stdin:
+        step = all_steps[line.strip()]
         start, count = time.monotonic(), 0
         loss = tf.constant(0.0)
         for x, y in itertools.islice(batches(), steps):
@@ -123,7 +128,7 @@ def directory(photos: Dataset, recipe: Recipe, folder: Path) -> tuple[Batches, d
     return lambda: dataset, {}
 
 
-SIDES = {"product": product, "memory": memory, "keras": memory, "directory": directory}
+SIDES = {"product": product, "memory": memory, "directory": directory}
 
 
 def _targets(photos: Dataset) -> np.ndarray:
@@ -143,14 +148,6 @@ def _step(recipe: Recipe, classes: int) -> Callable[..., Any]:
         average=recipe.average,
     )
     return make_step(parts, optimizer, recipe, np.ones(classes, np.float32), 0)
-
-
-def _keras_step(recipe: Recipe, classes: int) -> Callable[..., Any]:
-    """Keras' own training step: batch statistics and all layers trained."""
-    model = build_model(recipe, classes)
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(1e-5), loss)
-    return lambda x, y, _: (model.train_on_batch(x, y), None)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,6 +28,7 @@ SOURCES = (
     "training/optimizer.py",
     "training/recipes/finetune.py",
     "training/step.py",
+    "training/warp.py",
 )
 MATERIAL = ("jute_pest/split.csv",)
 
@@ -57,10 +59,10 @@ class Side:
         self._process.communicate()
         self._log.close()
 
-    def epoch(self, extra_seconds: float = 0.0) -> float:
+    def epoch(self, step: str, extra_seconds: float = 0.0) -> float:
         """Run an epoch; gives photos per second, with a share of one-time work added."""
         assert self._process.stdin
-        self._process.stdin.write(b"\n")
+        self._process.stdin.write(f"{step}\n".encode())
         self._process.stdin.flush()
         answer = self._answer()
         return answer["photos"] / (answer["seconds"] + extra_seconds)
@@ -76,48 +78,43 @@ class Side:
 
 
 def run(data: Path, options: Options) -> tuple[Figure, ...]:
-    """Measure photos per second of the three sides in turn."""
+    """Measure photos per second of the three sides in turn, with two kinds of step."""
     repeats, steps = (1, 1) if options.tiny else (3, 1000)
     folder = Path(tempfile.mkdtemp(dir=options.out, prefix="epochs-"))
-    ours: list[float] = []
-    limit: list[float] = []
-    usual: list[float] = []
-    plain: list[float] = []
+    rates: dict[tuple[str, str], list[float]] = defaultdict(list)
     try:
         with (
             Side("product", data, folder, steps) as product,
             Side("memory", data, folder, steps) as memory,
             Side("directory", data, folder, steps) as directory,
-            Side("keras", data, folder, steps) as keras,
         ):
             decode = product.ready["decode_seconds"]
             share = decode / product.ready["epochs"]
-            for _ in range(repeats):
-                ours.append(product.epoch(share))
-                limit.append(memory.epoch())
-                usual.append(directory.epoch())
-                plain.append(keras.epoch())
+            for step in ("full", "recipe"):
+                for _ in range(repeats):
+                    rates["product", step].append(product.epoch(step, share))
+                    rates["memory", step].append(memory.epoch(step))
+                    rates["directory", step].append(directory.epoch(step))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     note = f"decoding took {decode:.1f} s once, for {product.ready['epochs']:.0f} epochs"
-    step = ("the same step, one batch in memory", limit)
-    unit = "photos/s"
     return (
-        pair(
-            "training, whole epochs", unit, ("training fit", ours), step, at_least=0.95, note=note
-        ),
-        pair(
-            "the same beside Keras' step",
-            unit,
-            ("training fit", ours),
-            ("train_on_batch, one batch in memory", plain),
-            note="Keras' step also computes batch statistics, which the recipe freezes",
-        ),
-        pair(
-            "the usual way to feed it",
-            unit,
-            ("image_dataset_from_directory, augmentation layers", usual),
-            step,
-            note="the other side of the figure above, for comparison",
-        ),
+        *_figures("every layer trained", rates, "full", note, 0.95),
+        *_figures("the recipe finetune", rates, "recipe", "a shorter step: blocks are frozen"),
+    )
+
+
+def _figures(
+    what: str,
+    rates: dict[tuple[str, str], list[float]],
+    step: str,
+    note: str,
+    at_least: float | None = None,
+) -> tuple[Figure, Figure]:
+    memory = ("the same step, one batch in memory", rates["memory", step])
+    usual = ("image_dataset_from_directory, augmentation layers", rates["directory", step])
+    ours = ("training fit", rates["product", step])
+    return (
+        pair(f"whole epochs, {what}", "photos/s", ours, memory, at_least=at_least, note=note),
+        pair(f"the usual input, {what}", "photos/s", usual, memory, note="for comparison"),
     )
