@@ -1,10 +1,13 @@
-"""How much of each layer to prune, so that the whole has its sparsity at the least harm.
+"""What to prune: how much each weight matters, and how much each layer has to give.
 
-The same share everywhere ruins the few weights of the early layers to save almost no bytes. Here
-each layer is pruned alone to one half, and the divergence of the model's answers on training photos
-is its harm. The energy of the smallest share s of weights grows about as s**3, and small harms add
-up, so the harm of all shares together is about sum(h * (2 s)**3); the least for a given number of
-zeros has s proportional to sqrt(n / h), n being the layer's weights (Lagrange).
+A weight matters as much as it moves the layer's output: its size times the root mean square of its
+input on training photos (Wanda; Sun et al. 2023, arXiv:2306.11695).
+
+The same share of zeros everywhere ruins the few weights of the early layers and saves almost no
+bytes. Here each layer is pruned alone to one half; how far the answers then diverge is its harm.
+The energy of the least share s of weights grows about as s**3, and small harms add up, so the harm
+of all shares together is about sum(h * (2 s)**3); the least for a given number of zeros has s
+proportional to sqrt(n / h), n being the layer's weights (Lagrange).
 """
 
 from __future__ import annotations
@@ -15,21 +18,49 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float32]
+
 #: No layer is pruned further than this, or below the target if that is higher.
 MOST = 0.85
+
+
+def input_sizes(model: Any, layers: Sequence[Any], photos: Floats) -> dict[str, Floats]:  # noqa: ANN401
+    """Root mean square of each layer's input by channel, shaped to multiply its kernel; by name.
+
+    Args:
+        model: float32 (n, h, w, c) to logits.
+        layers: Conv2D and Dense layers of it.
+        photos: to measure on, float32 (n, h, w, c) as the model takes them.
+    """
+    from training.tf import keras, tf
+
+    inputs = keras.Model(model.input, [layer.input for layer in layers])
+
+    def squares(images: Any) -> list[Any]:  # noqa: ANN401
+        found = tf.nest.flatten(inputs(images, training=False))
+        return [tf.reduce_mean(tf.square(x), axis=list(range(len(x.shape) - 1))) for x in found]
+
+    means = tf.function(squares)(photos)
+    # Kernels are (..., in, out).
+    return {
+        layer.name: np.sqrt(mean.numpy())[:, None] + np.float32(1e-9)
+        for layer, mean in zip(layers, means, strict=True)
+    }
 
 
 def allocate(
     model: Any,  # noqa: ANN401 - a Keras model
     layers: Sequence[Any],
+    sizes: Mapping[str, Floats],
     sparsity: float,
-    photos: NDArray[np.float32],
+    photos: Floats,
 ) -> dict[str, float]:
     """Share of zeros for each layer by name; together `sparsity` of all their weights.
 
     Args:
         model: float32 (n, h, w, c) to logits; its weights are as before when this returns.
         layers: of the model, to be pruned.
+        sizes: of their inputs, from `input_sizes`.
         sparsity: target over all of them, 0..1.
         photos: to measure on, float32 (n, h, w, c) as the model takes them.
     """
@@ -37,15 +68,15 @@ def allocate(
 
     run = tf.function(lambda images: tf.nn.softmax(model(images, training=False)))
     before = run(photos).numpy()
-    harms, sizes = {}, {}
+    harms, counts = {}, {}
     for layer in layers:
-        weights = layer.get_weights()
-        layer.set_weights([without_smallest(weights[0], 0.5), *weights[1:]])
+        kernel, *others = layer.get_weights()
+        layer.set_weights([without_least(kernel, kernel * sizes[layer.name], 0.5), *others])
         after = run(photos).numpy()
-        layer.set_weights(weights)
+        layer.set_weights([kernel, *others])
         harms[layer.name] = divergence(before, after)
-        sizes[layer.name] = weights[0].size
-    return shares(harms, sizes, sparsity)
+        counts[layer.name] = kernel.size
+    return shares(harms, counts, sparsity)
 
 
 def shares(
@@ -67,12 +98,12 @@ def shares(
     return {name: float(share) for name, share in zip(names, found, strict=True)}
 
 
-def without_smallest(kernel: NDArray[np.float32], share: float) -> NDArray[np.float32]:
-    """The kernel with its smallest weights set to zero."""
+def without_least(kernel: Floats, scores: Floats, share: float) -> Floats:
+    """The kernel with zeros in the share of places where the scores' size is least."""
     count = round(share * kernel.size)
     result = kernel.copy().reshape(-1)
     if count:
-        result[np.argpartition(np.abs(result), count - 1)[:count]] = 0
+        result[np.argpartition(np.abs(scores).reshape(-1), count - 1)[:count]] = 0
     return result.reshape(kernel.shape)
 
 

@@ -42,7 +42,7 @@ def run(
     pruning_epochs: Annotated[
         int | None, typer.Option(help="Of pruning, before; default: 6, more with few photos.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Of both.")] = 2e-4,
+    learning_rate: Annotated[float, typer.Option(help="Of both.")] = 5e-4,
     batch: Annotated[int, typer.Option(help="Photos per step.")] = 32,
     tolerance: Annotated[
         float, typer.Option(help="Accuracy (0..1) that may be lost beyond chance.")

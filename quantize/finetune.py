@@ -29,7 +29,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """Of Adam, after the warm-up and before the cosine decay to 1 % of it."""
     warmup: float = 0.05
     """Share of the steps over which the rate rises from zero."""
-    hard: float = 0.1
+    hard: float = 0.0
     """Weight of the true labels; the teacher's answers have the rest."""
     temperature: float = 2.0
     """Softens the teacher's and the student's answers."""

@@ -48,8 +48,8 @@ SENSITIVITY_PHOTOS = 64
 #: Passes over the training photos, where nothing else is asked for ...
 QAT_EPOCHS, PRUNING_EPOCHS = 4, 6
 #: ... and the fewest steps: with few photos a pass is soon over, weights need their steps anyway.
-QAT_STEPS, PRUNING_STEPS = 160, 250
-LEARNING_RATE = 2e-4
+QAT_STEPS, PRUNING_STEPS = 200, 300
+LEARNING_RATE = 5e-4
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

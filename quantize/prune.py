@@ -1,7 +1,7 @@
-"""Magnitude pruning: the smallest weights of the convolutions and dense layers become zero.
+"""Magnitude pruning: the least weights of the convolutions and dense layers become zero.
 
 TFMOT's wrappers follow a polynomial schedule (Zhu and Gupta 2017, arXiv:1710.01878): sparsity rises
-from zero, fast at first, to the target at two thirds of the fine-tuning; the rest heals. Zeros
+from zero, fast at first, to the target at half of the fine-tuning; the rest heals. Zeros
 make an int8 model smaller to send, not faster to run: no CPU kernel here skips them.
 """
 
@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
-from quantize.allocate import allocate
-from quantize.equalise import equalise
+from quantize.allocate import allocate, input_sizes
 from quantize.finetune import Progress, Schedule, fine_tune, steady
 
 
@@ -44,17 +43,16 @@ def prune(
 
     copy = tfmot.keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    # Batch norm makes the size of a channel's weights meaningless; only their ratios count.
-    equalise(copy)
     layers = prunable(copy)
     if not layers:
         raise QuantizeError(
             "the model has no Conv2D or Dense layer of its own to prune; layers inside a nested "
             "model are not reached: build the model flat"
         )
-    wrapped = _wrap(copy, allocate(copy, layers, sparsity, photos), schedule)
+    sizes = input_sizes(copy, layers, photos)
+    wrapped = _wrap(copy, allocate(copy, layers, sizes, sparsity, photos), schedule)
     steady(wrapped)
-    _begin(wrapped)
+    _begin(wrapped, sizes)
     fine_tune(wrapped, model, batches, schedule, progress)
     _apply_masks(wrapped)
     pruned = tfmot.sparsity.strip_pruning(wrapped)
@@ -85,8 +83,8 @@ def _wrap(model: Any, targets: Mapping[str, float], schedule: Schedule) -> Any: 
     from quantize import tfmot
 
     # The last update must fall on the last step of the schedule, or the target is missed.
-    every = max(1, round(schedule.steps * 2 / 3) // 12)
-    end = every * max(1, round(schedule.steps * 2 / 3) // every)
+    every = max(1, schedule.steps // 2 // 12)
+    end = every * max(1, schedule.steps // 2 // every)
 
     def clone(layer: Any) -> Any:  # noqa: ANN401
         copy = layer.__class__.from_config(layer.get_config())
@@ -116,11 +114,15 @@ def _apply_masks(wrapped: Any) -> None:  # noqa: ANN401
         layer.pruning_obj.weight_mask_op()
 
 
-def _begin(wrapped: Any) -> None:  # noqa: ANN401
+def _begin(wrapped: Any, sizes: Mapping[str, NDArray[np.float32]]) -> None:  # noqa: ANN401
+    """Start the schedule, and let TFMOT choose by weight times input instead of weight alone."""
     from quantize import tfmot
 
     for layer in tfmot.pruning_wrapper.collect_prunable_layers(wrapped):
         layer.pruning_step.assign(0)
+        by_size = layer.pruning_obj._update_mask
+        inputs = tfmot.tf.constant(sizes[layer.layer.name])
+        layer.pruning_obj._update_mask = lambda w, f=by_size, x=inputs: f(w * x)
 
 
 def _check(model: Any, sparsity: float) -> None:  # noqa: ANN401

@@ -103,7 +103,7 @@ def page(
         verdict=verdict,
         reasons=f"<ul>{reasons}</ul>" if reasons else "",
         rule=(
-            f"Allowed: {100 * limits.tolerance:g} points of accuracy lost beyond what the paired "
+            f"Allowed: {points(limits.tolerance)} of accuracy lost beyond what the paired "
             f"95&nbsp;% interval explains, and the same answer on at least "
             f"{limits.min_agreement:.0%} of the photos."
         ),
@@ -114,10 +114,19 @@ def page(
         confidence=plots.confidence(outcome),
         count=len(found),
         total=report.splits["both"].n,
-        shown=min(len(found), MOST_PHOTOS),
-        root=html.escape(str(root.name)),
+        about=(
+            f"The {min(len(found), MOST_PHOTOS)} on which the float model was surest; files are "
+            f"below <code>{html.escape(root.name)}</code>."
+            if found
+            else "Every photo gets the same answer."
+        ),
         photos="".join(_photo(item, pixels) for item, pixels in found[:MOST_PHOTOS]),
     )
+
+
+def points(share: float) -> str:
+    """A share of accuracy in percentage points: 0.01 -> "1 point"."""
+    return f"{100 * share:g} point{'' if share == 0.01 else 's'}"
 
 
 def _table(report: Report) -> str:
@@ -224,7 +233,7 @@ figcaption span {{ display: block; font-size: 13px; }}
 {calibration}
 <div class="pair"><div>{reliability}</div><div>{confidence}</div></div>
 <h2>Answered differently: {count} of {total} photos</h2>
-<p>The {shown} on which the float model was surest; files are below <code>{root}</code>.</p>
+<p>{about}</p>
 <div class="photos">{photos}</div>
 </body></html>
 """

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantize.allocate import divergence, shares, without_smallest
+from quantize.allocate import divergence, shares, without_least
 
 
 def zeros_in_all(found, sizes):
@@ -39,11 +39,11 @@ def test_a_model_that_nothing_harms_is_pruned_all_the_same():
     assert zeros_in_all(found, {"a": 1000, "b": 3000}) == pytest.approx(0.5, abs=1e-6)
 
 
-def test_the_smallest_weights_go_first():
-    """Exactly the asked share becomes zero, and those are the smallest."""
-    kernel = np.arange(-5, 5, dtype=np.float32).reshape(2, 5)
-    pruned = without_smallest(kernel, 0.4)
-    assert sorted(kernel[pruned == 0].tolist()) == [-2, -1, 0, 1]
+def test_the_weights_that_move_least_go_first():
+    """Exactly the asked share becomes zero, chosen by the scores and not by the weights."""
+    kernel = np.arange(1, 11, dtype=np.float32).reshape(2, 5)
+    pruned = without_least(kernel, kernel * np.array([[1], [-0.01]], np.float32), 0.4)
+    assert kernel[pruned == 0].tolist() == [6, 7, 8, 9]
 
 
 def test_the_same_answers_have_no_divergence():

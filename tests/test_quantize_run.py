@@ -255,7 +255,7 @@ def test_a_signed_bundle_is_trusted_by_its_key_and_shown_as_such(bundle, trained
     assert read_bundle(tmp_path / "discs.wtr", (key,)).signed_by == made.fingerprint
     shown = text(tmp_path / "discs.wtr", tmp_path / "k.pub.pem")
     assert f"verified, key {made.fingerprint}" in shown
-    for expected in ("moth", "CONV_2D", "50.0%", "temperature", "32 × 32 rgb"):
+    for expected in ("moth", "CONV_2D", "pruning 50%", "temperature", "32 × 32 rgb"):
         assert expected in shown
 
 
