@@ -17,7 +17,7 @@ from benchmarks.result import Figure, pair
 SOURCES = ("edge/*.py", "edge/runtimes/*.py", "benchmarks/bundles.py", "benchmarks/material.py")
 MATERIAL = (material.MODEL, material.LABELS)
 IMAGE = "coral_models/bird.bmp"
-REPEATS = 21
+REPEATS = 41
 
 
 def run(data: Path, options: Options) -> tuple[Figure, ...]:
