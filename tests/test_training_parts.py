@@ -183,3 +183,31 @@ def test_frozen_blocks_and_layer_rates_follow_depth():
     assert rates["logits/kernel:0"] == 1
     assert rates["block_16_project/kernel:0"] == pytest.approx(0.9)
     assert rates["block_3_expand/kernel:0"] == pytest.approx(0.9**14)
+
+
+def test_the_head_is_fitted_while_the_backbone_stays():
+    """Frozen random features tell three colours apart after phase one; no other weight moves."""
+    from training.head import fit_head
+    from training.input import one_hot
+    from training.models import build_model
+    from training.step import take_apart
+    from training.train import predict_logits
+
+    recipe = change_recipe(
+        load_recipe("small"), ["resolution=32", "head_views=2", "batch=8", "augment.hue=0"]
+    )
+    model = build_model(recipe, 3)
+    for layer in model.layers:
+        if layer.name.endswith("_bn"):  # untrained statistics would let the signal fade
+            layer.gamma.assign(layer.gamma * 4)
+    labels = np.arange(48) % 3
+    images = np.full((48, 32, 32, 3), 40, np.uint8)
+    images[np.arange(48), :, :, labels] = 200
+    before = model.get_weights()
+    fit_head(
+        take_apart(model, 0), images, one_hot(labels, 3), np.ones(48), np.ones(3, np.float32),
+        recipe, seed=0,
+    )  # fmt: skip
+    for old, new in zip(before[:-2], model.get_weights()[:-2], strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert np.mean(predict_logits(model, images).argmax(axis=1) == labels) > 0.9
