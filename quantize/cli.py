@@ -37,10 +37,10 @@ def run(
     io: Annotated[str, typer.Option(help="Type of input and output: int8 or uint8.")] = "int8",
     epochs: Annotated[
         int | None,
-        typer.Option(help="Of quantization-aware training; default: 4, more with few photos."),
+        typer.Option(help="Of quantization-aware training; default: 5, more with few photos."),
     ] = None,
     pruning_epochs: Annotated[
-        int | None, typer.Option(help="Of pruning, before; default: 6, more with few photos.")
+        int | None, typer.Option(help="Of pruning, before; default: 7, more with few photos.")
     ] = None,
     learning_rate: Annotated[float, typer.Option(help="Of both.")] = 5e-4,
     batch: Annotated[int, typer.Option(help="Photos per step.")] = 32,

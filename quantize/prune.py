@@ -30,7 +30,8 @@ def prune(
 
     Args:
         model: teaches and is not changed.
-        sparsity: over all prunable layers; each has its own share, see `quantize.allocate`.
+        sparsity: of all kernels, depthwise ones included, whose part the others bear; each layer
+            has its own share, see `quantize.allocate`.
         photos: training photos to find those shares on, float32 (n, h, w, c) in -1..1.
         batches: augmented training photos and labels.
         schedule: of the fine-tuning.
@@ -50,7 +51,10 @@ def prune(
             "model are not reached: build the model flat"
         )
     sizes = input_sizes(copy, layers, photos)
-    wrapped = _wrap(copy, allocate(copy, layers, sizes, sparsity, photos), schedule)
+    share = min(
+        0.97, sparsity * _weights(copy) / sum(x.kernel.shape.num_elements() for x in layers)
+    )
+    wrapped = _wrap(copy, allocate(copy, layers, sizes, share, photos), schedule)
     steady(wrapped)
     _begin(wrapped, sizes)
     fine_tune(wrapped, model, batches, schedule, progress)
@@ -68,6 +72,15 @@ def prunable(model: Any) -> list[Any]:  # noqa: ANN401
     from training.tf import keras
 
     return [layer for layer in model.layers if type(layer) in _kinds(keras)]
+
+
+def _weights(model: Any) -> int:  # noqa: ANN401
+    """Weights in all kernels, pruned or not; biases and batch norms are no kernels."""
+    return sum(
+        variable.shape.num_elements()
+        for variable in model.trainable_variables
+        if len(variable.shape) >= 2
+    )
 
 
 def sparsities(model: Any) -> dict[str, float]:  # noqa: ANN401

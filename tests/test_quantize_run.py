@@ -131,11 +131,10 @@ def test_every_operator_works_on_int8_and_pixels_are_levels(bundle, photos):
 
 
 def test_zeros_survive_quantization_aware_training(bundle):
-    """Half of the weights of convolutions and dense layers are stored as exact zeros."""
+    """Half of all weights are stored as exact zeros."""
     found = layers(read_graph(read_bundle(bundle).model))
-    pruned = [layer for layer in found if layer.kind != "DEPTHWISE_CONV_2D"]
-    assert len(pruned) == 8
-    assert sum(x.zeros for x in pruned) >= sum(x.size for x in pruned) // 2 - len(pruned)
+    assert len(found) == 14
+    assert sum(x.zeros for x in found) >= sum(x.size for x in found) // 2 - len(found)
 
 
 def test_the_bundle_says_what_it_is_and_how_good(bundle, trained):
