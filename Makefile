@@ -36,7 +36,7 @@ demo: .venv/desktop.ok ## train, quantize and run a model on a replayed camera, 
 	@$(BIN)/python -m demo --out $(or $(OUT),demo-out)
 
 test: .venv/test.ok ## run the tests; DATA=folder adds those on real photographs
-	@$(BIN)/python -m pytest $(if $(DATA),--data $(DATA)) $(ARGS)
+	@$(BIN)/python -m pytest $(if $(DATA),--data=$(DATA)) $(ARGS)
 
 lint: .venv/lint.ok .venv/test.ok ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .

@@ -14,7 +14,7 @@ LEFT_OUT: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--data PATH`` (or the environment variable ``WHEATEAR_DATA``)."""
+    """Add ``--data=PATH`` (or the environment variable ``WHEATEAR_DATA``)."""
     parser.addoption(
         "--data",
         default=os.environ.get("WHEATEAR_DATA"),
@@ -30,7 +30,7 @@ def data(pytestconfig: pytest.Config):
     def find(name: str) -> Path:
         path = Path(root or "").expanduser() / name
         if not root or not path.exists():
-            pytest.skip(f"REAL DATA ABSENT: {name} (pass --data PATH or set WHEATEAR_DATA)")
+            pytest.skip(f"REAL DATA ABSENT: {name} (pass --data=PATH or set WHEATEAR_DATA)")
         return path.resolve()
 
     return find
