@@ -277,6 +277,12 @@ def authority(tmp_path):
     from cryptography.hazmat.primitives.asymmetric import ec
 
     now = datetime.datetime.now(datetime.UTC)
+    identifier = x509.SubjectKeyIdentifier.from_public_key
+
+    def usage(ca):
+        others = "content_commitment key_encipherment data_encipherment key_agreement"
+        no = dict.fromkeys([*others.split(), "encipher_only", "decipher_only"], False)
+        return x509.KeyUsage(digital_signature=True, key_cert_sign=ca, crl_sign=ca, **no)
 
     def certify(name, issuer=None, issuer_key=None, ca=False):
         key = ec.generate_private_key(ec.SECP256R1())
@@ -292,6 +298,15 @@ def authority(tmp_path):
             .not_valid_after(now + datetime.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+            # Python 3.13 holds certificates to RFC 5280: key identifiers and key usage.
+            .add_extension(identifier(key.public_key()), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(
+                    (issuer_key or key).public_key()
+                ),
+                critical=False,
+            )
+            .add_extension(usage(ca), critical=True)
             .sign(issuer_key or key, hashes.SHA256())
         )
         (tmp_path / f"{name}.pem").write_bytes(cert.public_bytes(serialization.Encoding.PEM))
