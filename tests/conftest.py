@@ -51,7 +51,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave desktop tests out, and say so, where only the device wheel is installed."""
     if collection_path.suffix == ".py" and not HAVE_DESKTOP:
         text = collection_path.read_text(encoding="utf-8")
-        if re.search(r"^\s*(from|import) (training|quantize|benchmarks)\b", text, re.MULTILINE):
+        if re.search(r"^\s*(from|import) (training|quantize|benchmarks|demo)\b", text, re.MULTILINE):
             LEFT_OUT.append(collection_path.name)
             return True
     return None

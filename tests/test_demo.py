@@ -1,0 +1,59 @@
+"""The demo's field: a real camera program, a broker that goes away, and what arrives."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("amqtt")
+pytest.importorskip("rich")
+
+import tiny
+from devices import COLOURS, photo
+from rich.console import Console
+
+import demo.field
+from demo.field import Field, prepare
+from demo.sheet import draw_sheet
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A demo folder as it is when the bundle has been packed: photos, a split, secrets."""
+    rows = []
+    for number in range(40):
+        label = list(COLOURS)[number % 3]
+        file = tmp_path / "photos" / label / f"{number:02d}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(photo(label, seed=number))
+        rows.append((f"{label}/{file.name}", label, "train" if number < 20 else "test", ""))
+    (tmp_path / "photos" / "unknown").mkdir()
+    (tmp_path / "photos" / "unknown" / "snail.jpg").write_bytes(photo("leaf"))
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / "split.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "label", "split", "group"), *rows])
+    return tmp_path
+
+
+def test_nothing_is_lost_while_the_broker_is_away(out, monkeypatch):
+    """Every held-out picture arrives once, in spite of the outage, and gets onto the sheet."""
+    monkeypatch.setattr(demo.field, "OUTAGE_SECONDS", 1.5)
+    monkeypatch.setattr(demo.field, "SETTLE_SECONDS", 0.5)
+    bundle = tiny.write(out / "tiny-1.wtr")
+    setup = prepare(out, bundle, rate=10.0)
+    assert sorted(set(setup.truth.values())) == [*sorted(COLOURS), "unknown"]
+    assert len(setup.truth) == 21  # the test split and one secret, nothing of the training split
+
+    field = Field(setup, Console(quiet=True))
+    field.run()
+
+    assert (len(field.dashboard.sightings), field.missing()) == (21, 0)
+    assert field.dashboard.missing() == field.dashboard.duplicates == 0
+    shown = {sighting["frame"]["source"] for sighting in field.dashboard.sightings.values()}
+    assert len(shown) == 21
+    assert "hung up" in (out / "wheatear.log").read_text()
+    sheet = draw_sheet(field.truth, field.dashboard.sightings.values(), out / "sheet.jpg")
+    with Image.open(sheet) as picture:
+        assert picture.width > 1000
