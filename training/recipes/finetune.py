@@ -2,9 +2,9 @@
 
 python -m training fit photos/ --recipe finetune --out runs/photos
 
-About 15 epochs in all for 1,331 photos. Its three seeds on the jute benchmark are still to be run
-to the end; with label smoothing, a weakly fitted head and half-balanced groups they reached 69.9 %
-on validation and 70.2 % on test photos (docs/training.md).
+24 short epochs in all, about 3 minutes for 1,331 photos on two cores. On the jute benchmark (17 classes,
+grouped split, three seeds): 69.1 % of the validation and 71.7 % of the test photos are right, calibration
+error 0.060 (docs/training.md has what else was tried).
 """
 
 from training.recipe import Augmentation, Recipe
@@ -12,13 +12,13 @@ from training.recipe import Augmentation, Recipe
 RECIPE = Recipe(
     weights="imagenet",
     head_views=3,
-    epochs=16,
-    patience=3,
-    members=2,
+    epochs=4,
+    members=6,
+    blend=0.7,
     learning_rate=5e-4,
-    freeze_blocks=6,
+    freeze_blocks=3,
     freeze_statistics=True,
     average=0.99,
-    label_smoothing=0.0,
+    group_balance=0.5,
     augment=Augmentation(flip_vertical=True, rotation=180, area=(0.4, 1.0)),
 )
