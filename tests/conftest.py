@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 HAVE_DESKTOP = all(importlib.util.find_spec(name) for name in ("training", "quantize"))
+DESKTOP_IMPORT = re.compile(r"^\s*(from|import) (training|quantize|benchmarks|demo)\b", re.MULTILINE)
 LEFT_OUT: list[str] = []
 
 
@@ -51,7 +52,7 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave desktop tests out, and say so, where only the device wheel is installed."""
     if collection_path.suffix == ".py" and not HAVE_DESKTOP:
         text = collection_path.read_text(encoding="utf-8")
-        if re.search(r"^\s*(from|import) (training|quantize|benchmarks|demo)\b", text, re.MULTILINE):
+        if DESKTOP_IMPORT.search(text):
             LEFT_OUT.append(collection_path.name)
             return True
     return None
