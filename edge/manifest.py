@@ -78,7 +78,8 @@ class Metrics(_Part, frozen=True, kw_only=True, rename={"float_": "float"}):
     float_: ModelMetrics
     int8: ModelMetrics
     agreement: Probability
-    """Share of photos on which both forms give the same top label."""
+    """Share of photos on which int8 gives the same top label as the float model it was quantized
+    from: the pruned one, where it was pruned."""
     per_class: dict[str, ClassMetrics] = {}
     """By label id."""
 

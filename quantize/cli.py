@@ -42,13 +42,14 @@ def run(
     pruning_epochs: Annotated[
         int | None, typer.Option(help="Of pruning, before; default: 7, more with few photos.")
     ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Of both.")] = 5e-4,
+    learning_rate: Annotated[float, typer.Option(help="Of quantization-aware training.")] = 5e-5,
+    pruning_learning_rate: Annotated[float, typer.Option(help="Of pruning.")] = 5e-4,
     batch: Annotated[int, typer.Option(help="Photos per step.")] = 32,
     tolerance: Annotated[
         float, typer.Option(help="Accuracy (0..1) that may be lost beyond chance.")
     ] = 0.01,
     min_agreement: Annotated[
-        float, typer.Option(help="Least share of photos answered as the float model does.")
+        float, typer.Option(help="Least share of photos answered as before rounding.")
     ] = 0.95,
     name: Annotated[str, typer.Option(help="Name in the bundle; default: from --out.")] = "",
     version: Annotated[str, typer.Option(help="Version in the bundle.")] = "1.0.0",
@@ -69,6 +70,7 @@ def run(
             epochs=epochs,
             pruning_epochs=pruning_epochs,
             learning_rate=learning_rate,
+            pruning_learning_rate=pruning_learning_rate,
             batch=batch,
             tolerance=tolerance,
             min_agreement=min_agreement,

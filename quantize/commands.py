@@ -16,8 +16,9 @@ from rich.table import Table
 from edge.bundle import SUFFIX
 from edge.errors import QuantizeError
 from quantize import report as report_page
+from quantize.options import Options
 from quantize.parity import Limits, Report, require
-from quantize.pipeline import Options, Outcome, Pipeline, pack
+from quantize.pipeline import Outcome, Pipeline, pack
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +35,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     epochs: int | None
     pruning_epochs: int | None
     learning_rate: float
+    pruning_learning_rate: float
     batch: int
     tolerance: float
     min_agreement: float
@@ -50,6 +52,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             epochs=self.epochs,
             pruning_epochs=self.pruning_epochs,
             learning_rate=self.learning_rate,
+            pruning_learning_rate=self.pruning_learning_rate,
             batch=self.batch,
             limits=Limits(tolerance=self.tolerance, min_agreement=self.min_agreement),
         )
@@ -114,7 +117,10 @@ def bundle_name(out: Path) -> str:
 def table(report: Report) -> Table:
     """The figures of the gate for the terminal."""
     shown = Table(title="float and int8 on the same photos", title_justify="left")
-    for column in ("split", "photos", "float", "float TFLite", "int8", "lost", "agreement"):
+    columns = ["split", "photos", "float", "float TFLite", "int8", "lost", "agreement"]
+    if report.pruned:
+        columns[3:4] = ["pruned", "its TFLite"]
+    for column in columns:
         shown.add_column(column, justify="left" if column == "split" else "right")
     for name, split in report.splits.items():
         low, high = 100 * split.lost_low, 100 * split.lost_high
@@ -122,6 +128,7 @@ def table(report: Report) -> Table:
             {"val": "validation", "test": "test", "both": "both (gate)"}.get(name, name),
             str(split.n),
             f"{split.keras.accuracy:.1%}",
+            *([f"{split.source.accuracy:.1%}"] if report.pruned else []),
             f"{split.float_tflite.accuracy:.1%}",
             f"{split.int8.accuracy:.1%}",
             f"{100 * split.lost:+.1f} ({low:+.1f} to {high:+.1f})",

@@ -1,9 +1,10 @@
 """The training loop shared by pruning and quantization-aware training.
 
 A compressed model is taught by the float model it comes from (knowledge distillation, Hinton et
-al. 2015, arXiv:1503.02531): on every augmented photo it should give the teacher's answer, which
-says more than the label and keeps the two in agreement. Steps are few, so batch-norm statistics
-are held and the result is a moving average of the weights.
+al. 2015, arXiv:1503.02531): on every augmented photo it should have the teacher's pooled features
+and logits. Labels, and answers after the softmax, say little about training photos that the
+teacher is sure of; a student that only has to repeat those drifts away on other photos. Steps are
+few, so batch-norm statistics are held and the result is a moving average of the weights.
 """
 
 from __future__ import annotations
@@ -29,10 +30,6 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     """Of Adam, after the warm-up and before the cosine decay to 1 % of it."""
     warmup: float = 0.05
     """Share of the steps over which the rate rises from zero."""
-    hard: float = 0.0
-    """Weight of the true labels; the teacher's answers have the rest."""
-    temperature: float = 2.0
-    """Softens the teacher's and the student's answers."""
     average: float = 0.98
     """Decay per step of the moving average of the weights; 0 keeps the last weights."""
 
@@ -59,8 +56,7 @@ def fine_tune(
 ) -> float:
     """Teach `student` in place on (images in -1..1, labels) batches; return the last mean loss.
 
-    Labels are class indices (n,) or shares (n, classes). The averaged weights are in the student
-    when this returns.
+    Labels are not looked at. The averaged weights are in the student when this returns.
 
     Raises:
         QuantizeError: the loss is not finite; the student is then of no use.
@@ -72,7 +68,8 @@ def fine_tune(
     losses: list[float] = []
     for step in range(schedule.steps):
         optimizer.learning_rate.assign(schedule.rate(step))
-        loss = float(step_function(*next(batches)))
+        images, _ = next(batches)
+        loss = float(step_function(images))
         if not math.isfinite(loss):
             raise QuantizeError(
                 f"training diverged: the loss became {loss} at step {step + 1} of "
@@ -91,33 +88,41 @@ def _step(student: Any, teacher: Any, schedule: Schedule) -> tuple[Any, Any]:  #
 
     optimizer = keras.optimizers.Adam(schedule.learning_rate, clipnorm=1.0)
     optimizer.build(student.trainable_variables)
-    classes = student.output_shape[-1]
-    soft = schedule.temperature
+    asked, wanted_of = _features_and_logits(student), _features_and_logits(teacher)
 
     @tf.function  # type: ignore[untyped-decorator]
-    def step(images: Any, labels: Any) -> Any:  # noqa: ANN401
-        shares = (
-            labels if labels.shape.rank == 2 else tf.one_hot(tf.cast(labels, tf.int32), classes)
-        )
-        answers = teacher(images, training=False) / soft
-        wanted = tf.nn.softmax(answers)
-        # Subtracted so that the loss is the divergence itself: 0 means the same answers.
-        entropy = tf.nn.softmax_cross_entropy_with_logits(wanted, answers)
+    def step(images: Any) -> Any:  # noqa: ANN401
+        wanted = wanted_of(images, training=False)
         with tf.GradientTape() as tape:
-            logits = student(images, training=True)
-            distance = tf.nn.softmax_cross_entropy_with_logits(wanted, logits / soft) - entropy
-            mistake = tf.nn.softmax_cross_entropy_with_logits(shares, logits)
-            # soft**2 keeps the gradients of both terms at one size (Hinton et al. 2015, section 2).
-            loss = tf.reduce_mean(
-                (1 - schedule.hard) * soft**2 * distance + schedule.hard * mistake
-            )
-            if student.losses:
-                loss += tf.add_n(student.losses)
+            given = asked(images, training=True)
+            loss = tf.add_n([_distance(w, g) for w, g in zip(wanted, given, strict=True)])
         gradients = tape.gradient(loss, student.trainable_variables)
         optimizer.apply_gradients(zip(gradients, student.trainable_variables, strict=True))
         return loss
 
     return optimizer, step
+
+
+def _features_and_logits(model: Any) -> Any:  # noqa: ANN401
+    """The model with its pooled features as a further output.
+
+    Raises:
+        QuantizeError: no layer of it is called `features`.
+    """
+    from training.tf import keras
+
+    for layer in model.layers:
+        if layer.name.removeprefix("quant_") == "features":
+            return keras.Model(model.input, [layer.output, model.output])
+    raise QuantizeError('the model has no layer named "features" in front of its last one')
+
+
+def _distance(wanted: Any, given: Any) -> Any:  # noqa: ANN401
+    """Mean squared difference, as a share of the variance of what is wanted."""
+    from training.tf import tf
+
+    error = tf.reduce_mean(tf.square(given - wanted))
+    return error / (tf.math.reduce_variance(wanted) + 1e-6)
 
 
 class _Average:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge.errors import QuantizeError
-from edge.image import InputSpec, quantise
+from edge.image import InputSpec, decode, fit, quantise
 from edge.manifest import Golden
 from edge.runtimes import open_runtime
 
@@ -20,6 +21,9 @@ MOST = 8
 #: Levels that any interpreter may be off by, whatever was measured here: one rounding step more
 #: or less in a middle layer moves a score by about this much.
 LEAST_TOLERANCE = 4.0
+#: Sides of the golden picture that has to be resized, at most, in sides of the model's input: large
+#: enough that a wrong filter or crop shows, small enough to send.
+ORIGINAL_SIDES = 1.6
 
 
 def choose(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> list[int]:
@@ -49,6 +53,22 @@ def choose(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> list[int]:
     return [by_class[i] for i in dict.fromkeys(spots.tolist())]
 
 
+def original(source: Path, spec: InputSpec) -> NDArray[np.uint8]:
+    """The picture in the file itself, uint8 (h, w, 3), larger than the model's input.
+
+    It makes the device's self-test go through cropping and resizing. Its own proportions are kept;
+    at most `ORIGINAL_SIDES` times the model's sides, so that the bundle stays small.
+
+    Raises:
+        ImageError: the file is no picture any more.
+    """
+    pixels = decode(source)
+    most = (round(ORIGINAL_SIDES * spec.width), round(ORIGINAL_SIDES * spec.height))
+    image = Image.fromarray(pixels)
+    image.thumbnail(most, Image.Resampling.BOX)
+    return np.asarray(image)
+
+
 def make(
     model: bytes, spec: InputSpec, photos: Sequence[tuple[str, NDArray[np.uint8]]]
 ) -> tuple[tuple[Golden, ...], dict[str, bytes], str]:
@@ -57,13 +77,13 @@ def make(
     Args:
         model: int8 TFLite.
         spec: its input.
-        photos: (short name, uint8 (h, w, c) at model size) each.
+        photos: (short name, uint8 (h, w, c)) each, at model size or any other.
     """
     runtime = open_runtime("litert", model)
     reference = _reference(model)
     goldens, files = [], {}
     for name, pixels in photos:
-        tensor = quantise(pixels, spec)
+        tensor = quantise(fit(pixels, spec), spec)
         scores = runtime.invoke(tensor)
         kernel_gap = np.abs(scores.astype(float) - reference(tensor).astype(float)).max()
         member = f"golden/{name}.png"

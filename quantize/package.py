@@ -50,6 +50,7 @@ def write(
     answers: Mapping[str, Answers],
     report: Report,
     identity: Mapping[str, Any],
+    root: Path,
     signing_key: Ed25519PrivateKey | None = None,
 ) -> Manifest:
     """Write the bundle; return its manifest.
@@ -62,6 +63,7 @@ def write(
         answers: of both splits.
         report: of the parity gate.
         identity: name, version, created, labels (ids), provenance.
+        root: the photos' folder.
         signing_key: signs the manifest.
     """
     input_spec, output_spec = specs
@@ -76,9 +78,8 @@ def write(
     )
     val = photos["val"]
     decision, thresholds = decide(answers["val"].int8, val.truth, report.int8_calibration)
-    chosen = goldens.choose(answers["val"].int8, val.truth)
     entries, files, version = goldens.make(
-        described, input_spec, [(_slug(labels[val.truth[i]], i), val.pixels[i]) for i in chosen]
+        described, input_spec, _golden_photos(answers["val"].int8, val, labels, input_spec, root)
     )
     manifest = Manifest(
         name=str(identity["name"]),
@@ -97,6 +98,23 @@ def write(
         interpreter=Interpreter(name="litert", version=version),
     )
     return write_bundle(path, manifest, {MODEL: described, **files}, signing_key)
+
+
+def _golden_photos(
+    logits: NDArray[np.float32],
+    val: Photos,
+    labels: tuple[str, ...],
+    spec: InputSpec,
+    root: Path,
+) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Names and pixels of the golden pictures; the clearest of them as large as it was taken."""
+    chosen = goldens.choose(logits, val.truth)
+    ordered = np.sort(logits[chosen], axis=1)
+    clearest = int((ordered[:, -1] - ordered[:, -2]).argmax())
+    found = [(_slug(labels[val.truth[i]], i), val.pixels[i]) for i in chosen]
+    name, _ = found[clearest]
+    found[clearest] = (name, goldens.original(root / val.files[chosen[clearest]], spec))
+    return found
 
 
 def decide(

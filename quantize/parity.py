@@ -1,8 +1,12 @@
 """Is the int8 model as good as the float one? Measured on the same photos through the device path.
 
-Three forms answer the same validation and test photos: the Keras model, the same as float TFLite
-(a difference there is the converter's fault, not quantization's), and the int8 model. The TFLite
-forms see what a camera's program sees: `edge.image`, `edge.runtimes`, `edge.scores`.
+Four forms answer the same validation and test photos: the run's Keras model; the Keras model that
+was quantized, which is the same or its pruned form; that one as float TFLite (a difference there is
+the converter's fault, not quantization's); and the int8 model. The TFLite forms see what a camera's
+program sees: `edge.image`, `edge.runtimes`, `edge.scores`.
+
+Accuracy is held against the run's model, whatever was done to it. Agreement is held against the
+model that was quantized: pruning may move answers, as training anew would, rounding may not.
 """
 
 from __future__ import annotations
@@ -37,12 +41,16 @@ class Photos(msgspec.Struct, frozen=True, kw_only=True):
     truth: Any
     """int64 (n,)."""
     files: tuple[str, ...]
+    groups: tuple[str, ...]
 
 
 class Answers(msgspec.Struct, frozen=True, kw_only=True):
-    """Logits of one split by the three forms, float32 (n, classes) each."""
+    """Logits of one split by the four forms, float32 (n, classes) each."""
 
     keras: Any
+    """The run's model."""
+    source: Any
+    """The float model that was quantized; with pruning the pruned one, else the same."""
     float_tflite: Any
     int8: Any
 
@@ -53,7 +61,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: float = 0.01
     """Accuracy (0..1) that may be lost beyond what the paired 95 % interval explains."""
     min_agreement: float = 0.95
-    """Least share of photos on which int8 and float give the same answer."""
+    """Least share of photos on which int8 and the float model it was quantized from agree."""
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +86,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
 
     n: int
     keras: Form
+    source: Form
     float_tflite: Form
     int8: Form
     lost: float
@@ -86,8 +95,11 @@ class Split(msgspec.Struct, frozen=True, kw_only=True):
     lost_high: float
     """95 % interval of the loss on the same photos (Newcombe 1998, method 10)."""
     agreement: float
+    """Int8 and the float model it was quantized from."""
+    run_agreement: float
+    """Int8 and the run's model; the same without pruning."""
     converter_agreement: float
-    """Keras and float TFLite."""
+    """The quantized float model in Keras and in float TFLite."""
 
 
 class ClassDrop(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,25 +118,27 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`val`, `test` and `both`; the gate looks at `both`."""
     classes: tuple[ClassDrop, ...]
     float_calibration: Calibration
-    """Of the Keras model, judged on the test photos."""
+    """Of the run's model, judged on the test photos."""
     int8_calibration: Calibration
+    pruned: bool
+    """Whether the model that was quantized is another than the run's."""
     limits: Limits
     failures: tuple[str, ...]
 
 
 def answer(
-    model: Any,  # noqa: ANN401 - a Keras model
+    models: tuple[Any, Any],
     float_tflite: bytes,
     int8: bytes,
     specs: tuple[InputSpec, InputSpec, OutputSpec],
     photos: Photos,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Answers:
-    """Ask all three forms about every photo of a split.
+    """Ask all forms about every photo of a split.
 
     Args:
-        model: Keras, float32 (n, h, w, c) in -1..1 to logits.
-        float_tflite: the same model converted without quantization.
+        models: of the run and what was quantized; Keras, float32 (n, h, w, c) in -1..1 to logits.
+        float_tflite: the latter converted without quantization.
         int8: the model in question.
         specs: input of the float model, input and output of the int8 model.
         photos: of one split.
@@ -134,8 +148,11 @@ def answer(
 
     float_input, int8_input, int8_output = specs
     plain = OutputSpec(kind="logits", dtype="float32")
+    keras, source = models
+    said = predict_logits(keras, photos.pixels)
     return Answers(
-        keras=predict_logits(model, photos.pixels),
+        keras=said,
+        source=said if source is keras else predict_logits(source, photos.pixels),
         float_tflite=device_logits(float_tflite, float_input, plain, photos.pixels, advance),
         int8=device_logits(int8, int8_input, int8_output, photos.pixels, advance),
     )
@@ -183,6 +200,7 @@ def compare(
     all_truth = np.concatenate(list(truth.values()))
     both = Answers(
         keras=np.concatenate([a.keras for a in answers.values()]),
+        source=np.concatenate([a.source for a in answers.values()]),
         float_tflite=np.concatenate([a.float_tflite for a in answers.values()]),
         int8=np.concatenate([a.int8 for a in answers.values()]),
     )
@@ -191,8 +209,9 @@ def compare(
     return Report(
         splits=splits,
         classes=_class_drops(both, all_truth, labels),
-        float_calibration=_calibration(answers["val"].keras, answers["test"].keras, truth),
-        int8_calibration=_calibration(answers["val"].int8, answers["test"].int8, truth),
+        float_calibration=_calibration(answers["val"].keras, answers["test"].keras, photos),
+        int8_calibration=_calibration(answers["val"].int8, answers["test"].int8, photos),
+        pruned=any(a.source is not a.keras for a in answers.values()),
         limits=limits,
         failures=_failures(splits["both"], limits),
     )
@@ -224,8 +243,8 @@ def _failures(both: Split, limits: Limits) -> tuple[str, ...]:
     if both.agreement < limits.min_agreement:
         differing = both.n - round(both.agreement * both.n)
         found.append(
-            f"int8 and float agree on {both.agreement:.1%} of {both.n} photos ({differing} "
-            f"differ), {limits.min_agreement:.0%} are required"
+            f"int8 and the float model it was quantized from agree on {both.agreement:.1%} of "
+            f"{both.n} photos ({differing} differ), {limits.min_agreement:.0%} are required"
         )
     if both.converter_agreement < MIN_CONVERTER_AGREEMENT:
         found.append(
@@ -242,13 +261,15 @@ def _split(answers: Answers, truth: NDArray[np.int64], classes: int) -> Split:
     return Split(
         n=len(truth),
         keras=_form(truth, top["keras"], classes),
+        source=_form(truth, top["source"], classes),
         float_tflite=_form(truth, top["float_tflite"], classes),
         int8=_form(truth, top["int8"], classes),
         lost=float(right["keras"].mean() - right["int8"].mean()),
         lost_low=low,
         lost_high=high,
-        agreement=float(np.mean(top["keras"] == top["int8"])),
-        converter_agreement=float(np.mean(top["keras"] == top["float_tflite"])),
+        agreement=float(np.mean(top["source"] == top["int8"])),
+        run_agreement=float(np.mean(top["keras"] == top["int8"])),
+        converter_agreement=float(np.mean(top["source"] == top["float_tflite"])),
     )
 
 
@@ -280,10 +301,11 @@ def _class_drops(
     )
 
 
-def _calibration(val: Logits, test: Logits, truth: Mapping[str, NDArray[np.int64]]) -> Calibration:
-    temperature = metrics.fit_temperature(val, truth["val"])
+def _calibration(val: Logits, test: Logits, photos: Mapping[str, Photos]) -> Calibration:
+    truth, fitted = photos["test"].truth, photos["val"]
+    temperature = metrics.fit_temperature(val, fitted.truth, fitted.groups)
     return Calibration(
         temperature=temperature,
-        ece_before=metrics.ece(metrics.softmax(test), truth["test"]),
-        ece_after=metrics.ece(metrics.softmax(test, temperature), truth["test"]),
+        ece_before=metrics.ece(metrics.softmax(test), truth),
+        ece_after=metrics.ece(metrics.softmax(test, temperature), truth),
     )

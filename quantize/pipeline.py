@@ -14,18 +14,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edge import __version__
 from edge.errors import QuantizeError
 from edge.image import InputSpec
 from edge.manifest import Manifest, OutputSpec
 from quantize import package, parity
 from quantize.convert import (
-    Io,
     int8_input,
     model_scale,
     output_spec,
@@ -35,6 +35,7 @@ from quantize.convert import (
 )
 from quantize.finetune import Schedule
 from quantize.flatbuffer import layers, read_graph
+from quantize.options import PRUNING_EPOCHS, PRUNING_STEPS, QAT_EPOCHS, QAT_STEPS, Options
 
 if TYPE_CHECKING:
     from training.runs import Run
@@ -43,48 +44,6 @@ if TYPE_CHECKING:
 CALIBRATION_PHOTOS = 256
 #: Photos that each layer's share of the pruning is found on.
 SENSITIVITY_PHOTOS = 64
-
-
-#: Passes over the training photos, where nothing else is asked for ...
-QAT_EPOCHS, PRUNING_EPOCHS = 5, 7
-#: ... and the fewest steps: with few photos a pass is soon over, weights need their steps anyway.
-QAT_STEPS, PRUNING_STEPS = 200, 300
-LEARNING_RATE = 5e-4
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for; everything but `io` and `limits` shapes the weights."""
-
-    method: Literal["qat", "ptq"] = "qat"
-    pruning: float = 0.0
-    """Share of the convolution and dense weights that become zero, 0 to 0.95."""
-    io: Io = "int8"
-    epochs: int | None = None
-    """Of quantization-aware training; None: QAT_EPOCHS, more where these are few steps."""
-    pruning_epochs: int | None = None
-    """Before that; None: PRUNING_EPOCHS, more where these are few steps."""
-    learning_rate: float = LEARNING_RATE
-    batch: int = 32
-    limits: parity.Limits = parity.Limits()
-
-    def __post_init__(self) -> None:
-        """Refuse values that make no sense, with what does."""
-        checks = {
-            "--method": (self.method in ("qat", "ptq"), self.method, "qat or ptq"),
-            "--io": (self.io in ("int8", "uint8"), self.io, "int8 or uint8"),
-            "--pruning": (0 <= self.pruning <= 0.95, self.pruning, "0 to 0.95"),
-            "--epochs": (0 <= (self.epochs or 0) <= 500, self.epochs, "0 to 500"),
-            "--pruning-epochs": (
-                self.pruning_epochs is None or 1 <= self.pruning_epochs <= 500,
-                self.pruning_epochs,
-                "1 to 500",
-            ),
-            "--learning-rate": (0 < self.learning_rate <= 1, self.learning_rate, "0 to 1"),
-            "--batch": (1 <= self.batch <= 1024, self.batch, "1 to 1024"),
-        }
-        for name, (good, value, allowed) in checks.items():
-            if not good:
-                raise QuantizeError(f"{name} {value}: give {allowed}")
 
 
 class Watcher(Protocol):
@@ -126,9 +85,14 @@ class Pipeline:
         return self.run.path / "quantize" / self.options.method
 
     @cached_property
-    def teacher(self) -> Any:  # noqa: ANN401
-        """The float model."""
+    def float_keras(self) -> Any:  # noqa: ANN401
+        """The run's own model."""
         return self.run.model()
+
+    @cached_property
+    def source(self) -> Any:  # noqa: ANN401
+        """The float model that is quantized: the run's own, or its pruned form."""
+        return self._pruned() if self.options.pruning else self.float_keras
 
     @cached_property
     def _origin(self) -> str:
@@ -140,7 +104,7 @@ class Pipeline:
     def _result(self, phase: str, suffix: str, *facts: Any) -> Path:  # noqa: ANN401
         from training.runs import package_versions
 
-        everything = (self._origin, self.run.info.seed, package_versions(), facts)
+        everything = (self._origin, self.run.info.seed, __version__, package_versions(), facts)
         key = hashlib.sha256(msgspec.json.encode(everything)).hexdigest()[:12]
         return self.folder / f"{phase}-{key}{suffix}"
 
@@ -152,7 +116,7 @@ class Pipeline:
         """
         o = self.options
         path = self._result(
-            "int8", ".tflite", o.method, o.pruning, o.epochs, *self._pruning_facts(), o.io
+            "int8", ".tflite", o.method, *self._qat_facts(), *self._pruning_facts(), o.io
         )
         if path.exists():
             self.watcher.say(f"int8 model taken from {path}")
@@ -164,11 +128,13 @@ class Pipeline:
         return model
 
     def float_model(self) -> bytes:
-        """The float TFLite file of the run's own model."""
-        path = self._result("float", ".tflite")
+        """The float TFLite file of what is quantized."""
+        path = self._result("float", ".tflite", *self._pruning_facts())
         if not path.exists():
+            self._prepare()
+            source = self.source
             self.watcher.phase("converting the float model", 1)
-            _save(path, to_float_tflite(self.teacher))
+            _save(path, to_float_tflite(source))
             self.watcher.advance(1)
         return path.read_bytes()
 
@@ -188,7 +154,7 @@ class Pipeline:
         try:
             answers = {
                 name: parity.answer(
-                    self.teacher,
+                    (self.float_keras, self.source),
                     float_tflite,
                     int8,
                     (self.run.info.input, *specs),
@@ -206,12 +172,23 @@ class Pipeline:
     def photos(self, split: str) -> parity.Photos:
         """One split as the device sees it."""
         pixels, truth = self.run.arrays(split)
-        files = tuple(e.file for e in self.run.dataset.split(split).examples)
-        return parity.Photos(pixels=pixels, truth=truth, files=files)
+        examples = self.run.dataset.split(split).examples
+        return parity.Photos(
+            pixels=pixels,
+            truth=truth,
+            files=tuple(e.file for e in examples),
+            groups=tuple(e.group or e.file for e in examples),
+        )
 
     def _pruning_facts(self) -> tuple[Any, ...]:
         o = self.options
-        return (o.pruning_epochs if o.pruning else 0, o.learning_rate, o.batch)
+        if not o.pruning:
+            return (0,)
+        return (o.pruning, o.pruning_epochs, o.pruning_learning_rate, o.batch)
+
+    def _qat_facts(self) -> tuple[Any, ...]:
+        o = self.options
+        return (o.epochs, o.learning_rate, o.batch)
 
     def _prepare(self) -> None:
         from training.tf import keras, tf
@@ -228,15 +205,16 @@ class Pipeline:
         from training.tf import keras
 
         o = self.options
-        path = self._result("pruned", ".keras", o.pruning, *self._pruning_facts())
+        path = self._result("pruned", ".keras", *self._pruning_facts())
         if path.exists():
             self.watcher.say(f"pruned model taken from {path}")
             return keras.models.load_model(path, compile=False)
-        schedule = self._schedule(o.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS)
-        count = len(prunable(self.teacher))
+        rate = o.pruning_learning_rate
+        schedule = self._schedule(o.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
+        count = len(prunable(self.float_keras))
         self.watcher.phase(f"pruning {count} layers to {o.pruning:.0%} zeros", schedule.steps)
         model = prune(
-            self.teacher,
+            self.float_keras,
             o.pruning,
             model_scale(self._train_photos(SENSITIVITY_PHOTOS)),
             self._batches(schedule, stream=1),
@@ -246,24 +224,24 @@ class Pipeline:
         partial = path.with_name(f"{path.stem}.partial.keras")
         model.save(partial)
         os.replace(partial, path)
-        return model
+        # As a later call would find it: stripped wrappers leave layers with traces of two graphs.
+        return keras.models.load_model(path, compile=False)
 
     def _qat(self) -> bytes:
         from quantize import qat
 
         o = self.options
-        qat.check_layers(self.teacher)  # before any time is spent on pruning
-        start = self._pruned() if o.pruning else self.teacher
-        student = qat.quantization_aware(start, self._calibration())
-        path = self._result("qat", ".npz", o.pruning, o.epochs, *self._pruning_facts())
+        qat.check_layers(self.float_keras)  # before any time is spent on pruning
+        student = qat.quantization_aware(self.source, self._calibration())
+        path = self._result("qat", ".npz", *self._qat_facts(), *self._pruning_facts())
         if path.exists():
             self.watcher.say(f"quantization-aware weights taken from {path}")
             _load_weights(student, path)
         else:
-            schedule = self._schedule(o.epochs, QAT_EPOCHS, QAT_STEPS)
+            schedule = self._schedule(o.epochs, QAT_EPOCHS, QAT_STEPS, o.learning_rate)
             self.watcher.phase("quantization-aware training", schedule.steps)
             batches = self._batches(schedule, stream=2)
-            qat.train(student, self.teacher, batches, schedule, self._calibration(), self._progress)
+            qat.train(student, self.source, batches, schedule, self._calibration(), self._progress)
             _save_weights(student, path)
         self.watcher.phase("converting to int8", 1)
         model = to_int8_qat(student, o.io)
@@ -273,11 +251,11 @@ class Pipeline:
     def _ptq(self) -> bytes:
         from training.input import plain_dataset
 
-        start = self._pruned() if self.options.pruning else self.teacher
+        source = self.source
         pixels = self._train_photos(CALIBRATION_PHOTOS)
         self.watcher.phase("converting to int8", 1)
         photos = (photo.numpy() for photo in plain_dataset(pixels, batch=1))
-        model = to_int8_ptq(start, photos, self.options.io)
+        model = to_int8_ptq(source, photos, self.options.io)
         self.watcher.advance(1)
         return model
 
@@ -295,13 +273,13 @@ class Pipeline:
         chosen: NDArray[np.uint8] = pixels[spots]
         return chosen
 
-    def _schedule(self, epochs: int | None, usual: int, fewest_steps: int) -> Schedule:
+    def _schedule(self, epochs: int | None, usual: int, fewest_steps: int, rate: float) -> Schedule:
         photos = len(self.run.dataset.split("train").examples)
         steps = max(1, photos // min(self.options.batch, max(1, photos)))
         return Schedule(
             epochs=max(usual, math.ceil(fewest_steps / steps)) if epochs is None else epochs,
             steps_per_epoch=steps,
-            learning_rate=self.options.learning_rate,
+            learning_rate=rate,
         )
 
     def _batches(self, schedule: Schedule, stream: int) -> Iterator[tuple[Any, Any]]:
@@ -370,6 +348,7 @@ def pack(
         outcome.answers,
         outcome.report,
         identity,
+        run.dataset.root,
         signing_key,
     )
 

@@ -1,7 +1,7 @@
 """Quantization-aware training: the model learns with int8 rounding in the way.
 
 TFMOT places the fake quantization (Jacob et al. 2018, arXiv:1712.05877): int8 weights per channel,
-int8 activations, batch norm folded by the converter. Three things are done around it, each for a
+int8 activations, batch norm folded by the converter. Four things are done around it, each for a
 loss that was seen without:
 
 * Kernels are brought to one range per channel first, and the batch norms behind them take the
@@ -9,6 +9,7 @@ loss that was seen without:
   Adam's steps are as large for a kernel of 0.1 as for one of 10.
 * Activation ranges start from what the float model's activations are on training photos, not from
   TFMOT's -6..6, which its slow average would still be leaving when training ends.
+* What rounding shifts on average is taken back before training begins, see `quantize.correct`.
 * The input range is fixed so that a pixel's level is the pixel itself.
 """
 
@@ -22,8 +23,12 @@ from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
 from quantize.convert import INPUT_MAX, INPUT_MIN
+from quantize.correct import correct
 from quantize.equalise import equalise
 from quantize.finetune import Progress, Schedule, fine_tune, steady
+
+#: Of so many calibration photos one is enough to see by how much rounding shifts a layer.
+CORRECTION_STRIDE = 4
 
 Photos = Iterable[NDArray[np.float32]]
 
@@ -56,7 +61,9 @@ def quantization_aware(model: Any, calibration: Photos) -> Any:  # noqa: ANN401 
     _fix_input(student)
     steady(student)
     ranges = _Ranges(student)
-    ranges.observe(calibration)
+    batches = list(calibration)
+    ranges.observe(batches)
+    correct(student, copy, np.concatenate(batches)[::CORRECTION_STRIDE])
     student.activation_ranges = ranges
     return student
 

@@ -105,7 +105,7 @@ def page(
         rule=(
             f"Allowed: {points(limits.tolerance)} of accuracy lost beyond what the paired "
             f"95&nbsp;% interval explains, and the same answer on at least "
-            f"{limits.min_agreement:.0%} of the photos."
+            f"{limits.min_agreement:.0%} of the photos as before rounding."
         ),
         table=_table(report),
         calibration=_calibration(report),
@@ -130,15 +130,18 @@ def points(share: float) -> str:
 
 
 def _table(report: Report) -> str:
-    rows = "".join(_row(_NAMES.get(name, name), split) for name, split in report.splits.items())
-    head = "".join(
-        f"<th>{cell}</th>"
-        for cell in ("", "photos", "float", "float TFLite", "int8", "points lost", "same answer")
+    rows = "".join(
+        _row(_NAMES.get(name, name), split, report.pruned) for name, split in report.splits.items()
     )
+    cells = ["", "photos", "float", "float TFLite", "int8", "points lost", "same answer"]
+    if report.pruned:
+        cells[3:4] = ["pruned float", "its TFLite"]
+        cells[-1:] = ["same answer as pruned", "as float"]
+    head = "".join(f"<th>{cell}</th>" for cell in cells)
     return f"<table><tr>{head}</tr>{rows}</table>"
 
 
-def _row(name: str, split: Split) -> str:
+def _row(name: str, split: Split, pruned: bool) -> str:
     def form(part: Any) -> str:  # noqa: ANN401
         low, high = 100 * part.accuracy_low, 100 * part.accuracy_high
         return f"{part.accuracy:.1%}<small>{low:.1f} to {high:.1f}</small>"
@@ -151,10 +154,12 @@ def _row(name: str, split: Split) -> str:
         name,
         str(split.n),
         form(split.keras),
+        *([form(split.source)] if pruned else []),
         form(split.float_tflite),
         form(split.int8),
         lost,
         f"{split.agreement:.1%}",
+        *([f"{split.run_agreement:.1%}"] if pruned else []),
     )
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

@@ -97,6 +97,20 @@ def test_temperature_undoes_a_known_scale(answers):
         assert best <= metrics.negative_log_likelihood(logits, truth, other)
 
 
+def test_a_group_counts_once_in_the_temperature_however_many_photos_it_has(answers):
+    """Thirty copies of the worst photo in one group change nothing; as own groups they do."""
+    truth, logits = answers
+    worst = int(np.argmin(logits[np.arange(len(truth)), truth] - logits.max(axis=1)))
+    more = np.append(np.arange(len(truth)), [worst] * 30)
+    groups = [str(i) for i in more]
+    plain = metrics.fit_temperature(logits, truth)
+    grouped = metrics.fit_temperature(logits[more], truth[more], groups)
+    assert grouped == pytest.approx(plain, rel=1e-6)
+    assert metrics.fit_temperature(logits[more], truth[more]) > 1.05 * plain
+    with pytest.raises(ValueError, match="3 groups"):
+        metrics.fit_temperature(logits, truth, ["a", "b", "c"])
+
+
 def test_ece_of_a_known_table():
     """Ten answers at 0.8 of which six are right: ECE 0.2."""
     probabilities = np.tile([0.8, 0.2], (10, 1))

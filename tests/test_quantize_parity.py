@@ -18,13 +18,15 @@ def answers_of(said, sureness=4.0):
 def photos_of(truth):
     """Photos whose pixels nobody looks at."""
     blank = np.zeros((len(truth), 4, 4, 3), np.uint8)
-    return Photos(pixels=blank, truth=truth, files=tuple(f"{i}.png" for i in range(len(truth))))
+    files = tuple(f"{i}.png" for i in range(len(truth)))
+    return Photos(pixels=blank, truth=truth, files=files, groups=files)
 
 
 def judged(float_said, int8_said, truth, limits=None, converter_said=None):
     """The report where both splits hold the same photos."""
     form = Answers(
         keras=answers_of(float_said),
+        source=answers_of(float_said),
         float_tflite=answers_of(float_said if converter_said is None else converter_said),
         int8=answers_of(int8_said),
     )
@@ -79,7 +81,27 @@ def test_other_answers_are_refused_even_at_the_same_accuracy(truth):
     other = np.where(np.arange(200) >= 180, (truth + 1) % 3, truth)
     report = judged(swapped, other, truth)
     assert report.splits["both"].lost == 0
-    assert [line[:24] for line in report.failures] == ["int8 and float agree on "]
+    (line,) = report.failures
+    assert line.startswith("int8 and the float model it was quantized from agree on 80.0%")
+
+
+def test_agreement_is_with_what_was_quantized_and_accuracy_with_the_run(truth):
+    """A pruned model may answer otherwise than the run, as long as it is as often right."""
+    run_said = flipped(truth, 20)
+    pruned_said = np.where(np.arange(200) >= 180, (truth + 1) % 3, truth)
+    form = Answers(
+        keras=answers_of(run_said),
+        source=answers_of(pruned_said),
+        float_tflite=answers_of(pruned_said),
+        int8=answers_of(pruned_said),
+    )
+    photos = {name: photos_of(truth) for name in ("val", "test")}
+    report = compare(photos, {"val": form, "test": form}, LABELS, Limits())
+    assert report.pruned
+    assert report.failures == ()
+    assert report.splits["both"].agreement == 1
+    assert report.splits["both"].run_agreement == pytest.approx(0.8)
+    assert report.splits["both"].lost == 0
 
 
 def test_limits_are_the_users(truth):

@@ -22,7 +22,8 @@ from quantize.commands import Request, quantize_run
 from quantize.flatbuffer import check_all_int8, layers, read_graph
 from quantize.inspect import text
 from quantize.metadata import read_labels
-from quantize.pipeline import Options, Pipeline
+from quantize.options import Options
+from quantize.pipeline import Pipeline
 from training.data import load_dataset
 from training.fit import fit
 from training.recipe import Augmentation, Recipe
@@ -78,6 +79,7 @@ def request(run, out, **changes):
         "epochs": 6,
         "pruning_epochs": 10,
         "learning_rate": 2e-3,
+        "pruning_learning_rate": 2e-3,
         "batch": 12,
         "tolerance": 0.01,
         "min_agreement": 0.95,

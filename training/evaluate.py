@@ -133,7 +133,7 @@ def evaluate(run: Run, split: str = "test", unknown: Path | None = None) -> tupl
     """
     model = run.model()
     val = answers(run, "val", model)
-    temperature = metrics.fit_temperature(val.logits, val.labels)
+    temperature = metrics.fit_temperature(val.logits, val.labels, val.groups)
     calibrated = softmax(val.logits, temperature)
     threshold = metrics.fit_unknown_threshold(
         calibrated.max(axis=1), calibrated.argmax(axis=1) == val.labels, KEEP

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -69,26 +70,35 @@ def ece(probabilities: ArrayLike, truth: NDArray[np.integer], bins: int = 15) ->
     return float(np.nansum(gap * table.n) / table.n.sum())
 
 
-def fit_temperature(logits: ArrayLike, truth: NDArray[np.integer]) -> float:
+def fit_temperature(
+    logits: ArrayLike, truth: NDArray[np.integer], groups: Sequence[str] | None = None
+) -> float:
     """The temperature with the least negative log likelihood (Guo et al. 2017), within 0.05..20.
 
-    The likelihood is convex in 1/temperature, so halving on its slope finds the optimum.
+    Every group counts once, however many photos it has: twenty shots of one plant are right or
+    wrong together and would drown the rest. The likelihood is convex in 1/temperature, so halving
+    on its slope finds the optimum.
 
     Args:
         logits: shape (n, classes), of photos that the weights were not trained on.
         truth: class indices, shape (n,).
+        groups: of each photo; None: each is its own.
 
     Raises:
-        ValueError: no photos, or as many labels as logits are not given.
+        ValueError: no photos, or not as many labels or groups as logits are given.
     """
     table = np.asarray(logits, np.float64)
     if table.ndim != 2 or len(table) == 0 or len(table) != len(truth):
         raise ValueError(f"logits of shape {table.shape} for {len(truth)} labels")
+    names = range(len(truth)) if groups is None else groups
+    _, group, size = np.unique(np.asarray(names), return_inverse=True, return_counts=True)
+    if len(group) != len(truth):
+        raise ValueError(f"{len(group)} groups for {len(truth)} labels")
     of_truth = table[np.arange(len(truth)), truth]
 
     def slope(inverse: float) -> float:
         expected = (softmax(table, 1 / inverse) * table).sum(axis=1)
-        return float(np.mean(expected - of_truth))
+        return float(np.average(expected - of_truth, weights=1 / size[group]))
 
     low, high = 1 / 20, 1 / 0.05
     for _ in range(60):

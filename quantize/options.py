@@ -1,0 +1,58 @@
+"""What ``python -m quantize run`` is asked for."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edge.errors import QuantizeError
+from quantize.convert import Io
+from quantize.parity import Limits
+
+#: Passes over the training photos, where nothing else is asked for ...
+QAT_EPOCHS, PRUNING_EPOCHS = 5, 7
+#: ... and the fewest steps: with few photos a pass is soon over, weights need their steps anyway.
+QAT_STEPS, PRUNING_STEPS = 200, 300
+#: Rounding needs small corrections, half of the weights gone larger ones.
+QAT_RATE, PRUNING_RATE = 5e-5, 5e-4
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for; everything but `io` and `limits` shapes the weights."""
+
+    method: Literal["qat", "ptq"] = "qat"
+    pruning: float = 0.0
+    """Share of the convolution and dense weights that become zero, 0 to 0.95."""
+    io: Io = "int8"
+    epochs: int | None = None
+    """Of quantization-aware training; None: QAT_EPOCHS, more where these are few steps."""
+    pruning_epochs: int | None = None
+    """Before that; None: PRUNING_EPOCHS, more where these are few steps."""
+    learning_rate: float = QAT_RATE
+    """Peak, of quantization-aware training."""
+    pruning_learning_rate: float = PRUNING_RATE
+    """Peak, while pruning."""
+    batch: int = 32
+    limits: Limits = Limits()
+
+    def __post_init__(self) -> None:
+        """Refuse values that make no sense, with what does."""
+        pruning_rate = self.pruning_learning_rate
+        checks = {
+            "--method": (self.method in ("qat", "ptq"), self.method, "qat or ptq"),
+            "--io": (self.io in ("int8", "uint8"), self.io, "int8 or uint8"),
+            "--pruning": (0 <= self.pruning <= 0.95, self.pruning, "0 to 0.95"),
+            "--epochs": (0 <= (self.epochs or 0) <= 500, self.epochs, "0 to 500"),
+            "--pruning-epochs": (
+                self.pruning_epochs is None or 1 <= self.pruning_epochs <= 500,
+                self.pruning_epochs,
+                "1 to 500",
+            ),
+            "--learning-rate": (0 < self.learning_rate <= 1, self.learning_rate, "0 to 1"),
+            "--pruning-learning-rate": (0 < pruning_rate <= 1, pruning_rate, "0 to 1"),
+            "--batch": (1 <= self.batch <= 1024, self.batch, "1 to 1024"),
+        }
+        for name, (good, value, allowed) in checks.items():
+            if not good:
+                raise QuantizeError(f"{name} {value}: give {allowed}")
