@@ -5,21 +5,14 @@ Only this module prints and exits. Everything heavy is imported inside the comma
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edge.errors import WheatearError
+from training.console import new_app, start
 
-app = typer.Typer(
-    name="python -m quantize",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = new_app("python -m quantize")
 
 
 @app.callback()
@@ -108,15 +101,8 @@ def keygen(
 
 
 def main() -> None:
-    """Run the command line; exits 2 with the message on stderr when something cannot be done."""
-    try:
-        app()
-    except WheatearError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; repeat the command to go on after the last phase\n")
-        sys.exit(130)
+    """Run the command line."""
+    start(app, "interrupted; repeat the command to go on after the last phase")
 
 
 if __name__ == "__main__":

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+from rich.progress import TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from edge.bundle import SUFFIX
@@ -19,6 +16,7 @@ from quantize import report as report_page
 from quantize.options import Options
 from quantize.parity import Limits, Report, require
 from quantize.pipeline import Outcome, Pipeline, pack
+from training.console import PhaseBars
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,45 +140,21 @@ def table(report: Report) -> Table:
     return shown
 
 
-class Bar:
-    """A bar per phase."""
+class Bar(PhaseBars):
+    """A bar per phase, with a note behind it."""
 
     def __init__(self, console: Console) -> None:
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-        )
-        self._task: Any = None
+        super().__init__(console, TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
 
     def phase(self, name: str, steps: int) -> None:
         """A phase of so many steps begins."""
-        self._task = self._bars.add_task(name, total=steps, note="")
+        self.task = self.bars.add_task(name, total=steps, note="")
 
     def advance(self, steps: int, note: str = "") -> None:
         """Some steps of the phase are done."""
         if note:
-            self._bars.update(self._task, note=note)
-        self._bars.advance(self._task, steps)
-
-    def say(self, text: str) -> None:
-        """A line above the bars."""
-        self._bars.console.print(text, highlight=False, soft_wrap=True)
-
-    def __enter__(self) -> Bar:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
+            self.bars.update(self.task, note=note)
+        self.bars.advance(self.task, steps)
 
 
 __all__ = ["Bar", "Outcome", "Request", "quantize_run"]

@@ -20,7 +20,7 @@ Model = Any
 
 
 def correct(student: Model, model: Model, photos: NDArray[np.float32]) -> float:
-    """Give every batch norm of `student`, in place, the input mean that it has in `model`.
+    """Give every batch norm of `student`, in place, the mean output that it has in `model`.
 
     Each layer is corrected with all before it corrected already: corrected together, their
     shares in one shift would be taken back many times over.
@@ -38,16 +38,16 @@ def correct(student: Model, model: Model, photos: NDArray[np.float32]) -> float:
     wanted: dict[str, NDArray[np.float32]] = {}
     shifts: list[float] = []
 
-    def mean(values: Tensor) -> NDArray[np.float32]:
+    def centred(norm: Layer, values: Tensor) -> NDArray[np.float32]:
         axes = list(range(len(values.shape) - 1))
-        found: NDArray[np.float32] = tfmot.tf.reduce_mean(values, axis=axes).numpy()
-        return found
+        mean: NDArray[np.float32] = tfmot.tf.reduce_mean(values, axis=axes).numpy()
+        return mean - norm.moving_mean.numpy()
 
     def note(norm: Layer, values: Tensor) -> None:
-        wanted[norm.name] = mean(values)
+        wanted[norm.name] = centred(norm, values)
 
     def shift(norm: Layer, values: Tensor) -> None:
-        moved = mean(values) - wanted[norm.name]
+        moved = centred(norm, values) - wanted[norm.name]
         norm.moving_mean.assign(norm.moving_mean.numpy() + moved)
         spread = np.sqrt(np.maximum(norm.moving_variance.numpy() + norm.epsilon, 1e-12))
         shifts.append(float(np.mean(np.abs(moved) / spread)))

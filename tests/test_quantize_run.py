@@ -10,13 +10,13 @@ import msgspec
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from PIL import Image, ImageDraw
+from discs import COLOURS, paint
 from rich.console import Console
 
 from edge.bundle import read_bundle
 from edge.classifier import Classifier
 from edge.errors import ParityError, QuantizeError
-from edge.image import decode, load, quantise
+from edge.image import decode, fit, load, quantise
 from edge.signing import generate, load_public_key
 from quantize.commands import Request, quantize_run
 from quantize.flatbuffer import check_all_int8, layers, read_graph
@@ -25,11 +25,10 @@ from quantize.metadata import read_labels
 from quantize.options import Options
 from quantize.pipeline import Pipeline
 from training.data import load_dataset
-from training.fit import fit
+from training.fit import fit as train
 from training.recipe import Augmentation, Recipe
 from training.runs import load_run
 
-COLOURS = {"ant": (210, 40, 40), "bee": (210, 200, 40), "moth": (60, 60, 210)}
 RECIPE = Recipe(
     model="small",
     alpha=0.5,
@@ -44,19 +43,7 @@ RECIPE = Recipe(
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """120 pictures of coloured discs on noise."""
-    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    lines = ["file,label,split,group"]
-    for label, colour in COLOURS.items():
-        (root / label).mkdir()
-        for i in range(40):
-            image = Image.fromarray(rng.integers(0, 120, (40, 48, 3), dtype=np.uint8))
-            x, y = rng.integers(4, 20, size=2)
-            ImageDraw.Draw(image).ellipse((x, y, x + 18, y + 18), fill=colour)
-            image.save(root / label / f"{i:02d}.png")
-            split = ("train", "train", "train", "val", "test")[i % 5]
-            lines.append(f"{label}/{i:02d}.png,{label},{split},{label}{i}")
-    (root / "split.csv").write_text("\n".join(lines) + "\n")
-    return root
+    return paint(tmp_path_factory.mktemp("photos"), 40)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +51,7 @@ def trained(photos, tmp_path_factory):
     """A finished float run."""
     out = tmp_path_factory.mktemp("runs") / "discs"
     quiet = Console(file=io.StringIO())
-    return fit(load_dataset(photos), "small", RECIPE, out, seed=1, console=quiet).path
+    return train(load_dataset(photos), "small", RECIPE, out, seed=1, console=quiet).path
 
 
 def request(run, out, **changes):
@@ -151,6 +138,20 @@ def test_the_bundle_says_what_it_is_and_how_good(bundle, trained):
     assert m.provenance.data_fingerprint == run.info.data_fingerprint
     assert len(m.goldens) == 3
     assert m.output.kind == "logits"
+
+
+def test_one_golden_picture_is_stored_as_it_was_taken(bundle):
+    """48 x 40 for a model of 32 x 32: a device that resizes otherwise does not pass."""
+    found = read_bundle(bundle)
+    shapes = {name: decode(data).shape for name, data in found.goldens.items()}
+    assert sorted(shapes.values()) == [(32, 32, 3), (32, 32, 3), (40, 48, 3)]
+    (name,) = [name for name, shape in shapes.items() if shape == (40, 48, 3)]
+    only = next(golden for golden in found.manifest.goldens if golden.file == name)
+    with Classifier.from_bundle(found) as classifier:
+        scores = classifier.raw(decode(found.goldens[name]))
+        other = classifier.raw(fit(decode(found.goldens[name])[:32, :32], found.manifest.input))
+    assert np.array_equal(scores, only.scores)
+    assert np.abs(other.astype(int) - scores).max() > only.tolerance
 
 
 def test_the_same_run_gives_the_same_bytes(bundle, trained, tmp_path):
@@ -301,6 +302,32 @@ def test_equalised_kernels_give_the_same_answers(trained):
     for name in ("block_3_depthwise", "block_3_point"):
         kernel = np.abs(model.get_layer(name).get_weights()[0])
         assert kernel.max(axis=(0, 1)).max(axis=0 if "point" in name else 1) == pytest.approx(1)
+
+
+def test_what_rounding_shifts_on_average_is_taken_back(trained):
+    """Kernels rounded to a few levels: batch norms have their float means again."""
+    from quantize.correct import correct
+    from training.tf import keras
+
+    model = load_run(trained).model()
+    student = keras.models.clone_model(model)
+    student.set_weights(model.get_weights())
+    for layer in student.layers:
+        if type(layer).__name__ in ("Conv2D", "DepthwiseConv2D"):
+            kernel, *rest = layer.get_weights()
+            step = np.abs(kernel).max() / 7
+            layer.set_weights([np.round(kernel / step) * step, *rest])
+    rng = np.random.default_rng(0)
+    photos, others = rng.uniform(-1, 1, (2, 64, 32, 32, 3)).astype(np.float32)
+    wanted = model(others, training=False).numpy()
+
+    def error():
+        return np.square(student(others, training=False).numpy() - wanted).mean()
+
+    before = error()
+    assert correct(student, model, photos) > 0.01
+    assert error() < 0.5 * before
+    assert correct(student, model, photos) < 1e-3
 
 
 @pytest.mark.parametrize(

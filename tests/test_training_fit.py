@@ -10,15 +10,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from discs import COLOURS, paint
+from PIL import Image
 
 from edge.errors import TrainingError
 from training.data import load_dataset
 from training.fit import fit
 from training.recipe import load_recipe
 from training.runs import load_run
-
-COLOURS = {"ant": (200, 40, 40), "bee": (220, 200, 40), "moth": (60, 60, 200)}
 
 
 def small_recipe(**changes):
@@ -30,19 +29,7 @@ def small_recipe(**changes):
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """90 pictures of discs on noise, three classes by colour, with splits and groups."""
-    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    lines = ["file,label,split,group"]
-    for label, colour in COLOURS.items():
-        (root / label).mkdir()
-        for i in range(30):
-            image = Image.fromarray(rng.integers(0, 120, (40, 48, 3), dtype=np.uint8))
-            x, y = rng.integers(4, 20, size=2)
-            ImageDraw.Draw(image).ellipse((x, y, x + 18, y + 18), fill=colour)
-            image.save(root / label / f"{i:02d}.png")
-            split = ("train", "train", "train", "val", "test")[i % 5]
-            lines.append(f"{label}/{i:02d}.png,{label},{split},{label}{i // 2 if i % 5 else i}")
-    (root / "split.csv").write_text("\n".join(lines) + "\n")
-    return root
+    return paint(tmp_path_factory.mktemp("photos"), 30, lambda i: i // 2 if i % 5 else i)
 
 
 @pytest.fixture(scope="module")

@@ -5,21 +5,14 @@ Only this module prints and exits. Everything heavy is imported inside the comma
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edge.errors import WheatearError
+from training.console import new_app, start
 
-app = typer.Typer(
-    name="python -m training",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = new_app("python -m training")
 
 Data = Annotated[Path, typer.Argument(help="Folder of photos (a folder per class), or a CSV.")]
 Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
@@ -131,15 +124,8 @@ def evaluate(
 
 
 def main() -> None:
-    """Run the command line; exits 2 with one line on stderr when something cannot be done."""
-    try:
-        app()
-    except WheatearError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
+    """Run the command line."""
+    start(app, "interrupted")
 
 
 if __name__ == "__main__":

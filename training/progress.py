@@ -4,36 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.progress import TimeRemainingColumn
 
+from training.console import PhaseBars
 from training.tf import tf
 from training.train import Row, Watcher
 
 _TITLES = {"decode": "decoding photos", "head": "fitting the head", "all": "training all layers"}
 
 
-class Progress(Watcher):
+class Progress(PhaseBars, Watcher):
     """A bar per phase, a line per epoch and TensorBoard scalars; use it as a context."""
 
     def __init__(self, console: Console, tensorboard: Path) -> None:
-        self._bars = Bars(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-        )
-        self._task: Any = None
+        super().__init__(console, TimeRemainingColumn())
         self._number = -1
         self._writer = tf.summary.create_file_writer(str(tensorboard))
-
-    def __enter__(self) -> Progress:
-        self._bars.start()
-        return self
 
     def __exit__(
         self,
@@ -41,16 +29,16 @@ class Progress(Watcher):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        super().__exit__(kind, error, trace)
         self._writer.close()
 
     def phase(self, name: str, steps: int, done: int = 0) -> None:
         """Begin a new bar."""
-        self._task = self._bars.add_task(_TITLES[name], total=steps, completed=done)
+        self.task = self.bars.add_task(_TITLES[name], total=steps, completed=done)
 
     def advance(self, steps: int) -> None:
         """Move the bar."""
-        self._bars.advance(self._task, steps)
+        self.bars.advance(self.task, steps)
 
     def epoch(self, row: Row) -> None:
         """Print a line and log every figure."""
@@ -62,9 +50,8 @@ class Progress(Watcher):
         train = f"train {row['train_accuracy']:6.1%}  " if "train_accuracy" in row else " " * 15
         name = f"epoch {row['epoch']:3.0f}" if row["member"] else "the head "
         name = f"member {row['member']:.0f} {name}" if row["member"] > 1 else name
-        self._bars.console.print(
+        self.say(
             f"{'kept     ' if self._number > 1 and not row['member'] else name}  {train}"
             f"val {row['val_accuracy']:6.1%}  macro-F1 {row['val_macro_f1']:.3f}  "
-            f"loss {row['val_loss']:.3f}  {row['seconds']:.0f} s",
-            highlight=False,
+            f"loss {row['val_loss']:.3f}  {row['seconds']:.0f} s"
         )
