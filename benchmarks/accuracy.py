@@ -29,7 +29,7 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
     runs = options.runs or options.out / "runs"
     refused: list[str] = []
     seeds = range(options.seeds)
-    pairs = [seed_bundles(data, _folder(runs, seed), seed, refused) for seed in seeds]
+    pairs = [seed_bundles(data, runs / f"seed-{seed}", seed, refused) for seed in seeds]
     figures = summarise([both[0] for both in pairs], [both[1] for both in pairs])
     gate = single(
         "bundles that the parity gate refused",
@@ -72,6 +72,18 @@ def summarise(plain: list[Bundle], pruned: list[Bundle]) -> tuple[Figure, ...]:
             "calibration error of pruned int8 after temperature",
             "ECE",
             (ours, [_metrics(bundle).int8.ece for bundle in pruned]),
+            by="mean",
+        ),
+        single(
+            "int8 answers as its own float model, test",
+            "%",
+            (ours, [_metrics(bundle).agreement * 100 for bundle in plain]),
+            by="mean",
+        ),
+        single(
+            "pruned int8 answers as its own float model, test",
+            "%",
+            (ours, [_metrics(bundle).agreement * 100 for bundle in pruned]),
             by="mean",
         ),
         single("int8 model", "bytes", (ours, [len(bundle.model) for bundle in plain]), by="mean"),
@@ -128,12 +140,6 @@ def command(module: str, *arguments: object) -> None:
     print("$ python -m", module, *arguments, flush=True)
     if subprocess.run(full, cwd=TREE, check=False).returncode:
         raise RuntimeError(f"python -m {module} {arguments[0]} failed; see above")
-
-
-def _folder(runs: Path, seed: int) -> Path:
-    """``seed-0``, or ``seed0`` where that is there."""
-    short = runs / f"seed{seed}"
-    return short if short.exists() else runs / f"seed-{seed}"
 
 
 def _metrics(bundle: Bundle) -> Metrics:

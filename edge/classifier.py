@@ -140,7 +140,7 @@ class Classifier:
                 model_bytes=len(_model_for(opened.name, bundle)),
             )
             if self_test:
-                _prove(classifier, bundle)
+                prove(classifier, bundle)
         except BaseException:
             opened.close()
             raise
@@ -228,7 +228,7 @@ def _model_for(runtime: str, bundle: Bundle) -> bytes:
     return bundle.edgetpu_model
 
 
-def _prove(classifier: Classifier, bundle: Bundle) -> None:
+def prove(classifier: Classifier, bundle: Bundle) -> None:
     """Run the golden pictures; where that fails, tell of the likeliest reason.
 
     Raises:

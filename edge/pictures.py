@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.bundle import verify
-from edge.classifier import Classifier, ModelInfo
+from edge.classifier import Classifier, ModelInfo, prove
 from edge.classify import Console, check_choice
 from edge.errors import ImageError
 from edge.image import InputSpec, load
@@ -105,14 +105,19 @@ def classify_pictures(
         WheatearError: the model cannot be used.
     """
     with ExitStack() as held:
+        bundle = None
         if unpacking is None:
             classifier = held.enter_context(open_classifier(arguments))
         else:
             bundle = verify(unpacking.result(), _keys(arguments))
-            opened = Classifier.from_bundle(bundle, arguments.runtime, arguments.threads)
+            opened = Classifier.from_bundle(
+                bundle, arguments.runtime, arguments.threads, self_test=False
+            )
             classifier = held.enter_context(opened)
         # Not before: reading pictures and loading libraries at once, both in Python, takes longer.
         loader = held.enter_context(closing(Loader(arguments.images, classifier.input)))
+        if bundle is not None:
+            prove(classifier, bundle)
         classifier.top = arguments.top
         return _classify(classifier, loader, console)
 

@@ -10,11 +10,15 @@ import numpy as np
 from edge.bundle import Bundle
 from edge.errors import ImageError, SelfTestError
 from edge.image import decode
+from edge.later import Later
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from edge.image import Pixels
+    from edge.manifest import Golden
 
 
 class Scorer(Protocol):
@@ -42,11 +46,7 @@ def self_test(scorer: Scorer, bundle: Bundle) -> SelfTestReport:
             tolerance, or the top label is another.
     """
     worst, worst_name = 0.0, bundle.manifest.goldens[0].file
-    for golden in bundle.manifest.goldens:
-        try:
-            pixels = decode(bundle.goldens[golden.file])
-        except ImageError as error:
-            raise SelfTestError(f"self-test: {golden.file}: {error}") from error
+    for golden, pixels in _decoded(bundle):
         found = scorer.raw(pixels).astype(np.float64)
         expected = np.array(golden.scores, np.float64)
         if found.shape != expected.shape:
@@ -72,6 +72,24 @@ def self_test(scorer: Scorer, bundle: Bundle) -> SelfTestReport:
         if difference > worst:
             worst, worst_name = difference, golden.file
     return SelfTestReport(len(bundle.manifest.goldens), worst, worst_name)
+
+
+def _decoded(bundle: Bundle) -> Iterator[tuple[Golden, Pixels]]:
+    """Give the golden pictures, each decoded while the model is busy with the one before."""
+
+    def begin(golden: Golden) -> Later[Pixels]:
+        return Later(lambda: decode(bundle.goldens[golden.file]))
+
+    goldens = bundle.manifest.goldens
+    coming = begin(goldens[0])
+    for number, golden in enumerate(goldens, 1):
+        try:
+            pixels = coming.result()
+        except ImageError as error:
+            raise SelfTestError(f"self-test: {golden.file}: {error}") from error
+        if number < len(goldens):
+            coming = begin(goldens[number])
+        yield golden, pixels
 
 
 def _interpreter(bundle: Bundle) -> str:

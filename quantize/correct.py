@@ -40,8 +40,9 @@ def correct(student: Model, model: Model, photos: NDArray[np.float32]) -> float:
 
     def centred(norm: Layer, values: Tensor) -> NDArray[np.float32]:
         axes = list(range(len(values.shape) - 1))
-        mean: NDArray[np.float32] = tfmot.tf.reduce_mean(values, axis=axes).numpy()
-        return mean - norm.moving_mean.numpy()
+        mean = tfmot.tf.reduce_mean(values, axis=axes).numpy()
+        found: NDArray[np.float32] = mean - norm.moving_mean.numpy()
+        return found
 
     def note(norm: Layer, values: Tensor) -> None:
         wanted[norm.name] = centred(norm, values)
