@@ -95,6 +95,8 @@ class Provenance(_Part, frozen=True, kw_only=True):
     method: str = ""
     pruning: Probability = 0.0
     """Share of weights set to zero."""
+    budget: str = ""
+    """What channels were taken out for, as "macs=0.5"; empty: none were."""
 
 
 class Golden(_Part, frozen=True, kw_only=True):

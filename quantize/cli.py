@@ -25,6 +25,9 @@ def run(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Finished training run.")],
     out: Annotated[Path, typer.Option(help="Bundle to write: NAME.wtr.")],
     pruning: Annotated[float, typer.Option(help="Share of weights to zero, 0 to 0.95.")] = 0.0,
+    budget: Annotated[
+        str, typer.Option(help="Take out channels: macs=0.5, latency=0.5, ms=8 or bytes=300kB.")
+    ] = "",
     method: Annotated[str, typer.Option(help="qat (trained) or ptq (from ranges only).")] = "qat",
     key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
     io: Annotated[str, typer.Option(help="Type of input and output: int8 or uint8.")] = "int8",
@@ -33,10 +36,11 @@ def run(
         typer.Option(help="Of quantization-aware training; default: 5, more with few photos."),
     ] = None,
     pruning_epochs: Annotated[
-        int | None, typer.Option(help="Of pruning, before; default: 7, more with few photos.")
+        int | None,
+        typer.Option(help="Of pruning (default: 7) or taking out channels (16), before."),
     ] = None,
     learning_rate: Annotated[float, typer.Option(help="Of quantization-aware training.")] = 5e-5,
-    pruning_learning_rate: Annotated[float, typer.Option(help="Of pruning.")] = 5e-4,
+    pruning_learning_rate: Annotated[float, typer.Option(help="Of both of these.")] = 5e-4,
     batch: Annotated[int, typer.Option(help="Photos per step.")] = 32,
     tolerance: Annotated[
         float, typer.Option(help="Accuracy (0..1) that may be lost beyond chance.")
@@ -59,6 +63,7 @@ def run(
             version=version,
             method=method,
             pruning=pruning,
+            budget=budget,
             io=io,
             epochs=epochs,
             pruning_epochs=pruning_epochs,

@@ -13,6 +13,7 @@ from rich.table import Table
 from edge.bundle import SUFFIX
 from edge.errors import QuantizeError
 from quantize import report as report_page
+from quantize.narrowing import account
 from quantize.options import Options
 from quantize.parity import Limits, Report, require
 from quantize.pipeline import Outcome, Pipeline, pack
@@ -29,6 +30,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     method: str
     pruning: float
+    budget: str
     io: str
     epochs: int | None
     pruning_epochs: int | None
@@ -46,6 +48,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
         return Options(
             method=self.method,  # type: ignore[arg-type]  # Options checks it
             pruning=self.pruning,
+            budget=self.budget,
             io=self.io,  # type: ignore[arg-type]
             epochs=self.epochs,
             pruning_epochs=self.pruning_epochs,
@@ -77,6 +80,8 @@ def quantize_run(request: Request, console: Console | None = None) -> None:
         outcome = pipeline.judge(pipeline.int8_model())
     pages = report_page.write(out, outcome, pipeline.run.info.labels, pipeline.run.dataset.root)
     console.print(table(outcome.report))
+    if request.budget:
+        console.print(account(pipeline, outcome.model), highlight=False, soft_wrap=True)
     console.print(f"parity report: {pages}", highlight=False, soft_wrap=True)
     out_was_there = out.exists()
     require(outcome.report)

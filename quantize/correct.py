@@ -1,4 +1,4 @@
-"""Bias correction: what rounded weights shift on average is taken back, layer by layer.
+"""Bias correction: what a change of weights shifts on average is taken back, layer by layer.
 
 Rounding a channel's few weights moves the mean of its output, and the next layers carry that on
 (Nagel et al. 2019, arXiv:1906.04721, section 4.2). On photos the shift is seen directly, at the
@@ -8,7 +8,7 @@ input of each batch norm, whose mean takes it up. Costs one pass through both mo
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,22 @@ Layer = Any
 Model = Any
 
 
-def correct(student: Model, model: Model, photos: NDArray[np.float32]) -> float:
+def correct(
+    student: Model,
+    model: Model,
+    photos: NDArray[np.float32],
+    kept: Mapping[str, NDArray[np.int64]] | None = None,
+) -> float:
     """Give every batch norm of `student`, in place, the mean output that it has in `model`.
 
     Each layer is corrected with all before it corrected already: corrected together, their
     shares in one shift would be taken back many times over.
 
     Args:
-        student: `model` with fake quantization (layers named `quant_...`), no layer used twice.
-        model: the float model, with the same kernels; not changed.
+        student: `model` with fake quantization or fewer channels; flat, no layer used twice.
+        model: the float model that it comes from; not changed.
         photos: training photos, float32 (n, h, w, c) as the models take them.
+        kept: where `student` is narrower: which channels of a batch norm of `model` it still has.
 
     Returns:
         Mean size of the shifts, in standard deviations of the channels.
@@ -45,7 +51,8 @@ def correct(student: Model, model: Model, photos: NDArray[np.float32]) -> float:
         return found
 
     def note(norm: Layer, values: Tensor) -> None:
-        wanted[norm.name] = centred(norm, values)
+        found = centred(norm, values)
+        wanted[norm.name] = found[kept[norm.name]] if kept and norm.name in kept else found
 
     def shift(norm: Layer, values: Tensor) -> None:
         moved = centred(norm, values) - wanted[norm.name]

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
 
@@ -53,17 +55,17 @@ def fine_tune(
     batches: Iterator[tuple[Any, Any]],
     schedule: Schedule,
     progress: Progress,
+    features: NDArray[np.int64] | None = None,
 ) -> float:
     """Teach `student` in place on (images in -1..1, labels) batches; return the last mean loss.
 
     Labels are not looked at. The averaged weights are in the student when this returns.
+    `features` says which of the teacher's pooled features the student has, where not all.
 
     Raises:
         QuantizeError: the loss is not finite; the student is then of no use.
     """
-    import numpy as np
-
-    optimizer, step_function = _step(student, teacher, schedule)
+    optimizer, step_function = _step(student, teacher, schedule, features)
     average = _Average(student, schedule.average)
     losses: list[float] = []
     for step in range(schedule.steps):
@@ -83,7 +85,12 @@ def fine_tune(
     return float(np.mean(losses[-schedule.steps_per_epoch :])) if losses else 0.0
 
 
-def _step(student: Any, teacher: Any, schedule: Schedule) -> tuple[Any, Any]:  # noqa: ANN401
+def _step(
+    student: Any,  # noqa: ANN401
+    teacher: Any,  # noqa: ANN401
+    schedule: Schedule,
+    features: NDArray[np.int64] | None,
+) -> tuple[Any, Any]:
     from training.tf import keras, tf
 
     optimizer = keras.optimizers.Adam(schedule.learning_rate, clipnorm=1.0)
@@ -93,6 +100,8 @@ def _step(student: Any, teacher: Any, schedule: Schedule) -> tuple[Any, Any]:  #
     @tf.function  # type: ignore[untyped-decorator]
     def step(images: Any) -> Any:  # noqa: ANN401
         wanted = wanted_of(images, training=False)
+        if features is not None:
+            wanted = [tf.gather(wanted[0], features, axis=1), wanted[1]]
         with tf.GradientTape() as tape:
             given = asked(images, training=True)
             loss = tf.add_n([_distance(w, g) for w, g in zip(wanted, given, strict=True)])

@@ -17,7 +17,7 @@ from edge.manifest import Golden
 from edge.runtimes import open_runtime
 
 #: One a class, for at most so many classes.
-MOST = 8
+MOST = 4
 #: Levels that any interpreter may be off by, whatever was measured here: one rounding step more
 #: or less in a middle layer moves a score by about this much.
 LEAST_TOLERANCE = 4.0

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from edge.errors import QuantizeError
+from quantize.channels.budget import parse
 from quantize.convert import Io
 from quantize.parity import Limits
 
@@ -14,6 +15,8 @@ from quantize.parity import Limits
 QAT_EPOCHS, PRUNING_EPOCHS = 5, 7
 #: ... and the fewest steps: with few photos a pass is soon over, weights need their steps anyway.
 QAT_STEPS, PRUNING_STEPS = 200, 300
+#: The same for taking out channels, in all its rounds.
+NARROW_EPOCHS, NARROW_STEPS = 16, 400
 #: Rounding needs small corrections, half of the weights gone larger ones.
 QAT_RATE, PRUNING_RATE = 5e-5, 5e-4
 
@@ -24,11 +27,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     method: Literal["qat", "ptq"] = "qat"
     pruning: float = 0.0
     """Share of the convolution and dense weights that become zero, 0 to 0.95."""
+    budget: str = ""
+    """What the model may cost, as "macs=0.5" (see `quantize.channels.budget`); empty: no limit."""
     io: Io = "int8"
     epochs: int | None = None
     """Of quantization-aware training; None: QAT_EPOCHS, more where these are few steps."""
     pruning_epochs: int | None = None
-    """Before that; None: PRUNING_EPOCHS, more where these are few steps."""
+    """Before that; None: PRUNING_EPOCHS or NARROW_EPOCHS, more where these are few steps."""
     learning_rate: float = QAT_RATE
     """Peak, of quantization-aware training."""
     pruning_learning_rate: float = PRUNING_RATE
@@ -53,6 +58,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             "--pruning-learning-rate": (0 < pruning_rate <= 1, pruning_rate, "0 to 1"),
             "--batch": (1 <= self.batch <= 1024, self.batch, "1 to 1024"),
         }
+        if self.budget:
+            parse(self.budget)
+            if self.pruning:
+                raise QuantizeError("--pruning and --budget: give one of them")
         for name, (good, value, allowed) in checks.items():
             if not good:
                 raise QuantizeError(f"{name} {value}: give {allowed}")

@@ -28,6 +28,7 @@ from edge.manifest import (
 from edge.scores import DecisionSpec
 from quantize import goldens
 from quantize.metadata import add_metadata
+from quantize.options import Options
 from quantize.parity import Answers, Calibration, Form, Photos, Report
 from training import metrics
 
@@ -207,7 +208,7 @@ def _model_metrics(form: Form, calibration: Calibration) -> ModelMetrics:
     )
 
 
-def provenance(run: Any, method: str, pruning: float, packages: Mapping[str, str]) -> Provenance:  # noqa: ANN401
+def provenance(run: Any, options: Options, packages: Mapping[str, str]) -> Provenance:  # noqa: ANN401
     """Where the model comes from, taken from the run and the packages used now."""
     info = run.info
     return Provenance(
@@ -216,8 +217,9 @@ def provenance(run: Any, method: str, pruning: float, packages: Mapping[str, str
         recipe=info.recipe_name,
         seed=info.seed,
         packages={**info.packages, **packages},
-        method=method,
-        pruning=pruning,
+        method=options.method,
+        pruning=options.pruning,
+        budget=options.budget,
     )
 
 

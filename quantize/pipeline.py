@@ -91,7 +91,11 @@ class Pipeline:
 
     @cached_property
     def source(self) -> Any:  # noqa: ANN401
-        """The float model that is quantized: the run's own, or its pruned form."""
+        """The float model that is quantized: the run's own, or its pruned or narrowed form."""
+        from quantize.narrowing import narrowed
+
+        if self.options.budget:
+            return narrowed(self)
         return self._pruned() if self.options.pruning else self.float_keras
 
     @cached_property
@@ -101,7 +105,8 @@ class Pipeline:
             self.run.model()  # raises with the cure
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def _result(self, phase: str, suffix: str, *facts: Any) -> Path:  # noqa: ANN401
+    def result_path(self, phase: str, suffix: str, *facts: Any) -> Path:  # noqa: ANN401
+        """Where a phase leaves its result; other facts, another name."""
         from training.runs import package_versions
 
         everything = (self._origin, self.run.info.seed, __version__, package_versions(), facts)
@@ -115,26 +120,26 @@ class Pipeline:
             QuantizeError: a layer cannot be quantized, training diverged, conversion failed.
         """
         o = self.options
-        path = self._result(
-            "int8", ".tflite", o.method, *self._qat_facts(), *self._pruning_facts(), o.io
+        path = self.result_path(
+            "int8", ".tflite", o.method, *self._qat_facts(), *self.source_facts(), o.io
         )
         if path.exists():
             self.watcher.say(f"int8 model taken from {path}")
             return path.read_bytes()
-        self._prepare()
+        self.prepare()
         model = self._ptq() if o.method == "ptq" else self._qat()
         _check_zeros(model, o.pruning)
-        _save(path, model)
+        save(path, model)
         return model
 
     def float_model(self) -> bytes:
         """The float TFLite file of what is quantized."""
-        path = self._result("float", ".tflite", *self._pruning_facts())
+        path = self.result_path("float", ".tflite", *self.source_facts())
         if not path.exists():
-            self._prepare()
+            self.prepare()
             source = self.source
             self.watcher.phase("converting the float model", 1)
-            _save(path, to_float_tflite(source))
+            save(path, to_float_tflite(source))
             self.watcher.advance(1)
         return path.read_bytes()
 
@@ -180,17 +185,19 @@ class Pipeline:
             groups=tuple(e.group or e.file for e in examples),
         )
 
-    def _pruning_facts(self) -> tuple[Any, ...]:
+    def source_facts(self) -> tuple[Any, ...]:
+        """What of the options shapes the float model that is quantized."""
         o = self.options
-        if not o.pruning:
+        if not (o.pruning or o.budget):
             return (0,)
-        return (o.pruning, o.pruning_epochs, o.pruning_learning_rate, o.batch)
+        return (o.pruning, o.budget, o.pruning_epochs, o.pruning_learning_rate, o.batch)
 
     def _qat_facts(self) -> tuple[Any, ...]:
         o = self.options
         return (o.epochs, o.learning_rate, o.batch)
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Make what follows repeatable."""
         from training.tf import keras, tf
 
         keras.utils.set_random_seed(self.run.info.seed)
@@ -205,27 +212,23 @@ class Pipeline:
         from training.tf import keras
 
         o = self.options
-        path = self._result("pruned", ".keras", *self._pruning_facts())
+        path = self.result_path("pruned", ".keras", *self.source_facts())
         if path.exists():
             self.watcher.say(f"pruned model taken from {path}")
             return keras.models.load_model(path, compile=False)
         rate = o.pruning_learning_rate
-        schedule = self._schedule(o.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
+        schedule = self.schedule(o.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
         count = len(prunable(self.float_keras))
         self.watcher.phase(f"pruning {count} layers to {o.pruning:.0%} zeros", schedule.steps)
         model = prune(
             self.float_keras,
             o.pruning,
-            model_scale(self._train_photos(SENSITIVITY_PHOTOS)),
-            self._batches(schedule, stream=1),
+            model_scale(self.train_photos(SENSITIVITY_PHOTOS)),
+            self.batches(schedule, stream=1),
             schedule,
-            self._progress,
+            self.progress,
         )
-        partial = path.with_name(f"{path.stem}.partial.keras")
-        model.save(partial)
-        os.replace(partial, path)
-        # As a later call would find it: stripped wrappers leave layers with traces of two graphs.
-        return keras.models.load_model(path, compile=False)
+        return save_model(model, path)
 
     def _qat(self) -> bytes:
         from quantize import qat
@@ -233,15 +236,15 @@ class Pipeline:
         o = self.options
         qat.check_layers(self.float_keras)  # before any time is spent on pruning
         student = qat.quantization_aware(self.source, self._calibration())
-        path = self._result("qat", ".npz", *self._qat_facts(), *self._pruning_facts())
+        path = self.result_path("qat", ".npz", *self._qat_facts(), *self.source_facts())
         if path.exists():
             self.watcher.say(f"quantization-aware weights taken from {path}")
             _load_weights(student, path)
         else:
-            schedule = self._schedule(o.epochs, QAT_EPOCHS, QAT_STEPS, o.learning_rate)
+            schedule = self.schedule(o.epochs, QAT_EPOCHS, QAT_STEPS, o.learning_rate)
             self.watcher.phase("quantization-aware training", schedule.steps)
-            batches = self._batches(schedule, stream=2)
-            qat.train(student, self.source, batches, schedule, self._calibration(), self._progress)
+            batches = self.batches(schedule, stream=2)
+            qat.train(student, self.source, batches, schedule, self._calibration(), self.progress)
             _save_weights(student, path)
         self.watcher.phase("converting to int8", 1)
         model = to_int8_qat(student, o.io)
@@ -252,7 +255,7 @@ class Pipeline:
         from training.input import plain_dataset
 
         source = self.source
-        pixels = self._train_photos(CALIBRATION_PHOTOS)
+        pixels = self.train_photos(CALIBRATION_PHOTOS)
         self.watcher.phase("converting to int8", 1)
         photos = (photo.numpy() for photo in plain_dataset(pixels, batch=1))
         model = to_int8_ptq(source, photos, self.options.io)
@@ -260,11 +263,11 @@ class Pipeline:
         return model
 
     def _calibration(self) -> Iterator[NDArray[np.float32]]:
-        pixels = self._train_photos(CALIBRATION_PHOTOS)
+        pixels = self.train_photos(CALIBRATION_PHOTOS)
         for first in range(0, len(pixels), self.options.batch):
             yield model_scale(pixels[first : first + self.options.batch])
 
-    def _train_photos(self, most: int) -> NDArray[np.uint8]:
+    def train_photos(self, most: int) -> NDArray[np.uint8]:
         """Training photos as the device would see them, evenly spaced over the classes."""
         pixels, _ = self.run.arrays("train")
         if len(pixels) == 0:
@@ -273,7 +276,8 @@ class Pipeline:
         chosen: NDArray[np.uint8] = pixels[spots]
         return chosen
 
-    def _schedule(self, epochs: int | None, usual: int, fewest_steps: int, rate: float) -> Schedule:
+    def schedule(self, epochs: int | None, usual: int, fewest_steps: int, rate: float) -> Schedule:
+        """So many epochs; None: the usual number, or more where that is too few steps."""
         photos = len(self.run.dataset.split("train").examples)
         steps = max(1, photos // min(self.options.batch, max(1, photos)))
         return Schedule(
@@ -282,7 +286,7 @@ class Pipeline:
             learning_rate=rate,
         )
 
-    def _batches(self, schedule: Schedule, stream: int) -> Iterator[tuple[Any, Any]]:
+    def batches(self, schedule: Schedule, stream: int) -> Iterator[tuple[Any, Any]]:
         """The run's own training photos and augmentation; `stream` keeps phases apart."""
         from training.input import one_hot, train_dataset
         from training.sampling import epoch_order, group_shares
@@ -311,7 +315,8 @@ class Pipeline:
         )
         return iter(dataset)
 
-    def _progress(self, _step: int, _steps: int, loss: float) -> None:
+    def progress(self, _step: int, _steps: int, loss: float) -> None:
+        """Move the bar of a training."""
         self.watcher.advance(1, f"loss {loss:.3f}")
 
 
@@ -338,7 +343,7 @@ def pack(
         "version": version,
         "created": package.created((run.path / "model.keras").stat().st_mtime),
         "labels": run.info.labels,
-        "provenance": package.provenance(run, options.method, options.pruning, packages),
+        "provenance": package.provenance(run, options, packages),
     }
     return package.write(
         out,
@@ -351,6 +356,19 @@ def pack(
         run.dataset.root,
         signing_key,
     )
+
+
+def save_model(model: Any, path: Path) -> Any:  # noqa: ANN401 - Keras models
+    """Save a float model whole; return it as a later call would find it.
+
+    What was taken out of wrappers or cut has traces of two graphs in its layers.
+    """
+    from training.tf import keras
+
+    partial = path.with_name(f"{path.stem}.partial.keras")
+    model.save(partial)
+    os.replace(partial, path)
+    return keras.models.load_model(path, compile=False)
 
 
 def _check_zeros(model: bytes, pruning: float) -> None:
@@ -368,7 +386,8 @@ def _check_zeros(model: bytes, pruning: float) -> None:
         )
 
 
-def _save(path: Path, content: bytes) -> None:
+def save(path: Path, content: bytes) -> None:
+    """Write a file whole, and its folder where there is none."""
     from training.runs import write_whole
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -380,7 +399,7 @@ def _save_weights(model: Any, path: Path) -> None:  # noqa: ANN401
 
     stream = io.BytesIO()
     np.savez(stream, *model.get_weights())
-    _save(path, stream.getvalue())
+    save(path, stream.getvalue())
 
 
 def _load_weights(model: Any, path: Path) -> None:  # noqa: ANN401

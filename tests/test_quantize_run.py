@@ -20,7 +20,7 @@ from edge.image import decode, fit, load, quantise
 from edge.signing import generate, load_public_key
 from quantize.commands import Request, quantize_run
 from quantize.flatbuffer import check_all_int8, layers, read_graph
-from quantize.inspect import text
+from quantize.inspect import deflated, text
 from quantize.metadata import read_labels
 from quantize.options import Options
 from quantize.pipeline import Pipeline
@@ -62,6 +62,7 @@ def request(run, out, **changes):
         "version": "1.0.0",
         "method": "qat",
         "pruning": 0.5,
+        "budget": "",
         "io": "int8",
         "epochs": 6,
         "pruning_epochs": 10,
@@ -248,6 +249,29 @@ def test_post_training_quantization_passes_the_same_gate(trained, tmp_path):
         assert classifier.labels == tuple(COLOURS)
 
 
+def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path):
+    """Half of the multiply-adds: a smaller model, as often right, that says what it was cut for."""
+    printed = quantized(trained, tmp_path / "discs.wtr", pruning=0.0, budget="macs=0.5")
+    found = read_bundle(tmp_path / "discs.wtr")
+    whole = next((trained / "quantize" / "qat").glob("whole-*.tflite")).read_bytes()
+    sizes = [sum(layer.size for layer in layers(read_graph(m))) for m in (found.model, whole)]
+    assert sizes[0] < 0.7 * sizes[1]
+    assert found.manifest.provenance.budget == "macs=0.5"
+    assert found.manifest.metrics.int8.accuracy >= 0.9
+    assert "budget macs=0.5:" in printed
+    assert "this machine, one thread" in printed
+    assert "channels taken out for macs=0.5" in text(tmp_path / "discs.wtr")
+
+
+def test_a_measured_budget_is_searched_once_and_kept(trained, tmp_path):
+    """Zipped bytes: every try is told, the model keeps within, the next call goes on from it."""
+    first = quantized(trained, tmp_path / "discs.wtr", pruning=0.0, budget="bytes=14kB")
+    assert first.count("of the multiply-adds: bytes") >= 4
+    assert deflated(read_bundle(tmp_path / "discs.wtr").model) <= 1.05 * 14_000
+    again = quantized(trained, tmp_path / "more.wtr", pruning=0.0, budget="bytes=14kB", epochs=1)
+    assert "narrowed model taken from" in again
+
+
 def test_a_signed_bundle_is_trusted_by_its_key_and_shown_as_such(bundle, trained, tmp_path):
     """keygen, --key and inspect fit together; another key is refused."""
     assert bundle.exists()
@@ -336,6 +360,8 @@ def test_what_rounding_shifts_on_average_is_taken_back(trained):
         ("pruning", 1.5, "--pruning 1.5: give 0 to 0.95"),
         ("method", "magic", "--method magic: give qat or ptq"),
         ("io", "int4", "--io int4: give int8 or uint8"),
+        ("budget", "macs=2", "--budget macs=2: give a share above 0 and below 1"),
+        ("budget", "bytes=0.3kB", "--pruning and --budget: give one of them"),
         ("tolerance", 5.0, "--tolerance 5.0: give a share, 0 to 1"),
     ],
 )

@@ -1,0 +1,107 @@
+"""From a float model to a narrower one within a budget: cut a little, heal a little, and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quantize.channels import cost
+from quantize.channels.graph import Channels, Indices, cut, find_channels
+from quantize.channels.importance import Rule, importance
+from quantize.channels.select import select
+from quantize.correct import correct
+from quantize.finetune import Progress, Schedule, fine_tune, steady
+
+Batches = Iterator[tuple[Any, Any]]
+
+#: The network is cut in so many rounds; what matters is measured anew in each.
+ROUNDS = 6
+#: Batches that importance is measured on in each round.
+MEASURED = 40
+
+
+class Narrowed(NamedTuple):
+    """A narrower model."""
+
+    model: Any
+    features: Indices
+    """Which of the first model's pooled features it still has."""
+
+
+def narrow(
+    model: Any,  # noqa: ANN401 - a Keras model
+    share: float,
+    batches: Batches,
+    photos: NDArray[np.float32],
+    heal: Callable[[Narrowed, int], None] = lambda _, __: None,
+    rounds: int = ROUNDS,
+    rule: Rule = "taylor",
+) -> Narrowed:
+    """Take channels out until the model has `share` (0..1) of its multiply-adds.
+
+    What the channels taken out gave on average is added to the layers that read them, by way of
+    their batch norms (`quantize.correct`).
+
+    Args:
+        model: float Keras model, flat; not changed.
+        share: of the multiply-adds, to be kept.
+        batches: augmented photos and labels, to measure importance on; `MEASURED` in each round.
+        photos: training photos, float32 (n, h, w, 3) in -1..1.
+        heal: called with the model after each round and its number, to fine-tune it in place.
+        rounds: how many steps to take.
+        rule: how importance is measured.
+
+    Raises:
+        QuantizeError: channels cannot be followed, or the budget cannot be met.
+    """
+    channels = find_channels(model)
+    whole = _macs(model, channels)
+    state = Narrowed(model, np.arange(channels.groups[_features(channels)].width))
+    for number in range(rounds):
+        channels = find_channels(state.model)
+        costs = cost.terms(state.model, channels)
+        wanted = whole * share ** ((number + 1) / rounds)
+        measured = [next(batches) for _ in range(MEASURED if rule == "taylor" else 0)]
+        scores = importance(state.model, channels, measured, rule)
+        keep = select(scores, partial(cost.macs, costs), wanted)
+        state = _cut(state, channels, keep, photos)
+        steady(state.model)
+        heal(state, number)
+    return state
+
+
+def healer(
+    teacher: Any,  # noqa: ANN401
+    batches: Batches,
+    schedules: Sequence[Schedule],
+    progress: Progress,
+) -> Callable[[Narrowed, int], None]:
+    """Give what `narrow` heals with: distillation from the teacher, a schedule for each round."""
+
+    def heal(state: Narrowed, number: int) -> None:
+        fine_tune(state.model, teacher, batches, schedules[number], progress, state.features)
+
+    return heal
+
+
+def _cut(
+    state: Narrowed, channels: Channels, keep: dict[int, Indices], photos: NDArray[np.float32]
+) -> Narrowed:
+    smaller = cut(state.model, channels, keep)
+    norms = {name: keep[role.reads] for name, role in channels.roles.items() if role.reads in keep}
+    correct(smaller, state.model, photos, norms)
+    kept = keep.get(_features(channels))
+    return Narrowed(smaller, state.features if kept is None else state.features[kept])
+
+
+def _features(channels: Channels) -> int:
+    """The group that the answers are read from."""
+    return next(role.reads for role in channels.roles.values() if role.writes < 0)
+
+
+def _macs(model: Any, channels: Channels) -> float:  # noqa: ANN401
+    return cost.macs(cost.terms(model, channels), [group.width for group in channels.groups])

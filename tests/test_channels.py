@@ -1,0 +1,205 @@
+"""Structured pruning: which channels belong together, what they cost and matter, taken out."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from edge.errors import QuantizeError
+from quantize.channels import cost
+from quantize.channels.budget import find_share, parse
+from quantize.channels.graph import cut, find_channels
+from quantize.channels.importance import importance
+from quantize.channels.select import select
+from quantize.channels.shrink import narrow
+from training.models import build_model
+from training.recipe import Recipe
+from training.tf import keras, tf
+
+
+def mobilenet(**changes):
+    """MobileNetV2 with random weights and batch norms that do something."""
+    values = {"alpha": 0.35, "resolution": 64, **changes}
+    model = build_model(Recipe(**values), 5)
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.set_weights(
+                [
+                    rng.uniform(low, high, w.shape)
+                    for w, (low, high) in zip(
+                        layer.get_weights(),
+                        ((0.5, 1.5), (-0.5, 0.5), (-0.2, 0.2), (0.5, 1.5)),
+                        strict=True,
+                    )
+                ]
+            )
+    return model
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Sixteen random pictures."""
+    return np.random.default_rng(1).uniform(-1, 1, (16, 64, 64, 3)).astype(np.float32)
+
+
+def test_added_outputs_are_one_group_and_expansions_their_own():
+    """The three projections of a MobileNetV2 stage share channels; pixels and answers are none."""
+    channels = find_channels(mobilenet())
+    roles = channels.roles
+    shared = {roles[f"block_{k}_project"].writes for k in (3, 4, 5)}
+    assert len(shared) == 1
+    group = channels.groups[shared.pop()]
+    assert group.width == 16
+    assert group.writers == ("block_3_project", "block_4_project", "block_5_project")
+    assert group.readers == ("block_4_expand", "block_5_expand", "block_6_expand")
+    own = channels.groups[roles["block_4_expand"].writes]
+    assert own.carriers == ("block_4_expand_BN", "block_4_depthwise", "block_4_depthwise_BN")
+    assert own.readers == ("block_4_project",)
+    assert roles["Conv1"].reads == roles["logits"].writes == -1
+
+
+def test_costs_are_the_published_ones():
+    """MobileNetV2 at 224: 300 million multiply-adds at width 1.0, 59 at 0.35 (Keras' table)."""
+    for alpha, millions in ((1.0, 300), (0.35, 59)):
+        model = build_model(Recipe(alpha=alpha, resolution=224), 1000)
+        channels = find_channels(model)
+        found = cost.macs(cost.terms(model, channels), [g.width for g in channels.groups])
+        assert found / 1e6 == pytest.approx(millions, rel=0.02)
+
+
+def test_weights_are_counted():
+    """The count is that of all kernels."""
+    model = mobilenet()
+    channels = find_channels(model)
+    found = cost.weights(cost.terms(model, channels), [g.width for g in channels.groups])
+    assert found == sum(v.numpy().size for v in model.trainable_variables if len(v.shape) > 1)
+
+
+def test_channels_that_give_nothing_can_go_without_a_trace(images):
+    """In every group: scale and offset of some channels 0, then these cut; the answers stay."""
+    model = mobilenet()
+    channels = find_channels(model)
+    rng, keep = np.random.default_rng(2), {}
+    for number, group in enumerate(channels.groups):
+        if group.width <= 8:
+            continue
+        keep[number] = np.sort(rng.permutation(group.width)[: group.width - 5])
+        gone = np.setdiff1d(np.arange(group.width), keep[number])
+        for name in group.carriers:
+            layer = model.get_layer(name)
+            if isinstance(layer, keras.layers.BatchNormalization):
+                gamma, beta, *rest = layer.get_weights()
+                gamma[gone] = beta[gone] = 0
+                layer.set_weights([gamma, beta, *rest])
+    smaller = cut(model, channels, keep)
+    assert np.allclose(smaller(images), model(images), atol=1e-4)
+    assert smaller.count_params() < 0.95 * model.count_params()
+    assert find_channels(smaller).groups[5].width == channels.groups[5].width - 5
+
+
+def test_layers_that_tie_channels_otherwise_are_named():
+    """A concatenation is not understood; it is said which."""
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.Conv2D(8, 3)(inputs)
+    x = keras.layers.Concatenate(name="both")([x, x])
+    with pytest.raises(QuantizeError, match=r"followed through both \(Concatenate\)"):
+        find_channels(keras.Model(inputs, x))
+
+
+def test_the_least_harm_for_what_it_saves_goes_first():
+    """Two layers of equal price: the weaker one's weakest eight; then what is left to take."""
+    strong, weak = np.arange(16.0) + 100, np.arange(24.0)[::-1].copy()
+    price = lambda widths: 10.0 * sum(widths)  # noqa: E731
+    keep = select([strong, weak], price, 320)
+    assert list(keep) == [1]
+    assert keep[1].tolist() == list(range(16))
+    keep = select([strong, weak], price, 240)
+    assert keep[1].tolist() == list(range(8))
+    keep = select([strong, weak], price, 160)
+    assert keep[0].tolist() == list(range(8, 16))
+    with pytest.raises(QuantizeError, match=r"still costs 160, 150 are wanted"):
+        select([strong, weak], price, 150)
+
+
+def test_odd_widths_come_down_to_multiples_of_eight():
+    """21 channels become 16, not 13."""
+    keep = select([np.arange(21.0)], lambda widths: float(widths[0]), 20)
+    assert keep[0].tolist() == list(range(5, 21))
+
+
+def test_the_gradient_finds_what_switching_off_does(images):
+    """Measured score and true harm of closing a channel rank alike; the scale alone does worse."""
+    model = mobilenet()
+    channels = find_channels(model)
+    truth = tf.one_hot(np.arange(16) % 5, 5)
+    batches = [(images[i : i + 1], truth[i : i + 1]) for i in range(16)]
+    number = channels.roles["block_5_expand"].writes
+    norm = model.get_layer("block_5_depthwise_BN")
+    run = tf.function(lambda x: model(x, training=False))
+
+    def loss():
+        each = tf.nn.softmax_cross_entropy_with_logits(truth, run(images))
+        return each.numpy()
+
+    before, harms = loss(), []
+    gamma, beta, *rest = norm.get_weights()
+    for channel in range(len(gamma)):
+        off = np.arange(len(gamma)) != channel
+        norm.set_weights([gamma * off, beta * off, *rest])
+        harms.append(np.square(loss() - before).mean())
+    norm.set_weights([gamma, beta, *rest])
+
+    def agreement(scores):
+        ranks = [np.argsort(np.argsort(values)) for values in (scores[number], harms)]
+        return np.corrcoef(*ranks)[0, 1]
+
+    taylor = agreement(importance(model, channels, batches))
+    assert taylor > 0.8
+    assert taylor > agreement(importance(model, channels, [], "scale"))
+
+
+def test_a_network_comes_down_to_its_budget_and_says_which_features_it_kept(images):
+    """Half of the multiply-adds in two rounds; every width a multiple of eight."""
+    model = mobilenet()
+    truth = tf.one_hot(np.arange(16) % 5, 5)
+    stream = iter(lambda: (images, truth), None)
+    healed = []
+    narrowed = narrow(model, 0.5, stream, images, lambda _, number: healed.append(number), rounds=2)
+    channels = find_channels(narrowed.model)
+    widths = [group.width for group in channels.groups]
+    whole = find_channels(model)
+    before = cost.macs(cost.terms(model, whole), [group.width for group in whole.groups])
+    after = partial(cost.macs, cost.terms(narrowed.model, channels))(widths)
+    assert 0.4 * before < after <= 0.5 * before
+    assert all(width % 8 == 0 for width in widths)
+    assert len(narrowed.features) == narrowed.model.get_layer("features").output_shape[-1]
+    assert healed == [0, 1]
+    assert narrowed.model.output_shape == (None, 5)
+
+
+@pytest.mark.parametrize(
+    ("words", "most"),
+    [("macs=0.5", 0.5), ("latency=0.25", 0.25), ("ms=8", 8), ("ms=8 ms", 8), ("bytes=300kB", 3e5)],
+)
+def test_budgets_are_read_in_the_users_words(words, most):
+    """A share, milliseconds, or bytes with a unit."""
+    assert parse(words).most == most
+
+
+@pytest.mark.parametrize("words", ["macs", "speed=2", "ms=fast", "bytes=3 miles", "latency=0"])
+def test_other_words_are_refused_with_what_is_possible(words):
+    """The message repeats what was given."""
+    with pytest.raises(QuantizeError, match=f"--budget {words}: "):
+        parse(words)
+
+
+def test_the_largest_share_within_a_measured_budget_is_found():
+    """A model whose time has a part that does not shrink."""
+    said = []
+    share = find_share(parse("latency=0.5"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
+    assert 0.2 + 0.8 * share <= 0.5
+    assert 0.2 + 0.8 * share * 1.03 > 0.5
+    assert said[0] == "with 5.0% of the multiply-adds: latency 0.24, 0.5 allowed"
+    with pytest.raises(QuantizeError, match=r"latency=0\.1 cannot be met"):
+        find_share(parse("latency=0.1"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
