@@ -200,6 +200,6 @@ def test_the_largest_share_within_a_measured_budget_is_found():
     share = find_share(parse("latency=0.5"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
     assert 0.2 + 0.8 * share <= 0.5
     assert 0.2 + 0.8 * share * 1.03 > 0.5
-    assert said[0] == "with 5.0% of the multiply-adds: latency 0.24, 0.5 allowed"
+    assert said[0] == "with 50.0% of the multiply-adds: latency 0.6, 0.5 allowed"
     with pytest.raises(QuantizeError, match=r"latency=0\.1 cannot be met"):
         find_share(parse("latency=0.1"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)

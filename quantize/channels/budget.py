@@ -83,15 +83,15 @@ def find_share(
         say(f"with {share:.1%} of the multiply-adds: {budget.kind} {found:.4g}, {limit}")
         return found
 
+    # Cost grows with the share, about in proportion: halve in between on the logarithm.
     low, high = least, 1.0
-    if tried(low) > budget.most:
+    middle = min(0.9, max(least, budget.most)) if budget.kind == "latency" else (low * high) ** 0.5
+    while high / low > CLOSE:
+        low, high = (middle, high) if tried(middle) <= budget.most else (low, middle)
+        middle = (low * high) ** 0.5
+    if low == least and tried(low) > budget.most:
         raise QuantizeError(
             f"the budget {budget} cannot be met: even the narrowest network costs more. Take a "
             "smaller resolution or model to begin with, or a larger budget"
         )
-    # Cost grows with the share, about in proportion: halve in between on the logarithm.
-    middle = min(0.9, budget.most) if budget.kind == "latency" else (low * high) ** 0.5
-    while high / low > CLOSE:
-        low, high = (middle, high) if tried(middle) <= budget.most else (low, middle)
-        middle = (low * high) ** 0.5
     return low

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -68,7 +68,9 @@ def narrow(
         measured = [next(batches) for _ in range(MEASURED if rule == "taylor" else 0)]
         scores = importance(state.model, channels, measured, rule)
         keep = select(scores, partial(cost.macs, costs), wanted)
-        state = _cut(state, channels, keep, photos)
+        smaller = cut_and_correct(state.model, channels, keep, photos)
+        kept = keep.get(_features(channels))
+        state = Narrowed(smaller, state.features if kept is None else state.features[kept])
         steady(state.model)
         heal(state, number)
     return state
@@ -88,14 +90,17 @@ def healer(
     return heal
 
 
-def _cut(
-    state: Narrowed, channels: Channels, keep: dict[int, Indices], photos: NDArray[np.float32]
-) -> Narrowed:
-    smaller = cut(state.model, channels, keep)
+def cut_and_correct(
+    model: Any,  # noqa: ANN401
+    channels: Channels,
+    keep: Mapping[int, Indices],
+    photos: NDArray[np.float32],
+) -> Any:  # noqa: ANN401
+    """The model with only the channels to keep; what the others gave on average is added back."""
+    smaller = cut(model, channels, keep)
     norms = {name: keep[role.reads] for name, role in channels.roles.items() if role.reads in keep}
-    correct(smaller, state.model, photos, norms)
-    kept = keep.get(_features(channels))
-    return Narrowed(smaller, state.features if kept is None else state.features[kept])
+    correct(smaller, model, photos, norms)
+    return smaller
 
 
 def _features(channels: Channels) -> int:
