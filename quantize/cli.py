@@ -77,6 +77,28 @@ def run(
 
 
 @app.command()
+def sweep(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Finished runs; several: seeds.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for trials and report.")],
+    variants: Annotated[
+        str, typer.Option(help="Names with commas between; default: all. See docs/quantize.md.")
+    ] = "",
+    jobs: Annotated[int, typer.Option(help="Trials at once.")] = 1,
+    epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
+    pruning_epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
+) -> None:
+    """Try many ways to make a model smaller; say in a table, plots and words what each bought."""
+    from quantize.commands import quantize_sweep
+
+    extra: list[str] = []
+    for name, value in (("--epochs", epochs), ("--pruning-epochs", pruning_epochs)):
+        extra += [] if value is None else [name, str(value)]
+    quantize_sweep(runs, out, [v for v in variants.split(",") if v], jobs, extra)
+
+
+@app.command()
 def inspect(
     bundle: Annotated[Path, typer.Argument(help="Bundle to look into: NAME.wtr.")],
     key: Annotated[

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -96,6 +97,49 @@ def quantize_run(request: Request, console: Console | None = None) -> None:
     )
 
 
+def quantize_sweep(
+    runs: Sequence[Path],
+    folder: Path,
+    variants: Sequence[str],
+    jobs: int,
+    extra: Sequence[str],
+    console: Console | None = None,
+) -> None:
+    """Carry out the trials that are missing, measure all, write the report.
+
+    Raises:
+        QuantizeError: an unknown variant, an unfinished run, or no trial gave a model.
+    """
+    import platform
+
+    from quantize.sweep import points, report, trials
+    from training.runs import load_run
+
+    console = console or Console()
+    for run in runs:
+        load_run(run)  # raises with the cure
+    planned = trials.plan(runs, variants or trials.VARIANTS, folder)
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    failures = trials.carry_out(planned, jobs, extra, say)
+    say("timing all models on this machine, one thread, in turn")
+    found = points.measure(planned)
+    if not found:
+        raise QuantizeError(f"no trial gave a model: {failures[0].reason}")
+    page = report.write(folder, found, failures, f"{platform.node()}, {platform.machine()}")
+    shown = Table(title="what compression bought", title_justify="left")
+    for column in report.COLUMNS:
+        shown.add_column(column, justify="left" if column == "variant" else "right")
+    for row in report.rows(found):
+        shown.add_row(*row)
+    console.print(shown)
+    for line in report.words(found):
+        say(line)
+    say(f"report: {page}")
+
+
 def checked_out(out: Path) -> Path:
     """The bundle's path, refused before hours of work if it cannot be written.
 
@@ -162,4 +206,4 @@ class Bar(PhaseBars):
         self.bars.advance(self.task, steps)
 
 
-__all__ = ["Bar", "Outcome", "Request", "quantize_run"]
+__all__ = ["Bar", "Outcome", "Request", "quantize_run", "quantize_sweep"]

@@ -8,6 +8,7 @@ schema.fbs), and every operator's inputs and outputs are looked at.
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 from typing import Any
 
 import msgspec
@@ -149,6 +150,20 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
             )
         )
     return tuple(found)
+
+
+def macs(graph: Graph) -> int:
+    """Multiply-adds of the convolutions and dense layers for one picture."""
+    total = 0
+    for op in graph.operators:
+        position = WEIGHTED.get(op.name)
+        if position is None or op.name == "TRANSPOSE_CONV":
+            continue
+        weights = graph.tensors[op.inputs[position]].shape
+        places = prod(graph.tensors[op.outputs[0]].shape[1:-1])
+        # Kernels are (out, h, w, in), depthwise ones (1, h, w, out), dense ones (out, in).
+        total += places * prod(weights)
+    return total
 
 
 def _complaints(graph: Graph, op: Operator) -> list[str]:

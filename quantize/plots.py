@@ -1,4 +1,4 @@
-"""The parity report's plots, as SVG text."""
+"""The parity report's plots, as SVG text, and what the sweep's share with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FLOAT, _INT8, _GREY = "#8a97a3", "#c4541c", "#55606a"
 
 def class_drops(classes: tuple[ClassDrop, ...]) -> str:
     """Recall of each class before and after, as a line between two dots."""
-    figure, axes = _figure(9.6, 0.9 + 0.3 * len(classes))
+    figure, axes = new_figure(9.6, 0.9 + 0.3 * len(classes))
     for row, drop in enumerate(reversed(classes)):
         axes.plot(
             [drop.float_recall, drop.int8_recall],
@@ -35,12 +35,12 @@ def class_drops(classes: tuple[ClassDrop, ...]) -> str:
     axes.set_xlabel("recall (photos in brackets)")
     axes.xaxis.grid(visible=True, color="#e4e8eb")
     axes.legend(loc="lower left", frameon=False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def reliability(outcome: Outcome) -> str:
     """Confidence against accuracy of int8 on the test photos, before and after the temperature."""
-    figure, axes = _figure(4.8, 4.2)
+    figure, axes = new_figure(4.8, 4.2)
     logits, truth = outcome.answers["test"].int8, outcome.photos["test"].truth
     calibration = outcome.report.int8_calibration
     axes.plot([0, 1], [0, 1], color=_GREY, lw=1, ls=":")
@@ -61,12 +61,12 @@ def reliability(outcome: Outcome) -> str:
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence of int8", ylabel="share right")
     axes.legend(loc="upper left", frameon=False, fontsize=9)
     axes.set_title("test photos; dots as large as many", fontsize=10, loc="left")
-    return _svg(figure)
+    return svg(figure)
 
 
 def confidence(outcome: Outcome) -> str:
     """Confidence of both forms in the float model's answer, one dot a photo."""
-    figure, axes = _figure(4.8, 4.2)
+    figure, axes = new_figure(4.8, 4.2)
     report = outcome.report
     pairs = []
     for answers in outcome.answers.values():
@@ -85,10 +85,11 @@ def confidence(outcome: Outcome) -> str:
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="float", ylabel="int8")
     axes.legend(loc="upper left", frameon=False, fontsize=9)
     axes.set_title("confidence in the float model's answer", fontsize=10, loc="left")
-    return _svg(figure)
+    return svg(figure)
 
 
-def _figure(width: float, height: float) -> tuple[Any, Any]:
+def new_figure(width: float, height: float) -> tuple[Any, Any]:
+    """Figure and axes, inches, in the reports' style."""
     # Not pyplot: it keeps global state and looks for a display.
     from matplotlib.figure import Figure
 
@@ -99,7 +100,8 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
     return figure, axes
 
 
-def _svg(figure: Any) -> str:  # noqa: ANN401
+def svg(figure: Any) -> str:  # noqa: ANN401
+    """The figure as SVG text, the same bytes each time."""
     import matplotlib
 
     stream = io.StringIO()

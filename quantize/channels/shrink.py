@@ -68,7 +68,7 @@ def narrow(
         measured = [next(batches) for _ in range(MEASURED if rule == "taylor" else 0)]
         scores = importance(state.model, channels, measured, rule)
         keep = select(scores, partial(cost.macs, costs), wanted)
-        smaller = cut_and_correct(state.model, channels, keep, photos)
+        smaller = _cut(state.model, channels, keep, photos)
         kept = keep.get(_features(channels))
         state = Narrowed(smaller, state.features if kept is None else state.features[kept])
         steady(state.model)
@@ -90,7 +90,7 @@ def healer(
     return heal
 
 
-def cut_and_correct(
+def _cut(
     model: Any,  # noqa: ANN401
     channels: Channels,
     keep: Mapping[int, Indices],

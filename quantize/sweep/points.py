@@ -1,0 +1,108 @@
+"""What came out of the trials: accuracy over runs, time, multiply-adds, bytes and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean, median
+
+import msgspec
+
+from edge.bundle import read_bundle
+from quantize import timing
+from quantize.flatbuffer import macs, read_graph
+from quantize.inspect import deflated
+from quantize.memory import arena_bytes
+from quantize.parity import Report
+from quantize.sweep.trials import Trial
+
+#: All others are compared with this variant: the same network, int8, nothing taken out.
+REFERENCE = "qat"
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One variant over all runs; figures of each run in their order."""
+
+    variant: str
+    command: str
+    float_accuracy: tuple[float, ...]
+    """Of the run's own model on the test photos, 0..1."""
+    accuracy: tuple[float, ...]
+    """Of int8 on the test photos."""
+    lost_low: tuple[float, ...]
+    lost_high: tuple[float, ...]
+    """95 % interval of what int8 loses to the run's own model, validation and test photos."""
+    agreement: tuple[float, ...]
+    """With the float model that was rounded, validation and test photos."""
+    milliseconds: tuple[float, ...]
+    """One picture, one thread, median over rounds; all points were timed in turn in one run."""
+    time_ratio: tuple[float, ...]
+    """To the reference variant of the same run, median over rounds; nan without one."""
+    macs: tuple[int, ...]
+    zipped: tuple[int, ...]
+    """Bytes after deflate."""
+    arena: tuple[int, ...]
+    """Peak bytes of activations, as TFLite's planner places them."""
+
+    @property
+    def mean_accuracy(self) -> float:
+        """Over the runs."""
+        return mean(self.accuracy)
+
+
+def measure(trials: Sequence[Trial]) -> list[Point]:
+    """Read and time the models of finished trials; variants in the order of the trials.
+
+    Every model of one run is timed in turn with the others of it.
+    """
+    rows: dict[str, list[dict[str, object]]] = {}
+    for run in dict.fromkeys(trial.run for trial in trials):
+        mine = [trial for trial in trials if trial.run == run and trial.bundle.exists()]
+        models = [read_bundle(trial.bundle).model for trial in mine]
+        times = timing.milliseconds(models) if models else []
+        names = [trial.variant for trial in mine]
+        base = times[names.index(REFERENCE)] if REFERENCE in names else None
+        for trial, model, each in zip(mine, models, times, strict=True):
+            rows.setdefault(trial.variant, []).append(_row(trial, model, each, base))
+    commands = {trial.variant: trial.command for trial in reversed(trials)}
+    return [
+        Point(
+            variant=variant,
+            command=commands[variant],
+            **{key: tuple(row[key] for row in found) for key in found[0]},  # type: ignore[arg-type]
+        )
+        for variant, found in rows.items()
+    ]
+
+
+def front(points: Sequence[Point], cost: str) -> list[Point]:
+    """The points that no other beats in accuracy and a cost (a field's name), cheapest first."""
+    ordered = sorted(points, key=lambda p: (mean(getattr(p, cost)), -p.mean_accuracy))
+    found: list[Point] = []
+    for point in ordered:
+        if not found or point.mean_accuracy > found[-1].mean_accuracy:
+            found.append(point)
+    return found
+
+
+def _row(
+    trial: Trial, model: bytes, times: list[float], base: list[float] | None
+) -> dict[str, object]:
+    written = msgspec.json.decode(trial.parity.read_bytes())
+    report = msgspec.convert(written["report"], Report)
+    graph = read_graph(model)
+    ratio = float("nan")
+    if base is not None:
+        ratio = median(ours / theirs for ours, theirs in zip(times, base, strict=True))
+    test, both = report.splits["test"], report.splits["both"]
+    return {
+        "float_accuracy": test.keras.accuracy,
+        "accuracy": test.int8.accuracy,
+        "lost_low": both.lost_low,
+        "lost_high": both.lost_high,
+        "agreement": both.agreement,
+        "milliseconds": median(times),
+        "time_ratio": ratio,
+        "macs": macs(graph),
+        "zipped": deflated(model),
+        "arena": arena_bytes(graph),
+    }
