@@ -11,13 +11,18 @@ import msgspec
 import numpy as np
 
 from quantize import timing
-from quantize.channels.budget import Budget, find_share, parse
+from quantize.channels.budget import find_share, parse
 from quantize.convert import model_scale, to_int8_ptq
 from quantize.finetune import Schedule
 from quantize.inspect import deflated
 from quantize.options import NARROW_EPOCHS, NARROW_STEPS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quantize.channels.cost import Price
+    from quantize.channels.graph import Channels
+    from quantize.channels.speed import Speed
     from quantize.pipeline import Pipeline
 
 #: Photos that mean shifts are taken back on.
@@ -38,13 +43,12 @@ def narrowed(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a Keras model
     if path.exists():
         pipeline.watcher.say(f"narrowed model taken from {path}")
         return keras.models.load_model(path, compile=False)
-    share = _share(pipeline)
+    trial = _Trial(pipeline)
+    share = _share(pipeline, trial)
     rate = pipeline.options.pruning_learning_rate
     epochs = pipeline.options.pruning_epochs
     whole = pipeline.schedule(epochs, NARROW_EPOCHS, NARROW_STEPS, rate)
-    pipeline.watcher.phase(
-        f"taking out channels: {share:.1%} of the multiply-adds stay", whole.steps
-    )
+    pipeline.watcher.phase(f"taking out channels, {share:.0%} of the cost stays", whole.steps)
     heal = shrink.healer(
         pipeline.float_keras,
         pipeline.batches(whole, stream=4),
@@ -54,6 +58,7 @@ def narrowed(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a Keras model
     found = shrink.narrow(
         pipeline.float_keras,
         share,
+        trial.price_of,
         _measured(pipeline, shrink.MEASURED * shrink.ROUNDS),
         model_scale(pipeline.train_photos(CORRECTION_PHOTOS)),
         heal,
@@ -89,28 +94,23 @@ def _measured(pipeline: Pipeline, batches: int) -> Any:  # noqa: ANN401 - an ite
     return pipeline.batches(msgspec.structs.replace(usual, epochs=epochs), stream=3)
 
 
-def _share(pipeline: Pipeline) -> float:
-    """The share of multiply-adds that the budget allows; what was measured is kept."""
-    budget = parse(pipeline.options.budget)
+def _share(pipeline: Pipeline, trial: _Trial) -> float:
+    """The share of the predicted cost that the budget allows; what was measured is kept."""
+    budget = trial.budget
     if budget.kind == "macs":
         return budget.most
     path = pipeline.result_path("share", ".json", str(budget))
     if path.exists():
         found = float(msgspec.json.decode(path.read_bytes()))
-        pipeline.watcher.say(f"{budget}: {found:.1%} of the multiply-adds, as measured in {path}")
+        pipeline.watcher.say(f"{budget}: {found:.1%} of the predicted cost, as found in {path}")
         return found
-    if budget.kind in ("latency", "ms"):
-        pipeline.watcher.say("timing int8 models on this machine, one thread")
-    trial = _Trial(pipeline)
-    found = find_share(
-        budget, lambda share: trial.measure(budget, share), trial.least, pipeline.watcher.say
-    )
+    found = find_share(budget, trial.measure, trial.least, pipeline.watcher.say)
     path.write_bytes(msgspec.json.encode(found))
     return found
 
 
 class _Trial:
-    """The run's model cut to any share at once: without healing it costs what a healed one does."""
+    """What the run's model would cost, cut to any share at once: predicted, and measured."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         from quantize.channels import cost, shrink
@@ -118,35 +118,82 @@ class _Trial:
         from quantize.channels.importance import importance
         from quantize.channels.select import narrowest
 
+        self.budget = parse(pipeline.options.budget)
         self._pipeline, self._model = pipeline, pipeline.float_keras
         self._channels = find_channels(self._model)
-        self._cost = partial(cost.macs, cost.terms(self._model, self._channels))
-        widths = [group.width for group in self._channels.groups]
-        self._whole = self._cost(widths)
-        self.least = self._cost(narrowest(widths)) / self._whole
+        self._costs = cost.terms(self._model, self._channels)
+        self._widths = [group.width for group in self._channels.groups]
+        self._speed = self._fitted() if self.budget.kind in ("latency", "ms") else None
+        self._price = self.price_of(self._model, self._channels)
+        self._whole = self._price(self._widths)
+        self.least = self._price(narrowest(self._widths)) / self._whole
         stream = _measured(pipeline, shrink.MEASURED)
         batches = (next(stream) for _ in range(shrink.MEASURED))
-        self._scores = importance(self._model, self._channels, batches)
+        self._scores = (
+            [] if self.budget.kind == "macs" else importance(self._model, self._channels, batches)
+        )
 
-    def measure(self, budget: Budget, share: float) -> float:
-        """Cost of an int8 model with a share of the multiply-adds, in the budget's unit."""
+    def price_of(self, model: Any, channels: Channels) -> Price:  # noqa: ANN401 - a Keras model
+        """The predicted cost of a model as a function of its widths."""
+        from quantize.channels import cost
+
+        terms = cost.terms(model, channels)
+        if self._speed is not None:
+            return partial(self._speed.share, terms)
+        return partial(cost.weights if self.budget.kind == "bytes" else cost.macs, terms)
+
+    def measure(self, share: float) -> float:
+        """Real cost of an int8 model with a share of the predicted one, in the budget's unit."""
         from quantize.channels.graph import cut
         from quantize.channels.select import select
-        from training.tf import keras
 
         # A hair above: the least share itself must not fail for a rounding error.
-        keep = select(self._scores, self._cost, share * self._whole * (1 + 1e-9))
-        smaller = cut(self._model, self._channels, keep)
-        if budget.kind != "bytes":
-            # Time is the shape's alone, and cut far without healing the weights give ranges that
-            # XNNPACK refuses to run; fresh ones do not.
-            smaller = keras.models.clone_model(smaller)
-        int8 = _untrained(self._pipeline, smaller)
-        if budget.kind == "bytes":
-            return float(deflated(int8))
-        if budget.kind == "ms":
+        keep = select(self._scores, self._price, share * self._whole * (1 + 1e-9))
+        if self.budget.kind == "bytes":
+            smaller = cut(self._model, self._channels, keep)
+            return float(deflated(_untrained(self._pipeline, smaller)))
+        widths = [
+            len(keep[number]) if number in keep else width
+            for number, width in enumerate(self._widths)
+        ]
+        int8 = self._shaped(widths)
+        if self.budget.kind == "ms":
             return float(median(timing.milliseconds([int8])[0]))
         return timing.ratio(int8, _whole(self._pipeline))
+
+    def _shaped(self, widths: Sequence[int]) -> bytes:
+        """An int8 model of such widths. Time is the shape's alone, so its weights are fresh ones:
+
+        cut far without healing, the old ones give ranges that XNNPACK refuses to run.
+        """
+        from quantize.channels.graph import cut
+        from training.tf import keras
+
+        keep = {number: np.arange(width) for number, width in enumerate(widths)}
+        smaller = cut(self._model, self._channels, keep)
+        return _untrained(self._pipeline, keras.models.clone_model(smaller))
+
+    def _fitted(self) -> Speed:
+        """Times of narrower networks on this machine, or those fitted before."""
+        from quantize.channels import speed
+
+        say, bar = self._pipeline.watcher.say, self._pipeline.watcher
+        path = self._pipeline.result_path("speed", ".json")
+        if path.exists():
+            say(f"times of narrower networks taken from {path}")
+            return msgspec.json.decode(path.read_bytes(), type=speed.Speed)
+        say("timing narrower int8 networks on this machine, one thread")
+        bar.phase("timing narrower networks", speed.FITTED + speed.JUDGED)
+
+        def measure(widths: Sequence[int]) -> float:
+            found = timing.ratio(self._shaped(widths), _whole(self._pipeline))
+            bar.advance(1)
+            return found
+
+        fitted = speed.fit(self._costs, self._widths, measure, self._pipeline.run.info.seed)
+        say(f"times of networks not fitted to are predicted to {fitted.error:.1%}")
+        path.write_bytes(msgspec.json.encode(fitted))
+        return fitted
 
 
 def _whole(pipeline: Pipeline) -> bytes:

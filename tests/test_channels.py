@@ -12,6 +12,7 @@ from quantize.channels.graph import cut, find_channels
 from quantize.channels.importance import importance
 from quantize.channels.select import select
 from quantize.channels.shrink import narrow
+from quantize.channels.speed import fit
 from training.models import build_model
 from training.recipe import Recipe
 from training.tf import keras, tf
@@ -165,7 +166,15 @@ def test_a_network_comes_down_to_its_budget_and_says_which_features_it_kept(imag
     truth = tf.one_hot(np.arange(16) % 5, 5)
     stream = iter(lambda: (images, truth), None)
     healed = []
-    narrowed = narrow(model, 0.5, stream, images, lambda _, number: healed.append(number), rounds=2)
+    narrowed = narrow(
+        model,
+        0.5,
+        lambda model, channels: partial(cost.macs, cost.terms(model, channels)),
+        stream,
+        images,
+        lambda _, number: healed.append(number),
+        rounds=2,
+    )
     channels = find_channels(narrowed.model)
     widths = [group.width for group in channels.groups]
     whole = find_channels(model)
@@ -200,6 +209,27 @@ def test_the_largest_share_within_a_measured_budget_is_found():
     share = find_share(parse("latency=0.5"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
     assert 0.2 + 0.8 * share <= 0.5
     assert 0.2 + 0.8 * share * 1.03 > 0.5
-    assert said[0] == "with 50.0% of the multiply-adds: latency 0.6, 0.5 allowed"
+    assert said[0] == "tried 50.0% of the predicted cost: latency 0.6, 0.5 allowed"
     with pytest.raises(QuantizeError, match=r"latency=0\.1 cannot be met"):
         find_share(parse("latency=0.1"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
+
+
+def test_a_machines_time_is_learnt_from_narrower_networks():
+    """A machine where depthwise multiply-adds cost six others: networks not seen are predicted."""
+    model = mobilenet()
+    channels = find_channels(model)
+    costs, widths = cost.terms(model, channels), [g.width for g in channels.groups]
+    price = {"spatial": 2.0, "point": 1.0, "depthwise": 6.0}
+
+    def seconds(those):
+        return 1e5 + sum(
+            price[t.kind] * cost.layer_macs(t, those) + 0.5 * cost.layer_moved(t, those)
+            for t in costs
+        )
+
+    fitted = fit(costs, widths, lambda those: seconds(those) / seconds(widths), seed=0)
+    assert fitted.error < 0.01
+    narrow_ones = [max(8, width // 16 * 8) for width in widths]
+    wanted = seconds(narrow_ones) / seconds(widths)
+    assert fitted.share(costs, narrow_ones) == pytest.approx(wanted, rel=0.02)
+    assert fitted.share(costs, widths) == pytest.approx(1, rel=0.01)

@@ -266,7 +266,7 @@ def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path)
 def test_a_measured_budget_is_searched_once_and_kept(trained, tmp_path):
     """Zipped bytes: every try is told, the model keeps within, the next call goes on from it."""
     first = quantized(trained, tmp_path / "discs.wtr", pruning=0.0, budget="bytes=14kB")
-    assert first.count("of the multiply-adds: bytes") >= 4
+    assert first.count("of the predicted cost: bytes") >= 4
     assert deflated(read_bundle(tmp_path / "discs.wtr").model) <= 1.05 * 14_000
     again = quantized(trained, tmp_path / "more.wtr", pruning=0.0, budget="bytes=14kB", epochs=1)
     assert "narrowed model taken from" in again

@@ -1,4 +1,4 @@
-"""Budgets in the user's words, and the share of multiply-adds that keeps one.
+"""Budgets in the user's words, and the share of the predicted cost that keeps one.
 
 Multiply-adds are counted; time and bytes are measured on a finished int8 model of that shape,
 whose weights need no training for it.
@@ -65,11 +65,11 @@ def find_share(
     least: float,
     say: Callable[[str], None],
 ) -> float:
-    """The largest share of multiply-adds whose model costs no more than the budget.
+    """The largest share of the predicted cost whose model really costs no more than the budget.
 
     Args:
         budget: of any kind but "macs".
-        measure: what a model with such a share costs, in the budget's unit.
+        measure: what a model with such a predicted share really costs, in the budget's unit.
         least: the share of the narrowest network.
         say: told about every try.
 
@@ -80,7 +80,7 @@ def find_share(
     def tried(share: float) -> float:
         found = measure(share)
         limit = f"{budget.most:g} allowed"
-        say(f"with {share:.1%} of the multiply-adds: {budget.kind} {found:.4g}, {limit}")
+        say(f"tried {share:.1%} of the predicted cost: {budget.kind} {found:.4g}, {limit}")
         return found
 
     # Cost grows with the share, about in proportion: halve in between on the logarithm.

@@ -2,55 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple
 
 from quantize.channels.graph import Channels
 from training.tf import keras
 
+#: A convolution over pixels and channels, over channels alone (or a dense layer), over pixels.
+Kind = Literal["spatial", "point", "depthwise"]
+Price = Callable[[Sequence[int]], float]
+"""Cost of a network with such widths, by group."""
+
 
 class Term(NamedTuple):
-    """A layer's cost: `each` times the widths it reads and writes, where these are groups."""
+    """What decides a layer's cost."""
 
-    each_macs: float
-    """Multiply-adds for one input channel and one output channel."""
-    each_weights: float
+    kind: Kind
+    taps: int
+    """Pixels under the kernel."""
+    places_in: int
+    places_out: int
+    """Pixels of the input and the output; 1 for a dense layer."""
+    fixed_in: int
+    fixed_out: int
+    """Channels where these are no group, else 1."""
     reads: int
     writes: int
 
+    def channels(self, widths: Sequence[int]) -> tuple[int, int]:
+        """Channels it reads and writes."""
+        read = self.fixed_in if self.reads < 0 else widths[self.reads]
+        return read, self.fixed_out if self.writes < 0 else widths[self.writes]
+
 
 def terms(model: Any, channels: Channels) -> tuple[Term, ...]:  # noqa: ANN401 - a Keras model
-    """One term for each convolution and dense layer; widths that are no group are folded in."""
+    """One for each convolution and dense layer, in the order of the model."""
     found = []
     for name, role in channels.roles.items():
         layer = model.get_layer(name)
         if type(layer) is keras.layers.BatchNormalization:
             continue
-        kernel = layer.get_weights()[0]
-        places = 1
-        for size in layer.output_shape[1:-1]:
-            places *= size
-        if type(layer) is keras.layers.DepthwiseConv2D:
-            taps = kernel.shape[0] * kernel.shape[1]
-            found.append(Term(places * taps, taps, role.reads, -1))
-            continue
-        taps = kernel.size // (kernel.shape[-1] * kernel.shape[-2])
-        fixed = (kernel.shape[-2] if role.reads < 0 else 1) * (
-            kernel.shape[-1] if role.writes < 0 else 1
+        *spatial, read, written = layer.get_weights()[0].shape
+        depthwise = type(layer) is keras.layers.DepthwiseConv2D
+        taps = _product(spatial)
+        found.append(
+            Term(
+                "depthwise" if depthwise else "point" if taps == 1 else "spatial",
+                taps,
+                _product(layer.input_shape[1:-1]),
+                _product(layer.output_shape[1:-1]),
+                1 if role.reads >= 0 else read,
+                1 if role.writes >= 0 else written,
+                role.reads,
+                role.writes,
+            )
         )
-        found.append(Term(places * taps * fixed, taps * fixed, role.reads, role.writes))
     return tuple(found)
 
 
 def macs(costs: Sequence[Term], widths: Sequence[int]) -> float:
     """Multiply-adds of one picture."""
-    return sum(t.each_macs * _width(t.reads, widths) * _width(t.writes, widths) for t in costs)
+    return float(sum(layer_macs(term, widths) for term in costs))
 
 
 def weights(costs: Sequence[Term], widths: Sequence[int]) -> float:
     """Weights in all kernels; biases and batch norms are not counted."""
-    return sum(t.each_weights * _width(t.reads, widths) * _width(t.writes, widths) for t in costs)
+    return float(sum(layer_macs(term, widths) / term.places_out for term in costs))
 
 
-def _width(group: int, widths: Sequence[int]) -> int:
-    return 1 if group < 0 else widths[group]
+def layer_macs(term: Term, widths: Sequence[int]) -> int:
+    """Multiply-adds of one layer for one picture."""
+    read, written = term.channels(widths)
+    return term.places_out * term.taps * (read if term.kind == "depthwise" else read * written)
+
+
+def layer_moved(term: Term, widths: Sequence[int]) -> int:
+    """Activations that one layer reads and writes for one picture."""
+    read, written = term.channels(widths)
+    return term.places_in * read + term.places_out * written
+
+
+def _product(sizes: Sequence[int]) -> int:
+    result = 1
+    for size in sizes:
+        result *= size
+    return result

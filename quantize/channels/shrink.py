@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from quantize.channels import cost
+from quantize.channels.cost import Price
 from quantize.channels.graph import Channels, Indices, cut, find_channels
 from quantize.channels.importance import Rule, importance
 from quantize.channels.select import select
@@ -17,6 +16,7 @@ from quantize.correct import correct
 from quantize.finetune import Progress, Schedule, fine_tune, steady
 
 Batches = Iterator[tuple[Any, Any]]
+PriceOf = Callable[[Any, Channels], Price]
 
 #: The network is cut in so many rounds; what matters is measured anew in each.
 ROUNDS = 6
@@ -35,20 +35,22 @@ class Narrowed(NamedTuple):
 def narrow(
     model: Any,  # noqa: ANN401 - a Keras model
     share: float,
+    price_of: PriceOf,
     batches: Batches,
     photos: NDArray[np.float32],
     heal: Callable[[Narrowed, int], None] = lambda _, __: None,
     rounds: int = ROUNDS,
     rule: Rule = "taylor",
 ) -> Narrowed:
-    """Take channels out until the model has `share` (0..1) of its multiply-adds.
+    """Take channels out until the model has `share` (0..1) of its cost.
 
     What the channels taken out gave on average is added to the layers that read them, by way of
     their batch norms (`quantize.correct`).
 
     Args:
         model: float Keras model, flat; not changed.
-        share: of the multiply-adds, to be kept.
+        share: of the cost, to be kept.
+        price_of: gives the cost as a function of widths, for a model and its channels.
         batches: augmented photos and labels, to measure importance on; `MEASURED` in each round.
         photos: training photos, float32 (n, h, w, 3) in -1..1.
         heal: called with the model after each round and its number, to fine-tune it in place.
@@ -59,15 +61,14 @@ def narrow(
         QuantizeError: channels cannot be followed, or the budget cannot be met.
     """
     channels = find_channels(model)
-    whole = _macs(model, channels)
+    whole = price_of(model, channels)([group.width for group in channels.groups])
     state = Narrowed(model, np.arange(channels.groups[_features(channels)].width))
     for number in range(rounds):
         channels = find_channels(state.model)
-        costs = cost.terms(state.model, channels)
         wanted = whole * share ** ((number + 1) / rounds)
         measured = [next(batches) for _ in range(MEASURED if rule == "taylor" else 0)]
         scores = importance(state.model, channels, measured, rule)
-        keep = select(scores, partial(cost.macs, costs), wanted)
+        keep = select(scores, price_of(state.model, channels), wanted)
         smaller = _cut(state.model, channels, keep, photos)
         kept = keep.get(_features(channels))
         state = Narrowed(smaller, state.features if kept is None else state.features[kept])
@@ -106,7 +107,3 @@ def _cut(
 def _features(channels: Channels) -> int:
     """The group that the answers are read from."""
     return next(role.reads for role in channels.roles.values() if role.writes < 0)
-
-
-def _macs(model: Any, channels: Channels) -> float:  # noqa: ANN401
-    return cost.macs(cost.terms(model, channels), [group.width for group in channels.groups])
