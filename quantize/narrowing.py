@@ -80,8 +80,8 @@ def account(pipeline: Pipeline, int8: bytes) -> str:
 
 def _rounds(whole: Schedule, rounds: int) -> list[Schedule]:
     """Divide the steps: a short schedule after each round but the last, which has half of them."""
-    short = max(1, whole.steps // (2 * (rounds - 1)))
-    rest = max(1, whole.steps - (rounds - 1) * short)
+    short = whole.steps // (2 * (rounds - 1))
+    rest = whole.steps - (rounds - 1) * short
     return [
         msgspec.structs.replace(whole, epochs=1, steps_per_epoch=steps)
         for steps in [short] * (rounds - 1) + [rest]

@@ -86,7 +86,9 @@ def healer(
     """Give what `narrow` heals with: distillation from the teacher, a schedule for each round."""
 
     def heal(state: Narrowed, number: int) -> None:
-        fine_tune(state.model, teacher, batches, schedules[number], progress, state.features)
+        schedule = schedules[number]
+        if schedule.steps:
+            fine_tune(state.model, teacher, batches, schedule, progress, state.features)
 
     return heal
 

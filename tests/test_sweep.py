@@ -1,0 +1,150 @@
+"""The sweep: trials as processes, memory and multiply-adds of a file, what is said about points."""
+
+import io
+from pathlib import Path
+
+import msgspec
+import pytest
+from discs import paint
+from rich.console import Console
+
+from edge.errors import QuantizeError
+from quantize.commands import quantize_sweep
+from quantize.flatbuffer import Graph, Operator, Tensor, macs, read_graph
+from quantize.memory import arena_bytes
+from quantize.sweep import trials
+from quantize.sweep.points import Point, front
+from quantize.sweep.report import words
+from training.data import load_dataset
+from training.fit import fit
+from training.recipe import load_recipe
+
+MODELS = Path(__file__).parent / "models"
+
+
+def chain(sizes, skip=None):
+    """A graph of int8 tensors, each made of the one before; the last reads `skip` again."""
+    tensors = tuple(
+        Tensor(index=i, name=str(i), shape=(1, size), dtype="INT8") for i, size in enumerate(sizes)
+    )
+    operators = tuple(
+        Operator(
+            index=i,
+            name="ADD",
+            inputs=(i, skip) if skip is not None and i == len(sizes) - 2 else (i,),
+            outputs=(i + 1,),
+        )
+        for i in range(len(sizes) - 1)
+    )
+    return Graph(tensors=tensors, operators=operators, inputs=(0,), outputs=(len(sizes) - 1,))
+
+
+def test_memory_is_that_of_what_lives_at_once():
+    """Neighbours live together; what is read again later lives until then."""
+    assert arena_bytes(chain([640, 1280, 64, 640])) == 640 + 1280
+    assert arena_bytes(chain([640, 1280, 640, 640], skip=0)) == 1280 + 640 + 640
+    assert arena_bytes(chain([100, 30, 100])) == 158
+
+
+def test_multiply_adds_are_read_out_of_the_file():
+    """The tiny model: one dense layer of 8 x 8 x 3 inputs and 3 outputs, or what it holds."""
+    graph = read_graph((MODELS / "tiny_int8.tflite").read_bytes())
+    by_hand = 0
+    for op in graph.operators:
+        if op.name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
+            weights = graph.tensors[op.inputs[1]].shape
+            places = 1
+            for side in graph.tensors[op.outputs[0]].shape[1:-1]:
+                places *= side
+            size = 1
+            for side in weights:
+                size *= side
+            by_hand += places * size
+    assert macs(graph) == by_hand > 0
+
+
+def point(variant, accuracy, milliseconds, **changes):
+    """An invented point of two runs."""
+    values = {
+        "variant": variant,
+        "command": "",
+        "float_accuracy": (0.9, 0.9),
+        "accuracy": (accuracy, accuracy),
+        "lost_low": (-0.01, -0.01),
+        "lost_high": (0.01, 0.01),
+        "agreement": (0.97, 0.98),
+        "milliseconds": (milliseconds, milliseconds),
+        "time_ratio": (milliseconds / 10, milliseconds / 10),
+        "macs": (100, 100),
+        "zipped": (1000, 1000),
+        "arena": (500, 500),
+    }
+    return Point(**(values | changes))
+
+
+def test_the_front_is_what_nothing_else_beats():
+    """Cheapest first; a point that costs more and is no better is left out."""
+    points = [point("a", 0.9, 10), point("b", 0.85, 5), point("c", 0.84, 6), point("d", 0.9, 12)]
+    assert [p.variant for p in front(points, "milliseconds")] == ["b", "a"]
+
+
+def test_what_each_bought_is_said_in_words():
+    """Time, bytes or nothing, beside the reference; a loss beyond chance is told."""
+    said = words(
+        [
+            point("qat", 0.9, 10),
+            point("zeros-50", 0.9, 10, zipped=(700, 700)),
+            point("macs-50", 0.85, 6, lost_low=(0.02, -0.01), arena=(250, 250)),
+            point("ptq", 0.9, 10),
+        ]
+    )
+    assert said == [
+        "zeros-50 bought bytes (0.70 of qat's); +0.0 points of accuracy lost to float, within "
+        "chance in every run.",
+        "macs-50 bought time (0.60 of qat's) and memory (0.50 of qat's); +5.0 points of accuracy "
+        "lost to float, beyond chance in 1 of 2 runs.",
+        "ptq bought nothing; +0.0 points of accuracy lost to float, within chance in every run.",
+    ]
+
+
+def test_unknown_variants_and_equal_names_are_refused(tmp_path):
+    """The message names what there is."""
+    with pytest.raises(QuantizeError, match=r"'magic' is unknown: choose from ptq, qat, zeros-50"):
+        trials.plan([tmp_path], ["magic"], tmp_path)
+    with pytest.raises(QuantizeError, match="same folder name"):
+        trials.plan([tmp_path / "a" / "x", tmp_path / "b" / "x"], ["qat"], tmp_path)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run on coloured discs."""
+    photos = paint(tmp_path_factory.mktemp("photos"), 20)
+    recipe = load_recipe("small", ["resolution=32", "alpha=0.5", "epochs=6", "learning_rate=0.01"])
+    out = tmp_path_factory.mktemp("runs") / "discs"
+    quiet = Console(file=io.StringIO())
+    return fit(load_dataset(photos), "small", recipe, out, seed=1, console=quiet).path
+
+
+def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_path, monkeypatch):
+    """One variant cannot work: its message is shown, the others are measured; again is quick."""
+    monkeypatch.setitem(trials.VARIANTS, "bad", ("--budget", "macs=0.0001"))
+    chosen = ["ptq", "qat", "macs-50", "bad"]
+    stream = io.StringIO()
+    quick = ["--epochs", "1", "--pruning-epochs", "1"]
+    quantize_sweep([trained], tmp_path, chosen, 2, quick, Console(file=stream, width=160))
+    record = msgspec.json.decode((tmp_path / "sweep.json").read_bytes())
+    found = {p["variant"]: p for p in record["points"]}
+    assert set(found) == {"ptq", "qat", "macs-50"}
+    assert found["macs-50"]["macs"][0] <= 0.52 * found["qat"]["macs"][0]
+    assert found["macs-50"]["zipped"][0] < found["qat"]["zipped"][0]
+    assert found["qat"]["time_ratio"] == [1.0]
+    (failure,) = record["failures"]
+    assert failure["variant"] == "bad"
+    assert "budget cannot be met" in failure["reason"]
+    page = (tmp_path / "sweep.html").read_text()
+    assert page.count("<svg") == 4
+    assert "budget cannot be met" in page
+    assert f"python -m quantize run {trained} --out macs-50.wtr --budget macs=0.5" in page
+    again = io.StringIO()
+    quantize_sweep([trained], tmp_path, chosen[:3], 2, quick, Console(file=again, width=160))
+    assert again.getvalue().count("done before") == 3
