@@ -112,6 +112,20 @@ def inspect(
 
 
 @app.command()
+def edgetpu(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to check and add to: NAME.wtr.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Bundle to write; default: the same file.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
+) -> None:
+    """Say what would run on the Edge TPU; compile with edgetpu_compiler, add that to the bundle."""
+    from quantize.commands import quantize_edgetpu
+
+    quantize_edgetpu(bundle, out or bundle, key)
+
+
+@app.command()
 def keygen(
     out: Annotated[Path, typer.Option(help="Folder for the two files.")] = Path(),
     name: Annotated[str, typer.Option(help="Their name, without an ending.")] = "wheatear",
