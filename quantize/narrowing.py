@@ -126,7 +126,8 @@ class _Trial:
         self._speed = self._fitted() if self.budget.kind in ("latency", "ms") else None
         self._price = self.price_of(self._model, self._channels)
         self._whole = self._price(self._widths)
-        self.least = self._price(narrowest(self._widths)) / self._whole
+        self._floor = narrowest(self._widths, shrink.KEPT)
+        self.least = self._price(self._floor) / self._whole
         stream = _measured(pipeline, shrink.MEASURED)
         batches = (next(stream) for _ in range(shrink.MEASURED))
         self._scores = (
@@ -148,7 +149,8 @@ class _Trial:
         from quantize.channels.select import select
 
         # A hair above: the least share itself must not fail for a rounding error.
-        keep = select(self._scores, self._price, share * self._whole * (1 + 1e-9))
+        wanted = share * self._whole * (1 + 1e-9)
+        keep = select(self._scores, self._price, wanted, self._floor)
         if self.budget.kind == "bytes":
             smaller = cut(self._model, self._channels, keep)
             return float(deflated(_untrained(self._pipeline, smaller)))

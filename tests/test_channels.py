@@ -10,7 +10,7 @@ from quantize.channels import cost
 from quantize.channels.budget import find_share, parse
 from quantize.channels.graph import cut, find_channels
 from quantize.channels.importance import importance
-from quantize.channels.select import select
+from quantize.channels.select import narrowest, select
 from quantize.channels.shrink import narrow
 from quantize.channels.speed import fit
 from training.models import build_model
@@ -119,8 +119,18 @@ def test_the_least_harm_for_what_it_saves_goes_first():
     assert keep[1].tolist() == list(range(8))
     keep = select([strong, weak], price, 160)
     assert keep[0].tolist() == list(range(8, 16))
-    with pytest.raises(QuantizeError, match=r"still costs 160, 150 are wanted"):
+    with pytest.raises(QuantizeError, match=r"still costs 160, 150 is wanted"):
         select([strong, weak], price, 150)
+
+
+def test_no_group_becomes_narrower_than_it_may():
+    """The weak group stops at its least width, then the strong one has to give."""
+    strong, weak = np.arange(16.0) + 100, np.arange(24.0)
+    keep = select([strong, weak], lambda widths: 10.0 * sum(widths), 240, [8, 16])
+    assert [len(keep[0]), len(keep[1])] == [8, 16]
+    with pytest.raises(QuantizeError, match="cannot be met"):
+        select([strong, weak], lambda widths: 10.0 * sum(widths), 230, [8, 16])
+    assert narrowest([1280, 48, 8, 5], 0.25) == [320, 16, 8, 5]
 
 
 def test_odd_widths_come_down_to_multiples_of_eight():

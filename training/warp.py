@@ -66,7 +66,9 @@ def _recolour(images: Tensor, matrices: Tensor, offsets: Tensor) -> Tensor:
 def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels before and after each place (int32), and how far it is towards the second one."""
     period = 2.0 * size
-    folded = tf.math.floormod(place + 0.5, period)
+    # The remainder by hand: floormod calls fmod for each pixel, a third of all the time here.
+    centred = place + 0.5
+    folded = centred - period * tf.floor(centred * (1 / period))
     folded = tf.minimum(folded, period - folded) - 0.5
     inside = tf.clip_by_value(folded, 0.0, size - 1.0)
     before = tf.floor(inside)

@@ -18,6 +18,7 @@ def select(
     scores: Sequence[NDArray[np.float64]],
     cost: Callable[[Sequence[int]], float],
     budget: float,
+    least: Sequence[int] | None = None,
 ) -> dict[int, NDArray[np.int64]]:
     """Which channels to keep, ascending, by group; groups that stay whole are left out.
 
@@ -25,6 +26,7 @@ def select(
         scores: of the channels of each group; those of one group compare, and so do groups.
         cost: of a network with such widths.
         budget: the most it may cost.
+        least: no group becomes narrower than this; None: than `MULTIPLE`.
 
     Raises:
         QuantizeError: even the narrowest network costs more.
@@ -32,11 +34,12 @@ def select(
     orders = [np.argsort(-score, kind="stable") for score in scores]
     sorted_scores = [score[order] for score, order in zip(scores, orders, strict=True)]
     widths = [len(score) for score in scores]
+    least = least or [MULTIPLE] * len(widths)
     while (now := cost(widths)) > budget:
         best, best_price = -1, np.inf
         for group, width in enumerate(widths):
             narrower = _narrower(width)
-            if narrower == width:
+            if narrower == width or narrower < least[group]:
                 continue
             saved = now - cost([*widths[:group], narrower, *widths[group + 1 :]])
             harm = float(sorted_scores[group][narrower:width].sum())
@@ -44,8 +47,8 @@ def select(
                 best, best_price = group, harm / saved
         if best < 0:
             raise QuantizeError(
-                f"the budget cannot be met: with {MULTIPLE} channels in every layer the network "
-                f"still costs {now:,.0f}, {budget:,.0f} are wanted"
+                "the budget cannot be met: as narrow as layers may become, the network still costs "
+                f"{now:,.4g}, {budget:,.4g} is wanted"
             )
         widths[best] = _narrower(widths[best])
     return {
@@ -55,9 +58,13 @@ def select(
     }
 
 
-def narrowest(widths: Sequence[int]) -> list[int]:
-    """The widths that nothing more can be taken from."""
-    return [min(width, MULTIPLE) for width in widths]
+def narrowest(widths: Sequence[int], share: float) -> list[int]:
+    """Multiples of eight that leave each group at least a share of its width."""
+    return [min(width, _up(share * width)) for width in widths]
+
+
+def _up(width: float) -> int:
+    return max(MULTIPLE, int(-(-width // MULTIPLE)) * MULTIPLE)
 
 
 def _narrower(width: int) -> int:

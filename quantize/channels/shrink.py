@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from quantize.channels.cost import Price
 from quantize.channels.graph import Channels, Indices, cut, find_channels
 from quantize.channels.importance import Rule, importance
-from quantize.channels.select import select
+from quantize.channels.select import narrowest, select
 from quantize.correct import correct
 from quantize.finetune import Progress, Schedule, fine_tune, steady
 
@@ -20,6 +20,9 @@ PriceOf = Callable[[Any, Channels], Price]
 
 #: The network is cut in so many rounds; what matters is measured anew in each.
 ROUNDS = 6
+#: What a group keeps at least of its width, in one round and in all. Scores tell what one channel
+#: matters while the others are there: a thousand that matter little alone matter together.
+KEPT_A_ROUND, KEPT = 0.7, 0.25
 #: Batches that importance is measured on in each round.
 MEASURED = 40
 
@@ -61,14 +64,22 @@ def narrow(
         QuantizeError: channels cannot be followed, or the budget cannot be met.
     """
     channels = find_channels(model)
-    whole = price_of(model, channels)([group.width for group in channels.groups])
+    widths = [group.width for group in channels.groups]
+    whole, floor = price_of(model, channels)(widths), narrowest(widths, KEPT)
     state = Narrowed(model, np.arange(channels.groups[_features(channels)].width))
     for number in range(rounds):
         channels = find_channels(state.model)
         wanted = whole * share ** ((number + 1) / rounds)
         measured = [next(batches) for _ in range(MEASURED if rule == "taylor" else 0)]
         scores = importance(state.model, channels, measured, rule)
-        keep = select(scores, price_of(state.model, channels), wanted)
+        price = price_of(state.model, channels)
+        now = [group.width for group in channels.groups]
+        least = [max(a, b) for a, b in zip(narrowest(now, KEPT_A_ROUND), floor, strict=True)]
+        if number == rounds - 1:
+            least = floor
+        else:
+            wanted = max(wanted, price(least) * (1 + 1e-9))
+        keep = select(scores, price, wanted, least)
         smaller = _cut(state.model, channels, keep, photos)
         kept = keep.get(_features(channels))
         state = Narrowed(smaller, state.features if kept is None else state.features[kept])
