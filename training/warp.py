@@ -68,7 +68,7 @@ def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     period = 2.0 * size
     # The remainder by hand: floormod calls fmod for each pixel, a third of all the time here.
     centred = place + 0.5
-    folded = centred - period * tf.floor(centred * (1 / period))
+    folded = centred - period * tf.floor(centred / period)
     folded = tf.minimum(folded, period - folded) - 0.5
     inside = tf.clip_by_value(folded, 0.0, size - 1.0)
     before = tf.floor(inside)
