@@ -35,15 +35,13 @@ from quantize.convert import (
 )
 from quantize.finetune import Schedule
 from quantize.flatbuffer import layers, read_graph
-from quantize.options import PRUNING_EPOCHS, PRUNING_STEPS, QAT_EPOCHS, QAT_STEPS, Options
+from quantize.options import QAT_EPOCHS, QAT_STEPS, Options
 
 if TYPE_CHECKING:
     from training.runs import Run
 
 #: Photos that activation ranges are first taken from.
 CALIBRATION_PHOTOS = 256
-#: Photos that each layer's share of the pruning is found on.
-SENSITIVITY_PHOTOS = 64
 
 
 class Watcher(Protocol):
@@ -93,10 +91,11 @@ class Pipeline:
     def source(self) -> Any:  # noqa: ANN401
         """The float model that is quantized: the run's own, or its pruned or narrowed form."""
         from quantize.narrowing import narrowed
+        from quantize.prune import pruned
 
         if self.options.budget:
             return narrowed(self)
-        return self._pruned() if self.options.pruning else self.float_keras
+        return pruned(self) if self.options.pruning else self.float_keras
 
     @cached_property
     def _origin(self) -> str:
@@ -206,29 +205,6 @@ class Pipeline:
         keras.backend.reset_uids()
         tf.config.experimental.enable_op_determinism()
         self.folder.mkdir(parents=True, exist_ok=True)
-
-    def _pruned(self) -> Any:  # noqa: ANN401
-        from quantize.prune import prunable, prune
-        from training.tf import keras
-
-        o = self.options
-        path = self.result_path("pruned", ".keras", *self.source_facts())
-        if path.exists():
-            self.watcher.say(f"pruned model taken from {path}")
-            return keras.models.load_model(path, compile=False)
-        rate = o.pruning_learning_rate
-        schedule = self.schedule(o.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
-        count = len(prunable(self.float_keras))
-        self.watcher.phase(f"pruning {count} layers to {o.pruning:.0%} zeros", schedule.steps)
-        model = prune(
-            self.float_keras,
-            o.pruning,
-            model_scale(self.train_photos(SENSITIVITY_PHOTOS)),
-            self.batches(schedule, stream=1),
-            schedule,
-            self.progress,
-        )
-        return save_model(model, path)
 
     def _qat(self) -> bytes:
         from quantize import qat

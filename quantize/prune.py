@@ -8,14 +8,51 @@ make an int8 model smaller to send, not faster to run: no CPU kernel here skips 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
 from quantize.allocate import allocate, input_sizes
+from quantize.convert import model_scale
 from quantize.finetune import Progress, Schedule, fine_tune, steady
+from quantize.options import PRUNING_EPOCHS, PRUNING_STEPS
+
+if TYPE_CHECKING:
+    from quantize.pipeline import Pipeline
+
+#: Photos that each layer's share of the pruning is found on.
+SENSITIVITY_PHOTOS = 64
+
+
+def pruned(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a Keras model
+    """The pipeline's phase: the run's model with the zeros asked for; made or from before.
+
+    Raises:
+        QuantizeError: nothing can be pruned, or training diverged.
+    """
+    from quantize.pipeline import save_model
+    from training.tf import keras
+
+    options, watcher, model = pipeline.options, pipeline.watcher, pipeline.float_keras
+    path = pipeline.result_path("pruned", ".keras", *pipeline.source_facts())
+    if path.exists():
+        watcher.say(f"pruned model taken from {path}")
+        return keras.models.load_model(path, compile=False)
+    rate = options.pruning_learning_rate
+    schedule = pipeline.schedule(options.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
+    count = len(prunable(model))
+    watcher.phase(f"pruning {count} layers to {options.pruning:.0%} zeros", schedule.steps)
+    found = prune(
+        model,
+        options.pruning,
+        model_scale(pipeline.train_photos(SENSITIVITY_PHOTOS)),
+        pipeline.batches(schedule, stream=1),
+        schedule,
+        pipeline.progress,
+    )
+    return save_model(found, path)
 
 
 def prune(
