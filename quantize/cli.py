@@ -30,6 +30,7 @@ def run(
     ] = "",
     method: Annotated[str, typer.Option(help="qat (trained) or ptq (from ranges only).")] = "qat",
     key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side of a smaller input, pixels.")] = None,
     io: Annotated[str, typer.Option(help="Type of input and output: int8 or uint8.")] = "int8",
     epochs: Annotated[
         int | None,
@@ -64,6 +65,7 @@ def run(
             method=method,
             pruning=pruning,
             budget=budget,
+            resolution=resolution,
             io=io,
             epochs=epochs,
             pruning_epochs=pruning_epochs,

@@ -35,6 +35,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     method: str
     pruning: float
     budget: str
+    resolution: int | None
     io: str
     epochs: int | None
     pruning_epochs: int | None
@@ -53,6 +54,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             method=self.method,  # type: ignore[arg-type]  # Options checks it
             pruning=self.pruning,
             budget=self.budget,
+            resolution=self.resolution,
             io=self.io,  # type: ignore[arg-type]
             epochs=self.epochs,
             pruning_epochs=self.pruning_epochs,
@@ -84,7 +86,7 @@ def quantize_run(request: Request, console: Console | None = None) -> None:
         outcome = pipeline.judge(pipeline.int8_model())
     pages = report_page.write(out, outcome, pipeline.run.info.labels, pipeline.run.dataset.root)
     console.print(table(outcome.report))
-    if request.budget:
+    if request.budget or request.resolution:
         console.print(account(pipeline, outcome.model), highlight=False, soft_wrap=True)
     console.print(f"parity report: {pages}", highlight=False, soft_wrap=True)
     out_was_there = out.exists()

@@ -24,6 +24,7 @@ def correct(
     model: Model,
     photos: NDArray[np.float32],
     kept: Mapping[str, NDArray[np.int64]] | None = None,
+    seen: NDArray[np.float32] | None = None,
 ) -> float:
     """Give every batch norm of `student`, in place, the mean output that it has in `model`.
 
@@ -35,6 +36,7 @@ def correct(
         model: the float model that it comes from; not changed.
         photos: training photos, float32 (n, h, w, c) as the models take them.
         kept: where `student` is narrower: which channels of a batch norm of `model` it still has.
+        seen: the photos as `student` takes them, where its input is smaller.
 
     Returns:
         Mean size of the shifts, in standard deviations of the channels.
@@ -61,7 +63,7 @@ def correct(
         shifts.append(float(np.mean(np.abs(moved) / spread)))
 
     _walk(model, photos, note)
-    _walk(student, photos, shift)
+    _walk(student, photos if seen is None else seen, shift)
     return float(np.mean(shifts)) if shifts else 0.0
 
 

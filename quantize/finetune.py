@@ -61,6 +61,7 @@ def fine_tune(
 
     Labels are not looked at. The averaged weights are in the student when this returns.
     `features` says which of the teacher's pooled features the student has, where not all.
+    Images have the teacher's size; a student with a smaller input sees them made smaller.
 
     Raises:
         QuantizeError: the loss is not finite; the student is then of no use.
@@ -102,14 +103,25 @@ def _step(
         wanted = wanted_of(images, training=False)
         if features is not None:
             wanted = [tf.gather(wanted[0], features, axis=1), wanted[1]]
+        seen = fitted(images, student)
         with tf.GradientTape() as tape:
-            given = asked(images, training=True)
+            given = asked(seen, training=True)
             loss = tf.add_n([_distance(w, g) for w, g in zip(wanted, given, strict=True)])
         gradients = tape.gradient(loss, student.trainable_variables)
         optimizer.apply_gradients(zip(gradients, student.trainable_variables, strict=True))
         return loss
 
     return optimizer, step
+
+
+def fitted(images: Any, model: Any) -> Any:  # noqa: ANN401
+    """Square images (n, h, h, c) at the size that `model` takes, antialiased as on the device."""
+    from training.tf import tf
+
+    side = model.input_shape[1]
+    if images.shape[1] == side:
+        return images
+    return tf.image.resize(images, (side, side), antialias=True)
 
 
 def _features_and_logits(model: Any) -> Any:  # noqa: ANN401

@@ -1,80 +1,217 @@
-"""The pipeline's phase that takes out channels: how many the budget allows, and what it came to."""
+"""The pipeline's phase that makes the network itself smaller: fewer channels, a smaller input."""
 
 from __future__ import annotations
 
 import math
-from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 
+from edge.errors import QuantizeError
 from quantize import timing
-from quantize.channels.budget import find_share, parse
-from quantize.convert import model_scale, to_int8_ptq
 from quantize.finetune import Schedule
 from quantize.inspect import deflated
 from quantize.options import NARROW_EPOCHS, NARROW_STEPS
+from quantize.sizing import Sizing, whole_int8
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from quantize.channels.cost import Price
-    from quantize.channels.graph import Channels
-    from quantize.channels.speed import Speed
+    from quantize.channels.shrink import Narrowed
     from quantize.pipeline import Pipeline
 
 #: Photos that mean shifts are taken back on.
 CORRECTION_PHOTOS = 64
+#: Steps in which a candidate of the search is taught, in so many rounds: enough to rank them.
+TRIAL_STEPS, TRIAL_ROUNDS = 120, 2
 
 
-def narrowed(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a Keras model
-    """The run's model with the channels that the budget allows, healed; made or from before.
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One way to keep the budget."""
+
+    resolution: int
+    """Side of the input, pixels."""
+    share: float
+    """Of the predicted cost of the whole network at this resolution, 0..1."""
+    distance: float | None = None
+    """How far its logits are from the run's on validation photos after a short training, as a share
+    of their variance; None: nothing to choose between."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What is taken, and what was tried."""
+
+    taken: Candidate
+    tried: tuple[Candidate, ...] = ()
+
+
+def smaller(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a Keras model
+    """The run's model within its budget, healed; made or from before.
 
     Raises:
         QuantizeError: the budget cannot be met, or training diverged.
     """
-    from quantize.channels import shrink
     from quantize.pipeline import save_model
     from training.tf import keras
 
-    path = pipeline.result_path("narrow", ".keras", *pipeline.source_facts())
+    path = pipeline.result_path("narrow", ".keras", *_facts(pipeline))
     if path.exists():
-        pipeline.watcher.say(f"narrowed model taken from {path}")
+        pipeline.watcher.say(f"smaller network taken from {path}")
         return keras.models.load_model(path, compile=False)
-    trial = _Trial(pipeline)
-    share = _share(pipeline, trial)
+    taken = plan(pipeline).taken
     rate = pipeline.options.pruning_learning_rate
-    epochs = pipeline.options.pruning_epochs
-    whole = pipeline.schedule(epochs, NARROW_EPOCHS, NARROW_STEPS, rate)
-    pipeline.watcher.phase(f"taking out channels, {share:.0%} of the cost stays", whole.steps)
-    heal = shrink.healer(
-        pipeline.float_keras,
-        pipeline.batches(whole, stream=4),
-        _rounds(whole, shrink.ROUNDS),
-        pipeline.progress,
-    )
-    found = shrink.narrow(
-        pipeline.float_keras,
-        share,
-        trial.price_of,
-        _measured(pipeline, shrink.MEASURED * shrink.ROUNDS),
-        model_scale(pipeline.train_photos(CORRECTION_PHOTOS)),
-        heal,
-    )
+    whole = pipeline.schedule(pipeline.options.pruning_epochs, NARROW_EPOCHS, NARROW_STEPS, rate)
+    cut = f"{taken.share:.0%} of the cost stays" if taken.share < 1 else "all channels stay"
+    name = f"making the network smaller: {taken.resolution} pixels, {cut}"
+    pipeline.watcher.phase(name, whole.steps)
+    found = _made(pipeline, taken, whole, stream=4)
     return save_model(found.model, path)
+
+
+def resolution(pipeline: Pipeline) -> int:
+    """Side of the input of what is quantized, pixels."""
+    options = pipeline.options
+    if options.budget and options.resolution is None:
+        return plan(pipeline).taken.resolution
+    return options.resolution or pipeline.run.info.input.width
+
+
+def plan(pipeline: Pipeline) -> Plan:
+    """What to make for the budget; what was found is kept for the next call.
+
+    Raises:
+        QuantizeError: the budget cannot be met.
+    """
+    options, say = pipeline.options, pipeline.watcher.say
+    if not options.budget:
+        return Plan(taken=Candidate(resolution=resolution(pipeline), share=1.0))
+    path = pipeline.result_path("plan", ".json", options.budget, options.resolution)
+    if path.exists():
+        found = msgspec.json.decode(path.read_bytes(), type=Plan)
+        say(f"what keeps {options.budget} is known from {path}")
+    else:
+        pipeline.prepare()
+        found = _chosen(pipeline, _candidates(pipeline))
+        path.write_bytes(msgspec.json.encode(found))
+    say(
+        f"{options.budget}: an input of {found.taken.resolution} pixels and "
+        f"{found.taken.share:.1%} of that network's predicted cost"
+    )
+    return found
 
 
 def account(pipeline: Pipeline, int8: bytes) -> str:
     """What the finished int8 model costs beside the run's own as int8, measured here and now."""
-    whole = _whole(pipeline)
+    whole = whole_int8(pipeline)
     ours, theirs = timing.milliseconds([int8, whole])
     share = median(a / b for a, b in zip(ours, theirs, strict=True))
+    asked = pipeline.options.budget and f"budget {pipeline.options.budget}: "
     return (
-        f"budget {pipeline.options.budget}: {median(ours):.2f} ms a picture where the run's own "
+        f"{asked}{median(ours):.2f} ms a picture where the run's own "
         f"int8 model takes {median(theirs):.2f} ms ({share:.2f} of it; this machine, one thread), "
         f"{deflated(int8):,} of {deflated(whole):,} bytes zipped"
+    )
+
+
+def _facts(pipeline: Pipeline) -> tuple[Any, ...]:
+    o = pipeline.options
+    training = (o.pruning_epochs, o.pruning_learning_rate, o.batch)
+    return (o.budget, o.resolution, *training)
+
+
+def _candidates(pipeline: Pipeline) -> list[Candidate]:
+    """The largest network at each resolution that keeps the budget.
+
+    Once a network keeps it whole, smaller inputs only lose.
+    """
+    from quantize.resolution import resolutions
+
+    sizing = Sizing(pipeline)
+    asked = pipeline.options.resolution
+    sides = [asked] if asked else resolutions(pipeline.float_keras)
+    found: list[Candidate] = []
+    for side in sides if sizing.resolution_counts else sides[:1]:
+        try:
+            share = sizing.share(side)
+        except QuantizeError as error:
+            pipeline.watcher.say(f"{side} pixels: {error}")
+            last = error
+            continue
+        found.append(Candidate(resolution=side, share=share))
+        if share == 1:
+            break
+    if not found:
+        raise last
+    return found
+
+
+def _chosen(pipeline: Pipeline, candidates: list[Candidate]) -> Plan:
+    """Teach every candidate for a while; take the one whose answers are closest to the run's."""
+    if len(candidates) == 1:
+        return Plan(taken=candidates[0])
+    bar = pipeline.watcher
+    schedule = Schedule(
+        epochs=1,
+        steps_per_epoch=TRIAL_STEPS,
+        learning_rate=pipeline.options.pruning_learning_rate,
+    )
+    bar.phase(f"trying {len(candidates)} resolutions", TRIAL_STEPS * len(candidates))
+    tried = []
+    for candidate in candidates:
+        model = _made(pipeline, candidate, schedule, stream=5, rounds=TRIAL_ROUNDS).model
+        distance = _distance(pipeline, model)
+        tried.append(msgspec.structs.replace(candidate, distance=distance))
+        bar.say(
+            f"tried {candidate.resolution} pixels with {candidate.share:.1%} of the predicted "
+            f"cost: {distance:.3f} of the variance of the logits is missed after a short training"
+        )
+    taken = min(tried, key=lambda c: c.distance or 0.0)
+    return Plan(taken=taken, tried=tuple(tried))
+
+
+def _distance(pipeline: Pipeline, model: Any) -> float:  # noqa: ANN401
+    from training.train import predict_logits
+
+    run = pipeline.run
+    part = run.dataset.split("val")
+    side = model.input_shape[1]
+    spec = msgspec.structs.replace(run.info.input, width=side, height=side)
+    wanted = predict_logits(pipeline.float_keras, run.pixels(part, run.info.input))
+    given = predict_logits(model, run.pixels(part, spec))
+    return float(np.mean((given - wanted) ** 2) / np.var(wanted))
+
+
+def _made(
+    pipeline: Pipeline,
+    candidate: Candidate,
+    schedule: Schedule,
+    stream: int,
+    rounds: int | None = None,
+) -> Narrowed:
+    """The network of a candidate, taught by the run's model for a schedule's steps."""
+    from quantize.channels import shrink
+
+    rounds = rounds or shrink.ROUNDS
+    own, model = pipeline.run.info.input, pipeline.float_keras
+    seen = msgspec.structs.replace(own, width=candidate.resolution, height=candidate.resolution)
+    schedules = _rounds(schedule, rounds) if candidate.share < 1 else [schedule]
+    return shrink.narrow(
+        model,
+        candidate.resolution,
+        candidate.share,
+        Sizing(pipeline).price_of,
+        measured(pipeline, shrink.MEASURED * rounds, candidate.resolution),
+        (
+            pipeline.model_photos(CORRECTION_PHOTOS, own),
+            pipeline.model_photos(CORRECTION_PHOTOS, seen),
+        ),
+        shrink.healer(
+            model,
+            pipeline.batches(schedule, stream=stream, side=own.width),
+            schedules,
+            pipeline.progress,
+        ),
+        rounds=rounds,
     )
 
 
@@ -88,126 +225,8 @@ def _rounds(whole: Schedule, rounds: int) -> list[Schedule]:
     ]
 
 
-def _measured(pipeline: Pipeline, batches: int) -> Any:  # noqa: ANN401 - an iterator
+def measured(pipeline: Pipeline, batches: int, side: int) -> Any:  # noqa: ANN401 - an iterator
+    """Batches to measure on what matters."""
     usual = pipeline.schedule(1, 1, 1, pipeline.options.pruning_learning_rate)
     epochs = math.ceil(batches / usual.steps_per_epoch)
-    return pipeline.batches(msgspec.structs.replace(usual, epochs=epochs), stream=3)
-
-
-def _share(pipeline: Pipeline, trial: _Trial) -> float:
-    """The share of the predicted cost that the budget allows; what was measured is kept."""
-    budget = trial.budget
-    if budget.kind == "macs":
-        return budget.most
-    path = pipeline.result_path("share", ".json", str(budget))
-    if path.exists():
-        found = float(msgspec.json.decode(path.read_bytes()))
-        pipeline.watcher.say(f"{budget}: {found:.1%} of the predicted cost, as found in {path}")
-        return found
-    found = find_share(budget, trial.measure, trial.least, pipeline.watcher.say)
-    path.write_bytes(msgspec.json.encode(found))
-    return found
-
-
-class _Trial:
-    """What the run's model would cost, cut to any share at once: predicted, and measured."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        from quantize.channels import cost, shrink
-        from quantize.channels.graph import find_channels
-        from quantize.channels.importance import importance
-        from quantize.channels.select import narrowest
-
-        self.budget = parse(pipeline.options.budget)
-        self._pipeline, self._model = pipeline, pipeline.float_keras
-        self._channels = find_channels(self._model)
-        self._costs = cost.terms(self._model, self._channels)
-        self._widths = [group.width for group in self._channels.groups]
-        self._speed = self._fitted() if self.budget.kind in ("latency", "ms") else None
-        self._price = self.price_of(self._model, self._channels)
-        self._whole = self._price(self._widths)
-        self._floor = narrowest(self._widths, shrink.KEPT)
-        self.least = self._price(self._floor) / self._whole
-        stream = _measured(pipeline, shrink.MEASURED)
-        batches = (next(stream) for _ in range(shrink.MEASURED))
-        self._scores = (
-            [] if self.budget.kind == "macs" else importance(self._model, self._channels, batches)
-        )
-
-    def price_of(self, model: Any, channels: Channels) -> Price:  # noqa: ANN401 - a Keras model
-        """The predicted cost of a model as a function of its widths."""
-        from quantize.channels import cost
-
-        terms = cost.terms(model, channels)
-        if self._speed is not None:
-            return partial(self._speed.share, terms)
-        return partial(cost.weights if self.budget.kind == "bytes" else cost.macs, terms)
-
-    def measure(self, share: float) -> float:
-        """Real cost of an int8 model with a share of the predicted one, in the budget's unit."""
-        from quantize.channels.graph import cut
-        from quantize.channels.select import select
-
-        # A hair above: the least share itself must not fail for a rounding error.
-        wanted = share * self._whole * (1 + 1e-9)
-        keep = select(self._scores, self._price, wanted, self._floor)
-        if self.budget.kind == "bytes":
-            smaller = cut(self._model, self._channels, keep)
-            return float(deflated(_untrained(self._pipeline, smaller)))
-        widths = [
-            len(keep[number]) if number in keep else width
-            for number, width in enumerate(self._widths)
-        ]
-        int8 = self._shaped(widths)
-        if self.budget.kind == "ms":
-            return float(median(timing.milliseconds([int8])[0]))
-        return timing.ratio(int8, _whole(self._pipeline))
-
-    def _shaped(self, widths: Sequence[int]) -> bytes:
-        """An int8 model of such widths. Time is the shape's alone, so its weights are fresh ones:
-
-        cut far without healing, the old ones give ranges that XNNPACK refuses to run.
-        """
-        from quantize.channels.graph import cut
-        from training.tf import keras
-
-        keep = {number: np.arange(width) for number, width in enumerate(widths)}
-        smaller = cut(self._model, self._channels, keep)
-        return _untrained(self._pipeline, keras.models.clone_model(smaller))
-
-    def _fitted(self) -> Speed:
-        """Times of narrower networks on this machine, or those fitted before."""
-        from quantize.channels import speed
-
-        say, bar = self._pipeline.watcher.say, self._pipeline.watcher
-        path = self._pipeline.result_path("speed", ".json")
-        if path.exists():
-            say(f"times of narrower networks taken from {path}")
-            return msgspec.json.decode(path.read_bytes(), type=speed.Speed)
-        say("timing narrower int8 networks on this machine, one thread")
-        bar.phase("timing narrower networks", speed.FITTED + speed.JUDGED)
-
-        def measure(widths: Sequence[int]) -> float:
-            found = timing.ratio(self._shaped(widths), _whole(self._pipeline))
-            bar.advance(1)
-            return found
-
-        fitted = speed.fit(self._costs, self._widths, measure, self._pipeline.run.info.seed)
-        say(f"times of networks not fitted to are predicted to {fitted.error:.1%}")
-        path.write_bytes(msgspec.json.encode(fitted))
-        return fitted
-
-
-def _whole(pipeline: Pipeline) -> bytes:
-    """The run's own model as int8, to compare with."""
-    from quantize.pipeline import save
-
-    path = pipeline.result_path("whole", ".tflite")
-    if not path.exists():
-        save(path, _untrained(pipeline, pipeline.float_keras))
-    return path.read_bytes()
-
-
-def _untrained(pipeline: Pipeline, model: Any) -> bytes:  # noqa: ANN401 - a Keras model
-    photos = model_scale(pipeline.train_photos(4))
-    return to_int8_ptq(model, (photo[np.newaxis] for photo in photos), "int8")
+    return pipeline.batches(msgspec.structs.replace(usual, epochs=epochs), stream=3, side=side)

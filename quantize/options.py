@@ -29,6 +29,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Share of the convolution and dense weights that become zero, 0 to 0.95."""
     budget: str = ""
     """What the model may cost, as "macs=0.5" (see `quantize.channels.budget`); empty: no limit."""
+    resolution: int | None = None
+    """Side of the input, pixels; None: the run's own, or what a budget makes of it."""
     io: Io = "int8"
     epochs: int | None = None
     """Of quantization-aware training; None: QAT_EPOCHS, more where these are few steps."""
@@ -60,8 +62,6 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         }
         if self.budget:
             parse(self.budget)
-            if self.pruning:
-                raise QuantizeError("--pruning and --budget: give one of them")
         for name, (good, value, allowed) in checks.items():
             if not good:
                 raise QuantizeError(f"{name} {value}: give {allowed}")

@@ -37,7 +37,9 @@ class Photos(msgspec.Struct, frozen=True, kw_only=True):
     """One split as the device sees it."""
 
     pixels: Any
-    """uint8 (n, height, width, channels)."""
+    """uint8 (n, height, width, channels), as the int8 model takes them."""
+    run_pixels: Any
+    """The same photos as the run's model takes them; another size where a smaller one was made."""
     truth: Any
     """int64 (n,)."""
     files: tuple[str, ...]
@@ -140,7 +142,7 @@ def answer(
         models: of the run and what was quantized; Keras, float32 (n, h, w, c) in -1..1 to logits.
         float_tflite: the latter converted without quantization.
         int8: the model in question.
-        specs: input of the float model, input and output of the int8 model.
+        specs: input of the float model that was quantized, input and output of the int8 model.
         photos: of one split.
         advance: told how many photos are done.
     """
@@ -149,7 +151,7 @@ def answer(
     float_input, int8_input, int8_output = specs
     plain = OutputSpec(kind="logits", dtype="float32")
     keras, source = models
-    said = predict_logits(keras, photos.pixels)
+    said = predict_logits(keras, photos.run_pixels)
     return Answers(
         keras=said,
         source=said if source is keras else predict_logits(source, photos.pixels),

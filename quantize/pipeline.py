@@ -89,13 +89,21 @@ class Pipeline:
 
     @cached_property
     def source(self) -> Any:  # noqa: ANN401
-        """The float model that is quantized: the run's own, or its pruned or narrowed form."""
-        from quantize.narrowing import narrowed
+        """The float model that is quantized: the run's own, or a smaller or pruned form of it."""
+        from quantize.narrowing import smaller
         from quantize.prune import pruned
 
-        if self.options.budget:
-            return narrowed(self)
-        return pruned(self) if self.options.pruning else self.float_keras
+        o = self.options
+        model = smaller(self) if o.budget or o.resolution else self.float_keras
+        return pruned(self, model) if o.pruning else model
+
+    @cached_property
+    def input(self) -> InputSpec:
+        """What the quantized model takes: the run's input, or a smaller one."""
+        from quantize.narrowing import resolution
+
+        side = resolution(self)
+        return msgspec.structs.replace(self.run.info.input, width=side, height=side)
 
     @cached_property
     def _origin(self) -> str:
@@ -151,7 +159,7 @@ class Pipeline:
         from edge.errors import WheatearError
 
         float_tflite = self.float_model()
-        specs = (int8_input(self.run.info.input, int8), output_spec(int8))
+        specs = (int8_input(self.input, int8), output_spec(int8))
         photos = {name: self.photos(name) for name in ("val", "test")}
         total = sum(len(part.truth) for part in photos.values())
         self.watcher.phase("comparing float and int8", 2 * total)
@@ -161,7 +169,7 @@ class Pipeline:
                     (self.float_keras, self.source),
                     float_tflite,
                     int8,
-                    (self.run.info.input, *specs),
+                    (self.input, *specs),
                     part,
                     self.watcher.advance,
                 )
@@ -175,10 +183,12 @@ class Pipeline:
 
     def photos(self, split: str) -> parity.Photos:
         """One split as the device sees it."""
-        pixels, truth = self.run.arrays(split)
-        examples = self.run.dataset.split(split).examples
+        run_pixels, truth = self.run.arrays(split)
+        part = self.run.dataset.split(split)
+        examples = part.examples
         return parity.Photos(
-            pixels=pixels,
+            pixels=self.run.pixels(part, self.input),
+            run_pixels=run_pixels,
             truth=truth,
             files=tuple(e.file for e in examples),
             groups=tuple(e.group or e.file for e in examples),
@@ -187,9 +197,10 @@ class Pipeline:
     def source_facts(self) -> tuple[Any, ...]:
         """What of the options shapes the float model that is quantized."""
         o = self.options
-        if not (o.pruning or o.budget):
+        if not (o.pruning or o.budget or o.resolution):
             return (0,)
-        return (o.pruning, o.budget, o.pruning_epochs, o.pruning_learning_rate, o.batch)
+        training = (o.pruning_epochs, o.pruning_learning_rate, o.batch)
+        return (o.pruning, o.budget, o.resolution, *training)
 
     def _qat_facts(self) -> tuple[Any, ...]:
         o = self.options
@@ -219,7 +230,7 @@ class Pipeline:
         else:
             schedule = self.schedule(o.epochs, QAT_EPOCHS, QAT_STEPS, o.learning_rate)
             self.watcher.phase("quantization-aware training", schedule.steps)
-            batches = self.batches(schedule, stream=2)
+            batches = self.batches(schedule, stream=2, side=self.input.width)
             qat.train(student, self.source, batches, schedule, self._calibration(), self.progress)
             _save_weights(student, path)
         self.watcher.phase("converting to int8", 1)
@@ -243,14 +254,21 @@ class Pipeline:
         for first in range(0, len(pixels), self.options.batch):
             yield model_scale(pixels[first : first + self.options.batch])
 
-    def train_photos(self, most: int) -> NDArray[np.uint8]:
-        """Training photos as the device would see them, evenly spaced over the classes."""
-        pixels, _ = self.run.arrays("train")
+    def train_photos(self, most: int, spec: InputSpec | None = None) -> NDArray[np.uint8]:
+        """Training photos as the device would see them, evenly spaced over the classes.
+
+        `spec` is the input rule, by default that of the model that is quantized.
+        """
+        pixels = self.run.pixels(self.run.dataset.split("train"), spec or self.input)
         if len(pixels) == 0:
             raise QuantizeError(f"{self.run.path}: the run has no training photos")
         spots = np.linspace(0, len(pixels) - 1, min(most, len(pixels))).round().astype(int)
         chosen: NDArray[np.uint8] = pixels[spots]
         return chosen
+
+    def model_photos(self, most: int, spec: InputSpec) -> NDArray[np.float32]:
+        """The same by another input rule, as the model takes them, float32 (n, h, w, 3)."""
+        return model_scale(self.train_photos(most, spec))
 
     def schedule(self, epochs: int | None, usual: int, fewest_steps: int, rate: float) -> Schedule:
         """So many epochs; None: the usual number, or more where that is too few steps."""
@@ -262,30 +280,34 @@ class Pipeline:
             learning_rate=rate,
         )
 
-    def batches(self, schedule: Schedule, stream: int) -> Iterator[tuple[Any, Any]]:
-        """The run's own training photos and augmentation; `stream` keeps phases apart."""
+    def batches(self, schedule: Schedule, stream: int, side: int) -> Iterator[tuple[Any, Any]]:
+        """The run's own training photos and augmentation, at `side` pixels.
+
+        `stream` keeps phases apart.
+        """
         from training.input import one_hot, train_dataset
         from training.sampling import epoch_order, group_shares
 
         info = self.run.info
         part = self.run.dataset.split("train")
-        side = info.recipe.source_side
-        pixels = self.run.pixels(part, InputSpec(width=side, height=side, crop=info.recipe.crop))
+        source = info.recipe.source_side
+        rule = InputSpec(width=source, height=source, crop=info.recipe.crop)
+        pixels = self.run.pixels(part, rule)
         truth = self.run.labels_of(part)
         groups = tuple(e.group or e.file for e in part.examples)
         shares = group_shares(truth, groups, info.recipe.group_balance)
         batch = min(self.options.batch, len(truth))
-        used = schedule.steps_per_epoch * batch
+        whole = len(truth) // batch
         orders = [
-            epoch_order(shares, info.seed + 1000 * stream, epoch)[:used]
-            for epoch in range(schedule.epochs)
+            epoch_order(shares, info.seed + 1000 * stream, epoch)[: whole * batch]
+            for epoch in range(math.ceil(schedule.steps / whole))
         ]
         dataset = train_dataset(
             pixels,
             one_hot(truth, len(info.labels)),
             np.concatenate(orders) if orders else np.zeros(0, np.int32),
             batch=batch,
-            side=info.recipe.resolution,
+            side=side,
             augment=info.recipe.augment,
             seed=info.seed + 1000 * stream,
         )

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 SENSITIVITY_PHOTOS = 64
 
 
-def pruned(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a Keras model
-    """The pipeline's phase: the run's model with the zeros asked for; made or from before.
+def pruned(pipeline: Pipeline, model: Any) -> Any:  # noqa: ANN401 - Keras models
+    """The pipeline's phase: `model` with the zeros asked for; made or from before.
 
     Raises:
         QuantizeError: nothing can be pruned, or training diverged.
@@ -35,7 +35,7 @@ def pruned(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a Keras model
     from quantize.pipeline import save_model
     from training.tf import keras
 
-    options, watcher, model = pipeline.options, pipeline.watcher, pipeline.float_keras
+    options, watcher = pipeline.options, pipeline.watcher
     path = pipeline.result_path("pruned", ".keras", *pipeline.source_facts())
     if path.exists():
         watcher.say(f"pruned model taken from {path}")
@@ -48,7 +48,7 @@ def pruned(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a Keras model
         model,
         options.pruning,
         model_scale(pipeline.train_photos(SENSITIVITY_PHOTOS)),
-        pipeline.batches(schedule, stream=1),
+        pipeline.batches(schedule, stream=1, side=pipeline.input.width),
         schedule,
         pipeline.progress,
     )

@@ -178,10 +178,11 @@ def test_a_network_comes_down_to_its_budget_and_says_which_features_it_kept(imag
     healed = []
     narrowed = narrow(
         model,
+        64,
         0.5,
         lambda model, channels: partial(cost.macs, cost.terms(model, channels)),
         stream,
-        images,
+        (images, images),
         lambda _, number: healed.append(number),
         rounds=2,
     )
@@ -219,7 +220,7 @@ def test_the_largest_share_within_a_measured_budget_is_found():
     share = find_share(parse("latency=0.5"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
     assert 0.2 + 0.8 * share <= 0.5
     assert 0.2 + 0.8 * share * 1.03 > 0.5
-    assert said[0] == "tried 50.0% of the predicted cost: latency 0.6, 0.5 allowed"
+    assert said[1] == "tried 50.0% of the predicted cost: latency 0.6, 0.5 allowed"
     with pytest.raises(QuantizeError, match=r"latency=0\.1 cannot be met"):
         find_share(parse("latency=0.1"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
 
@@ -237,7 +238,7 @@ def test_a_machines_time_is_learnt_from_narrower_networks():
             for t in costs
         )
 
-    fitted = fit(costs, widths, lambda those: seconds(those) / seconds(widths), seed=0)
+    fitted = fit({64: costs}, widths, lambda _, those: seconds(those) / seconds(widths), seed=0)
     assert fitted.error < 0.01
     narrow_ones = [max(8, width // 16 * 8) for width in widths]
     wanted = seconds(narrow_ones) / seconds(widths)

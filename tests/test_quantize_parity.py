@@ -19,7 +19,7 @@ def photos_of(truth):
     """Photos whose pixels nobody looks at."""
     blank = np.zeros((len(truth), 4, 4, 3), np.uint8)
     files = tuple(f"{i}.png" for i in range(len(truth)))
-    return Photos(pixels=blank, truth=truth, files=files, groups=files)
+    return Photos(pixels=blank, run_pixels=blank, truth=truth, files=files, groups=files)
 
 
 def judged(float_said, int8_said, truth, limits=None, converter_said=None):

@@ -1,6 +1,7 @@
 """Run -> bundle on a small net: pruned, trained with rounding, judged, packed, looked into."""
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,7 @@ def request(run, out, **changes):
         "method": "qat",
         "pruning": 0.5,
         "budget": "",
+        "resolution": None,
         "io": "int8",
         "epochs": 6,
         "pruning_epochs": 10,
@@ -251,7 +253,8 @@ def test_post_training_quantization_passes_the_same_gate(trained, tmp_path):
 
 def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path):
     """Half of the multiply-adds: a smaller model, as often right, that says what it was cut for."""
-    printed = quantized(trained, tmp_path / "discs.wtr", pruning=0.0, budget="macs=0.5")
+    changes = {"pruning": 0.0, "budget": "macs=0.5", "resolution": 32}
+    printed = quantized(trained, tmp_path / "discs.wtr", **changes)
     found = read_bundle(tmp_path / "discs.wtr")
     whole = next((trained / "quantize" / "qat").glob("whole-*.tflite")).read_bytes()
     sizes = [sum(layer.size for layer in layers(read_graph(m))) for m in (found.model, whole)]
@@ -263,13 +266,39 @@ def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path)
     assert "channels taken out for macs=0.5" in text(tmp_path / "discs.wtr")
 
 
+def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
+    """Both ways to half of the multiply-adds are tried, and what is closer to the run is taken."""
+    changes = {"pruning": 0.3, "budget": "macs=0.5", "tolerance": 1.0, "min_agreement": 0.0}
+    printed = quantized(trained, tmp_path / "discs.wtr", **changes)
+    missed = {
+        int(side): float(distance)
+        for side, distance in re.findall(
+            r"tried (\d+) pixels .*: ([\d.]+) of the variance", printed
+        )
+    }
+    assert set(missed) == {32, 16}
+    found = read_bundle(tmp_path / "discs.wtr")
+    assert found.manifest.input.width == min(missed, key=missed.__getitem__)
+    pruned = layers(read_graph(found.model))
+    assert sum(x.zeros for x in pruned) >= 0.3 * sum(x.size for x in pruned) - len(pruned)
+
+
+def test_a_smaller_input_can_be_asked_for(trained, tmp_path):
+    """The bundle takes 16 pixels and proves itself so; a side whose maps are odd is refused."""
+    quantized(trained, tmp_path / "discs.wtr", pruning=0.0, resolution=16)
+    with Classifier.from_bundle(tmp_path / "discs.wtr") as classifier:
+        assert classifier.input.width == classifier.input.height == 16
+    with pytest.raises(QuantizeError, match="--resolution 20: this network can have 32, 16"):
+        quantized(trained, tmp_path / "odd.wtr", pruning=0.0, resolution=20)
+
+
 def test_a_measured_budget_is_searched_once_and_kept(trained, tmp_path):
     """Zipped bytes: every try is told, the model keeps within, the next call goes on from it."""
     first = quantized(trained, tmp_path / "discs.wtr", pruning=0.0, budget="bytes=14kB")
     assert first.count("of the predicted cost: bytes") >= 4
     assert deflated(read_bundle(tmp_path / "discs.wtr").model) <= 1.05 * 14_000
     again = quantized(trained, tmp_path / "more.wtr", pruning=0.0, budget="bytes=14kB", epochs=1)
-    assert "narrowed model taken from" in again
+    assert "smaller network taken from" in again
 
 
 def test_a_signed_bundle_is_trusted_by_its_key_and_shown_as_such(bundle, trained, tmp_path):
@@ -361,7 +390,6 @@ def test_what_rounding_shifts_on_average_is_taken_back(trained):
         ("method", "magic", "--method magic: give qat or ptq"),
         ("io", "int4", "--io int4: give int8 or uint8"),
         ("budget", "macs=2", "--budget macs=2: give a share above 0 and below 1"),
-        ("budget", "bytes=0.3kB", "--pruning and --budget: give one of them"),
         ("tolerance", 5.0, "--tolerance 5.0: give a share, 0 to 1"),
     ],
 )

@@ -64,14 +64,18 @@ def find_share(
     measure: Callable[[float], float],
     least: float,
     say: Callable[[str], None],
+    where: str = "",
 ) -> float:
     """The largest share of the predicted cost whose model really costs no more than the budget.
+
+    All of it, 1, where the whole network keeps the budget.
 
     Args:
         budget: of any kind but "macs".
         measure: what a model with such a predicted share really costs, in the budget's unit.
         least: the share of the narrowest network.
         say: told about every try.
+        where: what is said in front of it.
 
     Raises:
         QuantizeError: even the narrowest network costs more.
@@ -80,9 +84,11 @@ def find_share(
     def tried(share: float) -> float:
         found = measure(share)
         limit = f"{budget.most:g} allowed"
-        say(f"tried {share:.1%} of the predicted cost: {budget.kind} {found:.4g}, {limit}")
+        say(f"{where}tried {share:.1%} of the predicted cost: {budget.kind} {found:.4g}, {limit}")
         return found
 
+    if tried(1.0) <= budget.most:
+        return 1.0
     # Cost grows with the share, about in proportion: halve in between on the logarithm.
     low, high = least, 1.0
     middle = min(0.9, max(least, budget.most)) if budget.kind == "latency" else (low * high) ** 0.5
@@ -90,8 +96,13 @@ def find_share(
         low, high = (middle, high) if tried(middle) <= budget.most else (low, middle)
         middle = (low * high) ** 0.5
     if low == least and tried(low) > budget.most:
-        raise QuantizeError(
-            f"the budget {budget} cannot be met: even the narrowest network costs more. Take a "
-            "smaller resolution or model to begin with, or a larger budget"
-        )
+        raise cannot_be_met(budget)
     return low
+
+
+def cannot_be_met(budget: Budget) -> QuantizeError:
+    """What is raised where no network is small enough."""
+    return QuantizeError(
+        f"the budget {budget} cannot be met: even the narrowest network costs more. Take a "
+        "smaller resolution or model to begin with, or a larger budget"
+    )

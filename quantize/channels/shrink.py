@@ -1,4 +1,4 @@
-"""From a float model to a narrower one within a budget: cut a little, heal a little, and again."""
+"""From a float model to a smaller one within a budget: cut a little, heal a little, and again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from quantize.channels.importance import Rule, importance
 from quantize.channels.select import narrowest, select
 from quantize.correct import correct
 from quantize.finetune import Progress, Schedule, fine_tune, steady
+from quantize.resolution import resized
 
 Batches = Iterator[tuple[Any, Any]]
 PriceOf = Callable[[Any, Channels], Price]
@@ -37,26 +38,31 @@ class Narrowed(NamedTuple):
 
 def narrow(
     model: Any,  # noqa: ANN401 - a Keras model
+    side: int,
     share: float,
     price_of: PriceOf,
     batches: Batches,
-    photos: NDArray[np.float32],
+    photos: tuple[NDArray[np.float32], NDArray[np.float32]],
     heal: Callable[[Narrowed, int], None] = lambda _, __: None,
     rounds: int = ROUNDS,
     rule: Rule = "taylor",
 ) -> Narrowed:
-    """Take channels out until the model has `share` (0..1) of its cost.
+    """Give the model an input of `side` pixels and take channels out until `share` is left.
 
     What the channels taken out gave on average is added to the layers that read them, by way of
     their batch norms (`quantize.correct`).
 
     Args:
         model: float Keras model, flat; not changed.
-        share: of the cost, to be kept.
+        side: of its input, pixels.
+        share: of the cost at that side, to be kept; 1 keeps all channels.
         price_of: gives the cost as a function of widths, for a model and its channels.
-        batches: augmented photos and labels, to measure importance on; `MEASURED` in each round.
-        photos: training photos, float32 (n, h, w, 3) in -1..1.
-        heal: called with the model after each round and its number, to fine-tune it in place.
+        batches: augmented photos of that side and labels, to measure importance on; `MEASURED` in
+            each round.
+        photos: training photos as `model` takes them, and of that side; float32 (n, h, w, 3) in
+            -1..1.
+        heal: called with the model after each round and its number, to fine-tune it in place; once
+            where nothing is cut.
         rounds: how many steps to take.
         rule: how importance is measured.
 
@@ -65,8 +71,14 @@ def narrow(
     """
     channels = find_channels(model)
     widths = [group.width for group in channels.groups]
-    whole, floor = price_of(model, channels)(widths), narrowest(widths, KEPT)
-    state = Narrowed(model, np.arange(channels.groups[_features(channels)].width))
+    copy = resized(model, side)
+    correct(copy, model, photos[0], seen=photos[1])
+    state = Narrowed(copy, np.arange(channels.groups[_features(channels)].width))
+    if share == 1:
+        steady(copy)
+        heal(state, 0)
+        return state
+    whole, floor = price_of(copy, channels)(widths), narrowest(widths, KEPT)
     for number in range(rounds):
         channels = find_channels(state.model)
         wanted = whole * share ** ((number + 1) / rounds)
@@ -80,7 +92,7 @@ def narrow(
         else:
             wanted = max(wanted, price(least) * (1 + 1e-9))
         keep = select(scores, price, wanted, least)
-        smaller = _cut(state.model, channels, keep, photos)
+        smaller = _cut(state.model, channels, keep, photos[1])
         kept = keep.get(_features(channels))
         state = Narrowed(smaller, state.features if kept is None else state.features[kept])
         steady(state.model)

@@ -1,13 +1,13 @@
-"""How long a network of other widths takes on this machine: a small model fitted to measurements.
+"""How long a network of other sizes takes on this machine: a small model fitted to measurements.
 
 Multiply-adds say little about time: a depthwise multiply-add costs several of a pointwise one, and
-early layers move more than they multiply. Times of a few dozen narrower networks, measured in turn
-with the whole one, are explained by four sums over the layers (non-negative least squares).
+early layers move more than they multiply. Times of some smaller networks, measured in turn with
+the whole one, are explained by four sums over the layers (non-negative least squares).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,24 +37,25 @@ class Speed(NamedTuple):
 
 
 def fit(
-    costs: Sequence[Term],
+    costs: Mapping[int, Sequence[Term]],
     widths: Sequence[int],
-    measure: Callable[[Sequence[int]], float],
+    measure: Callable[[int, Sequence[int]], float],
     seed: int,
 ) -> Speed:
-    """Measure narrower networks and fit.
+    """Measure smaller networks and fit.
 
     Args:
-        costs: of the whole network.
+        costs: of the network by resolution, its own first.
         widths: its own.
-        measure: time of a network with other widths as a share of the whole one's.
+        measure: time of a network with another resolution and widths as a share of the whole's.
         seed: decides which are measured.
     """
     rng = np.random.default_rng(seed)
-    scales = np.maximum(_sums(costs, widths), 1e-12)
-    tried = [_narrower(rng, widths) for _ in range(FITTED + JUDGED)]
-    found = np.array([measure(each) for each in tried])
-    table = np.array([_sums(costs, each) / scales for each in tried])
+    sides = list(costs)
+    scales = np.maximum(_sums(costs[sides[0]], widths), 1e-12)
+    tried = [(int(rng.choice(sides)), _narrower(rng, widths)) for _ in range(FITTED + JUDGED)]
+    found = np.array([measure(side, each) for side, each in tried])
+    table = np.array([_sums(costs[side], each) / scales for side, each in tried])
     # The whole network is known too, and relative errors count.
     left = np.vstack([table[:FITTED] / found[:FITTED, None], np.ones(len(scales))])
     from scipy.optimize import nnls

@@ -1,0 +1,154 @@
+"""What the run's model would cost with a smaller input and fewer channels: predicted, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, partial
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from quantize import timing
+from quantize.channels import cost, shrink
+from quantize.channels.budget import cannot_be_met, find_share, parse
+from quantize.channels.graph import cut, find_channels
+from quantize.channels.select import narrowest, select
+from quantize.convert import to_int8_ptq
+from quantize.inspect import deflated
+from quantize.resolution import resized, resolutions
+
+if TYPE_CHECKING:
+    from quantize.channels.cost import Price
+    from quantize.channels.graph import Channels
+    from quantize.channels.speed import Speed
+    from quantize.pipeline import Pipeline
+
+
+class Sizing:
+    """The run's model at any resolution, cut to any share of its cost at once."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        # Without a budget nothing is asked of it but prices, and any will do.
+        self.budget = parse(pipeline.options.budget or "macs=0.5")
+        self._pipeline, self._model = pipeline, pipeline.float_keras
+        self._channels = find_channels(self._model)
+        self._widths = [group.width for group in self._channels.groups]
+        self._floor = narrowest(self._widths, shrink.KEPT)
+
+    @property
+    def resolution_counts(self) -> bool:
+        """Whether a smaller input saves any of what the budget limits."""
+        return self.budget.kind != "bytes"
+
+    def share(self, side: int) -> float:
+        """The largest share of the network's predicted cost at `side` that keeps the budget; or 1.
+
+        Raises:
+            QuantizeError: even the narrowest network costs more.
+        """
+        model = resized(self._model, side)
+        price = self.price_of(model, self._channels)
+        whole, least = price(self._widths), price(self._floor)
+        budget = self.budget
+        if budget.kind == "macs":
+            now = self.price_of(self._model, self._channels)(self._widths)
+            share = min(1.0, budget.most * now / whole)
+            if share < least / whole:
+                raise cannot_be_met(budget)
+            return share
+        measure = partial(self._measure, side, price, whole)
+        say = self._pipeline.watcher.say
+        return find_share(budget, measure, least / whole, say, f"{side} pixels, ")
+
+    def price_of(self, model: Any, channels: Channels) -> Price:  # noqa: ANN401 - a Keras model
+        """The predicted cost of a model as a function of its widths."""
+        terms = cost.terms(model, channels)
+        if self.budget.kind in ("latency", "ms"):
+            return partial(self._speed.share, terms)
+        return partial(cost.weights if self.budget.kind == "bytes" else cost.macs, terms)
+
+    @cached_property
+    def _scores(self) -> Any:  # noqa: ANN401
+        from quantize.channels.importance import importance
+        from quantize.narrowing import measured
+
+        side = self._model.input_shape[1]
+        stream = measured(self._pipeline, shrink.MEASURED, side)
+        batches = (next(stream) for _ in range(shrink.MEASURED))
+        return importance(self._model, self._channels, batches)
+
+    def _measure(self, side: int, price: Price, whole: float, share: float) -> float:
+        """Real cost of an int8 model with a share of the predicted one, in the budget's unit."""
+        if share == 1:
+            widths, keep = self._widths, {}
+        else:
+            # A hair above: the least share itself must not fail for a rounding error.
+            keep = select(self._scores, price, share * whole * (1 + 1e-9), self._floor)
+            widths = [
+                len(keep[number]) if number in keep else width
+                for number, width in enumerate(self._widths)
+            ]
+        if self.budget.kind == "bytes":
+            narrower = cut(self._model, self._channels, keep)
+            return float(deflated(_untrained(self._pipeline, narrower)))
+        int8 = self._shaped(widths, side)
+        if self.budget.kind == "ms":
+            return float(median(timing.milliseconds([int8])[0]))
+        return timing.ratio(int8, whole_int8(self._pipeline))
+
+    def _shaped(self, widths: Sequence[int], side: int) -> bytes:
+        """An int8 model of such widths. Time is the shape's alone, so its weights are fresh ones:
+
+        cut far without healing, the old ones give ranges that XNNPACK refuses to run.
+        """
+        from training.tf import keras
+
+        keep = {number: np.arange(width) for number, width in enumerate(widths)}
+        narrower = resized(cut(self._model, self._channels, keep), side)
+        return _untrained(self._pipeline, keras.models.clone_model(narrower))
+
+    @cached_property
+    def _speed(self) -> Speed:
+        """Times of smaller networks on this machine, or those fitted before."""
+        from quantize.channels import speed
+
+        say, bar = self._pipeline.watcher.say, self._pipeline.watcher
+        path = self._pipeline.result_path("speed", ".json")
+        if path.exists():
+            say(f"times of smaller networks taken from {path}")
+            return msgspec.json.decode(path.read_bytes(), type=speed.Speed)
+        say("timing smaller int8 networks on this machine, one thread")
+        bar.phase("timing smaller networks", speed.FITTED + speed.JUDGED)
+
+        def measure(side: int, widths: Sequence[int]) -> float:
+            found = timing.ratio(self._shaped(widths, side), whole_int8(self._pipeline))
+            bar.advance(1)
+            return found
+
+        costs = {
+            side: cost.terms(resized(self._model, side), self._channels)
+            for side in resolutions(self._model)
+        }
+        fitted = speed.fit(costs, self._widths, measure, self._pipeline.run.info.seed)
+        say(f"times of networks not fitted to are predicted to {fitted.error:.1%}")
+        path.write_bytes(msgspec.json.encode(fitted))
+        return fitted
+
+
+def whole_int8(pipeline: Pipeline) -> bytes:
+    """The run's own model as int8, to compare with."""
+    from quantize.pipeline import save
+
+    path = pipeline.result_path("whole", ".tflite")
+    if not path.exists():
+        save(path, _untrained(pipeline, pipeline.float_keras))
+    return path.read_bytes()
+
+
+def _untrained(pipeline: Pipeline, model: Any) -> bytes:  # noqa: ANN401 - a Keras model
+    side = model.input_shape[1]
+    spec = msgspec.structs.replace(pipeline.run.info.input, width=side, height=side)
+    photos = pipeline.model_photos(4, spec)
+    return to_int8_ptq(model, (photo[np.newaxis] for photo in photos), "int8")
