@@ -365,6 +365,14 @@ def test_the_documented_errors_are_the_computed_ones():
     assert f"Published times of {len(NETWORKS)} int8 networks" in text
 
 
+def test_the_documented_sources_are_those_of_the_figures():
+    """Title, date, conditions and place of each."""
+    text = DOCS.read_text(encoding="utf-8")
+    for source in figures.SOURCES.values():
+        row = f"| {source.title} | {source.date} | {source.conditions} | {source.place} |"
+        assert row in text, row
+
+
 def test_numbers_have_two_digits_that_count():
     """And no exponent."""
     assert [short(n) for n in (0.0123, 3.97, 42.4, 113.0, 2163.0)] == [
