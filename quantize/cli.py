@@ -114,6 +114,24 @@ def inspect(
 
 
 @app.command()
+def estimate(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to look into: NAME.wtr.")],
+    measured: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BOARD=BENCH.json",
+            help="Result of `wheatear bench --json` on a board; replaces its estimate.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say about how long a picture takes, and what memory, on Raspberry Pis and a Coral."""
+    from quantize.boards.show import show
+
+    show(bundle, measured or (), json)
+
+
+@app.command()
 def edgetpu(
     bundle: Annotated[Path, typer.Argument(help="Bundle to check and add to: NAME.wtr.")],
     out: Annotated[
