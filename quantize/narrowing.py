@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from quantize import timing
 from quantize.channels.budget import find_share, parse
 from quantize.convert import model_scale, to_int8_ptq
 from quantize.finetune import Schedule
@@ -67,13 +66,14 @@ def narrowed(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a Keras model
 
 
 def account(pipeline: Pipeline, int8: bytes) -> str:
-    """What the finished int8 model costs beside the run's own as int8, measured here and now."""
+    """What the finished int8 model costs beside the run's own as int8, measured now."""
     whole = _whole(pipeline)
-    ours, theirs = timing.milliseconds([int8, whole])
+    ours, theirs = pipeline.timer.milliseconds([int8, whole])
     share = median(a / b for a, b in zip(ours, theirs, strict=True))
     return (
         f"budget {pipeline.options.budget}: {median(ours):.2f} ms a picture where the run's own "
-        f"int8 model takes {median(theirs):.2f} ms ({share:.2f} of it; this machine, one thread), "
+        f"int8 model takes {median(theirs):.2f} ms ({share:.2f} of it; "
+        f"one thread, {pipeline.timer.where}), "
         f"{deflated(int8):,} of {deflated(whole):,} bytes zipped"
     )
 
@@ -99,7 +99,8 @@ def _share(pipeline: Pipeline, trial: _Trial) -> float:
     budget = trial.budget
     if budget.kind == "macs":
         return budget.most
-    path = pipeline.result_path("share", ".json", str(budget))
+    facts = [pipeline.timer.where] if pipeline.options.timed else []
+    path = pipeline.result_path("share", ".json", str(budget), *facts)
     if path.exists():
         found = float(msgspec.json.decode(path.read_bytes()))
         pipeline.watcher.say(f"{budget}: {found:.1%} of the predicted cost, as found in {path}")
@@ -160,8 +161,8 @@ class _Trial:
         ]
         int8 = self._shaped(widths)
         if self.budget.kind == "ms":
-            return float(median(timing.milliseconds([int8])[0]))
-        return timing.ratio(int8, _whole(self._pipeline))
+            return float(median(self._pipeline.timer.milliseconds([int8])[0]))
+        return self._pipeline.timer.ratio(int8, _whole(self._pipeline))
 
     def _shaped(self, widths: Sequence[int]) -> bytes:
         """An int8 model of such widths. Time is the shape's alone, so its weights are fresh ones:
@@ -176,19 +177,20 @@ class _Trial:
         return _untrained(self._pipeline, keras.models.clone_model(smaller))
 
     def _fitted(self) -> Speed:
-        """Times of narrower networks on this machine, or those fitted before."""
+        """Times of narrower networks on the timed machine, or those fitted before."""
         from quantize.channels import speed
 
         say, bar = self._pipeline.watcher.say, self._pipeline.watcher
-        path = self._pipeline.result_path("speed", ".json")
+        timer = self._pipeline.timer
+        path = self._pipeline.result_path("speed", ".json", timer.where)
         if path.exists():
             say(f"times of narrower networks taken from {path}")
             return msgspec.json.decode(path.read_bytes(), type=speed.Speed)
-        say("timing narrower int8 networks on this machine, one thread")
+        say(f"timing narrower int8 networks on {timer.where}, one thread")
         bar.phase("timing narrower networks", speed.FITTED + speed.JUDGED)
 
         def measure(widths: Sequence[int]) -> float:
-            found = timing.ratio(self._shaped(widths), _whole(self._pipeline))
+            found = timer.ratio(self._shaped(widths), _whole(self._pipeline))
             bar.advance(1)
             return found
 
