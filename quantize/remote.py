@@ -137,7 +137,7 @@ class Remote(Timer):
                 raise QuantizeError(f"{self.name}: {refused}") from None
             except _Ended as ended:
                 self.close()
-                if ended.status != _SSH_FAILED:
+                if ended.status is None or 0 <= ended.status != _SSH_FAILED:
                     raise self._trouble(ended) from None
                 if pause is None:
                     raise QuantizeError(
@@ -182,7 +182,7 @@ class Remote(Timer):
                 f"{self._command!r} does not start there ({ended}); install the device program "
                 "(docs/device.md), or say with --on-command where it is"
             )
-        elif ended.status == 2:
+        elif ended.status == 2 and "unrecognized arguments" in str(ended):
             told = f"the wheatear there is too old to be asked for times ({ended}); update it"
         elif ended.status != _SSH_FAILED:
             told = str(ended).removeprefix("wheatear: ")
@@ -203,7 +203,10 @@ class _Ended(Exception):
     """The program there, or the connection, ended before it answered."""
 
     def __init__(self, status: int | None, text: str) -> None:
-        """`status`: of ssh; None: stopped after too long. `text`: what was said last."""
+        """`status`: of ssh; None: stopped after too long; negative: by another's signal.
+
+        `text`: what was said last.
+        """
         super().__init__(text)
         self.status = status
 
@@ -278,7 +281,10 @@ class _Session:
             raise _Ended(None, f"no answer within {seconds:.0f} s")
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").split("\n")
-        lines = [line.strip() for line in said if line.strip()]
+        # LiteRT's own lines (INFO: Created ... delegate) are none about an end.
+        lines = [line.strip() for line in said if line.strip() and not line.startswith("INFO: ")]
+        if status < 0:
+            lines.append(f"ssh was stopped by signal {-status}")
         raise _Ended(status, lines[-1] if lines else "it ended without a word")
 
     def close(self) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -79,6 +83,19 @@ def test_a_connection_that_breaks_in_a_request_is_made_anew(sshd, tmp_path):
     (line,) = said
     assert line.startswith(f"{sshd.on}: connection lost (")
     assert line.endswith("again in 0.1 s")
+
+
+def test_an_ssh_that_is_killed_is_started_again(sshd):
+    """As a broken connection; the program at the other end has ended with it."""
+    said: list[str] = []
+    with Remote(sshd.on, WHEATEAR, said.append, pauses=(0.1,)) as timer:
+        timer.milliseconds([SMALL], rounds=1)
+        children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text()
+        for pid in map(int, children.split()):
+            if b"bench --serve" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        assert len(timer.milliseconds([SMALL], rounds=2)[0]) == 2
+    assert said == [f"{sshd.on}: connection lost (ssh was stopped by signal 9); again in 0.1 s"]
 
 
 def test_a_machine_that_stays_away_is_an_error_that_says_to_repeat(sshd):
