@@ -1,4 +1,4 @@
-"""``wheatear bench``: where the time of a picture goes, on this device."""
+"""``wheatear bench``: where the time of a picture goes on this device, or of several models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import os
 import platform
 import resource
+import sys
 from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -14,15 +15,19 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from edge import timing
 from edge.classifier import Classifier, ModelInfo
 from edge.classify import Console
 from edge.errors import ConfigError
 from edge.image import decode
 from edge.pictures import open_classifier
+from edge.thirdparty import read_model
 
 if TYPE_CHECKING:
     import argparse
 
+#: Pictures timed, where nothing else is said.
+RUNS = 100
 #: Pictures classified before the clock starts: caches fill, lazy tables are built.
 WARM_UP = 5
 #: Size (width, height) of the picture that is made when none is given.
@@ -67,16 +72,45 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         WheatearError: the model or a picture cannot be used.
     """
-    if arguments.runs < 1:
-        raise ConfigError(f"--runs must be at least 1, not {arguments.runs}")
+    if arguments.serve or arguments.models:
+        return _bare_models(arguments, console)
+    if arguments.rounds is not None or arguments.pictures is not None:
+        raise ConfigError("--rounds and --pictures are for --models; here --runs is what counts")
+    runs = RUNS if arguments.runs is None else arguments.runs
+    if runs < 1:
+        raise ConfigError(f"--runs must be at least 1, not {runs}")
     with open_classifier(arguments) as classifier:
         sources: Sequence[str | bytes] = arguments.images or [made_up_frame()]
-        times = measure(classifier, sources, arguments.runs)
+        times = measure(classifier, sources, runs)
         report = _report(classifier, times, arguments)
     if arguments.json:
         console.out(msgspec.json.encode(report).decode())
     else:
         console.out(table(report, arguments.bundle or arguments.model))
+    return 0
+
+
+def _bare_models(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.serve and arguments.models:
+        raise ConfigError("give either --models or --serve")
+    for name in ("images", "runs", "bundle", "model", "labels", "trusted_key", "mean", "std"):
+        if getattr(arguments, name):
+            option = "--serve" if arguments.serve else "--models"
+            other = "pictures" if name == "images" else f"--{name.replace('_', '-')}"
+            raise ConfigError(f"{option} times bare models and takes no {other}")
+    if arguments.serve:
+        from edge.timing_service import serve
+
+        return serve(sys.stdin.buffer, console, arguments.runtime, arguments.threads)
+    found = timing.measure(
+        [read_model(path) for path in arguments.models],
+        timing.ROUNDS if arguments.rounds is None else arguments.rounds,
+        timing.PICTURES if arguments.pictures is None else arguments.pictures,
+        arguments.runtime,
+        arguments.threads,
+        arguments.models,
+    )
+    console.out(msgspec.json.encode(found).decode() if arguments.json else timing.table(found))
     return 0
 
 

@@ -88,9 +88,18 @@ def add_classify(parser: argparse.ArgumentParser) -> None:
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear bench``."""
     parser.add_argument("images", nargs="*", metavar="IMAGE")
-    parser.add_argument("--runs", type=int, default=100, help="pictures to time (default 100)")
+    parser.add_argument("--runs", type=int, metavar="N", help="pictures to time (default 100)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_model(parser)
+    bare = parser.add_argument_group("several bare models, in turn, without pictures")
+    bare.add_argument("--models", nargs="+", default=[], metavar="FILE", help="TFLite files")
+    bare.add_argument("--rounds", type=int, metavar="N", help="passes over all (default 15)")
+    bare.add_argument("--pictures", type=int, metavar="N", help="a round (default 10)")
+    bare.add_argument(
+        "--serve",
+        action="store_true",
+        help="time what comes over stdin, for python -m quantize ... --on",
+    )
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

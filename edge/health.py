@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from edge import __version__
+from edge.board import read, temperature, throttled
 from edge.clock import Clock
 from edge.config import Config
 from edge.counters import Counters
@@ -31,20 +30,6 @@ from edge.messages import (
 )
 from edge.outbox import Depth, Kind, Outbox
 from edge.writer import Writer
-
-T = TypeVar("T")
-
-# Raspberry Pi firmware's throttling bits (documentation of `vcgencmd get_throttled`).
-_THROTTLED = {
-    0: "under-voltage",
-    1: "frequency-capped",
-    2: "throttled",
-    3: "soft-temperature-limit",
-    16: "under-voltage-occurred",
-    17: "frequency-capped-occurred",
-    18: "throttled-occurred",
-    19: "soft-temperature-limit-occurred",
-}
 
 
 class Reporter:
@@ -119,14 +104,10 @@ class Reporter:
             time=self._clock.now(),
             uptime_seconds=round(self._clock.monotonic() - self._started_monotonic, 3),
             clock=self._clock.quality(),
-            temperature_celsius=_read(
-                self._root / "sys/class/thermal/thermal_zone0/temp", lambda text: int(text) / 1000
-            ),
-            throttled=_read(
-                self._root / "sys/devices/platform/soc/soc:firmware/get_throttled", _flags
-            ),
-            memory_available_bytes=_read(self._root / "proc/meminfo", _available),
-            process_bytes=_read(
+            temperature_celsius=temperature(self._root),
+            throttled=throttled(self._root),
+            memory_available_bytes=read(self._root / "proc/meminfo", _available),
+            process_bytes=read(
                 self._root / "proc/self/statm",
                 lambda text: int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE"),
             ),
@@ -162,18 +143,6 @@ def place(config: Config) -> Location | None:
     if where is None:
         return None
     return Location(lat=where.lat, lon=where.lon, alt=where.alt, source="config")
-
-
-def _read(path: Path, parse: Callable[[str], T]) -> T | None:
-    try:
-        return parse(path.read_text("ascii", errors="replace"))
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _flags(text: str) -> tuple[str, ...]:
-    bits = int(text, 16)
-    return tuple(name for bit, name in _THROTTLED.items() if bits >> bit & 1)
 
 
 def _available(text: str) -> int:

@@ -96,7 +96,8 @@ class Provenance(_Part, frozen=True, kw_only=True):
     pruning: Probability = 0.0
     """Share of weights set to zero."""
     budget: str = ""
-    """What channels were taken out for, as "macs=0.5"; empty: none were."""
+    """What channels were taken out for, as "macs=0.5" or "latency=0.5 on Raspberry Pi 4 ...", with
+    the machine that was timed; empty: none were."""
 
 
 class Golden(_Part, frozen=True, kw_only=True):

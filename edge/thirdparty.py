@@ -51,7 +51,7 @@ def open_tflite(
         ModelError: no picture classifier, or labels or normalisation are not known.
         ConfigError, RuntimeUnavailableError: as for ``open_runtime``.
     """
-    data = _read(model)
+    data = read_model(model)
     facts = tflite_file.read(data)
     spec = _input_spec(facts, mean, std, crop)
     output = _output_spec(facts, kind)
@@ -98,7 +98,12 @@ def _stem(path: Path | str) -> str:
     return os.path.splitext(os.path.basename(path))[0]
 
 
-def _read(path: Path | str) -> bytes:
+def read_model(path: Path | str) -> bytes:
+    """Give a model file's bytes.
+
+    Raises:
+        ModelError: it cannot be read, or is larger than any model for a device.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_MODEL_BYTES + 1)

@@ -28,6 +28,12 @@ def run(
     budget: Annotated[
         str, typer.Option(help="Take out channels: macs=0.5, latency=0.5, ms=8 or bytes=300kB.")
     ] = "",
+    on: Annotated[
+        str, typer.Option(help="Machine that budgets are timed on over SSH: [user@]host[:port].")
+    ] = "",
+    on_command: Annotated[
+        str, typer.Option(help="What starts wheatear there; default: PATH, /opt/wheatear/bin.")
+    ] = "",
     method: Annotated[str, typer.Option(help="qat (trained) or ptq (from ranges only).")] = "qat",
     key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of a smaller input, pixels.")] = None,
@@ -66,6 +72,8 @@ def run(
             pruning=pruning,
             budget=budget,
             resolution=resolution,
+            on=on,
+            on_command=on_command,
             io=io,
             epochs=epochs,
             pruning_epochs=pruning_epochs,
@@ -87,6 +95,8 @@ def sweep(
     variants: Annotated[
         str, typer.Option(help="Names with commas between; default: all. See docs/quantize.md.")
     ] = "",
+    on: Annotated[str, typer.Option(help="Machine to time on over SSH: [user@]host[:port].")] = "",
+    on_command: Annotated[str, typer.Option(help="As of run.")] = "",
     jobs: Annotated[int, typer.Option(help="Trials at once.")] = 1,
     epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
     pruning_epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
@@ -97,7 +107,8 @@ def sweep(
     extra: list[str] = []
     for name, value in (("--epochs", epochs), ("--pruning-epochs", pruning_epochs)):
         extra += [] if value is None else [name, str(value)]
-    quantize_sweep(runs, out, [v for v in variants.split(",") if v], jobs, extra)
+    chosen = [v for v in variants.split(",") if v]
+    quantize_sweep(runs, out, chosen, jobs, extra, on=on, on_command=on_command)
 
 
 @app.command()

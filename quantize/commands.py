@@ -21,6 +21,7 @@ from quantize.narrowing import account
 from quantize.options import Options
 from quantize.parity import Limits, Report, require
 from quantize.pipeline import Outcome, Pipeline, pack
+from quantize.timing import open_timer
 from training.console import PhaseBars
 
 
@@ -44,9 +45,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     batch: int
     tolerance: float
     min_agreement: float
+    on: str = ""
+    on_command: str = ""
 
     def options(self) -> Options:
         """The part that shapes the model and the gate."""
+        if self.on and not self.budget:
+            raise QuantizeError(f"--on {self.on}: only budgets are timed; give --budget too")
         for name, value in (("tolerance", self.tolerance), ("min-agreement", self.min_agreement)):
             if not 0 <= value <= 1:
                 raise QuantizeError(f"--{name} {value}: give a share, 0 to 1")
@@ -81,13 +86,19 @@ def quantize_run(request: Request, console: Console | None = None) -> None:
     name = request.name or bundle_name(out)
     # Everything that can be wrong at the end is looked at before the long work begins.
     signing_key = load_private_key(request.key) if request.key else None
-    with Bar(console) as bar:
-        pipeline = Pipeline(load_run(request.folder), request.options(), bar)
+    run, options = load_run(request.folder), request.options()
+    with (
+        Bar(console) as bar,
+        open_timer(request.on, request.on_command, bar.say) as timer,
+    ):
+        pipeline = Pipeline(run, options, bar, timer)
         outcome = pipeline.judge(pipeline.int8_model())
+        resized = request.budget or request.resolution
+        cost = account(pipeline, outcome.model) if resized else ""
     pages = report_page.write(out, outcome, pipeline.run.info.labels, pipeline.run.dataset.root)
     console.print(table(outcome.report))
-    if request.budget or request.resolution:
-        console.print(account(pipeline, outcome.model), highlight=False, soft_wrap=True)
+    if cost:
+        console.print(cost, highlight=False, soft_wrap=True)
     console.print(f"parity report: {pages}", highlight=False, soft_wrap=True)
     out_was_there = out.exists()
     require(outcome.report)
@@ -109,31 +120,40 @@ def quantize_sweep(
     jobs: int,
     extra: Sequence[str],
     console: Console | None = None,
+    on: str = "",
+    on_command: str = "",
 ) -> None:
     """Carry out the trials that are missing, measure all, write the report.
 
     Raises:
-        QuantizeError: an unknown variant, an unfinished run, or no trial gave a model.
+        QuantizeError: an unknown variant, an unfinished run, a machine to time on that cannot be
+            used, or no trial gave a model.
     """
-    import platform
-
     from quantize.sweep import points, report, trials
     from training.runs import load_run
 
     console = console or Console()
     for run in runs:
         load_run(run)  # raises with the cure
-    planned = trials.plan(runs, variants or trials.VARIANTS, folder)
+    timed_on = [
+        word
+        for name, value in (("--on", on), ("--on-command", on_command))
+        if value
+        for word in (name, value)
+    ]
+    planned = trials.plan(runs, variants or trials.VARIANTS, folder, timed_on)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
-    failures = trials.carry_out(planned, jobs, extra, say)
-    say("timing all models on this machine, one thread, in turn")
-    found = points.measure(planned)
+    with open_timer(on, on_command, say) as timer:
+        failures = trials.carry_out(planned, jobs, extra, say)
+        say(f"timing all models on {timer.where}, one thread, in turn")
+        found = points.measure(planned, timer)
+        where = timer.where
     if not found:
         raise QuantizeError(f"no trial gave a model: {failures[0].reason}")
-    page = report.write(folder, found, failures, f"{platform.node()}, {platform.machine()}")
+    page = report.write(folder, found, failures, where)
     shown = Table(title="what compression bought", title_justify="left")
     for column in report.COLUMNS:
         shown.add_column(column, justify="left" if column == "variant" else "right")

@@ -10,7 +10,6 @@ import msgspec
 import numpy as np
 
 from edge.errors import QuantizeError
-from quantize import timing
 from quantize.finetune import Schedule
 from quantize.inspect import deflated
 from quantize.options import NARROW_EPOCHS, NARROW_STEPS
@@ -85,7 +84,7 @@ def plan(pipeline: Pipeline) -> Plan:
     options, say = pipeline.options, pipeline.watcher.say
     if not options.budget:
         return Plan(taken=Candidate(resolution=resolution(pipeline), share=1.0))
-    path = pipeline.result_path("plan", ".json", options.budget, options.resolution)
+    path = pipeline.result_path("plan", ".json", *_asked(pipeline))
     if path.exists():
         found = msgspec.json.decode(path.read_bytes(), type=Plan)
         say(f"what keeps {options.budget} is known from {path}")
@@ -101,22 +100,29 @@ def plan(pipeline: Pipeline) -> Plan:
 
 
 def account(pipeline: Pipeline, int8: bytes) -> str:
-    """What the finished int8 model costs beside the run's own as int8, measured here and now."""
+    """What the finished int8 model costs beside the run's own as int8, measured now."""
     whole = whole_int8(pipeline)
-    ours, theirs = timing.milliseconds([int8, whole])
+    ours, theirs = pipeline.timer.milliseconds([int8, whole])
     share = median(a / b for a, b in zip(ours, theirs, strict=True))
     asked = pipeline.options.budget and f"budget {pipeline.options.budget}: "
     return (
         f"{asked}{median(ours):.2f} ms a picture where the run's own "
-        f"int8 model takes {median(theirs):.2f} ms ({share:.2f} of it; this machine, one thread), "
+        f"int8 model takes {median(theirs):.2f} ms ({share:.2f} of it; "
+        f"one thread, {pipeline.timer.where}), "
         f"{deflated(int8):,} of {deflated(whole):,} bytes zipped"
     )
 
 
 def _facts(pipeline: Pipeline) -> tuple[Any, ...]:
     o = pipeline.options
-    training = (o.pruning_epochs, o.pruning_learning_rate, o.batch)
-    return (o.budget, o.resolution, *training)
+    return (*_asked(pipeline), o.pruning_epochs, o.pruning_learning_rate, o.batch)
+
+
+def _asked(pipeline: Pipeline) -> tuple[Any, ...]:
+    o = pipeline.options
+    facts = (o.budget, o.resolution)
+    # Times hold for one machine.
+    return (*facts, pipeline.timer.where) if o.timed else facts
 
 
 def _candidates(pipeline: Pipeline) -> list[Candidate]:

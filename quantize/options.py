@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from edge.errors import QuantizeError
-from quantize.channels.budget import parse
+from quantize.channels.budget import TIMED, parse
 from quantize.convert import Io
 from quantize.parity import Limits
 
@@ -42,6 +42,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Peak, while pruning."""
     batch: int = 32
     limits: Limits = Limits()
+
+    @property
+    def timed(self) -> bool:
+        """Whether the model is shaped by times, which are those of one machine."""
+        return bool(self.budget) and parse(self.budget).kind in TIMED
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with what does."""

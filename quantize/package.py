@@ -208,8 +208,16 @@ def _model_metrics(form: Form, calibration: Calibration) -> ModelMetrics:
     )
 
 
-def provenance(run: Any, options: Options, packages: Mapping[str, str]) -> Provenance:  # noqa: ANN401
-    """Where the model comes from, taken from the run and the packages used now."""
+def provenance(
+    run: Any,  # noqa: ANN401 - a training.runs.Run
+    options: Options,
+    packages: Mapping[str, str],
+    board: str = "",
+) -> Provenance:
+    """Where the model comes from, taken from the run and the packages used now.
+
+    `board` is the machine whose times shaped the model; empty: none did.
+    """
     info = run.info
     return Provenance(
         data_fingerprint=info.data_fingerprint,
@@ -219,7 +227,7 @@ def provenance(run: Any, options: Options, packages: Mapping[str, str]) -> Prove
         packages={**info.packages, **packages},
         method=options.method,
         pruning=options.pruning,
-        budget=options.budget,
+        budget=f"{options.budget} on {board}" if board else options.budget,
     )
 
 

@@ -11,7 +11,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -36,6 +36,7 @@ from quantize.convert import (
 from quantize.finetune import Schedule
 from quantize.flatbuffer import layers, read_graph
 from quantize.options import QAT_EPOCHS, QAT_STEPS, Options
+from quantize.timing import Local, Timer
 
 if TYPE_CHECKING:
     from training.runs import Run
@@ -76,6 +77,8 @@ class Pipeline:
     run: Run
     options: Options
     watcher: Watcher
+    timer: Timer = field(default_factory=Local)
+    """Times models on the machine that a time budget is for."""
 
     @property
     def folder(self) -> Path:
@@ -200,7 +203,8 @@ class Pipeline:
         if not (o.pruning or o.budget or o.resolution):
             return (0,)
         training = (o.pruning_epochs, o.pruning_learning_rate, o.batch)
-        return (o.pruning, o.budget, o.resolution, *training)
+        facts = (o.pruning, o.budget, o.resolution, *training)
+        return (*facts, self.timer.where) if o.timed else facts
 
     def _qat_facts(self) -> tuple[Any, ...]:
         o = self.options
@@ -341,7 +345,9 @@ def pack(
         "version": version,
         "created": package.created((run.path / "model.keras").stat().st_mtime),
         "labels": run.info.labels,
-        "provenance": package.provenance(run, options, packages),
+        "provenance": package.provenance(
+            run, options, packages, pipeline.timer.board if options.timed else ""
+        ),
     }
     return package.write(
         out,

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from quantize import timing
 from quantize.channels import cost, shrink
 from quantize.channels.budget import cannot_be_met, find_share, parse
 from quantize.channels.graph import cut, find_channels
@@ -95,8 +94,8 @@ class Sizing:
             return float(deflated(_untrained(self._pipeline, narrower)))
         int8 = self._shaped(widths, side)
         if self.budget.kind == "ms":
-            return float(median(timing.milliseconds([int8])[0]))
-        return timing.ratio(int8, whole_int8(self._pipeline))
+            return float(median(self._pipeline.timer.milliseconds([int8])[0]))
+        return self._pipeline.timer.ratio(int8, whole_int8(self._pipeline))
 
     def _shaped(self, widths: Sequence[int], side: int) -> bytes:
         """An int8 model of such widths. Time is the shape's alone, so its weights are fresh ones:
@@ -111,19 +110,20 @@ class Sizing:
 
     @cached_property
     def _speed(self) -> Speed:
-        """Times of smaller networks on this machine, or those fitted before."""
+        """Times of smaller networks on the timed machine, or those fitted before."""
         from quantize.channels import speed
 
         say, bar = self._pipeline.watcher.say, self._pipeline.watcher
-        path = self._pipeline.result_path("speed", ".json")
+        timer = self._pipeline.timer
+        path = self._pipeline.result_path("speed", ".json", timer.where)
         if path.exists():
             say(f"times of smaller networks taken from {path}")
             return msgspec.json.decode(path.read_bytes(), type=speed.Speed)
-        say("timing smaller int8 networks on this machine, one thread")
+        say(f"timing smaller int8 networks on {timer.where}, one thread")
         bar.phase("timing smaller networks", speed.FITTED + speed.JUDGED)
 
         def measure(side: int, widths: Sequence[int]) -> float:
-            found = timing.ratio(self._shaped(widths, side), whole_int8(self._pipeline))
+            found = timer.ratio(self._shaped(widths, side), whole_int8(self._pipeline))
             bar.advance(1)
             return found
 

@@ -37,13 +37,26 @@ def data(pytestconfig: pytest.Config):
     return find
 
 
+@pytest.fixture
+def sshd(tmp_path, monkeypatch):
+    """A real SSH server that the `ssh` on PATH knows; the test is skipped where there is none."""
+    from sshd import Sshd
+
+    folder = tmp_path / "ssh"
+    folder.mkdir()
+    with Sshd(folder) as server:
+        monkeypatch.setenv("PATH", f"{folder}/bin", prepend=os.pathsep)
+        yield server
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Say loudly what was not tested for want of data."""
+    """Say loudly what was not tested for want of data or a server."""
+    absent = re.compile("REAL DATA|NO BROKER|NO SSH")
     skipped = [
-        r for r in terminalreporter.stats.get("skipped", []) if "REAL DATA" in str(r.longrepr)
+        r for r in terminalreporter.stats.get("skipped", []) if absent.search(str(r.longrepr))
     ]
     if skipped:
-        terminalreporter.section("NOT TESTED: real data absent", sep="!")
+        terminalreporter.section("NOT TESTED: real data or a server absent", sep="!")
         for report in skipped:
             terminalreporter.line(f"{report.nodeid}: {report.longrepr[2]}")
 

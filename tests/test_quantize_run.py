@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 
 import flatbuffers
 import msgspec
@@ -13,7 +14,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from discs import COLOURS, paint
 from rich.console import Console
+from sshd import DEVICE_PROGRAM
 
+from edge.board import board
 from edge.bundle import read_bundle
 from edge.classifier import Classifier
 from edge.errors import ParityError, QuantizeError
@@ -25,6 +28,8 @@ from quantize.inspect import deflated, text
 from quantize.metadata import read_labels
 from quantize.options import Options
 from quantize.pipeline import Pipeline
+from quantize.remote import Remote
+from quantize.timing import Local
 from training.data import load_dataset
 from training.fit import fit as train
 from training.recipe import Augmentation, Recipe
@@ -262,7 +267,7 @@ def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path)
     assert found.manifest.provenance.budget == "macs=0.5"
     assert found.manifest.metrics.int8.accuracy >= 0.9
     assert "budget macs=0.5:" in printed
-    assert "this machine, one thread" in printed
+    assert "one thread, this machine (" in printed
     assert "channels taken out for macs=0.5" in text(tmp_path / "discs.wtr")
 
 
@@ -299,6 +304,32 @@ def test_a_measured_budget_is_searched_once_and_kept(trained, tmp_path):
     assert deflated(read_bundle(tmp_path / "discs.wtr").model) <= 1.05 * 14_000
     again = quantized(trained, tmp_path / "more.wtr", pruning=0.0, budget="bytes=14kB", epochs=1)
     assert "smaller network taken from" in again
+
+
+def test_a_time_budget_is_measured_on_the_board_that_is_named(trained, tmp_path, sshd):
+    """All over SSH: every line with a time says where; the bundle names the board, not the login.
+
+    Repeated, what was found is taken again; on this machine it would be another model.
+    """
+    wanted = {"pruning": 0.0, "budget": "latency=0.9", "epochs": 1, "pruning_epochs": 1}
+    wanted |= {"on": sshd.on, "on_command": DEVICE_PROGRAM, "tolerance": 1.0, "min_agreement": 0.0}
+    run = fresh_copy(trained, tmp_path)
+    printed = quantized(run, tmp_path / "discs.wtr", **wanted)
+    here = f"{board()}, litert {version('ai-edge-litert')}"
+    assert f"timing narrower int8 networks on {sshd.on} ({here}), one thread" in printed
+    assert f"one thread, {sshd.on} ({here})" in printed
+    budget = read_bundle(tmp_path / "discs.wtr").manifest.provenance.budget
+    assert budget == f"latency=0.9 on {here}"
+    again = quantized(run, tmp_path / "again.wtr", **wanted)
+    assert "narrowed model taken from" in again
+    assert f"one thread, {sshd.on} ({here})" in again
+    options = request(run, tmp_path, **wanted).options()
+    there, local = (
+        Pipeline(load_run(run), options, Recorder(), timer)
+        for timer in (Remote(sshd.on, DEVICE_PROGRAM), Local())
+    )
+    with there.timer:
+        assert there.source_facts() != local.source_facts()
 
 
 def test_a_signed_bundle_is_trusted_by_its_key_and_shown_as_such(bundle, trained, tmp_path):

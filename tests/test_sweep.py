@@ -7,7 +7,9 @@ import msgspec
 import pytest
 from discs import paint
 from rich.console import Console
+from sshd import DEVICE_PROGRAM
 
+from edge.board import board
 from edge.errors import QuantizeError
 from quantize.commands import quantize_sweep
 from quantize.flatbuffer import Graph, Operator, Tensor, macs, read_graph
@@ -145,6 +147,31 @@ def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_p
     assert page.count("<svg") == 4
     assert "budget cannot be met" in page
     assert f"python -m quantize run {trained} --out macs-50.wtr --budget macs=0.5" in page
+    assert "Times: this machine (" in page
     again = io.StringIO()
     quantize_sweep([trained], tmp_path, chosen[:3], 2, quick, Console(file=again, width=160))
     assert again.getvalue().count("done before") == 3
+
+
+def test_a_sweep_is_timed_on_the_board_that_is_named(trained, tmp_path, sshd):
+    """The report says where; a variant with a budget is told too, and shows it in its command."""
+    stream = io.StringIO()
+    quick = ["--epochs", "1", "--pruning-epochs", "1"]
+    quantize_sweep(
+        [trained],
+        tmp_path,
+        ["ptq", "macs-70"],
+        2,
+        quick,
+        Console(file=stream, width=160),
+        on=sshd.on,
+        on_command=DEVICE_PROGRAM,
+    )
+    record = msgspec.json.decode((tmp_path / "sweep.json").read_bytes())
+    assert record["machine"].startswith(f"{sshd.on} ({board()}, litert ")
+    assert f"timing all models on {record['machine']}" in stream.getvalue()
+    commands = {p["variant"]: p["command"] for p in record["points"]}
+    assert "--on" not in commands["ptq"]
+    assert f"--budget macs=0.7 --on {sshd.on} --on-command 'env " in commands["macs-70"]
+    log = (tmp_path / trained.name / "macs-70.log").read_text()
+    assert f"one thread, {record['machine']}" in log

@@ -6,7 +6,7 @@ Adding one: a module here with a class that fulfils :class:`Runtime`, and a line
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -14,7 +14,11 @@ import numpy as np
 from edge.errors import ConfigError, RuntimeUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 #: Name -> "module:Class"; the class is called with (model: bytes, threads: int).
 RUNTIMES = {
@@ -51,6 +55,15 @@ class Runtime(Protocol):
     input: TensorSpec
     outputs: tuple[TensorSpec, ...]
 
+    @staticmethod
+    def installed() -> str:
+        """Give the version of its package, before there is a model.
+
+        Raises:
+            RuntimeUnavailableError: it, or its library, is not installed.
+        """
+        ...
+
     def invoke(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """Run the input tensor; give the first output as a flat array of its own."""
         ...
@@ -71,20 +84,36 @@ def open_runtime(name: str, model: bytes, threads: int = 1) -> Runtime:
     if threads < 1:
         raise ConfigError(f"threads must be at least 1, not {threads}")
     if name == "auto":
-        return _first_available(model, threads)
+        return _first_available(lambda found: open_runtime(found, model, threads))
+    runtime: Runtime = _runtime_class(name)(model, threads)
+    return runtime
+
+
+def installed(name: str) -> tuple[str, str]:
+    """Give name and version of the interpreter that ``open_runtime`` would take.
+
+    Raises:
+        ConfigError: no runtime of that name.
+        RuntimeUnavailableError: its package or library is not installed.
+    """
+    if name == "auto":
+        return _first_available(installed)
+    return name, str(_runtime_class(name).installed())
+
+
+def _runtime_class(name: str) -> Any:  # noqa: ANN401 - a class and no instance fulfils Runtime
     if name not in RUNTIMES:
         known = ", ".join([*RUNTIMES, "auto"])
         raise ConfigError(f"unknown runtime {name!r}; known are {known}")
     module, _, attribute = RUNTIMES[name].partition(":")
-    runtime: Runtime = getattr(import_module(module), attribute)(model, threads)
-    return runtime
+    return getattr(import_module(module), attribute)
 
 
-def _first_available(model: bytes, threads: int) -> Runtime:
+def _first_available(use: Callable[[str], T]) -> T:
     missing = []
     for name in AUTO:
         try:
-            return open_runtime(name, model, threads)
+            return use(name)
         except RuntimeUnavailableError as error:
             missing.append(str(error))
     raise RuntimeUnavailableError("no TFLite interpreter found: " + "; ".join(missing))

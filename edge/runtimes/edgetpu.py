@@ -45,6 +45,16 @@ class EdgeTPU(TFLiteInterpreter):
             ) from error
         super().__init__(interpreter_class, version, model, threads, [delegate])
 
+    @staticmethod
+    def installed() -> str:
+        """Give the interpreter package and its version; the device is not looked for.
+
+        Raises:
+            RuntimeUnavailableError: the Edge TPU library or an interpreter package is missing.
+        """
+        _find_library()
+        return _interpreter_package()[2]
+
     def _find_delegate(self) -> str:
         return "EdgeTPU"
 

@@ -70,6 +70,11 @@ class Fake:
         self._calls = 0
         self._closed = False
 
+    @staticmethod
+    def installed() -> str:
+        """Give the version of the program: it is part of it."""
+        return __version__
+
     def invoke(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """Give scores for the input tensor as a flat array.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge.errors import RuntimeUnavailableError
 from edge.runtimes._tflite import TFLiteInterpreter, refuse_edgetpu_model
 
@@ -19,13 +21,27 @@ class LiteRT(TFLiteInterpreter):
             ModelError: it cannot run this model.
         """
         refuse_edgetpu_model(model, self.name)
-        try:
-            import ai_edge_litert
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise RuntimeUnavailableError(
-                f"runtime 'litert' needs the package ai-edge-litert ({error}); "
-                "pip install 'wheatear[litert]'"
-            ) from error
-        version = str(getattr(ai_edge_litert, "__version__", "unknown"))
-        super().__init__(Interpreter, version, model, threads)
+        interpreter_class, version = _package()
+        super().__init__(interpreter_class, version, model, threads)
+
+    @staticmethod
+    def installed() -> str:
+        """Give the version of ai-edge-litert.
+
+        Raises:
+            RuntimeUnavailableError: it is not installed.
+        """
+        return _package()[1]
+
+
+def _package() -> tuple[Any, str]:
+    """Give (Interpreter class, version)."""
+    try:
+        import ai_edge_litert
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise RuntimeUnavailableError(
+            f"runtime 'litert' needs the package ai-edge-litert ({error}); "
+            "pip install 'wheatear[litert]'"
+        ) from error
+    return Interpreter, str(getattr(ai_edge_litert, "__version__", "unknown"))

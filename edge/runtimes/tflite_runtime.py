@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge.errors import RuntimeUnavailableError
 from edge.runtimes._tflite import TFLiteInterpreter, refuse_edgetpu_model
 
@@ -19,13 +21,27 @@ class TFLiteRuntime(TFLiteInterpreter):
             ModelError: it cannot run this model.
         """
         refuse_edgetpu_model(model, self.name)
-        try:
-            import tflite_runtime
-            from tflite_runtime.interpreter import Interpreter
-        except (ImportError, AttributeError) as error:  # AttributeError: NumPy 2's _ARRAY_API
-            raise RuntimeUnavailableError(
-                f"runtime 'tflite_runtime' needs the package tflite-runtime and NumPy 1 ({error}); "
-                "pip install 'wheatear[tflite]' on Python 3.11"
-            ) from error
-        version = str(getattr(tflite_runtime, "__version__", "unknown"))
-        super().__init__(Interpreter, version, model, threads)
+        interpreter_class, version = _package()
+        super().__init__(interpreter_class, version, model, threads)
+
+    @staticmethod
+    def installed() -> str:
+        """Give the version of tflite-runtime.
+
+        Raises:
+            RuntimeUnavailableError: it is not installed, or was built for NumPy 1.
+        """
+        return _package()[1]
+
+
+def _package() -> tuple[Any, str]:
+    """Give (Interpreter class, version)."""
+    try:
+        import tflite_runtime
+        from tflite_runtime.interpreter import Interpreter
+    except (ImportError, AttributeError) as error:  # AttributeError: NumPy 2's _ARRAY_API
+        raise RuntimeUnavailableError(
+            f"runtime 'tflite_runtime' needs the package tflite-runtime and NumPy 1 ({error}); "
+            "pip install 'wheatear[tflite]' on Python 3.11"
+        ) from error
+    return Interpreter, str(getattr(tflite_runtime, "__version__", "unknown"))

@@ -17,10 +17,12 @@ Kind = Literal["macs", "latency", "ms", "bytes"]
 #: What each kind is called and takes.
 KINDS: dict[Kind, str] = {
     "macs": "a share of the multiply-adds, as macs=0.5",
-    "latency": "a share of the unpruned int8 model's time on this machine, as latency=0.5",
-    "ms": "milliseconds for one picture on this machine, one thread, as ms=8",
+    "latency": "a share of the unpruned int8 model's time, as latency=0.5",
+    "ms": "milliseconds for one picture, one thread, as ms=8",
     "bytes": "bytes of the zipped model, as bytes=300kB",
 }
+#: Those that hold for one machine: this one, or that of --on.
+TIMED: tuple[Kind, ...] = ("latency", "ms")
 _UNITS = {"": 1, "B": 1, "kB": 1000, "MB": 1_000_000, "KiB": 1024, "MiB": 1 << 20}
 #: The search ends when the share is known this closely, as a ratio.
 CLOSE = 1.03

@@ -1,4 +1,4 @@
-"""How long a network of other sizes takes on this machine: a small model fitted to measurements.
+"""How long a network of other sizes takes on one machine: a small model fitted to measurements.
 
 Multiply-adds say little about time: a depthwise multiply-add costs several of a pointwise one, and
 early layers move more than they multiply. Times of some smaller networks, measured in turn with

@@ -8,12 +8,12 @@ from statistics import mean, median
 import msgspec
 
 from edge.bundle import read_bundle
-from quantize import timing
 from quantize.flatbuffer import macs, read_graph
 from quantize.inspect import deflated
 from quantize.memory import arena_bytes
 from quantize.parity import Report
 from quantize.sweep.trials import Trial
+from quantize.timing import Timer
 
 #: All others are compared with this variant: the same network, int8, nothing taken out.
 REFERENCE = "qat"
@@ -49,16 +49,19 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
         return mean(self.accuracy)
 
 
-def measure(trials: Sequence[Trial]) -> list[Point]:
+def measure(trials: Sequence[Trial], timer: Timer) -> list[Point]:
     """Read and time the models of finished trials; variants in the order of the trials.
 
     Every model of one run is timed in turn with the others of it.
+
+    Raises:
+        WheatearError: the timer's machine cannot be used.
     """
     rows: dict[str, list[dict[str, object]]] = {}
     for run in dict.fromkeys(trial.run for trial in trials):
         mine = [trial for trial in trials if trial.run == run and trial.bundle.exists()]
         models = [read_bundle(trial.bundle).model for trial in mine]
-        times = timing.milliseconds(models) if models else []
+        times = timer.milliseconds(models) if models else []
         names = [trial.variant for trial in mine]
         base = times[names.index(REFERENCE)] if REFERENCE in names else None
         for trial, model, each in zip(mine, models, times, strict=True):

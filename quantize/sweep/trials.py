@@ -7,6 +7,7 @@ goes through it when its command is given without these limits.
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -51,7 +52,7 @@ class Trial(NamedTuple):
     @property
     def command(self) -> str:
         """What makes a bundle of this point, gate and all."""
-        options = " ".join(self.options)
+        options = shlex.join(self.options)
         return f"python -m quantize run {self.run} --out {self.variant}.wtr {options}".rstrip()
 
 
@@ -62,8 +63,16 @@ class Failure(NamedTuple):
     reason: str
 
 
-def plan(runs: Sequence[Path], variants: Iterable[str], folder: Path) -> list[Trial]:
+def plan(
+    runs: Sequence[Path], variants: Iterable[str], folder: Path, on: Sequence[str] = ()
+) -> list[Trial]:
     """All trials: every variant of every run.
+
+    Args:
+        runs: finished ones.
+        variants: names of `VARIANTS`.
+        folder: for bundles and logs.
+        on: the options that say where budgets are timed, e.g. ("--on", "pi@host").
 
     Raises:
         QuantizeError: a variant is unknown, or two runs have the same name.
@@ -75,7 +84,12 @@ def plan(runs: Sequence[Path], variants: Iterable[str], folder: Path) -> list[Tr
     if len({run.name for run in runs}) < len(runs):
         raise QuantizeError("two runs have the same folder name: rename one of them")
     return [
-        Trial(run, name, VARIANTS[name], folder / run.name / f"{name}.wtr")
+        Trial(
+            run,
+            name,
+            (*VARIANTS[name], *(on if "--budget" in VARIANTS[name] else ())),
+            folder / run.name / f"{name}.wtr",
+        )
         for run in runs
         for name in names
     ]

@@ -1,0 +1,130 @@
+"""``wheatear bench --serve``: times models that come over stdin, for a desktop that needs times.
+
+The desktop starts it over SSH and keeps it. First comes a line that says who answers (`Hello`).
+Then, as often as wanted, a line with a `Request` and the bytes of the models that are new, each
+answered with a line (`Answer`). Models stay in memory and end with the connection; nothing is
+written to a disk. End of input ends it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from errno import EADDRINUSE
+from socket import AF_UNIX, socket
+from time import sleep
+from typing import BinaryIO
+
+import msgspec
+
+from edge import __version__
+from edge.board import Board, board
+from edge.classify import Console
+from edge.errors import ConfigError, WheatearError
+from edge.runtimes import installed
+from edge.timing import Times, measure
+
+PROTOCOL = 1
+#: Between looks whether another service still measures.
+WAIT_SECONDS = 0.2
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """Who answers."""
+
+    protocol: int = PROTOCOL
+    wheatear: str = __version__
+    board: Board
+    runtime: str
+    runtime_version: str
+
+
+class Parcel(msgspec.Struct, frozen=True):
+    """A model whose bytes follow the request."""
+
+    sha256: str
+    size: int
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What to time. A model that the last request named is not sent again."""
+
+    models: tuple[str, ...]
+    """SHA-256 of each, in the order of the answer."""
+    parcels: tuple[Parcel, ...]
+    """Those that follow, in the order of their bytes."""
+    rounds: int
+    pictures: int
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
+    """Times, or why there are none."""
+
+    times: Times | None = None
+    error: str = ""
+
+
+def serve(source: BinaryIO, console: Console, runtime: str, threads: int) -> int:
+    """Answer requests until ``source`` ends.
+
+    Raises:
+        ConfigError: no such runtime, or what comes is no request.
+        RuntimeUnavailableError: the interpreter is not installed.
+    """
+    name, version = installed(runtime)
+    hello = Hello(board=board(), runtime=name, runtime_version=version)
+    console.out(msgspec.json.encode(hello).decode())
+    held: dict[str, bytes] = {}
+    while line := source.readline():
+        try:
+            request = msgspec.json.decode(line, type=Request)
+            # What the last request named and this one does not is let go: memory stays small.
+            known = {**held, **_receive(source, request)}
+            held = {sha256: known[sha256] for sha256 in request.models}
+        except EOFError:
+            break
+        except (msgspec.MsgspecError, ValueError, KeyError) as error:
+            raise ConfigError(f"--serve: stdin is no request for times ({error})") from error
+        console.out(msgspec.json.encode(_answer(held, request, name, threads)).decode())
+    return 0
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait until no other service on this machine measures: at once, both would be wrong.
+
+    After a broken connection that is the former one, which learns of it when it answers. A name in
+    the abstract namespace (unix(7)) is a lock that leaves no file and ends with its process.
+    """
+    with socket(AF_UNIX) as lock:
+        while True:
+            try:
+                lock.bind("\0wheatear-bench")
+                break
+            except OSError as error:
+                if error.errno != EADDRINUSE:
+                    raise
+                sleep(WAIT_SECONDS)
+        yield
+
+
+def _receive(source: BinaryIO, request: Request) -> dict[str, bytes]:
+    found = {}
+    for parcel in request.parcels:
+        model = source.read(parcel.size)
+        if len(model) < parcel.size:
+            raise EOFError
+        if hashlib.sha256(model).hexdigest() != parcel.sha256:
+            raise ValueError(f"a model has another SHA-256 than {parcel.sha256}")
+        found[parcel.sha256] = model
+    return found
+
+
+def _answer(held: Mapping[str, bytes], request: Request, runtime: str, threads: int) -> Answer:
+    models = [held[sha256] for sha256 in request.models]
+    try:
+        with _turn():
+            return Answer(times=measure(models, request.rounds, request.pictures, runtime, threads))
+    except WheatearError as error:
+        return Answer(error=str(error))
