@@ -24,6 +24,7 @@ BENCHMARKS = {
     "outbox": "benchmarks.outbox",
     "training-throughput": "benchmarks.throughput",
     "accuracy": "benchmarks.accuracy",
+    "compression": "benchmarks.compression",
 }
 PACKAGES = ("numpy", "pillow", "ai-edge-litert", "paho-mqtt", "msgspec", "tensorflow", "tf-keras")
 

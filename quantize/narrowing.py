@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Photos that mean shifts are taken back on.
 CORRECTION_PHOTOS = 64
+#: Trainings of the final network, with other draws, whose weights are averaged.
+MEMBERS = 3
 #: Steps in which a candidate of the search is taught, in so many rounds: enough to rank them.
 TRIAL_STEPS, TRIAL_ROUNDS = 120, 2
 
@@ -44,27 +47,31 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     tried: tuple[Candidate, ...] = ()
 
 
-def smaller(pipeline: Pipeline) -> Any:  # noqa: ANN401 - a Keras model
+def smaller(pipeline: Pipeline) -> Narrowed:
     """The run's model within its budget, healed; made or from before.
 
     Raises:
         QuantizeError: the budget cannot be met, or training diverged.
     """
-    from quantize.pipeline import save_model
+    from quantize.channels import shrink
+    from quantize.pipeline import save, save_model
     from training.tf import keras
 
     path = pipeline.result_path("narrow", ".keras", *_facts(pipeline))
+    features = path.with_suffix(".json")
     if path.exists():
         pipeline.watcher.say(f"smaller network taken from {path}")
-        return keras.models.load_model(path, compile=False)
+        kept = np.array(msgspec.json.decode(features.read_bytes()), np.int64)
+        return shrink.Narrowed(keras.models.load_model(path, compile=False), kept)
     taken = plan(pipeline).taken
     rate = pipeline.options.pruning_learning_rate
     whole = pipeline.schedule(pipeline.options.pruning_epochs, NARROW_EPOCHS, NARROW_STEPS, rate)
     cut = f"{taken.share:.0%} of the cost stays" if taken.share < 1 else "all channels stay"
     name = f"making the network smaller: {taken.resolution} pixels, {cut}"
     pipeline.watcher.phase(name, whole.steps)
-    found = _made(pipeline, taken, whole, stream=4)
-    return save_model(found.model, path)
+    found = _made(pipeline, taken, whole, stream=4, rounds=shrink.ROUNDS, members=MEMBERS)
+    save(features, msgspec.json.encode(found.features.tolist()))
+    return shrink.Narrowed(save_model(found.model, path), found.features)
 
 
 def resolution(pipeline: Pipeline) -> int:
@@ -126,28 +133,26 @@ def _asked(pipeline: Pipeline) -> tuple[Any, ...]:
 
 
 def _candidates(pipeline: Pipeline) -> list[Candidate]:
-    """The largest network at each resolution that keeps the budget.
-
-    Once a network keeps it whole, smaller inputs only lose.
-    """
+    """Networks that keep the budget: the largest that keeps it whole, larger ones cut to it."""
     from quantize.resolution import resolutions
 
     sizing = Sizing(pipeline)
     asked = pipeline.options.resolution
     sides = [asked] if asked else resolutions(pipeline.float_keras)
-    found: list[Candidate] = []
-    for side in sides if sizing.resolution_counts else sides[:1]:
-        try:
-            share = sizing.share(side)
-        except QuantizeError as error:
-            pipeline.watcher.say(f"{side} pixels: {error}")
-            last = error
+    if not sizing.resolution_counts:
+        sides = sides[:1]
+    # Cost falls with the side, so the first that keeps the budget whole is found by halving.
+    first = bisect_left(sides, True, key=sizing.keeps)
+    found = [Candidate(resolution=side, share=1.0) for side in sides[first : first + 1]]
+    for index in (first - 2, first - 4) if found else (first - 1, first - 3):
+        if index < 0:
             continue
-        found.append(Candidate(resolution=side, share=share))
-        if share == 1:
-            break
-    if not found:
-        raise last
+        try:
+            found.append(Candidate(resolution=sides[index], share=sizing.share(sides[index])))
+        except QuantizeError as error:
+            pipeline.watcher.say(f"{sides[index]} pixels: {error}")
+            if not found:
+                raise
     return found
 
 
@@ -164,7 +169,7 @@ def _chosen(pipeline: Pipeline, candidates: list[Candidate]) -> Plan:
     bar.phase(f"trying {len(candidates)} resolutions", TRIAL_STEPS * len(candidates))
     tried = []
     for candidate in candidates:
-        model = _made(pipeline, candidate, schedule, stream=5, rounds=TRIAL_ROUNDS).model
+        model = _made(pipeline, candidate, schedule, stream=5, rounds=TRIAL_ROUNDS, members=1).model
         distance = _distance(pipeline, model)
         tried.append(msgspec.structs.replace(candidate, distance=distance))
         bar.say(
@@ -192,15 +197,15 @@ def _made(
     candidate: Candidate,
     schedule: Schedule,
     stream: int,
-    rounds: int | None = None,
+    rounds: int,
+    members: int,
 ) -> Narrowed:
-    """The network of a candidate, taught by the run's model for a schedule's steps."""
+    """The network of a candidate, taught by the run's model for a schedule's steps in all."""
     from quantize.channels import shrink
 
-    rounds = rounds or shrink.ROUNDS
     own, model = pipeline.run.info.input, pipeline.float_keras
     seen = msgspec.structs.replace(own, width=candidate.resolution, height=candidate.resolution)
-    schedules = _rounds(schedule, rounds) if candidate.share < 1 else [schedule]
+    schedules = _rounds(schedule, rounds if candidate.share < 1 else 1, members)
     return shrink.narrow(
         model,
         candidate.resolution,
@@ -215,19 +220,20 @@ def _made(
             model,
             pipeline.batches(schedule, stream=stream, side=own.width),
             schedules,
+            members,
             pipeline.progress,
         ),
         rounds=rounds,
     )
 
 
-def _rounds(whole: Schedule, rounds: int) -> list[Schedule]:
-    """Divide the steps: a short schedule after each round but the last, which has half of them."""
-    short = whole.steps // (2 * (rounds - 1))
-    rest = whole.steps - (rounds - 1) * short
+def _rounds(whole: Schedule, rounds: int, members: int) -> list[Schedule]:
+    """Divide the steps: as many after all cuts but the last together as for each final training."""
+    short = whole.steps // ((members + 1) * (rounds - 1)) if rounds > 1 else 0
+    last = (whole.steps - (rounds - 1) * short) // members
     return [
         msgspec.structs.replace(whole, epochs=1, steps_per_epoch=steps)
-        for steps in [short] * (rounds - 1) + [rest]
+        for steps in [short] * (rounds - 1) + [last]
     ]
 
 

@@ -16,7 +16,7 @@ QAT_EPOCHS, PRUNING_EPOCHS = 5, 7
 #: ... and the fewest steps: with few photos a pass is soon over, weights need their steps anyway.
 QAT_STEPS, PRUNING_STEPS = 200, 300
 #: The same for taking out channels, in all its rounds.
-NARROW_EPOCHS, NARROW_STEPS = 16, 400
+NARROW_EPOCHS, NARROW_STEPS = 24, 600
 #: Rounding needs small corrections, half of the weights gone larger ones.
 QAT_RATE, PRUNING_RATE = 5e-5, 5e-4
 

@@ -97,8 +97,10 @@ class Pipeline:
         from quantize.prune import pruned
 
         o = self.options
-        model = smaller(self) if o.budget or o.resolution else self.float_keras
-        return pruned(self, model) if o.pruning else model
+        if not (o.budget or o.resolution):
+            return pruned(self, self.float_keras) if o.pruning else self.float_keras
+        model, features = smaller(self)
+        return pruned(self, model, features) if o.pruning else model
 
     @cached_property
     def input(self) -> InputSpec:

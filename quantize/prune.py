@@ -7,7 +7,7 @@ make an int8 model smaller to send, not faster to run: no CPU kernel here skips 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge.errors import QuantizeError
 from quantize.allocate import allocate, input_sizes
 from quantize.convert import model_scale
-from quantize.finetune import Progress, Schedule, fine_tune, steady
+from quantize.finetune import Schedule, fine_tune, steady
 from quantize.options import PRUNING_EPOCHS, PRUNING_STEPS
 
 if TYPE_CHECKING:
@@ -26,8 +26,14 @@ if TYPE_CHECKING:
 SENSITIVITY_PHOTOS = 64
 
 
-def pruned(pipeline: Pipeline, model: Any) -> Any:  # noqa: ANN401 - Keras models
+def pruned(
+    pipeline: Pipeline,
+    model: Any,  # noqa: ANN401 - a Keras model
+    features: NDArray[np.int64] | None = None,
+) -> Any:  # noqa: ANN401
     """The pipeline's phase: `model` with the zeros asked for; made or from before.
+
+    `features` says which of the run's pooled features the model has, where not all.
 
     Raises:
         QuantizeError: nothing can be pruned, or training diverged.
@@ -48,9 +54,15 @@ def pruned(pipeline: Pipeline, model: Any) -> Any:  # noqa: ANN401 - Keras model
         model,
         options.pruning,
         model_scale(pipeline.train_photos(SENSITIVITY_PHOTOS)),
-        pipeline.batches(schedule, stream=1, side=pipeline.input.width),
+        lambda student: fine_tune(
+            student,
+            pipeline.float_keras,
+            pipeline.batches(schedule, stream=1, side=pipeline.run.info.input.width),
+            schedule,
+            pipeline.progress,
+            features,
+        ),
         schedule,
-        pipeline.progress,
     )
     return save_model(found, path)
 
@@ -59,20 +71,18 @@ def prune(
     model: Any,  # noqa: ANN401 - a Keras model
     sparsity: float,
     photos: NDArray[np.float32],
-    batches: Iterator[tuple[Any, Any]],
+    train: Callable[[Any], object],
     schedule: Schedule,
-    progress: Progress,
 ) -> Any:  # noqa: ANN401
     """Return a copy of `model` in which `sparsity` (0..1) of the prunable weights are zero.
 
     Args:
-        model: teaches and is not changed.
+        model: not changed.
         sparsity: of all kernels, depthwise ones included, whose part the others bear; each layer
             has its own share, see `quantize.allocate`.
         photos: training photos to find those shares on, float32 (n, h, w, c) in -1..1.
-        batches: augmented training photos and labels.
-        schedule: of the fine-tuning.
-        progress: told after every step.
+        train: fine-tunes the model that it is given in place, for the steps of the schedule.
+        schedule: of that.
 
     Raises:
         QuantizeError: nothing can be pruned, training diverged, or the zeros did not come about.
@@ -94,7 +104,7 @@ def prune(
     wrapped = _wrap(copy, allocate(copy, layers, sizes, share, photos), schedule)
     steady(wrapped)
     _begin(wrapped, sizes)
-    fine_tune(wrapped, model, batches, schedule, progress)
+    train(wrapped)
     _apply_masks(wrapped)
     pruned = tfmot.sparsity.strip_pruning(wrapped)
     _check(pruned, sparsity)

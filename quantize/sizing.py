@@ -41,25 +41,37 @@ class Sizing:
         """Whether a smaller input saves any of what the budget limits."""
         return self.budget.kind != "bytes"
 
+    def keeps(self, side: int) -> bool:
+        """Whether the network with all of its channels keeps the budget at `side` pixels."""
+        if self.budget.kind == "macs":
+            return self._macs(side) <= self.budget.most * self._macs(self._model.input_shape[1])
+        found = self._measure(side, 1.0)
+        allowed = f"{self.budget.kind} {found:.4g}, {self.budget.most:g} allowed"
+        self._pipeline.watcher.say(f"{side} pixels, tried with all channels: {allowed}")
+        return found <= self.budget.most
+
     def share(self, side: int) -> float:
-        """The largest share of the network's predicted cost at `side` that keeps the budget; or 1.
+        """The largest share of the network's predicted cost at `side` that keeps the budget.
 
         Raises:
             QuantizeError: even the narrowest network costs more.
         """
-        model = resized(self._model, side)
-        price = self.price_of(model, self._channels)
+        price, budget = self._price_at(side), self.budget
         whole, least = price(self._widths), price(self._floor)
-        budget = self.budget
         if budget.kind == "macs":
-            now = self.price_of(self._model, self._channels)(self._widths)
-            share = min(1.0, budget.most * now / whole)
+            share = budget.most * self._macs(self._model.input_shape[1]) / whole
             if share < least / whole:
                 raise cannot_be_met(budget)
             return share
-        measure = partial(self._measure, side, price, whole)
         say = self._pipeline.watcher.say
+        measure = partial(self._measure, side)
         return find_share(budget, measure, least / whole, say, f"{side} pixels, ")
+
+    def _price_at(self, side: int) -> Price:
+        return self.price_of(resized(self._model, side), self._channels)
+
+    def _macs(self, side: int) -> float:
+        return self._price_at(side)(self._widths)
 
     def price_of(self, model: Any, channels: Channels) -> Price:  # noqa: ANN401 - a Keras model
         """The predicted cost of a model as a function of its widths."""
@@ -78,11 +90,13 @@ class Sizing:
         batches = (next(stream) for _ in range(shrink.MEASURED))
         return importance(self._model, self._channels, batches)
 
-    def _measure(self, side: int, price: Price, whole: float, share: float) -> float:
+    def _measure(self, side: int, share: float) -> float:
         """Real cost of an int8 model with a share of the predicted one, in the budget's unit."""
         if share == 1:
             widths, keep = self._widths, {}
         else:
+            price = self._price_at(side)
+            whole = price(self._widths)
             # A hair above: the least share itself must not fail for a rounding error.
             keep = select(self._scores, price, share * whole * (1 + 1e-9), self._floor)
             widths = [

@@ -220,7 +220,7 @@ def test_the_largest_share_within_a_measured_budget_is_found():
     share = find_share(parse("latency=0.5"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
     assert 0.2 + 0.8 * share <= 0.5
     assert 0.2 + 0.8 * share * 1.03 > 0.5
-    assert said[1] == "tried 50.0% of the predicted cost: latency 0.6, 0.5 allowed"
+    assert said[0] == "tried 50.0% of the predicted cost: latency 0.6, 0.5 allowed"
     with pytest.raises(QuantizeError, match=r"latency=0\.1 cannot be met"):
         find_share(parse("latency=0.1"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
 

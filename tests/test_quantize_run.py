@@ -293,7 +293,9 @@ def test_a_smaller_input_can_be_asked_for(trained, tmp_path):
     quantized(trained, tmp_path / "discs.wtr", pruning=0.0, resolution=16)
     with Classifier.from_bundle(tmp_path / "discs.wtr") as classifier:
         assert classifier.input.width == classifier.input.height == 16
-    with pytest.raises(QuantizeError, match="--resolution 20: this network can have 32, 16"):
+    with pytest.raises(
+        QuantizeError, match="--resolution 20: give 32, or a multiple of 8 down to 16"
+    ):
         quantized(trained, tmp_path / "odd.wtr", pruning=0.0, resolution=20)
 
 

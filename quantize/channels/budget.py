@@ -70,8 +70,6 @@ def find_share(
 ) -> float:
     """The largest share of the predicted cost whose model really costs no more than the budget.
 
-    All of it, 1, where the whole network keeps the budget.
-
     Args:
         budget: of any kind but "macs".
         measure: what a model with such a predicted share really costs, in the budget's unit.
@@ -89,8 +87,6 @@ def find_share(
         say(f"{where}tried {share:.1%} of the predicted cost: {budget.kind} {found:.4g}, {limit}")
         return found
 
-    if tried(1.0) <= budget.most:
-        return 1.0
     # Cost grows with the share, about in proportion: halve in between on the logarithm.
     low, high = least, 1.0
     middle = min(0.9, max(least, budget.most)) if budget.kind == "latency" else (low * high) ** 0.5

@@ -104,14 +104,25 @@ def healer(
     teacher: Any,  # noqa: ANN401
     batches: Batches,
     schedules: Sequence[Schedule],
+    members: int,
     progress: Progress,
 ) -> Callable[[Narrowed, int], None]:
-    """Give what `narrow` heals with: distillation from the teacher, a schedule for each round."""
+    """Give what `narrow` heals with: distillation from the teacher, a schedule for each round.
+
+    After the last round it is done `members` times from the same weights, with other draws, and
+    the mean of their weights is taken ("model soup", Wortsman et al. 2022, arXiv:2203.05482).
+    """
 
     def heal(state: Narrowed, number: int) -> None:
         schedule = schedules[number]
-        if schedule.steps:
+        if not schedule.steps:
+            return
+        start, found = state.model.get_weights(), []
+        for _ in range(members if number == len(schedules) - 1 else 1):
+            state.model.set_weights(start)
             fine_tune(state.model, teacher, batches, schedule, progress, state.features)
+            found.append(state.model.get_weights())
+        state.model.set_weights([np.mean(each, axis=0) for each in zip(*found, strict=True)])
 
     return heal
 

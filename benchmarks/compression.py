@@ -1,0 +1,251 @@
+"""What compression buys: time, bytes and memory, at what accuracy, beside TFMOT and smaller starts.
+
+For each set of photos and each seed: a float run, then real int8 files through the command line, a
+PQAT model made as in TFMOT's guides, and runs that start at a smaller resolution. All files of a
+seed are timed in turn, one thread. Finished steps are not repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from benchmarks.accuracy import MATERIAL as WEIGHTS
+from benchmarks.accuracy import RECIPE, command, zipped_bytes
+from benchmarks.harness import Options
+from benchmarks.result import Figure, Series, single
+from edge.bundle import read_bundle
+from quantize.flatbuffer import read_graph
+from quantize.memory import arena_bytes
+from quantize.parity import Report
+from quantize.timing import Local
+
+SOURCES = ("training/recipes/*.py", "benchmarks/result.py", "benchmarks/accuracy.py")
+MATERIAL = ("jute_pest/split.csv", "backbone_weights/mobilenet_v2_0.35_224_no_top.weights.h5")
+RESUMES = True
+"""Not skipped when measured before: finished runs and bundles are read anew, which is quick."""
+
+SETS = ("jute_pest", "bean_leaf")
+"""The second has no split of its own: it is grouped and split by `python -m training`."""
+OURS: dict[str, tuple[str, ...]] = {
+    "whole": (),
+    "half": ("--budget", "latency=0.5", "--pruning", "0.7"),
+    "two thirds": ("--budget", "latency=0.66"),
+    "third": ("--budget", "latency=0.35"),
+}
+"""What is made of each run: of the unpruned int8 model's time all, half, two thirds, a third."""
+STARTS = (160, 128)
+"""Resolutions of the runs that are small from the start, quantized as they are."""
+
+
+class Model(NamedTuple):
+    """One int8 file and its figures on the test photos."""
+
+    content: bytes
+    accuracy: float
+    """Per cent."""
+    agreement: float
+    """With the float model it was quantized from, validation and test photos, per cent."""
+
+
+class Seed(NamedTuple):
+    """All models of one seed."""
+
+    float_accuracy: float
+    """Of the run's own float model on the test photos, per cent."""
+    models: dict[str, Model]
+    milliseconds: dict[str, list[float]]
+    """By model and round, in turn."""
+
+
+def run(data: Path, options: Options) -> tuple[Figure, ...]:
+    """Make what is missing, then time and compare."""
+    folder = options.runs or options.out / "runs"
+    figures: list[Figure] = []
+    for name in SETS:
+        # The jute runs are those of the accuracy benchmark.
+        runs = folder if name == "jute_pest" else folder / name
+        seeds = [_seed(data, name, runs, seed) for seed in range(options.seeds)]
+        figures += _figures(name, seeds)
+    return tuple(figures)
+
+
+def _seed(data: Path, name: str, runs: Path, seed: int) -> Seed:
+    run_folder = runs / f"seed-{seed}"
+    _fit(data, name, run_folder, seed)
+    models = {}
+    for variant, arguments in OURS.items():
+        path = run_folder / f"compressed-{variant.replace(' ', '-')}.wtr"
+        models[variant] = _bundle(run_folder, path, arguments)
+    models["TFMOT PQAT"] = _tfmot(run_folder)
+    for side in STARTS:
+        start = runs / f"start-{side}-seed-{seed}"
+        _fit(data, name, start, seed, "--set", f"resolution={side}")
+        models[_start(side)] = _bundle(start, start / "int8.wtr", ())
+    times = Local().milliseconds([model.content for model in models.values()])
+    float_accuracy = (
+        100 * _report(run_folder / "compressed-whole.wtr").splits["test"].keras.accuracy
+    )
+    return Seed(float_accuracy, models, dict(zip(models, times, strict=True)))
+
+
+def _start(side: int) -> str:
+    return f"trained at {side}"
+
+
+def _fit(data: Path, name: str, folder: Path, seed: int, *more: str) -> None:
+    if not (folder / "model.keras").exists():
+        fit = [data / name, "--recipe", RECIPE, "--seed", seed, "--weights", data / WEIGHTS[1]]
+        command("training", "fit", *fit, *more, "--out", folder)
+
+
+def _bundle(run_folder: Path, path: Path, arguments: Sequence[str]) -> Model:
+    """The gate is open: what it would refuse is measured all the same."""
+    if not path.exists():
+        gate = ("--tolerance", 1, "--min-agreement", 0)
+        command("quantize", "run", run_folder, "--out", path, *arguments, *gate)
+    report = _report(path)
+    return Model(
+        read_bundle(path).model,
+        100 * report.splits["test"].int8.accuracy,
+        100 * report.splits["both"].agreement,
+    )
+
+
+def _report(bundle: Path) -> Report:
+    written = msgspec.json.decode(bundle.with_suffix(".parity.json").read_bytes())
+    return msgspec.convert(written["report"], Report)
+
+
+def _tfmot(run_folder: Path) -> Model:
+    """TFMOT's own recipe on the same run, asked through the device's code like all others."""
+    from quantize.convert import int8_input, output_spec
+    from quantize.parity import device_logits
+    from training.runs import load_run
+
+    path = run_folder / "tfmot-pqat.tflite"
+    if not path.exists():
+        command("benchmarks.tfmot_pqat", run_folder, path)
+    model, run = path.read_bytes(), load_run(run_folder)
+    pixels, truth = run.arrays("test")
+    logits = device_logits(model, int8_input(run.info.input, model), output_spec(model), pixels)
+    right = logits.argmax(axis=1) == truth
+    return Model(model, 100 * float(right.mean()), float("nan"))
+
+
+def _figures(name: str, seeds: Sequence[Seed]) -> list[Figure]:
+    def of(variant: str, value: Callable[[Model], float]) -> list[float]:
+        return [value(seed.models[variant]) for seed in seeds]
+
+    def lost(variant: str) -> list[float]:
+        return [seed.float_accuracy - seed.models[variant].accuracy for seed in seeds]
+
+    def share(variant: str, value: Callable[[Model], float]) -> list[float]:
+        return [a / b for a, b in zip(of(variant, value), of("whole", value), strict=True)]
+
+    def mean(
+        what: str,
+        unit: str,
+        values: Sequence[float],
+        at_least: float | None = None,
+        at_most: float | None = None,
+    ) -> Figure:
+        return single(
+            f"{name}: {what}",
+            unit,
+            ("mean of seeds", values),
+            at_least=at_least,
+            at_most=at_most,
+            by="mean",
+        )
+
+    figures = [mean("float accuracy, test", "%", [seed.float_accuracy for seed in seeds])]
+    figures += [
+        mean(f"{variant}, int8 accuracy, test", "%", of(variant, _accuracy))
+        for variant in seeds[0].models
+    ]
+    limits = {"half": (2.0, 0.5), "two thirds": (1.5, 0.0)}
+    for variant, (faster, most) in limits.items():
+        figures.append(mean(f"{variant}, lost to float", "points", lost(variant), at_most=most))
+        figures.append(_faster(name, seeds, "whole", variant, at_least=faster))
+    figures += [
+        mean("half, zipped bytes of whole's", "share", share("half", _zipped), at_most=0.5),
+        mean("half, arena of whole's", "share", share("half", _arena), at_most=0.6),
+        mean("half, as its own float model", "%", of("half", _agreement), at_least=97),
+        mean("whole, as its own float model", "%", of("whole", _agreement), at_least=97),
+        mean(
+            "half, accuracy above TFMOT PQAT",
+            "points",
+            [
+                a - b
+                for a, b in zip(of("half", _accuracy), of("TFMOT PQAT", _accuracy), strict=True)
+            ],
+            at_least=0.0,
+        ),
+        _faster(name, seeds, "TFMOT PQAT", "half", at_least=1.0),
+        single(
+            f"{name}: smaller starts that one of ours beats in time and accuracy",
+            "starts",
+            (f"of {len(STARTS)}", [float(len(_beaten(seeds)))]),
+            at_least=2,
+            note=", ".join(_beaten(seeds)),
+        ),
+    ]
+    return figures
+
+
+def _faster(name: str, seeds: Sequence[Seed], slow: str, fast: str, *, at_least: float) -> Figure:
+    """Time of one model by that of another, medians over rounds that ran in turn, seed by seed."""
+    sides = [[median(seed.milliseconds[variant]) for seed in seeds] for variant in (slow, fast)]
+    ratios = [
+        median(a / b for a, b in zip(s.milliseconds[slow], s.milliseconds[fast], strict=True))
+        for s in seeds
+    ]
+    return Figure(
+        name=f"{name}: time of {slow} by that of {fast}",
+        unit="ms",
+        ours_name=slow,
+        ours=Series.of(sides[0]),
+        theirs_name=fast,
+        theirs=Series.of(sides[1]),
+        ratio=Series.of(ratios),
+        at_least=at_least,
+        by="mean",
+    )
+
+
+def _beaten(seeds: Sequence[Seed]) -> list[str]:
+    """Smaller starts with a model of ours that is no slower and no less accurate, on the mean."""
+
+    def place(variant: str) -> tuple[float, float]:
+        time = np.mean([median(s.milliseconds[variant]) for s in seeds])
+        return float(time), float(np.mean([s.models[variant].accuracy for s in seeds]))
+
+    found = []
+    for side in STARTS:
+        time, accuracy = place(_start(side))
+        ours: Mapping[str, tuple[float, float]] = {variant: place(variant) for variant in OURS}
+        if any(t <= time and a >= accuracy for t, a in ours.values()):
+            found.append(_start(side))
+    return found
+
+
+def _accuracy(model: Model) -> float:
+    return model.accuracy
+
+
+def _agreement(model: Model) -> float:
+    return model.agreement
+
+
+def _zipped(model: Model) -> float:
+    return float(zipped_bytes(model.content))
+
+
+def _arena(model: Model) -> float:
+    return float(arena_bytes(read_graph(model.content)))
