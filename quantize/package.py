@@ -219,6 +219,8 @@ def provenance(run: Any, options: Options, packages: Mapping[str, str]) -> Prove
         packages={**info.packages, **packages},
         method=options.method,
         pruning=options.pruning,
+        pruning_pattern="2:4" if options.pruning_pattern == "2:4" else "",
+        clusters=options.clusters,
         budget=options.budget,
     )
 

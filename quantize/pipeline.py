@@ -24,7 +24,7 @@ from edge import __version__
 from edge.errors import QuantizeError
 from edge.image import InputSpec
 from edge.manifest import Manifest, OutputSpec
-from quantize import package, parity
+from quantize import package, parity, promises
 from quantize.convert import (
     int8_input,
     model_scale,
@@ -34,7 +34,6 @@ from quantize.convert import (
     to_int8_qat,
 )
 from quantize.finetune import Schedule
-from quantize.flatbuffer import layers, read_graph
 from quantize.options import QAT_EPOCHS, QAT_STEPS, Options
 
 if TYPE_CHECKING:
@@ -89,13 +88,15 @@ class Pipeline:
 
     @cached_property
     def source(self) -> Any:  # noqa: ANN401
-        """The float model that is quantized: the run's own, or its pruned or narrowed form."""
+        """The float model that is quantized: the run's own, or what was made of it."""
+        from quantize.cluster import clustered
         from quantize.narrowing import narrowed
         from quantize.prune import pruned
 
         if self.options.budget:
             return narrowed(self)
-        return pruned(self) if self.options.pruning else self.float_keras
+        found = pruned(self) if self.options.pruning else self.float_keras
+        return clustered(self, found) if self.options.clusters else found
 
     @cached_property
     def _origin(self) -> str:
@@ -127,7 +128,7 @@ class Pipeline:
             return path.read_bytes()
         self.prepare()
         model = self._ptq() if o.method == "ptq" else self._qat()
-        _check_zeros(model, o.pruning)
+        promises.check(model, o)
         save(path, model)
         return model
 
@@ -187,9 +188,20 @@ class Pipeline:
     def source_facts(self) -> tuple[Any, ...]:
         """What of the options shapes the float model that is quantized."""
         o = self.options
+        if not o.clusters:
+            return self.pruning_facts()
+        clustering = (o.clusters, o.pruning_epochs, o.pruning_learning_rate, o.batch)
+        return (*self.pruning_facts(), *clustering)
+
+    def pruning_facts(self) -> tuple[Any, ...]:
+        """What of the options shapes the model that is pruned or narrowed."""
+        o = self.options
         if not (o.pruning or o.budget):
             return (0,)
-        return (o.pruning, o.budget, o.pruning_epochs, o.pruning_learning_rate, o.batch)
+        how = (o.pruning_schedule, o.pruning_pattern)
+        usual = how in (("", "free"), ("polynomial", "free"))
+        facts = (o.pruning, o.budget, o.pruning_epochs, o.pruning_learning_rate, o.batch)
+        return facts if usual else (*facts, o.pruning_pattern if how[1] == "2:4" else how[0])
 
     def _qat_facts(self) -> tuple[Any, ...]:
         o = self.options
@@ -211,7 +223,7 @@ class Pipeline:
 
         o = self.options
         qat.check_layers(self.float_keras)  # before any time is spent on pruning
-        student = qat.quantization_aware(self.source, self._calibration())
+        student = qat.quantization_aware(self.source, self._calibration(), bool(o.clusters))
         path = self.result_path("qat", ".npz", *self._qat_facts(), *self.source_facts())
         if path.exists():
             self.watcher.say(f"quantization-aware weights taken from {path}")
@@ -345,21 +357,6 @@ def save_model(model: Any, path: Path) -> Any:  # noqa: ANN401 - Keras models
     model.save(partial)
     os.replace(partial, path)
     return keras.models.load_model(path, compile=False)
-
-
-def _check_zeros(model: bytes, pruning: float) -> None:
-    """Hold the zeros in the int8 weights against what was asked for.
-
-    Raises:
-        QuantizeError: there are fewer.
-    """
-    pruned = layers(read_graph(model))
-    size, zeros = sum(x.size for x in pruned), sum(x.zeros for x in pruned)
-    if zeros < pruning * size - len(pruned):
-        raise QuantizeError(
-            f"{zeros / size:.1%} of the weights are zero after quantization, not {pruning:.1%}: "
-            "pruning was undone; report this with the model"
-        )
 
 
 def save(path: Path, content: bytes) -> None:
