@@ -95,6 +95,10 @@ class Provenance(_Part, frozen=True, kw_only=True):
     method: str = ""
     pruning: Probability = 0.0
     """Share of weights set to zero."""
+    pruning_pattern: Literal["", "2:4"] = ""
+    """Which weights: "2:4", two of four neighbours along the input channels; empty: any."""
+    clusters: Count = 0
+    """Different weights in each convolution and dense layer; 0: any number."""
     budget: str = ""
     """What channels were taken out for, as "macs=0.5" or "latency=0.5 on Raspberry Pi 4 ...", with
     the machine that was timed; empty: none were."""

@@ -24,7 +24,18 @@ def _commands() -> None:
 def run(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Finished training run.")],
     out: Annotated[Path, typer.Option(help="Bundle to write: NAME.wtr.")],
-    pruning: Annotated[float, typer.Option(help="Share of weights to zero, 0 to 0.95.")] = 0.0,
+    pruning: Annotated[
+        float | None, typer.Option(help="Share of weights to zero, 0 to 0.95.")
+    ] = None,
+    pruning_schedule: Annotated[
+        str, typer.Option(help="polynomial (default): zeros rise; constant: all from the start.")
+    ] = "",
+    pruning_pattern: Annotated[
+        str, typer.Option(help="free, or 2:4: two zeros in four neighbours.")
+    ] = "free",
+    clusters: Annotated[
+        int, typer.Option(help="Different weights in a layer, 2 to 128; 0: any number.")
+    ] = 0,
     budget: Annotated[
         str, typer.Option(help="Take out channels: macs=0.5, latency=0.5, ms=8 or bytes=300kB.")
     ] = "",
@@ -44,10 +55,10 @@ def run(
     ] = None,
     pruning_epochs: Annotated[
         int | None,
-        typer.Option(help="Of pruning (default: 7) or taking out channels (16), before."),
+        typer.Option(help="Of pruning, clustering (default: 7) or taking out channels (16)."),
     ] = None,
     learning_rate: Annotated[float, typer.Option(help="Of quantization-aware training.")] = 5e-5,
-    pruning_learning_rate: Annotated[float, typer.Option(help="Of both of these.")] = 5e-4,
+    pruning_learning_rate: Annotated[float, typer.Option(help="Of each of these.")] = 5e-4,
     batch: Annotated[int, typer.Option(help="Photos per step.")] = 32,
     tolerance: Annotated[
         float, typer.Option(help="Accuracy (0..1) that may be lost beyond chance.")
@@ -58,7 +69,7 @@ def run(
     name: Annotated[str, typer.Option(help="Name in the bundle; default: from --out.")] = "",
     version: Annotated[str, typer.Option(help="Version in the bundle.")] = "1.0.0",
 ) -> None:
-    """Prune, quantize, compare with the float model, and pack the bundle if it is as good."""
+    """Prune, cluster, quantize, compare with the float model; pack the bundle if it is as good."""
     from quantize.commands import Request, quantize_run
 
     quantize_run(
@@ -70,6 +81,9 @@ def run(
             version=version,
             method=method,
             pruning=pruning,
+            pruning_schedule=pruning_schedule,
+            pruning_pattern=pruning_pattern,
+            clusters=clusters,
             budget=budget,
             resolution=resolution,
             on=on,

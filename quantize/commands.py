@@ -34,7 +34,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     version: str
     method: str
-    pruning: float
+    pruning: float | None
+    """None: none, or what the pattern means."""
     budget: str
     resolution: int | None
     io: str
@@ -47,6 +48,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     min_agreement: float
     on: str = ""
     on_command: str = ""
+    pruning_schedule: str = ""
+    pruning_pattern: str = "free"
+    clusters: int = 0
 
     def options(self) -> Options:
         """The part that shapes the model and the gate."""
@@ -57,7 +61,10 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
                 raise QuantizeError(f"--{name} {value}: give a share, 0 to 1")
         return Options(
             method=self.method,  # type: ignore[arg-type]  # Options checks it
-            pruning=self.pruning,
+            pruning=self._share(),
+            pruning_schedule=self.pruning_schedule,  # type: ignore[arg-type]
+            pruning_pattern=self.pruning_pattern,  # type: ignore[arg-type]
+            clusters=self.clusters,
             budget=self.budget,
             resolution=self.resolution,
             io=self.io,  # type: ignore[arg-type]
@@ -68,6 +75,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             batch=self.batch,
             limits=Limits(tolerance=self.tolerance, min_agreement=self.min_agreement),
         )
+
+    def _share(self) -> float:
+        if self.pruning is None:
+            return 0.5 if self.pruning_pattern == "2:4" else 0.0
+        return self.pruning
 
 
 def quantize_run(request: Request, console: Console | None = None) -> None:

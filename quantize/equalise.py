@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+#: Scale of a batch norm that is as good as zero. At zero itself the converter fails.
+LEAST_SCALE = 1e-6
 
-def equalise(model: Any) -> int:  # noqa: ANN401
+
+def equalise(model: Any, kinds: Collection[str] = ("Conv2D", "DepthwiseConv2D")) -> int:  # noqa: ANN401
     """Scale every channel of the kernels that feed a batch norm to a largest weight of 1, in place.
 
     With kernel k and factor s per channel, batch norm of s*y with mean s*m and variance
@@ -16,28 +20,72 @@ def equalise(model: Any) -> int:  # noqa: ANN401
     such layer, so one learning rate suits them all, and a depthwise kernel loses nothing by having
     a single scale.
 
+    Args:
+        model: flat.
+        kinds: of layers that are scaled; all others are left alone.
+
     Returns:
         How many layers were scaled.
     """
-    from quantize import tfmot
-
-    layers, done = tfmot.keras.layers, 0
-    for layer in model.layers:
-        if type(layer) not in (layers.Conv2D, layers.DepthwiseConv2D) or layer.use_bias:
-            continue
-        nodes = layer.outbound_nodes
-        if len(nodes) != 1 or type(nodes[0].outbound_layer) is not layers.BatchNormalization:
-            continue
+    found = list(_normed(model, kinds))
+    for layer, norm in found:
         kernel = layer.get_weights()[0]  # (h, w, in, out), or (h, w, in, multiplier)
-        size = np.abs(kernel).max(
-            axis=(0, 1) if type(layer) is layers.DepthwiseConv2D else (0, 1, 2)
-        )
+        depthwise = type(layer).__name__ == "DepthwiseConv2D"
+        size = np.abs(kernel).max(axis=(0, 1) if depthwise else (0, 1, 2))
         # A dead channel stays as it is: nothing is gained by blowing up what is almost zero.
         factor = np.where(size > 1e-6, 1 / np.maximum(size, 1e-12), 1.0)
         layer.set_weights([kernel * factor])
-        _scale_statistics(nodes[0].outbound_layer, factor.reshape(-1))
-        done += 1
-    return done
+        _scale_statistics(norm, factor.reshape(-1))
+    return len(found)
+
+
+def turn_upright(model: Any) -> frozenset[str]:  # noqa: ANN401
+    """Make the scales of batch norms behind convolutions positive, in place, by turning kernels.
+
+    The converter multiplies a kernel by its batch norm's scale. Negative in some channels, it would
+    give every value a second int8 level, of the other sign. With kernel, mean and scale negated the
+    model gives what it gave.
+
+    Returns:
+        Names of these batch norms, for `hold_upright`.
+    """
+    names = []
+    for layer, norm in _normed(model, ("Conv2D",)):
+        if norm.gamma is None:
+            continue
+        sign = np.where(norm.gamma.numpy() < 0, np.float32(-1), np.float32(1))
+        layer.set_weights([layer.get_weights()[0] * sign])
+        norm.moving_mean.assign(norm.moving_mean.numpy() * sign)
+        norm.gamma.assign(norm.gamma.numpy() * sign)
+        names.append(norm.name)
+    return frozenset(names)
+
+
+def hold_upright(model: Any, names: Collection[str]) -> None:  # noqa: ANN401
+    """Lift scales that training pushed to zero or below, in place; they were next to it before.
+
+    Args:
+        model: may have wrappers around its layers.
+        names: from `turn_upright`.
+    """
+    for layer in model.layers:
+        inner = getattr(layer, "layer", layer)
+        if inner.name in names:
+            inner.gamma.assign(np.maximum(inner.gamma.numpy(), LEAST_SCALE))
+
+
+def _normed(model: Any, kinds: Collection[str]) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
+    """Layers without a bias that feed one batch norm and nothing else, with it."""
+    from quantize import tfmot
+
+    for layer in model.layers:
+        if type(layer).__name__ not in kinds or layer.use_bias:
+            continue
+        nodes = layer.outbound_nodes
+        if len(nodes) == 1:
+            norm = nodes[0].outbound_layer
+            if type(norm) is tfmot.keras.layers.BatchNormalization:
+                yield layer, norm
 
 
 def _scale_statistics(norm: Any, factor: NDArray[np.float64]) -> None:  # noqa: ANN401

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
 
+#: A last loss that nothing was learned with; always giving the teacher's mean would have 2.
+RUINED = 100.0
+
 Progress = Callable[[int, int, float], None]
 """Called as (step, steps, loss) after every step."""
 
@@ -64,7 +67,8 @@ def fine_tune(
     Images have the teacher's size; a student with a smaller input sees them made smaller.
 
     Raises:
-        QuantizeError: the loss is not finite; the student is then of no use.
+        QuantizeError: the loss or a weight is not finite, or the loss ends beyond all sense; the
+            student is then of no use.
     """
     optimizer, step_function = _step(student, teacher, schedule, features)
     average = _Average(student, schedule.average)
@@ -76,14 +80,22 @@ def fine_tune(
         if not math.isfinite(loss):
             raise QuantizeError(
                 f"training diverged: the loss became {loss} at step {step + 1} of "
-                f"{schedule.steps}. Earlier results are untouched; lower --learning-rate "
-                f"(now {schedule.learning_rate:g}) or check the photos"
+                f"{schedule.steps}. Earlier results are untouched; lower --learning-rate or "
+                f"--pruning-learning-rate (now {schedule.learning_rate:g}), or check the photos"
             )
         average.update()
         losses.append(loss)
         progress(step + 1, schedule.steps, float(np.mean(losses[-schedule.steps_per_epoch :])))
     average.swap_in()
-    return float(np.mean(losses[-schedule.steps_per_epoch :])) if losses else 0.0
+    last = float(np.mean(losses[-schedule.steps_per_epoch :])) if losses else 0.0
+    sound = all(np.isfinite(v.numpy()).all() for v in student.trainable_variables)
+    if last > RUINED or not sound:
+        raise QuantizeError(
+            f"training diverged: the last loss was {last:.3g}; always giving the mean would have "
+            f"2. Earlier results are untouched; lower --learning-rate or "
+            f"--pruning-learning-rate (now {schedule.learning_rate:g})"
+        )
+    return last
 
 
 def _step(
@@ -108,7 +120,9 @@ def _step(
             given = asked(seen, training=True)
             loss = tf.add_n([_distance(w, g) for w, g in zip(wanted, given, strict=True)])
         gradients = tape.gradient(loss, student.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, student.trainable_variables, strict=True))
+        # A kernel that is made of its centroids has no gradient of its own.
+        pairs = zip(gradients, student.trainable_variables, strict=True)
+        optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
         return loss
 
     return optimizer, step

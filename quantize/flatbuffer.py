@@ -73,6 +73,14 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, ...]
     size: int
     zeros: int
+    weights: Any
+    """int8 less the zero point, in the file's shape: (out, h, w, in), depthwise (1, h, w, out),
+    dense (out, in)."""
+
+    @property
+    def levels(self) -> int:
+        """How many different int8 values there are."""
+        return int(np.unique(self.weights).size)
 
     @property
     def sparsity(self) -> float:
@@ -138,15 +146,16 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
         tensor = graph.tensors[op.inputs[position]]
         if not tensor.constant or tensor.dtype != "INT8":
             continue
-        zeros = int(np.count_nonzero(tensor.data == (tensor.zero_points or (0,))[0]))
+        weights = tensor.data.astype(np.int16) - (tensor.zero_points or (0,))[0]
         found.append(
             Layer(
                 operator=op.index,
                 kind=op.name,
                 name=tensor.name,
                 shape=tensor.shape,
-                size=tensor.data.size,
-                zeros=zeros,
+                size=weights.size,
+                zeros=int(np.count_nonzero(weights == 0)),
+                weights=weights.reshape(tensor.shape),
             )
         )
     return tuple(found)

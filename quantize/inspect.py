@@ -74,7 +74,11 @@ def _identity(path: Path, bundle: Bundle) -> Table:
         ),
     }
     if source:
-        rows["made by"] = f"{source.method}, pruning {source.pruning:.0%}"
+        rows["made by"] = (
+            f"{source.method}, pruning {source.pruning_pattern or f'{source.pruning:.0%}'}"
+        )
+        if source.clusters:
+            rows["made by"] += f", {source.clusters} different weights a layer"
         if source.budget:
             rows["made by"] += f", channels taken out for {source.budget}"
         rows["trained"] = f"recipe {source.recipe}, seed {source.seed}, split: {source.split_rule}"
@@ -134,9 +138,12 @@ def _zeros(found: tuple[Layer, ...]) -> Table:
     table.add_column("shape", footer=f"{len(found)} layers")
     table.add_column("weights", justify="right", footer=f"{size:,}")
     table.add_column("zeros", justify="right", footer=f"{zeros / size:.1%}" if size else "")
+    table.add_column("different", justify="right")
     for layer in found:
         shape = " × ".join(str(n) for n in layer.shape)
-        table.add_row(layer.kind, shape, f"{layer.size:,}", f"{layer.sparsity:.1%}")
+        table.add_row(
+            layer.kind, shape, f"{layer.size:,}", f"{layer.sparsity:.1%}", str(layer.levels)
+        )
     return table
 
 

@@ -15,6 +15,8 @@ from quantize.parity import Limits
 QAT_EPOCHS, PRUNING_EPOCHS = 5, 7
 #: ... and the fewest steps: with few photos a pass is soon over, weights need their steps anyway.
 QAT_STEPS, PRUNING_STEPS = 200, 300
+#: The same for clustering.
+CLUSTER_EPOCHS, CLUSTER_STEPS = 7, 300
 #: The same for taking out channels, in all its rounds.
 NARROW_EPOCHS, NARROW_STEPS = 24, 600
 #: Rounding needs small corrections, half of the weights gone larger ones.
@@ -27,6 +29,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     method: Literal["qat", "ptq"] = "qat"
     pruning: float = 0.0
     """Share of the convolution and dense weights that become zero, 0 to 0.95."""
+    pruning_schedule: Literal["", "constant", "polynomial"] = ""
+    """All zeros from the first step, or rising to them; empty: polynomial, constant for 2:4."""
+    pruning_pattern: Literal["free", "2:4"] = "free"
+    """Zeros anywhere, or two in every four neighbours along the input channels."""
+    clusters: int = 0
+    """Different values in each convolution and dense kernel, 2 to 128; 0: any number."""
     budget: str = ""
     """What the model may cost, as "macs=0.5" (see `quantize.channels.budget`); empty: no limit."""
     resolution: int | None = None
@@ -55,6 +63,21 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             "--method": (self.method in ("qat", "ptq"), self.method, "qat or ptq"),
             "--io": (self.io in ("int8", "uint8"), self.io, "int8 or uint8"),
             "--pruning": (0 <= self.pruning <= 0.95, self.pruning, "0 to 0.95"),
+            "--pruning-schedule": (
+                self.pruning_schedule in ("", "constant", "polynomial"),
+                self.pruning_schedule,
+                "constant or polynomial",
+            ),
+            "--pruning-pattern": (
+                self.pruning_pattern in ("free", "2:4"),
+                self.pruning_pattern,
+                "free or 2:4",
+            ),
+            "--clusters": (
+                self.clusters == 0 or 2 + (self.pruning > 0) <= self.clusters <= 128,
+                self.clusters,
+                "3 to 128 (zero is one of them)" if self.pruning else "2 to 128",
+            ),
             "--epochs": (0 <= (self.epochs or 0) <= 500, self.epochs, "0 to 500"),
             "--pruning-epochs": (
                 self.pruning_epochs is None or 1 <= self.pruning_epochs <= 500,
@@ -70,3 +93,21 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         for name, (good, value, allowed) in checks.items():
             if not good:
                 raise QuantizeError(f"{name} {value}: give {allowed}")
+        self._check_pruning()
+
+    def _check_pruning(self) -> None:
+        if self.pruning_pattern == "2:4":
+            if self.pruning != 0.5:
+                raise QuantizeError(
+                    f"--pruning {self.pruning:g} with --pruning-pattern 2:4, which is one half: "
+                    "give 0.5 or leave it out"
+                )
+            if self.pruning_schedule == "polynomial":
+                raise QuantizeError(
+                    "--pruning-schedule polynomial with --pruning-pattern 2:4, which TFMOT sets at "
+                    "once: give constant or leave it out"
+                )
+        if self.pruning_schedule and not self.pruning:
+            raise QuantizeError(
+                f"--pruning-schedule {self.pruning_schedule} without --pruning: give a share"
+            )

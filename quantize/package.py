@@ -227,6 +227,8 @@ def provenance(
         packages={**info.packages, **packages},
         method=options.method,
         pruning=options.pruning,
+        pruning_pattern="2:4" if options.pruning_pattern == "2:4" else "",
+        clusters=options.clusters,
         budget=f"{options.budget} on {board}" if board else options.budget,
     )
 

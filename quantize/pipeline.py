@@ -24,7 +24,7 @@ from edge import __version__
 from edge.errors import QuantizeError
 from edge.image import InputSpec
 from edge.manifest import Manifest, OutputSpec
-from quantize import package, parity
+from quantize import package, parity, promises
 from quantize.convert import (
     int8_input,
     model_scale,
@@ -34,7 +34,6 @@ from quantize.convert import (
     to_int8_qat,
 )
 from quantize.finetune import Schedule
-from quantize.flatbuffer import layers, read_graph
 from quantize.options import QAT_EPOCHS, QAT_STEPS, Options
 from quantize.timing import Local, Timer
 
@@ -92,15 +91,18 @@ class Pipeline:
 
     @cached_property
     def source(self) -> Any:  # noqa: ANN401
-        """The float model that is quantized: the run's own, or a smaller or pruned form of it."""
+        """The float model that is quantized: the run's own, or what was made of it."""
+        from quantize.cluster import clustered
         from quantize.narrowing import smaller
         from quantize.prune import pruned
 
         o = self.options
-        if not (o.budget or o.resolution):
-            return pruned(self, self.float_keras) if o.pruning else self.float_keras
-        model, features = smaller(self)
-        return pruned(self, model, features) if o.pruning else model
+        model, features = self.float_keras, None
+        if o.budget or o.resolution:
+            model, features = smaller(self)
+        if o.pruning:
+            model = pruned(self, model, features)
+        return clustered(self, model, features) if o.clusters else model
 
     @cached_property
     def input(self) -> InputSpec:
@@ -140,7 +142,7 @@ class Pipeline:
             return path.read_bytes()
         self.prepare()
         model = self._ptq() if o.method == "ptq" else self._qat()
-        _check_zeros(model, o.pruning)
+        promises.check(model, o)
         save(path, model)
         return model
 
@@ -202,10 +204,19 @@ class Pipeline:
     def source_facts(self) -> tuple[Any, ...]:
         """What of the options shapes the float model that is quantized."""
         o = self.options
+        if not o.clusters:
+            return self.pruning_facts()
+        clustering = (o.clusters, o.pruning_epochs, o.pruning_learning_rate, o.batch)
+        return (*self.pruning_facts(), *clustering)
+
+    def pruning_facts(self) -> tuple[Any, ...]:
+        """What of the options shapes the model that is pruned or made smaller."""
+        o = self.options
         if not (o.pruning or o.budget or o.resolution):
             return (0,)
         training = (o.pruning_epochs, o.pruning_learning_rate, o.batch)
-        facts = (o.pruning, o.budget, o.resolution, *training)
+        schedule = o.pruning_schedule or "polynomial"
+        facts = (o.pruning, schedule, o.pruning_pattern, o.budget, o.resolution, *training)
         return (*facts, self.timer.where) if o.timed else facts
 
     def _qat_facts(self) -> tuple[Any, ...]:
@@ -228,7 +239,7 @@ class Pipeline:
 
         o = self.options
         qat.check_layers(self.float_keras)  # before any time is spent on pruning
-        student = qat.quantization_aware(self.source, self._calibration())
+        student = qat.quantization_aware(self.source, self._calibration(), bool(o.clusters))
         path = self.result_path("qat", ".npz", *self._qat_facts(), *self.source_facts())
         if path.exists():
             self.watcher.say(f"quantization-aware weights taken from {path}")
@@ -375,21 +386,6 @@ def save_model(model: Any, path: Path) -> Any:  # noqa: ANN401 - Keras models
     model.save(partial)
     os.replace(partial, path)
     return keras.models.load_model(path, compile=False)
-
-
-def _check_zeros(model: bytes, pruning: float) -> None:
-    """Hold the zeros in the int8 weights against what was asked for.
-
-    Raises:
-        QuantizeError: there are fewer.
-    """
-    pruned = layers(read_graph(model))
-    size, zeros = sum(x.size for x in pruned), sum(x.zeros for x in pruned)
-    if zeros < pruning * size - len(pruned):
-        raise QuantizeError(
-            f"{zeros / size:.1%} of the weights are zero after quantization, not {pruning:.1%}: "
-            "pruning was undone; report this with the model"
-        )
 
 
 def save(path: Path, content: bytes) -> None:

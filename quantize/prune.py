@@ -1,14 +1,16 @@
 """Magnitude pruning: the least weights of the convolutions and dense layers become zero.
 
 TFMOT's wrappers follow a polynomial schedule (Zhu and Gupta 2017, arXiv:1710.01878): sparsity rises
-from zero, fast at first, to the target at half of the fine-tuning; the rest heals. Zeros
-make an int8 model smaller to send, not faster to run: no CPU kernel here skips them.
+from zero, fast at first, to the target at half of the fine-tuning; the rest heals. Or all zeros are
+there from the first step and move for that half (constant). In the pattern 2:4 two of every four
+neighbours along the input channels are zero, from the first step on and in one place. Zeros make an
+int8 model smaller to send, not faster to run: no CPU kernel here skips them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ from quantize.allocate import allocate, input_sizes
 from quantize.convert import model_scale
 from quantize.finetune import Schedule, fine_tune, steady
 from quantize.options import PRUNING_EPOCHS, PRUNING_STEPS
+from quantize.promises import KEPT, most_in_block
 
 if TYPE_CHECKING:
     from quantize.pipeline import Pipeline
@@ -42,14 +45,16 @@ def pruned(
     from training.tf import keras
 
     options, watcher = pipeline.options, pipeline.watcher
-    path = pipeline.result_path("pruned", ".keras", *pipeline.source_facts())
+    path = pipeline.result_path("pruned", ".keras", *pipeline.pruning_facts())
     if path.exists():
         watcher.say(f"pruned model taken from {path}")
         return keras.models.load_model(path, compile=False)
     rate = options.pruning_learning_rate
     schedule = pipeline.schedule(options.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
+    check_kernels(model, "pruned")
     count = len(prunable(model))
-    watcher.phase(f"pruning {count} layers to {options.pruning:.0%} zeros", schedule.steps)
+    what = "2:4" if options.pruning_pattern == "2:4" else f"{options.pruning:.0%} zeros"
+    watcher.phase(f"pruning {count} layers to {what}", schedule.steps)
     found = prune(
         model,
         options.pruning,
@@ -63,8 +68,16 @@ def pruned(
             features,
         ),
         schedule,
+        _How(options.pruning_schedule == "constant", options.pruning_pattern == "2:4"),
     )
     return save_model(found, path)
+
+
+class _How(NamedTuple):
+    """Ways to prune: all zeros at once or by and by, anywhere or two of four."""
+
+    at_once: bool
+    two_of_four: bool
 
 
 def prune(
@@ -73,6 +86,7 @@ def prune(
     photos: NDArray[np.float32],
     train: Callable[[Any], object],
     schedule: Schedule,
+    how: _How,
 ) -> Any:  # noqa: ANN401
     """Return a copy of `model` in which `sparsity` (0..1) of the prunable weights are zero.
 
@@ -83,6 +97,7 @@ def prune(
         photos: training photos to find those shares on, float32 (n, h, w, c) in -1..1.
         train: fine-tunes the model that it is given in place, for the steps of the schedule.
         schedule: of that.
+        how: two of four is the same for all layers, whatever `sparsity` is.
 
     Raises:
         QuantizeError: nothing can be pruned, training diverged, or the zeros did not come about.
@@ -98,16 +113,23 @@ def prune(
             "model are not reached: build the model flat"
         )
     sizes = input_sizes(copy, layers, photos)
-    share = min(
-        0.97, sparsity * _weights(copy) / sum(x.kernel.shape.num_elements() for x in layers)
-    )
-    wrapped = _wrap(copy, allocate(copy, layers, sizes, share, photos), schedule)
+    if how.two_of_four:
+        targets = {layer.name: 0.5 for layer in layers}
+    else:
+        total = sum(x.kernel.shape.num_elements() for x in layers)
+        targets = allocate(
+            copy, layers, sizes, min(0.97, sparsity * _weights(copy) / total), photos
+        )
+    wrapped = _wrap(copy, targets, schedule, how)
     steady(wrapped)
     _begin(wrapped, sizes)
     train(wrapped)
     _apply_masks(wrapped)
     pruned = tfmot.sparsity.strip_pruning(wrapped)
-    _check(pruned, sparsity)
+    if how.two_of_four:
+        _check_pattern(pruned)
+    else:
+        _check(pruned, sparsity)
     return pruned
 
 
@@ -119,6 +141,36 @@ def prunable(model: Any) -> list[Any]:  # noqa: ANN401
     from training.tf import keras
 
     return [layer for layer in model.layers if type(layer) in _kinds(keras)]
+
+
+def check_kernels(model: Any, wanted: str) -> None:  # noqa: ANN401
+    """Refuse a model with kernels that would be left as they are without a word.
+
+    Args:
+        model: any.
+        wanted: what is to happen to them, for the message: "pruned", "clustered".
+
+    Raises:
+        QuantizeError: naming each layer with its class and the cure.
+    """
+    from training.tf import keras
+
+    wrong = []
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if isinstance(layer, keras.Model):
+            wrong.append(f"{layer.name} (a model inside the model): build the model flat")
+        elif type(layer) not in (*_kinds(keras), keras.layers.DepthwiseConv2D) and _weights(layer):
+            cure = _CURES.get(kind, "replace it by Conv2D, DepthwiseConv2D or Dense")
+            wrong.append(f"{layer.name} ({kind}): {cure}")
+    if wrong:
+        raise QuantizeError(f"these layers cannot be {wanted}:\n  " + "\n  ".join(wrong))
+
+
+_CURES = {
+    "SeparableConv2D": "write it as a DepthwiseConv2D and a Conv2D of 1 x 1",
+    "Conv1D": "write it as a Conv2D of height 1",
+}
 
 
 def _weights(model: Any) -> int:  # noqa: ANN401
@@ -139,7 +191,7 @@ def _kinds(keras: Any) -> tuple[Any, ...]:  # noqa: ANN401
     return (keras.layers.Conv2D, keras.layers.Dense)
 
 
-def _wrap(model: Any, targets: Mapping[str, float], schedule: Schedule) -> Any:  # noqa: ANN401
+def _wrap(model: Any, targets: Mapping[str, float], schedule: Schedule, how: _How) -> Any:  # noqa: ANN401
     from quantize import tfmot
 
     # The last update must fall on the last step of the schedule, or the target is missed.
@@ -150,14 +202,21 @@ def _wrap(model: Any, targets: Mapping[str, float], schedule: Schedule) -> Any: 
         copy = layer.__class__.from_config(layer.get_config())
         if layer.name not in targets:
             return copy
-        rising = tfmot.pruning_schedule.PolynomialDecay(
-            initial_sparsity=0.0,
-            final_sparsity=targets[layer.name],
-            begin_step=0,
-            end_step=end,
-            frequency=every,
+        if how.at_once or how.two_of_four:
+            zeros = tfmot.pruning_schedule.ConstantSparsity(
+                targets[layer.name], begin_step=1, end_step=end, frequency=every
+            )
+        else:
+            zeros = tfmot.pruning_schedule.PolynomialDecay(
+                initial_sparsity=0.0,
+                final_sparsity=targets[layer.name],
+                begin_step=0,
+                end_step=end,
+                frequency=every,
+            )
+        return tfmot.sparsity.prune_low_magnitude(
+            copy, pruning_schedule=zeros, sparsity_m_by_n=(2, 4) if how.two_of_four else None
         )
-        return tfmot.sparsity.prune_low_magnitude(copy, pruning_schedule=rising)
 
     wrapped = tfmot.keras.models.clone_model(model, clone_function=clone)
     for layer in wrapped.layers:
@@ -180,9 +239,9 @@ def _begin(wrapped: Any, sizes: Mapping[str, NDArray[np.float32]]) -> None:  # n
 
     for layer in tfmot.pruning_wrapper.collect_prunable_layers(wrapped):
         layer.pruning_step.assign(0)
-        by_size = layer.pruning_obj._update_mask
+        by_size = layer.pruning_obj._maybe_update_block_mask
         inputs = tfmot.tf.constant(sizes[layer.layer.name])
-        layer.pruning_obj._update_mask = lambda w, f=by_size, x=inputs: f(w * x)
+        layer.pruning_obj._maybe_update_block_mask = lambda w, f=by_size, x=inputs: f(w * x)
 
 
 def _check(model: Any, sparsity: float) -> None:  # noqa: ANN401
@@ -194,3 +253,11 @@ def _check(model: Any, sparsity: float) -> None:  # noqa: ANN401
             f"pruning came to {found:.1%} zeros, not the {sparsity:.1%} asked for: give it more "
             "epochs"
         )
+
+
+def _check_pattern(model: Any) -> None:  # noqa: ANN401
+    for layer in prunable(model):
+        # Kernels are (..., in, out).
+        most = most_in_block(np.moveaxis(layer.get_weights()[0], -2, -1))
+        if most > KEPT:
+            raise QuantizeError(f"{layer.name}: {most} of 4 neighbouring weights are not zero")

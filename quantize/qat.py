@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from edge.errors import QuantizeError
 from quantize.convert import INPUT_MAX, INPUT_MIN
 from quantize.correct import correct
-from quantize.equalise import equalise
+from quantize.equalise import equalise, hold_upright, turn_upright
 from quantize.finetune import Progress, Schedule, fine_tune, steady
+from quantize.preserve import preserving_scheme
 
 #: Of so many calibration photos one is enough to see by how much rounding shifts a layer.
 CORRECTION_STRIDE = 4
@@ -33,13 +34,14 @@ CORRECTION_STRIDE = 4
 Photos = Iterable[NDArray[np.float32]]
 
 
-def quantization_aware(model: Any, calibration: Photos) -> Any:  # noqa: ANN401 - a Keras model
+def quantization_aware(model: Any, calibration: Photos, clustered: bool = False) -> Any:  # noqa: ANN401 - a Keras model
     """Return a copy of `model` with fake quantization in it, ranges set from photos.
 
-    Zeros in the weights stay zero through training (TFMOT's pruning-preserving scheme).
+    Zeros in the weights stay zero through training, and clusters clusters: `quantize.preserve`.
 
     Args:
         model: a flat Keras model; it is not changed.
+        clustered: from `quantize.cluster`; scaled anew its channels would have other values each.
         calibration: batches of float32 (n, h, w, 3) in -1..1.
 
     Raises:
@@ -50,12 +52,11 @@ def quantization_aware(model: Any, calibration: Photos) -> Any:  # noqa: ANN401 
     check_layers(model)
     copy = tfmot.keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    equalise(copy)
+    equalise(copy, ("DepthwiseConv2D",) if clustered else ("Conv2D", "DepthwiseConv2D"))
+    norms = turn_upright(copy) if clustered else frozenset()
     try:
         annotated = tfmot.quantize.quantize_annotate_model(copy)
-        student = tfmot.quantize.quantize_apply(
-            annotated, scheme=tfmot.preserve_scheme.Default8BitPrunePreserveQuantizeScheme()
-        )
+        student = tfmot.quantize.quantize_apply(annotated, scheme=preserving_scheme(clustered))
     except (RuntimeError, ValueError) as error:
         raise QuantizeError(f"TFMOT cannot quantize this model: {error}") from error
     _fix_input(student)
@@ -64,7 +65,7 @@ def quantization_aware(model: Any, calibration: Photos) -> Any:  # noqa: ANN401 
     batches = list(calibration)
     ranges.observe(batches)
     correct(student, copy, np.concatenate(batches)[::CORRECTION_STRIDE])
-    student.activation_ranges = ranges
+    student.activation_ranges, student.upright = ranges, norms
     return student
 
 
@@ -82,6 +83,7 @@ def train(
         QuantizeError: training diverged.
     """
     fine_tune(student, teacher, batches, schedule, progress)
+    hold_upright(student, student.upright)
     student.activation_ranges.settle(calibration)
 
 

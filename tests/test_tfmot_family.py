@@ -1,0 +1,391 @@
+"""TFMOT's techniques on a small net: each makes an int8 file that holds what was asked for."""
+
+import csv
+import io
+import shutil
+
+import numpy as np
+import pytest
+import typer
+from discs import paint
+from rich.console import Console
+
+import quantize.cli
+from benchmarks.tfmot_pqat import accuracy, main, make
+from edge.errors import QuantizeError
+from quantize import promises
+from quantize.cluster import cluster, k_means
+from quantize.commands import Bar, Request
+from quantize.convert import to_int8_qat
+from quantize.equalise import hold_upright, turn_upright
+from quantize.finetune import Schedule
+from quantize.flatbuffer import WEIGHTED, check_all_int8, read_graph
+from quantize.options import Options
+from quantize.pipeline import Pipeline
+from quantize.prune import check_kernels
+from quantize.qat import quantization_aware
+from quantize.sweep.trials import VARIANTS
+from training.data import load_dataset
+from training.fit import fit as train
+from training.recipe import Augmentation, Recipe
+from training.runs import load_run
+
+RECIPE = Recipe(
+    model="small",
+    alpha=0.5,
+    resolution=32,
+    epochs=12,
+    batch=12,
+    learning_rate=1e-2,
+    augment=Augmentation(rotation=0, area=(0.8, 1.0), hue=0),
+)
+#: For a net from scratch, in few steps.
+QUICK = {
+    "batch": 12,
+    "epochs": 3,
+    "pruning_epochs": 6,
+    "learning_rate": 1e-3,
+    "pruning_learning_rate": 2e-3,
+}
+
+
+def quiet():
+    """Bars that nobody sees."""
+    return Bar(Console(file=io.StringIO()))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished float run on coloured discs."""
+    photos = paint(tmp_path_factory.mktemp("photos"), 40)
+    out = tmp_path_factory.mktemp("runs") / "discs"
+    console = Console(file=io.StringIO())
+    return train(load_dataset(photos), "small", RECIPE, out, seed=1, console=console).path
+
+
+def pipeline(run, **options):
+    """The pipeline of a run with quick options."""
+    return Pipeline(load_run(run), Options(**(QUICK | options)), quiet())
+
+
+def kernels(model):
+    """Int8 kernels of a file without the depthwise ones: (out, ..., in) each."""
+    graph = read_graph(model)
+    tensors = [
+        graph.tensors[op.inputs[WEIGHTED[op.name]]]
+        for op in graph.operators
+        if op.name in ("CONV_2D", "FULLY_CONNECTED")
+    ]
+    assert len(tensors) == 8
+    return [tensor.data.reshape(tensor.shape) for tensor in tensors]
+
+
+def half_is_zero(model):
+    """Half of all weights, the others bearing the part of depthwise ones."""
+    graph = read_graph(model)
+    all_weights = [
+        graph.tensors[op.inputs[WEIGHTED[op.name]]].data
+        for op in graph.operators
+        if op.name in WEIGHTED
+    ]
+    zeros = sum(int((w == 0).sum()) for w in all_weights)
+    assert zeros >= sum(w.size for w in all_weights) // 2 - len(all_weights)
+
+
+def two_of_four(model):
+    """No four neighbours along the input channels hold three weights that are not zero."""
+    for kernel in kernels(model):
+        for row in kernel.reshape(-1, kernel.shape[-1]):
+            for first in range(0, row.size, 4):
+                assert np.count_nonzero(row[first : first + 4]) <= 2
+        if kernel.shape[-1] % 4 == 0:
+            assert (kernel == 0).mean() >= 0.5
+
+
+def few_levels(count):
+    """At most so many different levels in a layer."""
+
+    def check(model):
+        for kernel in kernels(model):
+            assert len(set(kernel.reshape(-1).tolist())) <= count
+
+    return check
+
+
+def few_levels_a_channel(count):
+    """At most so many different levels in each output channel."""
+
+    def check(model):
+        for kernel in kernels(model):
+            assert max(len(set(channel.reshape(-1).tolist())) for channel in kernel) <= count
+
+    return check
+
+
+TECHNIQUES = {
+    "constant": (
+        {"pruning": 0.5, "pruning_schedule": "constant"},
+        [half_is_zero],
+    ),
+    "2:4": ({"pruning": 0.5, "pruning_pattern": "2:4"}, [two_of_four]),
+    "cqat": ({"clusters": 16}, [few_levels(16)]),
+    "pcqat": ({"pruning": 0.5, "clusters": 16}, [half_is_zero, few_levels(16)]),
+    "2:4 pcqat": (
+        {"pruning": 0.5, "pruning_pattern": "2:4", "clusters": 12},
+        [two_of_four, few_levels(12)],
+    ),
+    "clustered ptq": ({"clusters": 16, "method": "ptq"}, [few_levels_a_channel(16)]),
+    "2:4 ptq": ({"pruning": 0.5, "pruning_pattern": "2:4", "method": "ptq"}, [two_of_four]),
+}
+
+
+@pytest.mark.parametrize("name", TECHNIQUES)
+def test_every_technique_gives_an_int8_file_that_holds_what_it_promises(trained, name):
+    """Int8 throughout, the property in the file, and right answers through the device's code."""
+    options, properties = TECHNIQUES[name]
+    work = pipeline(trained, **options)
+    model = work.int8_model()
+    check_all_int8(read_graph(model))
+    for holds in properties:
+        holds(model)
+    test = work.judge(model).report.splits["test"]
+    assert test.int8.accuracy >= 0.9
+
+
+def test_clustering_goes_on_from_its_phases_and_gives_the_same_file(trained, tmp_path):
+    """A pruned model is shared with pruning alone; kept weights give the same bytes again."""
+    copy = shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(copy / "quantize", ignore_errors=True)
+    options = {"pruning": 0.5, "clusters": 16, "epochs": 1, "pruning_epochs": 2}
+    first = pipeline(copy, **options).int8_model()
+    folder = copy / "quantize" / "qat"
+    next(folder.glob("int8-*.tflite")).unlink()
+    again = Recorder()
+    assert Pipeline(load_run(copy), Options(**(QUICK | options)), again).int8_model() == first
+    assert [line.split(" taken from")[0] for line in again.lines] == [
+        "pruned model",
+        "clustered model",
+        "quantization-aware weights",
+    ]
+    pipeline(copy, **(options | {"clusters": 0})).int8_model()
+    assert len(list(folder.glob("pruned-*.keras"))) == 1
+
+
+class Recorder:
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines = []
+
+    def phase(self, name, steps):
+        """Not kept."""
+
+    def advance(self, steps, note=""):
+        """Not kept."""
+
+    def say(self, text):
+        """Keep the line."""
+        self.lines.append(text)
+
+
+def with_negative_scales(trained):
+    """The run's model with the same answers, every third channel turned over."""
+    model = load_run(trained).model()
+    for layer in model.layers:
+        if not layer.name.endswith("_point") and layer.name != "stem":
+            continue
+        norm = model.get_layer(f"{layer.name}_bn")
+        sign = np.where(np.arange(layer.filters) % 3, 1.0, -1.0)
+        layer.set_weights([layer.get_weights()[0] * sign])
+        norm.moving_mean.assign(norm.moving_mean.numpy() * sign)
+        norm.gamma.assign(norm.gamma.numpy() * sign)
+    return model
+
+
+def test_negative_batch_norm_scales_do_not_double_the_levels(trained):
+    """Folded into its kernel a negative scale would mirror a channel's levels."""
+    model = with_negative_scales(trained)
+    work = pipeline(trained)
+    schedule = Schedule(epochs=1, steps_per_epoch=2, learning_rate=1e-4)
+    few = cluster(model, 16, model, work.batches(schedule, stream=9), schedule, lambda *_: None)
+    photos = np.random.default_rng(0).uniform(-1, 1, (1, 16, 32, 32, 3)).astype(np.float32)
+    int8 = to_int8_qat(quantization_aware(few, photos, clustered=True), "int8")
+    few_levels(16)(int8)
+    assert max(len(set(kernel.reshape(-1).tolist())) for kernel in kernels(int8)) > 8
+
+
+def test_channels_are_turned_without_changing_an_answer(trained):
+    """All scales are positive afterwards, and stay above zero when training pushed them below."""
+    model = with_negative_scales(trained)
+    images = np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)).astype(np.float32)
+    before = model(images, training=False).numpy()
+    names = turn_upright(model)
+    assert len(names) == 7
+    assert all((model.get_layer(name).gamma.numpy() > 0).all() for name in names)
+    assert np.allclose(model(images, training=False).numpy(), before, atol=1e-5)
+    stem = model.get_layer("stem_bn")
+    stem.gamma.assign(stem.gamma.numpy() - 100)
+    hold_upright(model, names)
+    assert (stem.gamma.numpy() > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "phase", "kept"),
+    [
+        ({"pruning": 0.5, "learning_rate": 1.0}, "qat", "pruned"),
+        ({"pruning": 0.5, "clusters": 16, "pruning_learning_rate": 1.0}, "pruned", None),
+        ({"clusters": 16, "learning_rate": 1.0}, "qat", "clustered"),
+    ],
+)
+def test_training_that_diverges_is_an_error_and_earlier_phases_stay(
+    trained, tmp_path, options, phase, kept
+):
+    """An absurd learning rate: the message has the cure, nothing of the phase is kept."""
+    copy = shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(copy / "quantize", ignore_errors=True)
+    with pytest.raises(QuantizeError, match=r"diverged: .*Earlier results are untouched; lower"):
+        pipeline(copy, **options).int8_model()
+    left = [path.name for path in (copy / "quantize" / "qat").iterdir()]
+    assert [name for name in left if name.startswith((phase, "int8"))] == []
+    if kept:
+        (before,) = (copy / "quantize" / "qat").glob(f"{kept}-*.keras")
+        stamp = before.stat().st_mtime_ns
+        pipeline(copy, **(options | {"learning_rate": 1e-3, "epochs": 1})).int8_model()
+        assert before.stat().st_mtime_ns == stamp
+
+
+def test_a_class_with_one_photo_does_not_stop_the_rest(tmp_path):
+    """One to train on, one to validate, none to test: everything runs to a judged int8 model."""
+    photos = paint(tmp_path / "photos", 20) if (tmp_path / "photos").mkdir() is None else None
+    with (photos / "split.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    seen = {"train": 0, "val": 0}
+    kept = [rows[0]]
+    for row in rows[1:]:
+        if row[1] == "moth":
+            if row[2] not in seen or seen[row[2]]:
+                continue
+            seen[row[2]] += 1
+        kept.append(row)
+    with (photos / "split.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(kept)
+    out = tmp_path / "run"
+    short = Recipe(**{name: getattr(RECIPE, name) for name in ("model", "alpha", "resolution")},
+                   epochs=2, batch=12, learning_rate=1e-2)  # fmt: skip
+    train(load_dataset(photos), "small", short, out, seed=1, console=Console(file=io.StringIO()))
+    work = pipeline(out, pruning=0.5, clusters=16, epochs=1, pruning_epochs=1)
+    report = work.judge(work.int8_model()).report
+    assert {drop.label: drop.n for drop in report.classes}["moth"] == 1
+    assert report.splits["test"].n == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"pruning": 0.3, "pruning_pattern": "2:4"},
+            "--pruning 0.3 with --pruning-pattern 2:4, which is one half: give 0.5 or leave it out",
+        ),
+        (
+            {"pruning": 0.5, "pruning_pattern": "2:4", "pruning_schedule": "polynomial"},
+            "--pruning-schedule polynomial with --pruning-pattern 2:4, which TFMOT sets at once: "
+            "give constant or leave it out",
+        ),
+        (
+            {"pruning_schedule": "constant"},
+            "--pruning-schedule constant without --pruning: give a share",
+        ),
+        (
+            {"pruning": 0.5, "pruning_schedule": "linear"},
+            "--pruning-schedule linear: give constant or polynomial",
+        ),
+        ({"pruning_pattern": "1:4"}, "--pruning-pattern 1:4: give free or 2:4"),
+        ({"clusters": 1}, "--clusters 1: give 2 to 128"),
+        ({"clusters": 500}, "--clusters 500: give 2 to 128"),
+        (
+            {"clusters": 2, "pruning": 0.5},
+            "--clusters 2: give 3 to 128 (zero is one of them)",
+        ),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options, message):
+    """The message has both, and what to do."""
+    with pytest.raises(QuantizeError) as refused:
+        Options(**options)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_the_sweep_is_a_valid_command(variant, monkeypatch):
+    """The command line knows its options, and they go together; 2:4 alone means one half."""
+    asked = []
+    monkeypatch.setattr("quantize.commands.quantize_run", lambda request: asked.append(request))
+    command = typer.main.get_command(quantize.cli.app)
+    command.main(["run", "x", "--out", "x.wtr", *VARIANTS[variant]], standalone_mode=False)
+    (request,) = asked
+    assert isinstance(request, Request)
+    assert request.options().pruning == (
+        0.75 if variant == "zeros-75" else 0.5 if variant.startswith("zeros") else 0.0
+    )
+
+
+def test_a_file_without_the_property_is_refused(trained):
+    """The check reads the file: an ordinary int8 model is not sparse, patterned or clustered."""
+    model = pipeline(trained, method="ptq").int8_model()
+    promises.check(model, Options())
+    for options, message in (
+        (Options(pruning=0.5), "of the weights are zero after quantization, not 50.0%"),
+        (Options(pruning=0.5, pruning_pattern="2:4"), "of 4 neighbouring weights are not zero"),
+        (Options(clusters=16), "different int8 weights in the layer, not 16"),
+        (Options(clusters=16, method="ptq"), "different int8 weights in a channel, not 16"),
+    ):
+        with pytest.raises(QuantizeError, match=message):
+            promises.check(model, options)
+
+
+def test_neighbours_are_counted_in_blocks_of_four():
+    """From the first input channel on; the last block may be short."""
+    assert promises.most_in_block(np.array([[1, 0, 0, 1, 1, 1, 0, 0]])) == 2
+    assert promises.most_in_block(np.array([[0, 1, 1, 1, 0]])) == 3
+    assert promises.most_in_block(np.array([[0, 0, 0, 0, 5, 5]])) == 2
+
+
+def test_k_means_ends_in_the_means_and_leaves_zero_where_it_is():
+    """Two clouds and zeros; an empty cluster keeps its place."""
+    values = np.array([-1.1, -0.9, 0, 0, 0.1, 1.9, 2.1], np.float32)
+    found = k_means(values, np.array([-3, 0, 1, 9], np.float32))
+    assert found.tolist() == pytest.approx([-1, 0, 2, 9])
+
+
+def test_kernels_that_would_be_left_whole_are_named_with_the_cure():
+    """Each has its own line; layers without kernels are no matter."""
+    from training.tf import keras
+
+    inputs = keras.Input((8, 8, 3))
+    x = keras.layers.SeparableConv2D(4, 3, name="separable")(inputs)
+    x = keras.layers.Conv2DTranspose(4, 3, name="up")(x)
+    x = keras.layers.BatchNormalization()(x)
+    x = keras.Sequential([keras.layers.Conv2D(4, 3)], name="inner")(x)
+    with pytest.raises(QuantizeError) as refused:
+        check_kernels(keras.Model(inputs, x), "clustered")
+    assert str(refused.value).splitlines() == [
+        "these layers cannot be clustered:",
+        "  separable (SeparableConv2D): write it as a DepthwiseConv2D and a Conv2D of 1 x 1",
+        "  up (Conv2DTranspose): replace it by Conv2D, DepthwiseConv2D or Dense",
+        "  inner (a model inside the model): build the model flat",
+    ]
+
+
+def test_the_rival_makes_a_sparse_int8_model(trained, tmp_path, monkeypatch, capsys):
+    """TFMOT by the book on the same run: int8, half of each kernel zero, judged on photos."""
+    for name in ("PRUNING_EPOCHS", "QAT_EPOCHS"):
+        monkeypatch.setattr(f"benchmarks.tfmot_pqat.{name}", 2)
+    for name in ("PRUNING_STEPS", "QAT_STEPS"):
+        monkeypatch.setattr(f"benchmarks.tfmot_pqat.{name}", 1)
+    main(trained, tmp_path / "rival.tflite", (1e-3,))
+    model = (tmp_path / "rival.tflite").read_bytes()
+    for kernel in kernels(model):
+        assert (kernel == 0).mean() >= 0.45
+    assert accuracy(load_run(trained), model, "test") >= 0.6
+    assert "rate 0.001: validation" in capsys.readouterr().out
+    assert make(load_run(trained), 1e-3) == model
