@@ -85,17 +85,31 @@ def sweep(
     variants: Annotated[
         str, typer.Option(help="Names with commas between; default: all. See docs/quantize.md.")
     ] = "",
-    jobs: Annotated[int, typer.Option(help="Trials at once.")] = 1,
+    engine: Annotated[
+        str, typer.Option(help="Where trials run: processes (here) or ray (here or on a cluster).")
+    ] = "processes",
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes at once; default: 1.", show_default=False)
+    ] = None,
+    ray_address: Annotated[
+        str,
+        typer.Option(help="Ray cluster: auto or HOST:PORT; default: a Ray of this machine."),
+    ] = "",
+    cpus_per_trial: Annotated[
+        int | None, typer.Option(help="That Ray sets aside; default: 2.", show_default=False)
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
     pruning_epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
 ) -> None:
     """Try many ways to make a model smaller; say in a table, plots and words what each bought."""
     from quantize.commands import quantize_sweep
+    from quantize.sweep.engines import choose
 
     extra: list[str] = []
     for name, value in (("--epochs", epochs), ("--pruning-epochs", pruning_epochs)):
         extra += [] if value is None else [name, str(value)]
-    quantize_sweep(runs, out, [v for v in variants.split(",") if v], jobs, extra)
+    chosen = choose(engine, jobs, ray_address, cpus_per_trial)
+    quantize_sweep(runs, out, [v for v in variants.split(",") if v], chosen, extra)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from quantize.narrowing import account
 from quantize.options import Options
 from quantize.parity import Limits, Report, require
 from quantize.pipeline import Outcome, Pipeline, pack
+from quantize.sweep.engines import Engine
 from training.console import PhaseBars
 
 
@@ -104,14 +105,15 @@ def quantize_sweep(
     runs: Sequence[Path],
     folder: Path,
     variants: Sequence[str],
-    jobs: int,
+    engine: Engine,
     extra: Sequence[str],
     console: Console | None = None,
 ) -> None:
     """Carry out the trials that are missing, measure all, write the report.
 
     Raises:
-        QuantizeError: an unknown variant, an unfinished run, or no trial gave a model.
+        QuantizeError: an unknown variant, an unfinished run, an engine that can run nothing, or no
+            trial gave a model.
     """
     import platform
 
@@ -121,12 +123,13 @@ def quantize_sweep(
     console = console or Console()
     for run in runs:
         load_run(run)  # raises with the cure
-    planned = trials.plan(runs, variants or trials.VARIANTS, folder)
+    planned = trials.plan(runs, variants or trials.VARIANTS, folder, extra)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
-    failures = trials.carry_out(planned, jobs, extra, say)
+    with Bar(console) as bar:
+        failures = trials.carry_out(planned, engine, bar)
     say("timing all models on this machine, one thread, in turn")
     found = points.measure(planned)
     if not found:

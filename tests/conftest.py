@@ -38,12 +38,10 @@ def data(pytestconfig: pytest.Config):
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Say loudly what was not tested for want of data."""
-    skipped = [
-        r for r in terminalreporter.stats.get("skipped", []) if "REAL DATA" in str(r.longrepr)
-    ]
+    """Say loudly what was not tested for want of data or of a package."""
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if "ABSENT" in str(r.longrepr)]
     if skipped:
-        terminalreporter.section("NOT TESTED: real data absent", sep="!")
+        terminalreporter.section("NOT TESTED: absent here", sep="!")
         for report in skipped:
             terminalreporter.line(f"{report.nodeid}: {report.longrepr[2]}")
 

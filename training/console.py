@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ def new_app(name: str) -> typer.Typer:
     )
 
 
-def start(app: typer.Typer, interrupted: str) -> None:
+def start(app: Callable[[], object], interrupted: str) -> None:
     """Run a command line; exits 2 with one message on stderr when something cannot be done.
 
     `interrupted` is what Ctrl-C is answered with.
