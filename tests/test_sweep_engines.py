@@ -104,6 +104,8 @@ def test_a_killed_trial_stops_no_other_and_goes_on_when_repeated(trained, tmp_pa
         wait_for(lambda trial=trial: not alive(trial))
         assert "zeros-50: not finished before, goes on" in said(tmp_path)
         assert not log.with_suffix(".wtr").exists()
+    assert process.returncode == 130
+    assert "interrupted; repeat the command to go on" in said(tmp_path)
     with sweep(trained, tmp_path, *options) as process:
         assert process.wait(PATIENCE) == 0
     assert "ptq: done before" in said(tmp_path)

@@ -13,6 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 
 from edge.errors import WheatearError
 
+#: Exit code after Ctrl-C, as shells have it: 128 and the signal's number.
+INTERRUPTED = 130
+
 
 def new_app(name: str) -> typer.Typer:
     """Give a command line that is started as `name`."""
@@ -35,9 +38,12 @@ def start(app: Callable[[], object], interrupted: str) -> None:
     except WheatearError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
+        # Typer makes an exit of Ctrl-C, and says nothing.
+        if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
+            raise
         sys.stderr.write(f"{interrupted}\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 class PhaseBars:

@@ -46,6 +46,8 @@ class Cluster:
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
         """See `Engine`; a trial that was killed is begun anew where there is room."""
+        if not jobs:
+            return
         ray = self.ray
         try:
             self._connect()
@@ -90,7 +92,10 @@ class Cluster:
             why: str = self.ray.get(task_result)
         except self.ray.exceptions.RayError as error:
             lines = str(getattr(error, "cause", None) or error).strip().splitlines()
-            return lines[-1] if lines else type(error).__name__
+            last = lines[-1] if lines else type(error).__name__
+            if "No module named" in last:
+                return f"{last}: install Wheatear and its packages on every machine of the cluster"
+            return last
         if not why and not comes_true(lambda: all(r.exists() for r in job.results), PATIENCE):
             return f"ended well, but {job.results[0]} is not to be seen here: {SHARED}"
         return why
@@ -115,7 +120,7 @@ def carry(job: Job) -> str:
 
 
 def _knock(address: str) -> None:
-    """Ask whether anybody is there: Ray itself gives up after fifteen minutes.
+    """Ask whether anybody is there: Ray itself goes on asking for many minutes.
 
     Raises:
         OSError: nobody is.
