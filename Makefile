@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint train quantize bench wheel lock clean
+.PHONY: help demo test lint train quantize bench cluster wheel lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -20,6 +20,11 @@ $(BIN)/python:
 	@echo "== installing the desktop packages into .venv (about 700 MB to download, once)"
 	@$(PIP) --require-hashes -r requirements/desktop.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/cluster.ok: requirements/cluster.txt .venv/desktop.ok
+	@echo "== installing Ray into .venv"
+	@$(PIP) --require-hashes -r requirements/cluster.txt
 	@touch $@
 
 .venv/test.ok: requirements/test.txt .venv/desktop.ok
@@ -55,6 +60,8 @@ quantize: .venv/desktop.ok ## make the int8 bundle of a run: RUN=runs/mine [OUT=
 bench: .venv/desktop.ok ## measure everything: DATA=folder with jute_pest/, coral_models/ ...
 	@test -n "$(DATA)" || { echo "say where the real material is: make bench DATA=folder"; exit 2; }
 	@$(BIN)/python -m benchmarks $(DATA) $(ARGS)
+
+cluster: .venv/cluster.ok ## add Ray to .venv, for: python -m quantize sweep --engine ray
 
 wheel: .venv/desktop.ok ## build dist/wheatear-*.whl, the device program
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -111,18 +111,32 @@ def sweep(
     ] = "",
     on: Annotated[str, typer.Option(help="Machine to time on over SSH: [user@]host[:port].")] = "",
     on_command: Annotated[str, typer.Option(help="As of run.")] = "",
-    jobs: Annotated[int, typer.Option(help="Trials at once.")] = 1,
+    engine: Annotated[
+        str, typer.Option(help="Where trials run: processes (here) or ray (here or on a cluster).")
+    ] = "processes",
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes at once; default: 1.", show_default=False)
+    ] = None,
+    ray_address: Annotated[
+        str,
+        typer.Option(help="Ray cluster: auto or HOST:PORT; default: a Ray of this machine."),
+    ] = "",
+    cpus_per_trial: Annotated[
+        int | None, typer.Option(help="That Ray sets aside; default: 2.", show_default=False)
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
     pruning_epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
 ) -> None:
     """Try many ways to make a model smaller; say in a table, plots and words what each bought."""
     from quantize.commands import quantize_sweep
+    from quantize.sweep.engines import choose
 
     extra: list[str] = []
     for name, value in (("--epochs", epochs), ("--pruning-epochs", pruning_epochs)):
         extra += [] if value is None else [name, str(value)]
-    chosen = [v for v in variants.split(",") if v]
-    quantize_sweep(runs, out, chosen, jobs, extra, on=on, on_command=on_command)
+    chosen = choose(engine, jobs, ray_address, cpus_per_trial)
+    names = [v for v in variants.split(",") if v]
+    quantize_sweep(runs, out, names, chosen, extra, on=on, on_command=on_command)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from quantize.narrowing import account
 from quantize.options import Options
 from quantize.parity import Limits, Report, require
 from quantize.pipeline import Outcome, Pipeline, pack
+from quantize.sweep.engines import Engine
 from quantize.timing import open_timer
 from training.console import PhaseBars
 
@@ -129,7 +130,7 @@ def quantize_sweep(
     runs: Sequence[Path],
     folder: Path,
     variants: Sequence[str],
-    jobs: int,
+    engine: Engine,
     extra: Sequence[str],
     console: Console | None = None,
     on: str = "",
@@ -138,8 +139,8 @@ def quantize_sweep(
     """Carry out the trials that are missing, measure all, write the report.
 
     Raises:
-        QuantizeError: an unknown variant, an unfinished run, a machine to time on that cannot be
-            used, or no trial gave a model.
+        QuantizeError: an unknown variant, an unfinished run, an engine that can run nothing, a
+            machine to time on that cannot be used, or no trial gave a model.
     """
     from quantize.sweep import points, report, trials
     from training.runs import load_run
@@ -153,13 +154,14 @@ def quantize_sweep(
         if value
         for word in (name, value)
     ]
-    planned = trials.plan(runs, variants or trials.VARIANTS, folder, timed_on)
+    planned = trials.plan(runs, variants or trials.VARIANTS, folder, extra, timed_on)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
     with open_timer(on, on_command, say) as timer:
-        failures = trials.carry_out(planned, jobs, extra, say)
+        with Bar(console) as bar:
+            failures = trials.carry_out(planned, engine, bar)
         say(f"timing all models on {timer.where}, one thread, in turn")
         found = points.measure(planned, timer)
         where = timer.where

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 import msgspec
 import numpy as np
@@ -382,7 +383,7 @@ def save_model(model: Any, path: Path) -> Any:  # noqa: ANN401 - Keras models
     """
     from training.tf import keras
 
-    partial = path.with_name(f"{path.stem}.partial.keras")
+    partial = path.with_name(f"{path.stem}.{uuid4().hex}.partial.keras")
     model.save(partial)
     os.replace(partial, path)
     return keras.models.load_model(path, compile=False)

@@ -3,9 +3,9 @@
 import io
 from pathlib import Path
 
+import discs
 import msgspec
 import pytest
-from discs import paint
 from rich.console import Console
 from sshd import DEVICE_PROGRAM
 
@@ -15,11 +15,9 @@ from quantize.commands import quantize_sweep
 from quantize.flatbuffer import Graph, Operator, Tensor, macs, read_graph
 from quantize.memory import arena_bytes
 from quantize.sweep import trials
+from quantize.sweep.engines import Processes
 from quantize.sweep.points import Point, front
 from quantize.sweep.report import words
-from training.data import load_dataset
-from training.fit import fit
-from training.recipe import load_recipe
 
 MODELS = Path(__file__).parent / "models"
 
@@ -120,11 +118,7 @@ def test_unknown_variants_and_equal_names_are_refused(tmp_path):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A finished run on coloured discs."""
-    photos = paint(tmp_path_factory.mktemp("photos"), 20)
-    recipe = load_recipe("small", ["resolution=32", "alpha=0.5", "epochs=6", "learning_rate=0.01"])
-    out = tmp_path_factory.mktemp("runs") / "discs"
-    quiet = Console(file=io.StringIO())
-    return fit(load_dataset(photos), "small", recipe, out, seed=1, console=quiet).path
+    return discs.train(tmp_path_factory.mktemp("sweep"))
 
 
 def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_path, monkeypatch):
@@ -133,7 +127,9 @@ def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_p
     chosen = ["ptq", "qat", "macs-50", "bad"]
     stream = io.StringIO()
     quick = ["--epochs", "1", "--pruning-epochs", "1"]
-    quantize_sweep([trained], tmp_path, chosen, 2, quick, Console(file=stream, width=160))
+    quantize_sweep(
+        [trained], tmp_path, chosen, Processes(2), quick, Console(file=stream, width=160)
+    )
     record = msgspec.json.decode((tmp_path / "sweep.json").read_bytes())
     found = {p["variant"]: p for p in record["points"]}
     assert set(found) == {"ptq", "qat", "macs-50"}
@@ -149,7 +145,9 @@ def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_p
     assert f"python -m quantize run {trained} --out macs-50.wtr --budget macs=0.5" in page
     assert "Times: this machine (" in page
     again = io.StringIO()
-    quantize_sweep([trained], tmp_path, chosen[:3], 2, quick, Console(file=again, width=160))
+    quantize_sweep(
+        [trained], tmp_path, chosen[:3], Processes(2), quick, Console(file=again, width=160)
+    )
     assert again.getvalue().count("done before") == 3
 
 

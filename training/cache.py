@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from uuid import uuid4
 
 import msgspec
 import numpy as np
@@ -59,7 +60,7 @@ def _decode_all(
     progress: Callable[[int], None] | None,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.stem}.{uuid4().hex}.partial")
     broken: list[str] = []
 
     def one(index: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -11,6 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
 
 from edge.errors import WheatearError
+
+#: Exit code after Ctrl-C, as shells have it: 128 and the signal's number.
+INTERRUPTED = 130
 
 
 def new_app(name: str) -> typer.Typer:
@@ -24,7 +28,7 @@ def new_app(name: str) -> typer.Typer:
     )
 
 
-def start(app: typer.Typer, interrupted: str) -> None:
+def start(app: Callable[[], object], interrupted: str) -> None:
     """Run a command line; exits 2 with one message on stderr when something cannot be done.
 
     `interrupted` is what Ctrl-C is answered with.
@@ -34,9 +38,12 @@ def start(app: typer.Typer, interrupted: str) -> None:
     except WheatearError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as ended:
+        # Typer makes an exit of Ctrl-C, and says nothing.
+        if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
+            raise
         sys.stderr.write(f"{interrupted}\n")
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 class PhaseBars:

@@ -18,6 +18,7 @@ from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import numpy as np
@@ -149,8 +150,8 @@ def save_info(path: Path, info: RunInfo) -> None:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in place so that no reader and no crash ever sees half of it."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    """Put a file in place so that no reader, no crash and no other writer ever sees half of it."""
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     with partial.open("wb") as file:
         file.write(content)
         file.flush()

@@ -8,15 +8,21 @@ goes through it when its command is given without these limits.
 from __future__ import annotations
 
 import shlex
-import subprocess
-import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
-from threading import Lock
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
 
 from edge.errors import QuantizeError
+from quantize.channels.budget import parse
+from quantize.sweep import record
+from quantize.sweep.engines import Engine, Job
+
+if TYPE_CHECKING:
+    from quantize.pipeline import Watcher
 
 #: What is compared where nothing else is asked for: options of `quantize run`, by name.
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -31,6 +37,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "macs-70": ("--budget", "macs=0.7"),
     "macs-50": ("--budget", "macs=0.5"),
     "macs-35": ("--budget", "macs=0.35"),
+    "macs-50-zeros-50-clusters-16": (
+        *("--budget", "macs=0.5"),
+        *("--pruning", "0.5", "--clusters", "16"),
+    ),
 }
 _OPEN_GATE = ("--tolerance", "1", "--min-agreement", "0")
 
@@ -54,6 +64,16 @@ class Trial(NamedTuple):
         return self.bundle.with_suffix(".parity.json")
 
     @property
+    def record(self) -> Path:
+        """What made it, see `quantize.sweep.record`."""
+        return self.bundle.with_suffix(".trial.json")
+
+    @property
+    def name(self) -> str:
+        """As it is told to people."""
+        return f"{self.run.name} {self.variant}"
+
+    @property
     def command(self) -> str:
         """What makes a bundle of this point, gate and all."""
         options = shlex.join(self.options)
@@ -68,20 +88,25 @@ class Failure(NamedTuple):
 
 
 def plan(
-    runs: Sequence[Path], variants: Iterable[str], folder: Path, on: Sequence[str] = ()
+    runs: Sequence[Path],
+    variants: Iterable[str],
+    folder: Path,
+    extra: Sequence[str] = (),
+    on: Sequence[str] = (),
 ) -> list[Trial]:
     """All trials: every variant of every run.
 
     Args:
-        runs: finished ones.
-        variants: names of `VARIANTS`.
-        folder: for bundles and logs.
+        runs: finished training runs.
+        variants: names out of VARIANTS.
+        folder: the sweep's.
+        extra: further options for every trial, e.g. ("--epochs", "2").
         on: the options that say where budgets are timed, e.g. ("--on", "pi@host").
 
     Raises:
         QuantizeError: a variant is unknown, or two runs have the same name.
     """
-    names = list(variants)
+    names = list(dict.fromkeys(variants))
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise QuantizeError(f"variant {unknown[0]!r} is unknown: choose from {', '.join(VARIANTS)}")
@@ -91,7 +116,7 @@ def plan(
         Trial(
             run,
             name,
-            (*VARIANTS[name], *(on if "--budget" in VARIANTS[name] else ())),
+            (*VARIANTS[name], *(on if "--budget" in VARIANTS[name] else ()), *extra),
             folder / run.name / f"{name}.wtr",
         )
         for run in runs
@@ -99,80 +124,101 @@ def plan(
     ]
 
 
-def carry_out(
-    trials: Sequence[Trial], jobs: int, extra: Sequence[str], say: Callable[[str], None]
-) -> list[Failure]:
-    """Run what has not been run; return what failed.
+def carry_out(trials: Sequence[Trial], engine: Engine, watcher: Watcher) -> list[Failure]:
+    """Run what has not been run as asked for; return what failed.
 
     Args:
         trials: from `plan`.
-        jobs: how many at once; each uses all cores where it can.
-        extra: further options for every trial, e.g. ("--epochs", "2").
-        say: told about each trial.
+        engine: where they run.
+        watcher: told about each trial, and how many are done.
+
+    Raises:
+        QuantizeError: a run is not finished, a trial would measure time on an unknown machine, or
+            the engine can run nothing.
     """
+    if not engine.here:
+        refuse_timed(trials)
+    begun = time.monotonic()
+    asked = {trial: record.facts(trial.run, trial.options) for trial in trials}
+    watcher.phase("trials", len(trials))
+    jobs: dict[Job, Trial] = {}
+    for trial in trials:
+        if _done_before(trial, asked[trial], watcher.say):
+            watcher.advance(1)
+        else:
+            jobs[_prepare(trial, asked[trial])] = trial
+    ended = len(trials) - len(jobs)
+    running: dict[Trial, float] = {}
     reasons: dict[Trial, str] = {}
-    running = _Running()
-    with ThreadPoolExecutor(max(1, jobs)) as pool:
-        waiting = {
-            pool.submit(_carry_out, trial, (*trial.options, *extra), running, say): trial
-            for trial in trials
-        }
-        try:
-            for done in as_completed(waiting):
-                reasons[waiting[done]] = done.result()
-        except BaseException:
-            running.stop()
-            pool.shutdown(cancel_futures=True)
-            raise
-    return [Failure(trial, reasons[trial]) for trial in trials if reasons[trial]]
+    with closing(engine.run(list(jobs))) as events:
+        for job, kind, text in events:
+            trial, now = jobs[job], time.monotonic()
+            if kind == "begun":
+                where = f" on {text}" if text else ""
+                again = " anew" if trial in running else ""
+                watcher.say(f"{trial.name}: begun{again}{where}, see {trial.log}")
+                running[trial] = now
+            else:
+                ended += 1
+                took = _clock(now - running.pop(trial, now))
+                if text:
+                    reasons[trial] = text
+                else:
+                    record.write(trial.record, record.Record(facts=asked[trial], done=True))
+                watcher.say(
+                    f"{trial.name}: {f'failed: {text}' if text else 'done'} (took {took}; "
+                    f"{ended} of {len(trials)} after {_clock(now - begun)})"
+                )
+            names = ", ".join(each.name for each in running)
+            watcher.advance(int(kind == "ended"), f"running: {names}" if names else " ")
+    return [Failure(trial, reasons[trial]) for trial in trials if trial in reasons]
 
 
-class _Running:
-    """The processes that must not outlive us."""
+def refuse_timed(trials: Sequence[Trial]) -> None:
+    """Keep budgets of time on this machine.
 
-    def __init__(self) -> None:
-        self._lock, self._stopped = Lock(), False
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, command: list[str], log: Path) -> subprocess.Popen[bytes] | None:
-        with self._lock, log.open("wb") as output:
-            if self._stopped:
-                return None
-            process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-            self._processes.append(process)
-            return process
-
-    def stop(self) -> None:
-        with self._lock:
-            self._stopped = True
-            for process in self._processes:
-                if process.poll() is None:
-                    process.terminate()
+    Raises:
+        QuantizeError: a variant has one.
+    """
+    for trial in trials:
+        given = dict(zip(trial.options, trial.options[1:], strict=False))
+        if "--budget" in given and parse(given["--budget"]).kind in ("latency", "ms"):
+            raise QuantizeError(
+                f"variant {trial.variant!r} measures time, and a cluster's machines are not this "
+                "one: leave it out, or use --engine processes"
+            )
 
 
-def _carry_out(
-    trial: Trial, options: Sequence[str], running: _Running, say: Callable[[str], None]
-) -> str:
-    name = f"{trial.run.name} {trial.variant}"
-    if trial.bundle.exists() and trial.parity.exists():
-        say(f"{name}: done before")
-        return ""
+def _done_before(trial: Trial, asked: record.Facts, say: Callable[[str], None]) -> bool:
+    """Whether the bundle is there and is what is asked for; says so, or why not."""
+    results = (trial.bundle, trial.parity)
+    found = record.read(trial.record)
+    changed = record.differences(found.facts, asked) if found else "what made it is not known"
+    if found and not changed:
+        if found.done and all(path.exists() for path in results):
+            say(f"{trial.name}: done before")
+            return True
+        say(f"{trial.name}: not finished before, goes on")
+    elif found or any(path.exists() for path in results):
+        say(f"{trial.name}: not as before ({changed}), done anew")
+    return False
+
+
+def _prepare(trial: Trial, asked: record.Facts) -> Job:
+    ticket = uuid4().hex
     trial.bundle.parent.mkdir(parents=True, exist_ok=True)
-    say(f"{name}: begun, see {trial.log}")
-    command = [sys.executable, "-m", "quantize", "run", str(trial.run)]
-    process = running.start(
-        [*command, "--out", str(trial.bundle), *options, *_OPEN_GATE], trial.log
+    for old in (trial.bundle, trial.parity, trial.log):
+        old.unlink(missing_ok=True)
+    record.write(trial.record, record.Record(facts=asked, ticket=ticket))
+    run, bundle = trial.run.resolve(), trial.bundle.resolve()
+    command = ("run", str(run), "--out", str(bundle), *trial.options, *_OPEN_GATE)
+    return Job(
+        name=trial.name,
+        arguments=(str(trial.record.resolve()), ticket, *command),
+        log=trial.log.resolve(),
+        results=(bundle, trial.parity.resolve()),
     )
-    if process is None or process.wait() != 0:
-        reason = _reason(trial.log)
-        say(f"{name}: failed: {reason}")
-        return reason
-    say(f"{name}: done")
-    return ""
 
 
-def _reason(log: Path) -> str:
-    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("error: ")]
-    return (errors or lines or ["stopped"])[-1].removeprefix("error: ")
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
