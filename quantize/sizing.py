@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from edge import timing
 from quantize.channels import cost, shrink
 from quantize.channels.budget import cannot_be_met, find_share, parse
 from quantize.channels.graph import cut, find_channels
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from quantize.channels.graph import Channels
     from quantize.channels.speed import Speed
     from quantize.pipeline import Pipeline
+
+#: A budget is kept or not by a hair, so it is timed twice as often as anything else.
+ROUNDS = 2 * timing.ROUNDS
 
 
 class Sizing:
@@ -108,8 +112,8 @@ class Sizing:
             return float(deflated(_untrained(self._pipeline, narrower)))
         int8 = self._shaped(widths, side)
         if self.budget.kind == "ms":
-            return float(median(self._pipeline.timer.milliseconds([int8])[0]))
-        return self._pipeline.timer.ratio(int8, whole_int8(self._pipeline))
+            return float(median(self._pipeline.timer.milliseconds([int8], ROUNDS)[0]))
+        return self._pipeline.timer.ratio(int8, whole_int8(self._pipeline), ROUNDS)
 
     def _shaped(self, widths: Sequence[int], side: int) -> bytes:
         """An int8 model of such widths. Time is the shape's alone, so its weights are fresh ones:
@@ -137,7 +141,7 @@ class Sizing:
         bar.phase("timing smaller networks", speed.FITTED + speed.JUDGED)
 
         def measure(side: int, widths: Sequence[int]) -> float:
-            found = timer.ratio(self._shaped(widths, side), whole_int8(self._pipeline))
+            found = timer.ratio(self._shaped(widths, side), whole_int8(self._pipeline), ROUNDS)
             bar.advance(1)
             return found
 
