@@ -18,7 +18,7 @@ QAT_STEPS, PRUNING_STEPS = 200, 300
 #: The same for clustering.
 CLUSTER_EPOCHS, CLUSTER_STEPS = 7, 300
 #: The same for taking out channels, in all its rounds.
-NARROW_EPOCHS, NARROW_STEPS = 24, 600
+NARROW_EPOCHS, NARROW_STEPS = 15, 450
 #: Rounding needs small corrections, half of the weights gone larger ones.
 QAT_RATE, PRUNING_RATE = 5e-5, 5e-4
 
