@@ -143,7 +143,7 @@ def _candidates(pipeline: Pipeline) -> list[Candidate]:
 
     sizing = Sizing(pipeline)
     asked = pipeline.options.resolution
-    sides = [asked] if asked else resolutions(pipeline.float_keras)
+    sides = [asked] if asked else resolutions(pipeline.run.info.input.width)
     if not sizing.resolution_counts:
         sides = sides[:1]
     # Cost falls with the side, so the first that keeps the budget whole is found by halving.
@@ -207,13 +207,14 @@ def _made(
 ) -> Narrowed:
     """The network of a candidate, taught by the run's model for a schedule's steps in all."""
     from quantize.channels import shrink
+    from quantize.resolution import at_resolution
 
     own, model = pipeline.run.info.input, pipeline.float_keras
     seen = msgspec.structs.replace(own, width=candidate.resolution, height=candidate.resolution)
     schedules = _rounds(schedule, rounds if candidate.share < 1 else 1, members)
     return shrink.narrow(
         model,
-        candidate.resolution,
+        at_resolution(pipeline.run, model, candidate.resolution),
         candidate.share,
         Sizing(pipeline).price_of,
         measured(pipeline, shrink.MEASURED * rounds, candidate.resolution),

@@ -17,7 +17,7 @@ from quantize.channels.graph import cut, find_channels
 from quantize.channels.select import narrowest, select
 from quantize.convert import to_int8_ptq
 from quantize.inspect import deflated
-from quantize.resolution import resized, resolutions
+from quantize.resolution import at_resolution, resolutions
 
 if TYPE_CHECKING:
     from quantize.channels.cost import Price
@@ -72,7 +72,10 @@ class Sizing:
         return find_share(budget, measure, least / whole, say, f"{side} pixels, ")
 
     def _price_at(self, side: int) -> Price:
-        return self.price_of(resized(self._model, side), self._channels)
+        return self.price_of(self._at(side), self._channels)
+
+    def _at(self, side: int) -> Any:  # noqa: ANN401 - a Keras model
+        return at_resolution(self._pipeline.run, self._model, side)
 
     def _macs(self, side: int) -> float:
         return self._price_at(side)(self._widths)
@@ -123,7 +126,7 @@ class Sizing:
         from training.tf import keras
 
         keep = {number: np.arange(width) for number, width in enumerate(widths)}
-        narrower = resized(cut(self._model, self._channels, keep), side)
+        narrower = cut(self._at(side), self._channels, keep)
         return _untrained(self._pipeline, keras.models.clone_model(narrower))
 
     @cached_property
@@ -146,8 +149,8 @@ class Sizing:
             return found
 
         costs = {
-            side: cost.terms(resized(self._model, side), self._channels)
-            for side in resolutions(self._model)
+            side: cost.terms(self._at(side), self._channels)
+            for side in resolutions(self._model.input_shape[1])
         }
         fitted = speed.fit(costs, self._widths, measure, self._pipeline.run.info.seed)
         say(f"times of networks not fitted to are predicted to {fitted.error:.1%}")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edge.errors import QuantizeError
+from edge.image import InputSpec
 from quantize.channels import cost
 from quantize.channels.budget import find_share, parse
 from quantize.channels.graph import cut, find_channels
@@ -13,8 +14,10 @@ from quantize.channels.importance import importance
 from quantize.channels.select import narrowest, select
 from quantize.channels.shrink import narrow
 from quantize.channels.speed import fit
+from quantize.resolution import at_resolution, resolutions
 from training.models import build_model
 from training.recipe import Recipe
+from training.runs import Run, RunInfo
 from training.tf import keras, tf
 
 
@@ -99,6 +102,29 @@ def test_channels_that_give_nothing_can_go_without_a_trace(images):
     assert find_channels(smaller).groups[5].width == channels.groups[5].width - 5
 
 
+def test_a_network_built_for_fewer_pixels_keeps_its_weights_and_whole_maps(tmp_path):
+    """At 152 pixels the last map is 5 x 5, padded on both sides; the weights are the same."""
+    recipe = Recipe(alpha=0.35, resolution=224, weights="never read")
+    info = RunInfo(
+        labels=tuple("abcde"),
+        input=InputSpec(width=224, height=224),
+        recipe_name="",
+        recipe=recipe,
+        seed=0,
+        data="",
+        data_fingerprint="",
+        split_rule="",
+        packages={},
+    )
+    model = mobilenet(resolution=224)
+    found = at_resolution(Run(tmp_path, info), model, 152)
+    assert found.get_layer("features").input_shape == (None, 5, 5, 1280)
+    assert all(map(np.array_equal, found.get_weights(), model.get_weights()))
+    assert resolutions(224)[:3] == [224, 216, 208]
+    with pytest.raises(QuantizeError, match="--resolution 150: give 224, or a multiple of 8"):
+        at_resolution(Run(tmp_path, info), model, 150)
+
+
 def test_layers_that_tie_channels_otherwise_are_named():
     """A concatenation is not understood; it is said which."""
     inputs = keras.Input((8, 8, 3))
@@ -178,7 +204,7 @@ def test_a_network_comes_down_to_its_budget_and_says_which_features_it_kept(imag
     healed = []
     narrowed = narrow(
         model,
-        64,
+        cut(model, find_channels(model), {}),
         0.5,
         lambda model, channels: partial(cost.macs, cost.terms(model, channels)),
         stream,

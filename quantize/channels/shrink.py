@@ -14,7 +14,6 @@ from quantize.channels.importance import Rule, importance
 from quantize.channels.select import narrowest, select
 from quantize.correct import correct
 from quantize.finetune import Progress, Schedule, fine_tune, steady
-from quantize.resolution import resized
 
 Batches = Iterator[tuple[Any, Any]]
 PriceOf = Callable[[Any, Channels], Price]
@@ -37,8 +36,8 @@ class Narrowed(NamedTuple):
 
 
 def narrow(
-    model: Any,  # noqa: ANN401 - a Keras model
-    side: int,
+    model: Any,  # noqa: ANN401 - Keras models
+    copy: Any,  # noqa: ANN401
     share: float,
     price_of: PriceOf,
     batches: Batches,
@@ -47,19 +46,19 @@ def narrow(
     rounds: int = ROUNDS,
     rule: Rule = "taylor",
 ) -> Narrowed:
-    """Give the model an input of `side` pixels and take channels out until `share` is left.
+    """Take channels out of a copy of the model until `share` of its cost is left.
 
     What the channels taken out gave on average is added to the layers that read them, by way of
     their batch norms (`quantize.correct`).
 
     Args:
         model: float Keras model, flat; not changed.
-        side: of its input, pixels.
-        share: of the cost at that side, to be kept; 1 keeps all channels.
+        copy: the same network with the same weights, maybe for a smaller input; is changed.
+        share: of its cost, to be kept; 1 keeps all channels.
         price_of: gives the cost as a function of widths, for a model and its channels.
-        batches: augmented photos of that side and labels, to measure importance on; `MEASURED` in
-            each round.
-        photos: training photos as `model` takes them, and of that side; float32 (n, h, w, 3) in
+        batches: augmented photos as the copy takes them and labels, to measure importance on;
+            `MEASURED` in each round.
+        photos: training photos as `model` and as the copy takes them; float32 (n, h, w, 3) in
             -1..1.
         heal: called with the model after each round and its number, to fine-tune it in place; once
             where nothing is cut.
@@ -71,7 +70,6 @@ def narrow(
     """
     channels = find_channels(model)
     widths = [group.width for group in channels.groups]
-    copy = resized(model, side)
     correct(copy, model, photos[0], seen=photos[1])
     state = Narrowed(copy, np.arange(channels.groups[_features(channels)].width))
     if share == 1:
