@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 CORRECTION_PHOTOS = 64
 #: Trainings of the final network, with other draws, whose weights are averaged.
 MEMBERS = 3
-#: The candidate with fewer channels has an input larger by so many of the possible steps.
-LARGER = 2
+#: Candidates with fewer channels have an input larger by so many of the possible steps.
+LARGER = (1, 2)
 #: Steps in which a candidate of the search is taught, in so many rounds: enough to rank them.
 TRIAL_STEPS, TRIAL_ROUNDS = 120, 2
 
@@ -135,10 +135,7 @@ def _asked(pipeline: Pipeline) -> tuple[Any, ...]:
 
 
 def _candidates(pipeline: Pipeline) -> list[Candidate]:
-    """Networks that keep the budget: the largest that keeps it whole, and a larger one cut to it.
-
-    More of them never won: what has to be cut at still larger inputs costs ever more.
-    """
+    """Networks that keep the budget: the largest that keeps it whole, and larger ones cut to it."""
     from quantize.resolution import resolutions
 
     sizing = Sizing(pipeline)
@@ -149,15 +146,14 @@ def _candidates(pipeline: Pipeline) -> list[Candidate]:
     # Cost falls with the side, so the first that keeps the budget whole is found by halving.
     first = bisect_left(sides, True, key=sizing.keeps)
     found = [Candidate(resolution=side, share=1.0) for side in sides[first : first + 1]]
-    if found and first == 0:
-        return found
-    side = sides[max(0, first - LARGER)] if found else sides[-1]
-    try:
-        found.append(Candidate(resolution=side, share=sizing.share(side)))
-    except QuantizeError as error:
-        if not found:
-            raise
-        pipeline.watcher.say(f"{side} pixels: {error}")
+    for side in [sides[first - step] for step in LARGER if step <= first]:
+        try:
+            found.append(Candidate(resolution=side, share=sizing.share(side)))
+        except QuantizeError as error:
+            pipeline.watcher.say(f"{side} pixels: {error}")
+            refused = error
+    if not found:
+        raise refused
     return found
 
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from quantize.channels.speed import Speed
     from quantize.pipeline import Pipeline
 
-#: A budget is kept or not by a hair, so it is timed twice as often as anything else.
-ROUNDS = 2 * timing.ROUNDS
+#: A budget is kept or not by a hair: two models are timed in turn for so long, milliseconds.
+TIMED_FOR = 2000
+MOST_ROUNDS = 200
 
 
 class Sizing:
@@ -88,6 +89,13 @@ class Sizing:
         return partial(cost.weights if self.budget.kind == "bytes" else cost.macs, terms)
 
     @cached_property
+    def _rounds(self) -> int:
+        """Rounds in which the machine times two models, more the faster it is."""
+        once = self._pipeline.timer.milliseconds([whole_int8(self._pipeline)])[0]
+        wanted = TIMED_FOR / (2 * timing.PICTURES * median(once))
+        return int(min(MOST_ROUNDS, max(timing.ROUNDS, wanted)))
+
+    @cached_property
     def _scores(self) -> Any:  # noqa: ANN401
         from quantize.channels.importance import importance
         from quantize.narrowing import measured
@@ -115,8 +123,8 @@ class Sizing:
             return float(deflated(_untrained(self._pipeline, narrower)))
         int8 = self._shaped(widths, side)
         if self.budget.kind == "ms":
-            return float(median(self._pipeline.timer.milliseconds([int8], ROUNDS)[0]))
-        return self._pipeline.timer.ratio(int8, whole_int8(self._pipeline), ROUNDS)
+            return float(median(self._pipeline.timer.milliseconds([int8], self._rounds)[0]))
+        return self._pipeline.timer.ratio(int8, whole_int8(self._pipeline), self._rounds)
 
     def _shaped(self, widths: Sequence[int], side: int) -> bytes:
         """An int8 model of such widths. Time is the shape's alone, so its weights are fresh ones:
@@ -144,7 +152,9 @@ class Sizing:
         bar.phase("timing smaller networks", speed.FITTED + speed.JUDGED)
 
         def measure(side: int, widths: Sequence[int]) -> float:
-            found = timer.ratio(self._shaped(widths, side), whole_int8(self._pipeline), ROUNDS)
+            found = timer.ratio(
+                self._shaped(widths, side), whole_int8(self._pipeline), self._rounds
+            )
             bar.advance(1)
             return found
 
