@@ -80,7 +80,7 @@ def _identity(path: Path, bundle: Bundle) -> Table:
         if source.clusters:
             rows["made by"] += f", {source.clusters} different weights a layer"
         if source.budget:
-            rows["made by"] += f", channels taken out for {source.budget}"
+            rows["made by"] += f", made smaller for {source.budget}"
         rows["trained"] = f"recipe {source.recipe}, seed {source.seed}, split: {source.split_rule}"
         rows["data"] = source.data_fingerprint
         rows["packages"] = ", ".join(f"{k} {v}" for k, v in sorted(source.packages.items()))

@@ -268,7 +268,7 @@ def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path)
     assert found.manifest.metrics.int8.accuracy >= 0.9
     assert "budget macs=0.5:" in printed
     assert "one thread, this machine (" in printed
-    assert "channels taken out for macs=0.5" in text(tmp_path / "discs.wtr")
+    assert "made smaller for macs=0.5" in text(tmp_path / "discs.wtr")
 
 
 def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
