@@ -4,7 +4,9 @@ TFMOT's wrappers hold a layer's values as centroids and train them along with wh
 The kernels are brought to one range and sign per channel first (see `quantize.equalise`): what is
 the same value in two channels is then the same int8 level. Centroids start from kmeans++ and go on
 to where k-means ends: 16 of them left 0.8 % of the variance of MobileNetV2's kernels, kmeans++
-alone 1.0 %, TFMOT's density-based start 2.2 %.
+alone 1.0 %, TFMOT's density-based start 2.2 %. What that shifts on average is taken back before
+training (see `quantize.correct`): with 16 values and none of it a net of 69 % on 220 photos was
+right on 28 %, with it on 63 %.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
+from quantize.convert import model_scale
+from quantize.correct import correct
 from quantize.equalise import equalise, hold_upright, turn_upright
 from quantize.finetune import Progress, Schedule, fine_tune, steady
 from quantize.options import CLUSTER_EPOCHS, CLUSTER_STEPS
@@ -24,6 +28,8 @@ from quantize.prune import check_kernels, prunable
 if TYPE_CHECKING:
     from quantize.pipeline import Pipeline
 
+#: Photos that mean shifts are taken back on.
+CORRECTION_PHOTOS = 64
 #: Rounds of k-means; values move no more long before.
 ROUNDS = 100
 
@@ -51,6 +57,7 @@ def clustered(pipeline: Pipeline, source: Any) -> Any:  # noqa: ANN401 - Keras m
         source,
         options.clusters,
         pipeline.float_keras,
+        model_scale(pipeline.train_photos(CORRECTION_PHOTOS)),
         pipeline.batches(schedule, stream=5),
         schedule,
         pipeline.progress,
@@ -62,6 +69,7 @@ def cluster(
     model: Any,  # noqa: ANN401 - Keras models
     count: int,
     teacher: Any,  # noqa: ANN401
+    photos: NDArray[np.float32],
     batches: Iterator[tuple[Any, Any]],
     schedule: Schedule,
     progress: Progress,
@@ -74,6 +82,7 @@ def cluster(
         model: not changed.
         count: of values a layer, 2 or more, with zeros 3 or more.
         teacher: the float model whose answers are learned.
+        photos: training photos to see shifts on, float32 (n, h, w, c) in -1..1.
         batches: augmented training photos and labels.
         schedule: of the fine-tuning.
         progress: told after every step.
@@ -95,6 +104,7 @@ def cluster(
 
     wrapped = _wrap(copy, names, count)
     steady(wrapped)
+    correct(wrapped, copy, photos)
     fine_tune(wrapped, teacher, batches, schedule, progress)
     hold_upright(wrapped, norms)
     stripped = tfmot.cluster.strip_clustering(wrapped)
@@ -119,7 +129,8 @@ def _wrap(model: Any, names: Collection[str], count: int) -> Any:  # noqa: ANN40
             fresh,
             number_of_clusters=count,
             cluster_centroids_init=tfmot.CentroidInitialization.KMEANS_PLUS_PLUS,
-            preserve_sparsity=bool(np.any(layer.get_weights()[0] == 0)),
+            # A zero by chance is no pruning, and TFMOT wants three values where zero is kept.
+            preserve_sparsity=count > 2 and bool(np.any(layer.get_weights()[0] == 0)),
         )
 
     wrapped = tfmot.keras.models.clone_model(model, clone_function=clone)
