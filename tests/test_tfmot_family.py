@@ -202,8 +202,9 @@ def test_negative_batch_norm_scales_do_not_double_the_levels(trained):
     model = with_negative_scales(trained)
     work = pipeline(trained)
     schedule = Schedule(epochs=1, steps_per_epoch=2, learning_rate=1e-4)
-    few = cluster(model, 16, model, work.batches(schedule, stream=9), schedule, lambda *_: None)
     photos = np.random.default_rng(0).uniform(-1, 1, (1, 16, 32, 32, 3)).astype(np.float32)
+    batches = work.batches(schedule, stream=9)
+    few = cluster(model, 16, model, photos[0], batches, schedule, lambda *_: None)
     int8 = to_int8_qat(quantization_aware(few, photos, clustered=True), "int8")
     few_levels(16)(int8)
     assert max(len(set(kernel.reshape(-1).tolist())) for kernel in kernels(int8)) > 8
