@@ -272,7 +272,7 @@ def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path)
 
 
 def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
-    """Both ways to half of the multiply-adds are tried, and what is closer to the run is taken."""
+    """Ways to half of the multiply-adds are tried, and what is closest to the run is taken."""
     changes = {"pruning": 0.3, "budget": "macs=0.5", "tolerance": 1.0, "min_agreement": 0.0}
     printed = quantized(trained, tmp_path / "discs.wtr", **changes)
     missed = {
@@ -281,7 +281,7 @@ def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
             r"tried (\d+) pixels .*: ([\d.]+) of the variance", printed
         )
     }
-    assert set(missed) == {32, 16}
+    assert set(missed) == {32, 24, 16}
     found = read_bundle(tmp_path / "discs.wtr")
     assert found.manifest.input.width == min(missed, key=missed.__getitem__)
     pruned = layers(read_graph(found.model))
@@ -318,12 +318,12 @@ def test_a_time_budget_is_measured_on_the_board_that_is_named(trained, tmp_path,
     run = fresh_copy(trained, tmp_path)
     printed = quantized(run, tmp_path / "discs.wtr", **wanted)
     here = f"{board()}, litert {version('ai-edge-litert')}"
-    assert f"timing narrower int8 networks on {sshd.on} ({here}), one thread" in printed
+    assert f"timing smaller int8 networks on {sshd.on} ({here}), one thread" in printed
     assert f"one thread, {sshd.on} ({here})" in printed
     budget = read_bundle(tmp_path / "discs.wtr").manifest.provenance.budget
     assert budget == f"latency=0.9 on {here}"
     again = quantized(run, tmp_path / "again.wtr", **wanted)
-    assert "narrowed model taken from" in again
+    assert "smaller network taken from" in again
     assert f"one thread, {sshd.on} ({here})" in again
     options = request(run, tmp_path, **wanted).options()
     there, local = (
@@ -412,7 +412,7 @@ def test_what_rounding_shifts_on_average_is_taken_back(trained):
 
     before = error()
     assert correct(student, model, photos) > 0.01
-    assert error() < 0.5 * before
+    assert error() < 0.8 * before
     assert correct(student, model, photos) < 1e-3
 
 

@@ -88,7 +88,8 @@ def alive(process_id):
 def test_a_killed_trial_stops_no_other_and_goes_on_when_repeated(trained, tmp_path):
     """The trial, then the sweep is killed, then Ctrl-C is pressed; at last all is done."""
     log = tmp_path / trained.name / "zeros-50.log"
-    options = ("--variants", "zeros-50,ptq", "--jobs", "2")
+    # Long enough to be caught at work.
+    options = ("--variants", "zeros-50,ptq", "--jobs", "2", "--epochs", "40")
     with sweep(trained, tmp_path, *options) as process:
         wait_for(lambda: pruned(trained))
         (trial,) = working(log)
