@@ -1,6 +1,7 @@
 """The sweep: trials as processes, memory and multiply-adds of a file, what is said about points."""
 
 import io
+import math
 from pathlib import Path
 
 import discs
@@ -68,6 +69,7 @@ def point(variant, accuracy, milliseconds, **changes):
     values = {
         "variant": variant,
         "command": "",
+        "runs": ("a", "b"),
         "float_accuracy": (0.9, 0.9),
         "accuracy": (accuracy, accuracy),
         "lost_low": (-0.01, -0.01),
@@ -105,6 +107,14 @@ def test_what_each_bought_is_said_in_words():
         "lost to float, beyond chance in 1 of 2 runs.",
         "ptq bought nothing; +0.0 points of accuracy lost to float, within chance in every run.",
     ]
+
+
+def test_costs_are_compared_run_by_run():
+    """A variant that failed in one run is compared with the others only."""
+    base = point("qat", 0.9, 10, runs=("a", "b"), zipped=(1000, 2000))
+    half = point("half", 0.9, 5, runs=("b",), zipped=(1000,))
+    assert half.share("zipped", base) == 0.5
+    assert math.isnan(half.share("zipped", point("other", 0.9, 10, runs=("c", "d"))))
 
 
 def test_unknown_variants_and_equal_names_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import mean, median
 
@@ -24,6 +25,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
 
     variant: str
     command: str
+    runs: tuple[str, ...]
+    """Names of the runs that gave a model."""
     float_accuracy: tuple[float, ...]
     """Of the run's own model on the test photos, 0..1."""
     accuracy: tuple[float, ...]
@@ -42,6 +45,13 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes after deflate."""
     arena: tuple[int, ...]
     """Peak bytes of activations, as TFLite's planner places them."""
+
+    def share(self, cost: str, base: Point) -> float:
+        """A cost (a field's name) as a share of another point's: the mean over the runs of both."""
+        theirs = dict(zip(base.runs, getattr(base, cost), strict=True))
+        ours = zip(self.runs, getattr(self, cost), strict=True)
+        shares = [float(value / theirs[run]) for run, value in ours if run in theirs]
+        return mean(shares) if shares else math.nan
 
     @property
     def mean_accuracy(self) -> float:
@@ -98,6 +108,7 @@ def _row(
         ratio = median(ours / theirs for ours, theirs in zip(times, base, strict=True))
     test, both = report.splits["test"], report.splits["both"]
     return {
+        "runs": trial.run.name,
         "float_accuracy": test.keras.accuracy,
         "accuracy": test.int8.accuracy,
         "lost_low": both.lost_low,

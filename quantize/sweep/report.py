@@ -61,8 +61,7 @@ def words(points: Sequence[Point]) -> list[str]:
         if point is base:
             continue
         time = median(point.time_ratio)
-        size = mean(a / b for a, b in zip(point.zipped, base.zipped, strict=False))
-        memory = mean(a / b for a, b in zip(point.arena, base.arena, strict=False))
+        size, memory = point.share("zipped", base), point.share("arena", base)
         bought = [
             f"{name} ({share:.2f} of {REFERENCE}'s)"
             for name, share in (("time", time), ("bytes", size), ("memory", memory))
@@ -114,10 +113,8 @@ COLUMNS = (
 
 
 def _spread(values: Sequence[float], form: str) -> str:
-    middle = f"{mean(values):{form}}"
-    if len(values) == 1:
-        return middle
-    return f"{middle} ({min(values):{form}}–{max(values):{form}})"
+    low, middle, high = (f"{f(values):{form}}" for f in (min, mean, max))
+    return middle if low == high else f"{middle} ({low}–{high})"
 
 
 def plot(points: Sequence[Point], cost: str) -> str:
