@@ -38,7 +38,7 @@ OURS: dict[str, tuple[str, ...]] = {
     "half, packed": ("--budget", "latency=0.5", "--pruning", "0.5", "--clusters", "16"),
     "two thirds": ("--budget", "latency=0.66"),
 }
-"""What is made of each run: of the unpruned int8 model's time all, half, half with fewer bytes."""
+"""What is made of each run: all of the unpruned int8 model's time, half of it, two thirds of it."""
 STARTS = (192, 160)
 """Resolutions of the runs that are small from the start, quantized as they are."""
 

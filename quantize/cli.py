@@ -37,7 +37,7 @@ def run(
         int, typer.Option(help="Different weights in a layer, 2 to 128; 0: any number.")
     ] = 0,
     budget: Annotated[
-        str, typer.Option(help="Take out channels: macs=0.5, latency=0.5, ms=8 or bytes=300kB.")
+        str, typer.Option(help="What it may cost: macs=0.5, latency=0.5, ms=8 or bytes=300kB.")
     ] = "",
     on: Annotated[
         str, typer.Option(help="Machine that budgets are timed on over SSH: [user@]host[:port].")
@@ -55,7 +55,7 @@ def run(
     ] = None,
     pruning_epochs: Annotated[
         int | None,
-        typer.Option(help="Of pruning, clustering (default: 7) or taking out channels (16)."),
+        typer.Option(help="Of pruning, clustering (default: 7) or a smaller network (15)."),
     ] = None,
     learning_rate: Annotated[float, typer.Option(help="Of quantization-aware training.")] = 5e-5,
     pruning_learning_rate: Annotated[float, typer.Option(help="Of each of these.")] = 5e-4,
