@@ -9,6 +9,10 @@ somewhat less than half of all weights); both times `fit` learns the labels
 and then trains with Adam's own 1e-3, on digits. Here each of `RATES` is tried for both trainings,
 and the model that is right on more validation photos is kept: a choice that `quantize run`, with
 its fixed rates, does not have.
+
+One thing is changed in its favour: batch norms average their statistics with `MOMENTUM`. With the
+0.999 of Keras' MobileNetV2 the averages lag behind what training saw after these few hundred
+steps, and the int8 model was right on 6 to 8 % of jute_pest's photos at every rate.
 """
 
 from __future__ import annotations
@@ -33,7 +37,8 @@ from quantize.parity import device_logits
 from quantize.pipeline import Pipeline
 from training.runs import Run, load_run, write_whole
 
-RATES = (1e-3, 1e-4, 1e-5)
+RATES = (1e-3, 1e-4)
+MOMENTUM = 0.9
 SPARSITY = 0.5
 
 
@@ -81,7 +86,11 @@ def make(run: Run, rate: float) -> bytes:
         end_step=first.steps // every * every,
         frequency=every,
     )
-    pruned = tfmot.sparsity.prune_low_magnitude(run.model(), pruning_schedule=zeros)
+    model = run.model()
+    for layer in model.layers:
+        if isinstance(layer, tfmot.keras.layers.BatchNormalization):
+            layer.momentum = MOMENTUM
+    pruned = tfmot.sparsity.prune_low_magnitude(model, pruning_schedule=zeros)
     fit(pruned, first, 1, [tfmot.pruning_callbacks.UpdatePruningStep()])
     annotated = tfmot.quantize.quantize_annotate_model(tfmot.sparsity.strip_pruning(pruned))
     student = tfmot.quantize.quantize_apply(
@@ -91,9 +100,9 @@ def make(run: Run, rate: float) -> bytes:
     converter = tfmot.tf.lite.TFLiteConverter.from_keras_model(student)
     converter.optimizations = [tfmot.tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tfmot.tf.int8
-    model = bytes(converter.convert())
-    check_all_int8(read_graph(model))
-    return model
+    int8 = bytes(converter.convert())
+    check_all_int8(read_graph(int8))
+    return int8
 
 
 def accuracy(run: Run, model: bytes, split: str) -> float:

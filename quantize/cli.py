@@ -51,7 +51,10 @@ def run(
     io: Annotated[str, typer.Option(help="Type of input and output: int8 or uint8.")] = "int8",
     epochs: Annotated[
         int | None,
-        typer.Option(help="Of quantization-aware training; default: 5, more with few photos."),
+        typer.Option(
+            help="Of quantization-aware training; default: 5, more with few photos, none where "
+            "rounding costs next to nothing."
+        ),
     ] = None,
     pruning_epochs: Annotated[
         int | None,

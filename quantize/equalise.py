@@ -1,15 +1,20 @@
-"""Bring the channels of kernels in front of batch norms to one range; the model stays the same."""
+"""Bring the channels of kernels and of activations to one range; the model stays the same."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import QuantizeError
+
 #: Scale of a batch norm that is as good as zero. At zero itself the converter fails.
 LEAST_SCALE = 1e-6
+#: No channel is blown up or made smaller by more than this: one that is almost never seen says
+#: little of its range.
+MOST_LEVELLING = 16.0
 
 
 def equalise(model: Any, kinds: Collection[str] = ("Conv2D", "DepthwiseConv2D")) -> int:  # noqa: ANN401
@@ -27,7 +32,7 @@ def equalise(model: Any, kinds: Collection[str] = ("Conv2D", "DepthwiseConv2D"))
     Returns:
         How many layers were scaled.
     """
-    found = list(_normed(model, kinds))
+    found = list(normed(model, kinds))
     for layer, norm in found:
         kernel = layer.get_weights()[0]  # (h, w, in, out), or (h, w, in, multiplier)
         depthwise = type(layer).__name__ == "DepthwiseConv2D"
@@ -37,6 +42,73 @@ def equalise(model: Any, kinds: Collection[str] = ("Conv2D", "DepthwiseConv2D"))
         layer.set_weights([kernel * factor])
         _scale_statistics(norm, factor.reshape(-1))
     return len(found)
+
+
+def level(model: Any, batches: Sequence[NDArray[np.float32]]) -> int:  # noqa: ANN401
+    """Scale the channels of linear activations to one largest value on photos, in place.
+
+    An activation has one int8 scale for all its channels, so the widest channel sets the rounding
+    of all others. Between convolutions with no ReLU6 in between (MobileNetV2's bottlenecks and
+    their sums) a channel may be scaled in the batch norms that give it and scaled back in the
+    kernels that read it (cross-layer equalisation, Nagel et al. 2019, arXiv:1906.04721, section
+    4.1, by what is seen on photos instead of by weights).
+
+    Args:
+        model: flat. One with layers that channels cannot be followed through stays as it is.
+        batches: training photos, float32 (n, h, w, c) as the model takes them.
+
+    Returns:
+        How many groups of channels were scaled.
+    """
+    from quantize.channels.graph import find_channels
+
+    try:
+        found = find_channels(model).groups
+    except QuantizeError:
+        return 0
+    groups = [
+        group
+        for group in found
+        if group.linear
+        and len(group.carriers) == len(group.writers)
+        and all(model.get_layer(name).scale for name in group.carriers)
+        and all(model.get_layer(name).center for name in group.carriers)
+    ]
+    for group, widest in zip(groups, _largest(model, groups, batches), strict=True):
+        factor = np.where(widest > 0, np.median(widest) / np.maximum(widest, 1e-12), 1.0)
+        factor = np.clip(factor, 1 / MOST_LEVELLING, MOST_LEVELLING)
+        for norm in map(model.get_layer, group.carriers):
+            norm.gamma.assign(norm.gamma.numpy() * factor)
+            norm.beta.assign(norm.beta.numpy() * factor)
+        for reader in map(model.get_layer, group.readers):
+            kernel, *bias = reader.get_weights()  # (..., in, out)
+            reader.set_weights([kernel / factor[:, None], *bias])
+    return len(groups)
+
+
+def _largest(
+    model: Any,  # noqa: ANN401
+    groups: Sequence[Any],
+    batches: Sequence[NDArray[np.float32]],
+) -> list[NDArray[np.float64]]:
+    """Largest size of each channel of each group, in what is given and in what is read."""
+    from quantize import tfmot
+
+    if not groups:
+        return []
+    tensors = [
+        [model.get_layer(name).output for name in group.carriers]
+        + [model.get_layer(name).input for name in group.readers]
+        for group in groups
+    ]
+    probe = tfmot.keras.Model(model.input, tensors)
+    largest = [np.zeros(group.width) for group in groups]
+    for batch in batches:
+        for k, values in enumerate(probe(batch, training=False)):
+            for value in values:
+                size = np.abs(value.numpy()).reshape(-1, groups[k].width).max(axis=0)
+                largest[k] = np.maximum(largest[k], size)
+    return largest
 
 
 def turn_upright(model: Any) -> frozenset[str]:  # noqa: ANN401
@@ -50,7 +122,7 @@ def turn_upright(model: Any) -> frozenset[str]:  # noqa: ANN401
         Names of these batch norms, for `hold_upright`.
     """
     names = []
-    for layer, norm in _normed(model, ("Conv2D",)):
+    for layer, norm in normed(model, ("Conv2D",)):
         if norm.gamma is None:
             continue
         sign = np.where(norm.gamma.numpy() < 0, np.float32(-1), np.float32(1))
@@ -74,7 +146,7 @@ def hold_upright(model: Any, names: Collection[str]) -> None:  # noqa: ANN401
             inner.gamma.assign(np.maximum(inner.gamma.numpy(), LEAST_SCALE))
 
 
-def _normed(model: Any, kinds: Collection[str]) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
+def normed(model: Any, kinds: Collection[str]) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
     """Layers without a bias that feed one batch norm and nothing else, with it."""
     from quantize import tfmot
 

@@ -41,7 +41,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Side of the input, pixels; None: the run's own, or what a budget makes of it."""
     io: Io = "int8"
     epochs: int | None = None
-    """Of quantization-aware training; None: QAT_EPOCHS, more where these are few steps."""
+    """Of quantization-aware training; None: QAT_EPOCHS, more where these are few steps, but only
+    where rounding alone misses more than `rounding.ENOUGH`."""
     pruning_epochs: int | None = None
     """Before that; None: PRUNING_EPOCHS or NARROW_EPOCHS, more where these are few steps."""
     learning_rate: float = QAT_RATE

@@ -25,24 +25,19 @@ from edge import __version__
 from edge.errors import QuantizeError
 from edge.image import InputSpec
 from edge.manifest import Manifest, OutputSpec
-from quantize import package, parity, promises
+from quantize import package, parity, promises, rounding
 from quantize.convert import (
     int8_input,
     model_scale,
     output_spec,
     to_float_tflite,
-    to_int8_ptq,
-    to_int8_qat,
 )
 from quantize.finetune import Schedule
-from quantize.options import QAT_EPOCHS, QAT_STEPS, Options
+from quantize.options import Options
 from quantize.timing import Local, Timer
 
 if TYPE_CHECKING:
     from training.runs import Run
-
-#: Photos that activation ranges are first taken from.
-CALIBRATION_PHOTOS = 256
 
 
 class Watcher(Protocol):
@@ -136,13 +131,13 @@ class Pipeline:
         """
         o = self.options
         path = self.result_path(
-            "int8", ".tflite", o.method, *self._qat_facts(), *self.source_facts(), o.io
+            "int8", ".tflite", o.method, *self.rounding_facts(), *self.source_facts(), o.io
         )
         if path.exists():
             self.watcher.say(f"int8 model taken from {path}")
             return path.read_bytes()
         self.prepare()
-        model = self._ptq() if o.method == "ptq" else self._qat()
+        model = (rounding.ranged if o.method == "ptq" else rounding.trained)(self)
         promises.check(model, o)
         save(path, model)
         return model
@@ -220,7 +215,8 @@ class Pipeline:
         facts = (o.pruning, schedule, o.pruning_pattern, o.budget, o.resolution, *training)
         return (*facts, self.timer.where) if o.timed else facts
 
-    def _qat_facts(self) -> tuple[Any, ...]:
+    def rounding_facts(self) -> tuple[Any, ...]:
+        """What of the options shapes the training with rounding."""
         o = self.options
         return (o.epochs, o.learning_rate, o.batch)
 
@@ -234,43 +230,6 @@ class Pipeline:
         keras.backend.reset_uids()
         tf.config.experimental.enable_op_determinism()
         self.folder.mkdir(parents=True, exist_ok=True)
-
-    def _qat(self) -> bytes:
-        from quantize import qat
-
-        o = self.options
-        qat.check_layers(self.float_keras)  # before any time is spent on pruning
-        student = qat.quantization_aware(self.source, self._calibration(), bool(o.clusters))
-        path = self.result_path("qat", ".npz", *self._qat_facts(), *self.source_facts())
-        if path.exists():
-            self.watcher.say(f"quantization-aware weights taken from {path}")
-            _load_weights(student, path)
-        else:
-            schedule = self.schedule(o.epochs, QAT_EPOCHS, QAT_STEPS, o.learning_rate)
-            self.watcher.phase("quantization-aware training", schedule.steps)
-            batches = self.batches(schedule, stream=2, side=self.input.width)
-            qat.train(student, self.source, batches, schedule, self._calibration(), self.progress)
-            _save_weights(student, path)
-        self.watcher.phase("converting to int8", 1)
-        model = to_int8_qat(student, o.io)
-        self.watcher.advance(1)
-        return model
-
-    def _ptq(self) -> bytes:
-        from training.input import plain_dataset
-
-        source = self.source
-        pixels = self.train_photos(CALIBRATION_PHOTOS)
-        self.watcher.phase("converting to int8", 1)
-        photos = (photo.numpy() for photo in plain_dataset(pixels, batch=1))
-        model = to_int8_ptq(source, photos, self.options.io)
-        self.watcher.advance(1)
-        return model
-
-    def _calibration(self) -> Iterator[NDArray[np.float32]]:
-        pixels = self.train_photos(CALIBRATION_PHOTOS)
-        for first in range(0, len(pixels), self.options.batch):
-            yield model_scale(pixels[first : first + self.options.batch])
 
     def train_photos(self, most: int, spec: InputSpec | None = None) -> NDArray[np.uint8]:
         """Training photos as the device would see them, evenly spaced over the classes.
@@ -395,19 +354,3 @@ def save(path: Path, content: bytes) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, content)
-
-
-def _save_weights(model: Any, path: Path) -> None:  # noqa: ANN401
-    import io
-
-    stream = io.BytesIO()
-    np.savez(stream, *model.get_weights())
-    save(path, stream.getvalue())
-
-
-def _load_weights(model: Any, path: Path) -> None:  # noqa: ANN401
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            model.set_weights([file[name] for name in file.files])
-    except (OSError, ValueError, KeyError) as error:
-        raise QuantizeError(f"{path}: damaged ({error}); delete it to train anew") from error

@@ -1,15 +1,18 @@
 """Quantization-aware training: the model learns with int8 rounding in the way.
 
 TFMOT places the fake quantization (Jacob et al. 2018, arXiv:1712.05877): int8 weights per channel,
-int8 activations, batch norm folded by the converter. Four things are done around it, each for a
-loss that was seen without:
+int8 activations, batch norm folded by the converter. Done around it, each for a loss
+that was seen without:
 
 * Kernels are brought to one range per channel first, and the batch norms behind them take the
   factors up exactly: TFMOT rounds a depthwise kernel with a single scale for all channels, and
   Adam's steps are as large for a kernel of 0.1 as for one of 10.
+* Channels of linear activations are brought to one range too.
+* Kernels start from the levels that change their outputs least, see `quantize.round_kernels`.
 * Activation ranges start from what the float model's activations are on training photos, not from
   TFMOT's -6..6, which its slow average would still be leaving when training ends.
 * What rounding shifts on average is taken back before training begins, see `quantize.correct`.
+* In the end the last layer is fitted once more, to the features as they are rounded.
 * The input range is fixed so that a pixel's level is the pixel itself.
 """
 
@@ -23,13 +26,16 @@ from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
 from quantize.convert import INPUT_MAX, INPUT_MIN
-from quantize.correct import correct
-from quantize.equalise import equalise, hold_upright, turn_upright
+from quantize.correct import correct, refit
+from quantize.equalise import equalise, hold_upright, level, turn_upright
 from quantize.finetune import Progress, Schedule, fine_tune, steady
 from quantize.preserve import preserving_scheme
+from quantize.round_kernels import round_kernels
 
-#: Of so many calibration photos one is enough to see by how much rounding shifts a layer.
+#: Of so many calibration photos one is enough to see what rounding does to a layer.
 CORRECTION_STRIDE = 4
+#: Photos at a time whose patches are held in memory.
+CHUNK = 16
 
 Photos = Iterable[NDArray[np.float32]]
 
@@ -50,23 +56,37 @@ def quantization_aware(model: Any, calibration: Photos, clustered: bool = False)
     from quantize import tfmot
 
     check_layers(model)
-    copy = tfmot.keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    copy = _twin(model)
+    batches = list(calibration)
+    some = np.concatenate(batches)[::CORRECTION_STRIDE]
+    if not clustered:
+        level(copy, batches)
     equalise(copy, ("DepthwiseConv2D",) if clustered else ("Conv2D", "DepthwiseConv2D"))
     norms = turn_upright(copy) if clustered else frozenset()
+    rounded = copy
+    if not clustered:
+        rounded = _twin(copy)
+        round_kernels(rounded, np.array_split(some, -(-len(some) // CHUNK)))
     try:
-        annotated = tfmot.quantize.quantize_annotate_model(copy)
+        annotated = tfmot.quantize.quantize_annotate_model(rounded)
         student = tfmot.quantize.quantize_apply(annotated, scheme=preserving_scheme(clustered))
     except (RuntimeError, ValueError) as error:
         raise QuantizeError(f"TFMOT cannot quantize this model: {error}") from error
     _fix_input(student)
     steady(student)
     ranges = _Ranges(student)
-    batches = list(calibration)
     ranges.observe(batches)
-    correct(student, copy, np.concatenate(batches)[::CORRECTION_STRIDE])
-    student.activation_ranges, student.upright = ranges, norms
+    correct(student, copy, some)
+    student.activation_ranges, student.upright, student.clustered = ranges, norms, clustered
     return student
+
+
+def _twin(model: Any) -> Any:  # noqa: ANN401
+    from quantize import tfmot
+
+    twin = tfmot.keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    return twin
 
 
 def train(
@@ -74,17 +94,36 @@ def train(
     teacher: Any,  # noqa: ANN401
     batches: Iterator[tuple[Any, Any]],
     schedule: Schedule,
-    calibration: Photos,
     progress: Progress,
 ) -> None:
-    """Train what `quantization_aware` returned in place, and settle its ranges.
+    """Train what `quantization_aware` returned in place; `settle` comes after.
 
     Raises:
         QuantizeError: training diverged.
     """
+    student.activation_ranges.follow()
     fine_tune(student, teacher, batches, schedule, progress)
     hold_upright(student, student.upright)
-    student.activation_ranges.settle(calibration)
+
+
+def settle(
+    student: Any,  # noqa: ANN401
+    teacher: Any,  # noqa: ANN401
+    batch: NDArray[np.float32],
+    photos: Photos,
+) -> None:
+    """Take changed weights over into the ranges, and fit the last layer to what is rounded.
+
+    Args:
+        student: from `quantization_aware`, trained or not.
+        teacher: the float model that it comes from.
+        batch: any photos, float32 (n, h, w, 3) in -1..1.
+        photos: batches of training photos for the last layer. A clustered one is left as it is.
+    """
+    student.activation_ranges.settle(batch)
+    if not student.clustered:
+        refit(student, teacher, photos)
+        student.activation_ranges.settle(batch)
 
 
 def check_layers(model: Any) -> None:  # noqa: ANN401
@@ -186,13 +225,14 @@ class _Ranges:
             low.assign(lows[k] / count)
             high.assign(highs[k] / count)
 
-    def settle(self, calibration: Photos) -> None:
-        """Take over the averaged weights: weight ranges anew, activation ranges held."""
+    def follow(self) -> None:
+        """Move with what is seen in training."""
+        self._quantizer.mode = "follow"
+
+    def settle(self, batch: NDArray[np.float32]) -> None:
+        """Take over changed weights: weight ranges anew, activation ranges held."""
         self._quantizer.mode = "hold"
-        run = self._runner()
-        for batch in calibration:
-            run(batch)
-            break
+        self._runner()(batch)
 
     def _runner(self) -> Any:  # noqa: ANN401 - a new function, so the mode is traced anew
         from training.tf import tf

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from networks import mobilenet
 
 from edge.errors import QuantizeError
 from edge.image import InputSpec
@@ -19,26 +20,6 @@ from training.models import build_model
 from training.recipe import Recipe
 from training.runs import Run, RunInfo
 from training.tf import keras, tf
-
-
-def mobilenet(**changes):
-    """MobileNetV2 with random weights and batch norms that do something."""
-    values = {"alpha": 0.35, "resolution": 64, **changes}
-    model = build_model(Recipe(**values), 5)
-    rng = np.random.default_rng(0)
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.set_weights(
-                [
-                    rng.uniform(low, high, w.shape)
-                    for w, (low, high) in zip(
-                        layer.get_weights(),
-                        ((0.5, 1.5), (-0.5, 0.5), (-0.2, 0.2), (0.5, 1.5)),
-                        strict=True,
-                    )
-                ]
-            )
-    return model
 
 
 @pytest.fixture(scope="module")

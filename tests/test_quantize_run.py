@@ -376,46 +376,6 @@ def test_layers_that_cannot_be_quantized_are_named_with_the_cure():
     assert any(line.startswith("  odd (Lambda):") for line in lines)
 
 
-def test_equalised_kernels_give_the_same_answers(trained):
-    """Channels are scaled to one range, and the batch norms behind take it up."""
-    from quantize.equalise import equalise
-
-    model = load_run(trained).model()
-    images = np.random.default_rng(0).uniform(-1, 1, (4, 32, 32, 3)).astype(np.float32)
-    before = model(images, training=False).numpy()
-    assert equalise(model) == 13
-    assert np.allclose(model(images, training=False).numpy(), before, atol=1e-4)
-    for name in ("block_3_depthwise", "block_3_point"):
-        kernel = np.abs(model.get_layer(name).get_weights()[0])
-        assert kernel.max(axis=(0, 1)).max(axis=0 if "point" in name else 1) == pytest.approx(1)
-
-
-def test_what_rounding_shifts_on_average_is_taken_back(trained):
-    """Kernels rounded to a few levels: batch norms have their float means again."""
-    from quantize.correct import correct
-    from training.tf import keras
-
-    model = load_run(trained).model()
-    student = keras.models.clone_model(model)
-    student.set_weights(model.get_weights())
-    for layer in student.layers:
-        if type(layer).__name__ in ("Conv2D", "DepthwiseConv2D"):
-            kernel, *rest = layer.get_weights()
-            step = np.abs(kernel).max() / 7
-            layer.set_weights([np.round(kernel / step) * step, *rest])
-    rng = np.random.default_rng(0)
-    photos, others = rng.uniform(-1, 1, (2, 64, 32, 32, 3)).astype(np.float32)
-    wanted = model(others, training=False).numpy()
-
-    def error():
-        return np.square(student(others, training=False).numpy() - wanted).mean()
-
-    before = error()
-    assert correct(student, model, photos) > 0.01
-    assert error() < 0.5 * before
-    assert correct(student, model, photos) < 1e-3
-
-
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [

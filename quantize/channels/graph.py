@@ -38,6 +38,8 @@ class Group(NamedTuple):
     """Batch norms and depthwise convolutions, with entries of their own for each."""
     readers: tuple[str, ...]
     """Convolutions and dense layers that sum over them."""
+    linear: bool
+    """Whether nothing but batch norms and additions lies between writers and readers."""
 
 
 class Channels(NamedTuple):
@@ -56,6 +58,7 @@ def find_channels(model: Model) -> Channels:
     """
     links = _Links()
     behind: dict[int, int] = {}
+    bent: list[int] = []
     roles: dict[str, Role] = {}
     layers = keras.layers
     for layer in model.layers:
@@ -78,11 +81,12 @@ def find_channels(model: Model) -> Channels:
                 f"channels cannot be followed through {layer.name} ({kind.__name__}); "
                 "MobileNetV1- and V2-like models are understood"
             )
+        if kind not in _LINEAR:
+            bent.append(found)
         behind[id(layer.output)] = found
     fixed = {links.root(behind[id(t)]) for t in (model.input, model.output)}
-    return _collect(
-        model, {k: (links.root(a), links.root(b)) for k, (a, b) in roles.items()}, fixed
-    )
+    ends = {k: (links.root(a), links.root(b)) for k, (a, b) in roles.items()}
+    return _collect(model, ends, fixed, {links.root(item) for item in bent})
 
 
 _PASSED_BY = (
@@ -95,12 +99,21 @@ _PASSED_BY = (
     keras.layers.Dropout,
 )
 
+_LINEAR = (
+    keras.layers.Conv2D,
+    keras.layers.Dense,
+    keras.layers.BatchNormalization,
+    keras.layers.Add,
+)
+
 
 def _plain_depthwise(layer: Layer) -> bool:
     return type(layer) is keras.layers.DepthwiseConv2D and layer.depth_multiplier == 1
 
 
-def _collect(model: Model, ends: Mapping[str, tuple[int, int]], fixed: set[int]) -> Channels:
+def _collect(
+    model: Model, ends: Mapping[str, tuple[int, int]], fixed: set[int], bent: set[int]
+) -> Channels:
     """Number the groups in the order of the model and sort the layers into them."""
     numbers: dict[int, int] = {}
     for name in (layer.name for layer in model.layers if layer.name in ends):
@@ -109,12 +122,14 @@ def _collect(model: Model, ends: Mapping[str, tuple[int, int]], fixed: set[int])
                 numbers.setdefault(root, len(numbers))
     roles = {k: Role(numbers.get(a, -1), numbers.get(b, -1)) for k, (a, b) in ends.items()}
     groups = []
-    for number in range(len(numbers)):
+    for root, number in numbers.items():
         writers = [k for k, r in roles.items() if r.writes == number and r.reads != number]
         carriers = [k for k, r in roles.items() if r.writes == number and r.reads == number]
         readers = [k for k, r in roles.items() if r.reads == number and r.writes != number]
         width = model.get_layer(writers[0]).get_weights()[0].shape[-1]
-        groups.append(Group(width, tuple(writers), tuple(carriers), tuple(readers)))
+        groups.append(
+            Group(width, tuple(writers), tuple(carriers), tuple(readers), root not in bent)
+        )
     return Channels(tuple(groups), roles)
 
 

@@ -1,0 +1,148 @@
+"""What is done around rounding so that an int8 model answers as its float model does."""
+
+import numpy as np
+import pytest
+from networks import mobilenet
+
+from quantize.correct import correct, refit
+from quantize.equalise import equalise, level
+from quantize.round_kernels import round_kernels
+from training.tf import keras
+
+
+@pytest.fixture(scope="module")
+def photos():
+    """Four batches of noisy pictures of all colours, and others."""
+    rng = np.random.default_rng(1)
+    colours = rng.uniform(-0.7, 0.7, (5, 16, 1, 1, 3))
+    return (colours + rng.uniform(-0.3, 0.3, (5, 16, 64, 64, 3))).astype(np.float32)
+
+
+def copy(model):
+    """The same model once more."""
+    twin = keras.models.clone_model(model)
+    twin.set_weights(model.get_weights())
+    return twin
+
+
+def answers(model, images):
+    """Logits."""
+    return model(images, training=False).numpy()
+
+
+def test_equalised_kernels_give_the_same_answers(photos):
+    """Channels are scaled to one range, and the batch norms behind take it up."""
+    model = mobilenet()
+    before = answers(model, photos[4])
+    assert equalise(model) == 52
+    assert answers(model, photos[4]) == pytest.approx(before, abs=1e-4)
+    for name, axes in (("block_3_depthwise", (0, 1)), ("block_3_project", (0, 1, 2))):
+        kernel = np.abs(model.get_layer(name).get_weights()[0])
+        assert kernel.max(axis=axes).ravel() == pytest.approx(1)
+
+
+def test_levelled_channels_have_one_range_and_the_same_answers(photos):
+    """Bottlenecks with their sums: the widest channel is no wider than the narrowest."""
+    model = mobilenet()
+    before = answers(model, photos[4])
+    norms = [f"block_{k}_project_BN" for k in (3, 4, 5)]
+    tied = (*norms, "block_4_add", "block_5_add")
+    activations = keras.Model(model.input, [model.get_layer(name).output for name in tied])
+
+    def ranges():
+        values = np.concatenate([v.numpy() for v in activations(photos[0], training=False)])
+        return np.abs(values).max(axis=(0, 1, 2))
+
+    uneven = ranges()
+    assert uneven.max() > 2 * uneven.min()
+    # Seven widths of MobileNetV2's bottlenecks; what lies behind a ReLU6 is left alone.
+    assert level(model, photos[:1]) == 7
+    assert answers(model, photos[4]) == pytest.approx(before, abs=1e-4)
+    assert ranges().max() < 1.01 * ranges().min()
+
+
+def test_a_network_with_other_layers_is_not_levelled(photos):
+    """Channels cannot be followed through a concatenation; nothing is changed."""
+    inputs = keras.Input((64, 64, 3))
+    both = keras.layers.Concatenate()([inputs, keras.layers.Conv2D(4, 1)(inputs)])
+    model = keras.Model(inputs, keras.layers.Dense(3)(keras.layers.Flatten()(both)))
+    before = model.get_weights()
+    assert level(model, photos[:1]) == 0
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_kernels_are_rounded_by_what_they_give_on_photos(photos):
+    """Levels of int8, zeros and largest weights kept; answers nearer than with the nearest ones.
+
+    Mean shifts are taken back from both.
+    """
+    model = mobilenet()
+    layer = model.get_layer("block_3_project")
+    kernel = layer.get_weights()[0]
+    kernel[..., ::3, :] = 0
+    layer.set_weights([kernel])
+    equalise(model)
+    nearest, fitted = copy(model), copy(model)
+    for layer in nearest.layers:
+        if type(layer).__name__ in ("Conv2D", "DepthwiseConv2D"):
+            layer.set_weights([np.round(layer.get_weights()[0] * 127) / 127])
+    assert round_kernels(fitted, photos[:3]) < 0.9
+    for student in (nearest, fitted):
+        correct(student, model, photos[0])
+    wanted = answers(model, photos[4])
+
+    def error(student):
+        return np.square(answers(student, photos[4]) - wanted).mean()
+
+    assert error(fitted) < 0.8 * error(nearest)
+    for name in ("Conv1", "block_3_depthwise", "block_3_project"):
+        before = model.get_layer(name).get_weights()[0]
+        after = fitted.get_layer(name).get_weights()[0]
+        levels = after * 127
+        assert levels == pytest.approx(np.round(levels), abs=1e-3)
+        assert np.abs(after)[np.abs(before) > 0.9999] == pytest.approx(1)
+        assert not after[before == 0].any()
+    assert not np.array_equal(after, nearest.get_layer(name).get_weights()[0])
+
+
+def test_what_rounding_shifts_on_average_is_taken_back(photos):
+    """Kernels rounded to a few levels: batch norms have their float means again."""
+    model = mobilenet()
+    student = copy(model)
+    for layer in student.layers:
+        if type(layer).__name__ in ("Conv2D", "DepthwiseConv2D"):
+            kernel = layer.get_weights()[0]
+            step = np.abs(kernel).max() / 7
+            layer.set_weights([np.round(kernel / step) * step])
+    wanted = answers(model, photos[4])
+
+    def error():
+        return np.square(answers(student, photos[4]) - wanted).mean()
+
+    before = error()
+    assert correct(student, model, photos[0]) > 0.01
+    assert error() < 0.5 * before
+    assert correct(student, model, photos[0]) < 1e-3
+
+
+def test_the_last_layer_is_fitted_to_what_is_left_of_the_features(photos):
+    """Answers come nearer on other photos too; weights that are zero stay zero."""
+    model = mobilenet()
+    kernel, bias = model.layers[-1].get_weights()
+    kernel[::3, 1] = 0
+    kernel[1::2, 2] = 0
+    model.layers[-1].set_weights([kernel, bias])
+    student = copy(model)
+    norm = student.get_layer("Conv_1_bn")
+    norm.gamma.assign(norm.gamma.numpy() * np.random.default_rng(2).uniform(0.5, 1.5, 1280))
+    wanted = answers(model, photos[4])
+
+    def error():
+        return np.square(answers(student, photos[4]) - wanted).mean()
+
+    before = error()
+    off, left = refit(student, model, photos[:4])
+    assert left < off
+    assert error() < 0.1 * before
+    fitted = next(v for v in student.layers[-1].trainable_variables if "kernel" in v.name)
+    assert np.array_equal(fitted.numpy() == 0, kernel == 0)
