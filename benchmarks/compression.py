@@ -1,6 +1,6 @@
 """What compression buys: time, bytes and memory, at what accuracy, beside TFMOT and smaller starts.
 
-For each set of photos and each seed: a float run, then real int8 files through the command line, a
+For each seed: a float run, then real int8 files through the command line, a
 PQAT model made as in TFMOT's guides, and runs that start at a smaller resolution. All files of a
 seed are timed in turn, one thread. Finished steps are not repeated.
 """
@@ -30,8 +30,6 @@ MATERIAL = ("jute_pest/split.csv", "backbone_weights/mobilenet_v2_0.35_224_no_to
 RESUMES = True
 """Not skipped when measured before: finished runs and bundles are read anew, which is quick."""
 
-SETS = ("jute_pest", "bean_leaf")
-"""The second has no split of its own: it is grouped and split by `python -m training`."""
 OURS: dict[str, tuple[str, ...]] = {
     "whole": (),
     "half": ("--budget", "latency=0.5"),
@@ -65,19 +63,18 @@ class Seed(NamedTuple):
 
 def run(data: Path, options: Options) -> tuple[Figure, ...]:
     """Make what is missing, then time and compare."""
-    folder = options.runs or options.out / "runs"
-    figures: list[Figure] = []
-    for name in SETS:
-        # The jute runs are those of the accuracy benchmark.
-        runs = folder if name == "jute_pest" else folder / name
-        seeds = [_seed(data, name, runs, seed) for seed in range(options.seeds)]
-        figures += _figures(name, seeds)
-    return tuple(figures)
+    # The runs are those of the accuracy benchmark.
+    return measure(data / "jute_pest", options.runs or options.out / "runs", options.seeds)
 
 
-def _seed(data: Path, name: str, runs: Path, seed: int) -> Seed:
+def measure(photos: Path, runs: Path, count: int) -> tuple[Figure, ...]:
+    """The same for any set of photos beside the folder of weights, with runs in a folder."""
+    return tuple(_figures(photos.name, [_seed(photos, runs, seed) for seed in range(count)]))
+
+
+def _seed(photos: Path, runs: Path, seed: int) -> Seed:
     run_folder = runs / f"seed-{seed}"
-    _fit(data, name, run_folder, seed)
+    _fit(photos, run_folder, seed)
     models = {}
     for variant, arguments in OURS.items():
         path = run_folder / f"compressed-{variant.replace(',', '').replace(' ', '-')}.wtr"
@@ -85,7 +82,7 @@ def _seed(data: Path, name: str, runs: Path, seed: int) -> Seed:
     models["TFMOT PQAT"] = _tfmot(run_folder)
     for side in STARTS:
         start = runs / f"start-{side}-seed-{seed}"
-        _fit(data, name, start, seed, "--set", f"resolution={side}")
+        _fit(photos, start, seed, "--set", f"resolution={side}")
         models[_start(side)] = _bundle(start, start / "int8.wtr", ())
     times = Local().milliseconds([model.content for model in models.values()])
     float_accuracy = (
@@ -98,9 +95,10 @@ def _start(side: int) -> str:
     return f"trained at {side}"
 
 
-def _fit(data: Path, name: str, folder: Path, seed: int, *more: str) -> None:
+def _fit(photos: Path, folder: Path, seed: int, *more: str) -> None:
     if not (folder / "model.keras").exists():
-        fit = [data / name, "--recipe", RECIPE, "--seed", seed, "--weights", data / WEIGHTS[1]]
+        weights = photos.parent / WEIGHTS[1]
+        fit = [photos, "--recipe", RECIPE, "--seed", seed, "--weights", weights]
         command("training", "fit", *fit, *more, "--out", folder)
 
 

@@ -25,6 +25,7 @@ BENCHMARKS = {
     "training-throughput": "benchmarks.throughput",
     "accuracy": "benchmarks.accuracy",
     "compression": "benchmarks.compression",
+    "compression-bean-leaf": "benchmarks.compression_bean_leaf",
 }
 PACKAGES = ("numpy", "pillow", "ai-edge-litert", "paho-mqtt", "msgspec", "tensorflow", "tf-keras")
 

@@ -45,7 +45,9 @@ def run(
     on_command: Annotated[
         str, typer.Option(help="What starts wheatear there; default: PATH, /opt/wheatear/bin.")
     ] = "",
-    method: Annotated[str, typer.Option(help="qat (trained) or ptq (from ranges only).")] = "qat",
+    method: Annotated[
+        str, typer.Option(help="qat (fitted to its rounding, trained if needed) or ptq (ranges).")
+    ] = "qat",
     key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side of a smaller input, pixels.")] = None,
     io: Annotated[str, typer.Option(help="Type of input and output: int8 or uint8.")] = "int8",

@@ -8,7 +8,7 @@ import shutil
 import msgspec
 import pytest
 
-from benchmarks import accuracy, harness, table
+from benchmarks import accuracy, compression, harness, table
 from benchmarks.result import Figure, Result, pair, single
 from edge.bundle import Bundle
 from edge.image import InputSpec
@@ -165,3 +165,38 @@ def test_the_outbox_is_measured_beside_sqlite_and_paho(options, tmp_path):
     named = {figure.name: figure for figure in result.figures}
     assert both_sides(named["out, QoS 1 to mosquitto"])
     assert both_sides(named["the same beside SQLite"])
+
+
+def test_compression_is_judged_by_means_over_seeds():
+    """Times in turn, losses, what lies on the better side of smaller starts."""
+    from tiny import model
+
+    content = model()
+
+    def seed(times, accuracies):
+        models = {k: compression.Model(content, a, 98.0) for k, a in accuracies.items()}
+        milliseconds = {k: [t, 1.1 * t] for k, t in times.items()}
+        return compression.Seed(70.0, models, milliseconds)
+
+    times = {
+        "whole": 10.0,
+        "half": 4.0,
+        "half, packed": 5.5,
+        "two thirds": 6.0,
+        "TFMOT PQAT": 10.0,
+        "trained at 192": 7.0,
+        "trained at 160": 3.0,
+    }
+    first = seed(times, dict.fromkeys(times, 69.0) | {"half": 69.8, "trained at 192": 68.0})
+    second = seed(times, dict.fromkeys(times, 70.0) | {"half": 69.4, "two thirds": 71.0})
+    found = {f.name: f for f in compression._figures("set", [first, second])}
+    lost = found["set: half, lost to float"]
+    assert (lost.value, lost.met) == (pytest.approx(0.4), True)
+    assert found["set: time of whole by that of half"].value == pytest.approx(2.5)
+    slower = found["set: time of whole by that of half, packed"]
+    assert (slower.value, slower.met) == (pytest.approx(10 / 5.5), False)
+    assert found["set: two thirds, lost to float"].met
+    assert found["set: half, arena of whole's"].met is False  # the same bytes
+    assert found["set: half, accuracy above TFMOT PQAT"].value == pytest.approx(0.1)
+    beaten = found["set: smaller starts that one of ours beats in time and accuracy"]
+    assert (beaten.value, beaten.met, beaten.note) == (1, False, "trained at 192")
