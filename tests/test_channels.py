@@ -214,7 +214,9 @@ def test_budgets_are_read_in_the_users_words(words, most):
     assert parse(words).most == most
 
 
-@pytest.mark.parametrize("words", ["macs", "speed=2", "ms=fast", "bytes=3 miles", "latency=0"])
+@pytest.mark.parametrize(
+    "words", ["macs", "speed=2", "ms=fast", "bytes=3 miles", "bytes=0.5", "latency=0"]
+)
 def test_other_words_are_refused_with_what_is_possible(words):
     """The message repeats what was given."""
     with pytest.raises(QuantizeError, match=f"--budget {words}: "):

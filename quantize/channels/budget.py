@@ -58,6 +58,8 @@ def parse(text: str) -> Budget:
     if not most > 0 or (kind in ("macs", "latency") and most >= 1):
         limits = "a share above 0 and below 1" if kind in ("macs", "latency") else "more than 0"
         raise QuantizeError(f"--budget {text}: give {limits}")
+    if kind == "bytes" and most <= 1:
+        raise QuantizeError(f"--budget {text}: bytes are counted, not a share; give bytes=300kB")
     return Budget(kind, most)  # type: ignore[arg-type]  # held against KINDS above
 
 
