@@ -14,6 +14,7 @@ from edge.errors import QuantizeError
 from quantize.finetune import Schedule
 from quantize.inspect import deflated
 from quantize.options import NARROW_EPOCHS, NARROW_STEPS
+from quantize.rounding import missed
 from quantize.sizing import Sizing, whole_int8
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def _chosen(pipeline: Pipeline, candidates: list[Candidate]) -> Plan:
     tried = []
     for candidate in candidates:
         model = _made(pipeline, candidate, schedule, stream=5, rounds=TRIAL_ROUNDS, members=1).model
-        distance = _distance(pipeline, model)
+        distance = missed(pipeline.run, pipeline.float_keras, model)
         tried.append(msgspec.structs.replace(candidate, distance=distance))
         bar.say(
             f"tried {candidate.resolution} pixels with {candidate.share:.1%} of the predicted "
@@ -179,18 +180,6 @@ def _chosen(pipeline: Pipeline, candidates: list[Candidate]) -> Plan:
         )
     taken = min(tried, key=lambda c: c.distance or 0.0)
     return Plan(taken=taken, tried=tuple(tried))
-
-
-def _distance(pipeline: Pipeline, model: Any) -> float:  # noqa: ANN401
-    from training.train import predict_logits
-
-    run = pipeline.run
-    part = run.dataset.split("val")
-    side = model.input_shape[1]
-    spec = msgspec.structs.replace(run.info.input, width=side, height=side)
-    wanted = predict_logits(pipeline.float_keras, run.pixels(part, run.info.input))
-    given = predict_logits(model, run.pixels(part, spec))
-    return float(np.mean((given - wanted) ** 2) / np.var(wanted))
 
 
 def _made(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from quantize.options import QAT_EPOCHS, QAT_STEPS
 
 if TYPE_CHECKING:
     from quantize.pipeline import Pipeline
+    from training.runs import Run
 
 #: Photos that activation ranges are first taken from.
 CALIBRATION_PHOTOS = 256
@@ -76,12 +78,12 @@ def _teach(pipeline: Pipeline, student: Any, calibration: list[NDArray[np.float3
     def settle() -> float:
         photos = _batches(pipeline, FITTING_PHOTOS)
         qat.settle(student, pipeline.source, calibration[0], photos)
-        return _missed(pipeline, student)
+        return missed(pipeline.run, pipeline.source, student)
 
-    missed = settle() if options.epochs is None else None
-    if missed is not None and missed <= ENOUGH:
+    before = settle() if options.epochs is None else None
+    if before is not None and before <= ENOUGH:
         watcher.say(
-            f"rounding misses {missed:.2%} of the variance of the logits: too little to train for"
+            f"rounding misses {before:.2%} of the variance of the logits: too little to train for"
         )
         return
     untrained = student.get_weights()
@@ -91,22 +93,31 @@ def _teach(pipeline: Pipeline, student: Any, calibration: list[NDArray[np.float3
     qat.train(student, pipeline.source, batches, schedule, pipeline.progress)
     after = settle()
     told = f"rounding misses {after:.2%} of the variance of the logits"
-    if missed is None:
+    if before is None:
         watcher.say(told)
-    elif after < missed:
-        watcher.say(f"{told}, {missed:.2%} before training")
+    elif after < before:
+        watcher.say(f"{told}, {before:.2%} before training")
     else:
-        watcher.say(f"{told} after training, {missed:.2%} without: training is left out")
+        watcher.say(f"{told} after training, {before:.2%} without: training is left out")
         student.set_weights(untrained)
 
 
-def _missed(pipeline: Pipeline, student: Any) -> float:  # noqa: ANN401
-    """Squared distance of the logits on validation photos, as a share of their variance."""
+def missed(run: Run, teacher: Any, student: Any) -> float:  # noqa: ANN401 - Keras models
+    """Squared distance of the logits on validation photos, as a share of the teacher's variance.
+
+    Each model sees the photos at the size of its own input.
+    """
     from training.train import predict_logits
 
-    photos = pipeline.run.pixels(pipeline.run.dataset.split("val"), pipeline.input)
-    wanted, given = (predict_logits(model, photos) for model in (pipeline.source, student))
-    return float(np.mean((given - wanted) ** 2) / np.var(wanted))
+    part = run.dataset.split("val")
+
+    def logits(model: Any) -> NDArray[np.float32]:  # noqa: ANN401
+        side = model.input_shape[1]
+        spec = msgspec.structs.replace(run.info.input, width=side, height=side)
+        return predict_logits(model, run.pixels(part, spec))
+
+    wanted = logits(teacher)
+    return float(np.mean((logits(student) - wanted) ** 2) / np.var(wanted))
 
 
 def _batches(pipeline: Pipeline, photos: int) -> Iterator[NDArray[np.float32]]:

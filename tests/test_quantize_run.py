@@ -359,6 +359,34 @@ def test_photos_that_make_training_diverge_are_an_error(trained):
         fine_tune(model, model, iter([broken] * 2), schedule, lambda *_: None)
 
 
+@pytest.mark.parametrize(("enough", "said"), [(1.0, "too little to train for"), (0.0, "training")])
+def test_training_with_rounding_follows_only_where_too_much_is_missed(
+    trained, tmp_path, monkeypatch, enough, said
+):
+    """Else the fitted model is taken as it is; what is nearer after training is kept."""
+    from quantize import rounding
+
+    class Ear:
+        def __init__(self):
+            self.said, self.phases = [], []
+
+        def phase(self, name, _steps):
+            self.phases.append(name)
+
+        def advance(self, _steps, note=""):
+            pass
+
+        def say(self, text):
+            self.said.append(text)
+
+    ear = Ear()
+    monkeypatch.setattr(rounding, "ENOUGH", enough)
+    run = load_run(fresh_copy(trained, tmp_path / "run"))
+    assert Pipeline(run, Options(batch=12), ear).int8_model()
+    assert any(said in text for text in ear.said)
+    assert ("quantization-aware training" in ear.phases) == (enough == 0)
+
+
 def test_layers_that_cannot_be_quantized_are_named_with_the_cure():
     """Each wrong layer has its own line; nothing is trained before."""
     from quantize.qat import check_layers
