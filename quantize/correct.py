@@ -108,7 +108,9 @@ def refit(
         rows = np.flatnonzero(used)
         columns = np.flatnonzero(((kernel != 0) == used[:, None]).all(axis=0))
         normal = (products + ridge)[np.ix_(rows, rows)]
-        step[np.ix_(rows, columns)] = np.linalg.solve(normal, against[np.ix_(rows, columns)])
+        # Not `solve`: features that are the same on every photo leave nothing to divide by.
+        found = np.linalg.lstsq(normal, against[np.ix_(rows, columns)], rcond=None)[0]
+        step[np.ix_(rows, columns)] = found
     weights.assign(kernel + step)
     offsets.assign(bias + shift - mean @ step)
     left = off - shift - centred @ step

@@ -146,3 +146,19 @@ def test_the_last_layer_is_fitted_to_what_is_left_of_the_features(photos):
     assert error() < 0.1 * before
     fitted = next(v for v in student.layers[-1].trainable_variables if "kernel" in v.name)
     assert np.array_equal(fitted.numpy() == 0, kernel == 0)
+
+
+def test_features_that_are_the_same_on_every_photo_leave_the_kernel_as_it_is(photos):
+    """A network that learned nothing gives nothing to fit; only the mean answer is taken over."""
+    model = mobilenet()
+    student = copy(model)
+    norm = student.get_layer("Conv_1_bn")
+    norm.gamma.assign(np.zeros(1280))
+    before = student.layers[-1].get_weights()[0]
+    refit(student, model, photos[:4])
+    kernel, bias = student.layers[-1].get_weights()
+    assert np.allclose(kernel, before)
+    wanted = np.mean([answers(model, each) for each in photos[:4]], axis=(0, 1))
+    features = keras.Model(student.input, student.layers[-1].input)
+    given = features(photos[4], training=False).numpy() @ kernel + bias
+    assert given[0] == pytest.approx(wanted, abs=1e-3)
