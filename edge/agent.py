@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
@@ -64,6 +64,10 @@ class Classifies(Protocol):
         ...
 
 
+Watcher = Callable[[Frame, Classification, Event | None], None]
+"""Called after every classified frame, with what became of it; must be quick and never raise."""
+
+
 class Identity:
     """What every sighting of this run says of its origin."""
 
@@ -87,11 +91,13 @@ class Agent:
         counters: Counters,
         clock: Clock,
         stop: threading.Event,
+        watchers: Sequence[Watcher] = (),
     ) -> None:
         self._frames, self._classifier, self._decider = frames, classifier, decider
         self._submit, self._identity, self._images = submit, identity, images
         self._health, self._health_seconds = health, health_seconds
         self._counters, self._clock, self._stop = counters, clock, stop
+        self._watchers = watchers
         self._trouble = Episode("classifier", counters, log)
         self._health_due = clock.monotonic() + min(health_seconds, _FIRST_HEALTH_SECONDS)
         self._image_day: date | None = None
@@ -123,6 +129,8 @@ class Agent:
         event = self._decider.see(found, self._clock.monotonic())
         if event is not None:
             self._hand_over(self._messages(frame, found, event))
+        for watch in self._watchers:
+            watch(frame, found, event)
 
     def _hand_over(self, messages: list[Outgoing]) -> None:
         """Wait for room while the disk refuses: older events are worth more than new frames."""
