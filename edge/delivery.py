@@ -15,8 +15,6 @@ from edge.outbox import Kind, Outbox, Row
 _PAGE_ROWS = 200
 _BATCH_ROWS = 200
 _BATCH_SECONDS = 0.1
-_PACKET_OVERHEAD = 16
-"""More than the header of an MQTT PUBLISH, beside topic and payload."""
 
 
 class DeniedError(ConnectionRefusedError):
@@ -119,8 +117,8 @@ class Delivery:
 
     def _send(self, row: Row, now_ms: float) -> None:
         payload, topic = row.payload, f"{self._base}/{row.topic}"
-        limit = self._connection.maximum_packet_size
-        if limit and len(payload) + len(topic.encode()) + _PACKET_OVERHEAD > limit:
+        if not self._connection.fits(topic, payload):
+            limit = self._connection.maximum_packet_size
             self._give_up(row, f"larger than the broker's limit of {limit} bytes")
         elif row.kind is not Kind.SIGHTING and self._denials.resting(row.kind.name):
             self._give_up(row, "denied a moment ago")

@@ -6,8 +6,10 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+from edge.clock import Clock, SystemClock
 from edge.config import Broker
 from edge.counters import Backoff, Counters, Episode
 from edge.delivery import Delivery, DeniedError
@@ -23,11 +25,22 @@ _SETTLED_SECONDS = 10.0
 """A connection that lasted so long, or delivered something, starts the waits over."""
 
 
+class Introduction(NamedTuple):
+    """A retained message about the device, published on every connection and when renewed."""
+
+    topic: str
+    """The whole topic."""
+    payload: Callable[[], bytes]
+    """What to say, called on the publisher's thread; empty bytes remove what is retained."""
+    acknowledged: Callable[[], None] = lambda: None
+    """Called on the publisher's thread when the broker has taken it."""
+
+
 class Publisher:
     """Publishes from its own thread; capturing never waits for it.
 
     `info` gives the retained description (for the MQTT version agreed), `state` the retained
-    state; both are called on the publisher's thread.
+    state; both are called on the publisher's thread. `introductions` are what else is retained.
     """
 
     def __init__(
@@ -40,13 +53,21 @@ class Publisher:
         counters: Counters,
         state_seconds: float = 5.0,
         denied_seconds: float = 30.0,
+        introductions: Sequence[Introduction] = (),
+        clock: Clock | None = None,
     ) -> None:
         self._broker, self._device, self._outbox = broker, device, outbox
-        self._info, self._state, self._counters = info, state, counters
+        self._state, self._counters = state, counters
+        self._clock = clock or SystemClock()
         self._state_seconds = state_seconds
         self._denials = Denials(denied_seconds)
         self.base = f"{broker.base_topic}/{device}"
         self.protocol: str | None = None
+        ours = (
+            Introduction(f"{self.base}/availability", lambda: ONLINE),
+            Introduction(f"{self.base}/info", lambda: info(self.protocol or "")),
+        )
+        self._introductions = {one.topic: one for one in (*ours, *introductions)}
         self._told: dict[int, str] = {}
         self._pending: set[str] = set()
         self._closing = threading.Event()
@@ -66,6 +87,11 @@ class Publisher:
         self._news.set()
         if (connection := self._connection) is not None:
             connection.wake()
+
+    def renew(self, topic: str) -> None:
+        """Publish the introduction with this topic again: what it says has changed."""
+        self._pending.add(topic)
+        self.wake()
 
     def close(self, flush_seconds: float = 2.0) -> None:
         """Deliver what can be delivered in `flush_seconds`, say goodbye, end the thread."""
@@ -108,20 +134,25 @@ class Publisher:
         self._counters.add("connects")
         self._connection = connection
         self._told = {}
-        self._pending = {"availability", "info"}
+        self._pending = set(self._introductions)
 
-    def _introduce(self, protocol: str) -> None:
+    def _introduce(self) -> None:
         """Say that we are there, and what we are: once a connection, again after a denial."""
-        for about in [one for one in self._pending if not self._denials.resting(one)]:
-            self._pending.discard(about)
-            self._tell(about, ONLINE if about == "availability" else self._info(protocol))
+        for topic, introduction in self._introductions.items():
+            if topic in self._pending and not self._denials.resting(topic):
+                self._pending.discard(topic)
+                self._tell(topic, introduction.payload())
 
-    def _tell(self, about: str, payload: bytes) -> int | None:
+    def _tell(self, topic: str, payload: bytes) -> int | None:
         """Publish a retained message about the device, unless the broker denied it lately."""
-        if self._connection is None or self._denials.resting(about):
+        connection = self._connection
+        if connection is None or self._denials.resting(topic):
             return None
-        mid = self._connection.publish(f"{self.base}/{about}", payload, 1, retain=True)
-        self._told[mid] = about
+        if not connection.fits(topic, payload):
+            self._refused(topic, f"larger than its limit of {connection.maximum_packet_size} bytes")
+            return None
+        mid = connection.publish(topic, payload, 1, retain=True)
+        self._told[mid] = topic
         return mid
 
     def _session(self, connection: Connection) -> None:
@@ -142,18 +173,21 @@ class Publisher:
             delivery.flush()
 
     def _carry(self, connection: Connection, delivery: Delivery) -> None:
-        state_due, dirty = 0.0, True
+        state_due, dirty, hour = 0.0, True, None
         while True:
+            # Its counts per hour are true until the hour ends, with or without news.
+            hour, before = self._clock.now().replace(minute=0, second=0, microsecond=0), hour
+            dirty = dirty or hour != before
             if self._news.is_set():
                 self._news.clear()
                 delivery.looked, dirty = False, True
             delivery.fill()
-            self._introduce(connection.protocol)
+            self._introduce()
             now = time.monotonic()
             closing = self._closing.is_set()
             done = closing and (now > self._flush_until or (delivery.idle and delivery.looked))
             if dirty and (now >= state_due or done):
-                self._tell("state", self._state())
+                self._tell(f"{self.base}/state", self._state())
                 state_due, dirty = now + self._state_seconds, False
             if done:
                 self._goodbye(connection, delivery)
@@ -168,23 +202,27 @@ class Publisher:
     def _settle(self, acks: list[Ack], delivery: Delivery) -> bool:
         """Take acknowledgements; True where they end an outage."""
         for ack in delivery.settle(acks):
-            about = self._told.pop(ack.mid, "")
-            if ack.refusal is None:
-                if self._denials.allow(about) and not self._denials.any():
-                    self._access.recovered()
+            topic = self._told.pop(ack.mid, "")
+            if ack.refusal is not None:
+                self._refused(topic, ack.refusal)
                 continue
-            self._counters.add("denied")
-            self._denials.deny(about)
-            self._pending |= {about} & {"availability", "info"}
-            self._access.failed(
-                DeniedError(f"the broker denies {self.base}/{about} ({ack.refusal})")
-            )
+            if self._denials.allow(topic) and not self._denials.any():
+                self._access.recovered()
+            if topic in self._introductions:
+                self._introductions[topic].acknowledged()
         proved = any(ack.refusal is None for ack in acks)
         return proved and self._trouble.recovered()
 
+    def _refused(self, topic: str, why: str) -> None:
+        """Leave a retained message alone for a while."""
+        self._counters.add("denied")
+        self._denials.deny(topic)
+        self._pending |= {topic} & set(self._introductions)
+        self._access.failed(DeniedError(f"the broker denies {topic} ({why})"))
+
     def _goodbye(self, connection: Connection, delivery: Delivery) -> None:
         """Say ``offline`` ourselves, wait for its PUBACK, and leave in good order."""
-        mid = self._tell("availability", OFFLINE)
+        mid = self._tell(f"{self.base}/availability", OFFLINE)
         deadline = time.monotonic() + 2.0
         while mid in self._told and time.monotonic() < deadline:
             self._settle(connection.poll(0.1), delivery)

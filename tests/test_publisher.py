@@ -17,18 +17,19 @@ from brokers import Embedded, Mosquitto, Subscriber, free_port
 from paho.mqtt.enums import CallbackAPIVersion
 from test_outbox import health, image, sighting
 
+from edge.clock import SystemClock
 from edge.config import Broker, Tls
 from edge.counters import Backoff, Counters
 from edge.messages import encode
 from edge.mqtt import Will, connect
 from edge.outbox import Outbox
-from edge.publisher import Publisher
+from edge.publisher import Introduction, Publisher
 
 
 class Device:
     """An outbox and a publisher, as `wheatear run` puts them together."""
 
-    def __init__(self, folder, broker: Broker, denied_seconds=0.3, state=lambda: b"{}"):
+    def __init__(self, folder, broker: Broker, denied_seconds=0.3, state=lambda: b"{}", **more):
         self.outbox = Outbox(folder / "outbox.db")
         self.counters = Counters()
         self.publisher = Publisher(
@@ -40,6 +41,7 @@ class Device:
             self.counters,
             state_seconds=0.1,
             denied_seconds=denied_seconds,
+            **more,
         )
 
     def sight(self, count: int) -> None:
@@ -198,7 +200,7 @@ topic read #
 """
 
 
-def locked(folder, allowed: str) -> Mosquitto:
+def locked(folder, allowed: str, extra: str = "") -> Mosquitto:
     """Start a mosquitto with users, passwords and an access list."""
     import subprocess
 
@@ -210,8 +212,74 @@ def locked(folder, allowed: str) -> Mosquitto:
     for file in (passwd, folder / "acl"):
         file.chmod(0o600)
     return Mosquitto(
-        folder, f"allow_anonymous false\npassword_file {passwd}\nacl_file {folder}/acl"
+        folder, f"allow_anonymous false\npassword_file {passwd}\nacl_file {folder}/acl\n{extra}"
     )
+
+
+def test_introductions_are_retained_on_every_connection_and_when_renewed(tmp_path):
+    """Whatever the broker forgot is there again; what changed is said again; empty removes it."""
+    says = [b"one"]
+    topic, taken = "dashboards/cam-1/config", []
+    about = Introduction(topic, lambda: says[0], lambda: taken.append(says[0]))
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        with Device(tmp_path, settings(broker.port), introductions=[about]) as device:
+            assert subscriber.wait(lambda _: subscriber.on(topic) == [b"one"])
+            says[0] = b"two"
+            device.publisher.renew(topic)
+            assert subscriber.wait(lambda _: subscriber.on(topic) == [b"one", b"two"])
+            assert retained(broker.port, topic) == b"two"
+            broker.stop()
+            broker.start()
+            assert subscriber.wait(lambda _: len(subscriber.on(topic)) >= 3)
+            says[0] = b""
+            device.publisher.renew(topic)
+            assert subscriber.wait(lambda _: subscriber.on(topic)[-1] == b"")
+            assert retained(broker.port, topic) is None
+        assert {b"one", b"two", b""} == set(taken)
+
+
+def test_an_introduction_that_the_broker_does_not_take_is_said_and_tried_again(tmp_path, caplog):
+    """Denied by the access list or too large: sightings go through, and so does it, once it can."""
+    (tmp_path / "pw").write_text("secret\n")
+    says, topic = [b"x" * 3000], "wheatear/cam-1/dashboards"
+    with locked(tmp_path, "sighting", "max_packet_size 2000") as broker:
+        user = settings(broker.port, username="camera", password_file=tmp_path / "pw")
+        about = Introduction(topic, lambda: says[0])
+        reader = Subscriber(broker.port, username="reader", password="other")
+        with reader, Device(tmp_path, user, introductions=[about]) as device:
+            device.sight(2)
+            assert device.drained()
+            assert f"denies {topic} (larger than its limit of 2000 bytes)" in caplog.text
+            says[0] = b"short"
+            (tmp_path / "acl").write_text(ACL.format(allowed="#"))
+            broker.reload()
+            assert reader.wait(lambda _: reader.on("/dashboards") == [b"short"])
+
+
+def test_the_state_is_renewed_when_an_hour_ends(tmp_path):
+    """Counts of the last 24 hours change with the clock alone, and subscribers are told."""
+    clock, said = Hours(), []
+
+    def state() -> bytes:
+        said.append(clock.now())
+        return clock.now().isoformat().encode()
+
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        with Device(tmp_path, settings(broker.port), state=state, clock=clock):
+            assert subscriber.wait(lambda _: len(subscriber.on("/state")) == 1)
+            clock.hour += 1
+            assert subscriber.wait(lambda _: len(subscriber.on("/state")) == 2)
+        assert [time.hour for time in said[:2]] == [6, 7]
+
+
+class Hours(SystemClock):
+    """A clock whose hour the test sets."""
+
+    hour = 6
+
+    def now(self) -> datetime.datetime:
+        """Give half past the hour."""
+        return datetime.datetime(2026, 6, 21, self.hour, 30, tzinfo=datetime.UTC)
 
 
 def test_a_denied_sighting_stays_until_the_access_list_is_mended(tmp_path, caplog):
