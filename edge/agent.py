@@ -8,32 +8,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from datetime import date
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from edge.cameras import Frame
-from edge.cameras.photo import shrink_jpeg
 from edge.classifier import Classification
 from edge.clock import Clock
 from edge.config import Images
 from edge.counters import Counters, Episode
 from edge.decision import Decider, Event
 from edge.errors import ImageError, ModelError
-from edge.messages import (
-    Evidence,
-    FrameRef,
-    Health,
-    Location,
-    ModelRef,
-    Score,
-    Sighting,
-    Timings,
-    new_id,
-)
+from edge.messages import Health, Timings
 from edge.outbox import Outgoing
-
-if TYPE_CHECKING:
-    from edge.image import Pixels
+from edge.sightings import Identity, Sightings
 
 log = logging.getLogger(__name__)
 
@@ -56,23 +42,17 @@ class Frames(Protocol):
         ...
 
 
-class Classifies(Protocol):
-    """What judges a frame; :class:`edge.classifier.Classifier` is one."""
+class Sees(Protocol):
+    """What judges a frame; :class:`edge.viewer.Viewer` is one."""
 
-    def classify(self, pixels: Pixels) -> Classification:
-        """Classify uint8 (H, W, 3) RGB."""
+    def see(self, frame: Frame) -> Classification:
+        """Classify a frame. Raises ImageError, ModelError."""
         ...
 
 
 Watcher = Callable[[Frame, Classification, Event | None], None]
-"""Called after every classified frame, with what became of it; must be quick and never raise."""
-
-
-class Identity:
-    """What every sighting of this run says of its origin."""
-
-    def __init__(self, device: str, boot: str, model: ModelRef, location: Location | None) -> None:
-        self.device, self.boot, self.model, self.location = device, boot, model, location
+"""Called after every classified frame with what became of it (the surest of several events); must
+be quick and never raise."""
 
 
 class Agent:
@@ -81,7 +61,7 @@ class Agent:
     def __init__(
         self,
         frames: Frames,
-        classifier: Classifies,
+        viewer: Sees,
         decider: Decider,
         submit: Callable[[list[Outgoing]], bool],
         identity: Identity,
@@ -93,15 +73,14 @@ class Agent:
         stop: threading.Event,
         watchers: Sequence[Watcher] = (),
     ) -> None:
-        self._frames, self._classifier, self._decider = frames, classifier, decider
-        self._submit, self._identity, self._images = submit, identity, images
+        self._frames, self._viewer, self._decider = frames, viewer, decider
+        self._submit = submit
+        self._sightings = Sightings(identity, images, counters, clock)
         self._health, self._health_seconds = health, health_seconds
         self._counters, self._clock, self._stop = counters, clock, stop
         self._watchers = watchers
         self._trouble = Episode("classifier", counters, log)
         self._health_due = clock.monotonic() + min(health_seconds, _FIRST_HEALTH_SECONDS)
-        self._image_day: date | None = None
-        self._image_bytes = 0
         self._begin_measuring()
 
     def run(self) -> None:
@@ -117,7 +96,7 @@ class Agent:
 
     def _see(self, frame: Frame) -> None:
         try:
-            found = self._classifier.classify(frame.pixels)
+            found = self._viewer.see(frame)
         except (ImageError, ModelError) as error:
             self._trouble.failed(error)
             return
@@ -126,57 +105,16 @@ class Agent:
         self._count += 1
         self._preprocess += found.timings.preprocess_ms
         self._invoke += found.timings.invoke_ms
-        event = self._decider.see(found, self._clock.monotonic())
-        if event is not None:
-            self._hand_over(self._messages(frame, found, event))
+        events = self._decider.see(found, self._clock.monotonic())
+        if events:
+            self._hand_over(self._sightings.messages(frame, events))
         for watch in self._watchers:
-            watch(frame, found, event)
+            watch(frame, found, events[0] if events else None)
 
     def _hand_over(self, messages: list[Outgoing]) -> None:
         """Wait for room while the disk refuses: older events are worth more than new frames."""
         while not self._submit(messages) and not self._stop.is_set():
             pass
-
-    def _messages(self, frame: Frame, found: Classification, event: Event) -> list[Outgoing]:
-        identity = self._identity
-        sighting = Sighting(
-            device=identity.device,
-            boot=identity.boot,
-            id=new_id(),
-            time=frame.time,
-            clock=self._clock.quality(),
-            label=event.label,
-            reason=event.reason,
-            confidence=found.confidence,
-            alternatives=tuple(
-                Score(label=one.label, confidence=one.confidence) for one in found.alternatives
-            ),
-            votes=event.votes,
-            model=identity.model,
-            frame=FrameRef(width=frame.width, height=frame.height, source=frame.source),
-            location=frame.location or identity.location,
-        )
-        evidence = self._evidence(frame, sighting) if self._images.send else None
-        return [sighting, evidence] if evidence else [sighting]
-
-    def _evidence(self, frame: Frame, sighting: Sighting) -> Evidence | None:
-        """Give the picture behind a sighting, if the day's budget has room for it."""
-        today = sighting.time.date()
-        if today != self._image_day:
-            self._image_day, self._image_bytes = today, 0
-        left = self._images.max_bytes_per_day - self._image_bytes
-        try:
-            jpeg = shrink_jpeg(
-                frame.jpeg(), min(self._images.max_bytes, left), self._images.max_side
-            )
-        except (ImageError, OSError) as error:
-            self._trouble.failed(error)
-            return None
-        if jpeg is None:
-            self._counters.add("images_over_budget")
-            return None
-        self._image_bytes += len(jpeg)
-        return Evidence(id=sighting.id, time=sighting.time, jpeg=jpeg)
 
     def _report(self) -> None:
         """Submit a health message, with the mean times since the last one."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from edge.agent import Agent, Identity
+from edge.agent import Agent
 from edge.cameras import open_camera
 from edge.cameras.reader import Reader
 from edge.classifier import Classifier
@@ -23,7 +23,9 @@ from edge.identity import boot_id
 from edge.messages import ModelRef, RunningModel
 from edge.outbox import Outbox
 from edge.publisher import Publisher
+from edge.sightings import Identity
 from edge.signing import load_public_key
+from edge.viewer import Viewer
 from edge.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -59,7 +61,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
     with ExitStack() as stack:
         classifier = stack.enter_context(open_classifier(config))
         outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
-        camera = open_camera(config.camera, classifier.input)
+        camera = open_camera(config.camera, classifier.input, config.view)
         counters, clock = Counters(), SystemClock()
         writer = Writer(outbox, lambda: publisher.wake(), counters, config.outbox.commit_seconds)
         reporter = Reporter(config, _running(classifier), outbox, writer, counters, clock)
@@ -72,10 +74,12 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             counters,
             config.report.state_seconds,
         )
-        frames = Reader(lambda: open_camera(config.camera, classifier.input), counters, camera)
+        frames = Reader(
+            lambda: open_camera(config.camera, classifier.input, config.view), counters, camera
+        )
         agent = Agent(
             frames,
-            classifier,
+            Viewer(classifier, config.view),
             Decider(config.decision),
             writer.submit,
             _identity(config, classifier),

@@ -18,6 +18,8 @@ from edge.errors import OutboxError, PublishError, WheatearError
 from edge.image import InputSpec
 from edge.mqtt import Connection, Will, connect, tls_context, unreachable
 from edge.outbox import Outbox
+from edge.tiles import in_parts
+from edge.viewer import Plan
 
 _ANY_SIZE = InputSpec(width=224, height=224)
 """For the camera, where the model cannot be loaded."""
@@ -95,14 +97,18 @@ def _model(config: Config, specs: list[InputSpec]) -> str:
 
 
 def _camera(config: Config, spec: InputSpec) -> str:
-    camera = open_camera(config.camera, spec)
+    camera = open_camera(config.camera, spec, config.view)
     try:
         frame = camera.capture()
     finally:
         camera.close()
     if frame is None:
         return "no frame"
-    return f"{frame.source}, {frame.width} x {frame.height} pixels"
+    found = f"{frame.source}, {frame.width} x {frame.height} pixels"
+    if in_parts(config.view):
+        size = (frame.width, frame.height)
+        found += f", looked at in {len(Plan(config.view).cuts(size, size))} parts"
+    return found
 
 
 def _outbox(config: Config) -> str:

@@ -68,6 +68,17 @@ class Classification(msgspec.Struct, frozen=True):
     probabilities: Floats
     """(classes,) in the order of the labels."""
     timings: Timings
+    tiles: tuple[Tile, ...] = ()
+    """What each tile shows, where the picture was looked at in parts (see :mod:`edge.viewer`);
+    the rest is then that of the surest tile."""
+
+
+class Tile(msgspec.Struct, frozen=True):
+    """What one part of a picture shows."""
+
+    box: tuple[int, int, int, int]
+    """Left, top, right, bottom in pixels of the picture as it was taken."""
+    found: Classification
 
 
 class Classifier:
@@ -98,7 +109,7 @@ class Classifier:
         self.model_info = model_info
         self.model_bytes = model_bytes
         self.top = top
-        self._thresholds = tuple(thresholds or (0.0,) * len(labels))
+        self.thresholds = tuple(thresholds or (0.0,) * len(labels))
         self._decision = decision or DecisionSpec(unknown="none")
         self._runtime = runtime
         self._tensor = None if takes_levels(input) else np.empty(runtime.input.shape, input.dtype)
@@ -186,7 +197,7 @@ class Classifier:
         decision = decide(
             probabilities,
             self.labels,
-            self._thresholds,
+            self.thresholds,
             spec,
             score=unknown_score(values, probabilities, spec),
             top=self.top,

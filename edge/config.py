@@ -135,6 +135,33 @@ class V4l2Camera(
 Camera = FolderCamera | Picamera2Camera | V4l2Camera
 
 
+Share = Annotated[float, Meta(ge=0, le=1)]
+"""From 0 (left, top) to 1 (right, bottom) of the picture."""
+
+
+class View(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[view]``: which parts of a picture are looked at."""
+
+    regions: tuple[tuple[Share, Share, Share, Share], ...] = ()
+    """Left, top, right, bottom as shares (0..1) of the picture. None given: the whole picture."""
+    tiles: (
+        Annotated[int, Meta(ge=16, le=8192)]
+        # Not tuple[int, int]: beside a bounded int, msgspec 0.22 crashes on it.
+        | Annotated[tuple[Annotated[int, Meta(ge=1, le=32)], ...], Meta(min_length=2, max_length=2)]
+        | None
+    ) = None
+    """Cut each region into ``[columns, rows]``, or into squares of so many pixels a side of the
+    picture as it was taken. Unset: each region goes to the model as one."""
+    overlap: Annotated[float, Meta(ge=0, le=0.9)] = 0.2
+    """Share of a tile that its neighbour shows too, so that what lies on an edge is seen whole."""
+    mask_polygons: tuple[Annotated[tuple[tuple[Share, Share], ...], Meta(min_length=3)], ...] = ()
+    """Areas that are painted over, each by its corners (x, y) as shares (0..1) of the picture."""
+    mask: Path | None = None
+    """A picture of the frame, in any size: what is black in it is painted over."""
+    max_masked: Share = 0.5
+    """Tiles of which a larger share is painted over are left out."""
+
+
 class Decision(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[decision]``: when frames become a sighting."""
 
@@ -264,6 +291,8 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What it recognises."""
     camera: Camera
     """Where frames come from."""
+    view: View = View()
+    """Which parts of a picture are looked at."""
     decision: Decision = Decision()
     """When frames become a sighting."""
     outbox: Outbox = Outbox()
@@ -326,6 +355,12 @@ def _check_together(config: Config, name: str) -> None:
             f"{name}: decision.agree = {decision.agree} is more than decision.of = {decision.of}; "
             "no frame could ever agree often enough. Lower agree or raise of"
         )
+    for i, (left, top, right, bottom) in enumerate(config.view.regions):
+        if left >= right or top >= bottom:
+            raise ConfigError(
+                f"{name}: view.regions[{i}] = {[left, top, right, bottom]} is empty; give left, "
+                "top, right, bottom with left < right and top < bottom"
+            )
     if config.images.send and config.outbox.max_bytes < 10 * config.images.max_bytes:
         raise ConfigError(
             f"{name}: outbox.max_bytes = {config.outbox.max_bytes} holds fewer than ten pictures "

@@ -106,17 +106,23 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         return 3 if self.colour == "rgb" else 1
 
 
-def decode(source: Source, at_least: tuple[int, int] | None = None) -> Pixels:
+def decode(
+    source: Source,
+    at_least: tuple[int, int] | Callable[[tuple[int, int]], tuple[int, int]] | None = None,
+) -> Pixels:
     """Decode a picture to upright RGB, uint8 (height, width, 3); the array is read-only.
 
     ``at_least`` (width, height in pixels, of the upright picture) allows decoding a JPEG at
-    reduced scale as long as neither side falls below it; a smaller picture stays as it is.
+    reduced scale as long as neither side falls below it; a smaller picture stays as it is. A
+    function is given the picture's size and gives this.
 
     Raises:
         ImageError: not a picture, damaged, truncated, too large, or in a form without a
             defined brightness range.
     """
-    return _pixels(_decode(source, None if at_least is None else lambda _: at_least))
+    if isinstance(at_least, tuple):
+        return _pixels(_decode(source, lambda _: at_least))
+    return _pixels(_decode(source, at_least))
 
 
 def fit(pixels: Pixels, spec: InputSpec) -> Pixels:

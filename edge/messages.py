@@ -57,6 +57,16 @@ class ModelRef(Message, frozen=True, kw_only=True):
     sha256: Annotated[str, Meta(description="SHA-256 of the bundle or model file, hexadecimal.")]
 
 
+class Region(Message, frozen=True, kw_only=True):
+    """A part of a picture: tiles that touch and say the same."""
+
+    box: Annotated[
+        tuple[int, int, int, int], Meta(description="Left, top, right, bottom in pixels.")
+    ]
+    confidence: Annotated[Fraction, Meta(description="Of its surest tile.")]
+    tiles: Annotated[int, Meta(ge=1, description="How many tiles say so.")] = 1
+
+
 class FrameRef(Message, frozen=True, kw_only=True):
     """The picture that was classified."""
 
@@ -67,6 +77,10 @@ class FrameRef(Message, frozen=True, kw_only=True):
         Meta(description="Left, top, right, bottom in pixels; null: the whole picture."),
     ] = None
     source: Annotated[str, Meta(description="File name or camera name.")] = ""
+    regions: Annotated[
+        tuple[Region, ...],
+        Meta(description="All regions, surest first; empty: the picture was not cut."),
+    ] = ()
 
 
 class Sighting(Message, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edge.agent import Agent, Identity
+from edge.agent import Agent
 from edge.cameras import Frame
 from edge.cameras.photo import encode_jpeg
 from edge.classifier import Classification, Timings
@@ -21,6 +21,7 @@ from edge.health import Reporter
 from edge.messages import Evidence, Health, Location, ModelRef, RunningModel, Sighting
 from edge.outbox import Outbox
 from edge.scores import Score
+from edge.sightings import Identity
 
 START = datetime(2026, 6, 21, 23, 59, 50, tzinfo=UTC)
 
@@ -41,9 +42,10 @@ def events(config: Decision, frames, seconds=1.0):
     """Show frames one after the other; give (frame number, label or reason, agree, of)."""
     decider, seen = Decider(config), []
     for number, frame in enumerate(frames):
-        event = decider.see(frame, number * seconds)
-        if event:
-            seen.append((number, event.label or event.reason, event.votes.agree, event.votes.of))
+        seen += [
+            (number, event.label or event.reason, event.votes.agree, event.votes.of)
+            for event in decider.see(frame, number * seconds)
+        ]
     return seen
 
 
@@ -145,7 +147,7 @@ class Script:
             Location(lat=1, lon=2) if self.count == 2 else None,
         )
 
-    def classify(self, _pixels):
+    def see(self, _frame):
         """Give the result, or fail."""
         if isinstance(self.now, Exception):
             raise self.now

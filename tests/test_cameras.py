@@ -278,7 +278,7 @@ def test_yuv420_with_padding_becomes_the_right_colours():
 )
 def test_the_small_stream_keeps_the_shape_of_the_large_one(main, side, expected):
     """Even sizes that cover the model's input, never beyond the main stream."""
-    assert lores_size(main, InputSpec(width=side, height=side)) == expected
+    assert lores_size(main, (side, side)) == expected
 
 
 def test_yuyv_in_both_ranges():

@@ -46,6 +46,7 @@ def test_every_photo_of_a_folder_arrives_as_a_sighting(tmp_path, broker):
         "height": 120,
         "region": None,
         "source": "00000-aphid.jpg",
+        "regions": [],
     }
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from edge.config import Camera as CameraConfig
+from edge.config import View
 from edge.image import InputSpec, decode, load
 from edge.messages import Location
+from edge.tiles import in_parts, needed
 
 if TYPE_CHECKING:
     from edge.image import Pixels
@@ -32,7 +34,7 @@ class Frame:
     """One picture."""
 
     pixels: Pixels
-    """uint8 (H, W, 3) RGB, upright, at least as large as the model's input."""
+    """uint8 (H, W, 3) RGB, upright; each part that is looked at has the pixels the model takes."""
     time: datetime
     """When it was taken, UTC."""
     source: str
@@ -67,8 +69,8 @@ class Camera(Protocol):
         ...
 
 
-def open_camera(config: CameraConfig, spec: InputSpec) -> Camera:
-    """Open the camera for a model with the input `spec`.
+def open_camera(config: CameraConfig, spec: InputSpec, view: View = View()) -> Camera:  # noqa: B008 - frozen
+    """Open the camera for a model with the input `spec` that looks at frames as `view` says.
 
     Raises:
         CameraError: it cannot be opened; the message names the cure.
@@ -76,12 +78,16 @@ def open_camera(config: CameraConfig, spec: InputSpec) -> Camera:
     kind = str(msgspec.structs.asdict(config).get("kind") or config.__struct_config__.tag)
     module, _, attribute = CAMERAS[kind].partition(":")
     make: Any = getattr(import_module(module), attribute)
-    camera: Camera = make(config, spec)
+    camera: Camera = make(config, spec, view)
     return camera
 
 
-def see(data: bytes, spec: InputSpec) -> Pixels:
-    """Decode a picture for the model exactly as training and evaluation do. Raises ImageError."""
+def see(data: bytes, spec: InputSpec, view: View) -> Pixels:
+    """Decode a picture for the model exactly as training and evaluation do; where it is looked at
+    in parts, with pixels enough for each. Raises ImageError.
+    """
+    if in_parts(view):
+        return decode(data, at_least=lambda size: needed(view, spec, size))
     if spec.colour == "rgb":
         return load(data, spec)
     return decode(data, at_least=(spec.width, spec.height))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge.cameras import Frame, see
 from edge.cameras.photo import Facts, as_jpeg, facts
-from edge.config import FolderCamera
+from edge.config import FolderCamera, View
 from edge.errors import CameraError, ImageError
 from edge.image import InputSpec
 
@@ -26,8 +26,13 @@ class Folder:
 
     live = False
 
-    def __init__(self, config: FolderCamera, spec: InputSpec) -> None:
-        self._config, self._spec = config, spec
+    def __init__(
+        self,
+        config: FolderCamera,
+        spec: InputSpec,
+        view: View = View(),  # noqa: B008 - frozen
+    ) -> None:
+        self._config, self._spec, self._view = config, spec, view
         self._root, self._files = find(config.path)
         if config.order == "time":
             self._files.sort(key=lambda file: (file.stat().st_mtime, file))
@@ -58,7 +63,7 @@ class Folder:
             raise ImageError(f"cannot read {file}: {error.strerror or error}") from error
         try:
             known: Facts = facts(data)
-            pixels = see(data, self._spec)
+            pixels = see(data, self._spec, self._view)
         except ImageError as error:
             raise ImageError(f"{file}: {error}") from error
         now = datetime.now(UTC)

@@ -20,9 +20,10 @@ from PIL import Image
 
 from edge.cameras import Frame
 from edge.cameras.photo import encode_jpeg
-from edge.config import Picamera2Camera
+from edge.config import Picamera2Camera, View
 from edge.errors import CameraError
 from edge.image import InputSpec
+from edge.tiles import Size, in_parts, needed
 
 if TYPE_CHECKING:
     from edge.image import Pixels
@@ -40,7 +41,12 @@ class Picamera2:
 
     live = True
 
-    def __init__(self, config: Picamera2Camera, spec: InputSpec) -> None:
+    def __init__(
+        self,
+        config: Picamera2Camera,
+        spec: InputSpec,
+        view: View = View(),  # noqa: B008 - frozen
+    ) -> None:
         library, libcamera = _libraries()
         self._size = (config.width, config.height)
         self._name = f"picamera2:{config.index}"
@@ -48,7 +54,8 @@ class Picamera2:
         self._camera: Any = None
         try:
             self._camera = library.Picamera2(config.index)
-            self._configure(config, spec, libcamera)
+            least = needed(view, spec, self._size) if in_parts(view) else (spec.width, spec.height)
+            self._configure(config, least, libcamera)
             self._camera.start()
         except (RuntimeError, IndexError, ValueError, OSError) as error:
             self.close()
@@ -58,7 +65,7 @@ class Picamera2:
             ) from error
         time.sleep(config.warm_up_seconds)
 
-    def _configure(self, config: Picamera2Camera, spec: InputSpec, libcamera: Any) -> None:  # noqa: ANN401
+    def _configure(self, config: Picamera2Camera, least: Size, libcamera: Any) -> None:  # noqa: ANN401
         half_turn = int(config.rotation == 180)
         controls: dict[str, Any] = {"FrameDurationLimits": (33_333, 1_000_000)}
         if config.exposure_microseconds:
@@ -72,7 +79,7 @@ class Picamera2:
         self._camera.configure(
             self._camera.create_video_configuration(
                 main={"size": self._size, "format": "BGR888"},  # in memory: red, green, blue
-                lores={"size": lores_size(self._size, spec), "format": "YUV420"},
+                lores={"size": lores_size(self._size, least), "format": "YUV420"},
                 transform=libcamera.Transform(hflip=half_turn, vflip=half_turn),
                 colour_space=libcamera.ColorSpace.Sycc(),  # full range, as in a JPEG
                 buffer_count=3,
@@ -139,9 +146,9 @@ def _libraries() -> tuple[Any, Any]:
     return picamera2, libcamera
 
 
-def lores_size(main: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
-    """Give the smallest even size of main's shape that covers the model's input, if main does."""
-    scale = min(1.0, max(spec.width / main[0], spec.height / main[1]))
+def lores_size(main: Size, least: Size) -> Size:
+    """Give the smallest even size of main's shape that covers (width, height), if main does."""
+    scale = min(1.0, max(least[0] / main[0], least[1] / main[1]))
     width, height = (2 * ceil(side * scale / 2 - 1e-9) for side in main)
     return min(width, main[0]), min(height, main[1])
 

@@ -22,7 +22,7 @@ from PIL import Image
 from edge.cameras import Frame, see
 from edge.cameras import v4l2_abi as abi
 from edge.cameras.photo import as_jpeg, encode_jpeg
-from edge.config import V4l2Camera
+from edge.config import V4l2Camera, View
 from edge.errors import CameraError, ImageError
 from edge.image import InputSpec
 
@@ -41,8 +41,13 @@ class V4l2:
 
     live = True
 
-    def __init__(self, config: V4l2Camera, spec: InputSpec) -> None:
-        self._config, self._spec = config, spec
+    def __init__(
+        self,
+        config: V4l2Camera,
+        spec: InputSpec,
+        view: View = View(),  # noqa: B008 - frozen
+    ) -> None:
+        self._config, self._spec, self._view = config, spec, view
         self.interval_seconds = config.interval_seconds
         self._maps: list[mmap.mmap] = []
         self._streaming = False
@@ -66,7 +71,7 @@ class V4l2:
         """
         data, taken = self._newest()
         if self._format == abi.PIX_FMT_MJPEG:
-            pixels = see(data, self._spec)
+            pixels = see(data, self._spec, self._view)
             jpeg = lambda: as_jpeg(data)  # noqa: E731
         else:
             pixels = yuyv_to_rgb(data, self.width, self.height, self._stride, self._full_range)

@@ -1,0 +1,151 @@
+"""Which parts of a picture are looked at: regions, tiles, masks; and how they join again. Pure.
+
+Boxes are (left, top, right, bottom) in pixels, right and bottom outside. They are pixels of the
+picture as it was taken, however much smaller it was decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from math import ceil, floor
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from edge.errors import ImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from edge.config import View
+    from edge.image import InputSpec
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels."""
+Size = tuple[int, int]
+"""Width, height in pixels."""
+
+MAX_TILES = 1024
+"""More tiles of one picture are a mistake."""
+_SHAPE_TOLERANCE = 0.02
+"""A mask's width : height may differ so much from the picture's (rounding of small masks)."""
+
+
+def in_parts(view: View) -> bool:
+    """Tell whether anything but the whole picture as it is goes to the model."""
+    return bool(view.regions or view.tiles or view.mask_polygons or view.mask)
+
+
+def layout(view: View, size: Size) -> tuple[Box, ...]:
+    """Give the boxes that a picture of `size` is looked at in, region by region, row by row.
+
+    Raises:
+        ImageError: there are more than :data:`MAX_TILES`.
+    """
+    width, height = size
+    boxes: list[Box] = []
+    for left, top, right, bottom in view.regions or ((0.0, 0.0, 1.0, 1.0),):
+        across = _split(floor(left * width), ceil(right * width), view, 0)
+        down = _split(floor(top * height), ceil(bottom * height), view, 1)
+        if len(boxes) + len(across) * len(down) > MAX_TILES:
+            raise ImageError(
+                f"view.tiles cuts a picture of {width} x {height} pixels into more than "
+                f"{MAX_TILES} tiles; make them larger, or overlap less"
+            )
+        boxes += [(x0, y0, x1, y1) for y0, y1 in down for x0, x1 in across]
+    return tuple(boxes)
+
+
+def _split(start: int, stop: int, view: View, axis: int) -> list[tuple[int, int]]:
+    """Cut one axis of a region into tiles: (first pixel, last pixel + 1) of each."""
+    length, tiles, step = stop - start, view.tiles, 1.0 - view.overlap
+    if tiles is None:
+        return [(start, stop)]
+    if isinstance(tiles, int):
+        if tiles >= length:
+            return [(start, stop)]
+        stride = max(1, round(tiles * step))
+        firsts = [*range(0, length - tiles, stride), length - tiles]  # the last one ends with it
+        return [(start + first, start + first + tiles) for first in firsts]
+    count = tiles[axis]
+    exact = length / (1 + (count - 1) * step)
+    side = min(length, ceil(exact - 1e-6))
+    firsts = [min(start + round(i * exact * step), stop - side) for i in range(count)]
+    return [(first, first + side) for first in firsts]
+
+
+def needed(view: View, spec: InputSpec, size: Size) -> Size:
+    """Give the fewest pixels (width, height) to decode a picture of `size` at.
+
+    Every tile then has at least the pixels that the model's input takes from it.
+
+    Raises:
+        ImageError: as for :func:`layout`.
+    """
+    choose = min if spec.crop == "pad" else max
+    factor = max(
+        choose(spec.width / (right - left), spec.height / (bottom - top))
+        for left, top, right, bottom in layout(view, size)
+    )
+    factor = min(1.0, factor)
+    return ceil(size[0] * factor), ceil(size[1] * factor)
+
+
+def scaled(box: Box, size: Size, pixels: Size) -> Box:
+    """Give `box` of a picture of `size` in a reduction of it, never smaller than its share."""
+    x, y = pixels[0] / size[0], pixels[1] / size[1]
+    left, top, right, bottom = box
+    return (
+        floor(left * x),
+        floor(top * y),
+        min(pixels[0], ceil(right * x)),
+        min(pixels[1], ceil(bottom * y)),
+    )
+
+
+def mask_of(view: View, drawn: Image.Image | None, pixels: Size) -> NDArray[np.bool_] | None:
+    """Give what is not looked at, bool (height, width), or None where everything is.
+
+    `drawn` is the picture of ``view.mask``: black (below 128) is left out.
+
+    Raises:
+        ImageError: the drawn mask has another shape than the picture.
+    """
+    if drawn is None and not view.mask_polygons:
+        return None
+    width, height = pixels
+    raster = Image.new("L", pixels, 255)
+    if drawn is not None:
+        if abs(drawn.width * height / (drawn.height * width) - 1) > _SHAPE_TOLERANCE:
+            raise ImageError(
+                f"view.mask has {drawn.width} x {drawn.height} pixels and the picture another "
+                f"shape ({width} x {height}); draw the mask over a picture of this camera"
+            )
+        raster = drawn.convert("L").resize(pixels, Image.Resampling.NEAREST)
+    pen = ImageDraw.Draw(raster)
+    for polygon in view.mask_polygons:
+        pen.polygon([(x * (width - 1), y * (height - 1)) for x, y in polygon], fill=0)
+    out: NDArray[np.bool_] = np.asarray(raster) < 128
+    return out
+
+
+def touch(one: Box, other: Box) -> bool:
+    """Tell whether two boxes overlap or share an edge or a corner."""
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+
+
+def join(boxes: Sequence[Box]) -> list[list[int]]:
+    """Group boxes that touch, also through others; give the indices of each group, in order."""
+    groups: list[list[int]] = []
+    for i, box in enumerate(boxes):
+        near = [group for group in groups if any(touch(box, boxes[j]) for j in group)]
+        merged = sorted([i, *(j for group in near for j in group)])
+        groups = [group for group in groups if group not in near] + [merged]
+    return sorted(groups)
+
+
+def around(boxes: Iterable[Box]) -> Box:
+    """Give the smallest box around all."""
+    left, top, right, bottom = zip(*boxes, strict=True)
+    return min(left), min(top), max(right), max(bottom)
