@@ -20,6 +20,9 @@ Clock = Literal["synced", "rtc", "unsynced"]
 Reason = Literal["unknown", "below-threshold", "background"]
 Count = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+Asleep = Annotated[
+    str | None, Meta(description="Until when the camera rests, and what for; null: it works.")
+]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +129,7 @@ class HealthSummary(Message, frozen=True, kw_only=True):
     ok: Annotated[bool, Meta(description="Nothing is failing at this moment.")]
     problems: Annotated[tuple[str, ...], Meta(description="What is failing, in words.")] = ()
     waiting: Annotated[int, Meta(ge=0, description="Messages on disk not yet acknowledged.")] = 0
+    asleep: Asleep = None
 
 
 class State(Message, frozen=True, kw_only=True):
@@ -186,6 +190,7 @@ class Frames(Message, frozen=True, kw_only=True):
     classified: Count = 0
     skipped: Annotated[int, Meta(ge=0, description="Older frames a newer one replaced.")] = 0
     bad: Annotated[int, Meta(ge=0, description="Pictures that could not be read.")] = 0
+    idle: Annotated[int, Meta(ge=0, description="Frames that a trigger kept from the model.")] = 0
 
 
 class Timings(Message, frozen=True, kw_only=True):
@@ -236,6 +241,7 @@ class Health(Message, frozen=True, kw_only=True):
     outbox: OutboxHealth
     broker: BrokerHealth
     errors: Annotated[dict[str, Count], Meta(description="Errors since the start, by class name.")]
+    asleep: Asleep = None
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
