@@ -20,13 +20,12 @@ from edge.decision import Decider
 from edge.errors import OutboxError
 from edge.health import Reporter, place
 from edge.identity import boot_id
+from edge.learning import Learning
 from edge.messages import ModelRef, RunningModel
 from edge.outbox import Outbox
 from edge.publisher import Publisher
 from edge.sightings import Identity
 from edge.signing import load_public_key
-from edge.triggers import open_gate
-from edge.triggers.capture import Capture
 from edge.viewer import Viewer
 from edge.writer import Writer
 
@@ -67,6 +66,10 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
         counters, clock = Counters(), SystemClock()
         writer = Writer(outbox, lambda: publisher.wake(), counters, config.outbox.commit_seconds)
         reporter = Reporter(config, _running(classifier), outbox, writer, counters, clock)
+        identity = _identity(config, classifier)
+        learning = Learning(
+            config, classifier.labels, identity, counters, clock, lambda: publisher.nudge()
+        )
         publisher = Publisher(
             config.broker,
             config.device_id,
@@ -75,34 +78,31 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             reporter.state,
             counters,
             config.report.state_seconds,
+            spare=learning.inbox,
         )
         frames = Reader(
-            lambda: open_camera(config.camera, classifier.input, config.view),
-            counters,
-            camera,
-            gate=open_gate(config, clock, counters, lambda: place(config)),
+            lambda: open_camera(config.camera, classifier.input, config.view), counters, camera
         )
-        capture = Capture(frames.ask)
         agent = Agent(
             frames,
             Viewer(classifier, config.view),
             Decider(config.decision),
             writer.submit,
-            _identity(config, classifier),
+            identity,
             config.images,
-            reporter.health,
+            learning.health(reporter.health),
             config.report.health_seconds,
             counters,
             clock,
             stop,
-            watchers=[capture.watch],
+            learning.watchers,
         )
-        with _running_threads(writer, publisher, frames):
+        with learning, _running_threads(writer, publisher, frames):
             agent.run()
             frames.close()
             ended = not stop.is_set()
             if ended:
-                _drain(writer, outbox, stop, drain_timeout_seconds)
+                _drain(writer, outbox, learning, stop, drain_timeout_seconds)
         left = len(writer.unwritten) + (outbox.depth().waiting if ended else 0)
         _say(counters, outbox, left)
         return not left
@@ -123,14 +123,18 @@ def _running_threads(writer: Writer, publisher: Publisher, frames: Reader) -> It
 
 
 def _drain(
-    writer: Writer, outbox: Outbox, stop: threading.Event, timeout_seconds: float | None
+    writer: Writer,
+    outbox: Outbox,
+    learning: Learning,
+    stop: threading.Event,
+    timeout_seconds: float | None,
 ) -> None:
     started = time.monotonic()
     while not stop.is_set():
         if timeout_seconds is not None and time.monotonic() - started > timeout_seconds:
             return
         with contextlib.suppress(OutboxError):
-            if writer.flush(0.2) and not outbox.depth().waiting:
+            if writer.flush(0.2) and not outbox.depth().waiting and learning.flush(0.2):
                 return
         stop.wait(0.02)
 
@@ -159,12 +163,11 @@ def _identity(config: Config, classifier: Classifier) -> Identity:
 
 def _say(counters: Counters, outbox: Outbox, left: int) -> None:
     log.info(
-        "%d frames classified (%d bad, %d skipped, %d idle), %d sightings, "
-        "%d messages acknowledged, %d left behind",
+        "%d frames classified (%d bad, %d skipped), %d sightings, %d messages acknowledged, "
+        "%d left behind",
         counters["frames_classified"],
         counters["frames_bad"],
         counters["frames_skipped"],
-        counters["frames_idle"],
         outbox.appended,
         counters["delivered"],
         left,

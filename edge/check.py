@@ -9,6 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from edge import app
 from edge.cameras import open_camera
@@ -16,6 +17,7 @@ from edge.classify import Console
 from edge.config import Broker, Config, load_config
 from edge.errors import OutboxError, PublishError, WheatearError
 from edge.image import InputSpec
+from edge.learning import inbox_folder
 from edge.mqtt import Connection, Will, connect, tls_context, unreachable
 from edge.outbox import Outbox
 from edge.tiles import in_parts
@@ -79,6 +81,9 @@ def check(config: Config, steps: Steps) -> None:
         steps.step("camera", lambda: _camera(config, specs[-1]))
     with steps.chain():
         steps.step("outbox", lambda: _outbox(config))
+    if config.inbox.keep:
+        with steps.chain():
+            steps.step("inbox", lambda: _inbox(config))
     with steps.chain():
         _broker(config, steps)
 
@@ -116,6 +121,24 @@ def _outbox(config: Config) -> str:
     path = config.outbox.path
     with Outbox(path, config.outbox.max_bytes) as outbox:
         waiting = outbox.depth().waiting
+    return f"{path}, {waiting} waiting, {_writes_beside(path) / 1e9:.1f} GB free"
+
+
+def _inbox(config: Config) -> str:
+    """See that the folder of pictures to learn from takes a file, with room for sightings left."""
+    folder, least = inbox_folder(config), config.inbox.min_free_bytes
+    folder.mkdir(parents=True, exist_ok=True)
+    free = _writes_beside(folder / "inbox")
+    if free < least:
+        raise OutboxError(
+            f"{folder}: {free / 1e9:.1f} GB free, inbox.min_free_bytes wants {least / 1e9:.1f}; no "
+            "picture would be kept. Make room, or lower it"
+        )
+    return f"{folder}, {'thumbnails are sent' if config.inbox.send else 'nothing is sent'}"
+
+
+def _writes_beside(path: Path) -> int:
+    """Write a file beside `path` and remove it; give the bytes that are free there."""
     probe = path.with_name(f"{path.name}.check-{os.getpid()}")
     try:
         with open(probe, "wb") as file:
@@ -129,7 +152,7 @@ def _outbox(config: Config) -> str:
     finally:
         probe.unlink(missing_ok=True)
     disk = os.statvfs(path.parent)
-    return f"{path}, {waiting} waiting, {disk.f_bavail * disk.f_frsize / 1e9:.1f} GB free"
+    return disk.f_bavail * disk.f_frsize
 
 
 def _broker(config: Config, steps: Steps) -> None:

@@ -13,14 +13,12 @@ import socket
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
 from edge.config_errors import explain
 from edge.errors import ConfigError
-from edge.triggers.windows import parse_window
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -164,31 +162,6 @@ class View(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Tiles of which a larger share is painted over are left out."""
 
 
-class DutyCycle(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[trigger.duty]``: work in bursts; between them the camera is let go."""
-
-    every_seconds: Annotated[float, Meta(ge=1, le=604_800)] = 900.0
-    """Seconds from the beginning of one burst to that of the next."""
-    burst_seconds: Annotated[float, Meta(gt=0, le=86400)] = 60.0
-    """Seconds after which a burst ends."""
-    burst_frames: Annotated[int, Meta(ge=1, le=100_000)] | None = None
-    """Frames after which a burst ends sooner."""
-
-
-class Trigger(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[trigger]``: which frames are taken and looked at; all conditions must hold."""
-
-    windows: tuple[str, ...] = ()
-    """When the camera works, such as ``06:00-10:00`` or ``sunset-00:30..sunset+02:00``. None:
-    always."""
-    time_zone: str | None = None
-    """Zone of the times in ``windows``, such as ``Asia/Dhaka`` or ``UTC``."""
-    wake_file: Path | None = None
-    """File that tells a power manager, while the camera sleeps, when it has to be awake again."""
-    duty: DutyCycle | None = None
-    """Work in bursts; leave the table out to work all the time."""
-
-
 class Decision(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[decision]``: when frames become a sighting."""
 
@@ -300,6 +273,37 @@ class Images(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of all pictures of one UTC day; beyond, sightings go without."""
 
 
+class Inbox(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[inbox]``: pictures to learn from, kept here and, where told to, sent as thumbnails."""
+
+    keep: bool = False
+    """Keep doubtful pictures and a random share on this device."""
+    send: bool = False
+    """Send thumbnails of what is kept; needs ``keep``."""
+    folder: Path | None = None
+    """Where they are kept. Unset: ``inbox`` beside the outbox."""
+    max_bytes: Annotated[int, Meta(ge=1_000_000, le=1_000_000_000_000)] = 200_000_000
+    """Bytes of all kept pictures; beyond, the least useful ones go."""
+    min_free_bytes: Annotated[int, Meta(ge=0, le=1_000_000_000_000)] = 500_000_000
+    """Bytes that stay free on that disk for sightings; below, no picture is kept."""
+    below: Annotated[float, Meta(ge=0, le=1)] = 0.6
+    """Confidence below which a picture is doubtful."""
+    disagree_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    """Seconds within which three frames are of one scene: the middle one is doubtful where the
+    other two agree on another class. 0: not looked at."""
+    random_share: Annotated[float, Meta(ge=0, le=1)] = 0.001
+    """Share of all frames that is kept whatever they show."""
+    spacing_seconds: Annotated[float, Meta(ge=0, le=86400)] = 600.0
+    """Seconds between two pictures kept for the same reason, so that one windy day does not fill
+    the disk."""
+    thumbnail_bytes: Annotated[int, Meta(ge=2_000, le=1_000_000)] = 20_000
+    """Bytes of one thumbnail at most."""
+    thumbnail_side: Annotated[int, Meta(ge=64, le=4096)] = 320
+    """Pixels of a thumbnail's longer side at most."""
+    max_bytes_per_day: Annotated[int, Meta(ge=0, le=1_000_000_000_000)] = 2_000_000
+    """Bytes sent in one UTC day, thumbnails and what is said of them; the rest waits."""
+
+
 class Report(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[report]``: how often the device speaks of itself."""
 
@@ -320,8 +324,6 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where frames come from."""
     view: View = View()
     """Which parts of a picture are looked at."""
-    trigger: Trigger = Trigger()
-    """Which frames are taken and looked at."""
     decision: Decision = Decision()
     """When frames become a sighting."""
     outbox: Outbox = Outbox()
@@ -330,6 +332,8 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where sightings go."""
     images: Images = Images()
     """Pictures behind sightings."""
+    inbox: Inbox = Inbox()
+    """Pictures to learn from."""
     report: Report = Report()
     """State and health."""
 
@@ -366,7 +370,6 @@ def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {explain(str(error), raw, Config)}") from error
     _check_together(config, name)
-    _check_trigger(config, name)
     return config
 
 
@@ -396,6 +399,10 @@ def _check_together(config: Config, name: str) -> None:
             f"{name}: outbox.max_bytes = {config.outbox.max_bytes} holds fewer than ten pictures "
             f"of images.max_bytes = {config.images.max_bytes}; raise the first or lower the second"
         )
+    if config.inbox.send and not config.inbox.keep:
+        raise ConfigError(
+            f"{name}: inbox.send needs inbox.keep: only what is kept is sent; set inbox.keep = true"
+        )
     if broker.retry_min_seconds > broker.retry_max_seconds:
         raise ConfigError(
             f"{name}: broker.retry_min_seconds = {broker.retry_min_seconds} is more than "
@@ -408,41 +415,6 @@ def _check_together(config: Config, name: str) -> None:
     if broker.tls and (broker.tls.certificate is None) != (broker.tls.key is None):
         raise ConfigError(
             f"{name}: broker.tls.certificate and broker.tls.key belong together; set both or none"
-        )
-
-
-def _check_trigger(config: Config, name: str) -> None:
-    """Check windows, time zone and bursts."""
-    trigger = config.trigger
-    windows = []
-    for index, text in enumerate(trigger.windows):
-        try:
-            windows.append(parse_window(text))
-        except ValueError as error:
-            raise ConfigError(f'{name}: trigger.windows[{index}] = "{text}" {error}') from error
-    points = [point for window in windows for point in (window.start, window.end)]
-    if trigger.time_zone is None and any(point.sun is None for point in points):
-        raise ConfigError(
-            f'{name}: trigger.windows has times of day: set trigger.time_zone, such as "UTC" or '
-            '"Asia/Dhaka"'
-        )
-    try:
-        ZoneInfo(trigger.time_zone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise ConfigError(
-            f'{name}: trigger.time_zone = "{trigger.time_zone}" is not known here; '
-            "`timedatectl list-timezones` lists zones (apt install tzdata where there are none)"
-        ) from error
-    if config.device.location is None and any(point.sun for point in points):
-        raise ConfigError(
-            f"{name}: trigger.windows has sunrise or sunset: set device.location, where the camera "
-            "stands"
-        )
-    if (duty := trigger.duty) and duty.burst_seconds >= duty.every_seconds:
-        raise ConfigError(
-            f"{name}: trigger.duty.burst_seconds = {duty.burst_seconds} leaves no rest within "
-            f"trigger.duty.every_seconds = {duty.every_seconds}; lower the first, or leave "
-            "[trigger.duty] out to work all the time"
         )
 
 

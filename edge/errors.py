@@ -15,6 +15,7 @@
     ├── CameraError            (OSError)      a camera cannot be opened or gave no frame
     ├── OutboxError            (OSError)      sightings cannot be written to disk
     │   └── OutboxDamagedError             its file is no sound database
+    ├── SpoolError             (OSError)      pictures to learn from cannot be kept
     ├── PublishError           (ConnectionError) the broker refused or vanished
     ├── DataError              (ValueError)   labelled photos or their CSV are wrong
     ├── TrainingError          (ValueError)   a recipe, run or weights file cannot be used
@@ -85,6 +86,10 @@ class OutboxError(WheatearError, OSError):
 
 class OutboxDamagedError(OutboxError):
     """The outbox's file is no sound database any more."""
+
+
+class SpoolError(WheatearError, OSError):
+    """Pictures to learn from cannot be written to disk, or read again."""
 
 
 class PublishError(WheatearError, ConnectionError):

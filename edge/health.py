@@ -67,7 +67,7 @@ class Reporter:
                 camera=str(config.camera.__struct_config__.tag),
                 protocol=protocol,
                 location=place(config),
-                capabilities=("image",) if config.images.send else (),
+                capabilities=_capabilities(config),
                 schemas=dict.fromkeys(("info", "state", "sighting", "health"), SCHEMA_VERSION),
             )
         )
@@ -86,12 +86,7 @@ class Reporter:
                 time=now,
                 latest=self._writer.latest,
                 hours=hours,
-                health=HealthSummary(
-                    ok=not problems,
-                    problems=problems,
-                    waiting=depth.waiting,
-                    asleep=self._counters.noted("asleep"),
-                ),
+                health=HealthSummary(ok=not problems, problems=problems, waiting=depth.waiting),
             )
         )
 
@@ -122,7 +117,6 @@ class Reporter:
                 classified=count["frames_classified"],
                 skipped=count["frames_skipped"],
                 bad=count["frames_bad"],
-                idle=count["frames_idle"],
             ),
             milliseconds=milliseconds,
             outbox=OutboxHealth(
@@ -140,8 +134,12 @@ class Reporter:
                 delivered=count["delivered"],
             ),
             errors=count.errors(),
-            asleep=count.noted("asleep"),
         )
+
+
+def _capabilities(config: Config) -> tuple[str, ...]:
+    able = (("image", config.images.send), ("inbox", config.inbox.send))
+    return tuple(name for name, on in able if on)
 
 
 def place(config: Config) -> Location | None:

@@ -18,11 +18,9 @@ SCHEMA_VERSION = 1
 
 Clock = Literal["synced", "rtc", "unsynced"]
 Reason = Literal["unknown", "below-threshold", "background"]
+Kept = Literal["disagreement", "low-confidence", "unknown", "random"]
 Count = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
-Asleep = Annotated[
-    str | None, Meta(description="Until when the camera rests, and what for; null: it works.")
-]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,7 +127,6 @@ class HealthSummary(Message, frozen=True, kw_only=True):
     ok: Annotated[bool, Meta(description="Nothing is failing at this moment.")]
     problems: Annotated[tuple[str, ...], Meta(description="What is failing, in words.")] = ()
     waiting: Annotated[int, Meta(ge=0, description="Messages on disk not yet acknowledged.")] = 0
-    asleep: Asleep = None
 
 
 class State(Message, frozen=True, kw_only=True):
@@ -190,7 +187,6 @@ class Frames(Message, frozen=True, kw_only=True):
     classified: Count = 0
     skipped: Annotated[int, Meta(ge=0, description="Older frames a newer one replaced.")] = 0
     bad: Annotated[int, Meta(ge=0, description="Pictures that could not be read.")] = 0
-    idle: Annotated[int, Meta(ge=0, description="Frames that a trigger kept from the model.")] = 0
 
 
 class Timings(Message, frozen=True, kw_only=True):
@@ -222,6 +218,21 @@ class BrokerHealth(Message, frozen=True, kw_only=True):
     delivered: Annotated[int, Meta(ge=0, description="Messages acknowledged.")] = 0
 
 
+class InboxHealth(Message, frozen=True, kw_only=True):
+    """Pictures to learn from, where any are kept."""
+
+    held: Annotated[int, Meta(ge=0, description="On disk now.")] = 0
+    bytes: Annotated[int, Meta(ge=0, description="Of what is on disk.")] = 0
+    kept: Annotated[int, Meta(ge=0, description="Written since the start.")] = 0
+    dropped: Annotated[
+        int, Meta(ge=0, description="Given up for want of space since the start.")
+    ] = 0
+    missed: Annotated[int, Meta(ge=0, description="Not kept: the disk was too slow.")] = 0
+    unsent: Annotated[int, Meta(ge=0, description="Waiting to be sent.")] = 0
+    sent: Annotated[int, Meta(ge=0, description="Acknowledged since the start.")] = 0
+    sent_bytes_today: Annotated[int, Meta(ge=0, description="Of the day's budget (UTC).")] = 0
+
+
 class Health(Message, frozen=True, kw_only=True):
     """How the device is."""
 
@@ -241,7 +252,48 @@ class Health(Message, frozen=True, kw_only=True):
     outbox: OutboxHealth
     broker: BrokerHealth
     errors: Annotated[dict[str, Count], Meta(description="Errors since the start, by class name.")]
-    asleep: Asleep = None
+    inbox: Annotated[InboxHealth | None, Meta(description="Null: none are kept.")] = None
+
+
+class InboxPicture(Message, frozen=True, kw_only=True):
+    """The JPEG that this goes with."""
+
+    width: Annotated[int, Meta(ge=1, description="Pixels.")]
+    height: Annotated[int, Meta(ge=1, description="Pixels.")]
+    bytes: Count
+    sha256: Annotated[str, Meta(description="Of the JPEG, hexadecimal.")]
+
+
+class InboxItem(Message, frozen=True, kw_only=True):
+    """A picture to learn from: what the model made of it, and why it was kept.
+
+    The JPEG follows on `inbox/<id>`. A label in here is the model's guess, never a truth.
+    """
+
+    schema: int = SCHEMA_VERSION
+    device: Annotated[str, Meta(description="Device id, the second part of the topic.")]
+    boot: Annotated[str, Meta(description="Changes with every start of the device.")]
+    id: Annotated[str, Meta(description="Unique; the same in every delivery of this picture.")]
+    kept: Annotated[
+        Kept,
+        Meta(
+            description="Why: one frame unlike its neighbours, low confidence, none of the "
+            "classes, or drawn at random (whatever it shows)."
+        ),
+    ]
+    time: Annotated[datetime, Meta(tz=True, description="When the frame was taken.")]
+    clock: Annotated[Clock, Meta(description="How far `time` can be trusted.")]
+    label: Annotated[str | None, Meta(description="Class id, or null: see `reason`.")]
+    reason: Annotated[Reason | None, Meta(description="Why there is no label, or null.")] = None
+    confidence: Annotated[Fraction, Meta(description="Calibrated probability of the top class.")]
+    probabilities: Annotated[
+        dict[str, Fraction],
+        Meta(description="Of every class that has 0.0001 or more, best first."),
+    ]
+    model: ModelRef
+    frame: FrameRef
+    location: Location | None = None
+    picture: InboxPicture
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,7 +304,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     jpeg: bytes
 
 
-PAYLOADS: tuple[type[Message], ...] = (Info, State, Sighting, Health)
+PAYLOADS: tuple[type[Message], ...] = (Info, State, Sighting, Health, InboxItem)
 """The structs that are whole payloads."""
 
 _encoder = msgspec.json.Encoder()

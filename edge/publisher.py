@@ -17,6 +17,7 @@ from edge.denials import Denials
 from edge.errors import ConfigError, OutboxError, PublishError
 from edge.mqtt import Ack, Connection, Will, connect
 from edge.outbox import Outbox
+from edge.spare import Source, Spare
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,8 @@ class Publisher:
     """Publishes from its own thread; capturing never waits for it.
 
     `info` gives the retained description (for the MQTT version agreed), `state` the retained
-    state; both are called on the publisher's thread. `introductions` are what else is retained.
+    state; both are called on the publisher's thread. `introductions` are what else is retained,
+    `spare` is what is sent when nothing else waits.
     """
 
     def __init__(
@@ -55,11 +57,12 @@ class Publisher:
         denied_seconds: float = 30.0,
         introductions: Sequence[Introduction] = (),
         clock: Clock | None = None,
+        spare: Source | None = None,
     ) -> None:
         self._broker, self._device, self._outbox = broker, device, outbox
         self._state, self._counters = state, counters
         self._clock = clock or SystemClock()
-        self._state_seconds = state_seconds
+        self._state_seconds, self._spare = state_seconds, spare
         self._denials = Denials(denied_seconds)
         self.base = f"{broker.base_topic}/{device}"
         self.protocol: str | None = None
@@ -85,6 +88,10 @@ class Publisher:
     def wake(self) -> None:
         """Say that the outbox has something new."""
         self._news.set()
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Say that there is something to send, though not in the outbox."""
         if (connection := self._connection) is not None:
             connection.wake()
 
@@ -167,12 +174,16 @@ class Publisher:
             self._denials,
             self._access,
         )
+        spare = Spare(
+            self._spare, connection, self.base, self._counters, self._denials, self._access
+        )
         try:
-            self._carry(connection, delivery)
+            self._carry(connection, delivery, spare)
         finally:
+            spare.close()
             delivery.flush()
 
-    def _carry(self, connection: Connection, delivery: Delivery) -> None:
+    def _carry(self, connection: Connection, delivery: Delivery, spare: Spare) -> None:
         state_due, dirty, hour = 0.0, True, None
         while True:
             # Its counts per hour are true until the hour ends, with or without news.
@@ -192,10 +203,12 @@ class Publisher:
             if done:
                 self._goodbye(connection, delivery)
                 return
+            if delivery.idle and delivery.looked and not closing:
+                spare.fill()
             wait = 0.05 if closing or not delivery.idle else 0.5
             if dirty:
                 wait = min(wait, max(0.001, state_due - now))
-            acks = connection.poll(wait)
+            acks = spare.settle(connection.poll(wait))
             if self._settle(acks, delivery):
                 dirty = True
 

@@ -19,6 +19,9 @@ from edge.messages import (
     Health,
     HealthSummary,
     HourCount,
+    InboxHealth,
+    InboxItem,
+    InboxPicture,
     Info,
     Location,
     Message,
@@ -55,6 +58,10 @@ TOPICS = (
         "sighting/<id>/image", False, 1, "JPEG", "the picture behind it, where `[images]` says so"
     ),
     Topic("health", False, 0, "Health", "temperature, memory, disk, counters"),
+    Topic(
+        "inbox/<id>/meta", False, 1, "InboxItem", "a picture to learn from, where `[inbox]` says so"
+    ),
+    Topic("inbox/<id>", False, 1, "JPEG", "its thumbnail"),
     Topic("check", False, 1, "text", "sent by `wheatear check`, to see that the broker takes it"),
 )
 
@@ -240,5 +247,22 @@ EXAMPLES: dict[str, Message] = {
         outbox=OutboxHealth(sightings=1042),
         broker=BrokerHealth(connects=2, failures=1, delivered=1330),
         errors={"PublishError": 1},
+        inbox=InboxHealth(held=210, bytes=31_500_000, kept=12, sent=9, sent_bytes_today=104_400),
+    ),
+    "InboxItem": InboxItem(
+        device="cam-07",
+        boot="5f0c1f2a9b3e",
+        id="0badcafe00c0ffee",
+        kept="low-confidence",
+        time=_TIME,
+        clock="synced",
+        label=None,
+        reason="below-threshold",
+        confidence=0.48,
+        probabilities={"jute_aphid": 0.48, "mealybug": 0.41, "yellow_mite": 0.11},
+        model=_SIGHTING.model,
+        frame=_SIGHTING.frame,
+        location=_SIGHTING.location,
+        picture=InboxPicture(width=320, height=180, bytes=11_200, sha256="3e" * 32),
     ),
 }

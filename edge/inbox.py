@@ -1,0 +1,293 @@
+"""Keeps what is worth learning from, and offers thumbnails of it to the publisher.
+
+The agent only asks :class:`~edge.doubt.Doubts` and hands over; encoding, writing, shrinking and
+deleting happen on a thread of its own, so that a slow card slows no frame. The publisher takes a
+thumbnail that lies ready when nothing else waits: sightings always go first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.budget import Budget
+from edge.cameras.photo import encode_jpeg, facts, shrink_jpeg
+from edge.counters import Counters, Episode
+from edge.doubt import USEFULNESS, Doubt, Doubts
+from edge.errors import ImageError, SpoolError
+from edge.image import decode
+from edge.messages import Clock as Quality
+from edge.messages import FrameRef, InboxHealth, InboxItem, InboxPicture, encode, new_id
+from edge.spare import Outcome, Parcel
+from edge.spool import Entry, Spool
+
+if TYPE_CHECKING:
+    from edge.cameras import Frame
+    from edge.classifier import Classification
+    from edge.clock import Clock
+    from edge.config import Inbox as InboxConfig
+    from edge.decision import Event
+    from edge.sightings import Identity
+
+log = logging.getLogger(__name__)
+
+_GATHERED = 4
+"""Frames that wait for the disk at most; each may hold a full picture in memory."""
+_LOOK_SECONDS = 30.0
+"""How often to see whether a new day has brought a new budget."""
+_LEAST_PROBABILITY = 1e-4
+
+
+class _Job(msgspec.Struct, frozen=True):
+    doubt: Doubt
+    clock: Quality
+
+
+class Inbox:
+    """Watches every frame, keeps some, and has thumbnails ready to be sent.
+
+    `spool` opens the folder, on the inbox's own thread; `tell` is called when a thumbnail is ready.
+    :meth:`watch` belongs to the agent's thread; :meth:`next` and :meth:`settled` to the
+    publisher's; :meth:`health` to any.
+    """
+
+    def __init__(
+        self,
+        config: InboxConfig,
+        spool: Callable[[], Spool],
+        identity: Identity,
+        labels: tuple[str, ...],
+        counters: Counters,
+        clock: Clock,
+        tell: Callable[[], None] = lambda: None,
+        random: Random | None = None,
+    ) -> None:
+        self._config, self._identity, self._labels = config, identity, labels
+        self._counters, self._clock, self._tell = counters, clock, tell
+        self._doubts = Doubts(config, (random or Random()).random)
+        self._open_spool = spool
+        self._spool: Spool | None = None
+        self._budget: Budget | None = None
+        self._jobs: deque[_Job] = deque()
+        self._answers: deque[tuple[Parcel, Outcome]] = deque()
+        self._made: Parcel | None = None
+        """Waits for a day with room for it."""
+        self._ready: Parcel | None = None
+        """Paid for, and waits for the publisher."""
+        self._flying = self._refused = False
+        self._last_sent = -1
+        self._change = threading.Condition()
+        self._busy, self._closing = True, False
+        self._health = InboxHealth()
+        self._trouble = Episode("inbox", counters, log)
+        self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def close(self, timeout_seconds: float = 5.0) -> None:
+        """Write what was handed over, and end the thread."""
+        with self._change:
+            self._closing = True
+            self._change.notify_all()
+        if self._thread.is_alive():
+            self._thread.join(timeout_seconds)
+
+    def watch(self, frame: Frame, found: Classification, _event: Event | None) -> None:
+        """Look at a classified frame, and hand it over where it is worth keeping."""
+        doubt = self._doubts.see(frame, found, self._clock.monotonic())
+        if doubt is None:
+            return
+        with self._change:
+            if len(self._jobs) >= _GATHERED:
+                self._counters.add("inbox_missed")
+                return
+            self._jobs.append(_Job(doubt, self._clock.quality()))
+            self._change.notify_all()
+
+    def next(self) -> Parcel | None:
+        """Give a thumbnail that may be sent now."""
+        with self._change:
+            parcel, self._ready = self._ready, None
+            self._flying = parcel is not None
+            return parcel
+
+    def settled(self, parcel: Parcel, outcome: Outcome) -> None:
+        """Learn what became of a thumbnail; what was not taken is paid for and offered again."""
+        with self._change:
+            self._answers.append((parcel, outcome))
+            self._flying, self._refused = False, outcome == "refused"
+            self._change.notify_all()
+
+    def health(self) -> InboxHealth:
+        """Say how much is kept and sent."""
+        count = self._counters
+        return msgspec.structs.replace(
+            self._health,
+            kept=count["inbox_kept"],
+            missed=count["inbox_missed"],
+            sent=count["inbox_sent"],
+        )
+
+    def flush(self, timeout_seconds: float) -> bool:
+        """Wait until all is kept, and what may be sent is sent or denied; False: not in time."""
+        with self._change:
+            return self._change.wait_for(self._idle, timeout_seconds)
+
+    def _idle(self) -> bool:
+        sending = self._ready is not None or self._flying
+        return not (self._jobs or self._answers or self._busy or (sending and not self._refused))
+
+    def _run(self) -> None:
+        while True:
+            with self._change:
+                job = self._jobs.popleft() if self._jobs else None
+                answers, self._answers = self._answers, deque()
+                self._busy = True
+            try:
+                self._work(job, answers)
+            except (SpoolError, ImageError, OSError) as error:
+                self._trouble.failed(error)
+            except Exception as error:  # a bug must not end the keeping for good
+                log.exception("the inbox failed; it goes on")
+                self._trouble.failed(error)
+            with self._change:
+                self._busy = False
+                self._change.notify_all()
+                if self._closing and not self._jobs:
+                    return
+                self._change.wait_for(
+                    lambda: self._jobs or self._answers or self._closing, _LOOK_SECONDS
+                )
+
+    def _work(self, job: _Job | None, answers: deque[tuple[Parcel, Outcome]]) -> None:
+        if self._spool is None:
+            self._spool = self._open_spool()
+            folder, most = self._spool.folder, self._config.max_bytes_per_day
+            self._budget = Budget(folder / "budget.json", most)
+        spool = self._spool
+        for parcel, outcome in answers:
+            if outcome == "taken":
+                self._counters.add("inbox_sent")
+                spool.mark_sent(parcel.id)
+            else:
+                self._made = parcel
+        try:
+            if job is not None:
+                self._keep(spool, job)
+            if self._config.send and not (self._ready or self._flying or self._closing):
+                self._prepare(spool)
+        finally:
+            self._measure(spool)
+
+    def _keep(self, spool: Spool, job: _Job) -> None:
+        jpeg = job.doubt.frame.jpeg()
+        item = self._item(job, new_id(), jpeg)
+        if spool.add(item, jpeg):
+            self._counters.add("inbox_kept")
+        self._trouble.recovered()
+
+    def _item(self, job: _Job, id: str, jpeg: bytes) -> InboxItem:
+        frame, found, kept = job.doubt
+        identity = self._identity
+        order = found.probabilities.argsort(kind="stable")[::-1].tolist()
+        shares = {self._labels[i]: round(float(found.probabilities[i]), 4) for i in order}
+        return InboxItem(
+            device=identity.device,
+            boot=identity.boot,
+            id=id,
+            kept=kept,
+            time=frame.time,
+            clock=job.clock,
+            label=found.label,
+            reason=found.reason,
+            confidence=found.confidence,
+            probabilities={k: v for k, v in shares.items() if v >= _LEAST_PROBABILITY},
+            model=identity.model,
+            frame=FrameRef(
+                width=frame.width, height=frame.height, region=_region(found), source=frame.source
+            ),
+            location=frame.location or identity.location,
+            picture=picture(jpeg),
+        )
+
+    def _prepare(self, spool: Spool) -> None:
+        """Make the next thumbnail ready, if the day's budget has room for it."""
+        assert self._budget is not None
+        while self._made is None and (entry := self._choose(spool.unsent())) is not None:
+            self._made = self._parcel(spool, entry)
+            self._last_sent = USEFULNESS.index(entry.kept)
+        if self._made is None or not self._budget.take(self._made.bytes, self._clock.now()):
+            return
+        with self._change:
+            self._ready, self._made = self._made, None
+        self._tell()
+
+    def _choose(self, unsent: list[Entry]) -> Entry | None:
+        """Let the reasons take turns, the oldest of each first: none uses up the budget alone."""
+        turns = len(USEFULNESS)
+        return min(
+            unsent,
+            key=lambda entry: (USEFULNESS.index(entry.kept) - self._last_sent - 1) % turns,
+            default=None,
+        )
+
+    def _parcel(self, spool: Spool, entry: Entry) -> Parcel | None:
+        """Give the thumbnail and what is said of it; a picture that cannot be read is given up."""
+        try:
+            item, jpeg = spool.read(entry.id)
+            part = _part(jpeg, item.frame.region)
+            small = shrink_jpeg(part, self._config.thumbnail_bytes, self._config.thumbnail_side)
+            if small is None:
+                raise ImageError(f"no thumbnail of {self._config.thumbnail_bytes} bytes")
+            about = encode(msgspec.structs.replace(item, picture=picture(small)))
+        except (SpoolError, ImageError) as error:
+            self._counters.error(error)
+            log.warning("a kept picture is given up: %s", error)
+            spool.drop(entry.id)
+            return None
+        topic = f"inbox/{entry.id}"
+        return Parcel(entry.id, ((f"{topic}/meta", about), (topic, small)))
+
+    def _measure(self, spool: Spool) -> None:
+        used = self._budget.used(self._clock.now()) if self._budget else 0
+        self._health = InboxHealth(
+            held=len(spool),
+            bytes=spool.bytes,
+            dropped=spool.dropped,
+            unsent=len(spool.unsent()),
+            sent_bytes_today=used,
+        )
+
+
+def _region(found: Classification) -> tuple[int, int, int, int] | None:
+    """Give the tile that the classification is of; None where the picture was not cut."""
+    ours = (one.box for one in found.tiles if one.found.probabilities is found.probabilities)
+    return next(ours, None)
+
+
+def _part(jpeg: bytes, region: tuple[int, int, int, int] | None) -> bytes:
+    """Give the part of a JPEG that the model looked at. Raises ImageError."""
+    if region is None:
+        return jpeg
+    left, top, right, bottom = region
+    return encode_jpeg(decode(jpeg)[top:bottom, left:right])
+
+
+def picture(jpeg: bytes) -> InboxPicture:
+    """Describe a JPEG. Raises ImageError."""
+    known = facts(jpeg)
+    return InboxPicture(
+        width=known.width,
+        height=known.height,
+        bytes=len(jpeg),
+        sha256=hashlib.sha256(jpeg).hexdigest(),
+    )

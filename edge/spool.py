@@ -1,0 +1,188 @@
+"""Pictures kept on disk with what the model made of them: bounded, the least useful go first.
+
+Two files an item, ``20260621T093012Z_unknown_c0ffee5eed12ab34.jpg`` and ``....json`` beside it,
+which turns into ``....sent.json`` once the broker acknowledged the thumbnail. The JSON is written
+last and removed first, so an item is there when its JSON is; what a power cut left of another is
+cleared away at the start. Files with other names are nobody's business here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from edge.doubt import USEFULNESS
+from edge.errors import SpoolError
+from edge.files import sync_folder, write_whole
+from edge.messages import InboxItem, Kept, encode
+
+_NAME = re.compile(
+    r"(?P<stem>\d{8}T\d{6}Z_(?P<kept>[a-z-]+)_(?P<id>[0-9a-f]{16}))"
+    r"\.(?P<end>jpg|json|sent\.json|jpg\.new|json\.new)"
+)
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """What is known of an item without opening it."""
+
+    id: str
+    kept: Kept
+    stem: str
+    """File name without its ending; sorts by time."""
+    bytes: int
+    """Of both files."""
+    sent: bool = False
+
+
+def uselessness(entry: Entry) -> tuple[bool, int, str]:
+    """Sort key of what goes first when there is no room.
+
+    What was sent goes before what was not: its thumbnail is safe elsewhere. Then by
+    :data:`~edge.doubt.USEFULNESS`, then the oldest.
+    """
+    return (not entry.sent, USEFULNESS.index(entry.kept), entry.stem)
+
+
+class Spool:
+    """The folder. Use it from one thread.
+
+    Raises:
+        SpoolError: the folder cannot be made or read.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int, min_free_bytes: int = 0) -> None:
+        self.folder, self.max_bytes, self.min_free_bytes = folder, max_bytes, min_free_bytes
+        self.dropped = 0
+        """Given up for want of space since the start."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._entries = {entry.id: entry for entry in _tidy(folder)}
+        except OSError as error:
+            raise SpoolError(
+                f"cannot use the folder {folder} for pictures to learn from: "
+                f"{error.strerror or error}; set inbox.folder to one that this user may write"
+            ) from error
+        self.bytes = sum(entry.bytes for entry in self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, item: InboxItem, jpeg: bytes) -> bool:
+        """Write an item durably; False where all that is kept already is worth more.
+
+        Raises:
+            SpoolError: the disk refuses, or has too little left; nothing is kept of the item.
+        """
+        sidecar = encode(item)
+        stem = f"{item.time:%Y%m%dT%H%M%SZ}_{item.kept}_{item.id}"
+        entry = Entry(item.id, item.kept, stem, len(jpeg) + len(sidecar))
+        try:
+            self._check_disk(entry.bytes)
+            if not self._make_room(entry):
+                return False
+            write_whole(self._jpg(entry), jpeg)
+            write_whole(self._json(entry), sidecar)
+            sync_folder(self.folder)
+        except OSError as error:
+            self._remove(entry)
+            if isinstance(error, SpoolError):
+                raise
+            raise SpoolError(
+                f"cannot keep a picture in {self.folder}: {error.strerror or error}"
+            ) from error
+        self._entries[entry.id] = entry
+        self.bytes += entry.bytes
+        return True
+
+    def unsent(self) -> list[Entry]:
+        """Give what was not sent yet, oldest first."""
+        return sorted(
+            (entry for entry in self._entries.values() if not entry.sent),
+            key=lambda entry: entry.stem,
+        )
+
+    def read(self, id: str) -> tuple[InboxItem, bytes]:
+        """Give an item and its JPEG.
+
+        Raises:
+            SpoolError: there is none with this id, or its files cannot be read.
+        """
+        entry = self._entries.get(id)
+        if entry is None:
+            raise SpoolError(f"no picture {id} is kept here")
+        try:
+            item = msgspec.json.decode(self._json(entry).read_bytes(), type=InboxItem)
+            return item, self._jpg(entry).read_bytes()
+        except (OSError, msgspec.MsgspecError) as error:
+            raise SpoolError(f"the picture {id} cannot be read: {error}") from error
+
+    def mark_sent(self, id: str) -> None:
+        """Note that an item was acknowledged. A power cut may forget it: it is then sent again."""
+        entry = self._entries.get(id)
+        if entry is None or entry.sent:
+            return
+        done = msgspec.structs.replace(entry, sent=True)
+        with contextlib.suppress(OSError):
+            os.replace(self._json(entry), self._json(done))
+        self._entries[id] = done
+
+    def drop(self, id: str) -> None:
+        """Give an item up, and count it."""
+        entry = self._entries.pop(id, None)
+        if entry is not None:
+            self.bytes -= entry.bytes
+            self.dropped += 1
+            self._remove(entry)
+
+    def _make_room(self, new: Entry) -> bool:
+        while self.bytes + new.bytes > self.max_bytes:
+            worst = min((*self._entries.values(), new), key=uselessness)
+            if worst is new:
+                self.dropped += 1
+                return False
+            self.drop(worst.id)
+        return True
+
+    def _check_disk(self, wanted: int) -> None:
+        disk = os.statvfs(self.folder)
+        free = disk.f_bavail * disk.f_frsize
+        if free - wanted < self.min_free_bytes:
+            raise SpoolError(
+                f"{free:,} bytes are free where {self.folder} is, {self.min_free_bytes:,} are for "
+                "sightings (inbox.min_free_bytes); no picture is kept until there is room"
+            )
+
+    def _remove(self, entry: Entry) -> None:
+        for path in (self._json(entry), self._jpg(entry)):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+    def _jpg(self, entry: Entry) -> Path:
+        return self.folder / f"{entry.stem}.jpg"
+
+    def _json(self, entry: Entry) -> Path:
+        return self.folder / f"{entry.stem}{'.sent' if entry.sent else ''}.json"
+
+
+def _tidy(folder: Path) -> Iterable[Entry]:
+    """Give the whole items of a folder; remove what was left of others."""
+    found: dict[str, dict[str, os.DirEntry[str]]] = {}
+    with os.scandir(folder) as files:
+        for file in files:
+            if (match := _NAME.fullmatch(file.name)) and match["kept"] in USEFULNESS:
+                found.setdefault(match["stem"], {})[match["end"]] = file
+    for stem, ends in found.items():
+        sidecar = ends.get("sent.json") or ends.get("json")
+        whole = "jpg" in ends and sidecar is not None
+        for end, file in ends.items():
+            if end.endswith(".new") or not whole:
+                os.unlink(file.path)
+        if whole and sidecar is not None:
+            _, kept, id = stem.split("_")
+            size = ends["jpg"].stat().st_size + sidecar.stat().st_size
+            yield Entry(id, kept, stem, size, "sent.json" in ends)  # type: ignore[arg-type]
