@@ -26,6 +26,8 @@ from edge.outbox import Outbox
 from edge.publisher import Publisher
 from edge.sightings import Identity
 from edge.signing import load_public_key
+from edge.triggers import open_gate
+from edge.triggers.capture import Capture
 from edge.viewer import Viewer
 from edge.writer import Writer
 
@@ -81,8 +83,12 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             spare=learning.inbox,
         )
         frames = Reader(
-            lambda: open_camera(config.camera, classifier.input, config.view), counters, camera
+            lambda: open_camera(config.camera, classifier.input, config.view),
+            counters,
+            camera,
+            gate=open_gate(config, clock, counters, lambda: place(config)),
         )
+        capture = Capture(frames.ask)
         agent = Agent(
             frames,
             Viewer(classifier, config.view),
@@ -95,7 +101,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             counters,
             clock,
             stop,
-            learning.watchers,
+            watchers=[capture.watch, *learning.watchers],
         )
         with learning, _running_threads(writer, publisher, frames):
             agent.run()
@@ -163,11 +169,12 @@ def _identity(config: Config, classifier: Classifier) -> Identity:
 
 def _say(counters: Counters, outbox: Outbox, left: int) -> None:
     log.info(
-        "%d frames classified (%d bad, %d skipped), %d sightings, %d messages acknowledged, "
-        "%d left behind",
+        "%d frames classified (%d bad, %d skipped, %d idle), %d sightings, "
+        "%d messages acknowledged, %d left behind",
         counters["frames_classified"],
         counters["frames_bad"],
         counters["frames_skipped"],
+        counters["frames_idle"],
         outbox.appended,
         counters["delivered"],
         left,

@@ -13,12 +13,14 @@ import socket
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from msgspec import Meta
 
 from edge.config_errors import explain
 from edge.errors import ConfigError
+from edge.triggers.windows import parse_window
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
 
@@ -160,6 +162,31 @@ class View(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A picture of the frame, in any size: what is black in it is painted over."""
     max_masked: Share = 0.5
     """Tiles of which a larger share is painted over are left out."""
+
+
+class DutyCycle(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[trigger.duty]``: work in bursts; between them the camera is let go."""
+
+    every_seconds: Annotated[float, Meta(ge=1, le=604_800)] = 900.0
+    """Seconds from the beginning of one burst to that of the next."""
+    burst_seconds: Annotated[float, Meta(gt=0, le=86400)] = 60.0
+    """Seconds after which a burst ends."""
+    burst_frames: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    """Frames after which a burst ends sooner."""
+
+
+class Trigger(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[trigger]``: which frames are taken and looked at; all conditions must hold."""
+
+    windows: tuple[str, ...] = ()
+    """When the camera works, such as ``06:00-10:00`` or ``sunset-00:30..sunset+02:00``. None:
+    always."""
+    time_zone: str | None = None
+    """Zone of the times in ``windows``, such as ``Asia/Dhaka`` or ``UTC``."""
+    wake_file: Path | None = None
+    """File that tells a power manager, while the camera sleeps, when it has to be awake again."""
+    duty: DutyCycle | None = None
+    """Work in bursts; leave the table out to work all the time."""
 
 
 class Decision(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -324,6 +351,8 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where frames come from."""
     view: View = View()
     """Which parts of a picture are looked at."""
+    trigger: Trigger = Trigger()
+    """Which frames are taken and looked at."""
     decision: Decision = Decision()
     """When frames become a sighting."""
     outbox: Outbox = Outbox()
@@ -370,6 +399,7 @@ def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {explain(str(error), raw, Config)}") from error
     _check_together(config, name)
+    _check_trigger(config, name)
     return config
 
 
@@ -415,6 +445,41 @@ def _check_together(config: Config, name: str) -> None:
     if broker.tls and (broker.tls.certificate is None) != (broker.tls.key is None):
         raise ConfigError(
             f"{name}: broker.tls.certificate and broker.tls.key belong together; set both or none"
+        )
+
+
+def _check_trigger(config: Config, name: str) -> None:
+    """Check windows, time zone and bursts."""
+    trigger = config.trigger
+    windows = []
+    for index, text in enumerate(trigger.windows):
+        try:
+            windows.append(parse_window(text))
+        except ValueError as error:
+            raise ConfigError(f'{name}: trigger.windows[{index}] = "{text}" {error}') from error
+    points = [point for window in windows for point in (window.start, window.end)]
+    if trigger.time_zone is None and any(point.sun is None for point in points):
+        raise ConfigError(
+            f'{name}: trigger.windows has times of day: set trigger.time_zone, such as "UTC" or '
+            '"Asia/Dhaka"'
+        )
+    try:
+        ZoneInfo(trigger.time_zone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(
+            f'{name}: trigger.time_zone = "{trigger.time_zone}" is not known here; '
+            "`timedatectl list-timezones` lists zones (apt install tzdata where there are none)"
+        ) from error
+    if config.device.location is None and any(point.sun for point in points):
+        raise ConfigError(
+            f"{name}: trigger.windows has sunrise or sunset: set device.location, where the camera "
+            "stands"
+        )
+    if (duty := trigger.duty) and duty.burst_seconds >= duty.every_seconds:
+        raise ConfigError(
+            f"{name}: trigger.duty.burst_seconds = {duty.burst_seconds} leaves no rest within "
+            f"trigger.duty.every_seconds = {duty.every_seconds}; lower the first, or leave "
+            "[trigger.duty] out to work all the time"
         )
 
 

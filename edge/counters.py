@@ -16,6 +16,7 @@ class Counters:
         self._counts: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._failing: dict[str, str] = {}
+        self._notes: dict[str, str] = {}
 
     def add(self, name: str, count: int = 1) -> None:
         """Count."""
@@ -48,6 +49,19 @@ class Counters:
         """Give what is failing now, in words."""
         with self._lock:
             return tuple(f"{what}: {why}" for what, why in sorted(self._failing.items()))
+
+    def note(self, what: str, text: str | None) -> None:
+        """Note a state that is no failure, or (`text` None) its end."""
+        with self._lock:
+            if text is None:
+                self._notes.pop(what, None)
+            else:
+                self._notes[what] = text
+
+    def noted(self, what: str) -> str | None:
+        """Give what was noted of `what`."""
+        with self._lock:
+            return self._notes.get(what)
 
 
 class Episode:

@@ -86,7 +86,12 @@ class Reporter:
                 time=now,
                 latest=self._writer.latest,
                 hours=hours,
-                health=HealthSummary(ok=not problems, problems=problems, waiting=depth.waiting),
+                health=HealthSummary(
+                    ok=not problems,
+                    problems=problems,
+                    waiting=depth.waiting,
+                    asleep=self._counters.noted("asleep"),
+                ),
             )
         )
 
@@ -117,6 +122,7 @@ class Reporter:
                 classified=count["frames_classified"],
                 skipped=count["frames_skipped"],
                 bad=count["frames_bad"],
+                idle=count["frames_idle"],
             ),
             milliseconds=milliseconds,
             outbox=OutboxHealth(
@@ -134,6 +140,7 @@ class Reporter:
                 delivered=count["delivered"],
             ),
             errors=count.errors(),
+            asleep=count.noted("asleep"),
         )
 
 

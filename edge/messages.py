@@ -21,6 +21,9 @@ Reason = Literal["unknown", "below-threshold", "background"]
 Kept = Literal["disagreement", "low-confidence", "unknown", "random"]
 Count = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
+Asleep = Annotated[
+    str | None, Meta(description="Until when the camera rests, and what for; null: it works.")
+]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,6 +130,7 @@ class HealthSummary(Message, frozen=True, kw_only=True):
     ok: Annotated[bool, Meta(description="Nothing is failing at this moment.")]
     problems: Annotated[tuple[str, ...], Meta(description="What is failing, in words.")] = ()
     waiting: Annotated[int, Meta(ge=0, description="Messages on disk not yet acknowledged.")] = 0
+    asleep: Asleep = None
 
 
 class State(Message, frozen=True, kw_only=True):
@@ -187,6 +191,7 @@ class Frames(Message, frozen=True, kw_only=True):
     classified: Count = 0
     skipped: Annotated[int, Meta(ge=0, description="Older frames a newer one replaced.")] = 0
     bad: Annotated[int, Meta(ge=0, description="Pictures that could not be read.")] = 0
+    idle: Annotated[int, Meta(ge=0, description="Frames that a trigger kept from the model.")] = 0
 
 
 class Timings(Message, frozen=True, kw_only=True):
@@ -252,6 +257,7 @@ class Health(Message, frozen=True, kw_only=True):
     outbox: OutboxHealth
     broker: BrokerHealth
     errors: Annotated[dict[str, Count], Meta(description="Errors since the start, by class name.")]
+    asleep: Asleep = None
     inbox: Annotated[InboxHealth | None, Meta(description="Null: none are kept.")] = None
 
 

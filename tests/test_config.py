@@ -68,6 +68,7 @@ def test_the_shipped_file_shows_true_defaults(kind):
     for lost in ("location", "tls"):
         shown["device"].pop(lost, None), shown["broker"].pop(lost, None)
     bare = {"device": {"id": "cam-07"}, "model": {"bundle": "model.wtr"}}
+    bare["trigger"] = {name: {} for name in shown["trigger"]}
     bare["camera"] = {"kind": kind} | ({"path": "photos"} if kind == "folder" else {})
     expected = parse_config(bare, SHIPPED.parent)
     shown["broker"].pop("port", None)  # depends on TLS
@@ -117,6 +118,21 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
         ({"broker": {"protocol": "4"}}, "(allowed: 'auto', '5', '3.1.1')"),
         ({"device": {"id": "a/b"}}, "c.toml: device.id = 'a/b' is refused"),
         ({"decision": {"agree": 4, "of": 3}}, "decision.agree = 4 is more than decision.of = 3"),
+        (
+            {"trigger": {"windows": ["06:00-10:00", "6-10"], "time_zone": "UTC"}},
+            'c.toml: trigger.windows[1] = "6-10" is no window; write "06:00-10:00", or',
+        ),
+        ({"trigger": {"windows": ["25:00-26:00"]}}, "has no such time as 25:00; times go from"),
+        ({"trigger": {"windows": ["06:00-06:00"]}}, 'the whole day is "00:00-24:00"'),
+        ({"trigger": {"windows": ["sunset..sunset-00:10"]}}, "ends before it begins"),
+        ({"trigger": {"windows": ["06:00-10:00"]}}, "set trigger.time_zone, such as"),
+        ({"trigger": {"time_zone": "Asia/Dacca2"}}, 'trigger.time_zone = "Asia/Dacca2" is not'),
+        ({"trigger": {"windows": ["sunrise..sunset"]}}, "set device.location, where the camera"),
+        ({"trigger": {"duty": {"burst_seconds": 900}}}, "burst_seconds = 900.0 leaves no rest"),
+        (
+            {"trigger": {"duty": {"every_second": 9}}},
+            "trigger.duty.every_second is no setting; did",
+        ),
         ({"model": {}}, "set one of model.bundle (a .wtr file) and model.tflite"),
         ({"broker": {"tls": {"key": "k.pem"}}}, "broker.tls.certificate and broker.tls.key belong"),
     ],

@@ -21,6 +21,7 @@ from edge.tiles import in_parts, needed
 
 if TYPE_CHECKING:
     from edge.image import Pixels
+    from edge.triggers.capture import Order
 
 CAMERAS = {
     "folder": "edge.cameras.folder:Folder",
@@ -45,6 +46,8 @@ class Frame:
     jpeg: Callable[[], bytes]
     """Gives the picture as JPEG at full size; called only for evidence."""
     location: Location | None = None
+    order: Order | None = None
+    """Who asked for this frame: it passes every trigger, and no newer one replaces it."""
 
 
 class Camera(Protocol):

@@ -1,4 +1,6 @@
-"""The camera thread: hands frames to the agent, opens the camera again when it vanished."""
+"""The camera thread: hands frames to the agent, lets the camera rest when the triggers say so, and
+opens it again when it vanished.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +10,28 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from edge.cameras import Camera, Frame
+from edge.clock import Clock, SystemClock
 from edge.counters import Backoff, Counters, Episode
 from edge.errors import CameraError, ImageError
+from edge.triggers.capture import Order
+from edge.triggers.gate import STEP_SECONDS, Gate
 
 log = logging.getLogger(__name__)
 
 _AHEAD = 2
 """Frames decoded ahead of the classifier where none may be left out."""
+_OVER = "the camera gives no more frames: its replay is over, or the device stops"
 
 
 class Reader:
     """Captures on its own thread. From a live camera only the newest frame is kept.
 
     `opened` is the camera if it is open already; `reopen` opens it (again). Both a bad frame and
-    a vanished camera are counted, logged once, and waited out.
+    a vanished camera are counted, logged once, and waited out. `wait` waits for a condition, so
+    that days of the passed clock need not last days.
     """
 
     def __init__(
@@ -33,15 +41,20 @@ class Reader:
         opened: Camera | None = None,
         retry_min_seconds: float = 1.0,
         retry_max_seconds: float = 60.0,
+        gate: Gate | None = None,
+        clock: Clock | None = None,
+        wait: Callable[[threading.Condition, float], object] = threading.Condition.wait,
     ) -> None:
         self._reopen, self._counters, self._camera = reopen, counters, opened
         self._backoff = Backoff(retry_min_seconds, retry_max_seconds)
+        self._gate, self._clock, self._wait = gate, clock or SystemClock(), wait
         self._frames: deque[Frame] = deque()
+        self._order: Order | None = None
         self._change = threading.Condition()
         self._stopped = self._ended = False
         self._trouble = Episode("camera", counters, log)
         self._bad = Episode("picture", counters, log)
-        self._due = time.monotonic()
+        self._due = self._clock.monotonic()
         self.capture_seconds = 0.0
         """Time spent in capturing since the start."""
         self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
@@ -59,6 +72,18 @@ class Reader:
             frame = self._frames.popleft()
             self._change.notify_all()
             return frame
+
+    def ask(self) -> Order:
+        """Ask for a frame now, whatever the triggers, the interval or a rest say."""
+        with self._change:
+            if self._ended or self._stopped:
+                order = Order()
+                order.fail(CameraError(_OVER))
+                return order
+            if self._order is None:
+                self._order = Order()
+            self._change.notify_all()
+            return self._order
 
     @property
     def ended(self) -> bool:
@@ -86,22 +111,28 @@ class Reader:
             with self._change:
                 self._ended = True
                 self._change.notify_all()
+            self._refuse(CameraError(_OVER))
 
     def _capture(self) -> bool:
         """Deliver one frame, or deal with its failure; False at the end."""
+        if self._rested() or self._waited():
+            return True
         try:
             camera = self._camera
             if camera is None:
                 camera = self._camera = self._reopen()
-            self._await_turn(camera.interval_seconds)
+            self._begin_turn(camera.interval_seconds)
+            order = self._order
             started = time.perf_counter()
             frame = camera.capture()
         except ImageError as error:
             self._counters.add("frames_bad")
             self._bad.failed(error)
+            self._refuse(error)
             return True
         except CameraError as error:
             self._trouble.failed(error)
+            self._refuse(error)
             self._let_go()
             self._pause(self._backoff.next(random.random()))
             return True
@@ -112,30 +143,76 @@ class Reader:
         self._trouble.recovered()
         self._bad.recovered()
         self._backoff.reset()
-        self._deliver(frame, camera.live)
+        self._pass_on(frame, order, camera.live)
         return True
+
+    def _rested(self) -> bool:
+        """Let the camera go and wait a while, where it is to rest now."""
+        if self._gate is None:
+            return False
+        rest = None if self._order else self._gate.rest()
+        if rest is None:
+            self._gate.working()
+            return False
+        if self._camera is not None and self._camera.live:  # a replay would begin again
+            self._let_go()
+        self._pause(self._gate.resting(rest))
+        self._due = self._clock.monotonic()
+        return True
+
+    def _pass_on(self, frame: Frame, order: Order | None, live: bool) -> None:
+        """Deliver a frame if the triggers admit it, or somebody asked for it."""
+        admitted = self._gate is None or self._gate.admits(frame)
+        if order is not None:
+            with self._change:
+                self._order = None
+            frame = replace(frame, order=order)
+        elif not admitted:
+            self._counters.add("frames_idle")
+            return
+        self._deliver(frame, live)
+
+    def _refuse(self, error: Exception) -> None:
+        """Tell whoever asked for a frame that there is none."""
+        with self._change:
+            order, self._order = self._order, None
+        if order is not None:
+            order.fail(error)
 
     def _deliver(self, frame: Frame, live: bool) -> None:
         with self._change:
             if live:
-                if self._frames:
-                    self._counters.add("frames_skipped", len(self._frames))
-                    self._frames.clear()
+                kept = [one for one in self._frames if one.order]
+                self._counters.add("frames_skipped", len(self._frames) - len(kept))
+                self._frames = deque(kept)
             else:
                 self._change.wait_for(lambda: len(self._frames) < _AHEAD or self._stopped)
             self._frames.append(frame)
             self._change.notify_all()
 
-    def _await_turn(self, interval_seconds: float) -> None:
-        """Wait until a frame is due. One that is late does not make all that follow hurry."""
-        now = time.monotonic()
-        if self._due > now:
-            self._pause(self._due - now)
-        self._due = max(self._due, now - interval_seconds) + interval_seconds
+    def _waited(self) -> bool:
+        """Wait a while where no frame is due yet; in steps, for a rest may begin meanwhile."""
+        left = self._due - self._clock.monotonic()
+        if left <= 0 or self._order is not None:
+            return False
+        self._pause(min(left, STEP_SECONDS))
+        return True
+
+    def _begin_turn(self, interval_seconds: float) -> None:
+        """Set when the next frame is due. One that is late does not make all that follow hurry."""
+        now = self._clock.monotonic()
+        if now >= self._due:
+            self._due = max(self._due, now - interval_seconds) + interval_seconds
 
     def _pause(self, seconds: float) -> None:
+        """Wait; a stop or somebody who asks for a frame ends it."""
+        until = self._clock.monotonic() + seconds
         with self._change:
-            self._change.wait_for(lambda: self._stopped, seconds)
+            while not self._stopped and self._order is None:
+                left = until - self._clock.monotonic()
+                if left <= 0:
+                    return
+                self._wait(self._change, left)
 
     def _let_go(self) -> None:
         camera, self._camera = self._camera, None

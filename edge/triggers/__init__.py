@@ -1,0 +1,80 @@
+"""Triggers: which frames go on to the model. Each is a file of its own and a line in a table here.
+
+Every configured condition must hold. Time rules (`windows`, `duty`) let the camera rest; the others
+look at each frame. A picture asked for by request is taken at once and passes every trigger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from edge.cameras import Frame
+    from edge.clock import Clock
+    from edge.config import Config
+    from edge.counters import Counters
+    from edge.messages import Location
+    from edge.triggers.gate import Gate
+    from edge.triggers.windows import Schedule
+
+TRIGGERS: dict[str, str] = {}
+"""Settings of ``[trigger]`` that look at frames, cheapest first."""
+
+
+class Trigger(Protocol):
+    """A condition on frames, used from the camera's thread."""
+
+    def admits(self, frame: Frame) -> bool:
+        """Decide on the next frame; none is shown twice or out of order."""
+        ...
+
+
+def open_gate(
+    config: Config, clock: Clock, counters: Counters, place: Callable[[], Location | None]
+) -> Gate:
+    """Put the configured triggers together; `place` gives where the camera is now, if known."""
+    from edge.triggers.duty import Duty
+    from edge.triggers.gate import Gate
+    from edge.triggers.wake import Sleep
+    from edge.triggers.windows import Windows
+
+    trigger = config.trigger
+    schedule = open_schedule(config, place)
+    triggers: list[Trigger] = []
+    if schedule is not None and _replays_past(config):
+        triggers.append(Windows(schedule))
+        schedule = None  # photographs of another day are not waited for
+    for name, target in TRIGGERS.items():
+        settings = getattr(trigger, name)
+        if settings is not None:
+            module, _, attribute = target.partition(":")
+            make: Any = getattr(import_module(module), attribute)
+            triggers.append(make(settings, counters))
+    return Gate(
+        triggers, Duty(clock, schedule, trigger.duty), Sleep(trigger.wake_file, clock, counters)
+    )
+
+
+def open_schedule(config: Config, place: Callable[[], Location | None]) -> Schedule | None:
+    """Give the schedule of `trigger.windows`; None without any."""
+    from zoneinfo import ZoneInfo
+
+    from edge.triggers.windows import Schedule, parse_window
+
+    trigger = config.trigger
+    if not trigger.windows:
+        return None
+
+    def here() -> tuple[float, float] | None:
+        found = place()
+        return (found.lat, found.lon) if found else None
+
+    zone = ZoneInfo(trigger.time_zone) if trigger.time_zone else None
+    return Schedule([parse_window(text) for text in trigger.windows], zone, here)
+
+
+def _replays_past(config: Config) -> bool:
+    """Say whether frames carry times of their own."""
+    return getattr(config.camera, "time", "now") == "exif"

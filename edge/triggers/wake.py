@@ -1,0 +1,107 @@
+"""Tells a power manager, in a file, that the camera sleeps and when it has to be awake again."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from edge.clock import Clock
+from edge.counters import Counters, Episode
+from edge.triggers.duty import Rest
+
+log = logging.getLogger(__name__)
+
+
+class Wake(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of the file, JSON."""
+
+    schema: int = 1
+    written: datetime
+    """UTC."""
+    clock: str
+    """How far the times can be trusted: ``synced``, ``rtc`` or ``unsynced``."""
+    wake: datetime | None
+    """When to be awake, UTC; null: no window opens within 400 days."""
+    seconds: float
+    """The same, from `written` on: right with a clock that is not set, too."""
+    why: str
+    """``next burst``, or the window that opens."""
+
+
+class Sleep:
+    """Keeps the wake file while the camera sleeps; it is gone while the camera works.
+
+    A file that cannot be written is logged once and stands in `health`; the camera sleeps anyway.
+    """
+
+    def __init__(self, file: Path | None, clock: Clock, counters: Counters) -> None:
+        self._file, self._clock, self._counters = file, clock, counters
+        self._trouble = Episode("trigger.wake_file", counters, log)
+        self._until: datetime | None = None
+        self._asleep = False
+        if file is not None:
+            self._try(lambda: file.unlink(missing_ok=True))  # of the run before
+
+    def begin(self, rest: Rest) -> None:
+        """Note that the camera sleeps; to be called again is fine, and while it goes on."""
+        if self._asleep and _same(rest.wake, self._until):
+            return
+        self._asleep, self._until = True, rest.wake
+        until = f"{rest.wake:%Y-%m-%d %H:%M:%S} UTC" if rest.wake else "told otherwise"
+        self._counters.note("asleep", f"until {until}: {rest.why}")
+        log.info("the camera sleeps until %s: %s", until, rest.why)
+        if self._file is not None:
+            self._try(lambda: self._write(rest))
+
+    def end(self) -> None:
+        """Note that the camera works."""
+        if not self._asleep:
+            return
+        self._asleep, self._until = False, None
+        self._counters.note("asleep", None)
+        log.info("the camera works again")
+        if self._file is not None:
+            file = self._file
+            self._try(lambda: file.unlink(missing_ok=True))
+
+    def _write(self, rest: Rest) -> None:
+        """Write the file whole, and on disk, before the power may go."""
+        assert self._file is not None
+        wake = Wake(
+            written=self._clock.now(),
+            clock=self._clock.quality(),
+            wake=rest.wake,
+            seconds=round(rest.seconds, 3),
+            why=rest.why,
+        )
+        temporary = self._file.with_name(f".{self._file.name}.new")
+        with open(temporary, "wb") as file:
+            file.write(msgspec.json.encode(wake) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self._file)
+        folder = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        try:
+            action()
+        except OSError as error:
+            self._trouble.failed(error)
+        else:
+            self._trouble.recovered()
+
+
+def _same(one: datetime | None, other: datetime | None) -> bool:
+    """Compare to the second: two clocks drift against each other."""
+    if one is None or other is None:
+        return one is other
+    return abs((one - other).total_seconds()) < 1
