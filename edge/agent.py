@@ -15,8 +15,9 @@ from edge.classifier import Classification
 from edge.clock import Clock
 from edge.config import Images
 from edge.counters import Counters, Episode
-from edge.decision import Decider, Event
+from edge.decision import Decider
 from edge.errors import ImageError, ModelError
+from edge.life import Event
 from edge.messages import Health, Timings
 from edge.outbox import Outgoing
 from edge.sightings import Identity, Sightings
@@ -79,6 +80,7 @@ class Agent:
         self._health, self._health_seconds = health, health_seconds
         self._counters, self._clock, self._stop = counters, clock, stop
         self._watchers = watchers
+        self._recorded = False
         self._trouble = Episode("classifier", counters, log)
         self._health_due = clock.monotonic() + min(health_seconds, _FIRST_HEALTH_SECONDS)
         self._begin_measuring()
@@ -90,9 +92,12 @@ class Agent:
             if frame is not None:
                 self._see(frame)
             elif self._frames.ended:
-                return
+                break
+            elif not self._recorded:
+                self._tell(self._sightings.ends(self._decider.idle(self._clock.monotonic())))
             if self._clock.monotonic() >= self._health_due:
                 self._report()
+        self._tell(self._sightings.ends(self._decider.close()))
 
     def _see(self, frame: Frame) -> None:
         try:
@@ -105,15 +110,16 @@ class Agent:
         self._count += 1
         self._preprocess += found.timings.preprocess_ms
         self._invoke += found.timings.invoke_ms
-        events = self._decider.see(found, self._clock.monotonic())
-        if events:
-            self._hand_over(self._sightings.messages(frame, events))
+        self._recorded = frame.recorded
+        now = frame.time.timestamp() if frame.recorded else self._clock.monotonic()
+        events = self._decider.see(found, now, frame.time)
+        self._tell(self._sightings.messages(frame, events, self._decider.best))
         for watch in self._watchers:
             watch(frame, found, events[0] if events else None)
 
-    def _hand_over(self, messages: list[Outgoing]) -> None:
+    def _tell(self, messages: list[Outgoing]) -> None:
         """Wait for room while the disk refuses: older events are worth more than new frames."""
-        while not self._submit(messages) and not self._stop.is_set():
+        while messages and not self._submit(messages) and not self._stop.is_set():
             pass
 
     def _report(self) -> None:

@@ -24,7 +24,7 @@ from edge.learning import Learning
 from edge.messages import ModelRef, RunningModel
 from edge.outbox import Outbox
 from edge.publisher import Publisher
-from edge.sightings import Identity
+from edge.sightings import Identity, cut_off
 from edge.signing import load_public_key
 from edge.triggers import open_gate
 from edge.triggers.capture import Capture
@@ -92,7 +92,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
         agent = Agent(
             frames,
             Viewer(classifier, config.view),
-            Decider(config.decision),
+            _decider(config, classifier),
             writer.submit,
             identity,
             config.images,
@@ -103,6 +103,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             stop,
             watchers=[capture.watch, *learning.watchers],
         )
+        writer.submit([cut_off(one) for one in outbox.lives()])
         with learning, _running_threads(writer, publisher, frames):
             agent.run()
             frames.close()
@@ -165,6 +166,11 @@ def _identity(config: Config, classifier: Classifier) -> Identity:
         ModelRef(name=model.name, version=model.version, sha256=model.sha256),
         place(config),
     )
+
+
+def _decider(config: Config, classifier: Classifier) -> Decider:
+    own = dict(zip(classifier.labels, classifier.thresholds, strict=True))
+    return Decider(config.decision, own)
 
 
 def _say(counters: Counters, outbox: Outbox, left: int) -> None:

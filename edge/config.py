@@ -192,14 +192,22 @@ class Trigger(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Decision(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[decision]``: when frames become a sighting."""
 
-    mode: Literal["votes", "always"] = "votes"
-    """``votes``: by the rule below. ``always``: every frame is an event (replayed photos)."""
+    mode: Literal["life", "votes", "always"] = "life"
+    """``life``: a message when a class begins to be there, and when it ends. ``votes``: one each
+    time that frames agree. ``always``: every frame is an event (replayed photos)."""
     agree: Annotated[int, Meta(ge=1, le=100)] = 2
     """Frames that must say the same, of the last ``of``."""
     of: Annotated[int, Meta(ge=1, le=100)] = 3
     """Frames that are looked at together."""
     cooldown_seconds: Annotated[float, Meta(ge=0, le=86400)] = 60.0
-    """Seconds during which the same class is not reported again."""
+    """Seconds without a class after which its life ends; with ``votes``, seconds from its event
+    during which it is not reported again."""
+    leave: Annotated[float, Meta(ge=0, le=1)] = 0.8
+    """A life goes on at this share of the threshold that its class needs to begin one."""
+    update_seconds: Annotated[float, Meta(ge=0, le=86400)] = 300.0
+    """Seconds between messages of a life that goes on at least; 0: none but begin and end."""
+    blind_seconds: Annotated[float, Meta(ge=1, le=604800)] = 7200.0
+    """Seconds without any frame after which lives end, and earlier frames no more count."""
     report_unknown: bool = True
     """Report what belongs to none of the classes, as ``label: null``."""
     background: tuple[str, ...] = ()
@@ -417,6 +425,13 @@ def _check_together(config: Config, name: str) -> None:
         raise ConfigError(
             f"{name}: decision.agree = {decision.agree} is more than decision.of = {decision.of}; "
             "no frame could ever agree often enough. Lower agree or raise of"
+        )
+    interval = getattr(config.camera, "interval_seconds", 0.0)
+    if decision.mode == "life" and interval >= decision.blind_seconds:
+        raise ConfigError(
+            f"{name}: camera.interval_seconds = {interval:g} is not less than "
+            f"decision.blind_seconds = {decision.blind_seconds:g}; no two frames would count "
+            "together. Raise the second"
         )
     for i, (left, top, right, bottom) in enumerate(config.view.regions):
         if left >= right or top >= bottom:

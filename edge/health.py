@@ -22,6 +22,7 @@ from edge.messages import (
     Info,
     Location,
     OutboxHealth,
+    Present,
     RunningModel,
     Software,
     State,
@@ -77,8 +78,9 @@ class Reporter:
         now = self._clock.now()
         try:
             hours, depth = self._outbox.hours(now), self._outbox.depth()
+            lives = self._outbox.lives()
         except OutboxError:
-            hours, depth = (), Depth(0, 0)
+            hours, depth, lives = (), Depth(0, 0), ()
         problems = self._counters.problems()
         return encode(
             State(
@@ -86,6 +88,9 @@ class Reporter:
                 time=now,
                 latest=self._writer.latest,
                 hours=hours,
+                present=tuple(
+                    Present(label=one.label, event=one.event, since=one.since) for one in lives
+                ),
                 health=HealthSummary(
                     ok=not problems,
                     problems=problems,

@@ -19,6 +19,9 @@ SCHEMA_VERSION = 1
 Clock = Literal["synced", "rtc", "unsynced"]
 Reason = Literal["unknown", "below-threshold", "background"]
 Kept = Literal["disagreement", "low-confidence", "unknown", "random"]
+Phase = Literal["single", "begin", "update", "end"]
+Ended = Literal["gone", "blind", "stop", "cut"]
+Time = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Asleep = Annotated[
@@ -47,7 +50,7 @@ class Score(Message, frozen=True, kw_only=True):
 
 
 class Votes(Message, frozen=True, kw_only=True):
-    """How many of the last frames said the same."""
+    """How many frames said the same; in an update or end, of the life until it was last seen."""
 
     agree: Annotated[int, Meta(ge=1, description="Frames that gave this verdict.")]
     of: Annotated[int, Meta(ge=1, description="Frames that were looked at.")]
@@ -88,7 +91,7 @@ class FrameRef(Message, frozen=True, kw_only=True):
 
 
 class Sighting(Message, frozen=True, kw_only=True):
-    """One decided event. Delivered at least once and in order; de-duplicate by `id`."""
+    """What was decided on. Delivered at least once and in order; de-duplicate by `id`."""
 
     schema: Annotated[int, Meta(description="Version of this schema.")] = SCHEMA_VERSION
     device: Annotated[str, Meta(description="Device id, the second part of the topic.")]
@@ -110,6 +113,36 @@ class Sighting(Message, frozen=True, kw_only=True):
     model: ModelRef
     frame: FrameRef
     location: Location | None = None
+    phase: Annotated[
+        Phase,
+        Meta(
+            description="Of a life: `begin`, `update` or `end`; `single`: all there is to say. "
+            "Count `single` and `begin`."
+        ),
+    ] = "single"
+    event: Annotated[
+        str, Meta(description="The same in all messages of one life: the `id` of its first.")
+    ] = ""
+    since: Annotated[
+        Time | None, Meta(description="When the first frame that showed it was taken.")
+    ] = None
+    duration_seconds: Annotated[
+        float, Meta(ge=0, description="From the first frame that showed it to the last so far.")
+    ] = 0.0
+    best_time: Annotated[
+        Time | None,
+        Meta(
+            description="When the surest frame so far was taken. At the `end`, `confidence`, "
+            "`alternatives`, `frame` and `location` are of that frame.",
+        ),
+    ] = None
+    ended: Annotated[
+        Ended | None,
+        Meta(
+            description="Why it ended: `gone`; `blind`: no frames came; `stop`: the program "
+            "stopped; `cut`: the program was killed, and this is what was known before."
+        ),
+    ] = None
     historical: Annotated[bool, Meta(description="Sent late: `time` is long before arrival.")] = (
         False
     )
@@ -121,6 +154,16 @@ class HourCount(Message, frozen=True, kw_only=True):
     hour: Annotated[datetime, Meta(tz=True, description="Start of the hour.")]
     labels: Annotated[
         dict[str, Count], Meta(description="Sightings per class id; `` (empty): no label.")
+    ]
+
+
+class Present(Message, frozen=True, kw_only=True):
+    """A life that goes on: what is there now."""
+
+    label: Annotated[str | None, Meta(description="Class id, or null: unknown.")]
+    event: Annotated[str, Meta(description="The `event` of its sightings.")]
+    since: Annotated[
+        Time | None, Meta(description="When the first frame that showed it was taken.")
     ]
 
 
@@ -143,6 +186,9 @@ class State(Message, frozen=True, kw_only=True):
     hours: Annotated[
         tuple[HourCount, ...], Meta(description="The last 24 hours that had any, oldest first.")
     ]
+    present: Annotated[
+        tuple[Present, ...], Meta(description="What is there now: lives that go on, oldest first.")
+    ] = ()
     health: HealthSummary
 
 

@@ -38,6 +38,9 @@ OVERHEAD_BYTES = 100
 """What a row costs beside its payload: topic, page slack, the index."""
 
 
+_decoder = msgspec.json.Decoder(Sighting)
+
+
 class Kind(IntEnum):
     """What a row is, in the order in which a full outbox drops them."""
 
@@ -111,12 +114,18 @@ class Outbox:
             first = seq = schema.next_seq(db)
             rows, seqs = [], []
             hours: dict[tuple[int, str], int] = {}
+            lives: dict[str, tuple[int, bytes] | None] = {}
             for message in messages:
                 numbered = isinstance(message, Sighting)
                 seqs.append(seq if numbered else 0)
                 rows.append(_row(message, seq))
                 if isinstance(message, Sighting):
+                    if message.phase != "single":
+                        ended = message.phase == "end"
+                        lives[message.event] = None if ended else (seq, rows[-1][2])
                     seq += 1
+                    if message.phase in ("update", "end"):
+                        continue  # counted when it began
                     key = (int(message.time.timestamp()) // 3600, message.label or "")
                     hours[key] = hours.get(key, 0) + 1
             if seq > first:
@@ -124,6 +133,7 @@ class Outbox:
             added = sum(row[4] for row in rows)
             dropped = self._make_room(db, added)
             schema.insert(db, rows, seq, added, hours)
+            schema.keep_lives(db, lives)
         self.appended += seq - first
         for kind, count in dropped.items():
             self.dropped[kind] += count
@@ -164,6 +174,16 @@ class Outbox:
             HourCount(hour=epoch + timedelta(hours=hour), labels=labels)
             for hour, labels in counts.items()
         )
+
+    def lives(self) -> tuple[Sighting, ...]:
+        """Give the newest message of each life that goes on, oldest first. Raises OutboxError."""
+        with self._lock, self._errors():
+            found = self._reader.execute(schema.LIVES).fetchall()
+        lives = []
+        for (payload,) in found:
+            with contextlib.suppress(msgspec.ValidationError):  # written by a later version
+                lives.append(_decoder.decode(payload))
+        return tuple(lives)
 
     def _open(self) -> None:
         self._reserved = schema.reserved(self.path)

@@ -30,8 +30,13 @@ CREATE TABLE hour (hour INTEGER, label TEXT, count INTEGER, PRIMARY KEY (hour, l
     WITHOUT ROWID;
 """
 
+# Lives that go on, each with its newest message, so that a start after a kill can end them. Written
+# by the transaction that appends the message; files of earlier versions get the table when opened.
+_LIFE = "CREATE TABLE IF NOT EXISTS life (event TEXT PRIMARY KEY, seq INTEGER, payload BLOB)"
+
 PAGE = "SELECT row, kind, topic, payload, time_ms FROM message WHERE row > ? ORDER BY row LIMIT ?"
 DEPTH = "SELECT waiting, bytes FROM total"
+LIVES = "SELECT payload FROM life ORDER BY seq"
 HOURS = "SELECT hour, label, count FROM hour WHERE hour BETWEEN ? AND ? ORDER BY hour, label"
 
 _INSERT = "INSERT INTO message (kind, topic, payload, time_ms, bytes) VALUES (?, ?, ?, ?, ?)"
@@ -76,7 +81,7 @@ def _prepare(db: sqlite3.Connection, path: Path, first_seq: int) -> None:
     tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if not tables:
         db.executescript(
-            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {_TABLES} "
+            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {_TABLES} {_LIFE}; "
             f"INSERT INTO total VALUES ({int(first_seq)}, 0, 0); COMMIT;"
         )
         return
@@ -88,6 +93,7 @@ def _prepare(db: sqlite3.Connection, path: Path, first_seq: int) -> None:
     if found != "ok":
         raise OutboxDamagedError(f"the outbox {path} is damaged ({found})")
     db.execute(DEPTH).fetchone()
+    db.execute(_LIFE)
 
 
 def next_seq(db: sqlite3.Connection) -> int:
@@ -112,6 +118,20 @@ def insert(
     if hours:
         db.executemany(_COUNT_HOUR, [(hour, label, n) for (hour, label), n in hours.items()])
         db.execute("DELETE FROM hour WHERE hour < (SELECT max(hour) FROM hour) - 48")
+
+
+def keep_lives(db: sqlite3.Connection, newest: dict[str, tuple[int, bytes] | None]) -> None:
+    """Keep the newest message (seq, payload) of lives that go on; None: this one ended."""
+    for event, message in newest.items():
+        if message is None:
+            db.execute("DELETE FROM life WHERE event = ?", (event,))
+        else:
+            # Its place in the order is that of its begin.
+            db.execute(
+                "INSERT INTO life VALUES (?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET payload = excluded.payload",
+                (event, *message),
+            )
 
 
 def account(db: sqlite3.Connection, count: int, size: int) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
+
+import msgspec
 
 from edge.cameras import Frame
 from edge.cameras.photo import shrink_jpeg
 from edge.clock import Clock
 from edge.config import Images
 from edge.counters import Counters, Episode
-from edge.decision import Event
 from edge.errors import ImageError
+from edge.findings import Finding
+from edge.life import Event
 from edge.messages import Evidence, FrameRef, Location, ModelRef, Score, Sighting, new_id
 from edge.outbox import Outgoing
 
@@ -25,8 +30,18 @@ class Identity:
         self.device, self.boot, self.model, self.location = device, boot, model, location
 
 
+@dataclass(slots=True)
+class Kept:
+    """The best frame of a life until its end."""
+
+    frame: FrameRef
+    location: Location | None
+    jpeg: bytes | None
+    """The picture, as small as it is sent; None where it was sent already, or is not to be."""
+
+
 class Sightings:
-    """Writes the messages of events; keeps the day's budget of pictures."""
+    """Writes the messages of events; keeps the best picture of lives and the day's budget."""
 
     def __init__(
         self, identity: Identity, images: Images, counters: Counters, clock: Clock
@@ -36,23 +51,48 @@ class Sightings:
         self._trouble = Episode("evidence", counters, log)
         self._image_day: date | None = None
         self._image_bytes = 0
+        self._best: dict[str, Kept] = {}
 
-    def messages(self, frame: Frame, events: tuple[Event, ...]) -> list[Outgoing]:
-        """Give what is to be sent of a frame's events, each followed by its picture."""
+    def messages(
+        self, frame: Frame, events: Sequence[Event], best: Mapping[str, Finding]
+    ) -> list[Outgoing]:
+        """Give what is to be sent of a frame's events, each followed by its picture.
+
+        `best` is :attr:`edge.decision.Decider.best`.
+        """
+        begun = {event.life for event in events if event.phase == "begin"}
+        for life, found in best.items():
+            jpeg = None if life in begun else self._shrunk(frame)
+            self._best[life] = Kept(frame_ref(frame, found), self._place(frame), jpeg)
         messages: list[Outgoing] = []
         for event in events:
-            sighting = self._sighting(frame, event)
-            evidence = self._evidence(frame, sighting) if self._images.send else None
-            messages += [sighting, evidence] if evidence else [sighting]
+            if event.phase == "end":
+                messages += self._end(event)
+                continue
+            ref, place = frame_ref(frame, event.found), self._place(frame)
+            sighting = self._sighting(event, ref, place)
+            messages.append(sighting)
+            if event.phase != "update":
+                messages += self._evidence(sighting, self._shrunk(frame))
         return messages
 
-    def _sighting(self, frame: Frame, event: Event) -> Sighting:
+    def ends(self, events: Sequence[Event]) -> list[Outgoing]:
+        """Give what is to be sent of lives that end without a frame."""
+        return [message for event in events for message in self._end(event)]
+
+    def _end(self, event: Event) -> list[Outgoing]:
+        kept = self._best.pop(event.life)
+        sighting = self._sighting(event, kept.frame, kept.location)
+        return [sighting, *self._evidence(sighting, kept.jpeg)]
+
+    def _sighting(self, event: Event, frame: FrameRef, place: Location | None) -> Sighting:
         identity, found = self._identity, event.found
+        own = event.life if event.phase == "begin" else new_id()
         return Sighting(
             device=identity.device,
             boot=identity.boot,
-            id=new_id(),
-            time=frame.time,
+            id=own,
+            time=event.taken,
             clock=self._clock.quality(),
             label=event.label,
             reason=event.reason,
@@ -62,38 +102,62 @@ class Sightings:
             ),
             votes=event.votes,
             model=identity.model,
-            frame=frame_ref(frame, event),
-            location=frame.location or identity.location,
+            frame=frame,
+            location=place,
+            phase=event.phase,
+            event=event.life or own,
+            since=event.since or event.taken,
+            duration_seconds=event.duration_seconds,
+            best_time=event.best.taken if event.best else event.taken,
+            ended=event.ended,
         )
 
-    def _evidence(self, frame: Frame, sighting: Sighting) -> Evidence | None:
-        """Give the picture behind a sighting, if the day's budget has room for it."""
-        today = sighting.time.date()
-        if today != self._image_day:
-            self._image_day, self._image_bytes = today, 0
-        left = self._images.max_bytes_per_day - self._image_bytes
+    def _place(self, frame: Frame) -> Location | None:
+        return frame.location or self._identity.location
+
+    def _shrunk(self, frame: Frame) -> bytes | None:
+        """Give the picture as small as it is sent, where the day has room for it."""
+        if not self._images.send:
+            return None
+        most = min(self._images.max_bytes, self._left(frame.time.date()))
         try:
-            jpeg = shrink_jpeg(
-                frame.jpeg(), min(self._images.max_bytes, left), self._images.max_side
-            )
+            jpeg = shrink_jpeg(frame.jpeg(), most, self._images.max_side)
         except (ImageError, OSError) as error:
             self._trouble.failed(error)
             return None
         self._trouble.recovered()
         if jpeg is None:
             self._counters.add("images_over_budget")
-            return None
+        return jpeg
+
+    def _left(self, day: date) -> int:
+        """Give the bytes that are left of a day's pictures."""
+        if day != self._image_day:
+            self._image_day, self._image_bytes = day, 0
+        return self._images.max_bytes_per_day - self._image_bytes
+
+    def _evidence(self, sighting: Sighting, jpeg: bytes | None) -> list[Outgoing]:
+        """Give the picture behind a sighting, if there is one and the day has room for it."""
+        if jpeg is None:
+            return []
+        if len(jpeg) > self._left(sighting.time.date()):
+            self._counters.add("images_over_budget")
+            return []
         self._image_bytes += len(jpeg)
-        return Evidence(id=sighting.id, time=sighting.time, jpeg=jpeg)
+        return [Evidence(id=sighting.id, time=sighting.time, jpeg=jpeg)]
 
 
-def frame_ref(frame: Frame, event: Event) -> FrameRef:
-    """Say which picture, and which part of it, an event is about."""
-    regions = event.found.regions
+def frame_ref(frame: Frame, found: Finding) -> FrameRef:
+    """Say which picture, and which part of it, a finding is about."""
     return FrameRef(
         width=frame.width,
         height=frame.height,
-        region=regions[0].box if regions else None,
+        region=found.regions[0].box if found.regions else None,
         source=frame.source,
-        regions=regions,
+        regions=found.regions,
     )
+
+
+def cut_off(last: Sighting) -> Sighting:
+    """Give the end of a life of which `last` was the last message when the program was killed."""
+    return msgspec.structs.replace(last, id=new_id(), phase="end", ended="cut", historical=False)

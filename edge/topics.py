@@ -27,6 +27,8 @@ from edge.messages import (
     Message,
     ModelRef,
     OutboxHealth,
+    Present,
+    Region,
     RunningModel,
     Score,
     Sighting,
@@ -52,8 +54,8 @@ class Topic(NamedTuple):
 TOPICS = (
     Topic("availability", True, 1, "text", "`online`, or `offline` (also said by the last will)"),
     Topic("info", True, 1, "Info", "what the device is; on every connection"),
-    Topic("state", True, 1, "State", "the newest sighting, counts per hour, what is failing"),
-    Topic("sighting", False, 1, "Sighting", "one decided event"),
+    Topic("state", True, 1, "State", "the newest sighting, what is there now, counts per hour"),
+    Topic("sighting", False, 1, "Sighting", "what was decided: a life's begin, update or end"),
     Topic(
         "sighting/<id>/image", False, 1, "JPEG", "the picture behind it, where `[images]` says so"
     ),
@@ -170,6 +172,14 @@ _RULES = f"""
   means that something was lost, and `health` says how much was dropped for want of space.
 - **Delivery** is at least once: after a broken connection or a power cut, the messages that the
   broker had taken but not yet acknowledged come again, with the same `id`. De-duplicate by `id`.
+- **Lives.** By default a sighting has a life: a message with `phase: "begin"`, an `update` at most
+  every `decision.update_seconds`, and an `end` with `duration_seconds`, the reason (`ended`) and
+  the best frame; `event` is the same in all. Count `begin` and `single` (all there is where
+  `decision.mode` is not `life`), as `state` does: an update or end is nothing new. For one row a
+  visit, keep the newest message of each `event`. `state.present` lists the lives that go on.
+  A program that stops ends them before it says `offline`; one that was killed ends them at its next
+  start, with `ended: "cut"` and what was known. A picture follows the begin, and the end where a
+  later frame was surer.
 - **No label.** `label: null` has a `reason`: `unknown` (none of the classes the model was taught),
   `below-threshold` or `background` (the last two only when every frame is reported).
 - **Access lists.** Under MQTT 5 a publish that the broker denies stays on the device and is tried
@@ -195,8 +205,19 @@ _SIGHTING = Sighting(
     ),
     votes=Votes(agree=2, of=3),
     model=ModelRef(name="jute", version="3", sha256="8c" * 32),
-    frame=FrameRef(width=1920, height=1080, source="picamera2"),
+    frame=FrameRef(
+        width=1920,
+        height=1080,
+        region=(640, 0, 1280, 540),
+        source="picamera2",
+        regions=(Region(box=(640, 0, 1280, 540), confidence=0.93, tiles=2),),
+    ),
     location=Location(lat=23.81, lon=90.41, alt=8.0),
+    phase="begin",
+    event="c0ffee5eed12ab34",
+    since=_TIME.replace(second=11),
+    duration_seconds=1.0,
+    best_time=_TIME,
 )
 
 EXAMPLES: dict[str, Message] = {
@@ -229,6 +250,7 @@ EXAMPLES: dict[str, Message] = {
                 hour=_TIME.replace(minute=0, second=0, microsecond=0), labels={"jute_aphid": 3}
             ),
         ),
+        present=(Present(label="jute_aphid", event=_SIGHTING.event, since=_SIGHTING.since),),
         health=HealthSummary(ok=True, waiting=0),
     ),
     "Health": Health(

@@ -49,7 +49,7 @@ class Writer:
         self._give_up_at = 0.0
         self._trouble = Episode("outbox", counters, log)
         self.latest: Sighting | None = None
-        """The newest sighting on disk."""
+        """The newest sighting on disk; not the update or end of an earlier one."""
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self) -> None:
@@ -119,7 +119,7 @@ class Writer:
         self._trouble.recovered()
         self._backoff.reset()
         for message, seq in zip(reversed(batch), reversed(seqs), strict=True):
-            if isinstance(message, Sighting):
+            if isinstance(message, Sighting) and message.phase in ("single", "begin"):
                 self.latest = msgspec.structs.replace(message, seq=seq)
                 break
         self._committed()

@@ -27,6 +27,7 @@ from edge.scores import Score
 from edge.tiles import around, join, layout, needed, scaled, touch
 from edge.viewer import Viewer, together
 
+TAKEN = datetime(2026, 6, 21, tzinfo=UTC)
 SPEC = InputSpec(width=32, height=32)
 
 
@@ -101,7 +102,7 @@ def test_the_small_stream_of_a_pi_camera_holds_the_tiles():
 def frame(pixels: np.ndarray, size: tuple[int, int] | None = None) -> Frame:
     """Give a frame with these pixels, of a picture that had `size`."""
     width, height = size or (pixels.shape[1], pixels.shape[0])
-    return Frame(pixels, datetime(2026, 6, 21, tzinfo=UTC), "x.jpg", width, height, lambda: b"")
+    return Frame(pixels, TAKEN, "x.jpg", width, height, lambda: b"")
 
 
 def scene(spots: dict[tuple[int, int, int, int], str], size=(640, 480), ground="leaf"):
@@ -242,7 +243,7 @@ def test_classes_vote_side_by_side():
     """Two classes in every frame are two events, each with votes and rest of its own."""
     both = look(tile((0, 0, 9, 9)), tile((50, 50, 60, 60), "mite", 0.8))
     decider = Decider(Decision(mode="votes", agree=2, of=3, cooldown_seconds=10))
-    seen = [[event.label for event in decider.see(both, now)] for now in range(13)]
+    seen = [[event.label for event in decider.see(both, now, TAKEN)] for now in range(13)]
     assert seen[1] == ["aphid", "mite"]
     assert [now for now, labels in enumerate(seen) if labels] == [1, 11]
 

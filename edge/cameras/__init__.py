@@ -48,6 +48,8 @@ class Frame:
     location: Location | None = None
     order: Order | None = None
     """Who asked for this frame: it passes every trigger, and no newer one replaces it."""
+    recorded: bool = False
+    """``time`` is what an old picture says of itself: durations count by it, not by the clock."""
 
 
 class Camera(Protocol):

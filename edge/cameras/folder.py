@@ -66,15 +66,16 @@ class Folder:
             pixels = see(data, self._spec, self._view)
         except ImageError as error:
             raise ImageError(f"{file}: {error}") from error
-        now = datetime.now(UTC)
+        taken = known.time if self._config.time == "exif" else None
         return Frame(
             pixels=pixels,
-            time=known.time or now if self._config.time == "exif" else now,
+            time=taken or datetime.now(UTC),
             source=file.relative_to(self._root).as_posix(),
             width=known.width,
             height=known.height,
             jpeg=lambda: as_jpeg(data),
             location=known.location,
+            recorded=taken is not None,
         )
 
 

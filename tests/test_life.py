@@ -1,0 +1,390 @@
+"""The life of a sighting: it begins, goes on, and ends."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import threading
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import devices
+import msgspec
+import numpy as np
+import pytest
+from brokers import Mosquitto, Subscriber
+from PIL import Image
+from test_agent import APHID, HOME, START, STRANGE, WEAK, Clock, Script, found
+from test_config import refusal
+from test_outbox import sighting
+from test_tiles import look, tile
+
+from edge.agent import Agent
+from edge.config import Decision, Images
+from edge.counters import Counters
+from edge.decision import Decider
+from edge.messages import Evidence, ModelRef, Sighting
+from edge.outbox import Outbox
+from edge.sightings import Identity, cut_off
+
+RULE = Decision(agree=2, of=3, cooldown_seconds=3, update_seconds=4, leave=0.5)
+OWN = {"aphid": 0.6, "mite": 0.6}
+NOTHING = found("other", 0.2, "below-threshold")
+
+
+def live(frames, rule=RULE, seconds=1.0, own=OWN):
+    """Show frames a second apart; give (frame number, phase, label or reason) of each event."""
+    decider, seen = Decider(rule, own), []
+    for number, frame in enumerate(frames):
+        now = number * seconds
+        events = decider.see(frame, now, START + timedelta(seconds=now))
+        seen += [(number, event.phase, event.label or event.reason, event) for event in events]
+    return seen, decider
+
+
+def told(seen):
+    """Leave the events' insides away."""
+    return [one[:3] for one in seen]
+
+
+def test_an_insect_that_comes_and_goes_is_one_begin_updates_and_one_end():
+    """Exactly those messages, however many frames show it, with true times and the best frame."""
+    best = found("aphid", 0.97)
+    frames = [NOTHING, *[APHID] * 6, best, *[APHID] * 3, *[NOTHING] * 6]
+    seen, _ = live(frames)
+    assert told(seen) == [
+        (2, "begin", "aphid"),
+        (6, "update", "aphid"),
+        (10, "update", "aphid"),
+        (13, "end", "aphid"),
+    ]
+    end = seen[-1][3]
+    assert end.since == START + timedelta(seconds=1)
+    assert end.duration_seconds == 9.0
+    assert end.taken == START + timedelta(seconds=13)
+    assert end.best.taken == START + timedelta(seconds=7)
+    assert end.found.confidence == 0.97
+    assert (end.votes.agree, end.votes.of) == (10, 11)
+    assert end.ended == "gone"
+    assert len({one[3].life for one in seen}) == 1
+
+
+def test_what_keeps_a_life_is_less_than_what_begins_one():
+    """0.35, below the threshold of 0.6 and above half of it, begins nothing and ends nothing."""
+    wavering = found("aphid", 0.35, "below-threshold")
+    assert told(live([wavering] * 9)[0]) == []
+    seen, _ = live([APHID, APHID, *[wavering] * 20], RULE)
+    assert {phase for _, phase, _ in told(seen)} == {"begin", "update"}
+    too_weak = found("aphid", 0.25, "below-threshold")
+    assert told(live([APHID, APHID, *[too_weak] * 9])[0])[-1] == (4, "end", "aphid")
+
+
+def test_without_hysteresis_the_same_frames_end_it():
+    """`leave = 1` asks of a life what it asked to begin."""
+    rule = Decision(agree=2, of=3, cooldown_seconds=3, leave=1.0)
+    wavering = found("aphid", 0.35, "below-threshold")
+    assert told(live([APHID, APHID, *[wavering] * 9], rule)[0])[-1] == (4, "end", "aphid")
+
+
+def test_configured_thresholds_count_for_staying_too():
+    """With 0.9 in the configuration, half of it is what keeps a life."""
+    rule = Decision(agree=1, of=1, cooldown_seconds=0, leave=0.5, thresholds={"aphid": 0.9})
+    frames = [APHID, found("aphid", 0.5, "below-threshold"), found("aphid", 0.4)]
+    assert told(live(frames, rule)[0]) == [(0, "begin", "aphid"), (2, "end", "aphid")]
+
+
+def test_a_short_absence_is_no_end():
+    """Gone for less than the cooldown, or for fewer than `of` frames: the same life."""
+    gap = [APHID, APHID, NOTHING, NOTHING, APHID, *[NOTHING] * 3]
+    assert told(live(gap)[0]) == [(1, "begin", "aphid"), (7, "end", "aphid")]
+    rare, _ = live([APHID, APHID, NOTHING, NOTHING, NOTHING], seconds=600.0)
+    assert told(rare)[-1] == (4, "end", "aphid")
+    assert rare[-1][3].duration_seconds == 600.0
+
+
+def test_a_class_that_comes_back_begins_a_new_life():
+    """After its end it needs votes of its own, and has another name."""
+    seen, _ = live([APHID, APHID, *[NOTHING] * 3, APHID, APHID])
+    assert told(seen) == [(1, "begin", "aphid"), (4, "end", "aphid"), (6, "begin", "aphid")]
+    assert seen[0][3].life == seen[1][3].life != seen[2][3].life
+
+
+def test_an_unknown_lives_too_and_is_silent_where_asked():
+    """What belongs to no class begins and ends like one."""
+    frames = [STRANGE, STRANGE, STRANGE, NOTHING, NOTHING, NOTHING]
+    assert told(live(frames)[0]) == [(1, "begin", "unknown"), (5, "end", "unknown")]
+    assert live(frames, Decision(report_unknown=False))[0] == []
+    assert live([APHID] * 5, Decision(background=("aphid",)))[0] == []
+
+
+def test_several_classes_live_at_once():
+    """With tiles, each has its own begin and end, its own region and its own best frame."""
+    aphid, mite = tile((0, 0, 9, 9)), tile((50, 50, 60, 60), "mite", 0.8)
+    surer = tile((52, 50, 60, 60), "mite", 0.95)
+    leaf = tile((20, 20, 30, 30), "leaf", 0.9)
+    frames = [look(aphid, mite)] * 2 + [look(aphid, surer)] + [look(aphid, leaf)] * 4
+    rule = Decision(agree=2, of=3, cooldown_seconds=3, update_seconds=0, background=("leaf",))
+    seen, decider = live([*frames], rule)
+    assert told(seen) == [(1, "begin", "aphid"), (1, "begin", "mite"), (5, "end", "mite")]
+    assert seen[2][3].found.regions[0].box == (52, 50, 60, 60)
+    assert [(one.label, one.ended) for one in decider.close()] == [("aphid", "stop")]
+    assert decider.close() == ()
+
+
+def test_a_night_without_frames_ends_what_lived_and_forgets_votes():
+    """Nobody looked: the life ends where it was last seen, and old votes count no more."""
+    decider = Decider(RULE, OWN)
+    for now in (0.0, 1.0):
+        decider.see(APHID, now, START + timedelta(seconds=now))
+    assert decider.idle(7201.0) == ()
+    (end,) = decider.idle(7201.1)
+    assert (end.ended, end.duration_seconds, end.taken) == (
+        "blind",
+        1.0,
+        START + timedelta(seconds=1),
+    )
+    assert decider.see(APHID, 9000.0, START) == ()
+    assert [one.phase for one in decider.see(APHID, 9001.0, START)] == ["begin"]
+    assert [one.phase for one in decider.see(APHID, 30000.0, START)] == ["end"]
+
+
+def test_no_updates_where_none_are_wanted():
+    """`update_seconds = 0`: begin and end only."""
+    rule = Decision(agree=1, of=1, cooldown_seconds=0, update_seconds=0)
+    assert told(live([APHID] * 50 + [NOTHING], rule)[0]) == [
+        (0, "begin", "aphid"),
+        (50, "end", "aphid"),
+    ]
+
+
+def run(results, images=None, rule=RULE):
+    """Run an agent over results a second apart; give what it submits."""
+    got, clock = [], Clock()
+    script = Script(results, clock)
+    Agent(
+        script,
+        script,
+        Decider(rule, OWN),
+        lambda batch: got.extend(batch) or True,
+        Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), HOME),
+        images or Images(),
+        lambda _: None,
+        1e9,
+        Counters(),
+        clock,
+        threading.Event(),
+    ).run()
+    return [one for one in got if one is not None]
+
+
+def test_messages_of_a_life_share_its_name_and_each_has_its_own_id():
+    """`event` is the id of the begin; the end tells of the best frame, its source and place."""
+    best = found("aphid", 0.97)
+    begin, end = run([APHID, best, APHID, *[NOTHING] * 4])
+    assert (begin.phase, begin.event, begin.since) == (
+        "begin",
+        begin.id,
+        START + timedelta(seconds=1),
+    )
+    assert (end.phase, end.event, end.ended) == ("end", begin.id, "gone")
+    assert end.id != begin.id
+    assert end.duration_seconds == 2.0
+    assert end.time == START + timedelta(seconds=6)
+    assert end.best_time == START + timedelta(seconds=2)
+    assert (end.frame.source, end.confidence) == ("2.jpg", 0.97)
+    assert end.location.lat == 1
+
+
+def test_a_single_sighting_says_so():
+    """With votes as before: `single`, an event of its own, no duration."""
+    rule = Decision(mode="votes", agree=1, of=1)
+    (one,) = run([APHID], rule=rule)
+    assert (one.phase, one.event, one.since, one.best_time) == (
+        "single",
+        one.id,
+        one.time,
+        one.time,
+    )
+    assert (one.duration_seconds, one.ended) == (0.0, None)
+
+
+def pictures(messages):
+    """Give (phase, number of the frame that the picture shows) of all pictures."""
+    sightings = {one.id: one for one in messages if isinstance(one, Sighting)}
+    shown = []
+    for one in messages:
+        if isinstance(one, Evidence):
+            level = int(np.asarray(Image.open(io.BytesIO(one.jpeg)))[0, 0, 0])
+            shown.append((sightings[one.id].phase, level))
+    return shown
+
+
+def test_pictures_are_of_the_begin_and_of_a_later_best_frame():
+    """The second only where it is another; updates have none; each follows its message."""
+    better = found("aphid", 0.93), found("aphid", 0.97)
+    frames = [APHID, APHID, *better, APHID, APHID, APHID, *[NOTHING] * 4]
+    messages = run(frames, Images(send=True))
+    assert pictures(messages) == [("begin", 2), ("end", 4)]
+    assert "update" in {one.phase for one in messages if isinstance(one, Sighting)}
+    for before, after in pairwise(messages):
+        if isinstance(after, Evidence):
+            assert before.id == after.id
+    assert pictures(run([APHID, APHID, *[NOTHING] * 4], Images(send=True))) == [("begin", 2)]
+
+
+def test_a_stop_ends_what_lives():
+    """Out of frames with an aphid still there: its end says that the program stopped."""
+    assert [(one.phase, one.ended) for one in run([APHID, APHID, WEAK])] == [
+        ("begin", None),
+        ("end", "stop"),
+    ]
+
+
+def test_the_outbox_counts_begins_and_knows_what_lives(tmp_path):
+    """Updates and ends are no new sightings; a life is open until its end is on disk."""
+
+    def of(phase, event):
+        return msgspec.structs.replace(sighting(), phase=phase, event=event)
+
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append_many(
+            [of("begin", "a"), of("update", "a"), of("begin", "b"), of("single", "c")]
+        )
+        outbox.append(of("end", "b"))
+        assert [(one.event, one.phase, one.seq) for one in outbox.lives()] == [("a", "update", 2)]
+        (hour,) = outbox.hours(sighting().time)
+        assert hour.labels == {"aphid": 3}
+    with Outbox(tmp_path / "o.db") as outbox:
+        (left,) = outbox.lives()
+        outbox.append(cut_off(left))
+        assert outbox.lives() == ()
+
+
+def test_an_outbox_of_an_earlier_version_learns_of_lives(tmp_path):
+    """A file without the table opens, and keeps what waits in it."""
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append(sighting())
+    with sqlite3.connect(tmp_path / "o.db") as db:
+        db.execute("DROP TABLE life")
+    db.close()
+    with Outbox(tmp_path / "o.db") as outbox:
+        assert outbox.depth().waiting == 1
+        assert outbox.lives() == ()
+
+
+def test_an_interval_that_leaves_every_frame_alone_is_refused():
+    """With hours between frames no two would ever count together."""
+    camera = {"kind": "v4l2", "interval_seconds": 7200}
+    assert "decision.blind_seconds = 7200; no two frames" in refusal({"camera": camera})
+
+
+def exif_photo(path, label, taken: datetime):
+    """Write a photo that says when it was taken."""
+    picture = Image.open(io.BytesIO(devices.photo(label)))
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = taken.strftime("%Y:%m:%d %H:%M:%S")
+    picture.save(path, exif=exif, quality=95)
+
+
+LIFE = 'mode = "life"\nagree = 2\nof = 3\ncooldown_seconds = 30\nupdate_seconds = 40\n'
+
+
+def life_config(tmp_path, port, camera, decision=LIFE, extra=""):
+    """Write a configuration whose sightings live; leaves are background."""
+    path = devices.config(tmp_path, port, extra, camera=camera)
+    decision += 'background = ["leaf"]\n'
+    path.write_text(path.read_text().replace('mode = "always"\n', decision))
+    return path
+
+
+def test_a_replayed_visit_arrives_as_begin_updates_and_end(tmp_path):
+    """Photos 10 s apart by their EXIF data, through the program and a real broker."""
+    (tmp_path / "photos").mkdir()
+    labels = ["leaf"] * 3 + ["beetle"] * 12 + ["leaf"] * 6 + ["aphid"] * 2 + ["leaf"] * 2
+    begun = datetime(2026, 6, 21, 9, 0, 0)
+    for i, label in enumerate(labels):
+        exif_photo(tmp_path / "photos" / f"{i:02d}.jpg", label, begun + timedelta(seconds=10 * i))
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        path = life_config(tmp_path, broker.port, 'time = "exif"', extra="[images]\nsend = true\n")
+        process = devices.start("run", "--once", "--config", str(path))
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 0, said
+        assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) >= 6)
+        assert subscriber.wait(lambda _: b"offline" in subscriber.on("/availability"))
+        arrived = [json.loads(payload) for payload in subscriber.on("/sighting")]
+        (picture,) = subscriber.on(f"/sighting/{arrived[0]['id']}/image")
+        state = json.loads(subscriber.on("/state")[-1])
+    assert [(one["phase"], one["label"], one["time"][14:19]) for one in arrived] == [
+        ("begin", "beetle", "00:40"),
+        ("update", "beetle", "01:20"),
+        ("update", "beetle", "02:00"),
+        ("end", "beetle", "02:50"),
+        ("begin", "aphid", "03:40"),
+        ("end", "aphid", "04:00"),
+    ]
+    end, last = arrived[3], arrived[5]
+    assert end["since"] == "2026-06-21T09:00:30Z"
+    assert end["duration_seconds"] == 110.0
+    assert end["votes"] == {"agree": 12, "of": 13}
+    assert (end["ended"], last["ended"], last["duration_seconds"]) == ("gone", "stop", 10.0)
+    assert len({one["event"] for one in arrived[:4]}) == 1
+    assert [one["seq"] for one in arrived] == [1, 2, 3, 4, 5, 6]
+    assert len({one["id"] for one in arrived}) == 6
+    assert picture[:2] == b"\xff\xd8"
+    assert state["latest"]["event"] == arrived[4]["event"]
+    assert state["present"] == []
+
+
+def lived(subscriber):
+    """Give (phase, ended, event) of the sightings that arrived."""
+    arrived = [json.loads(payload) for payload in subscriber.on("/sighting")]
+    return [(one["phase"], one["ended"], one["event"]) for one in arrived]
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """A broker, a subscriber and the configuration of a camera that always sees a beetle."""
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(devices.photo("beetle"))
+    camera = "loop = true\nframes_per_second = 50"
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        yield subscriber, str(life_config(tmp_path, broker.port, camera))
+
+
+def test_sigterm_ends_lives_before_the_goodbye(endless):
+    """The end arrives, then offline."""
+    subscriber, path = endless
+    process = devices.start("run", "--config", path)
+    assert subscriber.wait(lambda _: len(lived(subscriber)) == 1, 20)
+    assert subscriber.wait(
+        lambda _: any(json.loads(one)["present"] for one in subscriber.on("/state")), 20
+    )
+    process.terminate()
+    process.communicate(timeout=20)
+    assert subscriber.wait(lambda _: b"offline" in subscriber.on("/availability"))
+    assert [one[:2] for one in lived(subscriber)] == [("begin", None), ("end", "stop")]
+    topics = [message.topic.rsplit("/", 1)[-1] for message in subscriber.messages]
+    goodbye = max(i for i, topic in enumerate(topics) if topic == "availability")
+    assert max(i for i, topic in enumerate(topics) if topic == "sighting") < goodbye
+
+
+def test_a_life_cut_off_by_kill_9_is_ended_at_the_next_start(endless):
+    """The next run says first what was known of it; then its own life begins."""
+    subscriber, path = endless
+    process = devices.start("run", "--config", path)
+    assert subscriber.wait(lambda _: len(lived(subscriber)) == 1, 20)
+    process.kill()
+    process.communicate()
+    process = devices.start("run", "--config", path)
+    assert subscriber.wait(lambda _: len({e for *_, e in lived(subscriber)}) == 2, 20)
+    process.terminate()
+    process.communicate(timeout=20)
+    told = list(dict.fromkeys(lived(subscriber)))  # the first may have come twice
+    assert [one[:2] for one in told] == [
+        ("begin", None),
+        ("end", "cut"),
+        ("begin", None),
+        ("end", "stop"),
+    ]
+    assert told[0][2] == told[1][2] != told[2][2]
