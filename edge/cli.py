@@ -82,6 +82,18 @@ def add_classify(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear classify``."""
     parser.add_argument("images", nargs="+", metavar="IMAGE")
     parser.add_argument("--top", type=int, default=3, help="alternatives to list (default 3)")
+    view = parser.add_argument_group("parts of each picture, as [view] in the configuration")
+    view.add_argument("--tiles", metavar="CxR|N", help="columns x rows, or N pixels a side")
+    view.add_argument("--overlap", type=float, metavar="N", help="share of a tile (default 0.2)")
+    view.add_argument(
+        "--region",
+        type=_numbers,
+        action="append",
+        default=[],
+        metavar="L,T,R,B",
+        help="box to look at, as shares of the picture; may be repeated",
+    )
+    view.add_argument("--mask", metavar="FILE", help="picture, black where nobody is to look")
     add_model(parser)
 
 

@@ -433,12 +433,7 @@ def _check_together(config: Config, name: str) -> None:
             f"decision.blind_seconds = {decision.blind_seconds:g}; no two frames would count "
             "together. Raise the second"
         )
-    for i, (left, top, right, bottom) in enumerate(config.view.regions):
-        if left >= right or top >= bottom:
-            raise ConfigError(
-                f"{name}: view.regions[{i}] = {[left, top, right, bottom]} is empty; give left, "
-                "top, right, bottom with left < right and top < bottom"
-            )
+    check_view(config.view, name)
     if config.images.send and config.outbox.max_bytes < 10 * config.images.max_bytes:
         raise ConfigError(
             f"{name}: outbox.max_bytes = {config.outbox.max_bytes} holds fewer than ten pictures "
@@ -496,6 +491,16 @@ def _check_trigger(config: Config, name: str) -> None:
             f"trigger.duty.every_seconds = {duty.every_seconds}; lower the first, or leave "
             "[trigger.duty] out to work all the time"
         )
+
+
+def check_view(view: View, name: str) -> None:
+    """Check that every region has an inside. Raises ConfigError."""
+    for i, (left, top, right, bottom) in enumerate(view.regions):
+        if left >= right or top >= bottom:
+            raise ConfigError(
+                f"{name}: view.regions[{i}] = {[left, top, right, bottom]} is empty; give left, "
+                "top, right, bottom with left < right and top < bottom"
+            )
 
 
 def redacted(config: Config) -> dict[str, Any]:

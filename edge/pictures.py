@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from queue import SimpleQueue
 from threading import Semaphore, Thread
@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.bundle import verify
-from edge.classifier import Classifier, ModelInfo, prove
+from edge.classifier import Classification, Classifier, ModelInfo, prove
 from edge.classify import Console, check_choice
 from edge.errors import ImageError
-from edge.image import InputSpec, load
+from edge.image import load
 from edge.scores import Reason, Score
 
 if TYPE_CHECKING:
     import argparse
 
+    from edge.config import View
     from edge.image import Pixels
     from edge.later import Later
     from edge.signing import PublicKey
+    from edge.tiled import Parts
     from edge.unpack import Unpacked
 
 
@@ -48,22 +50,34 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     timings: Durations
 
 
+class TiledLine(Line, frozen=True, kw_only=True):
+    """One line of output where pictures are looked at in parts; the rest is the surest tile's."""
+
+    parts: Parts
+
+
 class Loaded(msgspec.Struct, frozen=True):
-    """A picture file, fitted to the model's input, or why there is none."""
+    """A picture file, fitted to the model's input or large enough for tiles, or why not."""
 
     file: str
     pixels: Pixels | None
     load_ms: float
     error: Exception | None = None
+    size: tuple[int, int] = (0, 0)
+    """Pixels of the picture as it was taken, where it is looked at in parts."""
+
+
+Read = Callable[[str], "tuple[Pixels, tuple[int, int]]"]
+"""Gives the pixels of a picture file and, where it matters, the size that it was taken in."""
 
 
 class Loader:
     """Reads pictures one ahead in a thread of its own, while the model is busy with another."""
 
-    def __init__(self, files: Sequence[str], spec: InputSpec) -> None:
+    def __init__(self, files: Sequence[str], read: Read) -> None:
         """Begin to read ``files`` in their order."""
         self._files = files
-        self._spec = spec
+        self._read = read
         self._ready: SimpleQueue[Loaded] = SimpleQueue()
         self._room = Semaphore(2)
         self._closed = False
@@ -87,11 +101,12 @@ class Loader:
                 return
             started = perf_counter()
             try:
-                pixels = load(file, self._spec)
+                pixels, size = self._read(file)
             except Exception as error:  # handed to whoever takes the picture
                 self._ready.put(Loaded(file, None, 0.0, error))
             else:
-                self._ready.put(Loaded(file, pixels, (perf_counter() - started) * 1e3))
+                load_ms = (perf_counter() - started) * 1e3
+                self._ready.put(Loaded(file, pixels, load_ms, size=size))
 
 
 def classify_pictures(
@@ -104,6 +119,11 @@ def classify_pictures(
     Raises:
         WheatearError: the model cannot be used.
     """
+    view = None
+    if arguments.tiles or arguments.region or arguments.mask or arguments.overlap is not None:
+        from edge.tiled import view_of  # the configuration takes long to import
+
+        view = view_of(arguments)
     with ExitStack() as held:
         bundle = None
         if unpacking is None:
@@ -115,38 +135,67 @@ def classify_pictures(
             )
             classifier = held.enter_context(opened)
         # Not before: reading pictures and loading libraries at once, both in Python, takes longer.
-        loader = held.enter_context(closing(Loader(arguments.images, classifier.input)))
+        loader = held.enter_context(closing(Loader(arguments.images, _reader(classifier, view))))
         if bundle is not None:
             prove(classifier, bundle)
         classifier.top = arguments.top
-        return _classify(classifier, loader, console)
+        return _classify(_describer(classifier, view), loader, console)
 
 
-def _classify(classifier: Classifier, loader: Loader, console: Console) -> int:
+def _classify(describe: Callable[[Loaded], Line], loader: Loader, console: Console) -> int:
     failed = False
     for loaded in loader:
-        if loaded.pixels is not None:
-            line = _line(classifier, loaded.file, loaded.pixels, loaded.load_ms)
-            console.out(msgspec.json.encode(line).decode())
-        elif isinstance(loaded.error, ImageError):
-            console.err(str(loaded.error))
+        try:
+            if loaded.error is not None:
+                raise loaded.error
+            console.out(msgspec.json.encode(describe(loaded)).decode())
+        except ImageError as error:
+            console.err(str(error))
             failed = True
-        elif loaded.error is not None:
-            raise loaded.error
     return 1 if failed else 0
 
 
-def _line(classifier: Classifier, file: str, pixels: Pixels, load_ms: float) -> Line:
-    found = classifier.classify(pixels)
+def _reader(classifier: Classifier, view: View | None) -> Read:
+    spec = classifier.input
+    if view is None:
+        return lambda file: (load(file, spec), (0, 0))
+    from edge.tiled import read
+
+    return lambda file: read(file, spec, view)
+
+
+def _describer(classifier: Classifier, view: View | None) -> Callable[[Loaded], Line]:
+    """Give what makes a line of a picture."""
+    if view is None:
+        return lambda loaded: _line(classifier, loaded, classifier.classify(_pixels(loaded)))
+    from edge.tiled import parts
+    from edge.viewer import Viewer
+
+    viewer = Viewer(classifier, view)
+
+    def describe(loaded: Loaded) -> Line:
+        found = viewer.look(_pixels(loaded), loaded.size)
+        whole = msgspec.structs.asdict(_line(classifier, loaded, found))
+        return TiledLine(**whole, parts=parts(found, loaded.size))
+
+    return describe
+
+
+def _pixels(loaded: Loaded) -> Pixels:
+    assert loaded.pixels is not None  # held by whoever looked at its error
+    return loaded.pixels
+
+
+def _line(classifier: Classifier, loaded: Loaded, found: Classification) -> Line:
     return Line(
-        file=file,
+        file=loaded.file,
         label=found.label,
         confidence=round(found.confidence, 6),
         reason=found.reason,
         alternatives=tuple(Score(s.label, round(s.confidence, 6)) for s in found.alternatives),
         model=classifier.model_info,
         timings=Durations(
-            round(load_ms, 3),
+            round(loaded.load_ms, 3),
             round(found.timings.preprocess_ms, 3),
             round(found.timings.invoke_ms, 3),
         ),

@@ -18,6 +18,7 @@ from test_config import refusal
 from edge.cameras import Frame, see
 from edge.cameras.picamera2 import lores_size
 from edge.classifier import Classification, Classifier, Tile, Timings
+from edge.cli import main
 from edge.config import Decision, View
 from edge.decision import Decider
 from edge.errors import ConfigError, ImageError
@@ -321,3 +322,44 @@ def test_check_says_what_is_looked_at(tmp_path):
         check=False,
     )
     assert "640 x 480 pixels, looked at in 12 parts" in process.stdout
+
+
+def test_classify_shows_every_tile_and_what_they_come_to(tmp_path, capsys):
+    """`wheatear classify --tiles`: one line a picture, with its tiles and regions."""
+    bundle = str(devices.bundle(tmp_path / "m.wtr"))
+    path = tmp_path / "a.jpg"
+    Image.fromarray(scene({(320, 240, 640, 480): "beetle"})).save(path, quality=95)
+    command = ["classify", str(path), "--bundle", bundle, "--runtime", "fake"]
+    assert main([*command, "--tiles", "2x2", "--overlap", "0"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    shown = line["parts"]
+    assert shown["size"] == [640, 480]
+    assert [tile["label"] for tile in shown["tiles"]] == ["leaf", "leaf", "leaf", "beetle"]
+    assert shown["tiles"][3]["box"] == [320, 240, 640, 480]
+    boxes = {one["label"]: [r["box"] for r in one["regions"]] for one in shown["findings"]}
+    assert boxes == {"leaf": [[0, 0, 640, 480]], "beetle": [[320, 240, 640, 480]]}
+    assert main([*command, "--region", "0.5,0.5,1,1"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] == "beetle"
+    assert main(command) == 0
+    assert "parts" not in json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--tiles", "four"], "--tiles four: give columns x rows"),
+        (["--tiles", "4"], "Expected `int` >= 16"),
+        (["--overlap", "0.5"], "--overlap goes with --tiles"),
+        (["--region", "0,0,2,1"], "Expected `float` <= 1.0"),
+        (["--region", "0.5,0,0.5,1"], "is empty"),
+        (["--mask", "none.png"], "none.png: no such file"),
+    ],
+)
+def test_classify_refuses_a_wrong_view_in_one_line(tmp_path, capsys, options, expected):
+    """Status 1, the option named."""
+    bundle = str(devices.bundle(tmp_path / "m.wtr"))
+    path = tmp_path / "a.png"
+    path.write_bytes(devices.photo("aphid", form="PNG"))
+    assert main(["classify", str(path), "--bundle", bundle, "--runtime", "fake", *options]) == 1
+    (told,) = capsys.readouterr().err.splitlines()
+    assert expected in told

@@ -1,0 +1,111 @@
+"""``wheatear classify --tiles``: pictures in parts, each part's result and what they come to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from edge.config import View, check_view
+from edge.errors import ConfigError
+from edge.findings import Finding, findings
+from edge.image import InputSpec, decode
+from edge.scores import Reason, Score
+from edge.tiles import Box, Size, needed
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edge.classifier import Classification
+    from edge.image import Pixels
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """What one tile shows."""
+
+    box: Box
+    """Left, top, right, bottom in pixels of the picture as it was taken."""
+    label: str | None
+    confidence: float
+    reason: Reason | None
+    alternatives: tuple[Score, ...]
+
+
+class Parts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a picture shows that was looked at in parts; stands in the line of that picture."""
+
+    size: Size
+    """Width and height in pixels, as it was taken."""
+    findings: tuple[Finding, ...]
+    """What a camera would vote with, by the model's own thresholds, with regions."""
+    tiles: tuple[Part, ...]
+
+
+def view_of(arguments: argparse.Namespace) -> View | None:
+    """Give the view that the options ask for, or None: the whole picture.
+
+    Raises:
+        ConfigError: a value is wrong.
+    """
+    raw: dict[str, Any] = {}
+    if arguments.tiles:
+        parts = arguments.tiles.lower().split("x")
+        try:
+            numbers = [int(part) for part in parts]
+        except ValueError:
+            raise ConfigError(
+                f"--tiles {arguments.tiles}: give columns x rows, such as 4x3, or pixels a side"
+            ) from None
+        raw["tiles"] = numbers if len(numbers) > 1 else numbers[0]
+    if arguments.region:
+        raw["regions"] = arguments.region
+    if arguments.mask:
+        raw["mask"] = Path(arguments.mask)
+    if not raw:
+        if arguments.overlap is not None:
+            raise ConfigError("--overlap goes with --tiles")
+        return None
+    if arguments.overlap is not None:
+        raw["overlap"] = arguments.overlap
+    try:
+        view = msgspec.convert(raw, View, dec_hook=lambda _, value: value)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"--tiles, --overlap, --region, --mask: {error}") from error
+    check_view(view, "--region")
+    return view
+
+
+def read(file: str, spec: InputSpec, view: View) -> tuple[Pixels, Size]:
+    """Decode a picture for its parts; give the pixels and the size that it was taken in.
+
+    Raises:
+        ImageError: as for :func:`edge.image.decode`.
+    """
+    sizes: list[Size] = []
+
+    def least(size: Size) -> Size:
+        sizes.append(size)
+        return needed(view, spec, size)
+
+    return decode(file, least), sizes[-1]
+
+
+def parts(found: Classification, size: Size) -> Parts:
+    """Say what the parts of a picture show, and what they come to."""
+    return Parts(
+        size=size,
+        findings=findings(found, {}, frozenset()),
+        tiles=tuple(
+            Part(
+                box=tile.box,
+                label=tile.found.label,
+                confidence=round(tile.found.confidence, 6),
+                reason=tile.found.reason,
+                alternatives=tuple(
+                    Score(one.label, round(one.confidence, 6)) for one in tile.found.alternatives
+                ),
+            )
+            for tile in found.tiles
+        ),
+    )
