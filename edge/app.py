@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
+from edge import homeassistant
 from edge.agent import Agent
 from edge.cameras import open_camera
 from edge.cameras.reader import Reader
@@ -67,8 +68,8 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
         camera = open_camera(config.camera, classifier.input, config.view)
         counters, clock = Counters(), SystemClock()
         writer = Writer(outbox, lambda: publisher.wake(), counters, config.outbox.commit_seconds)
-        reporter = Reporter(config, _running(classifier), outbox, writer, counters, clock)
-        identity = _identity(config, classifier)
+        model, identity = _running(classifier), _identity(config, classifier)
+        reporter = Reporter(config, model, outbox, writer, counters, clock)
         learning = Learning(
             config, classifier.labels, identity, counters, clock, lambda: publisher.nudge()
         )
@@ -81,6 +82,8 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             counters,
             config.report.state_seconds,
             spare=learning.inbox,
+            introductions=homeassistant.introductions(config, model),
+            clock=clock,
         )
         frames = Reader(
             lambda: open_camera(config.camera, classifier.input, config.view),

@@ -339,6 +339,17 @@ class Inbox(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes sent in one UTC day, thumbnails and what is said of them; the rest waits."""
 
 
+class HomeAssistant(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[homeassistant]``: show up in Home Assistant by itself (MQTT device discovery)."""
+
+    enabled: bool = False
+    """Announce this device. Switching it off again takes the device out of Home Assistant."""
+    discovery_prefix: Annotated[str, Meta(pattern=r"^[^+#\s/][^+#\s]*[^+#\s/]$|^[^+#\s/]$")] = (
+        "homeassistant"
+    )
+    """First part of the topic that Home Assistant listens to, as set there."""
+
+
 class Report(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[report]``: how often the device speaks of itself."""
 
@@ -373,6 +384,8 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Pictures to learn from."""
     report: Report = Report()
     """State and health."""
+    homeassistant: HomeAssistant = HomeAssistant()
+    """Showing up in Home Assistant."""
 
     @property
     def device_id(self) -> str:

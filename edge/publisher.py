@@ -31,8 +31,9 @@ class Introduction(NamedTuple):
 
     topic: str
     """The whole topic."""
-    payload: Callable[[], bytes]
-    """What to say, called on the publisher's thread; empty bytes remove what is retained."""
+    payload: Callable[[], bytes | None]
+    """What to say, called on the publisher's thread; empty: take away what is retained; None: say
+    nothing."""
     acknowledged: Callable[[], None] = lambda: None
     """Called on the publisher's thread when the broker has taken it."""
 
@@ -148,7 +149,8 @@ class Publisher:
         for topic, introduction in self._introductions.items():
             if topic in self._pending and not self._denials.resting(topic):
                 self._pending.discard(topic)
-                self._tell(topic, introduction.payload())
+                if (payload := introduction.payload()) is not None:
+                    self._tell(topic, payload)
 
     def _tell(self, topic: str, payload: bytes) -> int | None:
         """Publish a retained message about the device, unless the broker denied it lately."""

@@ -1,0 +1,192 @@
+"""Showing up in Home Assistant: the announcement, its removal, and a real Home Assistant."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import devices
+import msgspec
+import pytest
+from brokers import Mosquitto, Subscriber
+from hass import Hass, hass_path
+from test_publisher import retained
+
+from edge.config import parse_config
+from edge.homeassistant import announcement, introductions
+from edge.messages import RunningModel
+from edge.topics import TOPICS
+
+LEAST = {"model": {"bundle": "m.wtr"}, "camera": {"kind": "folder", "path": "p"}}
+TOPIC = "homeassistant/device/wheatear_cam-1/config"
+ON = "[homeassistant]\nenabled = true\n"
+
+
+def settings(folder: Path, raw: dict):
+    """Give a configuration whose outbox lies in `folder`."""
+    return parse_config(LEAST | raw, folder)
+
+
+def model(*labels: str) -> RunningModel:
+    """Give a running model with these classes."""
+    return RunningModel(
+        name="m", version="1", sha256="", labels=labels, runtime="fake", runtime_version="1"
+    )
+
+
+def payload(folder: Path, labels=("aphid", "beetle"), **raw) -> dict:
+    """Give the announcement, decoded."""
+    return json.loads(announcement(settings(folder, raw), model(*labels)))
+
+
+def test_every_topic_and_field_that_is_shown_exists(tmp_path):
+    """Components name topics of ours only, and templates fields of their messages only."""
+    found = payload(tmp_path, device={"id": "c", "location": {"lat": 1, "lon": 2}})
+    structs = {one.suffix: one.payload for one in TOPICS}
+    from edge import messages
+
+    for key, part in found["components"].items():
+        for topic, template in (
+            ("state_topic", "value"),
+            ("json_attributes_topic", "json_attributes"),
+        ):
+            if topic not in part:
+                continue
+            suffix = part[topic].removeprefix("wheatear/c/")
+            struct = getattr(messages, structs[suffix])
+            for path in re.findall(r"value_json\.([a-z_.]+)", part[f"{template}_template"]):
+                assert has(struct, path.split(".")), (key, path)
+
+
+def has(kind, path: list[str]) -> bool:
+    """Tell whether a message has a field, given by its path; methods of values do not count."""
+    kinds = getattr(kind, "__args__", ()) if not hasattr(kind, "__struct_fields__") else (kind,)
+    structs = [one for one in kinds if hasattr(one, "__struct_fields__")]
+    if not path or not structs:
+        return not path or path == ["items"]
+    fields = msgspec.structs.fields(structs[0])
+    types = {one.name: one.type for one in fields}
+    inner = types.get(path[0])
+    return inner is not None and (len(path) == 1 or has(plain(inner), path[1:]))
+
+
+def plain(kind):
+    """Take ``Annotated`` away."""
+    return getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
+
+
+def test_names_stay_the_same_and_differ_from_each_other(tmp_path):
+    """Unique ids hold only what Home Assistant allows, for the oddest labels and ids too."""
+    odd = ("aphid", "a phid", "a.phid", "Käfer", "🐛", "", "today", 'say "hi" \\ {{ x }} {% y %}')
+    found = payload(tmp_path, odd, device={"id": "cam.1"}, broker={"base_topic": "farm/two"})
+    keys = list(found["components"])
+    ids = [part["unique_id"] for part in found["components"].values()]
+    assert len(set(ids)) == len(ids) == len(keys)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]+", one) for one in [*ids, *keys])
+    assert len([key for key in keys if key.startswith("today_")]) == len(odd)
+    again = payload(tmp_path, odd[::-1], device={"id": "cam.1"}, broker={"base_topic": "farm/two"})
+    assert set(again["components"]) == set(keys)
+    other = payload(tmp_path, odd, device={"id": "cam_1"}, broker={"base_topic": "farm/two"})
+    assert not set(ids) & {part["unique_id"] for part in other["components"].values()}
+
+
+def test_only_what_this_device_does_is_shown(tmp_path):
+    """No picture without pictures, no place without a place, no counter of the background."""
+    bare = payload(tmp_path, decision={"background": ["beetle"]})["components"]
+    assert not {"picture", "position", "today_beetle"} & set(bare)
+    assert "today_aphid" in bare
+    full = payload(
+        tmp_path, images={"send": True}, device={"id": "c", "location": {"lat": 1, "lon": 2}}
+    )["components"]
+    assert {"picture", "position", "today_beetle"} <= set(full)
+    many = payload(tmp_path, tuple(f"class_{i}" for i in range(1000)))["components"]
+    assert "today" in many
+    assert not [key for key in many if key.startswith("today_")]
+
+
+def run(path: Path) -> None:
+    """Replay the photos once, to the end."""
+    process = devices.start("run", "--once", "--config", str(path))
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 0, told
+
+
+def test_switching_it_off_or_moving_it_takes_the_old_away(tmp_path):
+    """Announced, moved to another prefix, switched off: what is retained follows, once."""
+    devices.photos(tmp_path / "photos", 2)
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        run(devices.config(tmp_path, broker.port))
+        assert not subscriber.on("/config")
+        run(devices.config(tmp_path, broker.port, ON))
+        assert json.loads(retained(broker.port, TOPIC))["device"]["name"] == "cam-1"
+        moved = TOPIC.replace("homeassistant", "ha")
+        run(devices.config(tmp_path, broker.port, ON + 'discovery_prefix = "ha"\n'))
+        assert retained(broker.port, TOPIC) is None
+        assert json.loads(retained(broker.port, moved))["origin"]["name"] == "wheatear"
+        run(devices.config(tmp_path, broker.port))
+        assert retained(broker.port, moved) is None
+        run(devices.config(tmp_path, broker.port))
+        assert [one for one in subscriber.on("/config") if not one] == [b"", b""]
+    assert not (tmp_path / "outbox.db.homeassistant").exists()
+
+
+def test_a_removal_that_was_not_acknowledged_is_tried_again(tmp_path):
+    """What is announced is forgotten only when the broker has taken the removal."""
+    introductions(settings(tmp_path, {"homeassistant": {"enabled": True}}), model("a"))
+    (removal,) = introductions(settings(tmp_path, {}), model("a"))
+    assert removal.payload() == b""
+    (again,) = introductions(settings(tmp_path, {}), model("a"))
+    again.acknowledged()
+    assert again.payload() is None
+    assert introductions(settings(tmp_path, {}), model("a")) == []
+
+
+@pytest.fixture
+def hass(tmp_path):
+    """A real Home Assistant on a real broker."""
+    hass_path()
+    with Mosquitto(tmp_path) as broker, Hass(tmp_path / "hass", broker.port) as running:
+        running.broker = broker
+        yield running
+
+
+def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
+    """Entities appear by themselves with the right values; nothing is complained of; off is off."""
+    labels = devices.photos(tmp_path / "photos", 7)
+    more = "\n".join(
+        [ON, "[images]\nsend = true\n", "[device.location]\nlat = 23.81\nlon = 90.41\n"]
+    )
+    path = devices.config(tmp_path, hass.broker.port, more)
+    path.write_text(path.read_text().replace("state_seconds", "health_seconds = 1\nstate_seconds"))
+    run(path)
+    slow = path.read_text().replace('"photos"', '"photos"\nframes_per_second = 0.01')
+    path.write_text(slow)
+    process = devices.start("run", "--config", str(path))  # sends one more and stays
+    try:
+        hass.state("sensor.cam_1_sightings_today", "8")
+        hass.state("sensor.cam_1_aphid_today", str(labels.count("aphid") + 1))
+        hass.state("sensor.cam_1_not_recognised_today", "0")
+        hass.state("binary_sensor.cam_1_problem", "off")
+        latest = hass.state("sensor.cam_1_last_sighting", "aphid")
+        assert latest["attributes"]["seq"] == 8
+        event = hass.states()["event.cam_1_sighting"]["attributes"]
+        assert (event["label"], event["seq"]) == ("aphid", 8)
+        position = hass.states()["device_tracker.cam_1_position"]["attributes"]
+        assert (position["latitude"], position["longitude"]) == (23.81, 90.41)
+        hass.until(lambda: hass.states()["sensor.cam_1_disk_free"]["state"] != "unknown")
+        ours = {key: one for key, one in hass.states().items() if ".cam_1_" in key}
+        unknown = {key for key, one in ours.items() if one["state"] == "unknown"}
+        # What this machine may not measure, and a position outside of any zone.
+        assert unknown <= {"sensor.cam_1_temperature", "binary_sensor.cam_1_power_or_heat"} | {
+            "device_tracker.cam_1_position"
+        }
+        shown = hass.states()["image.cam_1_picture"]["attributes"]["entity_picture"]
+        assert hass.call(shown)[:3] == b"\xff\xd8\xff"
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+    hass.state("sensor.cam_1_last_sighting", "unavailable")
+    assert hass.complaints() == []
+    run(devices.config(tmp_path, hass.broker.port))
+    hass.until(lambda: "sensor.cam_1_last_sighting" not in hass.states())
