@@ -25,10 +25,12 @@ from edge.learning import Learning
 from edge.messages import ModelRef, RunningModel
 from edge.outbox import Outbox
 from edge.publisher import Publisher
+from edge.requests import Requests
 from edge.sightings import Identity, cut_off
 from edge.signing import load_public_key
 from edge.triggers import open_gate
 from edge.triggers.capture import Capture
+from edge.verbs import Overview, StatusParams
 from edge.viewer import Viewer
 from edge.writer import Writer
 
@@ -73,6 +75,13 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
         learning = Learning(
             config, classifier.labels, identity, counters, clock, lambda: publisher.nudge()
         )
+        requests = Requests(
+            config.requests,
+            f"{config.broker.base_topic}/{config.device_id}",
+            counters,
+            clock,
+            lambda: publisher.nudge(),
+        )
         publisher = Publisher(
             config.broker,
             config.device_id,
@@ -84,6 +93,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             spare=learning.inbox,
             introductions=homeassistant.introductions(config, model),
             clock=clock,
+            requests=requests,
         )
         frames = Reader(
             lambda: open_camera(config.camera, classifier.input, config.view),
@@ -92,6 +102,8 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             gate=open_gate(config, clock, counters, lambda: place(config)),
         )
         capture = Capture(frames.ask)
+        overview = Overview(reporter, learning.health(reporter.health), lambda: publisher.protocol)
+        requests.on("status", StatusParams, overview.status)
         agent = Agent(
             frames,
             Viewer(classifier, config.view),
@@ -99,7 +111,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             writer.submit,
             identity,
             config.images,
-            learning.health(reporter.health),
+            overview.health,
             config.report.health_seconds,
             counters,
             clock,
@@ -107,7 +119,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             watchers=[capture.watch, *learning.watchers],
         )
         writer.submit([cut_off(one) for one in outbox.lives()])
-        with learning, _running_threads(writer, publisher, frames):
+        with learning, _running_threads(writer, publisher, frames, requests):
             agent.run()
             frames.close()
             ended = not stop.is_set()
@@ -119,15 +131,19 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
 
 
 @contextlib.contextmanager
-def _running_threads(writer: Writer, publisher: Publisher, frames: Reader) -> Iterator[None]:
+def _running_threads(
+    writer: Writer, publisher: Publisher, frames: Reader, requests: Requests
+) -> Iterator[None]:
     """Start the threads; stop them in the order in which nothing is lost."""
     writer.start()
     publisher.start()
     frames.start()
+    requests.start()
     try:
         yield
     finally:
         frames.close()
+        requests.close()
         writer.close()
         publisher.close(FLUSH_SECONDS)
 

@@ -227,6 +227,16 @@ class Outbox(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds for which sightings are gathered into one write to disk."""
 
 
+def _first_line(file: Path, setting: str) -> str:
+    """Read a secret. Raises ConfigError."""
+    try:
+        return file.read_text("utf-8").split("\n", 1)[0].rstrip("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{setting}: cannot read {file} ({error}); create it, readable by this program only"
+        ) from error
+
+
 class Tls(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[broker.tls]``: encryption. The table may be empty: system authorities are trusted."""
 
@@ -285,13 +295,7 @@ class Broker(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 )
             return os.environ[self.password_env]
         if self.password_file:
-            try:
-                return self.password_file.read_text("utf-8").split("\n", 1)[0].rstrip("\r")
-            except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(
-                    f"broker.password_file: cannot read {self.password_file} ({error}); "
-                    "create it, readable by this program only"
-                ) from error
+            return _first_line(self.password_file, "broker.password_file")
         return None
 
 
@@ -350,6 +354,51 @@ class HomeAssistant(_Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     """First part of the topic that Home Assistant listens to, as set there."""
 
 
+Verb = Literal[
+    "status",
+    "capture",
+    "config/get",
+    "config/set",
+    "drift",
+    "log",
+    "model/chunk",
+    "model/install",
+    "model/rollback",
+    "models",
+    "restart",
+    "trigger",
+]
+"""What a device can be asked for over MQTT."""
+
+
+class Requests(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[requests]``: what others may ask of the device over MQTT.
+
+    The broker's access list decides who can; this decides what.
+    """
+
+    allow: tuple[Verb, ...] = ("status", "capture", "config/get", "drift", "log", "models")
+    """Verbs that are carried out; those that change the device have to be listed. Empty: the
+    device takes no requests and subscribes to nothing."""
+    token_file: Path | None = None
+    """File whose first line every request must carry as its ``token``."""
+    max_bytes: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 262_144
+    """Bytes of one request at most."""
+    per_second: Annotated[float, Meta(ge=0.1, le=1000)] = 5.0
+    """Requests a second that are looked at; the rest is dropped, beyond a burst of 20."""
+
+    def token(self) -> str | None:
+        """Read the token. Raises ConfigError where its file cannot be read or is empty."""
+        if self.token_file is None:
+            return None
+        token = _first_line(self.token_file, "requests.token_file")
+        if not token:
+            raise ConfigError(
+                f"requests.token_file: {self.token_file} has no token in its first line; write one"
+            )
+        return token
+
+
 class Report(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[report]``: how often the device speaks of itself."""
 
@@ -382,6 +431,8 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Pictures behind sightings."""
     inbox: Inbox = Inbox()
     """Pictures to learn from."""
+    requests: Requests = Requests()
+    """What others may ask."""
     report: Report = Report()
     """State and health."""
     homeassistant: HomeAssistant = HomeAssistant()

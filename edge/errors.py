@@ -17,6 +17,11 @@
     │   └── OutboxDamagedError             its file is no sound database
     ├── SpoolError             (OSError)      pictures to learn from cannot be kept
     ├── PublishError           (ConnectionError) the broker refused or vanished
+    ├── RequestError           (ValueError)   a request over MQTT is not carried out; leaves say why
+    │   ├── MalformedRequestError      not what a request looks like, or too large
+    │   ├── UnknownRequestError        no such verb
+    │   ├── RequestDeniedError         not allowed here, or without the right token
+    │   └── TooManyRequestsError       more than the device takes
     ├── DataError              (ValueError)   labelled photos or their CSV are wrong
     ├── TrainingError          (ValueError)   a recipe, run or weights file cannot be used
     └── QuantizeError          (ValueError)   no int8 model can be made of a run
@@ -94,6 +99,26 @@ class SpoolError(WheatearError, OSError):
 
 class PublishError(WheatearError, ConnectionError):
     """The broker refused, or the connection to it failed."""
+
+
+class RequestError(WheatearError, ValueError):
+    """A request over MQTT is not carried out, and has changed nothing."""
+
+
+class MalformedRequestError(RequestError):
+    """A payload that is no request, is too large, or holds parameters the verb does not take."""
+
+
+class UnknownRequestError(RequestError):
+    """No such verb."""
+
+
+class RequestDeniedError(RequestError):
+    """The configuration does not allow it, or the token is missing or wrong."""
+
+
+class TooManyRequestsError(RequestError):
+    """More requests than the device takes; this one was not looked at."""
 
 
 class DataError(WheatearError, ValueError):

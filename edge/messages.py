@@ -348,6 +348,28 @@ class InboxItem(Message, frozen=True, kw_only=True):
     picture: InboxPicture
 
 
+class Problem(Message, frozen=True, kw_only=True):
+    """Why a request was not carried out."""
+
+    kind: Annotated[str, Meta(description="The error's name, such as `RequestDeniedError`.")]
+    message: Annotated[str, Meta(description="What is wrong, the value, and the cure.")]
+
+
+class Response(Message, frozen=True, kw_only=True):
+    """The answer to a request. What a verb gives stands in `data`, or `error` says why not."""
+
+    schema: int = SCHEMA_VERSION
+    device: str
+    verb: Annotated[str, Meta(description="What was asked for.")]
+    transaction: Annotated[
+        str | None, Meta(description="As in the request; null: the request had none.")
+    ]
+    time: Annotated[datetime, Meta(tz=True, description="When it was answered.")]
+    status: Literal["ok", "error"]
+    data: Annotated[Any, Meta(description="What the verb gives; null after an error.")] = None
+    error: Annotated[Problem | None, Meta(description="Null: it went well.")] = None
+
+
 class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     """The picture behind a sighting: JPEG bytes for the topic ``sighting/<id>/image``."""
 
@@ -356,7 +378,7 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     jpeg: bytes
 
 
-PAYLOADS: tuple[type[Message], ...] = (Info, State, Sighting, Health, InboxItem)
+PAYLOADS: tuple[type[Message], ...] = (Info, State, Sighting, Health, InboxItem, Response)
 """The structs that are whole payloads."""
 
 _encoder = msgspec.json.Encoder()

@@ -19,7 +19,10 @@ from typing import Self
 import msgspec
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import Broker, Tls
 from edge.errors import ConfigError, PublishError
@@ -44,11 +47,23 @@ class Will(msgspec.Struct, frozen=True):
 
 
 class Ack(msgspec.Struct, frozen=True):
-    """The broker's answer to a publish."""
+    """The broker's answer to a publish or a subscription."""
 
     mid: int
     refusal: str | None
     """The reason code in words where the broker said no."""
+
+
+class Incoming(msgspec.Struct, frozen=True):
+    """A message from the broker."""
+
+    topic: str
+    payload: bytes
+    retained: bool = False
+    response_topic: str | None = None
+    """MQTT 5: where the sender wants the answer."""
+    correlation: bytes | None = None
+    """MQTT 5: what the sender wants to see again in the answer."""
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
@@ -102,6 +117,7 @@ class Connection:
         self.connected = False
         self.lost: str | None = None
         self._acks: list[Ack] = []
+        self._incoming: list[Incoming] = []
         self._answer: ReasonCode | None = None
         self._address = "{}:{}".format(*broker.address)
         self._client = self._configured(broker, client_id, will)
@@ -122,9 +138,44 @@ class Connection:
     ) -> None:
         self.close()
 
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool = False) -> int:
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool = False,
+        correlation: bytes | None = None,
+    ) -> int:
         """Hand a message over; give the number its :class:`Ack` will carry."""
-        return self._client.publish(topic, payload, qos, retain).mid
+        properties = None
+        if correlation is not None and self.protocol == "5":
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.CorrelationData = correlation
+        return self._client.publish(topic, payload, qos, retain, properties).mid
+
+    def subscribe(self, topics: str) -> int:
+        """Ask for what is published on `topics`, QoS 1; give the number of its :class:`Ack`.
+
+        Under MQTT 5 what the broker has retained is not sent now, and what is retained later says
+        so; 3.1.1 knows neither.
+        """
+        if self.protocol == "5":
+            options = SubscribeOptions(
+                qos=1,
+                retainAsPublished=True,
+                retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND,
+            )
+            mid = self._client.subscribe(topics, options=options)[1]
+        else:
+            mid = self._client.subscribe(topics, qos=1)[1]
+        if mid is None:
+            raise PublishError(f"the connection to {self._address} was lost while subscribing")
+        return mid
+
+    def incoming(self) -> list[Incoming]:
+        """Give what has come in during :meth:`poll`, oldest first."""
+        taken, self._incoming = self._incoming, []
+        return taken
 
     def fits(self, topic: str, payload: bytes) -> bool:
         """Tell whether the broker takes a message of this size."""
@@ -214,6 +265,8 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
+        client.on_message = self._on_message
         return client
 
     def _open(self, broker: Broker) -> None:
@@ -267,6 +320,29 @@ class Connection:
         self, _client: object, _data: object, mid: int, reason: ReasonCode, _properties: object
     ) -> None:
         self._acks.append(Ack(mid, str(reason) if reason.value >= _FAILURE else None))
+
+    def _on_subscribe(
+        self,
+        _client: object,
+        _data: object,
+        mid: int,
+        reasons: list[ReasonCode],
+        _properties: object,
+    ) -> None:
+        denied = [str(reason) for reason in reasons if reason.value >= _FAILURE]
+        self._acks.append(Ack(mid, denied[0] if denied else None))
+
+    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
+        properties = message.properties
+        self._incoming.append(
+            Incoming(
+                message.topic,
+                bytes(message.payload),
+                message.retain,
+                getattr(properties, "ResponseTopic", None),
+                getattr(properties, "CorrelationData", None),
+            )
+        )
 
 
 def unreachable(address: str, error: Exception) -> str:

@@ -15,6 +15,7 @@ from edge.counters import Backoff, Counters, Episode
 from edge.delivery import Delivery, DeniedError
 from edge.denials import Denials
 from edge.errors import ConfigError, OutboxError, PublishError
+from edge.exchange import Exchange, Inlet
 from edge.mqtt import Ack, Connection, Will, connect
 from edge.outbox import Outbox
 from edge.spare import Source, Spare
@@ -43,7 +44,7 @@ class Publisher:
 
     `info` gives the retained description (for the MQTT version agreed), `state` the retained
     state; both are called on the publisher's thread. `introductions` are what else is retained,
-    `spare` is what is sent when nothing else waits.
+    `spare` is what is sent when nothing else waits; `requests` take what is asked of the device.
     """
 
     def __init__(
@@ -59,11 +60,12 @@ class Publisher:
         introductions: Sequence[Introduction] = (),
         clock: Clock | None = None,
         spare: Source | None = None,
+        requests: Inlet | None = None,
     ) -> None:
         self._broker, self._device, self._outbox = broker, device, outbox
         self._state, self._counters = state, counters
         self._clock = clock or SystemClock()
-        self._state_seconds, self._spare = state_seconds, spare
+        self._state_seconds, self._spare, self._requests = state_seconds, spare, requests
         self._denials = Denials(denied_seconds)
         self.base = f"{broker.base_topic}/{device}"
         self.protocol: str | None = None
@@ -179,13 +181,16 @@ class Publisher:
         spare = Spare(
             self._spare, connection, self.base, self._counters, self._denials, self._access
         )
+        exchange = Exchange(self._requests, connection, self._counters, self._denials, self._access)
         try:
-            self._carry(connection, delivery, spare)
+            self._carry(connection, delivery, spare, exchange)
         finally:
             spare.close()
             delivery.flush()
 
-    def _carry(self, connection: Connection, delivery: Delivery, spare: Spare) -> None:
+    def _carry(
+        self, connection: Connection, delivery: Delivery, spare: Spare, exchange: Exchange
+    ) -> None:
         state_due, dirty, hour = 0.0, True, None
         while True:
             # Its counts per hour are true until the hour ends, with or without news.
@@ -196,9 +201,11 @@ class Publisher:
                 delivery.looked, dirty = False, True
             delivery.fill()
             self._introduce()
+            exchange.fill()
+            idle = delivery.idle and exchange.idle
             now = time.monotonic()
             closing = self._closing.is_set()
-            done = closing and (now > self._flush_until or (delivery.idle and delivery.looked))
+            done = closing and (now > self._flush_until or (idle and delivery.looked))
             if dirty and (now >= state_due or done):
                 self._tell(f"{self.base}/state", self._state())
                 state_due, dirty = now + self._state_seconds, False
@@ -207,10 +214,10 @@ class Publisher:
                 return
             if delivery.idle and delivery.looked and not closing:
                 spare.fill()
-            wait = 0.05 if closing or not delivery.idle else 0.5
+            wait = 0.05 if closing or not idle else 0.5
             if dirty:
                 wait = min(wait, max(0.001, state_due - now))
-            acks = spare.settle(connection.poll(wait))
+            acks = exchange.settle(spare.settle(connection.poll(wait)))
             if self._settle(acks, delivery):
                 dirty = True
 

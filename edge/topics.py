@@ -29,6 +29,7 @@ from edge.messages import (
     OutboxHealth,
     Present,
     Region,
+    Response,
     RunningModel,
     Score,
     Sighting,
@@ -64,6 +65,8 @@ TOPICS = (
         "inbox/<id>/meta", False, 1, "InboxItem", "a picture to learn from, where `[inbox]` says so"
     ),
     Topic("inbox/<id>", False, 1, "JPEG", "its thumbnail"),
+    Topic("request/<verb>", False, 1, "JSON", "to the device: what it is asked for, see device.md"),
+    Topic("response/<verb>", False, 1, "Response", "its answer"),
     Topic("check", False, 1, "text", "sent by `wheatear check`, to see that the broker takes it"),
 )
 
@@ -286,5 +289,13 @@ EXAMPLES: dict[str, Message] = {
         frame=_SIGHTING.frame,
         location=_SIGHTING.location,
         picture=InboxPicture(width=320, height=180, bytes=11_200, sha256="3e" * 32),
+    ),
+    "Response": Response(
+        device="cam-07",
+        verb="restart",
+        transaction="42",
+        time=_TIME,
+        status="ok",
+        data={},
     ),
 }

@@ -65,5 +65,5 @@ def test_ids_do_not_repeat():
 
 def test_each_topic_has_a_known_payload():
     """The table of topics names messages that exist."""
-    known = {struct.__name__ for struct in PAYLOADS} | {"text", "JPEG"}
+    known = {struct.__name__ for struct in PAYLOADS} | {"text", "JPEG", "JSON"}
     assert {topic.payload for topic in TOPICS} <= known
