@@ -456,6 +456,16 @@ def load_config(path: Path | str) -> Config:
     return parse_config(raw, base=file.resolve().parent, name=str(file))
 
 
+def parse_broker(raw: dict[str, Any], name: str = "broker") -> Broker:
+    """Check settings of a broker alone; paths are as they are. Raises ConfigError."""
+    try:
+        broker = msgspec.convert(raw, Broker, dec_hook=lambda _, value: Path(value))
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{name}: {explain(str(error), raw, Broker)}") from error
+    _check_broker(broker, name)
+    return broker
+
+
 def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -> Config:
     """Check `raw`; relative paths are taken from the folder `base`. Raises ConfigError."""
 
@@ -507,6 +517,10 @@ def _check_together(config: Config, name: str) -> None:
         raise ConfigError(
             f"{name}: inbox.send needs inbox.keep: only what is kept is sent; set inbox.keep = true"
         )
+    _check_broker(broker, name)
+
+
+def _check_broker(broker: Broker, name: str) -> None:
     if broker.retry_min_seconds > broker.retry_max_seconds:
         raise ConfigError(
             f"{name}: broker.retry_min_seconds = {broker.retry_min_seconds} is more than "

@@ -123,6 +123,51 @@ def evaluate(
     judge(run, split, unknown)
 
 
+Prefix = Annotated[str, typer.Option(help="What Label Studio puts before a picture's path.")]
+
+
+@app.command()
+def inbox(
+    broker: Annotated[str, typer.Argument(help="host, host:port, or mqtts://host:port for TLS.")],
+    out: Annotated[Path, typer.Argument(help="Folder of pictures; an earlier one is added to.")],
+    once: Annotated[bool, typer.Option(help="End when the broker holds no more.")] = False,
+    seconds: Annotated[float | None, typer.Option(help="End after so long.")] = None,
+    username: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
+    password_file: Annotated[
+        Path | None, typer.Option(help="File whose first line is the password.")
+    ] = None,
+    password_env: Annotated[
+        str | None, typer.Option(help="Environment variable that holds the password.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option(help="Certificate authority (PEM) to trust.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="Client certificate (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
+    base_topic: Annotated[str, typer.Option(help="As in the cameras' configuration.")] = "wheatear",
+    image_prefix: Prefix = "/data/local-files/?d=",
+) -> None:
+    """Collect what cameras were unsure of, to be labelled; without --once until Ctrl-C."""
+    from training.inbox.commands import inbox as run
+
+    settings = {"username": username, "password_file": password_file, "password_env": password_env}
+    settings = {name: str(value) for name, value in settings.items() if value is not None}
+    given = {"ca": ca, "certificate": certificate, "key": key}
+    tls = {name: path for name, path in given.items() if path is not None}
+    settings["base_topic"] = base_topic
+    run(broker, out, settings, tls, seconds, once, image_prefix)
+
+
+@app.command()
+def inbox_labels(
+    out: Annotated[Path, typer.Argument(help="Folder that `inbox` filled.")],
+    export: Annotated[Path, typer.Argument(help="Label Studio's export, JSON or JSON-MIN.")],
+    image_prefix: Prefix = "/data/local-files/?d=",
+) -> None:
+    """Take labels from Label Studio into OUT/labels.csv."""
+    from training.inbox.commands import inbox_labels as run
+
+    run(out, export, image_prefix)
+
+
 def main() -> None:
     """Run the command line."""
     start(app, "interrupted")

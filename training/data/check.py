@@ -14,6 +14,7 @@ from training.data.findings import Case, Finding, find_problems
 from training.data.grouping import find_links, with_groups
 from training.data.leakage import Leakage, deep_features, measure, plain_features
 from training.data.photos import Progress, look
+from training.data.sources import UNLABELLED
 
 SCHEMA = 1
 
@@ -74,15 +75,19 @@ def check(
     grouped = with_groups(dataset, links)
     findings = find_problems(dataset, photos, links, min_side)
     leakage = None
-    usable = {photo.example.file for photo in photos if photo.keypoints is not None}
-    if show_leakage and len(dataset.labels) > 1 and usable:
+    usable = {
+        photo.example.file
+        for photo in photos
+        if photo.keypoints is not None and photo.example.label != UNLABELLED
+    }
+    if show_leakage and len({*dataset.labels} - {UNLABELLED}) > 1 and usable:
         kept = dataset.with_examples(e for e in dataset.examples if e.file in usable)
         ours = grouped.with_examples(e for e in grouped.examples if e.file in usable)
         if weights is not None:
             features = deep_features(kept, weights, progress)
             probe = f"logistic regression on frozen MobileNetV2 features ({weights.name})"
         else:
-            features = plain_features([p for p in photos if p.keypoints is not None])
+            features = plain_features([p for p in photos if p.example.file in usable])
             probe = "logistic regression on colours and local patterns"
         leakage = measure(kept, ours, features, probe)
     return Report(dataset, grouped, tuple(findings), leakage)

@@ -35,7 +35,9 @@ def check(
 ) -> int:
     """Check, print a table, write the report; gives the number of kinds of errors."""
     console = Console(highlight=False, soft_wrap=True)
-    dataset = load_dataset(data, split_csv, ignore_csv=ignore_csv, missing_ok=True)
+    dataset = load_dataset(
+        data, split_csv, ignore_csv=ignore_csv, missing_ok=True, unlabelled_ok=True
+    )
     if weights is not None and not weights.is_file():
         raise DataError(f"{weights}: no such weights file")
     folder = out or Path(f"check-{data.resolve().name}")

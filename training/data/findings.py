@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from training.data.dataset import SPLITS, Dataset
 from training.data.grouping import Link, join, with_groups
 from training.data.photos import Photo
-from training.data.sources import EMPTY_FOLDERS
+from training.data.sources import EMPTY_FOLDERS, UNLABELLED
 from training.data.splits import unrepresented
 
 FEW_PHOTOS = 20
@@ -48,6 +48,7 @@ def find_problems(
         *_unreadable(photos),
         *_labels_differ(dataset, links),
         *_leaks(dataset, links),
+        *_unlabelled(dataset),
         *_classes(dataset, links),
         *_small(photos, min_side),
         *_exact(photos),
@@ -104,6 +105,7 @@ def _labels_differ(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]
     ]
     cases = []
     for group in _members(join(len(dataset), same)):
+        group = [i for i in group if examples[i].label != UNLABELLED]
         labels = Counter(examples[i].label for i in group)
         if len(labels) > 1:
             # Every photo of the rarer labels, and a few of the commonest to compare with.
@@ -164,13 +166,27 @@ def _given_sets(dataset: Dataset) -> list[int]:
     ]
 
 
+def _unlabelled(dataset: Dataset) -> Iterator[Finding]:
+    count = dataset.counts().get(UNLABELLED, 0)
+    if count:
+        yield Finding(
+            "warning",
+            "unlabelled",
+            f"{_plural(count, 'photo')} without a label yet",
+            f"Put labels in place of {UNLABELLED!r}. Until then training leaves them out.",
+        )
+
+
 def _classes(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
     counts = dataset.counts()
+    counts.pop(UNLABELLED, None)
+    if not counts:
+        return
     if len(counts) == 1:
         yield Finding(
             "error",
             "one-class",
-            f"only one class: {dataset.labels[0]}",
+            f"only one class: {next(iter(counts))}",
             "A classifier needs at least two; photos of empty plants make a good second one.",
         )
     low, high = min(counts, key=lambda k: counts[k]), max(counts, key=lambda k: counts[k])
@@ -191,7 +207,7 @@ def _classes(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
         )
     grouped = with_groups(dataset, links)
     scenes = Counter(label for label, _ in {(e.label, e.group) for e in grouped.examples})
-    lone = [f"{x} ({scenes[x]})" for x in dataset.labels if scenes[x] < FEW_GROUPS <= counts[x]]
+    lone = [f"{x} ({scenes[x]})" for x in counts if scenes[x] < FEW_GROUPS <= counts[x]]
     if lone:
         yield Finding(
             "warning",
@@ -199,7 +215,7 @@ def _classes(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
             f"fewer than {FEW_GROUPS} independent scenes: {', '.join(lone)}",
             "Many photos of few plants teach the plant, not the pest. Photograph other plants.",
         )
-    gaps = [f"{label} in {split}" for label, split in unrepresented(dataset)]
+    gaps = [f"{x} in {split}" for x, split in unrepresented(dataset) if x != UNLABELLED]
     if gaps and dataset.has_splits:
         yield Finding(
             "warning",

@@ -14,6 +14,8 @@ from training.data.dataset import SPLITS, Dataset, Example
 
 CSV_NAMES = ("split.csv", "labels.csv")
 COLUMNS = ("file", "label", "split", "group")
+UNLABELLED = "unlabelled"
+"""The label of photos that nobody has labelled yet. Never a class."""
 EMPTY_FOLDERS = "folders without a photo"
 SPLIT_WORDS = {
     "train": "train",
@@ -32,6 +34,7 @@ def load_dataset(
     *,
     ignore_csv: bool = False,
     missing_ok: bool = False,
+    unlabelled_ok: bool = False,
 ) -> Dataset:
     """Find labelled photos below a folder, or named by a CSV.
 
@@ -43,6 +46,7 @@ def load_dataset(
         split_csv: Labels and splits for the folder, from a CSV that lies elsewhere.
         ignore_csv: Look at the folders only.
         missing_ok: Keep rows whose file is absent, for a check that will report them.
+        unlabelled_ok: Keep rows with the label ``unlabelled``; otherwise they are left out.
 
     Raises:
         DataError: Nothing usable there, or the CSV is wrong; the message names the place and cure.
@@ -59,7 +63,10 @@ def load_dataset(
         root = path
     else:
         table, root = path, path.parent
-    return _from_folders(root) if table is None else _from_csv(root, table, missing_ok)
+    if table is None:
+        return _from_folders(root)
+    dataset = _from_csv(root, table, missing_ok)
+    return dataset if unlabelled_ok else _labelled(dataset)
 
 
 def read_csv(path: Path | str) -> tuple[Example, ...]:
@@ -161,6 +168,19 @@ def _from_csv(root: Path, table: Path, missing_ok: bool) -> Dataset:
     unlisted = sum(1 for file in _walk(root) if is_picture(file) and file not in listed)
     notes = (f"{_photos(unlisted)} not listed in {table.name}, not used",) if unlisted else ()
     return Dataset(root, examples, f"labels from {table}", notes)
+
+
+def _labelled(dataset: Dataset) -> Dataset:
+    """Without the photos that nobody has labelled yet."""
+    kept = tuple(example for example in dataset.examples if example.label != UNLABELLED)
+    without = len(dataset) - len(kept)
+    if not kept:
+        raise DataError(
+            f"{dataset.root}: none of the {_photos(without)} has a label yet; put them into the "
+            f"label column in place of {UNLABELLED!r}"
+        )
+    notes = (f"{_photos(without)} not labelled yet, not used",) if without else ()
+    return Dataset(dataset.root, kept, dataset.source, (*dataset.notes, *notes))
 
 
 def _from_folders(root: Path) -> Dataset:

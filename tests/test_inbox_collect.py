@@ -1,0 +1,303 @@
+"""``python -m training inbox``: pictures from the field, collected to be labelled."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import devices
+import msgspec
+import paho.mqtt.client as paho
+import pytest
+from brokers import Mosquitto
+from paho.mqtt.enums import CallbackAPIVersion
+from test_inbox import item
+from test_publisher import locked
+from typer.testing import CliRunner
+
+from edge.errors import ConfigError, DataError, WheatearError
+from edge.inbox import picture
+from edge.messages import encode
+from training.cli import app
+from training.data import load_dataset
+from training.inbox.commands import broker_from, write
+from training.inbox.store import Store
+from training.inbox.tables import LOCAL_FILES, read_annotations, tasks
+
+
+def made(number: int, label: str = "aphid", **changes):
+    """Give the two messages of a picture as a camera sends them: (topic, payload) each."""
+    jpeg = devices.photo(label, seed=number)
+    id = f"{number:016x}"
+    about = msgspec.structs.replace(
+        item("low-confidence", 3600.0 * number, id),
+        **{"picture": picture(jpeg), "probabilities": {label: 0.55, "leaf": 0.4}} | changes,
+    )
+    return (
+        (f"wheatear/cam-1/inbox/{id}/meta", encode(about)),
+        (f"wheatear/cam-1/inbox/{id}", jpeg),
+    )
+
+
+def filled(folder, count: int) -> Store:
+    """Give a store with pictures in it."""
+    store = Store(folder)
+    for number in range(count):
+        for message in made(number):
+            store.take(*message)
+    write(store, LOCAL_FILES)
+    return store
+
+
+def rows(folder) -> list[dict[str, str]]:
+    """Read the CSV."""
+    with (folder / "labels.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def send(port: int, messages) -> None:
+    """Publish as a camera does, and wait for the acknowledgements."""
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    for topic, payload in messages:
+        client.publish(topic, payload, qos=1).wait_for_publish(10)
+    client.disconnect()
+    client.loop_stop()
+
+
+def collect(port: int, out, *options: str, status: int = 0) -> str:
+    """Run the command to its end; give what it said, or the error it ended with."""
+    done = CliRunner().invoke(app, ["inbox", f"127.0.0.1:{port}", str(out), *options])
+    if status == 2:
+        assert isinstance(done.exception, WheatearError), done.output
+        return str(done.exception)
+    assert done.exit_code == 0, (done.output, done.exception)
+    return done.output.replace("\n", " ")
+
+
+def training(*arguments: str) -> subprocess.CompletedProcess:
+    """Run another command of training."""
+    command = [sys.executable, "-m", "training", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_from_a_camera_to_a_folder_that_can_be_checked_labelled_and_trained(tmp_path):
+    """`wheatear run` over a real broker, `training inbox`, `training check`, labels, load."""
+    out, folder = tmp_path / "field", tmp_path / "photos"
+    folder.mkdir()
+    for number in range(4):
+        label = list(devices.COLOURS)[number % 3]
+        (folder / f"{number}.jpg").write_bytes(devices.photo(label, seed=number))
+    inbox = "keep = true\nsend = true\nrandom_share = 1.0\nspacing_seconds = 0.0"
+    with Mosquitto(tmp_path) as broker:
+        assert "first visit" in collect(broker.port, out, "--seconds", "0.1")
+        path = devices.config(tmp_path, broker.port, f"[inbox]\nmin_free_bytes = 0\n{inbox}")
+        _, told = devices.start("run", "--once", "--config", str(path)).communicate(timeout=60)
+        said = collect(broker.port, out, "--once")
+    assert "4 new, 4 in all, 0 labelled" in said, said + told
+    found = rows(out)
+    assert {row["label"] for row in found} == {"unlabelled"}
+    assert {row["proposal"] for row in found} == set(devices.COLOURS)
+    assert {row["group"] for row in found} == {f"cam-1/{found[0]['time'][:10]}"}
+    checked = training("check", str(out), "--out", str(tmp_path / "check"))
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "4 photos without a label yet" in checked.stdout
+    with pytest.raises(DataError, match="none of the 4 photos has a label yet"):
+        load_dataset(out)
+    text = (out / "labels.csv").read_text().replace("unlabelled", "aphid", 3)
+    (out / "labels.csv").write_text(text)
+    dataset = load_dataset(out)
+    assert (dataset.counts(), dataset.notes) == (
+        {"aphid": 3},
+        ("1 photo not labelled yet, not used",),
+    )
+
+
+def test_what_comes_while_nobody_collects_is_kept_by_the_broker_and_taken_once(tmp_path):
+    """A second visit takes what came meanwhile; the same again changes nothing."""
+    out = tmp_path / "field"
+    with Mosquitto(tmp_path) as broker:
+        collect(broker.port, out, "--seconds", "0.1")
+        send(broker.port, [m for n in range(3) for m in made(n)])
+        assert "3 new, 3 in all" in collect(broker.port, out, "--once")
+        before = (out / "labels.csv").read_bytes()
+        send(broker.port, [m for n in range(3) for m in made(n)])
+        assert "0 new, 3 in all" in collect(broker.port, out, "--once")
+    assert (out / "labels.csv").read_bytes() == before
+    assert len(list(out.rglob("*.jpg"))) == 3
+
+
+def test_ctrl_c_and_kill_lose_nothing(tmp_path):
+    """Ctrl-C ends in good order with everything written; after a kill the rest still comes."""
+    out = tmp_path / "field"
+    with Mosquitto(tmp_path) as broker:
+        collect(broker.port, out, "--seconds", "0.1")
+        command = [sys.executable, "-m", "training", "inbox", f"127.0.0.1:{broker.port}", str(out)]
+        for number, end in ((0, signal.SIGKILL), (1, signal.SIGINT)):
+            running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            send(broker.port, made(number))
+            picture = out / "images" / "cam-1" / f"{number:016x}.jpg"
+            for _ in range(200):
+                if picture.exists():
+                    break
+                time.sleep(0.05)
+            send(broker.port, made(number + 10))
+            running.send_signal(end)
+            said, _ = running.communicate(timeout=20)
+            if end is signal.SIGINT:
+                assert running.returncode == 0
+                assert "in all" in said
+        collect(broker.port, out, "--once")
+    assert {int(row["id"], 16) for row in rows(out)} == {0, 1, 10, 11}
+
+
+def test_a_broker_that_refuses_or_denies_is_one_error_with_the_cure(tmp_path):
+    """Nobody there, a wrong password, an access list: told apart, and exit status 2."""
+    (tmp_path / "secret").write_text("wrong\n")
+    with locked(tmp_path, "sighting") as broker:
+        who = ("--username", "reader", "--password-file", str(tmp_path / "secret"))
+        assert "check the user name" in collect(broker.port, tmp_path / "a", *who, status=2)
+        (tmp_path / "secret").write_text("other\n")
+        collect(broker.port, tmp_path / "a", *who, "--seconds", "0.1")
+    assert "nobody listens" in collect(broker.port, tmp_path / "a", status=2)
+
+
+def test_labels_that_a_person_wrote_stay(tmp_path):
+    """New pictures are added below; label, split, group, own columns and own rows are kept."""
+    store = filled(tmp_path, 2)
+    found = rows(tmp_path)
+    found[0] |= {"label": "mite", "split": "test", "group": "row 12", "note": "lovely"}
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*found[0]])
+        writer.writeheader()
+        writer.writerows([*found, {"file": "mine.jpg", "label": "leaf"}])
+    for message in made(2):
+        store.take(*message)
+    assert write(store, LOCAL_FILES) == 2
+    after = {row["file"]: row for row in rows(tmp_path)}
+    assert len(after) == 4
+    kept = after[found[0]["file"]]
+    assert (kept["label"], kept["split"], kept["group"], kept["note"]) == (
+        "mite",
+        "test",
+        "row 12",
+        "lovely",
+    )
+    assert after["mine.jpg"]["label"] == "leaf"
+
+
+def test_a_csv_that_cannot_be_read_is_left_as_it_is(tmp_path):
+    """Hours of labelling are not overwritten because of one stray comma."""
+    store = filled(tmp_path, 1)
+    (tmp_path / "labels.csv").write_text("file,label\nx.jpg,a,b,c\n")
+    with pytest.raises(DataError, match="more fields than the header"):
+        write(store, LOCAL_FILES)
+    assert (tmp_path / "labels.csv").read_text() == "file,label\nx.jpg,a,b,c\n"
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload", "why"),
+    [
+        ("wheatear/../inbox/0000000000000001", devices.photo("leaf"), "no topic of an inbox"),
+        ("wheatear/cam-1/inbox/..%2fx", devices.photo("leaf"), "no topic of an inbox"),
+        ("wheatear/cam-1/inbox/0000000000000001", b"<html>", "not a picture"),
+        ("wheatear/cam-1/inbox/0000000000000001/meta", b"{}", "missing required field"),
+        ("wheatear/cam-2/inbox/0000000000000001/meta", made(1)[0][1], "it says it is cam-1"),
+    ],
+)
+def test_what_is_no_message_of_a_camera_writes_nothing(tmp_path, topic, payload, why):
+    """Names that lead elsewhere, broken pictures and foreign JSON are refused by what is wrong."""
+    store = Store(tmp_path / "out")
+    with pytest.raises(DataError, match=why):
+        store.take(topic, payload)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_messages_come_in_any_order_and_a_picture_must_be_the_one_described(tmp_path):
+    """The JPEG may come first; one that is not what the JSON describes makes nothing whole."""
+    store = Store(tmp_path)
+    meta, image = made(1)
+    assert store.take(*image) is None
+    assert store.take(*meta) is not None
+    meta, image = made(2)
+    assert store.take(*meta) is None
+    assert store.take(image[0], devices.photo("beetle")) is None
+    assert store.take(*meta) is None
+    assert store.take(*image) is not None
+    assert [int(r.item.id, 16) for r in Store(tmp_path).records] == [1, 2]
+
+
+def test_tasks_and_labels_go_to_label_studio_and_come_back(tmp_path):
+    """A proposal is a prediction; skipped tasks stay unlabelled; both kinds of export are read."""
+    store = filled(tmp_path, 3)
+    (first, *_) = made_tasks = tasks(store.records)
+    assert first["data"]["image"] == f"{LOCAL_FILES}images/cam-1/{0:016x}.jpg"
+    assert first["predictions"][0]["result"][0]["value"] == {"choices": ["aphid"]}
+    assert "annotations" not in first
+    assert json.loads((tmp_path / "label-studio.json").read_text()) == made_tasks
+    answer = {"from_name": "label", "to_name": "image", "type": "choices"}
+    result = [{**answer, "value": {"choices": ["mite"]}}]
+    exported = [
+        {"data": first["data"], "annotations": [{"result": result, "was_cancelled": False}]},
+        {"data": made_tasks[1]["data"], "annotations": [{"result": [], "was_cancelled": True}]},
+        {"data": {"image": made_tasks[2]["data"]["image"]}, "annotations": [{"result": result}]},
+    ]
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps(exported))
+    done = training("inbox-labels", str(tmp_path), str(export))
+    assert done.returncode == 0, done.stderr
+    assert "2 labels taken" in done.stdout
+    assert [row["label"] for row in rows(tmp_path)] == ["mite", "unlabelled", "mite"]
+    export.write_text(json.dumps([{**first["data"], "label": "leaf", "annotator": 1}]))
+    assert read_annotations(export) == {first["data"]["file"]: "leaf"}
+    export.write_text("[1]")
+    with pytest.raises(DataError, match="choose JSON or JSON-MIN"):
+        read_annotations(export)
+
+
+def test_the_page_shows_every_picture_and_trusts_no_text(tmp_path):
+    """Pictures by reason with the proposal; what a camera writes is text, never markup."""
+    store = Store(tmp_path)
+    for message in made(1, probabilities={"<script>": 0.55}):
+        store.take(*message)
+    write(store, LOCAL_FILES)
+    page = (tmp_path / "index.html").read_text()
+    assert f"src='images/cam-1/{1:016x}.jpg'" in page
+    assert "&lt;script&gt; 40%" in page
+    assert "<script>" not in page
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port", "tls"),
+    [
+        ("field.example", "field.example", 1883, False),
+        ("10.0.0.7:1884", "10.0.0.7", 1884, False),
+        ("mqtt://[::1]:1885", "::1", 1885, False),
+        ("mqtts://field.example", "field.example", 8883, True),
+    ],
+)
+def test_a_broker_is_named_as_people_do(address, host, port, tls):
+    """Host, host and port, or an address with its scheme."""
+    broker = broker_from(address, {}, {})
+    assert (broker.address, broker.tls is not None) == ((host, port), tls)
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [
+        ("http://x", "give host"),
+        ("x:99999", "give host:port"),
+        ("mqtt://u:secret@x", "lists of processes"),
+        ("mqtt://x/path", "no broker"),
+    ],
+)
+def test_an_address_that_is_none_is_refused(address, why):
+    """With the cure, and never with the password."""
+    with pytest.raises(ConfigError, match=why) as error:
+        broker_from(address, {}, {})
+    assert "secret" not in str(error.value)
