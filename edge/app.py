@@ -26,6 +26,7 @@ from edge.messages import ModelRef, RunningModel
 from edge.outbox import Outbox
 from edge.publisher import Publisher
 from edge.requests import Requests
+from edge.retime import Retimer
 from edge.sightings import Identity, cut_off
 from edge.signing import load_public_key
 from edge.triggers import open_gate
@@ -94,6 +95,10 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             introductions=homeassistant.introductions(config, model),
             clock=clock,
             requests=requests,
+            hold=lambda: retimer.hold(),
+        )
+        retimer = Retimer.of(
+            config, outbox, clock, counters, lambda: publisher.renew(f"{publisher.base}/info")
         )
         frames = Reader(
             lambda: open_camera(config.camera, classifier.input, config.view),
@@ -119,7 +124,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             watchers=[capture.watch, *learning.watchers],
         )
         writer.submit([cut_off(one) for one in outbox.lives()])
-        with learning, _running_threads(writer, publisher, frames, requests):
+        with retimer, learning, _running_threads(writer, publisher, frames, requests):
             agent.run()
             frames.close()
             ended = not stop.is_set()

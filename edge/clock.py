@@ -1,41 +1,142 @@
-"""Time: what the clock says, and how far it can be trusted."""
+"""Time: what the clock says, how far it can be trusted, and what it would have said before.
+
+A field computer often starts with a wrong clock and learns the time later. So every time is held
+against seconds since the computer started (``CLOCK_BOOTTIME``), which no setting of the clock
+moves and which count on while the computer sleeps.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
-from datetime import UTC, datetime
+from abc import ABC, abstractmethod
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+
+import msgspec
 
 from edge.messages import Clock as Quality
 
-_TIME_ERROR = 5  # adjtimex(2): the clock is not synchronised
-_TIMEX_BYTES = 512  # more than struct timex on any Linux (208 on 64-bit)
+STEP_SECONDS = 0.2
+"""From here on a change of the clock is a jump; NTP daemons slew away what is less."""
+
+# adjtimex(2)
+_TIME_ERROR = 5
+"""What it gives while the clock is not synchronised."""
+_UNKNOWN_MICROSECONDS = 16_000_000
+"""The kernel's NTP_PHASE_LIMIT: the errors it reports while it does not know them."""
 
 
-class Clock(Protocol):
-    """The time, passed in wherever it is needed."""
+class Errors(msgspec.Struct, frozen=True):
+    """How wrong the clock may be, in seconds; None: not known."""
 
+    estimated: float | None = None
+    """What the NTP daemon thinks; some (systemd-timesyncd) do not say."""
+    largest: float | None = None
+    """The kernel's bound: the daemon's, and half a millisecond more a second since it told it."""
+
+
+class Era(msgspec.Struct, frozen=True):
+    """A stretch of time without a jump of the clock."""
+
+    since: float
+    """Seconds since boot of its begin, or a little before it."""
+    booted: datetime
+    """When the computer started, by the clock of this era."""
+
+
+class Clock(ABC):
+    """The time, passed in wherever it is needed; safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._eras: list[Era] = []
+        self._observed = 0.0
+        self.steps = 0
+        """Jumps seen."""
+        self.last_step_seconds: float | None = None
+        """By how much the clock was put forward (or back: negative) by the last one."""
+
+    @abstractmethod
     def now(self) -> datetime:
         """Give the time of day, UTC."""
-        ...
 
+    @abstractmethod
     def monotonic(self) -> float:
         """Give seconds that never jump."""
-        ...
 
+    def since_boot(self) -> float:
+        """Give the seconds since the computer started, those asleep included; they never jump."""
+        return self.monotonic()
+
+    @abstractmethod
     def quality(self) -> Quality:
         """Say how far :meth:`now` can be trusted."""
-        ...
+
+    def errors(self) -> Errors:
+        """Say how wrong :meth:`now` may be."""
+        return Errors()
+
+    def booted(self) -> datetime:
+        """Give when the computer started, by the clock as it is now; notices jumps.
+
+        Whoever needs :meth:`seconds_since_boot` to be right calls this every second or so.
+        """
+        with self._lock:
+            seconds, booted = self._read()
+            if self._eras:
+                jump = (booted - self._eras[-1].booted).total_seconds()
+                if abs(jump) < STEP_SECONDS:
+                    self._observed = seconds
+                    return self._eras[-1].booted
+                self.steps, self.last_step_seconds = self.steps + 1, round(jump, 3)
+            self._eras.append(Era(self._observed, booted))
+            self._observed = seconds
+            return booted
+
+    def seconds_since_boot(self, moment: datetime) -> float:
+        """Give the seconds from the computer's start to a time that this clock gave.
+
+        It may have jumped in between: the jumps that :meth:`booted` noticed are known.
+        """
+        return self._place(moment)[1]
+
+    def restated(self, moment: datetime) -> datetime:
+        """Give what the clock as it is now would have said then, for a time that it gave."""
+        era, seconds = self._place(moment)
+        booted = self.booted()
+        return moment if era.booted == booted else booted + timedelta(seconds=seconds)
+
+    def _read(self) -> tuple[float, datetime]:
+        """Give seconds since boot, and when that was, read at one moment."""
+        while True:
+            before, now, after = self.since_boot(), self.now(), self.since_boot()
+            if after - before < STEP_SECONDS / 10:  # else something kept us waiting in between
+                return after, now - timedelta(seconds=after)
+
+    def _place(self, moment: datetime) -> tuple[Era, float]:
+        """Find the era in which the clock gave this time, the latest that can be."""
+        self.booted()
+        with self._lock:
+            eras, end = list(self._eras), self._observed + 1.0
+        for era in reversed(eras):
+            seconds = (moment - era.booted).total_seconds()
+            if era.since - 1.0 <= seconds <= end:
+                return era, seconds
+            end = era.since + 1.0
+        return eras[-1], (moment - eras[-1].booted).total_seconds()
 
 
-class SystemClock:
+class SystemClock(Clock):
     """The computer's clock."""
 
-    def __init__(self, sys_root: Path = Path("/sys")) -> None:
-        self._rtc = sys_root / "class/rtc/rtc0/hctosys"
+    def __init__(self, root: Path = Path("/")) -> None:
+        super().__init__()
+        self._rtc = root / "sys/class/rtc/rtc0/hctosys"
+        self._timesync = root / "run/systemd/timesync/synchronized"
+        self._was_synced = False
 
     def now(self) -> datetime:
         """Give the time of day, UTC."""
@@ -45,25 +146,67 @@ class SystemClock:
         """Give seconds that never jump."""
         return time.monotonic()
 
+    def since_boot(self) -> float:
+        """Give the seconds since the computer started (``CLOCK_BOOTTIME``)."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
     def quality(self) -> Quality:
-        """Say ``synced`` where the kernel is disciplined by NTP or GPS, ``rtc`` where the clock was
-        set from a battery-backed one at start-up, else ``unsynced``.
+        """Ask the kernel and its files.
+
+        ``synced``: the kernel is disciplined by NTP, PTP or GPS; ``holdover``: it was, since the
+        computer started; ``rtc``: set at the start from a battery-backed clock; else ``unsynced``.
         """
-        if _synchronised():
+        if kernel_time().synced:
+            self._was_synced = True
             return "synced"
+        # systemd-timesyncd's flag: in /run, so that it says nothing of an earlier start.
+        if self._was_synced or self._timesync.exists():
+            return "holdover"
         try:
-            return "rtc" if self._rtc.read_text().strip() == "1" else "unsynced"
-        except OSError:
+            return "rtc" if self._rtc.read_text("ascii").strip() == "1" else "unsynced"
+        except (OSError, UnicodeDecodeError):
             return "unsynced"
 
+    def errors(self) -> Errors:
+        """Say how wrong the clock may be, by the kernel."""
+        return kernel_time().errors
 
-def _synchronised() -> bool:
-    """Ask the kernel (adjtimex(2), read only); NTP daemons and gpsd all report there."""
+
+class KernelTime(msgspec.Struct, frozen=True):
+    """What the kernel says of its clock."""
+
+    synced: bool
+    errors: Errors = Errors()
+
+
+class _Timex(ctypes.Structure):
+    """The begin of ``struct timex`` (``linux/timex.h``), and more than its rest."""
+
+    _fields_ = [
+        ("modes", ctypes.c_uint),
+        ("offset", ctypes.c_long),
+        ("freq", ctypes.c_long),
+        ("maxerror", ctypes.c_long),
+        ("esterror", ctypes.c_long),
+        ("status", ctypes.c_int),
+        ("rest", ctypes.c_byte * 512),
+    ]
+
+
+def kernel_time() -> KernelTime:
+    """Ask the kernel (adjtimex(2), read only); NTP daemons and gpsd's users all report there."""
+    found = _Timex()
     try:
-        state: int = _libc().adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+        state: int = _libc().adjtimex(ctypes.byref(found))
     except (OSError, AttributeError):
-        return False
-    return 0 <= state < _TIME_ERROR
+        return KernelTime(synced=False)
+    if not 0 <= state < _TIME_ERROR:
+        return KernelTime(synced=False)
+    known = [
+        value / 1e6 if 0 < value < _UNKNOWN_MICROSECONDS else None
+        for value in (found.esterror, found.maxerror)
+    ]
+    return KernelTime(synced=True, errors=Errors(*known))
 
 
 @cache

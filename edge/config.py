@@ -277,6 +277,9 @@ class Broker(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds between attempts at most."""
     historical_after_seconds: Annotated[float, Meta(ge=1, le=86400)] = 60.0
     """Age in seconds from which a sighting is marked ``historical``."""
+    clock_wait_seconds: Annotated[float, Meta(ge=0, le=86400)] | None = None
+    """Seconds that messages wait, once a run, for an unsynced clock to be set, so that their times
+    are put right before they go. Unset: 30, and 0 where pictures are replayed."""
     tls: Tls | None = None
     """Encryption; leave the table out for none."""
 

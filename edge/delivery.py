@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from edge.counters import Counters, Episode
 from edge.denials import Denials
@@ -27,6 +27,7 @@ class Delivery:
     A denied sighting stays where it is and everything behind it waits, so that order holds; after
     a while it is tried again, alone, until the broker takes it. A denied picture or health message
     is given up and counted: pictures that an access list forbids must not hold up sightings.
+    While `hold` says so, nothing is sent.
     """
 
     def __init__(
@@ -39,7 +40,10 @@ class Delivery:
         counters: Counters,
         denials: Denials,
         trouble: Episode,
+        hold: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._hold = hold
+        self._edition = outbox.edition
         self._outbox, self._connection, self._base = outbox, connection, base
         self._window = max(1, min(window, connection.receive_maximum))
         self._late_ms = late_ms
@@ -63,6 +67,10 @@ class Delivery:
         window = 1 if self._denials.denied("sighting") else self._window
         if len(self._flying) >= window or self._denials.resting("sighting"):
             return
+        if self._hold():
+            return
+        if self._edition != self._outbox.edition:
+            self._read_again()
         if self._rewound:
             if self._flying:
                 return
@@ -114,6 +122,13 @@ class Delivery:
             self._cursor = page[-1].row
             self._ready.extend(page)
         return bool(page)
+
+    def _read_again(self) -> None:
+        """Read what was not sent yet once more: its time was corrected."""
+        self._edition = self._outbox.edition
+        if self._ready:
+            self._cursor, self.looked = self._ready[0].row - 1, False
+            self._ready.clear()
 
     def _send(self, row: Row, now_ms: float) -> None:
         payload, topic = row.payload, f"{self._base}/{row.topic}"

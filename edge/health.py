@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from datetime import timedelta
 from pathlib import Path
 
 from edge import __version__
@@ -16,6 +17,7 @@ from edge.identity import boot_id
 from edge.messages import (
     SCHEMA_VERSION,
     BrokerHealth,
+    ClockHealth,
     Frames,
     Health,
     HealthSummary,
@@ -24,12 +26,14 @@ from edge.messages import (
     OutboxHealth,
     Present,
     RunningModel,
+    Sighting,
     Software,
     State,
     Timings,
     encode,
 )
 from edge.outbox import Depth, Kind, Outbox
+from edge.retime import retimed
 from edge.writer import Writer
 
 
@@ -49,18 +53,20 @@ class Reporter:
         self._config, self._model = config, model
         self._outbox, self._writer, self._counters = outbox, writer, counters
         self._clock, self._root = clock, root
-        self._started, self._started_monotonic = clock.now(), clock.monotonic()
+        self._started, self._started_monotonic = clock.since_boot(), clock.monotonic()
         self._boot = boot_id(root)
 
     def info(self, protocol: str) -> bytes:
         """Give the retained description for a connection over this MQTT version."""
-        config = self._config
+        config, booted = self._config, self._clock.booted()
         return encode(
             Info(
                 device=config.device_id,
                 name=config.device.name or config.device_id,
                 boot=self._boot,
-                started=self._started,
+                started=booted + timedelta(seconds=self._started),
+                clock=self._clock.quality(),
+                booted=booted,
                 software=Software(
                     name="wheatear", version=__version__, python=platform.python_version()
                 ),
@@ -86,7 +92,7 @@ class Reporter:
             State(
                 device=self._config.device_id,
                 time=now,
-                latest=self._writer.latest,
+                latest=self._latest(),
                 hours=hours,
                 present=tuple(
                     Present(label=one.label, event=one.event, since=one.since) for one in lives
@@ -99,6 +105,13 @@ class Reporter:
                 ),
             )
         )
+
+    def _latest(self) -> Sighting | None:
+        """Give the newest sighting, with the right time if the clock was set since."""
+        latest = self._writer.latest
+        if latest is None or self._clock.quality() != "synced":
+            return latest
+        return retimed(latest, self._boot, self._clock.booted()) or latest
 
     def health(self, milliseconds: Timings) -> Health:
         """Measure."""
@@ -114,6 +127,8 @@ class Reporter:
             time=self._clock.now(),
             uptime_seconds=round(self._clock.monotonic() - self._started_monotonic, 3),
             clock=self._clock.quality(),
+            boot_seconds=round(self._clock.since_boot(), 3),
+            clock_health=self._clock_health(),
             temperature_celsius=temperature(self._root),
             throttled=throttled(self._root),
             memory_available_bytes=read(self._root / "proc/meminfo", _available),
@@ -146,6 +161,16 @@ class Reporter:
             ),
             errors=count.errors(),
             asleep=count.noted("asleep"),
+        )
+
+    def _clock_health(self) -> ClockHealth:
+        clock, errors = self._clock, self._clock.errors()
+        return ClockHealth(
+            estimated_error_seconds=errors.estimated,
+            max_error_seconds=errors.largest,
+            steps=clock.steps,
+            last_step_seconds=clock.last_step_seconds,
+            retimed=self._counters["retimed"],
         )
 
 

@@ -16,7 +16,7 @@ from msgspec import Meta
 SCHEMA_VERSION = 1
 """The ``schema`` of every message."""
 
-Clock = Literal["synced", "rtc", "unsynced"]
+Clock = Literal["synced", "retimed", "holdover", "rtc", "unsynced"]
 Reason = Literal["unknown", "below-threshold", "background"]
 Kept = Literal["disagreement", "low-confidence", "unknown", "random"]
 Phase = Literal["single", "begin", "update", "end"]
@@ -104,7 +104,22 @@ class Sighting(Message, frozen=True, kw_only=True):
     time: Annotated[
         datetime, Meta(tz=True, description="When the frame was taken, never when sent.")
     ]
-    clock: Annotated[Clock, Meta(description="How far `time` can be trusted.")]
+    clock: Annotated[
+        Clock,
+        Meta(
+            description="How far `time` can be trusted. `synced`: by NTP, PTP or GPS; `retimed`: "
+            "taken on a worse clock, corrected before sending; `holdover`: synced earlier since "
+            "the computer's start; `rtc`: set from a battery-backed clock; `unsynced`: may be "
+            "wrong by months."
+        ),
+    ]
+    boot_seconds: Annotated[
+        float | None,
+        Meta(
+            description="From the computer's start (`boot`) to the frame, whatever the clock said: "
+            "added to `booted` of `info` it is the time. Null: `time` is a picture's own."
+        ),
+    ] = None
     label: Annotated[str | None, Meta(description="Class id, or null: see `reason`.")]
     reason: Annotated[Reason | None, Meta(description="Why there is no label, or null.")] = None
     confidence: Annotated[Fraction, Meta(description="Calibrated probability of the top class.")]
@@ -219,6 +234,14 @@ class Info(Message, frozen=True, kw_only=True):
     name: Annotated[str, Meta(description="Name for people.")]
     boot: str
     started: Annotated[datetime, Meta(tz=True, description="When the program started.")]
+    clock: Annotated[Clock, Meta(description="As in a sighting, now.")] = "unsynced"
+    booted: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(
+            description="When the computer started, by its clock now; said anew when the clock was "
+            "set. A sighting of this `boot` was taken `boot_seconds` later."
+        ),
+    ] = None
     software: Software
     model: RunningModel
     camera: Annotated[str, Meta(description="Kind of camera.")]
@@ -284,6 +307,22 @@ class InboxHealth(Message, frozen=True, kw_only=True):
     sent_bytes_today: Annotated[int, Meta(ge=0, description="Of the day's budget (UTC).")] = 0
 
 
+class ClockHealth(Message, frozen=True, kw_only=True):
+    """The clock; counts since the program started."""
+
+    estimated_error_seconds: Annotated[
+        float | None, Meta(description="By the NTP daemon, where it says.")
+    ] = None
+    max_error_seconds: Annotated[
+        float | None, Meta(description="The kernel's bound; null while it is not synced.")
+    ] = None
+    steps: Annotated[int, Meta(ge=0, description="Jumps of the clock.")] = 0
+    last_step_seconds: Annotated[
+        float | None, Meta(description="By how much the last one put it forward.")
+    ] = None
+    retimed: Annotated[int, Meta(ge=0, description="Waiting messages given the right time.")] = 0
+
+
 class Health(Message, frozen=True, kw_only=True):
     """How the device is."""
 
@@ -293,6 +332,10 @@ class Health(Message, frozen=True, kw_only=True):
     time: Annotated[datetime, Meta(tz=True, description="When it was measured.")]
     uptime_seconds: Annotated[float, Meta(ge=0, description="Since the program started.")]
     clock: Clock
+    boot_seconds: Annotated[
+        float | None, Meta(description="From the computer's start until it was measured.")
+    ] = None
+    clock_health: ClockHealth = ClockHealth()
     temperature_celsius: Annotated[float | None, Meta(description="Of the processor.")]
     throttled: Annotated[tuple[str, ...] | None, Meta(description="Raspberry Pi throttling flags.")]
     memory_available_bytes: int | None

@@ -16,6 +16,7 @@ import logging
 import os
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
@@ -78,6 +79,8 @@ class Outbox:
         self.max_bytes = max_bytes
         self.dropped = {kind: 0 for kind in Kind}
         self.appended = 0
+        self.edition = 0
+        """Rises when waiting messages were rewritten: who holds some must read them again."""
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._open()
@@ -113,7 +116,7 @@ class Outbox:
         with self._transaction(self._writer) as db:
             first = seq = schema.next_seq(db)
             rows, seqs = [], []
-            hours: dict[tuple[int, str], int] = {}
+            hours = HourCounts()
             lives: dict[str, tuple[int, bytes] | None] = {}
             for message in messages:
                 numbered = isinstance(message, Sighting)
@@ -124,10 +127,7 @@ class Outbox:
                         ended = message.phase == "end"
                         lives[message.event] = None if ended else (seq, rows[-1][2])
                     seq += 1
-                    if message.phase in ("update", "end"):
-                        continue  # counted when it began
-                    key = (int(message.time.timestamp()) // 3600, message.label or "")
-                    hours[key] = hours.get(key, 0) + 1
+                    hours.add(message, rows[-1][3], 1)
             if seq > first:
                 self._reserve(seq)
             added = sum(row[4] for row in rows)
@@ -144,6 +144,38 @@ class Outbox:
         with self._lock, self._errors():
             found = self._reader.execute(schema.PAGE, (after, limit)).fetchall()
         return [Row(row, Kind(kind), topic, payload, ms) for row, kind, topic, payload, ms in found]
+
+    def newest(self, after: int = 0, below: int | None = None, limit: int = 100) -> list[Row]:
+        """Give the newest waiting messages between two rows, newest first. Raises OutboxError."""
+        bounds = (after, below if below is not None else schema.NO_ROW, limit)
+        with self._lock, self._errors():
+            found = self._reader.execute(schema.NEWEST, bounds).fetchall()
+        return [Row(row, Kind(kind), topic, payload, ms) for row, kind, topic, payload, ms in found]
+
+    def rewrite(
+        self, changes: Sequence[tuple[Row, Sighting | Health]], lives: Sequence[Sighting] = ()
+    ) -> int:
+        """Put messages with another time in the place of waiting ones, in one durable commit.
+
+        Rows that were delivered meanwhile are left out. Give how many were rewritten. Counts per
+        hour go along; `lives` replace what :meth:`lives` gave. Raises OutboxError: nothing changed.
+        """
+        count, hours = 0, HourCounts()
+        with self._transaction(self._writer) as db:
+            for old, message in changes:
+                seq = message.seq if isinstance(message, Sighting) else 0
+                _, _, payload, time_ms, size = _row(message, seq)
+                grown = schema.rewrite(db, old.row, payload, time_ms, size)
+                if grown is not None:
+                    schema.account(db, 0, grown)
+                    count += 1
+                if isinstance(message, Sighting):
+                    hours.add(message, old.time_ms, -1)
+                    hours.add(message, time_ms, 1)
+            schema.count_hours(db, hours)
+            schema.rewrite_lives(db, [(one.event, one.seq, encode(one)) for one in lives])
+        self.edition += bool(count)
+        return count
 
     def delete(self, rows: Iterable[int]) -> int:
         """Remove delivered messages; give how many there were. Raises OutboxError."""
@@ -253,6 +285,15 @@ class Outbox:
                 f"cannot write beside the outbox {self.path}: {error.strerror or error}; "
                 f"{os.fspath(self.path.parent)} must be writable and not full"
             ) from error
+
+
+class HourCounts(Counter[tuple[int, str]]):
+    """Sightings by hour (since 1970) and label, to be added to those on disk."""
+
+    def add(self, sighting: Sighting, time_ms: int, count: int) -> None:
+        """Count a sighting as taken at this time, unless it was counted when it began."""
+        if sighting.phase not in ("update", "end"):
+            self[time_ms // 3_600_000, sighting.label or ""] += count
 
 
 def ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

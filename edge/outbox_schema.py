@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edge.errors import OutboxDamagedError, OutboxError
@@ -35,6 +35,12 @@ CREATE TABLE hour (hour INTEGER, label TEXT, count INTEGER, PRIMARY KEY (hour, l
 _LIFE = "CREATE TABLE IF NOT EXISTS life (event TEXT PRIMARY KEY, seq INTEGER, payload BLOB)"
 
 PAGE = "SELECT row, kind, topic, payload, time_ms FROM message WHERE row > ? ORDER BY row LIMIT ?"
+NEWEST = (
+    "SELECT row, kind, topic, payload, time_ms FROM message "
+    "WHERE row > ? AND row < ? ORDER BY row DESC LIMIT ?"
+)
+NO_ROW = 2**63 - 1
+"""Above any row."""
 DEPTH = "SELECT waiting, bytes FROM total"
 LIVES = "SELECT payload FROM life ORDER BY seq"
 HOURS = "SELECT hour, label, count FROM hour WHERE hour BETWEEN ? AND ? ORDER BY hour, label"
@@ -107,7 +113,7 @@ def insert(
     rows: Sequence[tuple[int, str, bytes, int, int]],
     seq: int,
     added: int,
-    hours: dict[tuple[int, str], int],
+    hours: Mapping[tuple[int, str], int],
 ) -> None:
     """Write rows, the totals and the counts per hour."""
     db.executemany(_INSERT, rows)
@@ -115,9 +121,32 @@ def insert(
         "UPDATE total SET next_seq = ?, waiting = waiting + ?, bytes = bytes + ?",
         (seq, len(rows), added),
     )
+    count_hours(db, hours)
+
+
+def count_hours(db: sqlite3.Connection, hours: Mapping[tuple[int, str], int]) -> None:
+    """Add to the counts per hour and label; forget those long before all of `hours`.
+
+    Not before the newest on disk: that may be of a time when the clock was far ahead.
+    """
     if hours:
         db.executemany(_COUNT_HOUR, [(hour, label, n) for (hour, label), n in hours.items()])
-        db.execute("DELETE FROM hour WHERE hour < (SELECT max(hour) FROM hour) - 48")
+        oldest = min(hour for hour, _ in hours)
+        db.execute("DELETE FROM hour WHERE hour < ? OR count <= 0", (oldest - 48,))
+
+
+def rewrite(
+    db: sqlite3.Connection, row: int, payload: bytes, time_ms: int, size: int
+) -> int | None:
+    """Change a row; give by how many bytes it grew, None where it is gone."""
+    found = db.execute("SELECT bytes FROM message WHERE row = ?", (row,)).fetchone()
+    if found is None:
+        return None
+    db.execute(
+        "UPDATE message SET payload = ?, time_ms = ?, bytes = ? WHERE row = ?",
+        (payload, time_ms, size, row),
+    )
+    return size - int(found[0])
 
 
 def keep_lives(db: sqlite3.Connection, newest: dict[str, tuple[int, bytes] | None]) -> None:
@@ -137,6 +166,14 @@ def keep_lives(db: sqlite3.Connection, newest: dict[str, tuple[int, bytes] | Non
 def account(db: sqlite3.Connection, count: int, size: int) -> None:
     """Change the totals by `count` messages and `size` bytes."""
     db.execute("UPDATE total SET waiting = waiting + ?, bytes = bytes + ?", (count, size))
+
+
+def rewrite_lives(db: sqlite3.Connection, newest: Iterable[tuple[str, int, bytes]]) -> None:
+    """Change the newest message (event, seq, payload) of lives that have no newer one."""
+    db.executemany(
+        "UPDATE life SET payload = ?3 WHERE event = ?1 AND seq = ?2",
+        newest,
+    )
 
 
 def delete_range(db: sqlite3.Connection, first: int, last: int) -> tuple[int, int]:

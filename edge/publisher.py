@@ -45,6 +45,7 @@ class Publisher:
     `info` gives the retained description (for the MQTT version agreed), `state` the retained
     state; both are called on the publisher's thread. `introductions` are what else is retained,
     `spare` is what is sent when nothing else waits; `requests` take what is asked of the device.
+    While `hold` says so, what waits in the outbox is not sent yet.
     """
 
     def __init__(
@@ -61,10 +62,11 @@ class Publisher:
         clock: Clock | None = None,
         spare: Source | None = None,
         requests: Inlet | None = None,
+        hold: Callable[[], bool] = lambda: False,
     ) -> None:
         self._broker, self._device, self._outbox = broker, device, outbox
         self._state, self._counters = state, counters
-        self._clock = clock or SystemClock()
+        self._clock, self._hold = clock or SystemClock(), hold
         self._state_seconds, self._spare, self._requests = state_seconds, spare, requests
         self._denials = Denials(denied_seconds)
         self.base = f"{broker.base_topic}/{device}"
@@ -177,6 +179,7 @@ class Publisher:
             self._counters,
             self._denials,
             self._access,
+            self._hold,
         )
         spare = Spare(
             self._spare, connection, self.base, self._counters, self._denials, self._access

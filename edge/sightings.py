@@ -38,6 +38,8 @@ class Kept:
     location: Location | None
     jpeg: bytes | None
     """The picture, as small as it is sent; None where it was sent already, or is not to be."""
+    recorded: bool
+    """As in :class:`edge.cameras.Frame`."""
 
 
 class Sightings:
@@ -63,14 +65,16 @@ class Sightings:
         begun = {event.life for event in events if event.phase == "begin"}
         for life, found in best.items():
             jpeg = None if life in begun else self._shrunk(frame)
-            self._best[life] = Kept(frame_ref(frame, found), self._place(frame), jpeg)
+            self._best[life] = Kept(
+                frame_ref(frame, found), self._place(frame), jpeg, frame.recorded
+            )
         messages: list[Outgoing] = []
         for event in events:
             if event.phase == "end":
                 messages += self._end(event)
                 continue
             ref, place = frame_ref(frame, event.found), self._place(frame)
-            sighting = self._sighting(event, ref, place)
+            sighting = self._sighting(event, ref, place, frame.recorded)
             messages.append(sighting)
             if event.phase != "update":
                 messages += self._evidence(sighting, self._shrunk(frame))
@@ -82,18 +86,23 @@ class Sightings:
 
     def _end(self, event: Event) -> list[Outgoing]:
         kept = self._best.pop(event.life)
-        sighting = self._sighting(event, kept.frame, kept.location)
+        sighting = self._sighting(event, kept.frame, kept.location, kept.recorded)
         return [sighting, *self._evidence(sighting, kept.jpeg)]
 
-    def _sighting(self, event: Event, frame: FrameRef, place: Location | None) -> Sighting:
-        identity, found = self._identity, event.found
+    def _sighting(
+        self, event: Event, frame: FrameRef, place: Location | None, recorded: bool
+    ) -> Sighting:
+        identity, found, clock = self._identity, event.found, self._clock
+        # The clock may have jumped since the frame was taken, and more so since a life began.
+        told = (lambda moment: moment) if recorded else clock.restated
         own = event.life if event.phase == "begin" else new_id()
         return Sighting(
             device=identity.device,
             boot=identity.boot,
             id=own,
-            time=event.taken,
-            clock=self._clock.quality(),
+            time=told(event.taken),
+            clock=clock.quality(),
+            boot_seconds=None if recorded else round(clock.seconds_since_boot(event.taken), 3),
             label=event.label,
             reason=event.reason,
             confidence=found.confidence,
@@ -106,9 +115,9 @@ class Sightings:
             location=place,
             phase=event.phase,
             event=event.life or own,
-            since=event.since or event.taken,
+            since=told(event.since or event.taken),
             duration_seconds=event.duration_seconds,
-            best_time=event.best.taken if event.best else event.taken,
+            best_time=told(event.best.taken if event.best else event.taken),
             ended=event.ended,
         )
 

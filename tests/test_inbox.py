@@ -15,6 +15,7 @@ import pytest
 from brokers import Mosquitto, Subscriber
 from test_agent import found
 
+from edge import clock as clocks
 from edge import files
 from edge.budget import Budget
 from edge.cameras import Frame
@@ -233,10 +234,11 @@ def test_a_damaged_budget_sends_nothing_more_that_day(tmp_path):
     assert budget.take(1000, START + timedelta(days=1))
 
 
-class Hand:
+class Hand(clocks.Clock):
     """A clock that is set by hand."""
 
     def __init__(self):
+        super().__init__()
         self.time, self.seconds = START, 0.0
 
     def now(self):

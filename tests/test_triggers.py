@@ -15,6 +15,7 @@ from brokers import Mosquitto, Subscriber
 from PIL import Image
 from test_agent import APHID
 
+from edge import clock as clocks
 from edge.agent import Agent
 from edge.cameras import Frame
 from edge.cameras.reader import Reader
@@ -174,10 +175,11 @@ def test_every_moment_of_a_year_agrees_with_the_wall_clock():
         assert (plan.at(moment) is not None) == expected, wall
 
 
-class Clock:
+class Clock(clocks.Clock):
     """Time that passes when somebody waits."""
 
     def __init__(self, start: str, quality: str = "synced") -> None:
+        super().__init__()
         self.start, self.seconds, self.is_ = utc(start), 0.0, quality
 
     def now(self) -> datetime:
