@@ -22,6 +22,7 @@ BENCHMARKS = {
     "overhead": "benchmarks.overhead",
     "start": "benchmarks.start",
     "outbox": "benchmarks.outbox",
+    "motion": "benchmarks.motion",
     "training-throughput": "benchmarks.throughput",
     "accuracy": "benchmarks.accuracy",
     "compression": "benchmarks.compression",

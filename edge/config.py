@@ -175,6 +175,21 @@ class DutyCycle(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Frames after which a burst ends sooner."""
 
 
+class Motion(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[trigger.motion]``: only frames in which something moves go to the model."""
+
+    threshold: Annotated[float, Meta(ge=1, le=100)] = 3.0
+    """How many times its usual noise a part of the picture has to change by."""
+    min_area: Annotated[float, Meta(gt=0, le=1)] = 0.0004
+    """Share of the picture that has to change in one piece: an insect's width times its length."""
+    max_area: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """Share above which a change is the light's or the camera's own."""
+    hold_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5.0
+    """Seconds after a motion for which frames pass too: what landed is looked at while it sits."""
+    max_per_minute: Annotated[int, Meta(ge=1, le=6000)] = 30
+    """Frames that pass in a minute at most, whatever moves."""
+
+
 class Trigger(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[trigger]``: which frames are taken and looked at; all conditions must hold."""
 
@@ -187,6 +202,8 @@ class Trigger(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """File that tells a power manager, while the camera sleeps, when it has to be awake again."""
     duty: DutyCycle | None = None
     """Work in bursts; leave the table out to work all the time."""
+    motion: Motion | None = None
+    """Look at moving things only; leave the table out to look at every frame."""
 
 
 class Decision(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -565,6 +582,11 @@ def _check_trigger(config: Config, name: str) -> None:
         raise ConfigError(
             f"{name}: trigger.windows has sunrise or sunset: set device.location, where the camera "
             "stands"
+        )
+    if (motion := trigger.motion) and motion.min_area >= motion.max_area:
+        raise ConfigError(
+            f"{name}: trigger.motion.min_area = {motion.min_area} is not below "
+            f"trigger.motion.max_area = {motion.max_area}; nothing could ever move"
         )
     if (duty := trigger.duty) and duty.burst_seconds >= duty.every_seconds:
         raise ConfigError(

@@ -143,6 +143,7 @@ class Reporter:
                 skipped=count["frames_skipped"],
                 bad=count["frames_bad"],
                 idle=count["frames_idle"],
+                limited=count["frames_limited"],
             ),
             milliseconds=milliseconds,
             outbox=OutboxHealth(

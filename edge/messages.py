@@ -261,6 +261,9 @@ class Frames(Message, frozen=True, kw_only=True):
     skipped: Annotated[int, Meta(ge=0, description="Older frames a newer one replaced.")] = 0
     bad: Annotated[int, Meta(ge=0, description="Pictures that could not be read.")] = 0
     idle: Annotated[int, Meta(ge=0, description="Frames that a trigger kept from the model.")] = 0
+    limited: Annotated[
+        int, Meta(ge=0, description="Of these, frames with motion beyond `max_per_minute`.")
+    ] = 0
 
 
 class Timings(Message, frozen=True, kw_only=True):

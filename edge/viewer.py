@@ -51,7 +51,7 @@ class Plan:
 
     def __init__(self, view: View) -> None:
         self._view = view
-        self._drawn = _read_mask(view)
+        self._drawn = read_mask(view)
         self.cuts = lru_cache(maxsize=4)(self._cuts)
         """Called with the sizes of a picture as it was taken and of its pixels."""
 
@@ -118,7 +118,8 @@ def together(tiles: tuple[Tile, ...]) -> Classification:
     return msgspec.structs.replace(best, tiles=tiles, timings=total)
 
 
-def _read_mask(view: View) -> Image.Image | None:
+def read_mask(view: View) -> Image.Image | None:
+    """Give the picture of ``view.mask`` in grey; None without any. Raises ConfigError."""
     if view.mask is None:
         return None
     try:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from edge.triggers.gate import Gate
     from edge.triggers.windows import Schedule
 
-TRIGGERS: dict[str, str] = {}
-"""Settings of ``[trigger]`` that look at frames, cheapest first."""
+TRIGGERS = {"motion": "edge.triggers.motion:open_motion"}
+"""Settings of ``[trigger]`` that look at frames, and what makes their trigger, cheapest first."""
 
 
 class Trigger(Protocol):
@@ -47,11 +47,10 @@ def open_gate(
         triggers.append(Windows(schedule))
         schedule = None  # photographs of another day are not waited for
     for name, target in TRIGGERS.items():
-        settings = getattr(trigger, name)
-        if settings is not None:
+        if getattr(trigger, name) is not None:
             module, _, attribute = target.partition(":")
             make: Any = getattr(import_module(module), attribute)
-            triggers.append(make(settings, counters))
+            triggers.append(make(config, counters))
     return Gate(
         triggers, Duty(clock, schedule, trigger.duty), Sleep(trigger.wake_file, clock, counters)
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 
 from edge.clock import Clock
 from edge.counters import Counters, Episode
+from edge.files import sync_folder, write_whole
 from edge.triggers.duty import Rest
 
 log = logging.getLogger(__name__)
@@ -79,17 +79,8 @@ class Sleep:
             seconds=round(rest.seconds, 3),
             why=rest.why,
         )
-        temporary = self._file.with_name(f".{self._file.name}.new")
-        with open(temporary, "wb") as file:
-            file.write(msgspec.json.encode(wake) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._file)
-        folder = os.open(self._file.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        write_whole(self._file, msgspec.json.encode(wake) + b"\n")
+        sync_folder(self._file.parent)
 
     def _try(self, action: Callable[[], object]) -> None:
         try:

@@ -1,0 +1,208 @@
+"""Motion: admits frames in which something small moves that does not move all the time.
+
+The picture is made small and grey, and each cell is divided by the light around it, so that
+clouds, dusk and exposure fall out. Each cell has a slowly following background and two limits to
+hold a change against: the usual noise, and how far it has lately gone (a leaf in the wind goes
+there again and again). What is beyond both and hangs together is motion if it is large enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from edge.tiles import layout, mask_of
+from edge.triggers.regions import largest_region
+from edge.viewer import read_mask
+
+if TYPE_CHECKING:
+    from edge.cameras import Frame
+    from edge.config import Config
+    from edge.config import Motion as MotionConfig
+    from edge.counters import Counters
+    from edge.image import Pixels
+
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+Size = tuple[int, int]
+"""Width and height, cells."""
+
+SIDE = 160
+"""Cells along the longer side of a picture."""
+_AROUND = 20
+"""Cells over which light is taken as even."""
+_DARK = 12.0
+"""Levels added to the light that cells are divided by: the dark is not amplified."""
+_FOLLOW = np.float32(0.03)
+"""Share by which background and noise follow each frame."""
+_FIRST_NOISE = np.float32(0.05)
+_LEAST_CHANGE = np.float32(0.02)
+"""No change is less than this share of the light around."""
+_RISE, _DECAY, _BEYOND = np.float32(0.3), np.float32(0.995), np.float32(2.0)
+"""A swing takes up this share of each larger one, forgets this much a frame (half in 140), and has
+to be exceeded this many times: what passed once is seen again, what comes back and back is not."""
+
+
+class Background:
+    """What a camera usually sees, cell by cell."""
+
+    def __init__(self) -> None:
+        empty = np.empty((0, 0), np.float32)
+        self._mean = self._noise = self._swing = self._light = self._outside = empty
+        self._seen = 0
+
+    def changed(self, grey: Floats, noises: float) -> Mask | None:
+        """Give the cells (H, W) of a frame that changed by more than `noises` and their swing.
+
+        None where there is nothing to compare with: the first frame, or one of another size.
+        Follow with :meth:`learn` or :meth:`begin_again`.
+        """
+        light = self._light = relative(grey)
+        if light.shape != self._mean.shape:
+            self._mean, self._seen = light.copy(), 1
+            self._noise = np.full_like(light, _FIRST_NOISE)
+            self._swing = np.zeros_like(light)
+            return None
+        # Beyond all neighbours: a picture that shakes by a cell has not changed.
+        low, high = _reach(self._mean, np.minimum), _reach(self._mean, np.maximum)
+        self._outside = np.maximum(np.maximum(light - high, low - light), 0)
+        limit = np.maximum(self._noise * np.float32(noises), _LEAST_CHANGE)
+        limit = np.maximum(limit, _reach(self._swing, np.maximum) * _BEYOND)
+        changed: Mask = self._outside > limit
+        return changed
+
+    def learn(self) -> None:
+        """Let background, noise and swing follow the last frame."""
+        self._seen += 1
+        follow = max(_FOLLOW, np.float32(1 / self._seen))
+        off = self._light - self._mean
+        # 1.25: mean distance to standard deviation of a normal distribution. What is far out,
+        # such as an insect, moves the noise by little.
+        size = np.minimum(np.abs(off), 4 * self._noise) * np.float32(1.25)
+        self._noise += follow * (size - self._noise)
+        self._mean += follow * off
+        rise = self._outside - self._swing
+        self._swing = np.where(rise > 0, self._swing + _RISE * rise, self._swing * _DECAY)
+
+    def begin_again(self) -> None:
+        """Take the last frame as the background; noise and swing stay."""
+        self._mean = self._light.copy()
+
+
+class Motion:
+    """The trigger: motion, the time after it, and a limit for storms.
+
+    `ignore` gives the cells of a grid that do not count, bool (H, W), or None.
+    """
+
+    def __init__(
+        self,
+        config: MotionConfig,
+        counters: Counters,
+        ignore: Callable[[Size], Mask | None] = lambda _: None,
+    ) -> None:
+        self._config, self._counters = config, counters
+        self._ignore = lru_cache(maxsize=2)(ignore)
+        self._background = Background()
+        self._moved: datetime | None = None
+        self._allowance, self._counted = float(config.max_per_minute), datetime.min
+
+    def admits(self, frame: Frame) -> bool:
+        """Look at the next frame; the first is admitted, for want of a background."""
+        if self.moving(shrink(frame.pixels)):
+            self._moved = frame.time
+        if self._moved is None:
+            return False
+        since = (frame.time - self._moved).total_seconds()
+        if not 0 <= since <= self._config.hold_seconds:  # below 0: the clock was set back
+            self._moved = None
+            return False
+        if not self._allowed(frame.time.replace(tzinfo=None)):
+            self._counters.add("frames_limited")
+            return False
+        return True
+
+    def moving(self, grey: Floats) -> bool:
+        """Show a grey frame, float32 (H, W), 0..255; True where something moves in it."""
+        changed = self._background.changed(grey, self._config.threshold)
+        if changed is None:
+            return True
+        if (ignored := self._ignore((grey.shape[1], grey.shape[0]))) is not None:
+            changed &= ~ignored
+        if changed.mean() > self._config.max_area:  # a lamp, a turned camera
+            self._background.begin_again()
+            return False
+        self._background.learn()
+        region = largest_region(changed)
+        return region is not None and region.area >= self._config.min_area * changed.size
+
+    def _allowed(self, now: datetime) -> bool:
+        """Take one frame from the minute's allowance, which grows back evenly (token bucket)."""
+        whole = float(self._config.max_per_minute)
+        minutes = (now - self._counted).total_seconds() / 60
+        self._allowance = min(whole, self._allowance + whole * max(0.0, minutes))
+        self._counted = now
+        if self._allowance < 1:
+            return False
+        self._allowance -= 1
+        return True
+
+
+def open_motion(config: Config, counters: Counters) -> Motion:
+    """Make the trigger of ``[trigger.motion]``; what ``[view]`` does not look at does not count.
+
+    Raises:
+        ConfigError: ``view.mask`` cannot be read.
+    """
+    assert config.trigger.motion is not None
+    view, drawn = config.view, read_mask(config.view)
+
+    def unseen(size: Size) -> Mask | None:
+        if not (view.regions or view.mask_polygons or drawn):
+            return None
+        masked = mask_of(view, drawn, size)
+        outside = np.ones((size[1], size[0]), np.bool_)
+        for left, top, right, bottom in layout(msgspec.structs.replace(view, tiles=None), size):
+            outside[top:bottom, left:right] = False
+        return outside if masked is None else outside | masked
+
+    return Motion(config.trigger.motion, counters, unseen)
+
+
+def shrink(pixels: Pixels) -> Floats:
+    """Give the green of uint8 (H, W, 3) RGB as float32 (h, w), 160 cells along the longer side.
+
+    Green carries most of the light and least of the noise of a colour sensor, and costs a third of
+    a conversion to grey.
+    """
+    height, width = pixels.shape[:2]
+    step = max(1, max(width, height) // (3 * SIDE))  # large pictures: nine pixels a cell will do
+    image = Image.fromarray(np.ascontiguousarray(pixels[::step, ::step, 1]))
+    scale = SIDE / max(width, height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(image.resize(size, Image.Resampling.BOX), np.float32)
+
+
+def relative(grey: Floats) -> Floats:
+    """Divide each cell of float32 (H, W) by the mean light around it, about 1."""
+    height, width = grey.shape
+    coarse = (max(1, width // _AROUND), max(1, height // _AROUND))
+    around = Image.fromarray(grey).resize(coarse, Image.Resampling.BOX)
+    light = np.asarray(around.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+    even: Floats = grey / np.maximum(light + np.float32(_DARK), np.float32(1))
+    return even
+
+
+def _reach(cells: Floats, pick: np.ufunc) -> Floats:
+    """Give the smallest or largest of each cell and its eight neighbours, float32 (H, W)."""
+    wide = np.pad(cells, 1, mode="edge")
+    rows = pick(pick(wide[:-2], wide[1:-1]), wide[2:])
+    found: Floats = pick(pick(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+    return found

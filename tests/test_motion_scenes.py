@@ -1,0 +1,41 @@
+"""The motion trigger on painted and photographed fields: wind, light, noise, insects."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.motion import _average, _trigger, photographed, score
+from benchmarks.motion_scenes import WEATHERS, sequence
+from edge.triggers.motion import shrink
+
+CALM, BREEZE, WIND, DUSK = WEATHERS
+
+
+def scores(shots):
+    """Give the trigger's score and that of a plain detector."""
+    small = [(shrink(shot.pixels), shot) for shot in shots]
+    return score(_trigger(), small), score(_average(), small)
+
+
+def test_insects_are_seen_and_wind_is_not():
+    """In wind a plain detector passes most quiet frames; the trigger few, and it sees insects."""
+    ours, plain = scores(sequence(7, WIND, frames=110, visits=3))
+    assert ours.visits == 3
+    assert ours.seen >= 2
+    assert ours.false <= 0.08 * ours.quiet
+    assert plain.false > 0.5 * plain.quiet
+
+
+def test_in_calm_weather_nothing_is_missed_and_nothing_made_up():
+    """Slow light and sensor noise only."""
+    ours, _ = scores(sequence(8, CALM, frames=110, visits=3))
+    assert (ours.seen, ours.false) == (ours.visits, 0)
+
+
+@pytest.mark.parametrize("weather", [BREEZE, DUSK], ids=lambda weather: weather.name)
+def test_insects_on_photographed_leaves_are_seen(weather, data):
+    """Cut-outs of photographed pests cross photographed leaves."""
+    root = data("bean_leaf").parent
+    ours, _ = scores(photographed(root, 9, weather, frames=110, visits=3))
+    assert ours.seen >= 2
+    assert ours.false <= 0.05 * ours.quiet
