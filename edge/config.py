@@ -328,6 +328,9 @@ class Images(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of one picture; larger ones are made smaller."""
     max_side: Annotated[int, Meta(ge=64, le=8192)] = 1024
     """Pixels of the longer side at most."""
+    crop: bool = False
+    """Where pictures are looked at in parts, send the surest region with a rim of a quarter around
+    it, in place of the whole picture."""
     max_bytes_per_day: Annotated[int, Meta(ge=0, le=1_000_000_000_000)] = 20_000_000
     """Bytes of all pictures of one UTC day; beyond, sightings go without."""
 

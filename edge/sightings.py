@@ -10,7 +10,7 @@ from datetime import date
 import msgspec
 
 from edge.cameras import Frame
-from edge.cameras.photo import shrink_jpeg
+from edge.cameras.photo import crop_jpeg, shrink_jpeg
 from edge.clock import Clock
 from edge.config import Images
 from edge.counters import Counters, Episode
@@ -64,7 +64,7 @@ class Sightings:
         """
         begun = {event.life for event in events if event.phase == "begin"}
         for life, found in best.items():
-            jpeg = None if life in begun else self._shrunk(frame)
+            jpeg = None if life in begun else self._shrunk(frame, found)
             self._best[life] = Kept(
                 frame_ref(frame, found), self._place(frame), jpeg, frame.recorded
             )
@@ -77,7 +77,7 @@ class Sightings:
             sighting = self._sighting(event, ref, place, frame.recorded)
             messages.append(sighting)
             if event.phase != "update":
-                messages += self._evidence(sighting, self._shrunk(frame))
+                messages += self._evidence(sighting, self._shrunk(frame, event.found))
         return messages
 
     def ends(self, events: Sequence[Event]) -> list[Outgoing]:
@@ -124,13 +124,16 @@ class Sightings:
     def _place(self, frame: Frame) -> Location | None:
         return frame.location or self._identity.location
 
-    def _shrunk(self, frame: Frame) -> bytes | None:
+    def _shrunk(self, frame: Frame, found: Finding) -> bytes | None:
         """Give the picture as small as it is sent, where the day has room for it."""
         if not self._images.send:
             return None
         most = min(self._images.max_bytes, self._left(frame.time.date()))
         try:
-            jpeg = shrink_jpeg(frame.jpeg(), most, self._images.max_side)
+            whole = frame.jpeg()
+            if self._images.crop and found.regions:
+                whole = crop_jpeg(whole, found.regions[0].box)
+            jpeg = shrink_jpeg(whole, most, self._images.max_side)
         except (ImageError, OSError) as error:
             self._trouble.failed(error)
             return None

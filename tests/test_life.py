@@ -233,6 +233,19 @@ def test_pictures_are_of_the_begin_and_of_a_later_best_frame():
     assert pictures(run([APHID, APHID, *[NOTHING] * 4], Images(send=True))) == [("begin", 2)]
 
 
+def test_a_picture_may_be_of_the_region_only():
+    """`images.crop`: the surest region with a quarter around it, as far as the picture goes."""
+    frames = [look(tile((0, 0, 40, 40)), tile((60, 50, 100, 90), confidence=0.95))] * 3
+    (jpeg,) = [one.jpeg for one in run(frames, Images(send=True, crop=True)) if _is_picture(one)]
+    assert Image.open(io.BytesIO(jpeg)).size == (60, 50)
+    (jpeg,) = [one.jpeg for one in run(frames, Images(send=True)) if _is_picture(one)]
+    assert Image.open(io.BytesIO(jpeg)).size == (120, 90)
+
+
+def _is_picture(message):
+    return isinstance(message, Evidence)
+
+
 def test_a_stop_ends_what_lives():
     """Out of frames with an aphid still there: its end says that the program stopped."""
     assert [(one.phase, one.ended) for one in run([APHID, APHID, WEAK])] == [

@@ -105,6 +105,23 @@ def encode_jpeg(pixels: Pixels, quality: int = 90) -> bytes:
     return buffer.getvalue()
 
 
+def crop_jpeg(data: bytes, box: tuple[int, int, int, int], rim: float = 0.25) -> bytes:
+    """Cut a part out of a JPEG: left, top, right, bottom in pixels, upright, and a rim around it.
+
+    `rim` is a share of the part's sides; at the picture's edges there is less. Raises ImageError.
+    """
+    pixels = decode(data)
+    height, width = pixels.shape[:2]
+    left, top, right, bottom = box
+    across, down = round((right - left) * rim), round((bottom - top) * rim)
+    return encode_jpeg(
+        pixels[
+            max(0, top - down) : min(height, bottom + down),
+            max(0, left - across) : min(width, right + across),
+        ]
+    )
+
+
 def shrink_jpeg(data: bytes, max_bytes: int, max_side: int) -> bytes | None:
     """Give a JPEG of at most so many bytes and pixels a side, or None where none is that small.
 
