@@ -19,6 +19,7 @@ from edge.config import Config
 from edge.counters import Counters
 from edge.decision import Decider
 from edge.errors import OutboxError
+from edge.gps import Gps
 from edge.health import Reporter, place
 from edge.identity import boot_id
 from edge.learning import Learning
@@ -71,8 +72,11 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
         camera = open_camera(config.camera, classifier.input, config.view)
         counters, clock = Counters(), SystemClock()
         writer = Writer(outbox, lambda: publisher.wake(), counters, config.outbox.commit_seconds)
-        model, identity = _running(classifier), _identity(config, classifier)
-        reporter = Reporter(config, model, outbox, writer, counters, clock)
+        gps = Gps(config.gps, clock, counters, lambda: publisher.renew(f"{publisher.base}/info"))
+        model, identity = _running(classifier), _identity(config, classifier, gps)
+        reporter = Reporter(
+            config, model, outbox, writer, counters, clock, where=lambda: identity.location
+        )
         learning = Learning(
             config, classifier.labels, identity, counters, clock, lambda: publisher.nudge()
         )
@@ -104,7 +108,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             lambda: open_camera(config.camera, classifier.input, config.view),
             counters,
             camera,
-            gate=open_gate(config, clock, counters, lambda: place(config)),
+            gate=open_gate(config, clock, counters, lambda: identity.location),
         )
         capture = Capture(frames.ask)
         overview = Overview(reporter, learning.health(reporter.health), lambda: publisher.protocol)
@@ -124,7 +128,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             watchers=[capture.watch, *learning.watchers],
         )
         writer.submit([cut_off(one) for one in outbox.lives()])
-        with retimer, learning, _running_threads(writer, publisher, frames, requests):
+        with retimer, gps, learning, _running_threads(writer, publisher, frames, requests):
             agent.run()
             frames.close()
             ended = not stop.is_set()
@@ -182,13 +186,14 @@ def _running(classifier: Classifier) -> RunningModel:
     )
 
 
-def _identity(config: Config, classifier: Classifier) -> Identity:
+def _identity(config: Config, classifier: Classifier, gps: Gps) -> Identity:
     model = classifier.model_info
     return Identity(
         config.device_id,
         boot_id(),
         ModelRef(name=model.name, version=model.version, sha256=model.sha256),
         place(config),
+        gps.where,
     )
 
 

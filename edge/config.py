@@ -366,6 +366,21 @@ class Inbox(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes sent in one UTC day, thumbnails and what is said of them; the rest waits."""
 
 
+class Gps(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[gps]``: where the camera is, by a receiver that gpsd looks after."""
+
+    enabled: bool = False
+    """Ask gpsd. A picture's own place goes before it, and ``device.location`` after it."""
+    host: Annotated[str, Meta(min_length=1)] = "localhost"
+    """Name or address of gpsd."""
+    port: Annotated[int, Meta(ge=1, le=65535)] = 2947
+    """TCP port of gpsd."""
+    device: str = ""
+    """Receiver to listen to, as gpsd names it, such as ``/dev/ttyACM0``. Empty: any."""
+    max_age_seconds: Annotated[float, Meta(ge=1, le=86400)] = 10.0
+    """Seconds for which a fix counts; older ones are no place."""
+
+
 class HomeAssistant(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[homeassistant]``: show up in Home Assistant by itself (MQTT device discovery)."""
 
@@ -458,6 +473,8 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What others may ask."""
     report: Report = Report()
     """State and health."""
+    gps: Gps = Gps()
+    """Where the camera is."""
     homeassistant: HomeAssistant = HomeAssistant()
     """Showing up in Home Assistant."""
 
@@ -581,7 +598,8 @@ def _check_trigger(config: Config, name: str) -> None:
             f'{name}: trigger.time_zone = "{trigger.time_zone}" is not known here; '
             "`timedatectl list-timezones` lists zones (apt install tzdata where there are none)"
         ) from error
-    if config.device.location is None and any(point.sun for point in points):
+    placeless = config.device.location is None and not config.gps.enabled
+    if placeless and any(point.sun for point in points):
         raise ConfigError(
             f"{name}: trigger.windows has sunrise or sunset: set device.location, where the camera "
             "stands"

@@ -16,6 +16,7 @@
     ├── OutboxError            (OSError)      sightings cannot be written to disk
     │   └── OutboxDamagedError             its file is no sound database
     ├── SpoolError             (OSError)      pictures to learn from cannot be kept
+    ├── GpsError               (ConnectionError) gpsd cannot be reached or is none
     ├── PublishError           (ConnectionError) the broker refused or vanished
     ├── RequestError           (ValueError)   a request over MQTT is not carried out; leaves say why
     │   ├── MalformedRequestError      not what a request looks like, or too large
@@ -95,6 +96,10 @@ class OutboxDamagedError(OutboxError):
 
 class SpoolError(WheatearError, OSError):
     """Pictures to learn from cannot be written to disk, or read again."""
+
+
+class GpsError(WheatearError, ConnectionError):
+    """gpsd cannot be reached, closed the connection, or is something else."""
 
 
 class PublishError(WheatearError, ConnectionError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -49,7 +50,9 @@ class Reporter:
         counters: Counters,
         clock: Clock,
         root: Path = Path("/"),
+        where: Callable[[], Location | None] | None = None,
     ) -> None:
+        self._where = where or (lambda: place(config))
         self._config, self._model = config, model
         self._outbox, self._writer, self._counters = outbox, writer, counters
         self._clock, self._root = clock, root
@@ -73,7 +76,7 @@ class Reporter:
                 model=self._model,
                 camera=str(config.camera.__struct_config__.tag),
                 protocol=protocol,
-                location=place(config),
+                location=self._where(),
                 capabilities=_capabilities(config),
                 schemas=dict.fromkeys(("info", "state", "sighting", "health"), SCHEMA_VERSION),
             )

@@ -38,7 +38,12 @@ class Location(Message, frozen=True, kw_only=True):
 
     lat: Annotated[float, Meta(ge=-90, le=90, description="Latitude in degrees, north positive.")]
     lon: Annotated[float, Meta(ge=-180, le=180, description="Longitude in degrees, east positive.")]
-    alt: Annotated[float | None, Meta(description="Altitude in metres, or null.")] = None
+    alt: Annotated[
+        float | None, Meta(description="Altitude in metres, above the sea where known; or null.")
+    ] = None
+    accuracy_metres: Annotated[
+        float | None, Meta(description="Estimated horizontal error, or null.")
+    ] = None
     source: Annotated[str, Meta(description="`config`, `exif` or `gps`.")] = "config"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -24,10 +24,26 @@ log = logging.getLogger(__name__)
 
 
 class Identity:
-    """What every sighting of this run says of its origin."""
+    """What every sighting of this run says of its origin.
 
-    def __init__(self, device: str, boot: str, model: ModelRef, location: Location | None) -> None:
-        self.device, self.boot, self.model, self.location = device, boot, model, location
+    `gps` gives the place by a receiver; `location` is the configured one, where there is no fix.
+    """
+
+    def __init__(
+        self,
+        device: str,
+        boot: str,
+        model: ModelRef,
+        location: Location | None,
+        gps: Callable[[], Location | None] = lambda: None,
+    ) -> None:
+        self.device, self.boot, self.model = device, boot, model
+        self._location, self._gps = location, gps
+
+    @property
+    def location(self) -> Location | None:
+        """Where the camera is now."""
+        return self._gps() or self._location
 
 
 @dataclass(slots=True)

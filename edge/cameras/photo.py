@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 # Exif 2.32, tables 4, 8 and 15.
 _ORIENTATION, _EXIF_IFD, _GPS_IFD = 0x0112, 0x8769, 0x8825
 _TAKEN, _TAKEN_OFFSET, _TAKEN_FRACTION = 0x9003, 0x9011, 0x9291
-_LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT = 1, 2, 3, 4, 5, 6
+_LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _ERROR = 1, 2, 3, 4, 5, 6, 31
+_BELOW = (1, 3)
+"""GPSAltitudeRef of a negative height; 3 by Exif 3.0 for the sea, where 1 is for the ellipsoid."""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -77,14 +80,27 @@ def _location(exif: Image.Exif) -> Location | None:
         lat, lon = _degrees(gps[_LAT]), _degrees(gps[_LON])
         lat = -lat if str(gps.get(_LAT_REF, "N")).startswith("S") else lat
         lon = -lon if str(gps.get(_LON_REF, "E")).startswith("W") else lon
-        alt = float(gps[_ALT]) if _ALT in gps else None
-        if alt is not None and gps.get(_ALT_REF) in (1, b"\x01"):
+        alt, accuracy = _metres(gps, _ALT), _metres(gps, _ERROR)
+        if alt is not None and _byte(gps.get(_ALT_REF)) in _BELOW:
             alt = -alt
     except (KeyError, ValueError, TypeError, ZeroDivisionError, IndexError):
         return None
     if not (abs(lat) <= 90 and abs(lon) <= 180):
         return None
-    return Location(lat=lat, lon=lon, alt=alt, source="exif")
+    return Location(lat=lat, lon=lon, alt=alt, accuracy_metres=accuracy, source="exif")
+
+
+def _metres(gps: dict[int, Any], tag: int) -> float | None:
+    """Give a length; None where it is not there, or as undefined as 0/0."""
+    value = float(gps[tag]) if tag in gps else math.nan
+    return value if math.isfinite(value) else None
+
+
+def _byte(value: object) -> int | None:
+    """Give the value of a BYTE, which some writers and readers keep as bytes."""
+    if isinstance(value, bytes):
+        return value[0] if value else None
+    return value if isinstance(value, int) else None
 
 
 def _degrees(parts: tuple[float, float, float]) -> float:

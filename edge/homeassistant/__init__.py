@@ -63,7 +63,7 @@ def announcement(config: Config, model: RunningModel) -> bytes:
         base=base,
         labels=tuple(one for one in model.labels if one not in config.decision.background),
         pictures=config.images.send,
-        located=config.device.location is not None,
+        located=config.device.location is not None or config.gps.enabled,
         health_seconds=config.report.health_seconds,
     )
     device = {

@@ -52,8 +52,9 @@ def components(camera: Camera) -> dict[str, Component]:
             "name": "Position",
             "source_type": "gps",
             "json_attributes_topic": f"{camera.base}/info",
+            # A receiver may have no fix yet.
             "json_attributes_template": "{{ {'latitude': value_json.location.lat,"
-            " 'longitude': value_json.location.lon} | tojson }}",
+            " 'longitude': value_json.location.lon} | tojson if value_json.location else '{}' }}",
             **_DIAGNOSTIC,
         }
     return found
