@@ -139,8 +139,12 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 
 def add_schema(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear schema``."""
-    parser.add_argument(
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument(
         "--markdown", action="store_true", help="the topics reference (docs/topics.md) instead"
+    )
+    other.add_argument(
+        "--asyncapi", action="store_true", help="the AsyncAPI 3 document (docs/asyncapi.json)"
     )
 
 

@@ -50,6 +50,28 @@ class Topic(NamedTuple):
     qos: int
     payload: str
     what: str
+    root: str = "<base>/<device>/"
+    """What stands before the suffix."""
+
+    @property
+    def address(self) -> str:
+        """The whole topic."""
+        return self.root + self.suffix
+
+    @property
+    def described(self) -> bool:
+        """The payload is one of the structs."""
+        return self.payload in {struct.__name__ for struct in PAYLOADS}
+
+    @property
+    def asks(self) -> bool:
+        """It is sent to the device, not by it."""
+        return self.suffix.startswith("request/")
+
+    @property
+    def answers(self) -> bool:
+        """It is the answer to a request."""
+        return self.suffix.startswith("response/")
 
 
 TOPICS = (
@@ -67,13 +89,26 @@ TOPICS = (
     Topic("inbox/<id>", False, 1, "JPEG", "its thumbnail"),
     Topic("request/<verb>", False, 1, "JSON", "to the device: what it is asked for, see device.md"),
     Topic("response/<verb>", False, 1, "Response", "its answer"),
+    Topic(
+        "<prefix>/device/<name>/config",
+        True,
+        1,
+        "JSON",
+        "what [Home Assistant](home-assistant.md) shows, where `[homeassistant]` says so",
+        root="",
+    ),
     Topic("check", False, 1, "text", "sent by `wheatear check`, to see that the broker takes it"),
 )
 
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
-    """Print the schemas as one JSON object, or the topics reference as Markdown."""
-    text = markdown() if arguments.markdown else json.dumps(schemas(), indent=2)
+    """Print the schemas, the AsyncAPI document, or the topics reference as Markdown."""
+    if arguments.asyncapi:
+        from edge.asyncapi import document
+
+        text = json.dumps(document(), indent=2)
+    else:
+        text = markdown() if arguments.markdown else json.dumps(schemas(), indent=2)
     console.out(text.rstrip("\n"))
     return 0
 
@@ -88,7 +123,7 @@ def markdown() -> str:
     ]
     for topic in TOPICS:
         payload = (
-            f"[{topic.payload}](#{topic.payload.lower()})" if _described(topic) else topic.payload
+            f"[{topic.payload}](#{topic.payload.lower()})" if topic.described else topic.payload
         )
         retained = "yes" if topic.retained else "no"
         lines.append(f"| `{topic.suffix}` | {retained} | {topic.qos} | {payload} | {topic.what} |")
@@ -96,10 +131,6 @@ def markdown() -> str:
     for struct in PAYLOADS:
         lines += ["", f"## {struct.__name__}", "", *_describe(struct)]
     return "\n".join(lines) + "\n"
-
-
-def _described(topic: Topic) -> bool:
-    return topic.payload in {struct.__name__ for struct in PAYLOADS}
 
 
 def _describe(struct: type[msgspec.Struct]) -> list[str]:
@@ -158,10 +189,11 @@ _HEAD = """
 
 <!-- Written by `wheatear schema --markdown`; a test holds it to edge/messages.py. -->
 
-Everything is below `wheatear/<device>/` (`broker.base_topic` and `device.id` in the configuration).
-Payloads are UTF-8 JSON except where the table says otherwise. `wheatear schema` prints the JSON
-Schema of every message. MQTT 5 is spoken where the broker speaks it, else 3.1.1; which one was
-agreed stands in `info`.
+Everything is below `wheatear/<device>/` (`broker.base_topic` and `device.id` in the configuration),
+but for what Home Assistant wants below its own prefix. Payloads are UTF-8 JSON except where the
+table says otherwise. `wheatear schema` prints the JSON Schema of every message, and
+[asyncapi.json](asyncapi.json), by `wheatear schema --asyncapi`, holds it all for programs (AsyncAPI
+3). MQTT 5 is spoken where the broker speaks it, else 3.1.1; which one was agreed stands in `info`.
 """
 
 _RULES = f"""

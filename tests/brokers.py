@@ -117,6 +117,10 @@ class Subscriber:
         with self._change:
             return self._change.wait_for(lambda: condition(self.messages), seconds)
 
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Say something, at QoS 1."""
+        self._client.publish(topic, payload, qos=1).wait_for_publish(5)
+
     def on(self, suffix: str) -> list[bytes]:
         """Give the payloads on topics that end so."""
         with self._change:

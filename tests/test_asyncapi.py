@@ -1,0 +1,167 @@
+"""The AsyncAPI document: held to the code, sound in itself, and true of what a device sends."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from pathlib import Path
+
+import devices
+import pytest
+from brokers import Mosquitto, Subscriber
+
+from edge.asyncapi import document, draft_07
+
+jsonschema = pytest.importorskip("jsonschema")
+
+DOCS = Path(__file__).parents[1] / "docs" / "asyncapi.json"
+FORMATS = jsonschema.FormatChecker()
+EVERYTHING = """
+[images]
+send = true
+[inbox]
+keep = true
+send = true
+random_share = 1.0
+spacing_seconds = 0.0
+min_free_bytes = 0
+[homeassistant]
+enabled = true
+[device.location]
+lat = 23.81
+lon = 90.41
+"""
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def _time(text: object) -> bool:
+    """Hold times to RFC 3339; jsonschema by itself does not look at them."""
+    return not isinstance(text, str) or (
+        bool(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", text))
+        and datetime.fromisoformat(text) is not None
+    )
+
+
+class Document:
+    """The document as a program reads it: from the topic of a message to its schema."""
+
+    def __init__(self) -> None:
+        self.tree = document()
+        self.channels = self.tree["channels"]
+
+    def resolve(self, reference: str) -> dict:
+        """Follow ``#/a/b``."""
+        found = self.tree
+        for part in reference.removeprefix("#/").split("/"):
+            found = found[part]
+        return found
+
+    def channel(self, topic: str) -> str:
+        """Give the one channel whose address a topic matches."""
+        values = {"base": "wheatear", "prefix": "homeassistant", "verb": "[a-z]+(/[a-z]+)?"}
+        found = []
+        for key, channel in self.channels.items():
+            pattern = re.sub(
+                r"{(\w+)}", lambda m: values.get(m[1], "[A-Za-z0-9_.-]+"), channel["address"]
+            )
+            found += [key] if re.fullmatch(pattern, topic) else []
+        assert len(found) == 1, f"{topic} is {found or 'in no channel'}"
+        return found[0]
+
+    def message(self, key: str) -> dict:
+        """Give the message of a channel."""
+        (reference,) = self.channels[key]["messages"].values()
+        return self.resolve(reference["$ref"])
+
+    def validate(self, key: str, payload: bytes) -> None:
+        """Hold a payload to the schema of a channel."""
+        message = self.message(key)
+        kind = message.get("contentType", self.tree["defaultContentType"])
+        if kind == "image/jpeg":
+            assert payload[:3] == b"\xff\xd8\xff"
+            return
+        value = payload.decode() if kind == "text/plain" else json.loads(payload)
+        schema = message["payload"] | {"components": self.tree["components"]}
+        if "$ref" in schema:  # of which draft 07 reads no neighbour
+            schema = self.resolve(schema["$ref"]) | {"components": self.tree["components"]}
+        jsonschema.Draft7Validator(schema, format_checker=FORMATS).validate(value)
+
+
+def test_the_document_is_up_to_date():
+    """docs/asyncapi.json is what `wheatear schema --asyncapi` prints."""
+    if not DOCS.exists():
+        pytest.skip("the documentation does not travel with the wheel")
+    assert DOCS.read_text("utf-8") == json.dumps(document(), indent=2) + "\n"
+
+
+def test_references_lead_somewhere_and_examples_hold():
+    """Every reference resolves; every example satisfies its schema; every channel is used."""
+    found = Document()
+    references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(found.tree))
+    for reference in references:
+        found.resolve(reference)
+    for key in found.channels:
+        assert f"#/channels/{key}" in references
+        for example in found.message(key).get("examples", ()):
+            found.validate(key, json.dumps(example["payload"]).encode())
+
+
+def test_requests_are_received_and_answered():
+    """Seen from the device: it receives requests, and each names the channel of its answer."""
+    operations = document()["operations"]
+    asked = {key for key, one in operations.items() if one["action"] == "receive"}
+    assert asked == {key for key in operations if key.startswith("request")}
+    for key in asked:
+        assert operations[key]["reply"]["channel"]["$ref"].startswith("#/channels/response")
+
+
+def test_tuples_are_written_as_draft_07_has_them():
+    """A list of four numbers refuses three, five and words, under draft 07 as under 2020-12."""
+    new = {
+        "type": "array",
+        "minItems": 2,
+        "maxItems": 2,
+        "prefixItems": [{"type": "integer"}, {"type": "string"}],
+        "items": False,
+    }
+    old = draft_07(new)
+    for value in ([1, "a"], [1], [1, 2], ["a", "a"], [1, "a", "b"]):
+        expected = jsonschema.Draft202012Validator(new).is_valid(value)
+        assert jsonschema.Draft7Validator(old).is_valid(value) == expected, value
+
+
+def test_everything_a_running_device_sends_is_as_documented(tmp_path):
+    """Each message of a run, on whatever topic, satisfies its schema, QoS and retention."""
+    devices.photos(tmp_path / "photos", 6)
+    found = Document()
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        path = devices.config(tmp_path, broker.port, EVERYTHING, "frames_per_second = 4.0")
+        path.write_text(path.read_text().replace("[report]", "[report]\nhealth_seconds = 1"))
+        for arguments in (("run", "--once"), ("check",)):
+            process = devices.start(*arguments, "--config", str(path))
+            if arguments == ("run", "--once"):
+                subscriber.wait(lambda _: subscriber.on("/sighting"))
+                subscriber.publish("wheatear/cam-1/request/status", b'{"transaction": "1"}')
+            _, told = process.communicate(timeout=30)
+            assert process.returncode == 0, told
+        expected = set(found.channels)
+        assert subscriber.wait(lambda _: seen(found, subscriber) >= expected, 5), expected - seen(
+            found, subscriber
+        )
+        for message in subscriber.messages:
+            found.validate(found.channel(message.topic), message.payload)
+        with Subscriber(broker.port, "+/#") as newcomer:
+            assert newcomer.wait(lambda all_: len(all_) >= 4)
+            kept = {found.channel(one.topic) for one in newcomer.messages if one.retain}
+    operations = found.tree["operations"]
+    for message in subscriber.messages:
+        key = found.channel(message.topic)
+        if key in operations:  # an answer belongs to the operation of its request
+            assert message.qos == operations[key]["bindings"]["mqtt"]["qos"], message.topic
+    assert kept == {key for key, one in operations.items() if one["bindings"]["mqtt"]["retain"]}
+
+
+def seen(found: Document, subscriber: Subscriber) -> set[str]:
+    """Give the channels on which something came."""
+    return {found.channel(message.topic) for message in list(subscriber.messages)}
