@@ -149,17 +149,29 @@ def test_everything_a_running_device_sends_is_as_documented(tmp_path):
         assert subscriber.wait(lambda _: seen(found, subscriber) >= expected, 5), expected - seen(
             found, subscriber
         )
-        for message in subscriber.messages:
-            found.validate(found.channel(message.topic), message.payload)
-        with Subscriber(broker.port, "+/#") as newcomer:
-            assert newcomer.wait(lambda all_: len(all_) >= 4)
-            kept = {found.channel(one.topic) for one in newcomer.messages if one.retain}
     operations = found.tree["operations"]
     for message in subscriber.messages:
+        found.validate(found.channel(message.topic), message.payload)
         key = found.channel(message.topic)
         if key in operations:  # an answer belongs to the operation of its request
             assert message.qos == operations[key]["bindings"]["mqtt"]["qos"], message.topic
-    assert kept == {key for key, one in operations.items() if one["bindings"]["mqtt"]["retain"]}
+
+
+def test_what_is_retained_is_what_a_newcomer_gets(tmp_path):
+    """After a run, a new subscriber gets the channels that say so, and no other."""
+    devices.photos(tmp_path / "photos", 2)
+    found = Document()
+    operations = found.tree["operations"]
+    expected = {key for key, one in operations.items() if one["bindings"]["mqtt"]["retain"]}
+    with Mosquitto(tmp_path) as broker:
+        path = devices.config(tmp_path, broker.port, EVERYTHING)
+        process = devices.start("run", "--once", "--config", str(path))
+        _, told = process.communicate(timeout=30)
+        assert process.returncode == 0, told
+        with Subscriber(broker.port) as newcomer:
+            assert newcomer.wait(lambda _: seen(found, newcomer) >= expected)
+            assert all(one.retain for one in newcomer.messages)
+            assert seen(found, newcomer) == expected
 
 
 def seen(found: Document, subscriber: Subscriber) -> set[str]:

@@ -230,12 +230,14 @@ def test_introductions_are_retained_on_every_connection_and_when_renewed(tmp_pat
             assert retained(broker.port, topic) == b"two"
             broker.stop()
             broker.start()
-            assert subscriber.wait(lambda _: len(subscriber.on(topic)) >= 3)
+            deadline = time.monotonic() + 10
+            while len(taken) < 3 and time.monotonic() < deadline:
+                time.sleep(0.02)
             says[0] = b""
             device.publisher.renew(topic)
             assert subscriber.wait(lambda _: subscriber.on(topic)[-1] == b"")
             assert retained(broker.port, topic) is None
-        assert len(taken) >= 4  # acknowledged each time
+        assert len(taken) >= 4  # one more after the broker's restart
 
 
 def test_an_introduction_that_the_broker_does_not_take_is_said_and_tried_again(tmp_path, caplog):
