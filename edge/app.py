@@ -31,7 +31,7 @@ from edge.retime import Retimer
 from edge.sightings import Identity, cut_off
 from edge.signing import load_public_key
 from edge.triggers import open_gate
-from edge.triggers.capture import Capture
+from edge.triggers.capture import Capture, CaptureParams
 from edge.verbs import Overview, StatusParams
 from edge.viewer import Viewer
 from edge.writer import Writer
@@ -110,7 +110,8 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             camera,
             gate=open_gate(config, clock, counters, lambda: identity.location),
         )
-        capture = Capture(frames.ask)
+        capture = Capture(frames.ask, identity, config.decision, config.images, clock)
+        requests.on("capture", CaptureParams, capture.now)
         overview = Overview(reporter, learning.health(reporter.health), lambda: publisher.protocol)
         requests.on("status", StatusParams, overview.status)
         agent = Agent(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import threading
 import time
@@ -12,6 +14,7 @@ import devices
 import numpy as np
 import pytest
 from brokers import Mosquitto, Subscriber
+from paho.mqtt import publish
 from PIL import Image
 from test_agent import APHID
 
@@ -25,7 +28,7 @@ from edge.decision import Decider
 from edge.errors import CameraError, ImageError
 from edge.messages import ModelRef
 from edge.sightings import Identity
-from edge.triggers.capture import Capture
+from edge.triggers.capture import Capture, CaptureParams
 from edge.triggers.duty import Duty
 from edge.triggers.gate import Gate
 from edge.triggers.sun import sun_day
@@ -414,13 +417,15 @@ def at_work():
         counters, clock, stop = Counters(), Clock("2026-06-21T12:00"), threading.Event()
         gate = Gate(triggers, Duty(clock, plan), Sleep(None, clock, counters))
         frames = Reader(lambda: camera, counters, camera, gate=gate)
-        capture, seen = Capture(frames.ask), []
+        identity = Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), None)
+        capture = Capture(frames.ask, identity, Decision(), Images(), clock)
+        seen = []
         agent = Agent(
             frames,
             Model(),
             Decider(Decision(mode="always")),
             lambda batch: seen.extend(batch) or True,
-            Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), None),
+            identity,
             Images(),
             lambda _: None,
             1e9,
@@ -455,9 +460,10 @@ def test_a_picture_on_request_passes_triggers_intervals_and_rests(at_work):
     for triggers, plan in (((Never(),), None), ((), schedule("06:00-07:00"))):
         capture, counters, seen = at_work(Script(), triggers=triggers, plan=plan)
         for _ in range(2):
-            frame, found, event = capture.now(10)
-            assert (found.label, event.label) == ("aphid", "aphid")
-            assert frame.source == str(counters["frames_captured"])
+            got = capture.now(CaptureParams(), 10)
+            assert (got.findings[0].label, got.findings[0].confidence) == ("aphid", 0.9)
+            assert got.sighting
+            assert got.frame.source == str(counters["frames_captured"])
         assert len(seen) == 2
 
 
@@ -479,7 +485,7 @@ def test_a_request_that_finds_no_camera_or_a_bad_frame_says_so(at_work, error):
     while not counters.errors():
         time.sleep(0.005)
     with pytest.raises(type(error), match=str(error)):
-        capture.now(10)
+        capture.now(CaptureParams(), 10)
 
 
 def test_a_request_after_the_end_of_a_replay_is_refused(tmp_path):
@@ -498,7 +504,7 @@ def test_a_request_after_the_end_of_a_replay_is_refused(tmp_path):
     while not reader.ended:
         reader.next(0.05)
     with pytest.raises(CameraError, match="its replay is over"):
-        Capture(reader.ask).now(1)
+        reader.ask().wait(1)
 
 
 @pytest.fixture
@@ -583,6 +589,35 @@ def test_stopping_ends_a_sleep_at_once(tmp_path, broker):
         _, log = process.communicate(timeout=10)
     assert process.returncode == 0, log
     assert (tmp_path / "wake.json").exists()
+
+
+def test_a_sleeping_camera_answers_a_request_over_mqtt(tmp_path, broker):
+    """One frame a quarter of an hour, and one when asked: with what is in it, and the picture."""
+    devices.photos(tmp_path / "photos", 5)
+    extra = "[trigger.duty]\nburst_frames = 1\n[images]\nmax_side = 64\n"
+    path = devices.config(tmp_path, broker.port, extra)
+    process = devices.start("run", "--config", str(path))
+    with Subscriber(broker.port) as subscriber:
+        assert subscriber.wait(
+            lambda _: any(b"next burst" in one for one in subscriber.on("/state")), 20
+        )
+        for number in ("1", "2"):
+            payload = json.dumps({"transaction": number, "image": number == "2"})
+            publish.single("wheatear/cam-1/request/capture", payload, 1, port=broker.port)
+            assert subscriber.wait(
+                lambda _, n=int(number): len(subscriber.on("/response/capture")) == n, 10
+            )
+        process.terminate()
+        _, log = process.communicate(timeout=10)
+        first, second = [json.loads(one) for one in subscriber.on("/response/capture")]
+    assert process.returncode == 0, log
+    assert (first["status"], first["data"]["findings"][0]["label"]) == ("ok", "beetle")
+    assert first["data"]["frame"]["source"] == "00001-beetle.jpg"
+    assert first["data"]["image"] is None
+    assert second["data"]["findings"][0]["label"] == "leaf"
+    picture = Image.open(io.BytesIO(base64.b64decode(second["data"]["image"])))
+    assert picture.size == (64, 48)
+    assert log.count("the camera works again") == 2
 
 
 def test_triggers_come_from_the_configuration(tmp_path):

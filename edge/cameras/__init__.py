@@ -21,7 +21,7 @@ from edge.tiles import in_parts, needed
 
 if TYPE_CHECKING:
     from edge.image import Pixels
-    from edge.triggers.capture import Order
+    from edge.triggers.order import Order
 
 CAMERAS = {
     "folder": "edge.cameras.folder:Folder",

@@ -16,8 +16,8 @@ from edge.cameras import Camera, Frame
 from edge.clock import Clock, SystemClock
 from edge.counters import Backoff, Counters, Episode
 from edge.errors import CameraError, ImageError
-from edge.triggers.capture import Order
 from edge.triggers.gate import STEP_SECONDS, Gate
+from edge.triggers.order import Order
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,9 @@ class Reader:
             self._change.notify_all()
         if self._thread.is_alive():
             self._thread.join(5.0)
+        for frame in self._frames:  # nobody takes them any more
+            if frame.order is not None:
+                frame.order.fail(CameraError(_OVER))
 
     def _run(self) -> None:
         try:

@@ -1,73 +1,92 @@
-"""A picture on request: taken now, run through the model, answered with what is in it."""
+"""``capture``: a picture taken now, run through the model, answered with what is in it."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
-from edge.errors import CameraError
+import msgspec
+
+from edge.cameras import Frame
+from edge.cameras.photo import shrink_jpeg
+from edge.classifier import Classification
+from edge.clock import Clock
+from edge.config import Decision, Images
+from edge.findings import Finding, findings
+from edge.life import Event
+from edge.messages import FrameRef, Location, ModelRef
+from edge.requests import Params
+from edge.sightings import Identity, frame_ref
+from edge.triggers.order import Order
 
 if TYPE_CHECKING:
-    from edge.cameras import Frame
-    from edge.classifier import Classification
-    from edge.decision import Event
-
-    Result = tuple[Frame, Classification, Event | None]
+    from edge.messages import Clock as Quality
 
 TIMEOUT_SECONDS = 30.0
 """A camera that slept has to be opened and to settle first."""
 
 
-class Order:
-    """A frame that somebody waits for; it travels with the frame."""
+class CaptureParams(Params, frozen=True, kw_only=True):
+    """What ``capture`` takes."""
 
-    def __init__(self) -> None:
-        self._done = threading.Event()
-        self._result: Result | None = None
-        self._error: Exception | None = None
+    image: bool = False
+    """Answer with the picture too, in base64, a JPEG within the bounds of ``[images]``."""
 
-    def finish(self, result: Result) -> None:
-        """Hand the result over."""
-        self._result = result
-        self._done.set()
 
-    def fail(self, error: Exception) -> None:
-        """Say why there will be none."""
-        self._error = error
-        self._done.set()
+class Captured(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``capture`` gives."""
 
-    def wait(self, timeout_seconds: float) -> Result:
-        """Wait for the result.
-
-        Raises:
-            CameraError: none came in time, or the camera gave no frame.
-            ImageError: the frame was damaged.
-        """
-        if not self._done.wait(timeout_seconds):
-            raise CameraError(
-                f"no classified picture within {timeout_seconds:g} s; `health` says what is failing"
-            )
-        if self._error is not None:
-            raise self._error
-        assert self._result is not None
-        return self._result
+    time: datetime
+    """When the frame was taken, UTC."""
+    clock: Quality
+    findings: tuple[Finding, ...]
+    """What the frame says by the rules of ``[decision]``, surest first."""
+    sighting: bool
+    """A sighting came of it, too."""
+    model: ModelRef
+    frame: FrameRef
+    location: Location | None
+    image: bytes | None = None
+    """JPEG; null also where no picture that is recognisable fits ``images.max_bytes``."""
 
 
 class Capture:
-    """Takes one picture now. `ask` orders a frame from the camera's thread."""
+    """Carries out ``capture``; `ask` orders a frame from the camera's thread."""
 
-    def __init__(self, ask: Callable[[], Order]) -> None:
-        self._ask = ask
+    def __init__(
+        self,
+        ask: Callable[[], Order],
+        identity: Identity,
+        decision: Decision,
+        images: Images,
+        clock: Clock,
+    ) -> None:
+        self._ask, self._identity, self._clock = ask, identity, clock
+        self._decision, self._images = decision, images
 
-    def now(self, timeout_seconds: float = TIMEOUT_SECONDS) -> Result:
-        """Give the next frame with what the model says; for any thread but those that make it.
+    def now(self, params: CaptureParams, timeout_seconds: float = TIMEOUT_SECONDS) -> Captured:
+        """Take a frame now; for any thread but the camera's and the agent's.
 
         Raises:
             CameraError: the camera gave no frame in time.
             ImageError: the frame was damaged.
         """
-        return self._ask().wait(timeout_seconds)
+        frame, found, event = self._ask().wait(timeout_seconds)
+        says = findings(found, self._decision.thresholds, frozenset(self._decision.background))
+        image = None
+        if params.image:
+            image = shrink_jpeg(frame.jpeg(), self._images.max_bytes, self._images.max_side)
+        return Captured(
+            time=frame.time,
+            clock=self._clock.quality(),
+            findings=says,
+            sighting=event is not None,
+            model=self._identity.model,
+            frame=frame_ref(frame, says[0]),
+            location=frame.location or self._identity.location,
+            image=image,
+        )
 
     def watch(self, frame: Frame, found: Classification, event: Event | None) -> None:
         """Hand a classified frame to whoever asked for it; a watcher of the agent."""
