@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint train quantize bench cluster wheel lock clean
+.PHONY: help demo test lint train quantize bench soak cluster wheel lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -61,6 +61,9 @@ bench: .venv/desktop.ok ## measure everything: DATA=folder with jute_pest/, cora
 	@test -n "$(DATA)" || { echo "say where the real material is: make bench DATA=folder"; exit 2; }
 	@$(BIN)/python -m benchmarks $(DATA) $(ARGS)
 
+soak: .venv/desktop.ok ## kill, cut off, fill up and damage it for an hour; ARGS="--only kills --kills 100"
+	@$(BIN)/python -m soak $(ARGS)
+
 cluster: .venv/cluster.ok ## add Ray to .venv, for: python -m quantize sweep --engine ray
 
 wheel: .venv/desktop.ok ## build dist/wheatear-*.whl, the device program
@@ -72,4 +75,4 @@ lock: ## resolve the hashed requirements files anew
 	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
 
 clean: ## remove what was built; runs/ and .venv stay
-	@rm -rf build dist demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build dist demo-out soak-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

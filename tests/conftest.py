@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HAVE_DESKTOP = all(importlib.util.find_spec(name) for name in ("training", "quantize"))
-DESKTOP_IMPORT = re.compile(r"(?m)^\s*(from|import) (training|quantize|benchmarks|demo)\b")
+DESKTOP_IMPORT = re.compile(r"(?m)^\s*(from|import) (training|quantize|benchmarks|demo|soak)\b")
 LEFT_OUT: list[str] = []
 
 

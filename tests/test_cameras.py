@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import io
 import time
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -320,3 +321,12 @@ def test_v4l2_errors_name_path_and_cure(tmp_path):
     (tmp_path / "plain").touch()
     with pytest.raises(CameraError, match="is no video device"):
         open_camera(V4l2Camera(device=tmp_path / "plain"), SPEC)
+
+
+def test_a_header_of_absurd_size_is_no_picture():
+    """A PNG that claims 23 gigapixels is refused by name, before anything is decoded."""
+    png = bytearray(devices.photo("leaf", form="PNG"))
+    png[16:24] = (153_024).to_bytes(4, "big") * 2
+    png[29:33] = zlib.crc32(png[12:29]).to_bytes(4, "big")
+    with pytest.raises(ImageError, match="header cannot be read: Image size"):
+        facts(bytes(png))

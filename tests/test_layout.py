@@ -21,6 +21,7 @@ ALLOWED = {
     "quantize": {"edge", "training", "quantize"},
     "demo": {"edge", "training", "quantize", "demo"},
     "benchmarks": {"edge", "training", "quantize", "benchmarks"},
+    "soak": {"edge", "soak"},
 }
 OURS = {*ALLOWED, "tests"}
 

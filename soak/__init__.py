@@ -1,0 +1,1 @@
+"""Faults on purpose, for hours: kills, outages, full disks, damaged files, nonsense."""

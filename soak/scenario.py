@@ -1,0 +1,75 @@
+"""What a scenario is: rounds with a seed each, which count things and name what went wrong."""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+import msgspec
+
+SCENARIOS = ("kills", "outages", "week", "fuzz")
+"""Modules of this package, in the order in which they are run."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line chose."""
+
+    seed: int = 0
+    """Every round's random numbers come from this, its scenario's name and its own number."""
+    kills: int = 1000
+    """``kill -9`` of the device program."""
+    outages: int = 120
+    """Faults of the broker and of the network before it."""
+    patience: float = 1.0
+    """Factor on how long a fault of the broker lasts."""
+    events: int = 100_800
+    """Sightings during the outage of a week: one every six seconds."""
+    inputs: int = 1_000_000
+    """Inputs made of nonsense."""
+    rate: float = 300.0
+    """Frames per second of the device in `kills` and `outages`."""
+
+
+class Round(msgspec.Struct, frozen=True, kw_only=True):
+    """What one round counted; nothing in ``problems`` means that all was as promised."""
+
+    counts: dict[str, int] = {}
+    """Added up over the rounds."""
+    largest: dict[str, float] = {}
+    """The largest of the rounds counts; the unit is in the name."""
+    problems: tuple[str, ...] = ()
+
+
+class Scenario(Protocol):
+    """A module of this package. Its docstring's first line says what it shows."""
+
+    rounds: Callable[[Options], int]
+    """How many rounds the options ask for."""
+    play: Callable[[int, Path, Options], Round]
+    """Play one round in an empty folder."""
+
+
+def load(name: str) -> Scenario:
+    """Give the scenario of this name."""
+    return cast(Scenario, importlib.import_module(f"soak.{name}"))
+
+
+def chance(options: Options, name: str, number: int) -> random.Random:
+    """Give the random numbers of one round: the same for the same options."""
+    return random.Random(f"{options.seed}/{name}/{number}")
+
+
+def together(rounds: Sequence[Round]) -> Round:
+    """Add rounds up."""
+    counts: dict[str, int] = {}
+    largest: dict[str, float] = {}
+    for one in rounds:
+        for name, count in one.counts.items():
+            counts[name] = counts.get(name, 0) + count
+        for name, value in one.largest.items():
+            largest[name] = max(value, largest.get(name, value))
+    problems = tuple(problem for one in rounds for problem in one.problems)
+    return Round(counts=counts, largest=largest, problems=problems)

@@ -1,0 +1,203 @@
+"""A week without a network on an injected clock: every sighting kept, then delivered in order.
+
+Agent, decider, writer, outbox and publisher are the device's own, in a process of their own; only
+frames and clock are made: a frame every six simulated seconds. The broker refuses connections
+until the week is over; then everything is delivered over real MQTT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from edge.agent import Agent
+from edge.app import open_classifier
+from edge.cameras import Frame
+from edge.clock import Clock
+from edge.config import load_config
+from edge.counters import Counters
+from edge.decision import Decider
+from edge.health import Reporter
+from edge.image import decode
+from edge.messages import Clock as Quality
+from edge.messages import ModelRef, RunningModel
+from edge.outbox import Outbox
+from edge.publisher import Publisher
+from edge.sightings import Identity
+from edge.viewer import Viewer
+from edge.writer import Writer
+from soak.broker import Application, Broker
+from soak.device import COLOURS, TREE, Device, picture
+from soak.ledger import Ledger
+from soak.proxy import Proxy
+from soak.scenario import Options, Round
+
+START = datetime(2026, 6, 1, tzinfo=UTC)
+SECONDS = 6
+"""Simulated seconds from one frame to the next."""
+MEMORY_MIB = 10.0
+"""How much resident memory may grow from the first hundredth of the week on."""
+
+
+def rounds(options: Options) -> int:
+    """One week, if any."""
+    return min(1, options.events)
+
+
+def play(number: int, folder: Path, options: Options) -> Round:  # noqa: ARG001
+    """Live through the week in a process of its own, and keep the application's books here."""
+    ledger = Ledger(lambda sighting: taken_at(sighting["seq"] - 1), follows=False)
+    with (
+        Broker(folder) as broker,
+        Application(broker.port, ledger) as application,
+        Proxy(broker.port) as network,
+    ):
+        network.refuse()
+        device = Device(folder, network.port)
+        command = [sys.executable, "-m", "soak.week", str(device.config), str(options.events)]
+        environment = {**os.environ, "PYTHONPATH": str(TREE)}
+        pipe = subprocess.PIPE
+        with device.log.open("wb") as log:
+            process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=log, env=environment
+            )
+        assert process.stdout is not None
+        over = process.stdout.readline()
+        if over:
+            network.forward()
+        line = process.communicate()[0]
+        if process.returncode or not line:
+            return Round(problems=(f"the device ended: {device.said()}",))
+        application.wait(lambda now: now.next_seq > options.events)
+    found: dict[str, float] = json.loads(line)
+    problems = ledger.judge(options.events)
+    if ledger.late != ledger.taken:
+        problems += (f"{ledger.taken - ledger.late} sightings do not say that they are late",)
+    if found["MiB that memory grew"] > MEMORY_MIB:
+        problems += (f"memory grew by {found['MiB that memory grew']:.1f} MiB",)
+    return Round(counts=ledger.counts(), largest=found, problems=problems)
+
+
+def taken_at(number: int) -> datetime:
+    """Say when the frame of this number, from 0, was taken."""
+    return START + timedelta(seconds=SECONDS * number)
+
+
+class Simulated(Clock):
+    """The clock and the frames of the week: a new frame moves the clock on."""
+
+    capture_seconds = 0.0
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self._frames, self._next = frames, 0
+        self._pictures = [decode(picture(label)) for label in COLOURS]
+        self.memory = 0
+        """Resident bytes when a hundredth of the frames was taken."""
+
+    def next(self, timeout_seconds: float) -> Frame | None:  # noqa: ARG002
+        """Give the next frame at once."""
+        if self.ended:
+            return None
+        number, self._next = self._next, self._next + 1
+        if number == self._frames // 100:
+            self.memory = resident()
+        return Frame(
+            pixels=self._pictures[number % len(self._pictures)],
+            time=self.now(),
+            source=f"{number:06d}",
+            width=64,
+            height=48,
+            jpeg=lambda: picture("leaf"),
+            location=None,
+        )
+
+    @property
+    def ended(self) -> bool:
+        """The week is over."""
+        return self._next >= self._frames
+
+    def now(self) -> datetime:
+        """Give the simulated time of day."""
+        return taken_at(max(0, self._next - 1))
+
+    def monotonic(self) -> float:
+        """Give simulated seconds."""
+        return float(SECONDS * max(0, self._next - 1))
+
+    def quality(self) -> Quality:
+        """Say that nothing sets the clock in the field."""
+        return "unsynced"
+
+
+def resident() -> int:
+    """Give the resident memory of this process, in bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def main(config_file: str, events: int) -> None:
+    """Be the device. Says on stdout when the week is over, then what was measured, as JSON."""
+    config, week, counters = load_config(config_file), Simulated(events), Counters()
+    classifier, stop = open_classifier(config), threading.Event()
+    model = ModelRef(name="colours", version="1", sha256="0" * 64)
+    running = RunningModel(
+        **{name: getattr(model, name) for name in ("name", "version", "sha256")},
+        labels=classifier.labels,
+        runtime="fake",
+        runtime_version="1",
+    )
+    with Outbox(config.outbox.path, config.outbox.max_bytes) as outbox:
+        writer = Writer(outbox, lambda: publisher.wake(), counters)
+        reporter = Reporter(config, running, outbox, writer, counters, week)
+        publisher = Publisher(
+            config.broker, "cam-1", outbox, reporter.info, reporter.state, counters, clock=week
+        )
+        agent = Agent(
+            week,
+            Viewer(classifier, config.view),
+            Decider(config.decision),
+            writer.submit,
+            Identity("cam-1", "b0", model, None),
+            config.images,
+            reporter.health,
+            300.0,
+            counters,
+            week,
+            stop,
+        )
+        writer.start()
+        publisher.start()
+        agent.run()
+        while not writer.flush(1.0):
+            pass
+        waiting, started = outbox.depth().waiting, time.monotonic()
+        _tell("over")
+        peak = resident()
+        while outbox.depth().waiting:
+            time.sleep(0.02)
+            peak = max(peak, resident())
+        seconds = time.monotonic() - started
+        writer.close()
+        publisher.close()
+    found = {
+        "waiting at the end": waiting,
+        "messages/s delivered": waiting / seconds,
+        "MiB that memory grew": (peak - week.memory) / 2**20,
+    }
+    _tell(json.dumps(found))
+
+
+def _tell(line: str) -> None:
+    """Write a line for the parent."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
