@@ -31,7 +31,10 @@ _FIRST_HEALTH_SECONDS = 5.0
 class Frames(Protocol):
     """Where frames come from; :class:`edge.cameras.reader.Reader` is one."""
 
-    capture_seconds: float
+    @property
+    def capture_seconds(self) -> float:
+        """Time spent in capturing since the start."""
+        ...
 
     def next(self, timeout_seconds: float) -> Frame | None:
         """Wait for a frame."""

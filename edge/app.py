@@ -24,8 +24,10 @@ from edge.health import Reporter, place
 from edge.identity import boot_id
 from edge.learning import Learning
 from edge.messages import ModelRef, RunningModel
+from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.publisher import Publisher
+from edge.pulse import Flow
 from edge.requests import Requests
 from edge.retime import Retimer
 from edge.sightings import Identity, cut_off
@@ -114,8 +116,10 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
         requests.on("capture", CaptureParams, capture.now)
         overview = Overview(reporter, learning.health(reporter.health), lambda: publisher.protocol)
         requests.on("status", StatusParams, overview.status)
+        flow = Flow(config, frames, counters, clock)
+        notifier = Notifier(flow.stalled, lambda: _status(counters, outbox), counters)
         agent = Agent(
-            frames,
+            flow,
             Viewer(classifier, config.view),
             _decider(config, classifier),
             writer.submit,
@@ -126,10 +130,16 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             counters,
             clock,
             stop,
-            watchers=[capture.watch, *learning.watchers],
+            watchers=[flow.watch, capture.watch, *learning.watchers],
         )
         writer.submit([cut_off(one) for one in outbox.lives()])
-        with retimer, gps, learning, _running_threads(writer, publisher, frames, requests):
+        with (
+            retimer,
+            gps,
+            learning,
+            _running_threads(writer, publisher, frames, requests),
+            notifier,
+        ):
             agent.run()
             frames.close()
             ended = not stop.is_set()
@@ -201,6 +211,19 @@ def _identity(config: Config, classifier: Classifier, gps: Gps) -> Identity:
 def _decider(config: Config, classifier: Classifier) -> Decider:
     own = dict(zip(classifier.labels, classifier.thresholds, strict=True))
     return Decider(config.decision, own)
+
+
+def _status(counters: Counters, outbox: Outbox) -> str:
+    """Say in a line what the program does, for ``systemctl status``."""
+    waiting = ""
+    with contextlib.suppress(OutboxError):
+        waiting = f", {outbox.depth().waiting} messages waiting"
+    return (
+        f"{counters['frames_classified']} frames, {outbox.appended} sightings, "
+        f"{counters['delivered']} messages delivered{waiting}"
+        + (f"; the camera sleeps {asleep}" if (asleep := counters.noted("asleep")) else "")
+        + "".join(f"; {problem}" for problem in counters.problems())
+    )
 
 
 def _say(counters: Counters, outbox: Outbox, left: int) -> None:

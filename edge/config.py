@@ -444,6 +444,9 @@ class Report(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds from one health message to the next."""
     state_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
     """Seconds between two state messages at least."""
+    stall_seconds: Annotated[float, Meta(ge=1, le=86400)] = 120.0
+    """Seconds beyond the camera's interval without a frame, after which something is stuck:
+    ``state`` says so, and systemd's watchdog is fed no more."""
 
 
 class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

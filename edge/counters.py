@@ -45,6 +45,11 @@ class Counters:
             else:
                 self._failing[what] = why
 
+    def is_failing(self, what: str) -> bool:
+        """Tell whether `what` is failing now."""
+        with self._lock:
+            return what in self._failing
+
     def problems(self) -> tuple[str, ...]:
         """Give what is failing now, in words."""
         with self._lock:

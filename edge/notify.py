@@ -1,0 +1,94 @@
+"""Tells systemd how the program is: sd_notify(3), and its watchdog, sd_watchdog_enabled(3)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import Self
+
+from edge.counters import Counters
+
+log = logging.getLogger(__name__)
+
+_TICK_SECONDS = 5.0
+
+
+def notify(state: str) -> bool:
+    """Send lines such as ``READY=1`` to who started us; False where nobody wants to know."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address.startswith(("/", "@")):  # vsock:, or nobody
+        return False
+    if address.startswith("@"):  # Linux's abstract namespace
+        address = "\0" + address[1:]
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
+            sock.sendto(state.encode(), address)
+    except OSError as error:
+        log.debug("systemd cannot be told %r: %s", state, error)
+        return False
+    return True
+
+
+def watchdog_seconds() -> float | None:
+    """Give the seconds within which systemd wants to hear of us; None: its watchdog is off."""
+    try:
+        microseconds = int(os.environ.get("WATCHDOG_USEC", "0"))
+        ours = int(os.environ.get("WATCHDOG_PID", os.getpid())) == os.getpid()
+    except ValueError:
+        return None
+    return microseconds / 1e6 if ours and microseconds > 0 else None
+
+
+class Notifier:
+    """Says ``READY`` when entered, ``STOPPING`` when left, and what becomes of the frames between.
+
+    `stalled` says what does not go on, `status` what the program does, in words. The watchdog is
+    fed while nothing is stalled: systemd then restarts the program, and what it has on disk goes
+    out with the next run.
+    """
+
+    def __init__(
+        self,
+        stalled: Callable[[], str | None],
+        status: Callable[[], str],
+        counters: Counters,
+    ) -> None:
+        self._stalled, self._status, self._counters = stalled, status, counters
+        self._tick_seconds = min(_TICK_SECONDS, (watchdog_seconds() or 60.0) / 3)
+        self._was_stalled = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
+
+    def __enter__(self) -> Self:
+        notify(f"READY=1\nSTATUS={self._status()}")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        notify("STOPPING=1\nSTATUS=delivering what is left")
+        self._stop.set()
+        self._thread.join(5.0)
+
+    def tick(self) -> None:
+        """Look once, and tell."""
+        stalled = self._stalled()
+        self._counters.failing("frames", stalled)
+        if stalled and not self._was_stalled:
+            self._counters.add("stalls")
+            log.error("%s; the watchdog is fed no more", stalled)
+        elif self._was_stalled and not stalled:
+            log.info("frames flow again")
+        self._was_stalled = stalled is not None
+        feed = "" if stalled else "WATCHDOG=1\n"
+        notify(f"{feed}STATUS={stalled or self._status()}")
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._tick_seconds):
+            try:
+                self.tick()
+            except Exception:  # a bug must not have the program killed
+                log.exception("the watch over the frames failed")
+                notify("WATCHDOG=1")

@@ -1,0 +1,100 @@
+"""Whether the device still does what it is there for: frames are taken, and looked at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge.clock import Clock
+from edge.config import Config, FolderCamera
+
+if TYPE_CHECKING:
+    from edge.agent import Frames
+    from edge.cameras import Frame
+    from edge.counters import Counters
+
+_FAILED_IN_A_ROW = 10
+"""So many frames that could not be classified, one after the other, are no bad luck."""
+
+
+class Pulse:
+    """Something that should happen again and again, and is missed when it does not."""
+
+    def __init__(self, clock: Clock, limit_seconds: float) -> None:
+        self._clock, self._limit = clock, limit_seconds
+        self._due = clock.monotonic() + limit_seconds
+
+    def beat(self) -> None:
+        """Say that it happened."""
+        self.expect(0.0)
+
+    def expect(self, seconds: float) -> None:
+        """Say that it will not happen for so long, and that this is as it should be."""
+        self._due = self._clock.monotonic() + seconds + self._limit
+
+    @property
+    def missed_seconds(self) -> float | None:
+        """Since when it is overdue; None: it is not."""
+        late = self._clock.monotonic() - self._due
+        return late + self._limit if late > 0 else None
+
+
+class Flow:
+    """Two pulses: frames are taken by the camera's thread, and classified by the agent's.
+
+    It stands between the two, in the place of the agent's frames, and as one of its watchers.
+    A camera that rests by plan, a camera that has nothing more to replay, and an agent that waits
+    for a disk which refuses (a restart would lose what it holds) are as they should be.
+    """
+
+    def __init__(self, config: Config, frames: Frames, counters: Counters, clock: Clock) -> None:
+        self._frames, self._counters, self._clock = frames, counters, clock
+        limit = config.report.stall_seconds
+        self._taken = Pulse(clock, interval_seconds(config) + limit)
+        self._classified = Pulse(clock, limit)
+        self._captured = 0
+        self._failed = 0
+
+    @property
+    def capture_seconds(self) -> float:
+        """Time spent in capturing since the start."""
+        return self._frames.capture_seconds
+
+    @property
+    def ended(self) -> bool:
+        """No frame will come any more."""
+        return self._frames.ended
+
+    def next(self, timeout_seconds: float) -> Frame | None:
+        """Wait for a frame. Whoever asks is alive, but for one who fails with each of them."""
+        if self._failed < _FAILED_IN_A_ROW:
+            self._classified.beat()
+        frame = self._frames.next(timeout_seconds)
+        self._failed += frame is not None
+        return frame
+
+    def watch(self, *_: object) -> None:
+        """Note that a frame was classified (a watcher of the agent)."""
+        self._failed = 0
+        self._classified.beat()
+
+    def stalled(self) -> str | None:
+        """Say what does not go on; None: all is as it should be. To be asked every few seconds."""
+        counters = self._counters
+        captured = counters["frames_captured"] + counters["frames_bad"]
+        if captured != self._captured or counters.noted("asleep") or self._frames.ended:
+            self._captured = captured
+            self._taken.beat()
+        if self._frames.ended or counters.is_failing("outbox"):
+            self._classified.beat()
+        for pulse, what in ((self._taken, "taken"), (self._classified, "classified")):
+            if (missed := pulse.missed_seconds) is not None:
+                return f"no frame was {what} for {missed:.0f} s"
+        return None
+
+
+def interval_seconds(config: Config) -> float:
+    """Give the seconds from one frame to the next, as configured."""
+    camera = config.camera
+    if isinstance(camera, FolderCamera):
+        return 1 / camera.frames_per_second if camera.frames_per_second else 0.0
+    return camera.interval_seconds
