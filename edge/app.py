@@ -28,6 +28,7 @@ from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.publisher import Publisher
 from edge.pulse import Flow
+from edge.remote import Remote
 from edge.requests import Requests
 from edge.retime import Retimer
 from edge.sightings import Identity, cut_off
@@ -59,7 +60,12 @@ def open_classifier(config: Config) -> Classifier:
     )
 
 
-def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | None = None) -> bool:
+def run(
+    config: Config,
+    stop: threading.Event,
+    drain_timeout_seconds: float | None,
+    remote: Remote,
+) -> bool:
     """Run the device until `stop` is set or the camera has no more frames.
 
     After the last frame, wait until the broker acknowledged everything (`stop` and the timeout end
@@ -77,7 +83,14 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
         gps = Gps(config.gps, clock, counters, lambda: publisher.renew(f"{publisher.base}/info"))
         model, identity = _running(classifier), _identity(config, classifier, gps)
         reporter = Reporter(
-            config, model, outbox, writer, counters, clock, where=lambda: identity.location
+            config,
+            model,
+            outbox,
+            writer,
+            counters,
+            clock,
+            where=lambda: identity.location,
+            configured=remote.state,
         )
         learning = Learning(
             config, classifier.labels, identity, counters, clock, lambda: publisher.nudge()
@@ -88,6 +101,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             counters,
             clock,
             lambda: publisher.nudge(),
+            remote.memory,
         )
         publisher = Publisher(
             config.broker,
@@ -117,7 +131,11 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
         overview = Overview(reporter, learning.health(reporter.health), lambda: publisher.protocol)
         requests.on("status", StatusParams, overview.status)
         flow = Flow(config, frames, counters, clock)
-        notifier = Notifier(flow.stalled, lambda: _status(counters, outbox), counters)
+        notifier = Notifier(flow.stalled, lambda: _status(counters, outbox), counters, remote.stays)
+        remote.serve(requests, config.requests.confirm_seconds)
+        trial = remote.trial(
+            counters, clock, frames.ask, lambda: publisher.renew(f"{publisher.base}/info")
+        )
         agent = Agent(
             flow,
             Viewer(classifier, config.view),
@@ -139,6 +157,7 @@ def run(config: Config, stop: threading.Event, drain_timeout_seconds: float | No
             learning,
             _running_threads(writer, publisher, frames, requests),
             notifier,
+            trial,
         ):
             agent.run()
             frames.close()

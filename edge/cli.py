@@ -137,6 +137,29 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     _add_config(parser)
 
 
+def add_request(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``wheatear request``."""
+    parser.add_argument("device", metavar="DEVICE", help="its id, the second part of its topics")
+    parser.add_argument("verb", metavar="VERB", help="such as status, config/get or restart")
+    parser.add_argument(
+        "parameters",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="what the verb takes: JSON or text, @FILE for a file's text",
+    )
+    parser.add_argument("--broker", default="localhost", metavar="HOST[:PORT]")
+    parser.add_argument("--username", metavar="NAME", help="of the broker")
+    parser.add_argument("--password-file", type=_path, metavar="FILE", help="of the broker")
+    parser.add_argument("--tls", action="store_true", help="encrypt, with the system's authorities")
+    parser.add_argument("--ca", type=_path, metavar="FILE", help="encrypt, with this authority")
+    parser.add_argument("--base", default="wheatear", metavar="TOPIC", help="broker.base_topic")
+    parser.add_argument("--token-file", type=_path, metavar="FILE", help="requests.token_file")
+    parser.add_argument("--transaction", metavar="TEXT", help="default: drawn at random")
+    parser.add_argument(
+        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for an answer (default 30)"
+    )
+
+
 def add_schema(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear schema``."""
     other = parser.add_mutually_exclusive_group()
@@ -155,6 +178,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 COMMANDS = (
     Command("run", "run the device", add_run, "edge.run:main"),
     Command("check", "try every part of a configuration", add_check, "edge.check:main"),
+    Command("request", "ask a device over MQTT", add_request, "edge.ask:main"),
     Command("schema", "print the messages' JSON Schema", add_schema, "edge.topics:main"),
     Command("classify", "classify pictures: JSON lines", add_classify, "edge.classify:main"),
     Command("bench", "measure decode, preprocess and invoke", add_bench, "edge.bench:main"),

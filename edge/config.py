@@ -424,6 +424,8 @@ class Requests(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of one request at most."""
     per_second: Annotated[float, Meta(ge=0.1, le=1000)] = 5.0
     """Requests a second that are looked at; the rest is dropped, beyond a burst of 20."""
+    confirm_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+    """Seconds within which a changed configuration has to prove itself; else it is taken back."""
 
     def token(self) -> str | None:
         """Read the token. Raises ConfigError where its file cannot be read or is empty."""

@@ -22,6 +22,7 @@
     │   ├── MalformedRequestError      not what a request looks like, or too large
     │   ├── UnknownRequestError        no such verb
     │   ├── RequestDeniedError         not allowed here, or without the right token
+    │   ├── StaleRevisionError         decided on a configuration that is not in force
     │   └── TooManyRequestsError       more than the device takes
     ├── DataError              (ValueError)   labelled photos or their CSV are wrong
     ├── TrainingError          (ValueError)   a recipe, run or weights file cannot be used
@@ -120,6 +121,10 @@ class UnknownRequestError(RequestError):
 
 class RequestDeniedError(RequestError):
     """The configuration does not allow it, or the token is missing or wrong."""
+
+
+class StaleRevisionError(RequestError):
+    """The change was decided on a configuration that is not, or not yet, in force."""
 
 
 class TooManyRequestsError(RequestError):

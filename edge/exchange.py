@@ -105,6 +105,7 @@ class Exchange:
             )
             return
         self._subscribed = True
+        self._counters.add("subscribed")
         if self._denials.allow(self._topics):
             self._recovered()
 

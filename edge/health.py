@@ -19,6 +19,7 @@ from edge.messages import (
     SCHEMA_VERSION,
     BrokerHealth,
     ClockHealth,
+    ConfigState,
     Frames,
     Health,
     HealthSummary,
@@ -51,12 +52,13 @@ class Reporter:
         clock: Clock,
         root: Path = Path("/"),
         where: Callable[[], Location | None] | None = None,
+        configured: Callable[[], ConfigState | None] = lambda: None,
     ) -> None:
         self._where = where or (lambda: place(config))
         self._config, self._model = config, model
         self._outbox, self._writer, self._counters = outbox, writer, counters
-        self._clock, self._root = clock, root
         self._started, self._started_monotonic = clock.since_boot(), clock.monotonic()
+        self._clock, self._root, self._configured = clock, root, configured
         self._boot = boot_id(root)
 
     def info(self, protocol: str) -> bytes:
@@ -77,6 +79,8 @@ class Reporter:
                 camera=str(config.camera.__struct_config__.tag),
                 protocol=protocol,
                 location=self._where(),
+                config=self._configured(),
+                requests=config.requests.allow,
                 capabilities=_capabilities(config),
                 schemas=dict.fromkeys(("info", "state", "sighting", "health"), SCHEMA_VERSION),
             )

@@ -231,6 +231,26 @@ class RunningModel(Message, frozen=True, kw_only=True):
     runtime_version: str
 
 
+class ConfigState(Message, frozen=True, kw_only=True):
+    """Which configuration is in force, and what requests have changed of it."""
+
+    revision: Annotated[str, Meta(description="Tells configurations apart.")]
+    trying: Annotated[
+        bool, Meta(description="On trial: taken back unless it proves itself within a minute.")
+    ] = False
+    changed: Annotated[
+        tuple[str, ...], Meta(description="Settings that were changed from afar.")
+    ] = ()
+    replaced: Annotated[
+        bool,
+        Meta(description="A whole configuration was sent, in place of the file on the device."),
+    ] = False
+    taken_back: Annotated[
+        str | None, Meta(description="Why the last change was taken back, or null.")
+    ] = None
+    taken_back_at: Annotated[datetime | None, Meta(description="When that was.")] = None
+
+
 class Info(Message, frozen=True, kw_only=True):
     """What the device is; retained, sent on every connection."""
 
@@ -256,6 +276,8 @@ class Info(Message, frozen=True, kw_only=True):
     schemas: Annotated[
         dict[str, int], Meta(description="Schema version of every message this device sends.")
     ]
+    config: Annotated[ConfigState | None, Meta(description="Null: not told.")] = None
+    requests: Annotated[tuple[str, ...], Meta(description="What it can be asked for.")] = ()
 
 
 class Frames(Message, frozen=True, kw_only=True):

@@ -85,7 +85,9 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def connect(broker: Broker, client_id: str, will: Will, speaks_5: bool = False) -> Connection:
+def connect(
+    broker: Broker, client_id: str, will: Will | None, speaks_5: bool = False
+) -> Connection:
     """Connect, with MQTT 5 where the broker speaks it and ``protocol = "auto"``.
 
     Unless it is known that the broker speaks 5 (`speaks_5`), a first connection without a last

@@ -47,7 +47,8 @@ class Notifier:
 
     `stalled` says what does not go on, `status` what the program does, in words. The watchdog is
     fed while nothing is stalled: systemd then restarts the program, and what it has on disk goes
-    out with the next run.
+    out with the next run. Where the process `stays` to run the device anew, ``STOPPING`` would have
+    systemd kill it.
     """
 
     def __init__(
@@ -55,7 +56,9 @@ class Notifier:
         stalled: Callable[[], str | None],
         status: Callable[[], str],
         counters: Counters,
+        stays: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._stays = stays
         self._stalled, self._status, self._counters = stalled, status, counters
         self._tick_seconds = min(_TICK_SECONDS, (watchdog_seconds() or 60.0) / 3)
         self._was_stalled = False
@@ -68,7 +71,10 @@ class Notifier:
         return self
 
     def __exit__(self, *_: object) -> None:
-        notify("STOPPING=1\nSTATUS=delivering what is left")
+        if self._stays():
+            notify("WATCHDOG=1\nSTATUS=starting anew")
+        else:
+            notify("STOPPING=1\nSTATUS=delivering what is left")
         self._stop.set()
         self._thread.join(5.0)
 

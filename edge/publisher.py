@@ -234,6 +234,7 @@ class Publisher:
             if self._denials.allow(topic) and not self._denials.any():
                 self._access.recovered()
             if topic in self._introductions:
+                self._counters.add("introduced")
                 self._introductions[topic].acknowledged()
         proved = any(ack.refusal is None for ack in acks)
         return proved and self._trouble.recovered()

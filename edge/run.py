@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import os
 import signal
-import threading
+import sys
+from collections.abc import Iterator
+from typing import NoReturn
 
 import msgspec
 
 from edge import app
+from edge.changes import Configuration
 from edge.classify import Console
-from edge.config import Config, FolderCamera, load_config, redacted
+from edge.config import Config, FolderCamera, redacted
 from edge.errors import ConfigError
+from edge.journal import Journal
+from edge.remote import Control, Remote
 
 log = logging.getLogger(__name__)
+
+_ANSWERED = "WHEATEAR_ANSWERED"
 
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
@@ -23,25 +32,69 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         WheatearError: the configuration, the model, the camera or the outbox cannot be used.
     """
-    config = load_config(arguments.config)
-    if arguments.once:
-        config = _once(config)
-    log.debug("configuration: %s", redacted(config))
-    stop = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        if app.run(config, stop, arguments.drain_timeout):
-            return 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    configuration, control = Configuration(arguments.config), Control()
+    with _signals(control), _journal() as journal:
+        remote = Remote(configuration, control, journal)
+        remote.memory.learn(os.environ.pop(_ANSWERED, ""))
+        while True:
+            config = configuration.load()
+            if arguments.once:
+                config = _once(config)
+            log.debug("configuration: %s", redacted(config))
+            control.begin()
+            try:
+                delivered = app.run(config, control.stop, arguments.drain_timeout, remote)
+            except Exception as error:
+                if not configuration.trying:
+                    raise
+                configuration.take_back(f"{type(error).__name__}: {error}")
+                continue
+            if control.wish == "restart":
+                _restart(remote.memory.newest("restart"))
+            if control.wish == "end":
+                break
+    if delivered:
+        return 0
     console.err(
         f"not everything was delivered; what is on disk stays in {config.outbox.path} and goes out "
         "with the next run"
     )
     return 1
+
+
+@contextlib.contextmanager
+def _signals(control: Control) -> Iterator[None]:
+    """End in good order on SIGTERM and SIGINT."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, lambda *_: control.end())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _journal() -> Iterator[Journal]:
+    """Keep the newest lines of the log."""
+    journal = Journal()
+    logging.getLogger().addHandler(journal)
+    try:
+        yield journal
+    finally:
+        logging.getLogger().removeHandler(journal)
+
+
+def _restart(answered: str) -> NoReturn:
+    """Become a new process of the same command and number, under systemd as without it.
+
+    The new one knows the answer to the request, should that come twice.
+    """
+    os.environ[_ANSWERED] = answered
+    logging.shutdown()
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _once(config: Config) -> Config:

@@ -11,6 +11,7 @@ import paho.mqtt.client as paho
 import pytest
 from brokers import Embedded, Mosquitto, Subscriber
 from hypothesis import given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -189,6 +190,7 @@ def test_a_flood_is_dropped_and_told_once():
     assert refused(json.loads(told.payload)) == "TooManyRequestsError"
 
 
+@examples(deadline=None)
 @given(
     verb=st.sampled_from(["status", "restart", "config/set", "x", "", "a/b/c"]) | st.text(),
     payload=st.binary(max_size=200)

@@ -1,0 +1,139 @@
+"""``wheatear request``: asks a device over MQTT, and prints its answer."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.classify import Console
+from edge.config import Broker, Tls
+from edge.errors import ConfigError, PublishError, RequestError
+from edge.messages import new_id
+from edge.mqtt import Ack, Connection, connect
+
+_REPEAT_SECONDS = 2.0
+"""A device that is just connecting misses what was published before it subscribed."""
+
+
+def main(arguments: argparse.Namespace, console: Console) -> int:
+    """Ask and print the answer as JSON; 0 where it was carried out, 1 where not.
+
+    Raises:
+        ConfigError: an option cannot be used.
+        PublishError: the broker cannot be reached, or no answer came in time.
+    """
+    request: dict[str, Any] = {"transaction": arguments.transaction or new_id()}
+    request |= dict(map(_parameter, arguments.parameters))
+    if arguments.token_file:
+        request["token"] = _read(arguments.token_file, "--token-file").split("\n", 1)[0]
+    base = f"{arguments.base}/{arguments.device}"
+    answer = ask(_broker(arguments), base, arguments.verb, request, arguments.timeout)
+    console.out(json.dumps(answer, indent=2, ensure_ascii=False))
+    return 0 if answer.get("status") == "ok" else 1
+
+
+def ask(
+    broker: Broker, base: str, verb: str, request: dict[str, Any], timeout_seconds: float
+) -> dict[str, Any]:
+    """Publish a request below `base` (``wheatear/<device>``) and give the answer.
+
+    It is repeated under the same transaction while none comes: the device carries it out once.
+
+    Raises:
+        PublishError: the broker cannot be reached or denies it, or no answer came in time.
+        ConfigError: the password or a TLS file cannot be read.
+        RequestError: the request is larger than the broker takes.
+    """
+    topic, payload = f"{base}/request/{verb}", msgspec.json.encode(request)
+    deadline = time.monotonic() + timeout_seconds
+    with connect(broker, f"wheatear-request-{new_id()}", None) as connection:
+        if not connection.fits(topic, payload):
+            raise RequestError(
+                f"{len(payload)} bytes are more than the broker's limit of "
+                f"{connection.maximum_packet_size}"
+            )
+        _wait(connection, connection.subscribe(f"{base}/response/#"), deadline, "subscription")
+        while time.monotonic() < deadline:
+            _wait(connection, connection.publish(topic, payload, 1), deadline, topic)
+            until = min(deadline, time.monotonic() + _REPEAT_SECONDS)
+            if answer := _answer(connection, request["transaction"], until):
+                connection.disconnect()
+                return answer
+    raise PublishError(
+        f"no answer from {base} within {timeout_seconds:g} s; is the device connected "
+        f"({base}/availability), and does the broker let it read {base}/request/#?"
+    )
+
+
+def _answer(connection: Connection, transaction: str, until: float) -> dict[str, Any] | None:
+    while True:
+        for message in connection.incoming():
+            answer = _object(message.payload)
+            if answer.get("transaction") == transaction:
+                return answer
+        if time.monotonic() >= until:
+            return None
+        connection.poll(max(0.0, min(0.2, until - time.monotonic())))
+
+
+def _object(payload: bytes) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(payload, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+
+
+def _wait(connection: Connection, mid: int, deadline: float, what: str) -> None:
+    """Wait for the broker's yes. Raises PublishError."""
+    acks: list[Ack] = []
+    while not (mine := [ack for ack in acks if ack.mid == mid]):
+        if time.monotonic() > deadline:
+            raise PublishError(f"the broker does not acknowledge {what}; look at its log")
+        acks = connection.poll(0.2)
+    if mine[0].refusal:
+        raise PublishError(
+            f"the broker denies {what} ({mine[0].refusal}); allow it in its access list"
+        )
+
+
+def _broker(arguments: argparse.Namespace) -> Broker:
+    host, _, port = arguments.broker.partition(":")
+    if not host or (port and not (port.isdecimal() and 0 < int(port) < 65536)):
+        raise ConfigError(f"--broker {arguments.broker}: give HOST or HOST:PORT")
+    return Broker(
+        host=host,
+        port=int(port) if port else None,
+        username=arguments.username,
+        password_file=arguments.password_file,
+        tls=Tls(ca=arguments.ca) if arguments.tls or arguments.ca else None,
+        timeout_seconds=arguments.timeout,
+    )
+
+
+def _parameter(text: str) -> tuple[str, object]:
+    """Read ``key=value``: the value is JSON, else text; ``@file`` gives a file's text."""
+    key, found, value = text.partition("=")
+    if not key or not found:
+        raise ConfigError(f"{text!r} is no parameter: give key=value")
+    if value.startswith("@"):
+        return key, _read(Path(value[1:]), key)
+    return key, _json(value)
+
+
+def _json(value: str) -> object:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _read(file: Path, what: str) -> str:
+    try:
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{what}: cannot read {file}: {error}") from error

@@ -1,0 +1,286 @@
+"""Configuration changed from afar: kept beside the outbox, tried out, taken back by itself.
+
+The configuration file belongs to whoever set the device up and is never written. What a request
+changes lies in one file of its own, which holds what is in force, what was before, and whether it
+is still on trial. It is only ever replaced whole, so that a power cut at any moment leaves one
+complete state or the other (:func:`edge.files.write_whole`).
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import tomllib
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edge.config import Config, load_config, parse_config, redacted
+from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
+from edge.files import sync_folder, write_whole
+
+log = logging.getLogger(__name__)
+
+NAME = "config-changes.json"
+MOST_STARTS = 3
+"""So often a configuration on trial may start without proving itself."""
+HELD = (
+    "requests",
+    "device.id",
+    "broker.base_topic",
+    "broker.password_env",
+    "broker.tls",
+    "model.self_test",
+)
+"""What no request changes, beside every setting that names a file: who may ask for what, where
+requests come in, and what secrets and models are checked with."""
+
+
+class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is in force in place of the file, or on top of it."""
+
+    toml: str | None = None
+    """The text of a whole configuration; None: the file's."""
+    settings: dict[str, Any] = {}
+    """Settings by path, such as ``decision.agree``, in the order in which they were set."""
+
+    def __bool__(self) -> bool:
+        return self.toml is not None or bool(self.settings)
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of the file on disk."""
+
+    schema: int = 1
+    current: Changes = Changes()
+    previous: Changes = Changes()
+    """To go back to."""
+    starts: int | None = None
+    """So often it was started with while on trial; None: it has proved itself."""
+    taken_back: str | None = None
+    """Why the last change was taken back."""
+    taken_back_at: datetime | None = None
+
+
+class Configuration:
+    """The configuration of a device: the file, and what requests have changed.
+
+    Not safe for several threads, but for reading :attr:`record`.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self.record = Record()
+        self._path: Path | None = None
+        self.config: Config | None = None
+        """What is in force."""
+
+    @property
+    def trying(self) -> bool:
+        """What is in force has not proved itself yet."""
+        return self.record.starts is not None
+
+    def load(self) -> Config:
+        """Give the configuration to start with; each call counts as a start of one on trial.
+
+        Raises:
+            ConfigError: the file itself is missing or wrong. What was changed from afar never keeps
+                a device from starting: where it does not fit the file any more, it is set aside.
+        """
+        base = load_config(self._file)
+        self._path = base.outbox.path.with_name(NAME)
+        self._read()
+        if self.record.starts is not None:
+            self._count_start(self.record.starts)
+        try:
+            self.config = self._apply(self.record.current)
+        except (ConfigError, RequestDeniedError) as error:
+            self._set_aside(error)
+            self.config = base
+        if self.record.current:
+            log.info("in force beside %s: %s", self._file, _names(self.record.current))
+        return self.config
+
+    def revision(self) -> str:
+        """Give what tells this configuration from others: 16 hexadecimal digits."""
+        assert self.config is not None
+        plain = msgspec.to_builtins(self.config, enc_hook=str)
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+    def plain(self) -> dict[str, Any]:
+        """Give what is in force, without secrets."""
+        assert self.config is not None
+        return redacted(self.config)
+
+    def change(self, revision: str, settings: dict[str, Any] | None, toml: str | None) -> bool:
+        """Check a change whole, and write it down as on trial; False where it changes nothing.
+
+        `settings` are put on top of what is in force (None takes one back); `toml` takes the place
+        of everything, the empty text going back to the file. The program has to start again.
+
+        Raises:
+            StaleRevisionError: what is in force is not what the asker saw, or is on trial.
+            ConfigError: it is no valid configuration, or cannot be written.
+            RequestDeniedError: it touches what only a person at the device may change.
+        """
+        if self.trying:
+            raise StaleRevisionError(
+                "a change is on trial; ask again when config/get says that it is confirmed"
+            )
+        if revision != self.revision():
+            raise StaleRevisionError(
+                f"revision {revision!r} is not in force, {self.revision()!r} is; read config/get, "
+                "and decide again"
+            )
+        if settings is not None:
+            changes = _put(self.record.current, settings)
+        else:
+            changes = Changes(toml or None)
+        config = self._apply(changes)
+        if config == self.config and changes == self.record.current:
+            return False
+        self._write(Record(current=changes, previous=self.record.current, starts=0))
+        return True
+
+    def confirm(self) -> None:
+        """Keep what is on trial. Raises ConfigError where that cannot be written down."""
+        self._write(msgspec.structs.replace(self.record, starts=None, taken_back=None))
+        log.info("the changed configuration works and is kept")
+
+    def take_back(self, why: str, at: datetime | None = None) -> None:
+        """Go back to what was before; the program has to start again.
+
+        Should the disk refuse, this run of the program goes back all the same.
+        """
+        record = Record(
+            current=self.record.previous,
+            previous=self.record.previous,
+            taken_back=why,
+            taken_back_at=at,
+        )
+        log.warning("the changed configuration is taken back: %s", why)
+        try:
+            self._write(record)
+        except ConfigError as error:
+            log.error("%s", error)
+            self.record = record
+
+    def _count_start(self, starts: int) -> None:
+        if starts >= MOST_STARTS:
+            self.take_back(f"it was started with {starts} times and never proved itself")
+            return
+        try:
+            self._write(msgspec.structs.replace(self.record, starts=starts + 1))
+        except ConfigError as error:
+            self.take_back(f"its starts cannot be counted: {error}")
+
+    def _read(self) -> None:
+        assert self._path is not None
+        self.record = Record()
+        try:
+            self.record = msgspec.json.decode(self._path.read_bytes(), type=Record)
+        except FileNotFoundError:
+            pass
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._set_aside(error)
+
+    def _set_aside(self, error: Exception) -> None:
+        """Keep what cannot be used under another name, and go on with the file alone."""
+        assert self._path is not None
+        aside = self._path.with_name(f"{NAME}.refused")
+        log.error("%s is set aside as %s: %s", self._path, aside.name, error)
+        self.record = Record(taken_back=f"set aside as {aside.name}: {error}")
+        try:
+            self._path.replace(aside)
+        except OSError as trouble:
+            log.error("%s", trouble)
+
+    def _write(self, record: Record) -> None:
+        assert self._path is not None
+        try:
+            write_whole(self._path, msgspec.json.format(msgspec.json.encode(record), indent=2))
+            sync_folder(self._path.parent)
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write {self._path}: {error.strerror or error}; make room, or give the "
+                "right to"
+            ) from error
+        self.record = record
+
+    def _apply(self, changes: Changes) -> Config:
+        """Put changes on the file. Raises ConfigError, RequestDeniedError."""
+        folder = self._file.resolve().parent
+        base = load_config(self._file)
+        if not changes:
+            return base
+        try:
+            text = self._file.read_text("utf-8") if changes.toml is None else changes.toml
+            raw = tomllib.loads(text)
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+            raise ConfigError(f"no TOML: {error}") from error
+        for path, value in changes.settings.items():
+            _set(raw, path, value)
+        config = parse_config(raw, folder, "the changed configuration")
+        _check_held(base, config)
+        return config
+
+
+def _put(current: Changes, settings: dict[str, Any]) -> Changes:
+    """Put settings on top of earlier ones; None takes an earlier one back."""
+    merged = dict(current.settings)
+    for path, value in settings.items():
+        kept = {
+            name: v
+            for name, v in merged.items()
+            if name != path and not name.startswith(f"{path}.")
+        }
+        if value is not None:
+            kept[path] = value
+        elif len(kept) == len(merged):
+            raise ConfigError(
+                f"{path} was not changed from afar, so there is nothing to take back; changed are: "
+                f"{', '.join(merged) or 'none'}"
+            )
+        merged = kept
+    return Changes(current.toml, merged)
+
+
+def _set(raw: dict[str, Any], path: str, value: object) -> None:
+    *tables, last = path.split(".")
+    for i, name in enumerate(tables):
+        raw = raw.setdefault(name, {})
+        if not isinstance(raw, dict):
+            raise ConfigError(f"{path}: {'.'.join(tables[: i + 1])} is no table")
+    raw[last] = copy.deepcopy(value)
+
+
+def _check_held(base: Config, config: Config) -> None:
+    """See that nothing differs which only a person at the device may change."""
+    before, after = dict(_held("", base)), dict(_held("", config))
+    for path in before | after:
+        if before.get(path) != after.get(path):
+            raise RequestDeniedError(
+                f"{path} is changed in the file on the device only: no request may change what "
+                f"names a file, nor {', '.join(HELD)}"
+            )
+
+
+def _held(path: str, value: object) -> list[tuple[str, object]]:
+    """Find the settings that no request changes, with their values."""
+    if path in HELD or isinstance(value, Path):
+        return [(path, value)]
+    if isinstance(value, msgspec.Struct):
+        inner = [(name, getattr(value, name)) for name in value.__struct_fields__]
+        return [one for name, part in inner for one in _held(f"{path}.{name}".lstrip("."), part)]
+    if isinstance(value, tuple):
+        return [one for i, part in enumerate(value) for one in _held(f"{path}[{i}]", part)]
+    return []
+
+
+def _names(changes: Changes) -> str:
+    whole = ["a whole configuration"] if changes.toml is not None else []
+    return ", ".join([*whole, *changes.settings])

@@ -1,0 +1,201 @@
+"""The program as seen from afar: its configuration, its log, a restart.
+
+:class:`Remote` lives as long as the process; the device inside it (:func:`edge.app.run`) is built
+anew for a changed configuration.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from edge.changes import Configuration
+from edge.clock import Clock
+from edge.counters import Counters
+from edge.errors import ConfigError
+from edge.journal import Journal, LogParams
+from edge.messages import ConfigState
+from edge.requests import Memory, Params, Requests
+
+log = logging.getLogger(__name__)
+
+Wish = Literal["end", "reload", "restart"]
+_LOOK_SECONDS = 0.1
+
+
+class Control:
+    """Ends the device, and says what comes then; a signal wins over requests."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.wish: Wish = "end"
+        self._signalled = False
+
+    def end(self) -> None:
+        """End for good; may be called by a signal's handler."""
+        self._signalled, self.wish = True, "end"
+        self.stop.set()
+
+    def again(self, wish: Wish) -> None:
+        """End, and begin again: in this process (``reload``) or as a new one (``restart``)."""
+        if not self._signalled:
+            self.wish = wish
+            self.stop.set()
+
+    def begin(self) -> None:
+        """Forget the last wish before the device runs again."""
+        if not self._signalled:
+            self.wish = "end"
+            self.stop.clear()
+
+
+class Nothing(Params, frozen=True, kw_only=True):
+    """A verb that takes no parameters."""
+
+
+class ConfigSetParams(Params, frozen=True, kw_only=True):
+    """What ``config/set`` takes: ``changes`` or ``toml``."""
+
+    revision: str
+    """As ``config/get`` gave it: what the change was decided on."""
+    changes: dict[Annotated[str, Meta(min_length=1, max_length=200)], Any] | None = None
+    """Settings by path, such as ``{"decision.agree": 3}``; null takes an earlier change back."""
+    toml: str | None = None
+    """A whole configuration in place of the file's; the empty text goes back to the file."""
+
+
+class ConfigNow(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``config/get`` and ``config/set`` give."""
+
+    revision: str
+    state: ConfigState
+    config: dict[str, Any]
+
+
+class ConfigTaken(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``config/set`` gives when the change is written down."""
+
+    state: Literal["unchanged", "trying"]
+    confirm_seconds: float
+    """Within which it has to prove itself."""
+
+
+class Remote:
+    """What outlives one run of the device inside the process."""
+
+    def __init__(self, configuration: Configuration, control: Control, journal: Journal) -> None:
+        self.memory = Memory()
+        self._configuration, self._control, self._journal = configuration, control, journal
+        self._seconds = 0.0
+
+    def serve(self, requests: Requests, confirm_seconds: float) -> None:
+        """Carry out ``config/get``, ``config/set``, ``log`` and ``restart``."""
+        self._seconds = confirm_seconds
+        requests.on("config/get", Nothing, self._get)
+        requests.on("config/set", ConfigSetParams, self._set)
+        requests.on("log", LogParams, self._journal.log)
+        requests.on("restart", Nothing, self._restart)
+
+    def stays(self) -> bool:
+        """Tell whether the process runs the device again when it has ended."""
+        return self._control.wish != "end"
+
+    def state(self) -> ConfigState:
+        """Say what is in force, for `info`."""
+        record = self._configuration.record
+        return ConfigState(
+            revision=self._configuration.revision(),
+            trying=self._configuration.trying,
+            changed=tuple(record.current.settings),
+            replaced=record.current.toml is not None,
+            taken_back=record.taken_back,
+            taken_back_at=record.taken_back_at,
+        )
+
+    @contextmanager
+    def trial(
+        self, counters: Counters, clock: Clock, look: Callable[[], object], tell: Callable[[], None]
+    ) -> Iterator[None]:
+        """Watch over a configuration on trial while the device runs.
+
+        It has proved itself once the camera gave a frame that was classified, the broker
+        acknowledged a message, and the device can be asked again. Otherwise it is taken back.
+        `look` takes a picture now, `tell` tells that :meth:`state` has changed.
+        """
+        over = threading.Event()
+        thread = threading.Thread(
+            target=self._try, args=(counters, clock, look, tell, over), name="trial", daemon=True
+        )
+        if self._configuration.trying:
+            thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            if thread.is_alive():
+                thread.join()
+
+    def _try(
+        self,
+        counters: Counters,
+        clock: Clock,
+        look: Callable[[], object],
+        tell: Callable[[], None],
+        over: threading.Event,
+    ) -> None:
+        deadline = clock.monotonic() + self._seconds
+        look()  # a camera that rests until the morning would not prove itself
+        while not over.wait(_LOOK_SECONDS):
+            lacking = _lacking(counters)
+            try:
+                if not lacking:
+                    self._configuration.confirm()
+                    tell()
+                    return
+            except ConfigError as error:
+                lacking = [str(error)]
+            if clock.monotonic() > deadline:
+                why = f"within {self._seconds:g} s {' and '.join(lacking)}"
+                if problems := counters.problems():
+                    why += f" ({'; '.join(problems)})"
+                self._configuration.take_back(why, clock.now())
+                self._control.again("reload")
+                return
+
+    def _get(self, _: Nothing) -> ConfigNow:
+        return ConfigNow(
+            revision=self._configuration.revision(),
+            state=self.state(),
+            config=self._configuration.plain(),
+        )
+
+    def _set(self, params: ConfigSetParams) -> ConfigTaken:
+        if (params.changes is None) == (params.toml is None):
+            raise ConfigError('give one of "changes" and "toml"')
+        changed = self._configuration.change(params.revision, params.changes, params.toml)
+        if changed:
+            self._control.again("reload")
+        return ConfigTaken(
+            state="trying" if changed else "unchanged", confirm_seconds=self._seconds
+        )
+
+    def _restart(self, _: Nothing) -> dict[str, str]:
+        log.info("restarting, as asked")
+        self._control.again("restart")
+        return {}
+
+
+def _lacking(counters: Counters) -> list[str]:
+    """Say what a configuration on trial has not shown yet."""
+    wanted = {
+        "frames_classified": "no frame was classified",
+        "introduced": "the broker acknowledged nothing",
+        "subscribed": "the broker granted no subscription",
+    }
+    return [text for name, text in wanted.items() if not counters[name]]

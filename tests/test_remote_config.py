@@ -1,0 +1,438 @@
+"""A device's configuration, changed from afar: tried out, kept or taken back, never lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+
+import devices
+import msgspec
+import pytest
+from brokers import Mosquitto, Subscriber, free_port
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edge.ask import ask
+from edge.changes import MOST_STARTS, NAME, Configuration
+from edge.config import Broker, load_config
+from edge.errors import ConfigError, PublishError, RequestDeniedError, StaleRevisionError
+
+BASE = "wheatear/cam-1"
+ALLOW = """[requests]
+allow = ["status", "config/get", "config/set", "log", "restart"]
+per_second = 100.0
+confirm_seconds = {seconds}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A configuration file of a device that may be changed from afar."""
+    return devices.config(tmp_path, 1883, ALLOW.format(seconds=60))
+
+
+def started(file) -> Configuration:
+    """Give the configuration as the next start of the program finds it."""
+    configuration = Configuration(file)
+    configuration.load()
+    return configuration
+
+
+def changed(file, **settings) -> Configuration:
+    """Change settings (``decision__agree=1``) and start with them."""
+    configuration = started(file)
+    values = {name.replace("__", "."): value for name, value in settings.items()}
+    assert configuration.change(configuration.revision(), values, None)
+    return started(file)
+
+
+def test_a_change_is_in_force_at_the_next_start_and_the_file_is_untouched(file):
+    """What a person wrote, comments included, stays as it is."""
+    before = file.read_text()
+    assert changed(file, decision__cooldown_seconds=5).config.decision.cooldown_seconds == 5
+    assert file.read_text() == before
+
+
+def test_a_change_that_is_never_confirmed_is_taken_back(file):
+    """After so many starts without proof, what was before is in force again."""
+    changed(file, decision__agree=1).confirm()
+    configuration = changed(file, decision__agree=2)
+    for _ in range(MOST_STARTS - 1):
+        assert configuration.trying
+        configuration = started(file)
+        assert configuration.config.decision.agree == 2
+    configuration = started(file)
+    assert not configuration.trying
+    assert configuration.config.decision.agree == 1
+    assert "never proved itself" in configuration.record.taken_back
+    assert started(file).config.decision.agree == 1
+
+
+def test_a_confirmed_change_stays(file):
+    """However often the program starts."""
+    changed(file, decision__agree=1).confirm()
+    for _ in range(MOST_STARTS + 2):
+        configuration = started(file)
+    assert configuration.config.decision.agree == 1
+    assert not configuration.trying
+
+
+def test_changes_add_up_and_can_be_taken_back_one_by_one(file):
+    """A new value replaces an old one; a table replaces what was set inside it; null undoes."""
+    changed(file, decision__agree=1, report__health_seconds=9).confirm()
+    changed(file, decision__thresholds__aphid=0.5).confirm()
+    configuration = changed(file, decision__thresholds={"leaf": 0.4}, report__health_seconds=None)
+    configuration.confirm()
+    assert configuration.config.decision.thresholds == {"leaf": 0.4}
+    assert configuration.config.report.health_seconds == 300.0
+    assert list(configuration.record.current.settings) == ["decision.agree", "decision.thresholds"]
+    with pytest.raises(ConfigError, match=r"report.health_seconds was not changed from afar"):
+        changed(file, report__health_seconds=None)
+
+
+def test_a_whole_configuration_can_be_sent_and_dropped_again(file):
+    """It takes the file's place until the empty text goes back to the file."""
+    configuration = started(file)
+    whole = file.read_text().replace("state_seconds = 0.2", "state_seconds = 0.7")
+    assert configuration.change(configuration.revision(), None, whole)
+    configuration = started(file)
+    configuration.confirm()
+    assert configuration.config.report.state_seconds == 0.7
+    assert configuration.change(configuration.revision(), None, "")
+    assert started(file).config == load_config(file)
+
+
+@pytest.mark.parametrize(
+    ("settings", "kind", "says"),
+    [
+        ({"decision.agree": 0}, ConfigError, "decision.agree = 0 is refused"),
+        ({"decision.agre": 1}, ConfigError, "did you mean agree?"),
+        ({"decision.agree": 50}, ConfigError, "more than decision.of"),
+        ({"decision": 5}, ConfigError, "decision = 5 is refused"),
+        ({"camera.kind.x": 1}, ConfigError, "camera.kind is no table"),
+        ({"": 1}, ConfigError, "is no setting"),
+        ({"nonsense.deep.path": 1}, ConfigError, "nonsense is no setting"),
+        ({"requests.allow": ["model/install"]}, RequestDeniedError, "requests is changed in the"),
+        ({"requests.token_file": None}, ConfigError, "was not changed from afar"),
+        ({"device.id": "cam-2"}, RequestDeniedError, "device.id"),
+        ({"broker.base_topic": "x"}, RequestDeniedError, "broker.base_topic"),
+        ({"broker.password_file": "/etc/shadow"}, RequestDeniedError, "broker.password_file"),
+        ({"broker.password_env": "HOME"}, RequestDeniedError, "broker.password_env"),
+        ({"broker.tls": {}}, RequestDeniedError, "broker.tls"),
+        ({"model.bundle": "other.wtr"}, RequestDeniedError, "model.bundle"),
+        ({"model.trusted_keys": ["k.pem"]}, RequestDeniedError, "model.trusted_keys[0]"),
+        ({"model.self_test": False}, RequestDeniedError, "model.self_test"),
+        ({"outbox.path": "/tmp/o.db"}, RequestDeniedError, "outbox.path"),
+        ({"camera": {"kind": "v4l2"}}, RequestDeniedError, "camera.path"),
+        ({"view.mask": "m.png"}, RequestDeniedError, "view.mask"),
+    ],
+)
+def test_what_is_refused_changes_nothing(file, settings, kind, says):
+    """Invalid values are refused by name, and so is what only a person at the device changes."""
+    configuration = started(file)
+    before = sorted(path.name for path in file.parent.iterdir())
+    with pytest.raises(kind) as raised:
+        configuration.change(configuration.revision(), settings, None)
+    assert says in str(raised.value)
+    assert sorted(path.name for path in file.parent.iterdir()) == before
+    assert started(file).config == load_config(file)
+
+
+def test_a_change_decided_on_an_old_revision_is_refused(file):
+    """Two people at once do not overwrite each other; nor is a trial overtaken."""
+    configuration = started(file)
+    old = configuration.revision()
+    configuration = changed(file, decision__agree=1)
+    with pytest.raises(StaleRevisionError, match="on trial"):
+        configuration.change(configuration.revision(), {"decision.agree": 3}, None)
+    configuration.confirm()
+    with pytest.raises(StaleRevisionError, match=f"'{old}' is not in force"):
+        configuration.change(old, {"decision.agree": 3}, None)
+    assert started(file).config.decision.agree == 1
+
+
+def test_the_same_values_again_change_nothing(file):
+    """No trial, no restart."""
+    changed(file, decision__agree=1).confirm()
+    configuration = started(file)
+    assert not configuration.change(configuration.revision(), {"decision.agree": 1}, None)
+    assert not configuration.trying
+
+
+def states(path, act) -> list[dict[str, bytes]]:
+    """Give what may lie in the folder of `path` after the power went during `act`.
+
+    Files are written under another name, synced, and renamed: before the rename any part of the new
+    file may be there, or none; after it all of it.
+    """
+    folder = path.parent
+    before = {p.name: p.read_bytes() for p in folder.glob(f"{NAME}*")}
+    act()
+    after = path.read_bytes()
+    cuts = (0, 1, len(after) // 2, len(after) - 1, len(after))
+    return [
+        before,
+        *({**before, f"{NAME}.new": after[:cut]} for cut in cuts),
+        {NAME: after},
+        {NAME: after, f"{NAME}.new": after[:7]},
+    ]
+
+
+def put(folder, files: dict[str, bytes]) -> None:
+    """Make the folder hold these, and no others of their kind."""
+    for path in folder.glob(f"{NAME}*"):
+        path.unlink()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+
+
+def test_a_power_cut_at_any_durable_step_ends_in_a_valid_configuration(file):
+    """Setting, counting a start, confirming, taking back: the old or the new one is in force."""
+    folder, path = file.parent, file.parent / NAME
+    changed(file, decision__agree=1).confirm()
+    base = {p.name: p.read_bytes() for p in folder.glob(f"{NAME}*")}
+    configuration = started(file)
+    revision = configuration.revision()
+    steps = [
+        lambda: configuration.change(revision, {"decision.agree": 3}, None),
+        lambda: configuration.load(),
+        lambda: configuration.confirm(),
+        lambda: configuration.change(configuration.revision(), {"decision.agree": 2}, None),
+        lambda: configuration.load(),
+        lambda: configuration.take_back("a test"),
+    ]
+    allowed, looked = ({1, 3}, {1, 3}, {1, 3}, {2, 3}, {2, 3}, {2, 3}), 0
+    for step, agree in zip(steps, allowed, strict=True):
+        possible = states(path, step)
+        kept = {p.name: p.read_bytes() for p in folder.glob(f"{NAME}*")}
+        for files in possible:
+            put(folder, files)
+            for _ in range(MOST_STARTS + 1):  # a trial that is started with again and again
+                found = started(file)
+                assert found.config.decision.agree in agree
+                looked += 1
+            assert not found.trying
+        put(folder, kept)
+    assert looked == 6 * 8 * (MOST_STARTS + 1)
+    put(folder, base)
+    assert started(file).config.decision.agree == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"\xff" * 50, b'{"schema": 1, "current": {"settings": {"a.b": 1}}}']
+)
+def test_a_damaged_file_of_changes_is_set_aside(file, damage):
+    """The device starts with the configuration file, and says so; the damaged one is kept."""
+    (file.parent / NAME).write_bytes(damage)
+    configuration = started(file)
+    assert configuration.config == load_config(file)
+    assert "set aside" in configuration.record.taken_back
+    assert (file.parent / f"{NAME}.refused").read_bytes() == damage
+
+
+def test_changes_that_no_longer_fit_the_file_are_set_aside(file):
+    """A person at the device edits the file: it has to start, whatever was set from afar."""
+    changed(file, decision__agree=3).confirm()
+    file.write_text(file.read_text().replace("[decision]", "[decision]\nof = 2"))
+    assert started(file).config == load_config(file)
+    assert (file.parent / f"{NAME}.refused").exists()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+PATHS = st.sampled_from(
+    [
+        "decision",
+        "decision.agree",
+        "view.tiles",
+        "camera",
+        "camera.kind",
+        "broker.tls.ca",
+        "requests",
+    ]
+) | st.text(max_size=20)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150
+)
+@given(values=st.dictionaries(PATHS, JSON, max_size=3))
+def test_arbitrary_changes_are_taken_whole_or_refused_by_name(file, values):
+    """Whatever is sent, the next start has a valid configuration, and what is held is held."""
+    (file.parent / NAME).unlink(missing_ok=True)
+    configuration = started(file)
+    try:
+        configuration.change(configuration.revision(), values, None)
+    except (ConfigError, RequestDeniedError):
+        assert not (file.parent / NAME).exists()
+    found = started(file).config
+    assert found.requests == load_config(file).requests
+    assert found.camera.path == load_config(file).camera.path
+
+
+class Field:
+    """A device process that replays photos for ever, and a broker."""
+
+    def __init__(self, folder, broker, seconds=60.0, **environment):
+        self.environment = environment
+        devices.photos(folder / "photos", 3)
+        camera = "loop = true\nframes_per_second = 20.0"
+        self.file = devices.config(folder, broker.port, ALLOW.format(seconds=seconds), camera)
+        self.broker = Broker(host="127.0.0.1", port=broker.port, protocol="5")
+        self.start()
+
+    def start(self) -> None:
+        """Start the program."""
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edge", "run", "--config", str(self.file)],
+            stderr=subprocess.DEVNULL,
+            env=os.environ | self.environment,
+        )
+
+    def ask(self, verb: str, seconds=20.0, **parameters) -> dict:
+        """Ask the device; give the whole answer."""
+        request = {"transaction": f"t{random.getrandbits(60)}", **parameters}
+        return ask(self.broker, BASE, verb, request, seconds)
+
+    def set(self, **settings) -> dict:
+        """Change settings."""
+        now = self.ask("config/get")["data"]
+        values = {name.replace("__", "."): value for name, value in settings.items()}
+        return self.ask("config/set", revision=now["revision"], changes=values)
+
+    def started_after(self, before: str) -> str:
+        """Wait until the device has started anew; give when."""
+        for _ in range(100):
+            with contextlib.suppress(PublishError):
+                found = self.ask("status", seconds=2.0)["data"]["info"]["started"]
+                if found > before:
+                    return found
+            time.sleep(0.1)
+        raise AssertionError("no new start")
+
+    def settled(self) -> dict:
+        """Wait until nothing is on trial; give what ``config/get`` says."""
+        for _ in range(100):
+            with contextlib.suppress(PublishError):
+                found = self.ask("config/get", seconds=2.0)["data"]
+                if not found["state"]["trying"]:
+                    return found
+            time.sleep(0.1)
+        raise AssertionError("still on trial")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+
+
+@pytest.fixture
+def broker(tmp_path):
+    """A mosquitto."""
+    with Mosquitto(tmp_path) as running:
+        yield running
+
+
+def test_a_change_proves_itself_and_is_confirmed(tmp_path, broker):
+    """The answer comes first; then the device starts anew with it, and `info` says so."""
+    with Field(tmp_path, broker) as field, Subscriber(broker.port, f"{BASE}/info") as subscriber:
+        answer = field.set(report__state_seconds=0.3)
+        assert answer["data"]["state"] == "trying"
+        found = field.settled()
+        assert found["config"]["report"]["state_seconds"] == 0.3
+        assert found["state"]["changed"] == ["report.state_seconds"]
+
+        def confirmed(messages):
+            config = json.loads(messages[-1].payload)["config"] if messages else {}
+            return config.get("revision") == found["revision"] and not config["trying"]
+
+        assert subscriber.wait(confirmed)
+
+
+def test_a_broker_that_cannot_be_reached_is_taken_back_and_the_camera_comes_back(tmp_path, broker):
+    """Cut off by its own configuration, the device goes back by itself and says why."""
+    with Field(tmp_path, broker, seconds=2.0) as field:
+        assert field.set(broker__port=free_port())["status"] == "ok"
+        found = field.settled()
+        assert found["config"]["broker"]["port"] == broker.port
+        assert "the broker acknowledged nothing" in found["state"]["taken_back"]
+        assert "nobody listens on" in found["state"]["taken_back"]
+        assert field.process.poll() is None
+
+
+def test_a_configuration_that_cannot_start_is_taken_back(tmp_path, broker):
+    """A runtime that is not installed: the device runs on with what was before."""
+    with Field(tmp_path, broker) as field:
+        assert field.set(model__runtime="edgetpu")["status"] == "ok"
+        found = field.settled()
+        assert found["config"]["model"]["runtime"] == "fake"
+        assert "Error: " in found["state"]["taken_back"]
+
+
+def test_a_restart_answers_before_it_goes(tmp_path, broker):
+    """The same process number, a new start; asked twice, it restarts once. systemd is told that the
+    program is ready again, and not that it stops: it would kill it.
+    """
+    systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    systemd.bind(str(tmp_path / "notify"))
+    systemd.setblocking(False)
+    with Field(tmp_path, broker, NOTIFY_SOCKET=str(tmp_path / "notify")) as field:
+        before = field.ask("status")["data"]["info"]["started"]
+        request = {"transaction": "again"}
+        first = ask(field.broker, BASE, "restart", request, 20)
+        assert first["status"] == "ok"
+        after = field.started_after(before)
+        assert ask(field.broker, BASE, "restart", request, 20) == first
+        lines = field.ask("log", lines=500)["data"]["lines"]
+        assert [line["text"] for line in lines if "restart" in line["text"]] == []
+        assert field.ask("status")["data"]["info"]["started"] == after
+        assert field.process.poll() is None
+        told = b""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                told += systemd.recv(4096) + b"\n"
+        assert told.count(b"READY=1") == 2
+        assert b"STOPPING" not in told
+    systemd.close()
+
+
+def test_kill_9_at_any_moment_of_a_change_leaves_a_device_that_works(tmp_path, broker):
+    """Killed at random moments after a change was asked for: old or new, and it answers."""
+    draw, values = random.Random(7), [0.3, 0.4]
+    with Field(tmp_path, broker) as field:
+        known = {0.2}
+        for round_ in range(4):
+            value = values[round_ % 2]
+            request = {
+                "transaction": f"k{round_}",
+                "revision": field.settled()["revision"],
+                "changes": {"report.state_seconds": value},
+            }
+            killer = subprocess.Popen(
+                ["sh", "-c", f"sleep {draw.uniform(0, 0.6)}; kill -9 {field.process.pid}"]
+            )
+            with contextlib.suppress(PublishError):
+                ask(field.broker, BASE, "config/set", request, 1.0)
+            killer.wait()
+            assert field.process.wait(10) == -9
+            field.start()
+            found = field.settled()["config"]["report"]["state_seconds"]
+            assert found in known | {value}
+            known = {found}
+            record = tmp_path / NAME
+            if record.exists():
+                assert msgspec.json.decode(record.read_bytes())["starts"] is None
