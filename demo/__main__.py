@@ -84,14 +84,16 @@ def main() -> None:
     )
     console.print(
         f"sent {field.sent}  received {len(field.dashboard.sightings)}  "
-        f"missing {field.missing()}  duplicates {field.dashboard.duplicates}  "
+        f"missing {field.missing()}  delivered twice {field.dashboard.redelivered}  "
         f"accuracy float {metrics.float_.accuracy:.1%} int8 {metrics.int8.accuracy:.1%}  "
         f"{len(read.model):,} bytes  {field.milliseconds():.2f} ms",
         style="bold",
         highlight=False,
     )
     console.print(f"[dim]{time.monotonic() - started:.0f} s in all[/dim]")
-    sys.exit(1 if field.missing() or field.dashboard.duplicates else 0)
+    for contradiction in field.dashboard.contradictions:
+        console.print(f"[red]{contradiction}[/red]")
+    sys.exit(1 if field.missing() or field.dashboard.contradictions else 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""The subscriber of the demo: counts what arrives and proves, by ``seq``, what does not."""
+"""The subscriber of the demo: counts what arrives and proves, by ``seq``, what does not.
+
+Deliveries of one ``id`` count once, as docs/topics.md tells every subscriber: where a broker goes
+away before its acknowledgement arrives, the device sends the same message again.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,21 @@ RECENT = 8
 
 @dataclass
 class Dashboard:
-    """All sightings of one device, by ``seq``."""
+    """All sightings of one device, by ``seq``.
+
+    Attributes:
+        sightings: the first delivery of each ``seq``.
+        ids: the ``seq`` of each ``id``.
+        redelivered: messages that came again, with an ``id`` seen before.
+        contradictions: what no device may send, in words.
+    """
 
     port: int
     device: str
     sightings: dict[int, dict[str, Any]] = field(default_factory=dict)
-    duplicates: int = 0
+    ids: dict[str, int] = field(default_factory=dict)
+    redelivered: int = 0
+    contradictions: list[str] = field(default_factory=list)
     connected: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
@@ -43,9 +56,20 @@ class Dashboard:
         self._client.loop_stop()
 
     def _on_message(self, _client: mqtt.Client, _user: object, message: mqtt.MQTTMessage) -> None:
-        sighting = json.loads(message.payload)
-        self.duplicates += sighting["seq"] in self.sightings
-        self.sightings[sighting["seq"]] = sighting
+        self.take(json.loads(message.payload))
+
+    def take(self, sighting: dict[str, Any]) -> None:
+        """Count a sighting, once for each ``id``."""
+        seq, id_ = sighting["seq"], sighting["id"]
+        known = self.sightings.setdefault(seq, sighting)
+        if self.ids.setdefault(id_, seq) != seq:
+            self.contradictions.append(f"{id_} is seq {self.ids[id_]} and seq {seq}")
+        elif known["id"] != id_:
+            self.contradictions.append(f"seq {seq} is {known['id']} and {id_}")
+        elif known | {"historical": None} != sighting | {"historical": None}:
+            self.contradictions.append(f"{id_} came with another content")
+        elif known is not sighting:
+            self.redelivered += 1
 
     def missing(self) -> int:
         """Count the gaps between the first and the last ``seq`` seen."""

@@ -121,14 +121,16 @@ class Field:
             "--config",
             str(setup.write_config(self._door.port)),
         ]
-        started = time.monotonic()
         with (
             (setup.out / "wheatear.log").open("w") as log,
             Live(console=self._console, auto_refresh=False) as live,
         ):
             camera = subprocess.Popen(command, stderr=log, stdout=log)
             try:
-                self._watch(live, camera, started, "the network is there", setup.seconds / 3)
+                self._wait_for_first(camera)
+                self._watch(
+                    live, camera, time.monotonic(), "the network is there", setup.seconds / 3
+                )
                 self._door.close()
                 time.sleep(SETTLE_SECONDS)
                 self._broker.stop()
@@ -145,6 +147,14 @@ class Field:
                 camera.wait(20)
                 self.dashboard.stop()
                 self._broker.stop()
+
+    def _wait_for_first(self, camera: subprocess.Popen[bytes]) -> None:
+        """Wait until the camera is up and heard of, so that the outage falls into its work."""
+        deadline = time.monotonic() + LIMIT_SECONDS
+        while not self.dashboard.sightings and camera.poll() is None:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.05)
 
     def _watch(
         self, live: Live, camera: subprocess.Popen[bytes], since: float, state: str, seconds: float

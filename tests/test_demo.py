@@ -15,6 +15,7 @@ from devices import COLOURS, photo
 from rich.console import Console
 
 import demo.field
+from demo.dashboard import Dashboard
 from demo.field import Field, prepare
 from demo.sheet import draw_sheet
 
@@ -50,10 +51,35 @@ def test_nothing_is_lost_while_the_broker_is_away(out, monkeypatch):
     field.run()
 
     assert (len(field.dashboard.sightings), field.missing()) == (21, 0)
-    assert field.dashboard.missing() == field.dashboard.duplicates == 0
+    assert field.dashboard.missing() == 0
+    assert field.dashboard.contradictions == []
     shown = {sighting["frame"]["source"] for sighting in field.dashboard.sightings.values()}
     assert len(shown) == 21
     assert "hung up" in (out / "wheatear.log").read_text()
     sheet = draw_sheet(field.truth, field.dashboard.sightings.values(), out / "sheet.jpg")
     with Image.open(sheet) as picture:
         assert picture.width > 1000
+
+
+def test_the_dashboard_counts_each_id_once():
+    """A second delivery is no second sighting, also when it says that it is late."""
+    dashboard = Dashboard(0, "cam")
+    one = {"seq": 1, "id": "a", "label": "aphid", "historical": False}
+    for sighting in (one, one | {"historical": True}, one | {"seq": 3, "id": "c"}):
+        dashboard.take(sighting)
+    assert (len(dashboard.sightings), dashboard.redelivered, dashboard.missing()) == (2, 1, 1)
+    assert dashboard.contradictions == []
+
+
+def test_the_dashboard_tells_what_no_device_may_send():
+    """Two events of one number, one event with two numbers or two contents: each is named."""
+    dashboard = Dashboard(0, "cam")
+    one = {"seq": 1, "id": "a", "label": "aphid", "historical": False}
+    for sighting in (one, one | {"id": "b"}, one | {"seq": 2}, one | {"label": "beetle"}):
+        dashboard.take(sighting)
+    assert dashboard.redelivered == 0
+    assert dashboard.contradictions == [
+        "seq 1 is a and b",
+        "a is seq 1 and seq 2",
+        "a came with another content",
+    ]
