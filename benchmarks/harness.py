@@ -22,6 +22,7 @@ BENCHMARKS = {
     "overhead": "benchmarks.overhead",
     "start": "benchmarks.start",
     "outbox": "benchmarks.outbox",
+    "tiles": "benchmarks.tiles",
     "motion": "benchmarks.motion",
     "training-throughput": "benchmarks.throughput",
     "accuracy": "benchmarks.accuracy",

@@ -94,6 +94,14 @@ def add_classify(parser: argparse.ArgumentParser) -> None:
         help="box to look at, as shares of the picture; may be repeated",
     )
     view.add_argument("--mask", metavar="FILE", help="picture, black where nobody is to look")
+    view.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="LABEL",
+        help="background, such as an empty leaf: no finding; may be repeated",
+    )
+    view.add_argument("--draw", metavar="FOLDER", help="draw tiles, mask and findings into files")
     add_model(parser)
 
 

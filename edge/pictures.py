@@ -120,7 +120,7 @@ def classify_pictures(
         WheatearError: the model cannot be used.
     """
     view = None
-    if arguments.tiles or arguments.region or arguments.mask or arguments.overlap is not None:
+    if _in_parts(arguments):
         from edge.tiled import view_of  # the configuration takes long to import
 
         view = view_of(arguments)
@@ -139,7 +139,7 @@ def classify_pictures(
         if bundle is not None:
             prove(classifier, bundle)
         classifier.top = arguments.top
-        return _classify(_describer(classifier, view), loader, console)
+        return _classify(_describer(classifier, view, arguments), loader, console)
 
 
 def _classify(describe: Callable[[Loaded], Line], loader: Loader, console: Console) -> int:
@@ -164,11 +164,19 @@ def _reader(classifier: Classifier, view: View | None) -> Read:
     return lambda file: read(file, spec, view)
 
 
-def _describer(classifier: Classifier, view: View | None) -> Callable[[Loaded], Line]:
+def _in_parts(arguments: argparse.Namespace) -> bool:
+    """Tell whether any option is about parts of pictures."""
+    given = (arguments.tiles, arguments.region, arguments.mask, arguments.ignore, arguments.draw)
+    return any(given) or arguments.overlap is not None
+
+
+def _describer(
+    classifier: Classifier, view: View | None, arguments: argparse.Namespace
+) -> Callable[[Loaded], Line]:
     """Give what makes a line of a picture."""
     if view is None:
         return lambda loaded: _line(classifier, loaded, classifier.classify(_pixels(loaded)))
-    from edge.tiled import parts
+    from edge.tiled import draw_into, parts
     from edge.viewer import Viewer
 
     viewer = Viewer(classifier, view)
@@ -176,7 +184,10 @@ def _describer(classifier: Classifier, view: View | None) -> Callable[[Loaded], 
     def describe(loaded: Loaded) -> Line:
         found = viewer.look(_pixels(loaded), loaded.size)
         whole = msgspec.structs.asdict(_line(classifier, loaded, found))
-        return TiledLine(**whole, parts=parts(found, loaded.size))
+        shown = parts(found, loaded.size, arguments.ignore)
+        if arguments.draw:
+            draw_into(arguments.draw, loaded.file, _pixels(loaded), viewer, shown)
+        return TiledLine(**whole, parts=shown)
 
     return describe
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from edge.classifier import Classification
     from edge.image import Pixels
+    from edge.viewer import Viewer
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +44,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
     tiles: tuple[Part, ...]
 
 
-def view_of(arguments: argparse.Namespace) -> View | None:
-    """Give the view that the options ask for, or None: the whole picture.
+def view_of(arguments: argparse.Namespace) -> View:
+    """Give the view that the options ask for.
 
     Raises:
         ConfigError: a value is wrong.
@@ -63,9 +65,7 @@ def view_of(arguments: argparse.Namespace) -> View | None:
     if arguments.mask:
         raw["mask"] = Path(arguments.mask)
     if not raw:
-        if arguments.overlap is not None:
-            raise ConfigError("--overlap goes with --tiles")
-        return None
+        raise ConfigError("--overlap, --ignore and --draw go with --tiles, --region or --mask")
     if arguments.overlap is not None:
         raw["overlap"] = arguments.overlap
     try:
@@ -91,11 +91,11 @@ def read(file: str, spec: InputSpec, view: View) -> tuple[Pixels, Size]:
     return decode(file, least), sizes[-1]
 
 
-def parts(found: Classification, size: Size) -> Parts:
+def parts(found: Classification, size: Size, background: Sequence[str] = ()) -> Parts:
     """Say what the parts of a picture show, and what they come to."""
     return Parts(
         size=size,
-        findings=findings(found, {}, frozenset()),
+        findings=findings(found, {}, frozenset(background)),
         tiles=tuple(
             Part(
                 box=tile.box,
@@ -109,3 +109,14 @@ def parts(found: Classification, size: Size) -> Parts:
             for tile in found.tiles
         ),
     )
+
+
+def draw_into(folder: str, file: str, pixels: Pixels, viewer: Viewer, shown: Parts) -> None:
+    """Draw what is looked at and what was found into a JPEG of the file's name.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    from edge import drawing
+
+    drawing.write(drawing.draw(pixels, shown, viewer.masked(pixels)), Path(folder), file)

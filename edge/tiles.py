@@ -6,7 +6,7 @@ picture as it was taken, however much smaller it was decoded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil, floor
 from typing import TYPE_CHECKING
 
@@ -135,14 +135,35 @@ def touch(one: Box, other: Box) -> bool:
     return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
 
 
+def overlap(one: Box, other: Box) -> bool:
+    """Tell whether two boxes have an area in common."""
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
 def join(boxes: Sequence[Box]) -> list[list[int]]:
-    """Group boxes that touch, also through others; give the indices of each group, in order."""
-    groups: list[list[int]] = []
-    for i, box in enumerate(boxes):
-        near = [group for group in groups if any(touch(box, boxes[j]) for j in group)]
-        merged = sorted([i, *(j for group in near for j in group)])
-        groups = [group for group in groups if group not in near] + [merged]
-    return sorted(groups)
+    """Group boxes that touch, also through others, and groups that would lie over one another.
+
+    Gives the indices of each group, in order; the boxes around the groups do not overlap.
+    """
+    groups = _merge([[i] for i in range(len(boxes))], boxes, touch)
+    while True:
+        merged = _merge(groups, boxes, overlap)
+        if len(merged) == len(groups):
+            return sorted(groups)
+        groups = merged
+
+
+def _merge(
+    groups: list[list[int]], boxes: Sequence[Box], near: Callable[[Box, Box], bool]
+) -> list[list[int]]:
+    """Merge groups the boxes around which are near to each other as they are now."""
+    edges = [around(boxes[i] for i in group) for group in groups]
+    merged: list[list[int]] = []  # of positions in groups
+    for i, edge in enumerate(edges):
+        close = [some for some in merged if any(near(edge, edges[j]) for j in some)]
+        merged = [some for some in merged if some not in close]
+        merged.append(sorted([i, *(j for some in close for j in some)]))
+    return [sorted(i for j in some for i in groups[j]) for some in merged]
 
 
 def around(boxes: Iterable[Box]) -> Box:

@@ -57,7 +57,7 @@ class Plan:
 
     def _cuts(self, size: Size, pixels: Size) -> tuple[Cut, ...]:
         """Cut a picture. Raises ImageError where nothing of it is left to look at."""
-        mask = mask_of(self._view, self._drawn, pixels)
+        mask = self.masked(pixels)
         cuts = []
         for box in layout(self._view, size):
             inside = left, top, right, bottom = scaled(box, size, pixels)
@@ -71,6 +71,10 @@ class Plan:
                 f"tile is masked by more than view.max_masked = {self._view.max_masked:g}"
             )
         return tuple(cuts)
+
+    def masked(self, pixels: Size) -> NDArray[np.bool_] | None:
+        """Give what is painted over, bool (height, width); None: nothing. Raises ImageError."""
+        return mask_of(self._view, self._drawn, pixels)
 
 
 class Viewer:
@@ -105,6 +109,12 @@ class Viewer:
         return together(
             tuple(Tile(cut.box, self._classifier.classify(cut.of(pixels))) for cut in cuts)
         )
+
+    def masked(self, pixels: Pixels) -> NDArray[np.bool_] | None:
+        """Give what of (H, W, 3) pixels is painted over, bool (H, W). Raises ImageError."""
+        if self._plan is None:
+            return None
+        return self._plan.masked((pixels.shape[1], pixels.shape[0]))
 
 
 def together(tiles: tuple[Tile, ...]) -> Classification:

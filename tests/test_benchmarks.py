@@ -150,6 +150,14 @@ def test_inference_benchmarks_measure_both_sides(name, options, data):
     assert all(both_sides(figure) for figure in harness.run(name, root, options).figures)
 
 
+def test_tiles_are_measured_beside_doing_so_by_hand(options, data):
+    """Large picture, batches of 12, and the decision."""
+    data("yellow_sticky_traps")
+    figures = harness.run("tiles", data("coral_models").parent, options).figures
+    assert all(both_sides(figure) for figure in figures[:3])
+    assert figures[3].ours is not None
+
+
 def test_the_pipeline_is_measured_to_the_acknowledgement(options, data):
     """Every frame's sighting arrives at a subscriber and the outbox is empty at the end."""
     need_mosquitto()

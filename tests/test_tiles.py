@@ -21,6 +21,7 @@ from edge.classifier import Classification, Classifier, Tile, Timings
 from edge.cli import main
 from edge.config import Decision, View
 from edge.decision import Decider
+from edge.drawing import colour_of
 from edge.errors import ConfigError, ImageError
 from edge.findings import findings
 from edge.image import PAD_COLOUR, InputSpec, fit, load
@@ -184,6 +185,13 @@ def test_boxes_that_touch_are_one_group_also_through_others():
     assert join([]) == []
 
 
+def test_regions_of_one_class_do_not_lie_over_one_another():
+    """Two groups whose tiles do not touch, but the boxes around them overlap, are one region."""
+    corner = [(0, 0, 10, 10), (0, 10, 10, 20), (0, 20, 10, 30), (10, 20, 20, 30), (20, 20, 30, 30)]
+    inside, outside = (20, 0, 30, 10), (40, 0, 50, 10)
+    assert join([*corner, inside, outside]) == [[0, 1, 2, 3, 4, 5], [6]]
+
+
 def tile(box, label="aphid", confidence=0.9, reason=None):
     """Give a tile's result."""
     other = (Score(label, confidence), Score("other", round(1 - confidence, 6)))
@@ -338,6 +346,10 @@ def test_classify_shows_every_tile_and_what_they_come_to(tmp_path, capsys):
     assert shown["tiles"][3]["box"] == [320, 240, 640, 480]
     boxes = {one["label"]: [r["box"] for r in one["regions"]] for one in shown["findings"]}
     assert boxes == {"leaf": [[0, 0, 640, 480]], "beetle": [[320, 240, 640, 480]]}
+    assert main([*command, "--tiles", "2x2", "--ignore", "leaf"]) == 0
+    assert [one["label"] for one in json.loads(capsys.readouterr().out)["parts"]["findings"]] == [
+        "beetle"
+    ]
     assert main([*command, "--region", "0.5,0.5,1,1"]) == 0
     assert json.loads(capsys.readouterr().out)["label"] == "beetle"
     assert main(command) == 0
@@ -349,7 +361,8 @@ def test_classify_shows_every_tile_and_what_they_come_to(tmp_path, capsys):
     [
         (["--tiles", "four"], "--tiles four: give columns x rows"),
         (["--tiles", "4"], "Expected `int` >= 16"),
-        (["--overlap", "0.5"], "--overlap goes with --tiles"),
+        (["--overlap", "0.5"], "go with --tiles, --region or --mask"),
+        (["--draw", "x"], "go with --tiles, --region or --mask"),
         (["--region", "0,0,2,1"], "Expected `float` <= 1.0"),
         (["--region", "0.5,0,0.5,1"], "is empty"),
         (["--mask", "none.png"], "none.png: no such file"),
@@ -363,3 +376,26 @@ def test_classify_refuses_a_wrong_view_in_one_line(tmp_path, capsys, options, ex
     assert main(["classify", str(path), "--bundle", bundle, "--runtime", "fake", *options]) == 1
     (told,) = capsys.readouterr().err.splitlines()
     assert expected in told
+
+
+def test_a_drawing_shows_mask_tiles_and_regions(tmp_path, capsys):
+    """Masked areas are dark, tiles thin and white, a region thick in its class's colour."""
+    bundle = str(devices.bundle(tmp_path / "m.wtr"))
+    path, mask = tmp_path / "a.png", Image.new("L", (64, 48), 255)
+    Image.fromarray(scene({(320, 240, 640, 480): "beetle"})).save(path)
+    mask.paste(0, (0, 0, 32, 10))
+    mask.save(tmp_path / "mask.png")
+    command = ["classify", str(path), "--bundle", bundle, "--runtime", "fake", "--tiles", "2x2"]
+    options = ["--overlap", "0", "--ignore", "leaf", "--mask", str(tmp_path / "mask.png")]
+    assert main([*command, *options, "--draw", str(tmp_path / "drawn")]) == 0
+    capsys.readouterr()
+    drawn = np.asarray(Image.open(tmp_path / "drawn" / "a.jpg")).astype(int)
+    assert drawn.shape == (480, 640, 3)
+
+    def near(where, colour, tolerance=40):
+        return np.abs(drawn[where] - np.array(colour)).max() < tolerance
+
+    assert near((50, 100), np.array(devices.COLOURS["leaf"]) // 4)
+    assert near((400, 100), devices.COLOURS["leaf"])
+    assert near((400, 321), colour_of("beetle"))
+    assert drawn[400, 0].min() > 180
