@@ -117,8 +117,10 @@ class Agent:
         now = frame.time.timestamp() if frame.recorded else self._clock.monotonic()
         events = self._decider.see(found, now, frame.time)
         self._tell(self._sightings.messages(frame, events, self._decider.best))
+        # Of several, the surest of something new: an end says what was there.
+        news = min(events, key=lambda event: event.phase == "end", default=None)
         for watch in self._watchers:
-            watch(frame, found, events[0] if events else None)
+            watch(frame, found, news)
 
     def _tell(self, messages: list[Outgoing]) -> None:
         """Wait for room while the disk refuses: older events are worth more than new frames."""

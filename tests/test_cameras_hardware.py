@@ -17,7 +17,7 @@ import pytest
 from edge.cameras import open_camera, v4l2
 from edge.cameras import v4l2_abi as abi
 from edge.cameras.reader import Reader
-from edge.config import Picamera2Camera, V4l2Camera
+from edge.config import Picamera2Camera, V4l2Camera, View
 from edge.counters import Counters
 from edge.errors import CameraError, ImageError
 from edge.image import InputSpec, load
@@ -301,6 +301,20 @@ def test_the_pi_gives_a_small_frame_and_keeps_the_large_one_as_evidence(pi):
     opened.close()
     opened.close()
     assert pi.made[0].closed
+
+
+def test_the_pis_small_stream_grows_with_tiles_and_gives_way_to_the_large_one(pi):
+    """4 x 3 tiles for a model of 32 need 171 x 96; tiles of 32 picture pixels need them all."""
+    small = Picamera2Camera(warm_up_seconds=0, interval_seconds=0, width=640, height=360)
+    opened = open_camera(small, SPEC, View(tiles=(4, 3), overlap=0.0))
+    assert opened.capture().pixels.shape == (98, 172, 3)
+    opened.close()
+    opened = open_camera(small, SPEC, View(tiles=32, overlap=0.0))
+    frame = opened.capture()
+    assert frame.pixels.shape == (360, 640, 3)
+    assert frame.pixels[0, 0].tolist() == [200, 30, 40]
+    assert pi.made[1].config["lores"] is None
+    opened.close()
 
 
 def test_a_pi_camera_that_falls_silent_has_vanished(pi, monkeypatch):

@@ -76,10 +76,13 @@ class Picamera2:
                 controls |= {"AfMode": modes.Manual, "LensPosition": 1 / config.focus_metres}
             else:
                 controls |= {"AfMode": modes.Continuous}
+        small = lores_size(self._size, least)
+        # Where tiles need the large stream's every pixel, it serves the model too.
+        lores = None if small == self._size else {"size": small, "format": "YUV420"}
         self._camera.configure(
             self._camera.create_video_configuration(
                 main={"size": self._size, "format": "BGR888"},  # in memory: red, green, blue
-                lores={"size": lores_size(self._size, least), "format": "YUV420"},
+                lores=lores,
                 transform=libcamera.Transform(hflip=half_turn, vflip=half_turn),
                 colour_space=libcamera.ColorSpace.Sycc(),  # full range, as in a JPEG
                 buffer_count=3,
@@ -90,15 +93,16 @@ class Picamera2:
             )
         )
         applied = self._camera.camera_configuration()
-        self._lores_size = tuple(applied["lores"]["size"])
+        self._small = lores is not None
         self._size = tuple(applied["main"]["size"])
+        self._lores_size = tuple(applied["lores"]["size"]) if lores else self._size
 
     def capture(self) -> Frame | None:
         """Wait for the next frame. Raises CameraError when none comes."""
         request = self._request()
         try:
-            planes = request.make_array("lores")
             main = request.make_array("main")
+            planes = request.make_array("lores") if self._small else None
             taken = request.get_metadata().get("SensorTimestamp")
         except RuntimeError as error:
             raise CameraError(f"{self._name}: {error}") from error
@@ -106,7 +110,7 @@ class Picamera2:
             request.release()
         width, height = self._size
         return Frame(
-            pixels=yuv420_to_rgb(planes, *self._lores_size),
+            pixels=main if planes is None else yuv420_to_rgb(planes, *self._lores_size),
             time=_wall_time(taken),
             source=self._name,
             width=width,
