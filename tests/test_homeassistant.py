@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import devices
 import msgspec
@@ -13,6 +14,7 @@ from brokers import Mosquitto, Subscriber
 from hass import Hass, hass_path
 from test_publisher import retained
 
+from edge import messages
 from edge.config import parse_config
 from edge.homeassistant import announcement, introductions
 from edge.messages import RunningModel
@@ -43,9 +45,7 @@ def payload(folder: Path, labels=("aphid", "beetle"), **raw) -> dict:
 def test_every_topic_and_field_that_is_shown_exists(tmp_path):
     """Components name topics of ours only, and templates fields of their messages only."""
     found = payload(tmp_path, device={"id": "c", "location": {"lat": 1, "lon": 2}})
-    structs = {one.suffix: one.payload for one in TOPICS}
-    from edge import messages
-
+    structs = {one.suffix: one.payload for one in TOPICS} | {"response/capture": "Response"}
     for key, part in found["components"].items():
         for topic, template in (
             ("state_topic", "value"),
@@ -61,6 +61,8 @@ def test_every_topic_and_field_that_is_shown_exists(tmp_path):
 
 def has(kind, path: list[str]) -> bool:
     """Tell whether a message has a field, given by its path; methods of values do not count."""
+    if kind is Any:
+        return True
     kinds = getattr(kind, "__args__", ()) if not hasattr(kind, "__struct_fields__") else (kind,)
     structs = [one for one in kinds if hasattr(one, "__struct_fields__")]
     if not path or not structs:
@@ -100,6 +102,10 @@ def test_only_what_this_device_does_is_shown(tmp_path):
         tmp_path, images={"send": True}, device={"id": "c", "location": {"lat": 1, "lon": 2}}
     )["components"]
     assert {"picture", "position", "today_beetle"} <= set(full)
+    assert "capture" in full
+    assert "restart" not in full
+    quiet = payload(tmp_path, requests={"allow": ["capture"], "token_file": "t"})["components"]
+    assert not {"capture", "captured"} & set(quiet)
     many = payload(tmp_path, tuple(f"class_{i}" for i in range(1000)))["components"]
     assert "today" in many
     assert not [key for key in many if key.startswith("today_")]
@@ -158,6 +164,7 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
     path = devices.config(tmp_path, hass.broker.port, more)
     path.write_text(path.read_text().replace("state_seconds", "health_seconds = 1\nstate_seconds"))
     run(path)
+    hass.state("event.cam_1_sighting", "unavailable")
     slow = path.read_text().replace('"photos"', '"photos"\nframes_per_second = 0.01')
     path.write_text(slow)
     process = devices.start("run", "--config", str(path))  # sends one more and stays
@@ -168,19 +175,31 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
         hass.state("binary_sensor.cam_1_problem", "off")
         latest = hass.state("sensor.cam_1_last_sighting", "aphid")
         assert latest["attributes"]["seq"] == 8
+        hass.until(lambda: hass.states()["event.cam_1_sighting"]["attributes"].get("seq") == 8)
         event = hass.states()["event.cam_1_sighting"]["attributes"]
-        assert (event["label"], event["seq"]) == ("aphid", 8)
+        assert (event["label"], event["event_type"]) == ("aphid", "single")
         position = hass.states()["device_tracker.cam_1_position"]["attributes"]
         assert (position["latitude"], position["longitude"]) == (23.81, 90.41)
         hass.until(lambda: hass.states()["sensor.cam_1_disk_free"]["state"] != "unknown")
         ours = {key: one for key, one in hass.states().items() if ".cam_1_" in key}
         unknown = {key for key, one in ours.items() if one["state"] == "unknown"}
         # What this machine may not measure, and a position outside of any zone.
-        assert unknown <= {"sensor.cam_1_temperature", "binary_sensor.cam_1_power_or_heat"} | {
-            "device_tracker.cam_1_position"
+        assert unknown <= {
+            "sensor.cam_1_temperature",
+            "binary_sensor.cam_1_power_or_heat",
+            "device_tracker.cam_1_position",
+            "sensor.cam_1_last_look",
+            "button.cam_1_look_now",
         }
         shown = hass.states()["image.cam_1_picture"]["attributes"]["entity_picture"]
         assert hass.call(shown)[:3] == b"\xff\xd8\xff"
+        for _ in range(2):  # each press is a request of its own
+            before = hass.states()["sensor.cam_1_last_look"]
+            hass.call("/api/services/button/press", {"entity_id": "button.cam_1_look_now"})
+            hass.until(lambda: hass.states()["sensor.cam_1_last_look"] != before)  # noqa: B023
+        seen = hass.states()["sensor.cam_1_last_look"]
+        assert seen["state"] in devices.COLOURS
+        assert seen["attributes"]["sighting"] in (True, False)
     finally:
         process.terminate()
         process.communicate(timeout=30)

@@ -65,6 +65,8 @@ def announcement(config: Config, model: RunningModel) -> bytes:
         pictures=config.images.send,
         located=config.device.location is not None or config.gps.enabled,
         health_seconds=config.report.health_seconds,
+        # The message is for everybody to read: it cannot hold a token.
+        buttons=() if config.requests.token_file else config.requests.allow,
     )
     device = {
         "identifiers": [ident],

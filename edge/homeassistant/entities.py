@@ -32,11 +32,19 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     """It says where it stands."""
     health_seconds: float
     """Seconds from one health message to the next."""
+    buttons: tuple[str, ...] = ()
+    """Requests that it takes without a token."""
 
 
 def components(camera: Camera) -> dict[str, Component]:
     """Give all components by a key that stays the same as long as the component does."""
-    found = {**_sightings(camera), **_counts(camera), **_problems(camera), **_health(camera)}
+    found = {
+        **_sightings(camera),
+        **_counts(camera),
+        **_buttons(camera),
+        **_problems(camera),
+        **_health(camera),
+    }
     if camera.pictures:
         # A picture comes on a topic of its own sighting; whichever came last is shown.
         found["picture"] = {
@@ -53,8 +61,9 @@ def components(camera: Camera) -> dict[str, Component]:
             "source_type": "gps",
             "json_attributes_topic": f"{camera.base}/info",
             # A receiver may have no fix yet.
-            "json_attributes_template": "{{ {'latitude': value_json.location.lat,"
-            " 'longitude': value_json.location.lon} | tojson if value_json.location else '{}' }}",
+            "json_attributes_template": "{% set at = value_json.location %}{{ ({'latitude': at.lat,"
+            " 'longitude': at.lon, 'gps_accuracy': at.accuracy_metres or 0} if at else {})"
+            " | tojson }}",
             **_DIAGNOSTIC,
         }
     return found
@@ -133,6 +142,37 @@ def _counts(camera: Camera) -> dict[str, Component]:
         }
         del found[f"today_{label}"]["json_attributes_topic"]
         del found[f"today_{label}"]["json_attributes_template"]
+    return found
+
+
+def _buttons(camera: Camera) -> dict[str, Component]:
+    """Requests as buttons; the template gives each press a transaction of its own."""
+    found: dict[str, Component] = {}
+    looks = {
+        "capture": {"name": "Look now", "icon": "mdi:camera"},
+        "restart": {"name": "Restart", "device_class": "restart", "entity_category": "config"},
+    }
+    for verb in [one for one in looks if one in camera.buttons]:
+        found[verb] = looks[verb] | {
+            "platform": "button",
+            "command_topic": f"{camera.base}/request/{verb}",
+            "command_template": "{{ {'transaction': 'ha-' ~ now().timestamp()} | tojson }}",
+            "qos": 1,
+        }
+    if "capture" in found:
+        answer = f"{camera.base}/response/capture"
+        first = "(value_json.data.findings if value_json.data else []) | first | default({}, true)"
+        found["captured"] = _sensor(
+            answer,
+            "Last look",
+            f"(value_json.error.kind if value_json.error else ({first}).get('label')"
+            " or 'nothing recognised')",
+        ) | {
+            "json_attributes_topic": answer,
+            "json_attributes_template": "{{ dict(value_json.data or value_json.error, image=none)"
+            " | tojson }}",
+            "icon": "mdi:eye",
+        }
     return found
 
 
