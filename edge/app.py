@@ -91,6 +91,7 @@ def run(
             clock,
             where=lambda: identity.location,
             configured=remote.state,
+            verbs=lambda: requests.verbs,
         )
         learning = Learning(
             config, classifier.labels, identity, counters, clock, lambda: publisher.nudge()

@@ -17,7 +17,8 @@ from edge.messages import new_id
 from edge.mqtt import Ack, Connection, connect
 
 _REPEAT_SECONDS = 2.0
-"""A device that is just connecting misses what was published before it subscribed."""
+"""After which it is published again, then after twice as long: a device that is just connecting
+misses what was published before it subscribed."""
 
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
@@ -58,9 +59,11 @@ def ask(
                 f"{connection.maximum_packet_size}"
             )
         _wait(connection, connection.subscribe(f"{base}/response/#"), deadline, "subscription")
+        pause = _REPEAT_SECONDS
         while time.monotonic() < deadline:
             _wait(connection, connection.publish(topic, payload, 1), deadline, topic)
-            until = min(deadline, time.monotonic() + _REPEAT_SECONDS)
+            until = min(deadline, time.monotonic() + pause)
+            pause *= 2
             if answer := _answer(connection, request["transaction"], until):
                 connection.disconnect()
                 return answer

@@ -102,14 +102,39 @@ class Configuration:
             self._set_aside(error)
             self.config = base
         if self.record.current:
-            log.info("in force beside %s: %s", self._file, _names(self.record.current))
+            log.info("changed from afar: %s", self.changed())
         return self.config
+
+    def peek(self) -> Config:
+        """Give what would be in force, writing nothing.
+
+        Raises:
+            ConfigError: the file is wrong, or what was changed from afar does not fit it.
+            RequestDeniedError: a change touches what the file alone may say.
+        """
+        base = load_config(self._file)
+        path = base.outbox.path.with_name(NAME)
+        try:
+            self.record = msgspec.json.decode(path.read_bytes(), type=Record)
+        except FileNotFoundError:
+            return base
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{path}: {error}; the next start sets it aside and goes on with {self._file} alone"
+            ) from error
+        return self._apply(self.record.current)
 
     def revision(self) -> str:
         """Give what tells this configuration from others: 16 hexadecimal digits."""
         assert self.config is not None
         plain = msgspec.to_builtins(self.config, enc_hook=str)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
+
+    def changed(self) -> str:
+        """Name what was changed from afar."""
+        current = self.record.current
+        whole = ["a whole configuration"] if current.toml is not None else []
+        return ", ".join([*whole, *current.settings])
 
     def plain(self) -> dict[str, Any]:
         """Give what is in force, without secrets."""
@@ -279,8 +304,3 @@ def _held(path: str, value: object) -> list[tuple[str, object]]:
     if isinstance(value, tuple):
         return [one for i, part in enumerate(value) for one in _held(f"{path}[{i}]", part)]
     return []
-
-
-def _names(changes: Changes) -> str:
-    whole = ["a whole configuration"] if changes.toml is not None else []
-    return ", ".join([*whole, *changes.settings])

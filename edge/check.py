@@ -13,8 +13,9 @@ from pathlib import Path
 
 from edge import app
 from edge.cameras import open_camera
+from edge.changes import Configuration
 from edge.classify import Console
-from edge.config import Broker, Config, load_config
+from edge.config import Broker, Config
 from edge.errors import OutboxError, PublishError, WheatearError
 from edge.image import InputSpec
 from edge.learning import inbox_folder
@@ -62,8 +63,11 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     configs: list[Config] = []
 
     def read() -> str:
-        configs.append(load_config(arguments.config))
-        return f"{arguments.config}, device {configs[0].device_id}"
+        configuration = Configuration(arguments.config)
+        configs.append(configuration.peek())
+        changed = configuration.changed()
+        found = f"{arguments.config}, device {configs[0].device_id}"
+        return f"{found}; changed from afar: {changed}" if changed else found
 
     with steps.chain():
         steps.step("config", read)
@@ -84,6 +88,9 @@ def check(config: Config, steps: Steps) -> None:
     if config.inbox.keep:
         with steps.chain():
             steps.step("inbox", lambda: _inbox(config))
+    if config.requests.allow:
+        with steps.chain():
+            steps.step("requests", lambda: _requests(config))
     with steps.chain():
         _broker(config, steps)
 
@@ -137,6 +144,12 @@ def _inbox(config: Config) -> str:
     return f"{folder}, {'thumbnails are sent' if config.inbox.send else 'nothing is sent'}"
 
 
+def _requests(config: Config) -> str:
+    """Read the token, and say what the device can be asked for."""
+    guard = "with a token" if config.requests.token() else "of whom the broker lets publish"
+    return f"{', '.join(config.requests.allow)}; {guard}"
+
+
 def _writes_beside(path: Path) -> int:
     """Write a file beside `path` and remove it; give the bytes that are free there."""
     probe = path.with_name(f"{path.name}.check-{os.getpid()}")
@@ -166,6 +179,8 @@ def _broker(config: Config, steps: Steps) -> None:
         stack.close()  # the connection itself is made anew
         connections: list[Connection] = []
         steps.step("broker connect", lambda: _connect(config, connections, stack))
+        if config.requests.allow:
+            steps.step("broker subscription", lambda: _subscribe(config, connections[0]))
         steps.step("broker acknowledges", lambda: _publish(config, connections[0]))
 
 
@@ -211,9 +226,21 @@ def _connect(config: Config, opened: list[Connection], stack: contextlib.ExitSta
     return f"MQTT {opened[0].protocol}{note}"
 
 
+def _subscribe(config: Config, connection: Connection) -> str:
+    topics = f"{config.broker.base_topic}/{config.device_id}/request/#"
+    _await(config, connection, connection.subscribe(topics), topics, "subscribe")
+    return topics
+
+
 def _publish(config: Config, connection: Connection) -> str:
     topic = f"{config.broker.base_topic}/{config.device_id}/check"
-    mid = connection.publish(topic, b"check", qos=1)
+    _await(config, connection, connection.publish(topic, b"check", qos=1), topic, "publish")
+    connection.disconnect()
+    return topic
+
+
+def _await(config: Config, connection: Connection, mid: int, topic: str, what: str) -> None:
+    """Wait for the broker's yes. Raises PublishError."""
     deadline = time.monotonic() + config.broker.timeout_seconds
     while time.monotonic() < deadline:
         for ack in connection.poll(0.2):
@@ -221,11 +248,10 @@ def _publish(config: Config, connection: Connection) -> str:
                 continue
             if ack.refusal:
                 raise PublishError(
-                    f"the broker refuses {topic} ({ack.refusal}); allow this device to publish "
+                    f"the broker refuses {topic} ({ack.refusal}); allow this device to {what} "
                     "there in the broker's access list"
                 )
-            connection.disconnect()
-            return topic
+            return
     raise PublishError(
         f"no acknowledgement of {topic} within {config.broker.timeout_seconds:g} s; "
         "look at the broker's log"

@@ -23,6 +23,11 @@ class Inlet(Protocol):
         """What to subscribe to."""
         ...
 
+    @property
+    def most_bytes(self) -> int:
+        """What is larger is better not sent to us at all."""
+        ...
+
     def offer(self, message: Incoming) -> None:
         """Take a message in."""
         ...

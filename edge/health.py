@@ -53,12 +53,14 @@ class Reporter:
         root: Path = Path("/"),
         where: Callable[[], Location | None] | None = None,
         configured: Callable[[], ConfigState | None] = lambda: None,
+        verbs: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._where = where or (lambda: place(config))
         self._config, self._model = config, model
         self._outbox, self._writer, self._counters = outbox, writer, counters
         self._started, self._started_monotonic = clock.since_boot(), clock.monotonic()
-        self._clock, self._root, self._configured = clock, root, configured
+        self._clock, self._root = clock, root
+        self._configured, self._verbs = configured, verbs
         self._boot = boot_id(root)
 
     def info(self, protocol: str) -> bytes:
@@ -80,7 +82,7 @@ class Reporter:
                 protocol=protocol,
                 location=self._where(),
                 config=self._configured(),
-                requests=config.requests.allow,
+                requests=self._verbs(),
                 capabilities=_capabilities(config),
                 schemas=dict.fromkeys(("info", "state", "sighting", "health"), SCHEMA_VERSION),
             )

@@ -86,33 +86,45 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
 
 
 def connect(
-    broker: Broker, client_id: str, will: Will | None, speaks_5: bool = False
+    broker: Broker,
+    client_id: str,
+    will: Will | None,
+    speaks_5: bool = False,
+    most_bytes: int | None = None,
 ) -> Connection:
     """Connect, with MQTT 5 where the broker speaks it and ``protocol = "auto"``.
 
     Unless it is known that the broker speaks 5 (`speaks_5`), a first connection without a last
     will finds out: a broker of 3.1.1 may read a will in the layout of 5 as nonsense and say
-    nothing at all, where it plainly refuses a connection without one.
+    nothing at all, where it plainly refuses a connection without one. Under MQTT 5 the broker keeps
+    back what is larger than `most_bytes`.
 
     Raises:
         PublishError: the name is unknown, nobody listens, or the broker refuses.
         ConfigError: the password or a TLS file cannot be read.
     """
     if broker.protocol != "auto":
-        return Connection(broker, client_id, will, broker.protocol)
+        return Connection(broker, client_id, will, broker.protocol, most_bytes)
     if not speaks_5:
         try:
             with Connection(broker, client_id, None, "5") as probe:
                 probe.disconnect()
         except ProtocolRefusedError:
             return Connection(broker, client_id, will, "3.1.1")
-    return Connection(broker, client_id, will, "5")
+    return Connection(broker, client_id, will, "5", most_bytes)
 
 
 class Connection:
     """An open connection. Use it from one thread only."""
 
-    def __init__(self, broker: Broker, client_id: str, will: Will | None, protocol: str) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        client_id: str,
+        will: Will | None,
+        protocol: str,
+        most_bytes: int | None = None,
+    ) -> None:
         self.protocol = protocol
         self.receive_maximum = 65_535
         self.maximum_packet_size: int | None = None
@@ -127,7 +139,7 @@ class Connection:
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         try:
-            self._open(broker)
+            self._open(broker, most_bytes)
         except BaseException:
             self.close()
             raise
@@ -271,9 +283,15 @@ class Connection:
         client.on_message = self._on_message
         return client
 
-    def _open(self, broker: Broker) -> None:
+    def _open(self, broker: Broker, most_bytes: int | None) -> None:
+        properties = None
+        if most_bytes is not None and self.protocol == "5":
+            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties.MaximumPacketSize = most_bytes
         try:
-            self._client.connect(*broker.address, keepalive=broker.keepalive_seconds)
+            self._client.connect(
+                *broker.address, keepalive=broker.keepalive_seconds, properties=properties
+            )
         except (OSError, ValueError) as error:
             raise PublishError(unreachable(self._address, error)) from error
         deadline = time.monotonic() + broker.timeout_seconds

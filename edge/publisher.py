@@ -115,12 +115,10 @@ class Publisher:
 
     def _run(self) -> None:
         backoff = Backoff(self._broker.retry_min_seconds, self._broker.retry_max_seconds)
-        will = Will(f"{self.base}/availability", OFFLINE)
-        client_id = f"wheatear-{self._device}"
         while not self._closing.is_set():
             started, delivered = time.monotonic(), self._counters["delivered"]
             try:
-                with connect(self._broker, client_id, will, self.protocol == "5") as connection:
+                with self._connect() as connection:
                     started = time.monotonic()
                     self._connected(connection)
                     self._session(connection)
@@ -136,6 +134,12 @@ class Publisher:
             if lasted or self._counters["delivered"] > delivered:
                 backoff.reset()
             self._closing.wait(backoff.next(random.random()))
+
+    def _connect(self) -> Connection:
+        will = Will(f"{self.base}/availability", OFFLINE)
+        most = self._requests.most_bytes if self._requests else None
+        client_id = f"wheatear-{self._device}"
+        return connect(self._broker, client_id, will, self.protocol == "5", most)
 
     def _connected(self, connection: Connection) -> None:
         if self.protocol != connection.protocol:

@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 
 Wish = Literal["end", "reload", "restart"]
 _LOOK_SECONDS = 0.1
+_LOOK_AGAIN_SECONDS = 5.0
 
 
 class Control:
@@ -149,10 +150,12 @@ class Remote:
         tell: Callable[[], None],
         over: threading.Event,
     ) -> None:
-        deadline = clock.monotonic() + self._seconds
-        look()  # a camera that rests until the morning would not prove itself
+        deadline, due = clock.monotonic() + self._seconds, 0.0
         while not over.wait(_LOOK_SECONDS):
             lacking = _lacking(counters)
+            if not counters["frames_classified"] and clock.monotonic() >= due:
+                look()  # a camera that rests until the morning would not prove itself
+                due = clock.monotonic() + _LOOK_AGAIN_SECONDS
             try:
                 if not lacking:
                     self._configuration.confirm()

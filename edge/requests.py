@@ -165,6 +165,16 @@ class Requests:
         """What to subscribe to; None where the configuration allows no request."""
         return f"{self._base}/request/#" if self._settings.allow else None
 
+    @property
+    def most_bytes(self) -> int:
+        """What is larger is not even worth an answer."""
+        return 4 * self._settings.max_bytes
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """What the device can be asked for: known here, and allowed."""
+        return tuple(verb for verb in self._settings.allow if verb in self._verbs)
+
     def on(self, verb: str, params: type[P], handler: Callable[[P], object]) -> None:
         """Carry out `verb` with `handler`, called on the request thread.
 

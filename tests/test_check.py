@@ -39,9 +39,11 @@ def test_all_steps_pass_on_a_sound_device(device):
         "model",
         "camera",
         "outbox",
+        "requests",
         "broker name",
         "broker TCP",
         "broker connect",
+        "broker subscription",
         "broker acknowledges",
     ]
     assert all(found.startswith("ok ") for found in steps.values())

@@ -9,6 +9,7 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import devices
@@ -20,8 +21,14 @@ from hypothesis import strategies as st
 
 from edge.ask import ask
 from edge.changes import MOST_STARTS, NAME, Configuration
+from edge.clock import SystemClock
 from edge.config import Broker, load_config
+from edge.config import Requests as Settings
+from edge.counters import Counters
 from edge.errors import ConfigError, PublishError, RequestDeniedError, StaleRevisionError
+from edge.journal import Journal
+from edge.remote import Control, Remote
+from edge.requests import Requests
 
 BASE = "wheatear/cam-1"
 ALLOW = """[requests]
@@ -265,7 +272,7 @@ PATHS = st.sampled_from(
 
 
 @settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
 @given(values=st.dictionaries(PATHS, JSON, max_size=3))
 def test_arbitrary_changes_are_taken_whole_or_refused_by_name(file, values):
@@ -372,6 +379,20 @@ def test_a_broker_that_cannot_be_reached_is_taken_back_and_the_camera_comes_back
         assert "the broker acknowledged nothing" in found["state"]["taken_back"]
         assert "nobody listens on" in found["state"]["taken_back"]
         assert field.process.poll() is None
+
+
+def test_a_camera_that_rests_is_asked_for_a_picture_to_prove_a_change(file):
+    """By night, outside its windows, a change is confirmed all the same."""
+    configuration, counters, told = changed(file, decision__agree=1), Counters(), threading.Event()
+    remote = Remote(configuration, Control(), Journal())
+    remote.serve(Requests(Settings(), BASE, counters, SystemClock(), print), 60.0)
+    counters.add("introduced")
+    counters.add("subscribed")
+    with remote.trial(counters, SystemClock(), lambda: counters.add("frames_classified"), told.set):
+        assert told.wait(10)
+    assert counters["frames_classified"] == 1
+    assert not configuration.trying
+    assert not remote.stays()
 
 
 def test_a_configuration_that_cannot_start_is_taken_back(tmp_path, broker):

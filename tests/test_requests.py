@@ -346,6 +346,23 @@ class Subscriber5(Subscriber):
         assert subscribed.wait(5)
 
 
+def test_what_is_far_too_large_is_not_even_sent_to_the_device(tmp_path):
+    """Under MQTT 5 the broker keeps it back; a little too large gets an error, and all goes on."""
+    with (
+        Mosquitto(tmp_path) as broker,
+        Asker(broker.port) as asker,
+        Subscriber(broker.port, f"{BASE}/response/#") as subscriber,
+        Served(tmp_path, settings(broker.port), max_bytes=1000) as served,
+    ):
+        keep_asking(subscriber, asker.send, "status", "first")
+        before = served.desk.counters["requests"]
+        asker.send("status", {"transaction": "huge", "x": "x" * 5000})
+        asker.send("status", {"transaction": "large", "x": "x" * 2000})
+        assert subscriber.wait(lambda messages: b"larger than" in messages[-1].payload)
+        assert served.desk.counters["requests"] == before + 1
+        assert served.device.counters["connects"] == 1
+
+
 def test_a_slow_request_holds_up_no_sighting(tmp_path):
     """While a handler works, sightings are delivered."""
     with (

@@ -1,0 +1,74 @@
+"""`wheatear request` against a device on a real broker."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from brokers import Mosquitto, free_port
+from test_publisher import settings
+from test_requests import Served
+
+from edge.cli import main
+
+
+@pytest.fixture
+def served(tmp_path):
+    """A broker, and a device that takes requests with a token; gives the options to reach it."""
+    (tmp_path / "token").write_text("s3cret\n")
+    with Mosquitto(tmp_path) as broker:
+        device = Served(tmp_path, settings(broker.port), token_file=tmp_path / "token")
+        options = ["--broker", f"127.0.0.1:{broker.port}", "--token-file", f"{tmp_path}/token"]
+        with device:
+            yield device, options
+
+
+def test_the_answer_is_printed_as_json(served, capsys):
+    """Parameters are JSON where they can be; the status is 0."""
+    device, options = served
+    assert main(["request", "cam-1", "status", "number=7", "--transaction", "t", *options]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["transaction"], answer["data"]) == ("t", {"count": 1})
+    assert device.desk.done == [("status", 7)]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        (["status", "number=x"], "MalformedRequestError"),
+        (["config/set"], "RequestDeniedError"),
+        (["capture"], "CameraError"),
+    ],
+)
+def test_an_error_is_printed_and_the_status_is_1(served, capsys, words, kind):
+    """What the device refuses is its answer."""
+    assert main(["request", "cam-1", *words, *served[1]]) == 1
+    assert json.loads(capsys.readouterr().out)["error"]["kind"] == kind
+
+
+def test_a_parameter_may_be_the_text_of_a_file(served, tmp_path, capsys):
+    """`@file`, as for a whole configuration."""
+    (tmp_path / "text").write_text("[device]\n")
+    assert main(["request", "cam-1", "status", f"toml=@{tmp_path}/text", *served[1]]) == 1
+    assert "toml" in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["cam-2", "status", "--timeout", "0.5"], "no answer from wheatear/cam-2 within 0.5 s"),
+        (["cam-1", "status", "--broker", f"127.0.0.1:{free_port()}"], "nobody listens"),
+        (["cam-1", "status", "--broker", "host:port"], "give HOST or HOST:PORT"),
+        (["cam-1", "status", "number"], "give key=value"),
+        (["cam-1", "status", "toml=@/none/such"], "cannot read /none/such"),
+        (["cam-1", "status", "--token-file", "/none/such"], "cannot read /none/such"),
+    ],
+)
+def test_what_goes_wrong_on_the_way_is_one_line(served, capsys, words, says):
+    """No answer, no broker, options that cannot be used: status 1, the reason on stderr."""
+    first = [word for word in words[:3] if "--" not in word]
+    assert main(["request", *first, *served[1], *words[len(first) :]]) == 1
+    told = capsys.readouterr()
+    assert says in told.err
+    assert told.err.count("\n") == 1
+    assert told.out == ""
