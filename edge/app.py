@@ -94,7 +94,7 @@ def run(
             verbs=lambda: requests.verbs,
         )
         learning = Learning(
-            config, classifier.labels, identity, counters, clock, lambda: publisher.nudge()
+            config, classifier, identity, counters, clock, lambda: publisher.nudge()
         )
         requests = Requests(
             config.requests,
@@ -137,6 +137,7 @@ def run(
         trial = remote.trial(
             counters, clock, frames.ask, lambda: publisher.renew(f"{publisher.base}/info")
         )
+        learning.serve(requests)
         agent = Agent(
             flow,
             Viewer(classifier, config.view),

@@ -12,7 +12,7 @@ import numpy as np
 from edge.bundle import Bundle, read_bundle
 from edge.errors import ModelError, SelfTestError
 from edge.image import InputSpec, fit, quantise, takes_levels
-from edge.manifest import OutputSpec
+from edge.manifest import OutputSpec, Reference
 from edge.runtimes import Runtime, open_runtime
 from edge.scores import (
     DecisionSpec,
@@ -96,6 +96,7 @@ class Classifier:
         thresholds: Sequence[float] | None = None,
         decision: DecisionSpec | None = None,
         top: int = 3,
+        reference: Reference | None = None,
     ) -> None:
         """Put the parts together; use :meth:`from_bundle` or :meth:`from_tflite`.
 
@@ -109,6 +110,7 @@ class Classifier:
         self.model_info = model_info
         self.model_bytes = model_bytes
         self.top = top
+        self.reference = reference
         self.thresholds = tuple(thresholds or (0.0,) * len(labels))
         self._decision = decision or DecisionSpec(unknown="none")
         self._runtime = runtime
@@ -149,6 +151,7 @@ class Classifier:
                 decision=manifest.decision,
                 model_info=model_info(opened, manifest.name, manifest.version, bundle.sha256),
                 model_bytes=len(_model_for(opened.name, bundle)),
+                reference=manifest.reference,
             )
             if self_test:
                 prove(classifier, bundle)

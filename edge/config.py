@@ -398,6 +398,7 @@ Verb = Literal[
     "config/get",
     "config/set",
     "drift",
+    "inbox/get",
     "log",
     "model/chunk",
     "model/install",
@@ -439,6 +440,17 @@ class Requests(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return token
 
 
+class Drift(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[drift]``: comparing frames with the photos that the model was judged on."""
+
+    measure: bool = True
+    """Compare, where the bundle says what its photos look like."""
+    half_life_frames: Annotated[int, Meta(ge=10, le=1_000_000_000)] = 20_000
+    """Frames after which one counts half. Make it several days, or each evening is a drift."""
+    min_frames: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000
+    """Frames before anything is said."""
+
+
 class Report(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[report]``: how often the device speaks of itself."""
 
@@ -476,6 +488,8 @@ class Config(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Pictures to learn from."""
     requests: Requests = Requests()
     """What others may ask."""
+    drift: Drift = Drift()
+    """Frames compared with the model's photos."""
     report: Report = Report()
     """State and health."""
     gps: Gps = Gps()

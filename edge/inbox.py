@@ -55,7 +55,7 @@ class Inbox:
 
     `spool` opens the folder, on the inbox's own thread; `tell` is called when a thumbnail is ready.
     :meth:`watch` belongs to the agent's thread; :meth:`next` and :meth:`settled` to the
-    publisher's; :meth:`health` to any.
+    publisher's; :meth:`health` and :meth:`read` to any.
     """
 
     def __init__(
@@ -117,15 +117,21 @@ class Inbox:
         """Give a thumbnail that may be sent now."""
         with self._change:
             parcel, self._ready = self._ready, None
-            self._flying = parcel is not None
+            self._flying = self._flying or parcel is not None
             return parcel
 
     def settled(self, parcel: Parcel, outcome: Outcome) -> None:
         """Learn what became of a thumbnail; what was not taken is paid for and offered again."""
         with self._change:
             self._answers.append((parcel, outcome))
-            self._flying, self._refused = False, outcome == "refused"
+            self._refused = outcome == "refused"
             self._change.notify_all()
+
+    def read(self, id: str) -> tuple[InboxItem, bytes]:
+        """Give a kept picture at full size. Raises SpoolError where there is none with this id."""
+        if self._spool is None:
+            raise SpoolError("the folder of kept pictures is not open yet; ask again")
+        return self._spool.read(id)
 
     def health(self) -> InboxHealth:
         """Say how much is kept and sent."""
@@ -175,6 +181,7 @@ class Inbox:
             self._budget = Budget(folder / "budget.json", most)
         spool = self._spool
         for parcel, outcome in answers:
+            self._flying = False  # not before: it would be chosen again, being unsent still
             if outcome == "taken":
                 self._counters.add("inbox_sent")
                 spool.mark_sent(parcel.id)

@@ -1,26 +1,54 @@
-"""What a camera in the field is learned from, put together: the inbox."""
+"""What a camera in the field is learned from, put together: the inbox and the drift."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import msgspec
+from msgspec import Meta
 
+from edge.drift import Drift
+from edge.errors import RequestError
 from edge.inbox import Inbox
-from edge.messages import Health, Timings
+from edge.messages import DriftReport, Health, InboxItem, Timings
+from edge.requests import Params
 from edge.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.agent import Watcher
+    from edge.classifier import Classifier
     from edge.clock import Clock
     from edge.config import Config
     from edge.counters import Counters
+    from edge.requests import Requests
     from edge.sightings import Identity
+
+_CHUNK = 48_000
+
+
+class DriftParams(Params, frozen=True, kw_only=True):
+    """``drift`` takes nothing."""
+
+
+class PictureParams(Params, frozen=True, kw_only=True):
+    """``inbox/get``: a part of a kept picture at full size."""
+
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+    offset: Annotated[int, Meta(ge=0)] = 0
+    """Bytes to leave out."""
+
+
+class PicturePart(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``inbox/get`` gives; `jpeg` is base64 in JSON, and empty beyond the end."""
+
+    item: InboxItem
+    offset: int
+    jpeg: bytes
 
 
 def inbox_folder(config: Config) -> Path:
@@ -37,15 +65,15 @@ class Learning:
     def __init__(
         self,
         config: Config,
-        labels: tuple[str, ...],
+        classifier: Classifier,
         identity: Identity,
         counters: Counters,
         clock: Clock,
         tell: Callable[[], None],
     ) -> None:
-        settings, folder = config.inbox, inbox_folder(config)
-        self.watchers: list[Watcher] = []
         self.inbox: Inbox | None = None
+        self.drift: Drift | None = None
+        settings, folder, labels = config.inbox, inbox_folder(config), classifier.labels
         if settings.keep:
             self.inbox = Inbox(
                 settings,
@@ -56,10 +84,32 @@ class Learning:
                 clock,
                 tell,
             )
-            self.watchers.append(self.inbox.watch)
+        if config.drift.measure and classifier.reference is not None:
+            self.drift = Drift(
+                config.drift,
+                classifier.reference,
+                classifier.input,
+                labels,
+                identity.model.sha256,
+                config.outbox.path.with_name("drift.json"),
+                counters,
+                clock,
+            )
         self._stack = ExitStack()
 
+    @property
+    def watchers(self) -> list[Watcher]:
+        """What the agent is to call."""
+        return [part.watch for part in (self.inbox, self.drift) if part is not None]
+
+    def serve(self, requests: Requests) -> None:
+        """Register the verbs."""
+        requests.on("drift", DriftParams, self._drift)
+        requests.on("inbox/get", PictureParams, self._picture)
+
     def __enter__(self) -> Self:
+        if self.drift is not None:
+            self._stack.callback(self.drift.close)
         if self.inbox is not None:
             self.inbox.start()
             self._stack.callback(self.inbox.close)
@@ -74,11 +124,28 @@ class Learning:
         """Give `measure` with what is known here filled in."""
 
         def measured(timings: Timings) -> Health:
-            inbox = self.inbox.health() if self.inbox is not None else None
-            return msgspec.structs.replace(measure(timings), inbox=inbox)
+            return msgspec.structs.replace(
+                measure(timings),
+                inbox=self.inbox.health() if self.inbox is not None else None,
+                drift=self.drift.value() if self.drift is not None else None,
+            )
 
         return measured
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until what may be sent today is sent; False where it is not in time."""
         return self.inbox is None or self.inbox.flush(timeout_seconds)
+
+    def _drift(self, _: DriftParams) -> DriftReport:
+        if self.drift is None:
+            raise RequestError(
+                "drift is not measured: drift.measure is off, or the bundle has no reference"
+            )
+        return self.drift.report()
+
+    def _picture(self, asked: PictureParams) -> PicturePart:
+        if self.inbox is None:
+            raise RequestError("no picture is kept: inbox.keep is off")
+        item, jpeg = self.inbox.read(asked.id)
+        part = jpeg[asked.offset : asked.offset + _CHUNK]
+        return PicturePart(item=item, offset=asked.offset, jpeg=part)

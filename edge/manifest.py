@@ -129,6 +129,31 @@ class FileEntry(_Part, frozen=True, kw_only=True):
     sha256: Sha256
 
 
+class Reference(_Part, frozen=True, kw_only=True):
+    """What photos it was not trained on look like to the device: counts by bin.
+
+    The bins are those of :mod:`edge.distributions`.
+    """
+
+    split: str
+    n: Annotated[int, Meta(ge=1)]
+    """Photos counted."""
+    labels: tuple[Count, ...]
+    """By most likely class, in the order of the labels."""
+    confidence: Annotated[tuple[Count, ...], Meta(min_length=10, max_length=10)]
+    """Of the most likely class: tenths."""
+    brightness: Annotated[tuple[Count, ...], Meta(min_length=16, max_length=16)]
+    """Mean luma: sixteen levels each."""
+    sharpness: Annotated[tuple[Count, ...], Meta(min_length=16, max_length=16)]
+    """Variance of the Laplacian: below 1, then octaves."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts that do not add up."""
+        for name in ("labels", "confidence", "brightness", "sharpness"):
+            if sum(getattr(self, name)) != self.n:
+                raise ValueError(f"{name} of the reference must add up to n = {self.n}")
+
+
 class Manifest(_Part, frozen=True, kw_only=True):
     """All that a device or a person must know about a bundle."""
 
@@ -145,6 +170,7 @@ class Manifest(_Part, frozen=True, kw_only=True):
     provenance: Provenance | None = None
     goldens: Annotated[tuple[Golden, ...], Meta(min_length=1)]
     interpreter: Interpreter
+    reference: Reference | None = None
     files: dict[str, FileEntry] = {}
 
     def __post_init__(self) -> None:
@@ -157,6 +183,10 @@ class Manifest(_Part, frozen=True, kw_only=True):
                 raise ValueError(
                     f"{golden.file} has {len(golden.scores)} scores for {len(ids)} labels"
                 )
+        if self.reference is not None and len(self.reference.labels) != len(ids):
+            raise ValueError(
+                f"the reference counts {len(self.reference.labels)} labels of {len(ids)}"
+            )
         calibrated = self.decision.temperature != 1 or self.decision.unknown == "energy"
         if self.output.kind == "probabilities" and calibrated:
             raise ValueError("temperature and energy need an output of kind logits")

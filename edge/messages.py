@@ -378,6 +378,41 @@ class Health(Message, frozen=True, kw_only=True):
     errors: Annotated[dict[str, Count], Meta(description="Errors since the start, by class name.")]
     asleep: Asleep = None
     inbox: Annotated[InboxHealth | None, Meta(description="Null: none are kept.")] = None
+    drift: Annotated[
+        Fraction | None,
+        Meta(
+            description="How unlike the model's validation photos frames are: 0 (no more than "
+            "chance) to 1; null: too few frames yet, or the bundle says nothing of its photos."
+        ),
+    ] = None
+
+
+class DriftPart(Message, frozen=True, kw_only=True):
+    """One thing that is compared."""
+
+    distance: Annotated[
+        Fraction | None, Meta(description="Jensen-Shannon distance beyond chance; null: too early.")
+    ]
+    expected: Annotated[
+        tuple[Fraction, ...], Meta(description="Shares of validation photos by bin.")
+    ]
+    seen: Annotated[tuple[Fraction, ...], Meta(description="Shares of frames by bin, fading.")]
+
+
+class DriftReport(Message, frozen=True, kw_only=True):
+    """The answer to the request `drift`."""
+
+    value: Annotated[
+        Fraction | None,
+        Meta(description="Largest distance but that of `labels`; as in `health`."),
+    ]
+    frames: Annotated[int, Meta(ge=0, description="Counted since this model runs here.")]
+    min_frames: Annotated[int, Meta(ge=0, description="Before, all distances are null.")]
+    photos: Annotated[int, Meta(ge=1, description="Validation photos behind `expected`.")]
+    parts: Annotated[
+        dict[str, DriftPart],
+        Meta(description="`confidence`, `brightness`, `sharpness`, `labels`."),
+    ]
 
 
 class InboxPicture(Message, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ def uselessness(entry: Entry) -> tuple[bool, int, str]:
 
 
 class Spool:
-    """The folder. Use it from one thread.
+    """The folder. Use it from one thread; :meth:`read` may be called from others.
 
     Raises:
         SpoolError: the folder cannot be made or read.

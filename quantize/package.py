@@ -30,6 +30,7 @@ from quantize import goldens
 from quantize.metadata import add_metadata
 from quantize.options import Options
 from quantize.parity import Answers, Calibration, Form, Photos, Report
+from quantize.reference import reference
 from training import metrics
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ def write(
         provenance=identity["provenance"],
         goldens=entries,
         interpreter=Interpreter(name="litert", version=version),
+        reference=reference(answers["val"].int8, val.pixels, decision.temperature),
     )
     return write_bundle(path, manifest, {MODEL: described, **files}, signing_key)
 

@@ -12,7 +12,15 @@ from PIL import Image
 
 from edge.bundle import write_bundle
 from edge.image import InputSpec, decode, fit, quantise
-from edge.manifest import DecisionSpec, Golden, Interpreter, LabelSpec, Manifest, OutputSpec
+from edge.manifest import (
+    DecisionSpec,
+    Golden,
+    Interpreter,
+    LabelSpec,
+    Manifest,
+    OutputSpec,
+    Reference,
+)
 from edge.runtimes.fake import Fake, fake_model
 
 COLOURS = {"aphid": (40, 160, 40), "beetle": (160, 30, 30), "leaf": (90, 90, 200)}
@@ -38,8 +46,8 @@ def photos(folder: Path, count: int, size: tuple[int, int] = (160, 120)) -> list
     return labels
 
 
-def bundle(path: Path) -> Path:
-    """Write a bundle for the fake runtime."""
+def bundle(path: Path, reference: Reference | None = None) -> Path:
+    """Write a bundle for the fake runtime, with what its photos look like or without."""
     model = fake_model(len(COLOURS), size=32, colours=list(COLOURS.values()))
     picture = photo("aphid", (64, 64), "PNG")
     tensor = quantise(fit(decode(picture), SPEC), SPEC)
@@ -54,6 +62,7 @@ def bundle(path: Path) -> Path:
         decision=DecisionSpec(),
         goldens=(Golden(file="golden/a.png", scores=scores, tolerance=0.01),),
         interpreter=Interpreter(name="fake", version="1"),
+        reference=reference,
     )
     write_bundle(path, manifest, {"model.tflite": model, "golden/a.png": picture})
     return path

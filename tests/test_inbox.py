@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import devices
@@ -377,6 +378,31 @@ def test_the_days_budget_is_kept_over_restarts_and_renewed_at_midnight(tmp_path)
     assert take(inbox)
     inbox.close()
     assert inbox.health().sent_bytes_today <= config.max_bytes_per_day
+
+
+def test_a_thumbnail_under_way_is_not_chosen_again_while_others_are_kept(tmp_path):
+    """An answer that comes in the middle of writing a picture does not make it go twice."""
+    Spool(tmp_path, 10**8).add(item(id="00000000000000aa"), JPEG)
+    inbox, seen = opened(tmp_path), []
+    started, answer = threading.Event(), threading.Event()
+
+    def slow() -> bytes:
+        started.set()
+        answer.wait(5)
+        return JPEG
+
+    while not (parcel := inbox.next()):
+        pass
+    picture = frame(1)
+    inbox.watch(replace(picture, jpeg=slow), found("aphid", 0.5, "unknown"), None)
+    assert started.wait(5)
+    inbox.settled(parcel, "taken")
+    answer.set()
+    while another := take(inbox):
+        seen.append(another.id)
+    inbox.close()
+    assert len(seen) == 1
+    assert seen != [parcel.id]
 
 
 def test_a_lost_thumbnail_is_sent_again_and_paid_again(tmp_path):
