@@ -26,6 +26,7 @@ from edge.learning import Learning
 from edge.messages import ModelRef, RunningModel
 from edge.notify import Notifier
 from edge.outbox import Outbox
+from edge.prometheus import Exporter
 from edge.publisher import Publisher
 from edge.pulse import Flow
 from edge.remote import Remote
@@ -33,10 +34,12 @@ from edge.requests import Requests
 from edge.retime import Retimer
 from edge.sightings import Identity, cut_off
 from edge.signing import load_public_key
+from edge.starts import Starts
 from edge.triggers import open_gate
 from edge.triggers.capture import Capture, CaptureParams
 from edge.verbs import Overview, StatusParams
 from edge.viewer import Viewer
+from edge.vitals import Vitals
 from edge.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -129,7 +132,14 @@ def run(
         )
         capture = Capture(frames.ask, identity, config.decision, config.images, clock)
         requests.on("capture", CaptureParams, capture.now)
-        overview = Overview(reporter, learning.health(reporter.health), lambda: publisher.protocol)
+        starts = Starts(
+            config.outbox.path.with_name(f"{config.outbox.path.name}.starts"),
+            identity.boot,
+            counters,
+        )
+        vitals = Vitals(starts, outbox, counters, clock)
+        measure = vitals.health(learning.health(reporter.health))
+        overview = Overview(reporter, measure, lambda: publisher.protocol)
         requests.on("status", StatusParams, overview.status)
         flow = Flow(config, frames, counters, clock)
         notifier = Notifier(flow.stalled, lambda: _status(counters, outbox), counters, remote.stays)
@@ -138,6 +148,7 @@ def run(
             counters, clock, frames.ask, lambda: publisher.renew(f"{publisher.base}/info")
         )
         learning.serve(requests)
+        exporter = Exporter(config.report, overview.now, f"{model.name} {model.version}", counters)
         agent = Agent(
             flow,
             Viewer(classifier, config.view),
@@ -145,7 +156,7 @@ def run(
             writer.submit,
             identity,
             config.images,
-            overview.health,
+            vitals.reported(overview.health),
             config.report.health_seconds,
             counters,
             clock,
@@ -154,6 +165,8 @@ def run(
         )
         writer.submit([cut_off(one) for one in outbox.lives()])
         with (
+            starts,
+            exporter,
             retimer,
             gps,
             learning,

@@ -62,9 +62,16 @@ def temperature(root: Path = Path("/")) -> float | None:
 def throttled(root: Path = Path("/")) -> tuple[str, ...] | None:
     """Give why the Raspberry Pi's firmware holds it back, or did since it started.
 
-    None: this is no Raspberry Pi.
+    None: this is no Raspberry Pi. The kernel of Raspberry Pi OS gives what ``vcgencmd
+    get_throttled`` does; others know of under-voltage only (driver raspberrypi-hwmon).
     """
-    return read(root / "sys/devices/platform/soc/soc:firmware/get_throttled", _flags)
+    # "soc" or, where the device tree gives it an address (Pi 5), "soc@107c000000".
+    for path in sorted(root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled")):
+        return read(path, _flags)
+    for path in sorted(root.glob("sys/class/hwmon/hwmon*")):
+        if read(path / "name", str.strip) == "rpi_volt":
+            return read(path / "in0_lcrit_alarm", lambda text: _flags(f"{int(text):x}"))
+    return None
 
 
 def read(path: Path, parse: Callable[[str], T]) -> T | None:

@@ -458,6 +458,11 @@ class Report(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds from one health message to the next."""
     state_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
     """Seconds between two state messages at least."""
+    prometheus_file: Path | None = None
+    """File, ending in ``.prom``, to write health to, for the textfile collector of Prometheus'
+    node_exporter. Unset: none."""
+    prometheus_seconds: Annotated[float, Meta(ge=1, le=3600)] = 15.0
+    """Seconds from one writing of that file to the next."""
     stall_seconds: Annotated[float, Meta(ge=1, le=86400)] = 120.0
     """Seconds beyond the camera's interval without a frame, after which something is stuck:
     ``state`` says so, and systemd's watchdog is fed no more."""
@@ -567,6 +572,12 @@ def _check_together(config: Config, name: str) -> None:
             "together. Raise the second"
         )
     check_view(config.view, name)
+    file = config.report.prometheus_file
+    if file is not None and file.suffix != ".prom":
+        raise ConfigError(
+            f"{name}: report.prometheus_file = {file} does not end in .prom, so node_exporter "
+            "would not read it; give it that ending"
+        )
     if config.images.send and config.outbox.max_bytes < 10 * config.images.max_bytes:
         raise ConfigError(
             f"{name}: outbox.max_bytes = {config.outbox.max_bytes} holds fewer than ten pictures "

@@ -7,6 +7,9 @@ import threading
 import time
 from collections import Counter
 
+from edge.messages import Spread
+from edge.spread import Histogram
+
 
 class Counters:
     """Counts by name and errors by class; safe to use from several threads."""
@@ -17,6 +20,8 @@ class Counters:
         self._errors: Counter[str] = Counter()
         self._failing: dict[str, str] = {}
         self._notes: dict[str, str] = {}
+        self._times: dict[str, Histogram] = {}
+        self._totals: dict[str, tuple[int, float]] = {}
 
     def add(self, name: str, count: int = 1) -> None:
         """Count."""
@@ -26,6 +31,31 @@ class Counters:
     def __getitem__(self, name: str) -> int:
         with self._lock:
             return self._counts[name]
+
+    def took(self, name: str, milliseconds: float) -> None:
+        """Count how long something took."""
+        with self._lock:
+            times = self._times.get(name)
+            if times is None:
+                times = self._times[name] = Histogram()
+            times.add(milliseconds)
+
+    def spread(self, name: str) -> Spread | None:
+        """Give how the times since the last call are spread, and begin anew."""
+        with self._lock:
+            times = self._times.pop(name, None)
+            if times is None:
+                return None
+            count, total = self._totals.get(name, (0, 0.0))
+            self._totals[name] = (count + times.count, total + times.sum)
+            return times.spread()
+
+    def total(self, name: str) -> tuple[int, float]:
+        """Give how often something was timed since the start, and its milliseconds together."""
+        with self._lock:
+            count, total = self._totals.get(name, (0, 0.0))
+            times = self._times.get(name)
+            return (count + times.count, total + times.sum) if times else (count, total)
 
     def error(self, error: BaseException) -> None:
         """Count an error by the name of its class."""

@@ -51,6 +51,7 @@ class Delivery:
         self._ready: deque[Row] = deque()
         self._cursor = 0
         self._flying: dict[int, Row] = {}
+        self._sent: dict[int, float] = {}
         self._done: list[int] = []
         self._done_since = 0.0
         self._rewound = False
@@ -86,9 +87,11 @@ class Delivery:
 
         Raises OutboxError.
         """
-        others = []
+        others, now = [], time.monotonic()
         for ack in acks:
             row = self._flying.pop(ack.mid, None)
+            if (sent := self._sent.pop(ack.mid, None)) is not None:
+                self._counters.took("puback", (now - sent) * 1e3)
             if row is None:
                 others.append(ack)
             elif ack.refusal is None:
@@ -140,8 +143,11 @@ class Delivery:
         else:
             if row.kind is Kind.SIGHTING and now_ms - row.time_ms > self._late_ms:
                 payload = mark_historical(payload)
-            mid = self._connection.publish(topic, payload, 0 if row.kind is Kind.HEALTH else 1)
+            qos = 0 if row.kind is Kind.HEALTH else 1
+            mid = self._connection.publish(topic, payload, qos)
             self._flying[mid] = row
+            if qos:
+                self._sent[mid] = time.monotonic()
 
     def _delivered(self, row: Row) -> None:
         self._counters.add("delivered")

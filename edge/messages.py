@@ -302,6 +302,47 @@ class Timings(Message, frozen=True, kw_only=True):
     loop: Annotated[float, Meta(description="From one frame to the next.")] = 0.0
 
 
+class Spread(Message, frozen=True, kw_only=True):
+    """How times are spread: milliseconds, percentiles right within 1 %."""
+
+    count: Count
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+class Spreads(Message, frozen=True, kw_only=True):
+    """Times between this health message and the one before it; null: there were none."""
+
+    frame: Annotated[
+        Spread | None, Meta(description="From the agent's taking a frame until it was dealt with.")
+    ] = None
+    preprocess: Spread | None = None
+    invoke: Annotated[Spread | None, Meta(description="Inference.")] = None
+    puback: Annotated[
+        Spread | None, Meta(description="From publishing a sighting or picture to its PUBACK.")
+    ] = None
+
+
+class ProgramHealth(Message, frozen=True, kw_only=True):
+    """How the program lives; counted since the outbox was new, stalls since the program started."""
+
+    starts: Count = 0
+    unclean_ends: Annotated[int, Meta(ge=0, description="It was killed or failed.")] = 0
+    power_losses: Annotated[
+        int, Meta(ge=0, description="The computer went down while it ran, without telling it.")
+    ] = 0
+    stalls: Annotated[int, Meta(ge=0, description="Times without frames that were too long.")] = 0
+
+
+class LinkHealth(Message, frozen=True, kw_only=True):
+    """The network interface of the default route."""
+
+    interface: Annotated[str, Meta(description="Such as `wlan0`.")]
+    signal_dbm: Annotated[float | None, Meta(description="Of the radio; null on a cable.")] = None
+
+
 class OutboxHealth(Message, frozen=True, kw_only=True):
     """The queue on disk."""
 
@@ -311,6 +352,9 @@ class OutboxHealth(Message, frozen=True, kw_only=True):
     dropped_images: Count = 0
     dropped_health: Count = 0
     dropped_sightings: Annotated[int, Meta(ge=0, description="Lost because the disk was full.")] = 0
+    oldest_seconds: Annotated[
+        float | None, Meta(description="Age of the oldest waiting message, by its time.")
+    ] = None
 
 
 class BrokerHealth(Message, frozen=True, kw_only=True):
@@ -377,6 +421,9 @@ class Health(Message, frozen=True, kw_only=True):
     broker: BrokerHealth
     errors: Annotated[dict[str, Count], Meta(description="Errors since the start, by class name.")]
     asleep: Asleep = None
+    spreads: Spreads = Spreads()
+    program: ProgramHealth = ProgramHealth()
+    link: Annotated[LinkHealth | None, Meta(description="Null: no default route.")] = None
     inbox: Annotated[InboxHealth | None, Meta(description="Null: none are kept.")] = None
     drift: Annotated[
         Fraction | None,

@@ -10,7 +10,9 @@ from edge.config import Config, FolderCamera
 if TYPE_CHECKING:
     from edge.agent import Frames
     from edge.cameras import Frame
+    from edge.classifier import Classification
     from edge.counters import Counters
+    from edge.life import Event
 
 _FAILED_IN_A_ROW = 10
 """So many frames that could not be classified, one after the other, are no bad luck."""
@@ -53,6 +55,7 @@ class Flow:
         self._classified = Pulse(clock, limit)
         self._captured = 0
         self._failed = 0
+        self._given = clock.monotonic()
 
     @property
     def capture_seconds(self) -> float:
@@ -70,12 +73,17 @@ class Flow:
             self._classified.beat()
         frame = self._frames.next(timeout_seconds)
         self._failed += frame is not None
+        self._given = self._clock.monotonic()
         return frame
 
-    def watch(self, *_: object) -> None:
-        """Note that a frame was classified (a watcher of the agent)."""
+    def watch(self, _frame: Frame, found: Classification, _event: Event | None) -> None:
+        """Note that a frame was classified, and its times (a watcher of the agent)."""
         self._failed = 0
         self._classified.beat()
+        took = self._counters.took
+        took("frame", (self._clock.monotonic() - self._given) * 1e3)
+        took("preprocess", found.timings.preprocess_ms)
+        took("invoke", found.timings.invoke_ms)
 
     def stalled(self) -> str | None:
         """Say what does not go on; None: all is as it should be. To be asked every few seconds."""

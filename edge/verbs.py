@@ -43,10 +43,14 @@ class Overview:
         self._timings = timings
         return self._measure(timings)
 
+    def now(self) -> Health:
+        """Measure, with the times of the last round."""
+        return self._measure(self._timings)
+
     def status(self, _: StatusParams) -> Status:
         """Give info, state and health of this moment."""
         return Status(
             info=msgspec.Raw(self._reporter.info(self._protocol() or "")),
             state=msgspec.Raw(self._reporter.state()),
-            health=self._measure(self._timings),
+            health=self.now(),
         )

@@ -1,0 +1,95 @@
+"""How often the program was started, and how it ended: kept beside the outbox."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from edge.counters import Counters, Episode
+from edge.files import sync_folder, write_whole
+from edge.messages import ProgramHealth
+
+log = logging.getLogger(__name__)
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What stands in the file."""
+
+    boot: str
+    """The computer's start in which the program ran last."""
+    running: bool
+    """It was started and did not say goodbye."""
+    starts: int = 0
+    unclean_ends: int = 0
+    power_losses: int = 0
+
+
+class Starts:
+    """Counts a start when entered; marks a good end when left in good order.
+
+    A disk that refuses costs the count, not the run.
+    """
+
+    def __init__(self, path: Path, boot: str, counters: Counters) -> None:
+        self._path, self._boot, self._counters = path, boot, counters
+        self._trouble = Episode("starts", counters, log)
+        self._record: Record | None = None
+
+    def __enter__(self) -> Self:
+        before = self._read()
+        cut = before.running and before.boot != self._boot
+        self._record = Record(
+            boot=self._boot,
+            running=True,
+            starts=before.starts + 1,
+            unclean_ends=before.unclean_ends + (before.running and not cut),
+            power_losses=before.power_losses + cut,
+        )
+        if before.running:
+            log.warning("the last run did not end in good order: %s", _why(cut))
+        self._write(self._record)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if kind is None and self._record is not None:
+            self._write(msgspec.structs.replace(self._record, running=False))
+
+    def health(self) -> ProgramHealth:
+        """Give the counts."""
+        record = self._record or Record("", running=False)
+        return ProgramHealth(
+            starts=record.starts,
+            unclean_ends=record.unclean_ends,
+            power_losses=record.power_losses,
+            stalls=self._counters["stalls"],
+        )
+
+    def _read(self) -> Record:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Record)
+        except FileNotFoundError:
+            pass
+        except (OSError, msgspec.MsgspecError) as error:
+            log.warning("%s cannot be read (%s); starts are counted from 0", self._path, error)
+        return Record("", running=False)
+
+    def _write(self, record: Record) -> None:
+        try:
+            write_whole(self._path, msgspec.json.encode(record) + b"\n")
+            with contextlib.suppress(OSError):  # the name was there before, but for the first time
+                sync_folder(self._path.parent)
+        except OSError as error:
+            self._trouble.failed(error)
+        else:
+            self._trouble.recovered()
+
+
+def _why(cut: bool) -> str:
+    return "the computer went down under it" if cut else "it was killed, or failed"
