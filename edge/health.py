@@ -27,6 +27,7 @@ from edge.messages import (
     Location,
     OutboxHealth,
     Present,
+    RequestHealth,
     RunningModel,
     Sighting,
     Software,
@@ -170,6 +171,11 @@ class Reporter:
                 delivered=count["delivered"],
             ),
             errors=count.errors(),
+            requests=RequestHealth(
+                received=count["requests"],
+                carried_out=count["requests_carried_out"],
+                dropped=count["requests_dropped"],
+            ),
             asleep=count.noted("asleep"),
         )
 

@@ -366,6 +366,14 @@ class BrokerHealth(Message, frozen=True, kw_only=True):
     delivered: Annotated[int, Meta(ge=0, description="Messages acknowledged.")] = 0
 
 
+class RequestHealth(Message, frozen=True, kw_only=True):
+    """What was asked of the device since the program started."""
+
+    received: Count = 0
+    carried_out: Count = 0
+    dropped: Annotated[int, Meta(ge=0, description="Too many at once; not looked at.")] = 0
+
+
 class InboxHealth(Message, frozen=True, kw_only=True):
     """Pictures to learn from, where any are kept."""
 
@@ -432,6 +440,7 @@ class Health(Message, frozen=True, kw_only=True):
             "chance) to 1; null: too few frames yet, or the bundle says nothing of its photos."
         ),
     ] = None
+    requests: Annotated[RequestHealth, Meta(description="What was asked of it.")] = RequestHealth()
 
 
 class DriftPart(Message, frozen=True, kw_only=True):

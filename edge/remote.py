@@ -21,7 +21,8 @@ from edge.counters import Counters
 from edge.errors import ConfigError
 from edge.journal import Journal, LogParams
 from edge.messages import ConfigState
-from edge.requests import Memory, Params, Requests
+from edge.requests import Params, Requests
+from edge.transactions import Memory
 
 log = logging.getLogger(__name__)
 

@@ -27,6 +27,7 @@ from edge.config import Requests as Settings
 from edge.counters import Counters
 from edge.errors import ConfigError, PublishError, RequestDeniedError, StaleRevisionError
 from edge.journal import Journal
+from edge.mqtt import Incoming
 from edge.remote import Control, Remote
 from edge.requests import Requests
 
@@ -274,18 +275,35 @@ PATHS = st.sampled_from(
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60
 )
-@given(values=st.dictionaries(PATHS, JSON, max_size=3))
-def test_arbitrary_changes_are_taken_whole_or_refused_by_name(file, values):
-    """Whatever is sent, the next start has a valid configuration, and what is held is held."""
+@given(
+    values=st.dictionaries(PATHS, JSON, max_size=3) | JSON,
+    toml=st.none() | st.text(max_size=30),
+    known=st.booleans(),
+)
+def test_arbitrary_requests_change_settings_whole_or_not_at_all(file, values, toml, known):
+    """Whatever is sent, an error has a name and leaves no file, the next start has a valid
+    configuration, and what is held is held.
+    """
     (file.parent / NAME).unlink(missing_ok=True)
     configuration = started(file)
-    try:
-        configuration.change(configuration.revision(), values, None)
-    except (ConfigError, RequestDeniedError):
+    counters = Counters()
+    requests = Requests(configuration.config.requests, BASE, counters, SystemClock(), lambda: None)
+    Remote(configuration, Control(), Journal()).serve(requests, 60.0)
+    revision = configuration.revision() if known else "0" * 16
+    asked = {"transaction": "t", "revision": revision, "changes": values, "toml": toml}
+    requests.carry_out(Incoming(f"{BASE}/request/config/set", json.dumps(asked).encode()))
+    answer = json.loads(requests.answers()[0].payload)
+    if answer["status"] == "error":
+        assert answer["error"]["kind"] in {
+            "ConfigError",
+            "MalformedRequestError",
+            "RequestDeniedError",
+            "StaleRevisionError",
+        }
         assert not (file.parent / NAME).exists()
-    found = started(file).config
-    assert found.requests == load_config(file).requests
-    assert found.camera.path == load_config(file).camera.path
+    found, base = started(file).config, load_config(file)
+    assert (found.requests, found.device.id) == (base.requests, base.device.id)
+    assert found.camera.path == base.camera.path
 
 
 class Field:

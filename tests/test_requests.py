@@ -21,9 +21,10 @@ from test_publisher import Device, settings
 from edge.clock import SystemClock
 from edge.config import Requests as Settings
 from edge.counters import Counters
-from edge.errors import CameraError
+from edge.errors import CameraError, ConfigError
 from edge.mqtt import Incoming
-from edge.requests import BURST, Memory, Params, Requests
+from edge.requests import BURST, Params, Requests
+from edge.transactions import Memory
 
 BASE = "wheatear/cam-1"
 EVERY = ("status", "capture", "log", "restart", "models")
@@ -132,6 +133,15 @@ def test_with_a_token_file_each_request_needs_the_token(tmp_path):
     answer = desk.ask("restart", {"transaction": "1", "token": "s3cret"})
     assert answer["status"] == "ok"
     assert "s3cret" not in json.dumps(answer)
+
+
+def test_without_its_token_file_a_device_does_not_start(tmp_path):
+    """It would otherwise take requests of anybody, or of nobody, in silence."""
+    with pytest.raises(ConfigError, match=r"requests\.token_file: cannot read .*token"):
+        Desk(token_file=tmp_path / "token")
+    (tmp_path / "token").write_text("\nsecond line\n")
+    with pytest.raises(ConfigError, match="has no token in its first line"):
+        Desk(token_file=tmp_path / "token")
 
 
 def test_a_request_that_comes_twice_is_carried_out_once():
