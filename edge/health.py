@@ -112,6 +112,7 @@ class Reporter:
                     problems=problems,
                     waiting=depth.waiting,
                     asleep=self._counters.noted("asleep"),
+                    lost=self._outbox.dropped[Kind.SIGHTING] + self._outbox.lost,
                 ),
             )
         )
@@ -163,6 +164,8 @@ class Reporter:
                 dropped_images=dropped[Kind.IMAGE],
                 dropped_health=dropped[Kind.HEALTH],
                 dropped_sightings=dropped[Kind.SIGHTING],
+                salvaged=self._outbox.salvaged,
+                lost=self._outbox.lost,
             ),
             broker=BrokerHealth(
                 connects=count["connects"],

@@ -194,6 +194,10 @@ class HealthSummary(Message, frozen=True, kw_only=True):
     problems: Annotated[tuple[str, ...], Meta(description="What is failing, in words.")] = ()
     waiting: Annotated[int, Meta(ge=0, description="Messages on disk not yet acknowledged.")] = 0
     asleep: Asleep = None
+    lost: Annotated[
+        int,
+        Meta(ge=0, description="Sightings dropped or unreadable on this disk since the start."),
+    ] = 0
 
 
 class State(Message, frozen=True, kw_only=True):
@@ -355,6 +359,8 @@ class OutboxHealth(Message, frozen=True, kw_only=True):
     oldest_seconds: Annotated[
         float | None, Meta(description="Age of the oldest waiting message, by its time.")
     ] = None
+    salvaged: Annotated[int, Meta(ge=0, description="Got out of a damaged file.")] = 0
+    lost: Annotated[int, Meta(ge=0, description="Waited in a damaged file, unreadable.")] = 0
 
 
 class BrokerHealth(Message, frozen=True, kw_only=True):

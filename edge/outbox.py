@@ -22,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -30,14 +30,13 @@ from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError, OutboxError
 from edge.messages import Evidence, Health, HourCount, Sighting, encode
 
+if TYPE_CHECKING:
+    from edge.salvage import Salvage
+
 log = logging.getLogger(__name__)
 
 Outgoing = Sighting | Evidence | Health
 """What can be appended."""
-
-OVERHEAD_BYTES = 100
-"""What a row costs beside its payload: topic, page slack, the index."""
-
 
 _decoder = msgspec.json.Decoder(Sighting)
 
@@ -78,11 +77,14 @@ class Outbox:
         self.path = path
         self.max_bytes = max_bytes
         self.dropped = {kind: 0 for kind in Kind}
+        self.salvaged = self.lost = 0
+        """Messages got out of a damaged file, and those that waited there and are lost."""
         self.appended = 0
         self.edition = 0
         """Rises when waiting messages were rewritten: who holds some must read them again."""
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
+        self._closed = False
         self._open()
 
     def __enter__(self) -> Self:
@@ -96,6 +98,7 @@ class Outbox:
     def close(self) -> None:
         """Close the file; doing so twice is fine."""
         with self._lock:
+            self._closed = True
             for connection in self._connections:
                 connection.close()
             self._connections = []
@@ -220,20 +223,44 @@ class Outbox:
     def _open(self) -> None:
         self._reserved = schema.reserved(self.path)
         try:
-            self._writer, self._reader = schema.open_database(self.path, self._reserved)
+            schema.finish_exchange(self.path)
+            self._connect()
         except OutboxDamagedError as error:
             self._begin_anew(error)
-        else:
-            self._connections = [self._writer, self._reader]
 
-    def _begin_anew(self, error: OutboxDamagedError) -> None:
-        """Keep the damaged file under another name, and go on in a new one."""
-        for connection in self._connections:
-            connection.close()
-        aside = schema.set_aside(self.path)
-        log.error("%s; it is kept as %s and a new one begins", error, aside)
+    def _connect(self) -> None:
         self._writer, self._reader = schema.open_database(self.path, self._reserved)
         self._connections = [self._writer, self._reader]
+
+    def _begin_anew(self, error: OutboxDamagedError) -> None:
+        """Go on in a new file with what can be read of the damaged one, which is kept aside."""
+        for connection in self._connections:
+            connection.close()
+        self._connections = []
+        fresh = schema.replacement(self.path)
+        try:
+            found = self._salvage(fresh)
+            self.salvaged, self.lost = self.salvaged + found.saved, self.lost + found.lost
+            outcome = str(found)
+        except (OutboxError, sqlite3.Error, OSError) as failure:
+            schema.discard(fresh)
+            outcome = f"what is in it could not be saved ({failure})"
+        aside = schema.set_aside(self.path)
+        schema.finish_exchange(self.path)
+        log.error("%s; it is kept as %s and a new one begins: %s", error, aside, outcome)
+        self._connect()
+
+    def _salvage(self, fresh: Path) -> Salvage:
+        """Make the new file whole before it takes the old one's place."""
+        from edge.salvage import salvage
+
+        schema.discard(fresh)
+        connections = schema.open_database(fresh, self._reserved)
+        try:
+            return salvage(self.path, connections[0])
+        finally:
+            for connection in connections:
+                connection.close()
 
     def _reserve(self, seq: int) -> None:
         """See that the file beside the database holds a number that was not given out yet."""
@@ -257,8 +284,11 @@ class Outbox:
     @contextlib.contextmanager
     def _transaction(self, db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         with self._lock, self._errors():
-            if not self._connections:
+            if self._closed:
                 raise OutboxError(f"the outbox {self.path} is closed")
+            if not self._connections:  # there was no room for a new file
+                self._open()
+                db = self._writer
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -321,4 +351,4 @@ def _row(message: Outgoing, seq: int) -> tuple[int, str, bytes, int, int]:
         kind, topic, payload = Kind.IMAGE, f"sighting/{message.id}/image", message.jpeg
     else:
         kind, topic, payload = Kind.HEALTH, "health", encode(message)
-    return int(kind), topic, payload, time_ms, len(payload) + OVERHEAD_BYTES
+    return int(kind), topic, payload, time_ms, len(payload) + schema.OVERHEAD_BYTES

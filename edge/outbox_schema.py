@@ -10,9 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from edge.errors import OutboxDamagedError, OutboxError
+from edge.files import sync_folder, write_whole
+from edge.sqlite_log import PAGE_BYTES, damage
 
 APPLICATION_ID = 0x57545231
 """Marks the file as ours ("WTR1")."""
+
+OVERHEAD_BYTES = 100
+"""What a row costs beside its payload: topic, page slack, the index."""
+
+Stored = tuple[int, int, str, bytes, int, int]
+"""A row of the table of messages."""
 
 RESERVE = 10_000
 """How many numbers the file beside the database is ahead by: one small write per so many."""
@@ -64,9 +72,12 @@ def open_database(path: Path, first_seq: int) -> tuple[sqlite3.Connection, sqlit
         raise OutboxError(f"cannot create {path.parent} for the outbox: {error.strerror}") from None
     opened: list[sqlite3.Connection] = []
     try:
+        if found := damage(path):
+            raise OutboxDamagedError(f"the outbox {path} is damaged ({found})")
         for synchronous in ("FULL", "NORMAL"):
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             opened.append(db)
+            db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {synchronous}")
             db.execute("PRAGMA cache_size = -1000")  # KiB: memory stays flat whatever waits
@@ -77,6 +88,8 @@ def open_database(path: Path, first_seq: int) -> tuple[sqlite3.Connection, sqlit
             db.close()
         if isinstance(error, sqlite3.Error):
             raise wrap(error, path) from error
+        if isinstance(error, OSError) and not isinstance(error, OutboxError):
+            raise OutboxError(f"cannot read the log of the outbox {path}: {error}") from error
         raise
     return opened[0], opened[1]
 
@@ -100,6 +113,23 @@ def _prepare(db: sqlite3.Connection, path: Path, first_seq: int) -> None:
         raise OutboxDamagedError(f"the outbox {path} is damaged ({found})")
     db.execute(DEPTH).fetchone()
     db.execute(_LIFE)
+
+
+def restore(db: sqlite3.Connection, rows: Sequence[Stored]) -> None:
+    """Put rows back as they were; the totals follow."""
+    db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)", rows)
+    account(db, len(rows), sum(row[5] for row in rows))
+
+
+def start_rows(db: sqlite3.Connection, row: int) -> None:
+    """Let new rows begin behind this one, so that a cursor into an earlier file stays true."""
+    db.execute("DELETE FROM sqlite_sequence WHERE name = 'message'")
+    db.execute("INSERT INTO sqlite_sequence VALUES ('message', ?)", (row,))
+
+
+def raise_seq(db: sqlite3.Connection, seq: int) -> None:
+    """See that no number below this one is given out."""
+    db.execute("UPDATE total SET next_seq = max(next_seq, ?)", (seq,))
 
 
 def next_seq(db: sqlite3.Connection) -> int:
@@ -216,18 +246,9 @@ def reserved(path: Path) -> int:
 
 def reserve(path: Path, seq: int) -> int:
     """Write durably a number well beyond `seq`; give it. Raises OSError."""
-    number, target = seq + RESERVE, _beside(path)
-    temporary = target.with_name(target.name + ".new")
-    with open(temporary, "w", encoding="ascii") as file:
-        file.write(f"{number}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, target)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    number = seq + RESERVE
+    write_whole(_beside(path), f"{number}\n".encode())
+    sync_folder(path.parent)
     return number
 
 
@@ -243,6 +264,37 @@ def set_aside(path: Path) -> Path:
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{path}{suffix}", f"{aside}{suffix}")
     return aside
+
+
+def finish_exchange(path: Path) -> None:
+    """Put the file made of a damaged one in its place, now or after a cut of the power.
+
+    Raises OutboxError.
+    """
+    fresh = replacement(path)
+    try:
+        if path.exists():
+            discard(fresh)  # it may not be whole
+        elif fresh.exists():
+            set_aside(path)  # a log without its file must not be taken for that of the new one
+            os.replace(fresh, path)
+            sync_folder(path.parent)
+    except OSError as error:
+        raise OutboxError(
+            f"cannot replace the damaged outbox {path}: {error.strerror or error}; "
+            f"{path.parent} must be writable"
+        ) from error
+
+
+def replacement(path: Path) -> Path:
+    """Say where the file is made that takes a damaged one's place."""
+    return path.with_name(path.name + ".salvaged")
+
+
+def discard(path: Path) -> None:
+    """Remove a database that was never used, with its log."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def wrap(error: sqlite3.Error, path: Path) -> OutboxError:

@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-SCENARIOS = ("kills", "outages", "week", "fuzz")
+SCENARIOS = ("kills", "outages", "week", "damage", "fuzz")
 """Modules of this package, in the order in which they are run."""
 
 
@@ -27,6 +27,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Factor on how long a fault of the broker lasts."""
     events: int = 100_800
     """Sightings during the outage of a week: one every six seconds."""
+    damages: int = 500
+    """Databases damaged at random pages."""
     inputs: int = 1_000_000
     """Inputs made of nonsense."""
     rate: float = 300.0

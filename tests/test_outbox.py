@@ -87,7 +87,6 @@ def test_numbers_go_on_beyond_a_damaged_database(tmp_path):
     data[4096:12288] = os.urandom(8192)
     path.write_bytes(data)
     with Outbox(path) as outbox:
-        assert outbox.depth().waiting == 0
         assert outbox.append(sighting()) > 50
     kept = [p for p in tmp_path.iterdir() if "damaged" in p.name]
     assert bytes(data) in [p.read_bytes() for p in kept]

@@ -13,7 +13,7 @@ import pytest
 from soak.ledger import Ledger
 from soak.scenario import Options, load
 
-SHORT = Options(kills=6, outages=6, patience=0.1, events=2_000)
+SHORT = Options(kills=6, outages=6, patience=0.1, events=2_000, damages=10, inputs=2_000)
 
 
 @pytest.mark.parametrize("name", ["kills", "outages", "week"])
@@ -27,6 +27,14 @@ def test_nothing_is_lost_doubled_or_disordered(tmp_path, name):
     assert found.problems == ()
     assert found.counts["sightings"] > 0
     assert found.counts["missing"] == found.counts["out of order"] == found.counts["wrong"] == 0
+
+
+@pytest.mark.parametrize("name", ["damage", "fuzz"])
+def test_damage_and_nonsense_do_no_more_harm_than_they_must(tmp_path, name):
+    """What stood elsewhere is saved and counted; nonsense is refused by a named error."""
+    scenario = load(name)
+    assert scenario.rounds(SHORT) == 1
+    assert scenario.play(0, tmp_path, SHORT).problems == ()
 
 
 def sighting(seq: int, number: int | None = None, frame: int | None = None, **changes) -> bytes:

@@ -1,0 +1,160 @@
+"""Moves what can still be read of a damaged outbox into a new one, in order."""
+
+from __future__ import annotations
+
+import sqlite3
+from array import array
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+
+from edge import outbox_schema as schema
+from edge.messages import Health, Sighting
+from edge.sqlite_pages import Pages, Record, index_records, read, records
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_BATCH = 500
+_ROWS_BEYOND = 1_000_000
+"""How far new rows begin behind the last one that is known: no row is ever given twice."""
+
+_sighting = msgspec.json.Decoder(Sighting)
+_health = msgspec.json.Decoder(Health)
+
+
+class Salvage(msgspec.Struct, frozen=True):
+    """What became of the messages in a damaged outbox."""
+
+    saved: int = 0
+    lost: int = 0
+    """Messages that waited and cannot be read, as far as the file tells how many there were."""
+    missing: tuple[tuple[int, int], ...] = ()
+    """Numbers of sightings, first and last, that are known to be lost."""
+
+    def __str__(self) -> str:
+        text = f"{self.saved} messages were saved, {self.lost} are lost"
+        if not self.missing:
+            return text
+        shown = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in self.missing[:10])
+        more = f" and {len(self.missing) - 10} more gaps" if len(self.missing) > 10 else ""
+        return f"{text}; numbers {shown}{more} are missing"
+
+
+class _Known:
+    """What the file says of itself besides messages."""
+
+    def __init__(self) -> None:
+        self.next_seq = self.waiting = self.last_row = 0
+        self.lives: dict[str, tuple[int, bytes] | None] = {}
+
+    def take(self, record: Record) -> None:
+        """Look whether this is a record of one of the small tables."""
+        match record:
+            case (int(seq), int(waiting), int()):
+                self.next_seq, self.waiting = max(self.next_seq, seq), waiting
+            case ("message", int(row)):
+                self.last_row = max(self.last_row, row)
+            case (str(event), int(seq), bytes(payload)) if _decodes(_sighting, payload):
+                self.lives[event] = (seq, payload)
+
+
+def salvage(damaged: Path, db: sqlite3.Connection) -> Salvage:
+    """Copy all sound messages of a file into a new outbox, with their rows and numbers.
+
+    Raises OSError where the file cannot be opened, sqlite3.Error where `db` cannot be written.
+    """
+    pages, known = Pages(damaged), _Known()
+    try:
+        sound, saved = _sound(pages, known), 0
+        missing: list[tuple[int, int]] = []
+        last = 0
+        while batch := [message for message, _ in zip(sound, range(_BATCH), strict=False)]:
+            db.execute("BEGIN")
+            schema.restore(db, batch)
+            db.execute("COMMIT")
+            saved += len(batch)
+            known.last_row = max(known.last_row, batch[-1][0])
+            for seq in _numbers(batch):
+                if last and seq > last + 1:
+                    missing.append((last + 1, seq - 1))
+                last = max(last, seq)
+        if last and known.next_seq > last + 1:
+            missing.append((last + 1, known.next_seq - 1))
+        hours = {(one[0], one[1]): one[2] for one in index_records(pages) if _counts(one)}
+        db.execute("BEGIN")
+        schema.count_hours(db, hours)
+        schema.keep_lives(db, known.lives)
+        schema.start_rows(db, known.last_row + _ROWS_BEYOND)
+        schema.raise_seq(db, max(last + 1, known.next_seq))
+        db.execute("COMMIT")
+    finally:
+        pages.close()
+    holes = sum(end - start + 1 for start, end in missing)
+    return Salvage(saved, max(holes, known.waiting - saved, 0), tuple(missing))
+
+
+def _sound(pages: Pages, known: _Known) -> Iterator[schema.Stored]:
+    """Give the messages in the order of their rows, each once."""
+    places = _places(pages)
+    last = 0
+    for row, number, at in places:
+        record = read(pages, int(number), int(at))
+        if record is None:
+            continue
+        if _is_message(record):
+            if row > last:
+                last = int(row)
+                yield (last, *record[1:])
+        else:
+            known.take(record)
+
+
+def _places(pages: Pages) -> NDArray[np.int64]:
+    """Find all records of tables: int64 (records, 3) of row, page and place, by row."""
+    found = array("q")
+    for number, at, row in records(pages):
+        if row < schema.NO_ROW:
+            found.extend((row, number, at))
+    places = np.frombuffer(found, np.int64).reshape(-1, 3) if found else np.empty((0, 3), np.int64)
+    return places[np.argsort(places[:, 0], kind="stable")]
+
+
+def _is_message(record: Record) -> bool:
+    match record:
+        case (None, int(kind), str(topic), bytes(payload), int(), int(size)):
+            return size == len(payload) + schema.OVERHEAD_BYTES and _reads(kind, topic, payload)
+    return False
+
+
+def _reads(kind: int, topic: str, payload: bytes) -> bool:
+    """Tell whether a payload is what its kind says. Kinds are those of edge.outbox.Kind."""
+    if kind == 0:
+        return topic.endswith("/image") and payload[:2] == b"\xff\xd8"
+    if kind == 1:
+        return topic == "health" and _decodes(_health, payload)
+    return kind == 2 and topic == "sighting" and _decodes(_sighting, payload)
+
+
+def _decodes(decoder: msgspec.json.Decoder[Any], payload: bytes) -> bool:
+    try:
+        decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
+
+
+def _counts(record: Record) -> bool:
+    match record:
+        case (int(), str(), int()):
+            return True
+    return False
+
+
+def _numbers(batch: Iterable[schema.Stored]) -> Iterator[int]:
+    for _, kind, _, payload, _, _ in batch:
+        if kind == 2:
+            yield _sighting.decode(payload).seq

@@ -1,0 +1,118 @@
+"""Reads SQLite's write-ahead log: where each page's newest version is, and whether all is sound.
+
+SQLite takes a frame with a wrong checksum for the end of the log, without a word: after damage in
+its middle, committed messages behind it would be gone and their numbers given out again. So the
+log is looked at before SQLite opens it (https://www.sqlite.org/fileformat2.html, section 4).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PAGE_BYTES = 4096
+"""Of a page, as the outbox makes its files."""
+
+_HEADER, _FRAME_HEADER = 32, 24
+_MAGIC = 0x377F0682
+"""Its lowest bit says how checksums read words: 0 little-endian, 1 big-endian."""
+
+State = tuple[int, int]
+
+
+class Log:
+    """The frames of a log, up to its last commit.
+
+    Frames of an earlier use of the log bear other salts and do not count; nor do frames behind the
+    last commit.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.places: dict[int, int] = {}
+        """Where in the file the newest version of a page begins, by its number."""
+        self.committed = 0
+        """Frames up to the last commit, sound or not."""
+        self.sound = 0
+        """Frames up to the last commit that SQLite takes: all before it have right checksums."""
+        header = read_at(file, 0, _HEADER)
+        (magic,) = struct.unpack_from(">I", header)
+        words = "<u4" if magic == _MAGIC else ">u4"
+        state: State | None = checksum(header[:24], (0, 0), words)
+        if magic & ~1 != _MAGIC or state != struct.unpack_from(">II", header, 24):
+            state = None
+            header = header[:16] + read_at(file, _HEADER + 8, 8) + header[24:]  # the first frame's
+        end, step = file.seek(0, os.SEEK_END), _FRAME_HEADER + PAGE_BYTES
+        since: dict[int, int] = {}
+        for index, at in enumerate(range(_HEADER, end - step + 1, step), 1):
+            frame = read_at(file, at, step)
+            number, size = struct.unpack_from(">II", frame)
+            if frame[8:16] != header[16:24] or not number:
+                state = None
+                continue
+            if state is not None:
+                state = checksum(frame[_FRAME_HEADER:], checksum(frame[:8], state, words), words)
+                if state != struct.unpack_from(">II", frame, 16):
+                    state = None
+            since[number] = at + _FRAME_HEADER
+            if size:
+                self.places |= since
+                since, self.committed = {}, index
+                if state is not None:
+                    self.sound = index
+
+
+def damage(path: Path) -> str | None:
+    """Say what is wrong with the log of a database, None where nothing is. Raises OSError."""
+    try:
+        with Path(f"{path}-wal").open("rb") as file:
+            log = Log(file)
+    except FileNotFoundError:
+        return None
+    if log.sound == log.committed:
+        return None
+    return f"of the {log.committed} pages in its log, {log.committed - log.sound} cannot be used"
+
+
+def checksum(data: bytes, state: State, words: str) -> State:
+    """Continue a log's checksum over `data`, a multiple of 8 bytes.
+
+    For each pair of words x, y: ``s0 += x + s1; s1 += y + s0``, modulo 2**32. That is linear, so
+    n pairs at once are sums weighted with Fibonacci numbers.
+    """
+    pairs = np.frombuffer(data, words).reshape(-1, 2).astype(np.uint32)
+    weights = _fibonacci(2 * len(pairs) + 2)
+    x, y = pairs[::-1, 0], pairs[::-1, 1]  # the last pair weighs least
+    even, odd, beyond = weights[0:-2:2], weights[1:-1:2], weights[2::2]
+    first = int((odd * x + even * y).sum(dtype=np.uint32))
+    second = int((beyond * x + odd * y).sum(dtype=np.uint32))
+    n = 2 * len(pairs)
+    before, here, after = int(weights[n - 1]), int(weights[n]), int(weights[n + 1])
+    s0, s1 = state
+    mask = 0xFFFFFFFF
+    return (before * s0 + here * s1 + first) & mask, (here * s0 + after * s1 + second) & mask
+
+
+@cache
+def _fibonacci(count: int) -> NDArray[np.uint32]:
+    """Give Fibonacci numbers from F(0) = 0, modulo 2**32: uint32 (count,)."""
+    numbers = [0, 1]
+    while len(numbers) < count:
+        numbers.append((numbers[-1] + numbers[-2]) & 0xFFFFFFFF)
+    return np.array(numbers[:count], np.uint32)
+
+
+def read_at(file: BinaryIO, at: int, size: int) -> bytes:
+    """Read bytes; zeros where the disk cannot, or the file has ended."""
+    try:
+        file.seek(at)
+        return file.read(size).ljust(size, b"\0")
+    except OSError:  # a bad spot of the disk
+        return bytes(size)

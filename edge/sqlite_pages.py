@@ -1,0 +1,179 @@
+"""Reads the pages of an SQLite file one by one, also where SQLite gives the file up.
+
+As its file format is described (https://www.sqlite.org/fileformat2.html, sections 1.6, 2.1 and 4):
+pages of the write-ahead log come before those of the file, a leaf of a table is known by its first
+byte, and no page is needed to find another one. So damage costs what stands on the damaged pages.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from edge.sqlite_log import PAGE_BYTES, Log, read_at
+
+_HEADER_BYTES = 100  # before the first page's tree
+_LEAF, _INDEX_LEAF = 0x0D, 0x0A
+_MAX_LOCAL = PAGE_BYTES - 35
+_MIN_LOCAL = (PAGE_BYTES - 12) * 32 // 255 - 23
+
+Record = tuple[Any, ...]
+
+
+class Pages:
+    """The newest committed version of every page of a database file and its log.
+
+    Raises OSError where the file cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        log = Path(f"{path}-wal")
+        self._log = log.open("rb") if log.exists() else None
+        self._in_log = Log(self._log).places if self._log else {}
+        size = path.stat().st_size // PAGE_BYTES
+        self.count = max([size, *self._in_log])
+        """Numbers of pages are 1 to this."""
+
+    def __getitem__(self, number: int) -> bytes:
+        """Give a page's bytes, zeros where the disk cannot read them or the file has ended."""
+        file, at = self._file, (number - 1) * PAGE_BYTES
+        if self._log and number in self._in_log:
+            file, at = self._log, self._in_log[number]
+        return read_at(file, at, PAGE_BYTES)
+
+    def unused(self) -> set[int]:
+        """Give the pages on the list of free ones, as far as it can be followed."""
+        first = self[1]
+        trunk, found = int.from_bytes(first[32:36], "big"), set[int]()
+        while 1 < trunk <= self.count and trunk not in found:
+            found.add(trunk)
+            page = self[trunk]
+            following, count = struct.unpack_from(">II", page)
+            leaves = struct.unpack_from(f">{min(count, PAGE_BYTES // 4 - 2)}I", page, 8)
+            found.update(leaves)
+            trunk = following
+        return found
+
+    def close(self) -> None:
+        """Close the files."""
+        self._file.close()
+        if self._log:
+            self._log.close()
+
+
+def records(pages: Pages) -> Iterator[tuple[int, int, int]]:
+    """Give (page, place in it, row) of each record on a table's leaf that is in use."""
+    unused = pages.unused()
+    for number in range(1, pages.count + 1):
+        if number in unused:
+            continue
+        page = pages[number]
+        for at in _cells(page, number, _LEAF):
+            try:
+                _, at_row = _varint(page, at)
+                row, _ = _varint(page, at_row)
+            except IndexError:
+                continue
+            yield number, at, row
+
+
+def index_records(pages: Pages) -> Iterator[Record]:
+    """Give the records on the leaves of indexes and of tables WITHOUT ROWID."""
+    unused = pages.unused()
+    for number in range(1, pages.count + 1):
+        if number not in unused:
+            page = pages[number]
+            for at in _cells(page, number, _INDEX_LEAF):
+                found = _read(pages, page, at, skip=0)
+                if found is not None:
+                    yield found
+
+
+def read(pages: Pages, number: int, at: int) -> Record | None:
+    """Give the values of a table's record, None where it is no sound one."""
+    return _read(pages, pages[number], at, skip=1)
+
+
+def _read(pages: Pages, page: bytes, at: int, skip: int) -> Record | None:
+    try:
+        size, at = _varint(page, at)
+        for _ in range(skip):  # the row
+            _, at = _varint(page, at)
+        content = _whole(pages, page, at, size)
+        return _values(content) if content is not None else None
+    except (IndexError, struct.error, UnicodeDecodeError):
+        return None
+
+
+def _cells(page: bytes, number: int, kind: int) -> Iterator[int]:
+    """Give the places of the cells of a page of this kind, none of another one."""
+    header = _HEADER_BYTES if number == 1 else 0
+    if page[header] != kind:
+        return
+    (count,) = struct.unpack_from(">H", page, header + 3)
+    start = header + 8
+    if start + 2 * count > PAGE_BYTES:
+        return
+    for at in struct.unpack_from(f">{count}H", page, start):
+        if start + 2 * count <= at < PAGE_BYTES:
+            yield at
+
+
+def _whole(pages: Pages, page: bytes, at: int, size: int) -> bytes | None:
+    """Give a record's bytes, those on overflow pages included; None where the chain breaks."""
+    if size <= _MAX_LOCAL:
+        content = page[at : at + size]
+        return content if len(content) == size else None
+    local = _MIN_LOCAL + (size - _MIN_LOCAL) % (PAGE_BYTES - 4)
+    if local > _MAX_LOCAL:
+        local = _MIN_LOCAL
+    if size > pages.count * PAGE_BYTES:
+        return None
+    whole = bytearray(page[at : at + local])
+    (following,) = struct.unpack_from(">I", page, at + local)
+    while len(whole) < size:
+        if not 1 < following <= pages.count:
+            return None
+        more = pages[following]
+        whole += more[4 : 4 + size - len(whole)]
+        (following,) = struct.unpack_from(">I", more)
+    return bytes(whole) if following == 0 else None
+
+
+def _values(content: bytes) -> Record | None:
+    """Decode a record: a header of types, then the values."""
+    header, at = _varint(content, 0)
+    types = []
+    while at < header:
+        kind, at = _varint(content, at)
+        types.append(kind)
+    values: list[Any] = []
+    for kind in types:
+        if kind >= 12:
+            size = (kind - 12) // 2
+            raw = content[at : at + size]
+            values.append(raw.decode() if kind % 2 else raw)
+        elif kind in (0, 8, 9):
+            size = 0
+            values.append((None, 0, 1)[max(0, kind - 7)])
+        elif kind in (1, 2, 3, 4, 5, 6):
+            size = (1, 2, 3, 4, 6, 8)[kind - 1]
+            values.append(int.from_bytes(content[at : at + size], "big", signed=True))
+        else:
+            return None  # a fraction, or a type of the future: none of ours
+        at += size
+    return tuple(values) if at == len(content) else None
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    """Read a number of one to nine bytes; give it and the place behind it."""
+    value = 0
+    for place in range(at, at + 8):
+        byte = data[place]
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, place + 1
+    return value << 8 | data[at + 8], at + 9

@@ -1,0 +1,152 @@
+"""Databases damaged at random pages: what stood elsewhere is saved, in order, and the rest counted.
+
+An outbox is filled, emptied from the front and filled again, as in the field. Then pages of its
+file and of its log are overwritten with nonsense, zeros or another page, or the file is cut short.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from edge.errors import OutboxDamagedError
+from edge.messages import Evidence, Sighting, new_id
+from edge.outbox import Kind, Outbox, Row
+from edge.sqlite_log import PAGE_BYTES
+from edge.topics import EXAMPLES
+from soak.scenario import Options, Round, chance
+from soak.week import START
+
+DAMAGES_A_ROUND = 50
+_ROWS_A_PAGE = 8
+"""More sightings than fit on a page; a lost page of a picture costs that picture."""
+_JPEG = b"\xff\xd8" + bytes(9_000) + b"\xff\xd9"
+
+
+def rounds(options: Options) -> int:
+    """Fifty databases a round."""
+    return -(-options.damages // DAMAGES_A_ROUND)
+
+
+def play(number: int, folder: Path, options: Options) -> Round:
+    """Damage databases and hold what is left against what was there."""
+    random = chance(options, "damage", number)
+    count = min(DAMAGES_A_ROUND, options.damages - number * DAMAGES_A_ROUND)
+    level = logging.getLogger("edge.outbox").level
+    logging.getLogger("edge.outbox").setLevel(logging.CRITICAL)
+    counts = dict.fromkeys(("databases", "set aside", "messages", "saved", "lost", "altered"), 0)
+    problems: list[str] = []
+    try:
+        for turn in range(count):
+            place = folder / str(turn)
+            place.mkdir()
+            found = _one(place, random, counts)
+            problems += [f"{place}: {problem}" for problem in found]
+    finally:
+        logging.getLogger("edge.outbox").setLevel(level)
+    return Round(counts=counts, problems=tuple(problems))
+
+
+def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
+    path = folder / "outbox.db"
+    before = _filled(path, random)
+    pages, cut = _damaged(path, random)
+    problems = []
+    try:
+        outbox = Outbox(path)
+    except OutboxDamagedError as error:  # it must open, whatever was damaged
+        return [f"cannot be opened: {error}"]
+    with outbox:
+        after = _rows(outbox)
+        aside = [one for one in folder.iterdir() if ".damaged-" in one.name]
+        salvaged, lost = outbox.salvaged, outbox.lost
+        given_out = outbox.append(EXAMPLES["Sighting"])  # type: ignore[arg-type]
+        last = _rows(outbox)[-1].row
+    known = {row.row: row for row in before}
+    counts["databases"] += 1
+    counts["set aside"] += bool(aside)
+    counts["messages"] += len(before)
+    counts["saved"] += len(after)
+    counts["lost"] += len(before) - len(after)
+    altered = sum(row != known.get(row.row) for row in after)
+    counts["altered"] += altered
+    if altered > _ROWS_A_PAGE * pages:
+        problems.append(f"{altered} messages came out that were not put in")
+    if [row.row for row in after] != sorted(row.row for row in after):
+        problems.append("messages came out in another order")
+    if not cut and len(after) < len(before) - _ROWS_A_PAGE * pages:
+        problems.append(f"{pages} damaged pages cost {len(before) - len(after)} messages")
+    if aside and salvaged != len(after):
+        problems.append(f"{salvaged} are said to be saved, {len(after)} are there")
+    if lost > len(before) - len(after):
+        problems.append(f"{lost} are said to be lost, not {len(before) - len(after)}")
+    if given_out <= max((_seq(row) for row in before), default=0):
+        problems.append(f"number {given_out} was given out again")
+    if last <= max(known):
+        problems.append(f"row {last} was given out again")
+    return problems
+
+
+def _filled(path: Path, random: Random) -> list[Row]:
+    """Fill an outbox with a history; give what waits in it."""
+    with Outbox(path) as outbox:
+        for _ in range(random.randint(1, 5)):
+            for _ in range(random.randint(1, 20)):
+                outbox.append_many([_message(random) for _ in range(random.randint(1, 30))])
+            waiting = _rows(outbox)
+            outbox.delete(row.row for row in waiting[: random.randint(0, len(waiting))])
+        outbox.append_many([_message(random) for _ in range(30)])
+        waiting = _rows(outbox)
+        # Closing would empty the log; a power cut does not.
+        kept = {one: one.read_bytes() for one in path.parent.iterdir()}
+    if random.random() < 0.5:
+        kept = {}
+    for one, content in kept.items():
+        if not one.name.endswith("-shm"):
+            one.write_bytes(content)
+    return waiting
+
+
+def _message(random: Random) -> Sighting | Evidence:
+    if random.random() < 0.1:
+        return Evidence(id=new_id(), time=START, jpeg=_JPEG)
+    later = START + timedelta(seconds=random.randint(0, 100_000))
+    example = msgspec.structs.replace(EXAMPLES["Sighting"], id=new_id(), time=later)
+    assert isinstance(example, Sighting)
+    return example
+
+
+def _damaged(path: Path, random: Random) -> tuple[int, bool]:
+    """Damage the file or its log; give the number of pages, and whether it was cut short."""
+    log = Path(f"{path}-wal")
+    file = log if log.exists() and random.random() < 0.7 else path
+    content = bytearray(file.read_bytes())
+    if file is path and random.random() < 0.1:
+        file.write_bytes(content[: random.randrange(len(content))])
+        return 0, True
+    pages = random.randint(1, 4)
+    for _ in range(pages):
+        start = random.randrange(0, max(1, len(content) - PAGE_BYTES), PAGE_BYTES)
+        size = random.choice((1, 16, 512, PAGE_BYTES))
+        at = start + random.randrange(PAGE_BYTES - size + 1)
+        other = random.randrange(0, max(1, len(content) - size))
+        content[at : at + size] = random.choice(
+            (random.randbytes(size), bytes(size), bytes(content[other : other + size]))
+        )[: max(0, len(content) - at)]
+    file.write_bytes(content)
+    return pages, False
+
+
+def _rows(outbox: Outbox) -> list[Row]:
+    rows: list[Row] = []
+    while page := outbox.page(rows[-1].row if rows else 0, 1000):
+        rows += page
+    return rows
+
+
+def _seq(row: Row) -> int:
+    return msgspec.json.decode(row.payload)["seq"] if row.kind is Kind.SIGHTING else 0

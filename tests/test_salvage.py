@@ -1,0 +1,208 @@
+"""A damaged outbox: what can still be read goes on, in order, and the rest is counted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_outbox import drain, health, sighting
+
+from edge import outbox_schema
+from edge.errors import OutboxError
+from edge.messages import Evidence, new_id
+from edge.outbox import Outbox, Row
+from edge.salvage import salvage
+from edge.sqlite_log import damage
+
+
+def waiting(outbox: Outbox) -> list[Row]:
+    """Give all rows, oldest first."""
+    return outbox.page(limit=10_000)
+
+
+def spoil(path: Path, page: int) -> None:
+    """Overwrite a page of a file, counted from 1, with nonsense."""
+    content = bytearray(path.read_bytes())
+    content[(page - 1) * 4096 : page * 4096] = os.urandom(4096)
+    path.write_bytes(content)
+
+
+def filled(path: Path, count: int = 200) -> list[Row]:
+    """Make an outbox; give what waits in it."""
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(count)])
+        return waiting(outbox)
+
+
+@pytest.mark.parametrize("page", [1, 2, 3, 9])
+def test_a_spoilt_page_costs_what_stood_on_it(tmp_path, page, caplog):
+    """Also where it is the first page, or the root of the tree: the others are read without it."""
+    path = tmp_path / "o.db"
+    before = filled(path)
+    spoil(path, page)
+    with Outbox(path) as outbox:
+        after = waiting(outbox)
+        assert len(before) - len(after) <= 6
+        assert after == [row for row in before if row in after]
+        assert outbox.salvaged == len(after)
+        assert outbox.lost == len(before) - len(after)
+        assert outbox.depth().waiting == len(after)
+        assert outbox.append(sighting()) > 200
+        assert waiting(outbox)[-1].row > before[-1].row
+    assert f"{len(after)} messages were saved, {len(before) - len(after)} are lost" in caplog.text
+    assert any("damaged" in one.name for one in tmp_path.iterdir())
+
+
+def test_the_numbers_that_are_lost_are_named(tmp_path, caplog):
+    """The log says which sightings a subscriber will miss."""
+    path = tmp_path / "o.db"
+    before = filled(path)
+    spoil(path, 20)
+    with Outbox(path) as outbox:
+        there = {row.row for row in waiting(outbox)}
+    gone = [row.row for row in before if row.row not in there]
+    assert gone
+    assert f"numbers {gone[0]} to {gone[-1]}" in caplog.text
+
+
+def test_damage_in_the_log_is_noticed_before_sqlite_forgets_what_is_behind_it(tmp_path):
+    """SQLite would read up to there and give numbers out again; nothing but the page is lost."""
+    path, live = tmp_path / "o.db", tmp_path / "live"
+    live.mkdir()
+    with Outbox(live / "o.db") as outbox:
+        for _ in range(20):
+            outbox.append_many([sighting() for _ in range(10)])
+        before = waiting(outbox)
+        for suffix in ("", "-wal"):
+            shutil.copy(live / f"o.db{suffix}", f"{path}{suffix}")
+    assert damage(path) is None
+    log = Path(f"{path}-wal")
+    content = bytearray(log.read_bytes())
+    content[len(content) // 3] ^= 1
+    log.write_bytes(content)
+    assert "cannot be used" in damage(path)
+    with Outbox(path) as outbox:
+        assert len(waiting(outbox)) >= len(before) - 6
+        assert outbox.append(sighting()) > 200
+
+
+def test_a_log_that_ends_in_the_middle_of_a_write_is_no_damage(tmp_path):
+    """A power cut leaves a piece of a transaction that was never committed."""
+    path, live = tmp_path / "o.db", tmp_path / "live"
+    live.mkdir()
+    with Outbox(live / "o.db") as outbox:
+        outbox.append_many([sighting() for _ in range(50)])
+        for suffix in ("", "-wal"):
+            shutil.copy(live / f"o.db{suffix}", f"{path}{suffix}")
+    with Path(f"{path}-wal").open("ab") as log:
+        log.write(os.urandom(6000))
+    with Outbox(path) as outbox:
+        assert drain(outbox) == list(range(1, 51))
+    assert not any("damaged" in one.name for one in tmp_path.iterdir())
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.sampled_from(["sighting", "many", "picture", "large", "health", "deliver", "close"]),
+        max_size=25,
+    )
+)
+def test_from_a_sound_file_everything_is_salvaged_as_sqlite_reads_it(tmp_path_factory, history):
+    """Page by page gives the same rows as SQL, whatever was deleted, reused or still in the log."""
+    path = tmp_path_factory.mktemp("salvage") / "o.db"
+    outbox = Outbox(path)
+    large = Evidence(id=new_id(), time=sighting().time, jpeg=b"\xff\xd8" + os.urandom(30_000))
+    small = Evidence(id=new_id(), time=large.time, jpeg=b"\xff\xd8" + bytes(900))
+    for action in history:
+        if action == "close":
+            outbox.close()
+            outbox = Outbox(path)
+        elif action == "deliver":
+            rows = waiting(outbox)
+            outbox.delete(row.row for row in rows[: len(rows) * 2 // 3])
+        else:
+            outbox.append_many(
+                {
+                    "sighting": [sighting()],
+                    "many": [sighting() for _ in range(60)],
+                    "picture": [sighting(), small],
+                    "large": [sighting(), large],
+                    "health": [health()],
+                }[action]
+            )
+    with outbox:
+        connections = outbox_schema.open_database(path.with_name("new.db"), 1)
+        found = salvage(path, connections[0])
+        copied = connections[0].execute(outbox_schema.PAGE, (0, 10_000)).fetchall()
+        hours = connections[0].execute("SELECT * FROM hour").fetchall()
+        total = connections[0].execute("SELECT * FROM total").fetchone()
+        for connection in connections:
+            connection.close()
+        theirs = sqlite3.connect(path)
+        assert copied == theirs.execute(outbox_schema.PAGE, (0, 10_000)).fetchall()
+        assert hours == theirs.execute("SELECT * FROM hour").fetchall()
+        assert total == theirs.execute("SELECT * FROM total").fetchone()
+        theirs.close()
+    assert (found.saved, found.lost, found.missing) == (len(copied), 0, ())
+
+
+def test_a_file_that_breaks_while_running_goes_on_under_the_same_rows(tmp_path):
+    """An acknowledgement that was under way deletes what it was for, and nothing newer."""
+    path = tmp_path / "o.db"
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(200)])
+        flying = [row.row for row in waiting(outbox)[:20]]
+        outbox._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        outbox._writer.execute("PRAGMA shrink_memory")
+        spoil(path, 2)
+        spoil(path, 20)
+        with pytest.raises(OutboxError, match="damaged"):
+            outbox.append_many([sighting() for _ in range(300)])
+        outbox.append(sighting())
+        there = [row.row for row in waiting(outbox)]
+        outbox.delete(flying)
+        assert [row.row for row in waiting(outbox)] == [r for r in there if r not in flying]
+        assert there[-1] > 200
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_power_cut_while_a_damaged_file_is_replaced_loses_nothing(tmp_path, when):
+    """Before the old name is free the work is done anew; after, the new file takes it."""
+    path, fresh = tmp_path / "o.db", tmp_path / "o.db.salvaged"
+    before = filled(path)
+    spoil(path, 9)
+    if when == "before":
+        fresh.write_bytes(b"half of it")
+    else:
+        shutil.copy(path, tmp_path / "copy.db")
+        with Outbox(path) as outbox:
+            outbox.depth()
+        os.replace(path, fresh)
+        Path(f"{path}-wal").write_bytes(b"the old file's log")
+    with Outbox(path) as outbox:
+        assert len(waiting(outbox)) >= len(before) - 6
+    assert not fresh.exists()
+
+
+def test_without_room_for_a_new_file_the_damaged_one_is_kept(tmp_path, monkeypatch, caplog):
+    """The device goes on, and says where the messages are that it could not save."""
+    path = tmp_path / "o.db"
+    filled(path)
+    spoil(path, 9)
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(outbox_schema, "restore", full)
+    with Outbox(path) as outbox:
+        assert outbox.append(sighting()) > 200
+    assert "could not be saved (database or disk is full)" in caplog.text
+    assert any("damaged" in one.name for one in tmp_path.iterdir())
