@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,14 @@ def data(pytestconfig: pytest.Config):
         return path.resolve()
 
     return find
+
+
+@pytest.fixture(autouse=True)
+def no_device_outlives_its_test():
+    """End the devices that a failed test left running."""
+    yield
+    if (devices := sys.modules.get("devices")) is not None:
+        devices.stop_all()
 
 
 @pytest.fixture

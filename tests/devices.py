@@ -24,6 +24,7 @@ from edge.manifest import (
 from edge.runtimes.fake import Fake, fake_model
 
 COLOURS = {"aphid": (40, 160, 40), "beetle": (160, 30, 30), "leaf": (90, 90, 200)}
+STARTED: list[subprocess.Popen] = []
 SPEC = InputSpec(width=32, height=32, mean=(0.0,), std=(1.0,), scale=1.0, zero_point=0)
 
 
@@ -100,7 +101,18 @@ state_seconds = 0.2
 
 
 def start(*arguments: str) -> subprocess.Popen:
-    """Start the ``wheatear`` command with its own process and stderr piped."""
-    return subprocess.Popen(
+    """Start the ``wheatear`` command with stderr piped; it ends with the test at the latest."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "edge", *arguments], stderr=subprocess.PIPE, text=True
     )
+    STARTED.append(process)
+    return process
+
+
+def stop_all() -> None:
+    """End what a test that failed left running: a replay in a loop would never end by itself."""
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
