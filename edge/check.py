@@ -15,8 +15,10 @@ from edge import app
 from edge.cameras import open_camera
 from edge.changes import Configuration
 from edge.classify import Console
+from edge.clock import SystemClock, describe
 from edge.config import Broker, Config
 from edge.errors import OutboxError, PublishError, WheatearError
+from edge.gps import ask
 from edge.image import InputSpec
 from edge.learning import inbox_folder
 from edge.mqtt import Connection, Will, connect, tls_context, unreachable
@@ -85,6 +87,11 @@ def check(config: Config, steps: Steps) -> None:
         steps.step("camera", lambda: _camera(config, specs[-1]))
     with steps.chain():
         steps.step("outbox", lambda: _outbox(config))
+    with steps.chain():
+        steps.step("clock", lambda: describe(SystemClock()))
+    if config.gps.enabled:
+        with steps.chain():
+            steps.step("gps", lambda: ask(config.gps))
     if config.inbox.keep:
         with steps.chain():
             steps.step("inbox", lambda: _inbox(config))

@@ -22,6 +22,9 @@ from edge.messages import Clock as Quality
 STEP_SECONDS = 0.2
 """From here on a change of the clock is a jump; NTP daemons slew away what is less."""
 
+_WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
+"""It was later than this when the program was written."""
+
 # adjtimex(2)
 _TIME_ERROR = 5
 """What it gives while the clock is not synchronised."""
@@ -163,13 +166,29 @@ class SystemClock(Clock):
         if self._was_synced or self._timesync.exists():
             return "holdover"
         try:
-            return "rtc" if self._rtc.read_text("ascii").strip() == "1" else "unsynced"
+            was_set = self._rtc.read_text("ascii").strip() == "1"
         except (OSError, UnicodeDecodeError):
-            return "unsynced"
+            was_set = False
+        # A clock whose battery is empty or was never put in is set from as well.
+        return "rtc" if was_set and self.now() > _WRITTEN else "unsynced"
 
     def errors(self) -> Errors:
         """Say how wrong the clock may be, by the kernel."""
         return kernel_time().errors
+
+
+def describe(clock: Clock) -> str:
+    """Say in words what a clock shows, and how far it can be trusted."""
+    quality, errors = clock.quality(), clock.errors()
+    told = f"{clock.now():%Y-%m-%d %H:%M:%S} UTC, {quality}"
+    if quality == "synced":
+        known = [
+            f"{what} {error * 1e3:.1f} ms"
+            for what, error in (("error about", errors.estimated), ("at most", errors.largest))
+            if error is not None
+        ]
+        return ", ".join([told, *known])
+    return f"{told}: what is seen gets its right time when NTP has set the clock, before it is sent"
 
 
 class KernelTime(msgspec.Struct, frozen=True):

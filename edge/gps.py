@@ -17,7 +17,7 @@ from typing import Annotated, Self
 import msgspec
 from msgspec import Meta
 
-from edge.clock import Clock
+from edge.clock import Clock, SystemClock
 from edge.config import Gps as GpsConfig
 from edge.counters import Backoff, Counters, Episode
 from edge.errors import GpsError
@@ -162,3 +162,18 @@ class Gps:
         before, self._fix = self.where(), (place, self._clock.monotonic())
         if before is None:
             self._found()
+
+
+def ask(config: GpsConfig, timeout_seconds: float = _TIMEOUT_SECONDS) -> str:
+    """Say where gpsd says that we are, in words, waiting so long for a fix. Raises GpsError."""
+    clock, there, problems = SystemClock(), threading.Event(), Counters()
+    with Gps(config, clock, problems, there.set) as gps:
+        there.wait(timeout_seconds)
+        place = gps.where()
+    if place is not None:
+        height = "" if place.alt is None else f", {place.alt:.1f} m high"
+        error = "" if place.accuracy_metres is None else f", within {place.accuracy_metres:.1f} m"
+        return f"{place.lat:.6f}, {place.lon:.6f}{height}{error}"
+    for problem in problems.problems():
+        raise GpsError(problem.removeprefix("gps: "))
+    return f"gpsd answers; no fix within {timeout_seconds:g} s"

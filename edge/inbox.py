@@ -214,6 +214,9 @@ class Inbox:
             kept=kept,
             time=frame.time,
             clock=job.clock,
+            boot_seconds=None
+            if frame.recorded
+            else round(self._clock.seconds_since_boot(frame.time), 3),
             label=found.label,
             reason=found.reason,
             confidence=found.confidence,

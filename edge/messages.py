@@ -505,6 +505,9 @@ class InboxItem(Message, frozen=True, kw_only=True):
     ]
     time: Annotated[datetime, Meta(tz=True, description="When the frame was taken.")]
     clock: Annotated[Clock, Meta(description="How far `time` can be trusted.")]
+    boot_seconds: Annotated[
+        float | None, Meta(description="As in a sighting: with `booted` of `info` it is the time.")
+    ] = None
     label: Annotated[str | None, Meta(description="Class id, or null: see `reason`.")]
     reason: Annotated[Reason | None, Meta(description="Why there is no label, or null.")] = None
     confidence: Annotated[Fraction, Meta(description="Calibrated probability of the top class.")]

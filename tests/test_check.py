@@ -39,6 +39,7 @@ def test_all_steps_pass_on_a_sound_device(device):
         "model",
         "camera",
         "outbox",
+        "clock",
         "requests",
         "broker name",
         "broker TCP",

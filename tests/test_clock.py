@@ -26,7 +26,7 @@ from test_agent import APHID, MITE
 from test_outbox import health, image, sighting
 
 from edge.cameras import Frame
-from edge.clock import Clock, Errors, SystemClock, kernel_time
+from edge.clock import Clock, Errors, SystemClock, describe, kernel_time
 from edge.config import Decision, Images
 from edge.counters import Counters
 from edge.decision import Decider
@@ -147,6 +147,28 @@ def test_an_unsynced_clock_says_what_it_had_before(tmp_path, file, text, expecte
     (tmp_path / file).parent.mkdir(parents=True)
     (tmp_path / file).write_text(text)
     assert SystemClock(tmp_path).quality() == expected
+
+
+def test_a_battery_backed_clock_that_shows_the_past_is_none(tmp_path):
+    """Its battery is empty: a time before this program was written."""
+
+    class Old(SystemClock):
+        def now(self):
+            return datetime(2024, 7, 4, tzinfo=UTC)
+
+    (tmp_path / "sys/class/rtc/rtc0").mkdir(parents=True)
+    (tmp_path / "sys/class/rtc/rtc0/hctosys").write_text("1\n")
+    assert Old(tmp_path).quality() in ("unsynced", "synced")
+
+
+def test_a_clock_is_described_in_words():
+    """How it is, how wrong, or what becomes of what is seen meanwhile."""
+    clock = Field(timedelta(0), "synced")
+    clock.errors = lambda: Errors(estimated=0.0004, largest=0.025)
+    said = describe(clock)
+    assert said == "2026-06-21 09:01:40 UTC, synced, error about 0.4 ms, at most 25.0 ms"
+    clock.is_ = "unsynced"
+    assert "unsynced: what is seen gets its right time" in describe(clock)
 
 
 def test_what_waits_gets_the_right_time_and_the_rest_is_left_alone(tmp_path):

@@ -21,7 +21,8 @@ from test_clock import Field
 from edge.cameras.photo import facts
 from edge.config import Gps as GpsConfig
 from edge.counters import Counters
-from edge.gps import Gps, Report, fix
+from edge.errors import GpsError
+from edge.gps import Gps, Report, ask, fix
 from edge.messages import Location, ModelRef
 from edge.sightings import Identity
 
@@ -157,6 +158,22 @@ def test_closing_does_not_wait_for_a_silent_gpsd():
             gpsd.accept()
         assert not gps._thread.is_alive()
         gps.close()
+
+
+def test_check_tells_the_fix_that_there_is_none_yet_or_what_is_wrong():
+    """In words; only a gpsd that is not there, or is none, is a failure."""
+    with Gpsd() as gpsd:
+        config = GpsConfig(enabled=True, host="127.0.0.1", port=gpsd.port)
+        for reports, expected in (
+            ([TPV], "23.800000, 90.400000, 8.5 m high, within 4.2 m"),
+            ([TPV | {"mode": 1}], "gpsd answers; no fix within 0.3 s"),
+        ):
+            serve = threading.Thread(target=lambda r=reports: (gpsd.accept(), *map(gpsd.say, r)))
+            serve.start()
+            assert ask(config, 5.0 if expected[0] == "2" else 0.3) == expected
+            serve.join()
+    with pytest.raises(GpsError, match="Connection refused"):
+        ask(config, 0.3)
 
 
 def test_without_a_fix_the_configured_place_counts():
