@@ -18,7 +18,7 @@ from training.data.check import check as run_check
 from training.data.dataset import SPLITS, Dataset
 from training.data.grouping import group_near_duplicates
 from training.data.photos import Progress
-from training.data.sources import load_dataset, write_csv
+from training.data.sources import UNLABELLED, load_dataset, write_csv
 from training.data.splits import assign_splits, unrepresented
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
@@ -109,7 +109,8 @@ def bars(console: Console) -> Iterator[Progress]:
 def _print(console: Console, report: Report) -> None:
     dataset = report.dataset
     console.print(
-        f"{len(dataset)} photos, {len(dataset.labels)} classes, {report.groups} independent "
+        f"{len(dataset)} photos, {len({*dataset.labels} - {UNLABELLED})} classes, "
+        f"{report.groups} independent "
         f"scenes; {dataset.source}",
         markup=False,
     )

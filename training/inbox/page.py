@@ -23,7 +23,8 @@ def render(records: Sequence[Record]) -> str:
     cameras = len({record.item.device for record in records})
     body = [
         "<h1>From the field</h1>",
-        f"<p class=soft>{len(records)} pictures of {cameras} cameras. What stands below each is "
+        f"<p class=soft>{len(records)} picture{'s' * (len(records) != 1)} of {cameras} "
+        f"camera{'s' * (cameras != 1)}. What stands below each is "
         "the model's proposal, not the truth; label them in labels.csv or Label Studio.</p>",
         *(_section(kept, records) for kept in _WORDS),
     ]
@@ -50,7 +51,8 @@ def _section(kept: str, records: Sequence[Record]) -> str:
 
 def _figure(record: Record) -> str:
     item = record.item
-    others = ", ".join(f"{name} {share:.0%}" for name, share in [*item.probabilities.items()][1:3])
+    likely = [(name, share) for name, share in item.probabilities.items() if share >= 0.01]
+    others = ", ".join(f"{name} {share:.0%}" for name, share in likely[1:3])
     verdict = "" if item.label else f" ({escape(item.reason or '')})"
     return (
         f"<figure class=l><img loading=lazy alt='' src='{escape(record.file, quote=True)}'>"
