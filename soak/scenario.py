@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-SCENARIOS = ("kills", "outages", "week", "damage", "fuzz")
+SCENARIOS = ("kills", "outages", "week", "disk", "damage", "clock", "camera", "fuzz")
 """Modules of this package, in the order in which they are run."""
 
 
@@ -27,8 +27,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Factor on how long a fault of the broker lasts."""
     events: int = 100_800
     """Sightings during the outage of a week: one every six seconds."""
+    disks: int = 20
+    """Disks filled while the device runs."""
     damages: int = 500
     """Databases damaged at random pages."""
+    clocks: int = 20
+    """Stretches of hours with a clock that jumps ten times."""
+    pulls: int = 50
+    """Times that the camera's folder vanishes."""
     inputs: int = 1_000_000
     """Inputs made of nonsense."""
     rate: float = 300.0

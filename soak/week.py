@@ -44,6 +44,9 @@ SECONDS = 6
 MEMORY_MIB = 10.0
 """How much resident memory may grow from the first hundredth of the week on."""
 
+Jumps = dict[str, float]
+"""Seconds by which the clock jumps before a frame, by the frame's number."""
+
 
 def rounds(options: Options) -> int:
     """One week, if any."""
@@ -51,8 +54,20 @@ def rounds(options: Options) -> int:
 
 
 def play(number: int, folder: Path, options: Options) -> Round:  # noqa: ARG001
-    """Live through the week in a process of its own, and keep the application's books here."""
-    ledger = Ledger(lambda sighting: taken_at(sighting["seq"] - 1), follows=False)
+    """Let the week pass, and look at lateness and memory too."""
+    found, ledger = live(folder, options.events, {})
+    problems = found.problems
+    if ledger.late != ledger.taken:
+        problems += (f"{ledger.taken - ledger.late} sightings do not say that they are late",)
+    grown = found.largest.get("MiB that memory grew", 0.0)
+    if grown > MEMORY_MIB:
+        problems += (f"memory grew by {grown:.1f} MiB",)
+    return Round(counts=found.counts, largest=found.largest, problems=problems)
+
+
+def live(folder: Path, events: int, jumps: Jumps) -> tuple[Round, Ledger]:
+    """Run the device in a process of its own, and keep the application's books here."""
+    ledger = Ledger(lambda sighting: taken_at(sighting["seq"] - 1, jumps), follows=False)
     with (
         Broker(folder) as broker,
         Application(broker.port, ledger) as application,
@@ -60,7 +75,8 @@ def play(number: int, folder: Path, options: Options) -> Round:  # noqa: ARG001
     ):
         network.refuse()
         device = Device(folder, network.port)
-        command = [sys.executable, "-m", "soak.week", str(device.config), str(options.events)]
+        arguments = [str(device.config), str(events), json.dumps(jumps)]
+        command = [sys.executable, "-m", "soak.week", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(TREE)}
         pipe = subprocess.PIPE
         with device.log.open("wb") as log:
@@ -73,20 +89,17 @@ def play(number: int, folder: Path, options: Options) -> Round:  # noqa: ARG001
             network.forward()
         line = process.communicate()[0]
         if process.returncode or not line:
-            return Round(problems=(f"the device ended: {device.said()}",))
-        application.wait(lambda now: now.next_seq > options.events)
-    found: dict[str, float] = json.loads(line)
-    problems = ledger.judge(options.events)
-    if ledger.late != ledger.taken:
-        problems += (f"{ledger.taken - ledger.late} sightings do not say that they are late",)
-    if found["MiB that memory grew"] > MEMORY_MIB:
-        problems += (f"memory grew by {found['MiB that memory grew']:.1f} MiB",)
-    return Round(counts=ledger.counts(), largest=found, problems=problems)
+            return Round(problems=(f"the device ended: {device.said()}",)), ledger
+        application.wait(lambda now: now.next_seq > events)
+    measured: dict[str, float] = json.loads(line)
+    problems = ledger.judge(events)
+    return Round(counts=ledger.counts(), largest=measured, problems=problems), ledger
 
 
-def taken_at(number: int) -> datetime:
-    """Say when the frame of this number, from 0, was taken."""
-    return START + timedelta(seconds=SECONDS * number)
+def taken_at(number: int, jumps: Jumps) -> datetime:
+    """Say when the frame of this number, from 0, was taken, by a clock that jumped."""
+    jumped = sum(seconds for frame, seconds in jumps.items() if int(frame) <= number)
+    return START + timedelta(seconds=SECONDS * number + jumped)
 
 
 class Simulated(Clock):
@@ -94,9 +107,9 @@ class Simulated(Clock):
 
     capture_seconds = 0.0
 
-    def __init__(self, frames: int) -> None:
+    def __init__(self, frames: int, jumps: Jumps) -> None:
         super().__init__()
-        self._frames, self._next = frames, 0
+        self._frames, self._jumps, self._next = frames, jumps, 0
         self._pictures = [decode(picture(label)) for label in COLOURS]
         self.memory = 0
         """Resident bytes when a hundredth of the frames was taken."""
@@ -125,7 +138,7 @@ class Simulated(Clock):
 
     def now(self) -> datetime:
         """Give the simulated time of day."""
-        return taken_at(max(0, self._next - 1))
+        return taken_at(max(0, self._next - 1), self._jumps)
 
     def monotonic(self) -> float:
         """Give simulated seconds."""
@@ -141,9 +154,9 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def main(config_file: str, events: int) -> None:
+def main(config_file: str, events: int, jumps: Jumps) -> None:
     """Be the device. Says on stdout when the week is over, then what was measured, as JSON."""
-    config, week, counters = load_config(config_file), Simulated(events), Counters()
+    config, week, counters = load_config(config_file), Simulated(events, jumps), Counters()
     classifier, stop = open_classifier(config), threading.Event()
     model = ModelRef(name="colours", version="1", sha256="0" * 64)
     running = RunningModel(
@@ -200,4 +213,4 @@ def _tell(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3]))

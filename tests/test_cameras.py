@@ -330,3 +330,23 @@ def test_a_header_of_absurd_size_is_no_picture():
     png[29:33] = zlib.crc32(png[12:29]).to_bytes(4, "big")
     with pytest.raises(ImageError, match="header cannot be read: Image size"):
         facts(bytes(png))
+
+
+def test_a_folder_that_vanishes_is_a_camera_that_vanishes(tmp_path):
+    """Its pictures are not bad ones: the reader waits for it, and begins again when it is back."""
+    devices.photos(tmp_path / "photos", 3)
+    config, counters = FolderCamera(path=tmp_path / "photos", loop=True), Counters()
+    reader = Reader(lambda: Folder(config, SPEC), counters, retry_min_seconds=0.05)
+    reader.start()
+    assert reader.next(5.0)
+    (tmp_path / "photos").rename(tmp_path / "pulled out")
+    deadline = time.monotonic() + 5
+    while not counters.problems() and time.monotonic() < deadline:
+        reader.next(0.05)
+    assert counters.problems()[0].startswith("camera: ")
+    assert counters["frames_bad"] == 0
+    (tmp_path / "pulled out").rename(tmp_path / "photos")
+    while counters.problems() and time.monotonic() < deadline:
+        reader.next(0.05)
+    assert counters.problems() == ()
+    reader.close()

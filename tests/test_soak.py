@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,15 +14,27 @@ import pytest
 from soak.ledger import Ledger
 from soak.scenario import Options, load
 
-SHORT = Options(kills=6, outages=6, patience=0.1, events=2_000, damages=10, inputs=2_000)
+SHORT = Options(
+    kills=6,
+    outages=6,
+    patience=0.1,
+    events=2_000,
+    disks=1,
+    damages=10,
+    clocks=1,
+    pulls=2,
+    inputs=2_000,
+)
 
 
-@pytest.mark.parametrize("name", ["kills", "outages", "week"])
+@pytest.mark.parametrize("name", ["kills", "outages", "week", "disk", "clock", "camera"])
 def test_nothing_is_lost_doubled_or_disordered(tmp_path, name):
     """What the application at the other end took is all that was seen, once and in order."""
     if not shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin"):
         pytest.skip("NO BROKER: mosquitto is not installed")
     scenario = load(name)
+    if name == "disk" and os.geteuid() != 0:
+        pytest.skip("FULL DISK ABSENT: mounting a small one needs root")
     assert scenario.rounds(SHORT) == 1
     found = scenario.play(0, tmp_path, SHORT)
     assert found.problems == ()

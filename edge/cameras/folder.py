@@ -44,7 +44,7 @@ class Folder:
         return len(self._files)
 
     def capture(self) -> Frame | None:
-        """Give the next picture. Raises ImageError."""
+        """Give the next picture. Raises ImageError; CameraError where the folder is gone."""
         if self._next >= len(self._files):
             if not self._config.loop:
                 return None
@@ -60,6 +60,8 @@ class Folder:
         try:
             data = file.read_bytes()
         except OSError as error:
+            if not self._root.is_dir():  # a stick pulled out: its pictures are not bad ones
+                raise CameraError(f"camera.path: {self._root} has vanished") from error
             raise ImageError(f"cannot read {file}: {error.strerror or error}") from error
         try:
             known: Facts = facts(data)
