@@ -158,6 +158,55 @@ def test_no_updates_where_none_are_wanted():
     ]
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_comes_every_life_begins_once_and_ends_once(seed):
+    """Random tiles, classes, confidences, pauses and rules: the order of messages always holds."""
+    random = np.random.default_rng(seed)
+    rule = Decision(
+        agree=int(random.integers(1, 3)),
+        of=int(random.integers(2, 5)),
+        cooldown_seconds=float(random.integers(0, 6)),
+        update_seconds=float(random.integers(0, 6)),
+        leave=float(random.random()),
+        background=("leaf",),
+    )
+    decider, now, events = Decider(rule, OWN), 0.0, []
+    for _ in range(300):
+        now += 9000.0 if random.random() < 0.01 else float(random.random() * 3)
+        tiles = []
+        for i in range(4):
+            label = str(random.choice(["aphid", "mite", "leaf"]))
+            confidence = float(random.random())
+            reason = "unknown" if random.random() < 0.1 else None
+            reason = reason or ("below-threshold" if confidence < 0.6 else None)
+            tiles.append(tile((i * 20, 0, i * 20 + 10, 10), label, confidence, reason))
+        events += decider.see(look(*tiles), now, START + timedelta(seconds=now))
+    events += decider.close()
+    lives: dict[str, list] = {}
+    for event in events:
+        lives.setdefault(event.life, []).append(event)
+    alive: set[str | None] = set()
+    for event in events:
+        if event.phase == "begin":
+            assert event.label not in alive
+            alive.add(event.label)
+        elif event.phase == "end":
+            alive.remove(event.label)
+    assert not alive
+    assert len(lives) > 3
+    for life in lives.values():
+        assert [one.phase for one in (life[0], life[-1])] == ["begin", "end"]
+        assert all(one.phase == "update" for one in life[1:-1])
+        assert len({(one.label, one.since) for one in life}) == 1
+        assert life[0].since <= life[0].taken <= life[-1].taken
+        lengths = [one.duration_seconds for one in life]
+        assert lengths == sorted(lengths)
+        assert lengths[-1] <= (life[-1].taken - life[0].since).total_seconds() + 0.001
+        sureness = [one.found.confidence for one in life]
+        assert life[-1].found.confidence == max(sureness)
+        assert all(one.votes.agree <= one.votes.of for one in life)
+
+
 def run(results, images=None, rule=RULE):
     """Run an agent over results a second apart; give what it submits."""
     got, clock = [], Clock()

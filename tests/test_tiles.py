@@ -399,3 +399,13 @@ def test_a_drawing_shows_mask_tiles_and_regions(tmp_path, capsys):
     assert near((400, 100), devices.COLOURS["leaf"])
     assert near((400, 321), colour_of("beetle"))
     assert drawn[400, 0].min() > 180
+
+
+def test_a_tile_of_twice_the_models_side_is_not_resized():
+    """The JPEG is decoded at half scale; each tile of 64 is then the 32 that the model takes."""
+    view, size = View(tiles=64), (640, 480)
+    pixels = see(devices.photo("aphid", size), SPEC, view)
+    assert pixels.shape == (240, 320, 3)
+    for box in layout(view, size):
+        left, top, right, bottom = scaled(box, size, (320, 240))
+        assert (right - left, bottom - top) == (32, 32)
