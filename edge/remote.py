@@ -95,6 +95,7 @@ class Remote:
         self.memory = Memory()
         self._configuration, self._control, self._journal = configuration, control, journal
         self._seconds, self._reachable = 0.0, True
+        self._hangs: threading.Timer | None = None
 
     def serve(self, requests: Requests, confirm_seconds: float) -> None:
         """Carry out ``config/get``, ``config/set``, ``log`` and ``restart``."""
@@ -121,6 +122,25 @@ class Remote:
         )
 
     @contextmanager
+    def opening(self, seconds: float, give_up: Callable[[], object]) -> Iterator[None]:
+        """Call `give_up` where a device on trial does not get as far as :meth:`trial` in time: a
+        driver that hangs while it is opened never comes back with an error.
+        """
+        if self._configuration.trying:
+            self._hangs = threading.Timer(seconds, give_up)
+            self._hangs.daemon = True
+            self._hangs.start()
+        try:
+            yield
+        finally:
+            self._opened()
+
+    def _opened(self) -> None:
+        if self._hangs is not None:
+            self._hangs.cancel()
+            self._hangs = None
+
+    @contextmanager
     def trial(
         self, counters: Counters, clock: Clock, look: Callable[[], object], tell: Callable[[], None]
     ) -> Iterator[None]:
@@ -130,6 +150,7 @@ class Remote:
         acknowledged a message, and the device can be asked again. Otherwise it is taken back.
         `look` takes a picture now, `tell` tells that :meth:`state` has changed.
         """
+        self._opened()
         over = threading.Event()
         thread = threading.Thread(
             target=self._try, args=(counters, clock, look, tell, over), name="trial", daemon=True

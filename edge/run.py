@@ -42,8 +42,10 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
                 config = _once(config)
             log.debug("configuration: %s", redacted(config))
             control.begin()
+            seconds = config.requests.confirm_seconds
             try:
-                delivered = app.run(config, control.stop, arguments.drain_timeout, remote)
+                with remote.opening(seconds, lambda: _give_up(configuration)):
+                    delivered = app.run(config, control.stop, arguments.drain_timeout, remote)
             except Exception as error:
                 if not configuration.trying:
                     raise
@@ -84,6 +86,12 @@ def _journal() -> Iterator[Journal]:
         yield journal
     finally:
         logging.getLogger().removeHandler(journal)
+
+
+def _give_up(configuration: Configuration) -> NoReturn:
+    """Take back what hangs; only a new process gets rid of it."""
+    configuration.take_back("with it the program did not start in time")
+    _restart("")
 
 
 def _restart(answered: str) -> NoReturn:

@@ -422,6 +422,24 @@ def test_a_configuration_that_cannot_start_is_taken_back(tmp_path, broker):
         assert "Error: " in found["state"]["taken_back"]
 
 
+def test_a_start_that_hangs_with_a_change_is_taken_back(tmp_path):
+    """A file that never ends in place of a driver that never answers: the program begins anew."""
+    file = devices.config(tmp_path, free_port(), ALLOW.format(seconds=1))
+    changed(file, decision__cooldown_seconds=5)
+    (tmp_path / "model.wtr").unlink()
+    os.mkfifo(tmp_path / "model.wtr")
+    process = devices.start("run", "--config", str(file))
+    deadline = time.monotonic() + 30
+    record = {"starts": 0}
+    while record["starts"] is not None and time.monotonic() < deadline:
+        time.sleep(0.1)
+        record = json.loads((tmp_path / NAME).read_text())
+    process.kill()
+    assert "did not start in time" in process.communicate(timeout=10)[1]
+    assert record["current"]["settings"] == {}
+    assert record["taken_back"] == "with it the program did not start in time"
+
+
 def test_a_restart_answers_before_it_goes(tmp_path, broker):
     """The same process number, a new start; asked twice, it restarts once. systemd is told that the
     program is ready again, and not that it stops: it would kill it.
