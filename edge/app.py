@@ -77,13 +77,17 @@ def run(
     Raises:
         WheatearError: the model, the camera or the outbox cannot be opened.
     """
+
+    def renew_info() -> None:
+        publisher.renew(f"{publisher.base}/info")
+
     with ExitStack() as stack:
         classifier = stack.enter_context(open_classifier(config))
         outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
         camera = open_camera(config.camera, classifier.input, config.view)
         counters, clock = Counters(), SystemClock()
         writer = Writer(outbox, lambda: publisher.wake(), counters, config.outbox.commit_seconds)
-        gps = Gps(config.gps, clock, counters, lambda: publisher.renew(f"{publisher.base}/info"))
+        gps = Gps(config.gps, clock, counters, renew_info)
         model, identity = _running(classifier), _identity(config, classifier, gps)
         reporter = Reporter(
             config,
@@ -121,9 +125,7 @@ def run(
             requests=requests,
             hold=lambda: retimer.hold(),
         )
-        retimer = Retimer.of(
-            config, outbox, clock, counters, lambda: publisher.renew(f"{publisher.base}/info")
-        )
+        retimer = Retimer.of(config, outbox, clock, counters, renew_info)
         frames = Reader(
             lambda: open_camera(config.camera, classifier.input, config.view),
             counters,
@@ -132,11 +134,7 @@ def run(
         )
         capture = Capture(frames.ask, identity, config.decision, config.images, clock)
         requests.on("capture", CaptureParams, capture.now)
-        starts = Starts(
-            config.outbox.path.with_name(f"{config.outbox.path.name}.starts"),
-            identity.boot,
-            counters,
-        )
+        starts = Starts.beside(config.outbox.path, identity.boot, counters)
         vitals = Vitals(starts, outbox, counters, clock)
         measure = vitals.health(learning.health(reporter.health))
         overview = Overview(reporter, measure, lambda: publisher.protocol)
@@ -144,9 +142,7 @@ def run(
         flow = Flow(config, frames, counters, clock)
         notifier = Notifier(flow.stalled, lambda: _status(counters, outbox), counters, remote.stays)
         remote.serve(requests, config.requests.confirm_seconds)
-        trial = remote.trial(
-            counters, clock, frames.ask, lambda: publisher.renew(f"{publisher.base}/info")
-        )
+        trial = remote.trial(counters, clock, frames.ask, renew_info)
         learning.serve(requests)
         exporter = Exporter(config.report, overview.now, f"{model.name} {model.version}", counters)
         agent = Agent(

@@ -118,11 +118,11 @@ def _summary(name: str, what: str, spreads: Spreads, total: Total) -> Metric:
     spread, (count, milliseconds) = getattr(spreads, name), total(name)
     quantiles = (("0.5", "p50"), ("0.95", "p95"), ("0.99", "p99"), ("1", "max"))
     samples = [
-        Sample(getattr(spread, field) / 1e3, {"quantile": quantile})
+        Sample(round(getattr(spread, field) / 1e3, 6), {"quantile": quantile})
         for quantile, field in quantiles
         if spread is not None
     ]
-    samples += [Sample(milliseconds / 1e3, {}, "_sum"), Sample(count, {}, "_count")]
+    samples += [Sample(round(milliseconds / 1e3, 6), {}, "_sum"), Sample(count, {}, "_count")]
     help_ = f"{what}; quantiles between the last two health messages."
     return Metric(f"{name}_seconds", "summary", help_, tuple(samples))
 

@@ -40,6 +40,11 @@ class Starts:
         self._trouble = Episode("starts", counters, log)
         self._record: Record | None = None
 
+    @classmethod
+    def beside(cls, outbox: Path, boot: str, counters: Counters) -> Self:
+        """Keep the counts in a file beside the outbox."""
+        return cls(outbox.with_name(f"{outbox.name}.starts"), boot, counters)
+
     def __enter__(self) -> Self:
         before = self._read()
         cut = before.running and before.boot != self._boot

@@ -13,7 +13,6 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import devices
@@ -394,9 +393,9 @@ YEAR = 365 * 86400
 
 
 def test_a_real_process_sends_the_right_time_after_its_clock_was_set(tmp_path, wrong_clock):
-    """Seen without network on a clock a year behind, killed, set right: sent with the true time.
+    """Seen without network on a clock a year ahead, killed, set back: sent with the true time.
 
-    The rhythm of capture and the rest of a class go on through the jump.
+    The rest of a class ends in its time though the clock jumps back.
     """
     devices.photos(tmp_path / "photos", 1)
     votes = '[decision]\nmode = "votes"\nagree = 1\nof = 1\ncooldown_seconds = 0.1\n'
@@ -404,42 +403,41 @@ def test_a_real_process_sends_the_right_time_after_its_clock_was_set(tmp_path, w
     path.write_text(path.read_text().replace('[decision]\nmode = "always"\n', votes))
     began = time.time()
     with Device(wrong_clock, tmp_path) as device:
-        device.set(-YEAR, synced=False)
+        device.set(YEAR, synced=False)
         device.start(path)
         device.await_waiting(5)
         device.stop(signal.SIGKILL)
         device.start(path)
         device.await_waiting(15)
         device.set(0, synced=True)
-        device.await_waiting(30)
+        device.await_waiting(40)
         assert "waiting messages got the right time" in device.stop()
         with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
             device.start(devices.config(tmp_path, broker.port, camera="loop = true"))
-            assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) > 30)
+            assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) > 40)
             device.stop()
             found = [json.loads(payload) for payload in subscriber.on("/sighting")]
             info = json.loads(subscriber.on("/info")[-1])
     assert [one["seq"] for one in found] == list(range(1, len(found) + 1))
-    assert {one["clock"] for one in found[:15]} == {"retimed"}
-    assert {one["clock"] for one in found[29:]} == {"synced"}
+    assert {one["clock"] for one in found[:12]} == {"retimed"}
+    assert {one["clock"] for one in found[39:]} == {"synced"}
     times = [datetime.fromisoformat(one["time"]).timestamp() for one in found]
     assert times == sorted(times)
     assert began - 1 < times[0] < times[-1] < time.time() + 1
-    assert min(b - a for a, b in pairwise(times[:30])) > 0.08, "a class that did not rest"
     booted = datetime.fromisoformat(info["booted"]).timestamp()
     for one, moment in zip(found, times, strict=True):
         assert abs(booted + one["boot_seconds"] - moment) < 0.25
 
 
 def test_a_connection_that_is_up_when_the_clock_is_set_sends_right_times(tmp_path, wrong_clock):
-    """The clock is a year ahead and set right a little later: nothing wrong goes out."""
+    """The clock is a year behind and set right a little later: nothing wrong goes out."""
     devices.photos(tmp_path / "photos", 1)
     with (
         Mosquitto(tmp_path) as broker,
         Subscriber(broker.port) as subscriber,
         Device(wrong_clock, tmp_path) as device,
     ):
-        device.set(YEAR, synced=False)
+        device.set(-YEAR, synced=False)
         camera, wait = "loop = true\nframes_per_second = 20", "clock_wait_seconds = 60"
         device.start(devices.config(tmp_path, broker.port, camera=camera, broker=wait))
         device.await_waiting(10)

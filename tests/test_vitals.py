@@ -6,8 +6,10 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import stat
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -260,6 +262,20 @@ def test_prometheus_own_parser_reads_the_text():
     kinds = {family.name: family.type for family in found}
     assert kinds["wheatear_puback_seconds"] == "summary"
     assert kinds["wheatear_starts"] == "counter"
+
+
+def test_promtool_finds_nothing_to_complain_of():
+    """Prometheus' own linter: names, units, help."""
+    if shutil.which("promtool") is None:
+        pytest.skip("PROMTOOL ABSENT: the text for Prometheus is not linted")
+    done = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=text(full(), "m", Counters().total),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_what_a_machine_lacks_is_left_out_of_the_text():
