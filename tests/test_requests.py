@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
-from test_publisher import Device, settings
+from test_publisher import Device, locked, settings
 
 from edge.clock import SystemClock
 from edge.config import Requests as Settings
@@ -409,6 +410,40 @@ def test_an_answer_goes_out_before_the_program_ends(tmp_path):
             time.sleep(0.1)
             served.desk.requests.close()
         assert answered(subscriber, "last")["status"] == "ok"
+
+
+def shown_acl() -> str:
+    """Give the access list that the guide shows."""
+    page = Path(__file__).parents[1] / "docs" / "device.md"
+    if not page.exists():
+        pytest.skip("the documentation does not travel with the wheel")
+    block = page.read_text("utf-8").partition("  pattern write")[2].partition("```")[0]
+    return "\n".join(line.strip() for line in f"pattern write{block}".splitlines()) + "\n"
+
+
+def test_the_access_list_in_the_guide_lets_the_office_ask_and_nobody_else(tmp_path):
+    """A device answers the office; what another device asks of it does not arrive."""
+    with locked(tmp_path, "#") as broker:
+        passwords = "cam-1:a\ncam-2:b\noffice:c\n"
+        (tmp_path / "passwd").write_text(passwords)
+        subprocess.run(["mosquitto_passwd", "-U", f"{tmp_path}/passwd"], check=True)
+        (tmp_path / "acl").write_text(shown_acl())
+        broker.reload()
+        (tmp_path / "pw").write_text("a\n")
+        camera = settings(broker.port, username="cam-1", password_file=tmp_path / "pw")
+        with (
+            Subscriber(broker.port, username="office", password="c") as office,
+            Asker(broker.port, "office", "c") as asker,
+            Asker(broker.port, "cam-2", "b") as other,
+            Served(tmp_path, camera) as served,
+        ):
+            keep_asking(office, asker.send, "status", "first")
+            known = len(served.desk.done)
+            other.send("restart", {"transaction": "stranger"})
+            asker.send("status", {"transaction": "second"})
+            assert answered(office, "second")["status"] == "ok"
+            assert len(served.desk.done) == known + 1
+            assert office.on("/availability") == [b"online"]
 
 
 def denying(folder, topics: str) -> Mosquitto:
