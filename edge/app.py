@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 from edge import homeassistant
 from edge.agent import Agent
@@ -15,15 +16,16 @@ from edge.cameras import open_camera
 from edge.cameras.reader import Reader
 from edge.classifier import Classifier
 from edge.clock import SystemClock
-from edge.config import Config
+from edge.config import Config, Model
 from edge.counters import Counters
-from edge.decision import Decider
 from edge.errors import OutboxError
 from edge.gps import Gps
 from edge.health import Reporter, place
 from edge.identity import boot_id
 from edge.learning import Learning
-from edge.messages import ModelRef, RunningModel
+from edge.messages import ModelRef
+from edge.models.choice import current_path
+from edge.models.device import DeviceModels
 from edge.notify import Notifier
 from edge.outbox import Outbox
 from edge.prometheus import Exporter
@@ -38,7 +40,6 @@ from edge.starts import Starts
 from edge.triggers import open_gate
 from edge.triggers.capture import Capture, CaptureParams
 from edge.verbs import Overview, StatusParams
-from edge.viewer import Viewer
 from edge.vitals import Vitals
 from edge.writer import Writer
 
@@ -53,9 +54,13 @@ def open_classifier(config: Config) -> Classifier:
     model = config.model
     if model.tflite:
         return Classifier.from_tflite(model.tflite, model.labels, model.runtime, model.threads)
-    assert model.bundle is not None  # held by the configuration
+    return load_bundle(current_path(model), model)
+
+
+def load_bundle(path: Path, model: Model) -> Classifier:
+    """Load a bundle as `model` says. Raises BundleError, ModelError, ..."""
     return Classifier.from_bundle(
-        model.bundle,
+        path,
         model.runtime,
         model.threads,
         trusted_keys=[load_public_key(path) for path in model.trusted_keys],
@@ -82,16 +87,23 @@ def run(
         publisher.renew(f"{publisher.base}/info")
 
     with ExitStack() as stack:
-        classifier = stack.enter_context(open_classifier(config))
-        outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
-        camera = open_camera(config.camera, classifier.input, config.view)
         counters, clock = Counters(), SystemClock()
+        models = DeviceModels(
+            config,
+            lambda path: load_bundle(path, config.model),
+            lambda: open_classifier(config),
+            counters,
+            clock,
+        )
+        switch = stack.enter_context(models.switch)
+        outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
+        camera = open_camera(config.camera, switch.classifier.input, config.view)
         writer = Writer(outbox, lambda: publisher.wake(), counters, config.outbox.commit_seconds)
         gps = Gps(config.gps, clock, counters, renew_info)
-        model, identity = _running(classifier), _identity(config, classifier, gps)
+        identity = _identity(config, switch.ref, gps)
         reporter = Reporter(
             config,
-            model,
+            switch.running,
             outbox,
             writer,
             counters,
@@ -101,7 +113,7 @@ def run(
             verbs=lambda: requests.verbs,
         )
         learning = Learning(
-            config, classifier, identity, counters, clock, lambda: publisher.nudge()
+            config, switch.classifier, identity, counters, clock, lambda: publisher.nudge()
         )
         requests = Requests(
             config.requests,
@@ -120,14 +132,17 @@ def run(
             counters,
             config.report.state_seconds,
             spare=learning.inbox,
-            introductions=homeassistant.introductions(config, model),
+            introductions=[
+                *homeassistant.introductions(config, lambda: switch.running),
+                *models.introductions(lambda topic: publisher.renew(topic)),
+            ],
             clock=clock,
             requests=requests,
             hold=lambda: retimer.hold(),
         )
         retimer = Retimer.of(config, outbox, clock, counters, renew_info)
         frames = Reader(
-            lambda: open_camera(config.camera, classifier.input, config.view),
+            lambda: open_camera(config.camera, switch.classifier.input, config.view),
             counters,
             camera,
             gate=open_gate(config, clock, counters, lambda: identity.location),
@@ -139,16 +154,17 @@ def run(
         measure = vitals.health(learning.health(reporter.health))
         overview = Overview(reporter, measure, lambda: publisher.protocol)
         requests.on("status", StatusParams, overview.status)
+        models.connect(requests, identity, reporter, learning, publisher, frames)
         flow = Flow(config, frames, counters, clock)
         notifier = Notifier(flow.stalled, lambda: _status(counters, outbox), counters, remote.stays)
         remote.serve(requests, config.requests.confirm_seconds)
         trial = remote.trial(counters, clock, frames.ask, renew_info)
         learning.serve(requests)
-        exporter = Exporter(config.report, overview.now, f"{model.name} {model.version}", counters)
+        exporter = Exporter(config.report, overview.now, lambda: switch.title, counters)
         agent = Agent(
             flow,
-            Viewer(classifier, config.view),
-            _decider(config, classifier),
+            switch,
+            switch.decider,
             writer.submit,
             identity,
             config.images,
@@ -157,7 +173,7 @@ def run(
             counters,
             clock,
             stop,
-            watchers=[flow.watch, capture.watch, *learning.watchers],
+            watchers=[flow.watch, capture.watch, *models.watchers, *learning.watchers],
         )
         writer.submit([cut_off(one) for one in outbox.lives()])
         with (
@@ -167,6 +183,7 @@ def run(
             gps,
             learning,
             _running_threads(writer, publisher, frames, requests),
+            models,
             notifier,
             trial,
         ):
@@ -215,32 +232,14 @@ def _drain(
         stop.wait(0.02)
 
 
-def _running(classifier: Classifier) -> RunningModel:
-    model = classifier.model_info
-    return RunningModel(
-        name=model.name,
-        version=model.version,
-        sha256=model.sha256,
-        labels=tuple(classifier.labels),
-        runtime=model.runtime,
-        runtime_version=model.runtime_version,
-    )
-
-
-def _identity(config: Config, classifier: Classifier, gps: Gps) -> Identity:
-    model = classifier.model_info
+def _identity(config: Config, model: ModelRef, gps: Gps) -> Identity:
     return Identity(
         config.device_id,
         boot_id(),
-        ModelRef(name=model.name, version=model.version, sha256=model.sha256),
+        model,
         place(config),
         gps.where,
     )
-
-
-def _decider(config: Config, classifier: Classifier) -> Decider:
-    own = dict(zip(classifier.labels, classifier.thresholds, strict=True))
-    return Decider(config.decision, own)
 
 
 def _status(counters: Counters, outbox: Outbox) -> str:

@@ -35,6 +35,7 @@ HELD = (
     "broker.password_env",
     "broker.tls",
     "model.self_test",
+    "model.update.unsigned",
 )
 """What no request changes, beside every setting that names a file: who may ask for what, where
 requests come in, and what secrets and models are checked with."""

@@ -23,7 +23,7 @@ from edge.scores import (
     probabilities_of,
     unknown_score,
 )
-from edge.selftest import self_test
+from edge.selftest import SelfTestReport, self_test
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -242,14 +242,14 @@ def _model_for(runtime: str, bundle: Bundle) -> bytes:
     return bundle.edgetpu_model
 
 
-def prove(classifier: Classifier, bundle: Bundle) -> None:
+def prove(classifier: Classifier, bundle: Bundle) -> SelfTestReport:
     """Run the golden pictures; where that fails, tell of the likeliest reason.
 
     Raises:
         SelfTestError: they do not come out as they should.
     """
     try:
-        self_test(classifier, bundle)
+        return self_test(classifier, bundle)
     except SelfTestError as error:
         info = classifier.model_info
         if info.runtime not in ("litert", "tflite_runtime") or info.delegate is not None:

@@ -179,6 +179,33 @@ def add_schema(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_models(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands of ``wheatear model``."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def add(name: str, help: str) -> argparse.ArgumentParser:
+        return actions.add_parser(name, help=help, formatter_class=HelpFormatter)
+
+    _add_config(add("list", "what is in the store, and which runs"))
+    install = add("install", "check, try and take a new model")
+    install.add_argument("source", metavar="FILE-OR-URL")
+    install.add_argument("--sha256", metavar="HEX", help="what the file must hash to")
+    install.add_argument(
+        "--allow-downgrade", action="store_true", help="also an older or equal version"
+    )
+    _add_config(install)
+    _add_config(add("rollback", "go back to the model before"))
+    verify = add("verify", "load a bundle here and run its golden pictures")
+    verify.add_argument("file", type=_path, metavar="FILE")
+    verify.add_argument("--json", action="store_true", help="one JSON object")
+    verify.add_argument("--config", type=_path, metavar="FILE", help="runtime and keys from there")
+    verify.add_argument("--runtime", default="litert", help="litert, tflite_runtime, edgetpu, fake")
+    verify.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    verify.add_argument("--trusted-key", action="append", default=[], type=_path, metavar="FILE")
+    verify.add_argument("--memory-bytes", type=int, metavar="N", help="take no more memory")
+    verify.add_argument("--seconds", type=float, metavar="N", help="take no longer")
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=_path, required=True, metavar="FILE", help="TOML file")
 
@@ -187,6 +214,7 @@ COMMANDS = (
     Command("run", "run the device", add_run, "edge.run:main"),
     Command("check", "try every part of a configuration", add_check, "edge.check:main"),
     Command("request", "ask a device over MQTT", add_request, "edge.ask:main"),
+    Command("model", "keep, try and change models", add_models, "edge.models.command:main"),
     Command("schema", "print the messages' JSON Schema", add_schema, "edge.topics:main"),
     Command("classify", "classify pictures: JSON lines", add_classify, "edge.classify:main"),
     Command("bench", "measure decode, preprocess and invoke", add_bench, "edge.bench:main"),

@@ -75,12 +75,10 @@ class Decider:
     ) -> None:
         self._config = config
         self._background = frozenset(config.background)
-        self._leave = {
-            label: config.leave * threshold
-            for label, threshold in {**(thresholds or {}), **config.thresholds}.items()
-        }
+        self._leave = self._leaves(thresholds or {})
         self._window = Window(config.of)
         self._last: dict[str | None, float] = {}
+        self._cut: tuple[Event, ...] = ()
         self._lives = Lives(config)
 
     @property
@@ -94,7 +92,7 @@ class Decider:
         said = findings(found, config.thresholds, self._background)
         if config.mode == "always":
             return tuple(Event(one.label, one.reason, _ONE, one, taken) for one in said)
-        ended = self.idle(now)
+        ended, self._cut = self._cut + self.idle(now), ()
         said = self._countable(said)
         self._window.add(frozenset(one.label for one in said), taken, now)
         if config.mode == "votes":
@@ -115,7 +113,22 @@ class Decider:
 
     def close(self) -> tuple[Event, ...]:
         """End what lives, because the program stops."""
-        return self._lives.end("stop")
+        ended, self._cut = self._cut + self._lives.end("stop"), ()
+        return ended
+
+    def exchange(self, thresholds: Mapping[str, float]) -> None:
+        """Go on with what another model says: votes begin anew, and what lives ends with the next
+        frame.
+        """
+        self._leave = self._leaves(thresholds)
+        self._window.forget()
+        self._cut += self._lives.end("model")
+
+    def _leaves(self, thresholds: Mapping[str, float]) -> dict[str, float]:
+        """Give the confidence per class above which a life goes on."""
+        config = self._config
+        own = {**thresholds, **config.thresholds}
+        return {label: config.leave * threshold for label, threshold in own.items()}
 
     def _countable(self, said: tuple[Finding, ...]) -> tuple[Finding, ...]:
         """Give what could become a sighting."""

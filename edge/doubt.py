@@ -55,6 +55,10 @@ class Doubts:
         self._taken = doubt.frame
         return doubt
 
+    def forget(self) -> None:
+        """Compare no later frame with those until now."""
+        self._before = []
+
     def _doubt(self, frame: Frame, found: Classification) -> Doubt | None:
         # Drawn first: a random share without the doubtful pictures would flatter the model.
         if self._random() < self._config.random_share:

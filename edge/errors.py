@@ -11,6 +11,13 @@
     │   ├── BundleSignatureError       a signature is absent, wrong or by an unknown key
     │   └── SelfTestError              golden images do not give the expected scores here
     ├── ModelError             (ValueError)   a TFLite model that cannot be run as asked
+    ├── StoreError             (OSError)      the folder of installed models cannot be used
+    ├── UpdateError            (ValueError)   a new model is not installed; leaves say why
+    │   ├── UpdateBusyError            another one is under way
+    │   ├── StoppedError               the device stops; it goes on at the next start
+    │   ├── DownloadError              it cannot be fetched, or is not what was asked for
+    │   ├── DowngradeError             it is not newer than the one that runs
+    │   └── ProofError                 its golden images failed, crashed or hung in their process
     ├── RuntimeUnavailableError(ImportError)  an interpreter or delegate is not installed
     ├── CameraError            (OSError)      a camera cannot be opened or gave no frame
     ├── OutboxError            (OSError)      sightings cannot be written to disk
@@ -77,6 +84,38 @@ class SelfTestError(BundleError):
 
 class ModelError(WheatearError, ValueError):
     """A TFLite model that cannot be run as asked."""
+
+
+class StoreError(WheatearError, OSError):
+    """The folder of installed models cannot be used."""
+
+
+class UpdateError(WheatearError, ValueError):
+    """A new model is not installed; the one before goes on."""
+
+
+class UpdateBusyError(UpdateError):
+    """Another update is under way or on probation."""
+
+
+class StoppedError(UpdateError):
+    """The device stops; the update goes on at its next start."""
+
+    def __init__(self) -> None:
+        """Say so."""
+        super().__init__("the device stops; the update goes on at its next start")
+
+
+class DownloadError(UpdateError):
+    """A bundle cannot be fetched, or is another one than was asked for."""
+
+
+class DowngradeError(UpdateError):
+    """A bundle is not newer than the model that runs."""
+
+
+class ProofError(UpdateError):
+    """A bundle's golden images failed, crashed or hung in the process that tried them."""
 
 
 class RuntimeUnavailableError(WheatearError, ImportError):

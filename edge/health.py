@@ -57,7 +57,7 @@ class Reporter:
         verbs: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         self._where = where or (lambda: place(config))
-        self._config, self._model = config, model
+        self._config, self.model = config, model
         self._outbox, self._writer, self._counters = outbox, writer, counters
         self._started, self._started_monotonic = clock.since_boot(), clock.monotonic()
         self._clock, self._root = clock, root
@@ -78,7 +78,7 @@ class Reporter:
                 software=Software(
                     name="wheatear", version=__version__, python=platform.python_version()
                 ),
-                model=self._model,
+                model=self.model,
                 camera=str(config.camera.__struct_config__.tag),
                 protocol=protocol,
                 location=self._where(),

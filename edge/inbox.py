@@ -24,7 +24,15 @@ from edge.doubt import USEFULNESS, Doubt, Doubts
 from edge.errors import ImageError, SpoolError
 from edge.image import decode
 from edge.messages import Clock as Quality
-from edge.messages import FrameRef, InboxHealth, InboxItem, InboxPicture, encode, new_id
+from edge.messages import (
+    FrameRef,
+    InboxHealth,
+    InboxItem,
+    InboxPicture,
+    ModelRef,
+    encode,
+    new_id,
+)
 from edge.spare import Outcome, Parcel
 from edge.spool import Entry, Spool
 
@@ -48,6 +56,8 @@ _LEAST_PROBABILITY = 1e-4
 class _Job(msgspec.Struct, frozen=True):
     doubt: Doubt
     clock: Quality
+    model: ModelRef
+    labels: tuple[str, ...]
 
 
 class Inbox:
@@ -101,6 +111,11 @@ class Inbox:
         if self._thread.is_alive():
             self._thread.join(timeout_seconds)
 
+    def exchange(self, labels: tuple[str, ...]) -> None:
+        """Go on with the frames of another model, on the agent's thread."""
+        self._labels = labels
+        self._doubts.forget()
+
     def watch(self, frame: Frame, found: Classification, _event: Event | None) -> None:
         """Look at a classified frame, and hand it over where it is worth keeping."""
         doubt = self._doubts.see(frame, found, self._clock.monotonic())
@@ -110,7 +125,9 @@ class Inbox:
             if len(self._jobs) >= _GATHERED:
                 self._counters.add("inbox_missed")
                 return
-            self._jobs.append(_Job(doubt, self._clock.quality()))
+            self._jobs.append(
+                _Job(doubt, self._clock.quality(), self._identity.model, self._labels)
+            )
             self._change.notify_all()
 
     def next(self) -> Parcel | None:
@@ -206,7 +223,7 @@ class Inbox:
         frame, found, kept = job.doubt
         identity = self._identity
         order = found.probabilities.argsort(kind="stable")[::-1].tolist()
-        shares = {self._labels[i]: round(float(found.probabilities[i]), 4) for i in order}
+        shares = {job.labels[i]: round(float(found.probabilities[i]), 4) for i in order}
         return InboxItem(
             device=identity.device,
             boot=identity.boot,
@@ -221,7 +238,7 @@ class Inbox:
             reason=found.reason,
             confidence=found.confidence,
             probabilities={k: v for k, v in shares.items() if v >= _LEAST_PROBABILITY},
-            model=identity.model,
+            model=job.model,
             frame=FrameRef(
                 width=frame.width, height=frame.height, region=_region(found), source=frame.source
             ),

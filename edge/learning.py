@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.agent import Watcher
-    from edge.classifier import Classifier
+    from edge.cameras import Frame
+    from edge.classifier import Classification, Classifier
     from edge.clock import Clock
     from edge.config import Config
     from edge.counters import Counters
+    from edge.life import Event
     from edge.requests import Requests
     from edge.sightings import Identity
 
@@ -72,7 +74,6 @@ class Learning:
         tell: Callable[[], None],
     ) -> None:
         self.inbox: Inbox | None = None
-        self.drift: Drift | None = None
         settings, folder, labels = config.inbox, inbox_folder(config), classifier.labels
         if settings.keep:
             self.inbox = Inbox(
@@ -84,23 +85,20 @@ class Learning:
                 clock,
                 tell,
             )
-        if config.drift.measure and classifier.reference is not None:
-            self.drift = Drift(
-                config.drift,
-                classifier.reference,
-                classifier.input,
-                labels,
-                identity.model.sha256,
-                config.outbox.path.with_name("drift.json"),
-                counters,
-                clock,
-            )
+        self._made_of = config, counters, clock
+        self.drift = _drift_of(classifier, config, counters, clock)
         self._stack = ExitStack()
 
     @property
     def watchers(self) -> list[Watcher]:
         """What the agent is to call."""
-        return [part.watch for part in (self.inbox, self.drift) if part is not None]
+        return [self._watch]
+
+    def _watch(self, frame: Frame, found: Classification, event: Event | None) -> None:
+        if self.inbox is not None:
+            self.inbox.watch(frame, found, event)
+        if self.drift is not None:
+            self.drift.watch(frame, found, event)
 
     def serve(self, requests: Requests) -> None:
         """Register the verbs."""
@@ -108,8 +106,7 @@ class Learning:
         requests.on("inbox/get", PictureParams, self._picture)
 
     def __enter__(self) -> Self:
-        if self.drift is not None:
-            self._stack.callback(self.drift.close)
+        self._stack.callback(lambda: self.drift.close() if self.drift is not None else None)
         if self.inbox is not None:
             self.inbox.start()
             self._stack.callback(self.inbox.close)
@@ -119,6 +116,15 @@ class Learning:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def exchange(self, classifier: Classifier) -> None:
+        """Go on with the frames of another model, on the agent's thread.
+
+        What was counted with the one before is not kept: it is compared with photos of its own.
+        """
+        if self.inbox is not None:
+            self.inbox.exchange(classifier.labels)
+        self.drift = _drift_of(classifier, *self._made_of)
 
     def health(self, measure: Callable[[Timings], Health]) -> Callable[[Timings], Health]:
         """Give `measure` with what is known here filled in."""
@@ -149,3 +155,21 @@ class Learning:
         item, jpeg = self.inbox.read(asked.id)
         part = jpeg[asked.offset : asked.offset + _CHUNK]
         return PicturePart(item=item, offset=asked.offset, jpeg=part)
+
+
+def _drift_of(
+    classifier: Classifier, config: Config, counters: Counters, clock: Clock
+) -> Drift | None:
+    """Give what measures drift for a model, where that is asked for and possible."""
+    if not config.drift.measure or classifier.reference is None:
+        return None
+    return Drift(
+        config.drift,
+        classifier.reference,
+        classifier.input,
+        classifier.labels,
+        classifier.model_info.sha256,
+        config.outbox.path.with_name("drift.json"),
+        counters,
+        clock,
+    )

@@ -20,7 +20,9 @@ Clock = Literal["synced", "retimed", "holdover", "rtc", "unsynced"]
 Reason = Literal["unknown", "below-threshold", "background"]
 Kept = Literal["disagreement", "low-confidence", "unknown", "random"]
 Phase = Literal["single", "begin", "update", "end"]
-Ended = Literal["gone", "blind", "stop", "cut"]
+Ended = Literal["gone", "blind", "stop", "cut", "model"]
+UpdatePhase = Literal["idle", "fetching", "proving", "switching", "probation"]
+UpdateResult = Literal["confirmed", "refused", "returned"]
 Time = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -160,7 +162,8 @@ class Sighting(Message, frozen=True, kw_only=True):
         Ended | None,
         Meta(
             description="Why it ended: `gone`; `blind`: no frames came; `stop`: the program "
-            "stopped; `cut`: the program was killed, and this is what was known before."
+            "stopped; `cut`: the program was killed, and this is what was known before; "
+            "`model`: another model took over."
         ),
     ] = None
     historical: Annotated[bool, Meta(description="Sent late: `time` is long before arrival.")] = (
@@ -521,6 +524,48 @@ class InboxItem(Message, frozen=True, kw_only=True):
     picture: InboxPicture
 
 
+class ModelUpdate(Message, frozen=True, kw_only=True):
+    """How far a new model is; retained. The fields that Home Assistant's `update` reads are among
+    them.
+    """
+
+    schema: int = SCHEMA_VERSION
+    device: str
+    time: Annotated[datetime, Meta(tz=True, description="When this was so.")]
+    phase: Annotated[
+        UpdatePhase,
+        Meta(
+            description="`fetching`; `proving`: golden pictures in a process of their own; "
+            "`switching`; `probation`; `idle`: nothing is under way."
+        ),
+    ]
+    percent: Annotated[float | None, Meta(description="Of the phase; null: not known.")] = None
+    update: Annotated[
+        str | None, Meta(description="As `model/install` answered; null: not by request.")
+    ] = None
+    name: Annotated[
+        str | None, Meta(description="Of the new model, once known; of the last one when idle.")
+    ] = None
+    version: Annotated[str | None, Meta(description="Of the same.")] = None
+    result: Annotated[
+        UpdateResult | None,
+        Meta(
+            description="How the last one ended: `confirmed`; `refused`: it never ran; "
+            "`returned`: it ran, and the one before runs again."
+        ),
+    ] = None
+    reason: Annotated[str, Meta(description="Why, in words.")] = ""
+    title: Annotated[str, Meta(description="Name of the model that runs.")]
+    installed_version: Annotated[str, Meta(description="Of the model that runs.")]
+    latest_version: Annotated[
+        str, Meta(description="Of the one on its way; else of the one that runs.")
+    ]
+    in_progress: Annotated[bool, Meta(description="One is on its way or on probation.")] = False
+    update_percentage: Annotated[
+        float | None, Meta(description="Of the phase; null: not known, or nothing is under way.")
+    ] = None
+
+
 class Problem(Message, frozen=True, kw_only=True):
     """Why a request was not carried out."""
 
@@ -551,7 +596,15 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     jpeg: bytes
 
 
-PAYLOADS: tuple[type[Message], ...] = (Info, State, Sighting, Health, InboxItem, Response)
+PAYLOADS: tuple[type[Message], ...] = (
+    Info,
+    State,
+    Sighting,
+    Health,
+    InboxItem,
+    ModelUpdate,
+    Response,
+)
 """The structs that are whole payloads."""
 
 _encoder = msgspec.json.Encoder()

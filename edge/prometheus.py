@@ -157,7 +157,7 @@ class Exporter:
         self,
         config: Report,
         health: Callable[[], Health],
-        model: str,
+        model: Callable[[], str],
         counters: Counters,
     ) -> None:
         self._path, self._seconds = config.prometheus_file, config.prometheus_seconds
@@ -183,7 +183,7 @@ class Exporter:
         temporary = self._path.with_name(f"{self._path.name}.new")
         try:
             temporary.write_text(
-                text(self._health(), self._model, self._counters.total), encoding="utf-8"
+                text(self._health(), self._model(), self._counters.total), encoding="utf-8"
             )
             os.chmod(temporary, 0o644)  # node_exporter runs as another user
             os.replace(temporary, self._path)

@@ -100,9 +100,9 @@ class Publisher:
         if (connection := self._connection) is not None:
             connection.wake()
 
-    def renew(self, topic: str) -> None:
-        """Publish the introduction with this topic again: what it says has changed."""
-        self._pending.add(topic)
+    def renew(self, topic: str | None = None) -> None:
+        """Publish the introduction with this topic, or all, again: what it says has changed."""
+        self._pending |= set(self._introductions) if topic is None else {topic}
         self.wake()
 
     def close(self, flush_seconds: float = 2.0) -> None:

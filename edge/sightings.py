@@ -56,6 +56,8 @@ class Kept:
     """The picture, as small as it is sent; None where it was sent already, or is not to be."""
     recorded: bool
     """As in :class:`edge.cameras.Frame`."""
+    model: ModelRef
+    """What saw it; another may run by the end."""
 
 
 class Sightings:
@@ -82,7 +84,11 @@ class Sightings:
         for life, found in best.items():
             jpeg = None if life in begun else self._shrunk(frame, found)
             self._best[life] = Kept(
-                frame_ref(frame, found), self._place(frame), jpeg, frame.recorded
+                frame_ref(frame, found),
+                self._place(frame),
+                jpeg,
+                frame.recorded,
+                self._identity.model,
             )
         messages: list[Outgoing] = []
         for event in events:
@@ -90,7 +96,7 @@ class Sightings:
                 messages += self._end(event)
                 continue
             ref, place = frame_ref(frame, event.found), self._place(frame)
-            sighting = self._sighting(event, ref, place, frame.recorded)
+            sighting = self._sighting(event, ref, place, frame.recorded, self._identity.model)
             messages.append(sighting)
             if event.phase != "update":
                 messages += self._evidence(sighting, self._shrunk(frame, event.found))
@@ -102,11 +108,16 @@ class Sightings:
 
     def _end(self, event: Event) -> list[Outgoing]:
         kept = self._best.pop(event.life)
-        sighting = self._sighting(event, kept.frame, kept.location, kept.recorded)
+        sighting = self._sighting(event, kept.frame, kept.location, kept.recorded, kept.model)
         return [sighting, *self._evidence(sighting, kept.jpeg)]
 
     def _sighting(
-        self, event: Event, frame: FrameRef, place: Location | None, recorded: bool
+        self,
+        event: Event,
+        frame: FrameRef,
+        place: Location | None,
+        recorded: bool,
+        model: ModelRef,
     ) -> Sighting:
         identity, found, clock = self._identity, event.found, self._clock
         # The clock may have jumped since the frame was taken, and more so since a life began.
@@ -126,7 +137,7 @@ class Sightings:
                 Score(label=one.label, confidence=one.confidence) for one in found.alternatives
             ),
             votes=event.votes,
-            model=identity.model,
+            model=model,
             frame=frame,
             location=place,
             phase=event.phase,

@@ -29,6 +29,7 @@ from edge.messages import (
     Location,
     Message,
     ModelRef,
+    ModelUpdate,
     OutboxHealth,
     Present,
     ProgramHealth,
@@ -93,6 +94,7 @@ TOPICS = (
         "inbox/<id>/meta", False, 1, "InboxItem", "a picture to learn from, where `[inbox]` says so"
     ),
     Topic("inbox/<id>", False, 1, "JPEG", "its thumbnail"),
+    Topic("update", True, 1, "ModelUpdate", "how far a new model is, where `model.store` is set"),
     Topic("request/<verb>", False, 1, "JSON", "to the device: what it is asked for, see device.md"),
     Topic("response/<verb>", False, 1, "Response", "its answer"),
     Topic(
@@ -338,6 +340,18 @@ EXAMPLES: dict[str, Message] = {
         frame=_SIGHTING.frame,
         location=_SIGHTING.location,
         picture=InboxPicture(width=320, height=180, bytes=11_200, sha256="3e" * 32),
+    ),
+    "ModelUpdate": ModelUpdate(
+        device="cam-07",
+        time=_TIME,
+        phase="fetching",
+        percent=35.0,
+        update="0ddba11c0ffee123",
+        title="jute",
+        installed_version="3",
+        latest_version="3",
+        in_progress=True,
+        update_percentage=35.0,
     ),
     "Response": Response(
         device="cam-07",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from PIL import Image
 
@@ -47,25 +48,37 @@ def photos(folder: Path, count: int, size: tuple[int, int] = (160, 120)) -> list
     return labels
 
 
-def bundle(path: Path, reference: Reference | None = None) -> Path:
-    """Write a bundle for the fake runtime, with what its photos look like or without."""
-    model = fake_model(len(COLOURS), size=32, colours=list(COLOURS.values()))
+def bundle(
+    path: Path,
+    reference: Reference | None = None,
+    version="1",
+    fault=None,
+    size=32,
+    key=None,
+    name="colours",
+    colours=None,
+) -> Path:
+    """Write a bundle for the fake runtime; give its path."""
+    colours = colours or COLOURS
+    spec = msgspec.structs.replace(SPEC, width=size, height=size)
+    model = fake_model(len(colours), size=size, colours=list(colours.values()), fault=fault)
     picture = photo("aphid", (64, 64), "PNG")
-    tensor = quantise(fit(decode(picture), SPEC), SPEC)
-    scores = tuple(float(score) for score in Fake(model).invoke(tensor))
+    tensor = quantise(fit(decode(picture), spec), spec)
+    sound = Fake(fake_model(len(colours), size=size, colours=list(colours.values())))
+    scores = tuple(float(score) for score in sound.invoke(tensor))
     manifest = Manifest(
-        name="colours",
-        version="1",
+        name=name,
+        version=version,
         created="2026-01-01T00:00:00Z",
-        labels=tuple(LabelSpec(id=label, name=label) for label in COLOURS),
-        input=SPEC,
+        labels=tuple(LabelSpec(id=label, name=label) for label in colours),
+        input=spec,
         output=OutputSpec(kind="logits", dtype="float32"),
         decision=DecisionSpec(),
         goldens=(Golden(file="golden/a.png", scores=scores, tolerance=0.01),),
         interpreter=Interpreter(name="fake", version="1"),
         reference=reference,
     )
-    write_bundle(path, manifest, {"model.tflite": model, "golden/a.png": picture})
+    write_bundle(path, manifest, {"model.tflite": model, "golden/a.png": picture}, key)
     return path
 
 

@@ -138,6 +138,7 @@ def test_everything_a_running_device_sends_is_as_documented(tmp_path):
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         path = devices.config(tmp_path, broker.port, EVERYTHING, "frames_per_second = 4.0")
         path.write_text(path.read_text().replace("[report]", "[report]\nhealth_seconds = 1"))
+        with_store(path)
         for arguments in (("run", "--once"), ("check",)):
             process = devices.start(*arguments, "--config", str(path))
             if arguments == ("run", "--once"):
@@ -164,7 +165,7 @@ def test_what_is_retained_is_what_a_newcomer_gets(tmp_path):
     operations = found.tree["operations"]
     expected = {key for key, one in operations.items() if one["bindings"]["mqtt"]["retain"]}
     with Mosquitto(tmp_path) as broker:
-        path = devices.config(tmp_path, broker.port, EVERYTHING)
+        path = with_store(devices.config(tmp_path, broker.port, EVERYTHING))
         process = devices.start("run", "--once", "--config", str(path))
         _, told = process.communicate(timeout=30)
         assert process.returncode == 0, told
@@ -172,6 +173,12 @@ def test_what_is_retained_is_what_a_newcomer_gets(tmp_path):
             assert newcomer.wait(lambda _: seen(found, newcomer) >= expected)
             assert all(one.retain for one in newcomer.messages)
             assert seen(found, newcomer) == expected
+
+
+def with_store(path: Path) -> Path:
+    """Have a configuration keep models that come later."""
+    path.write_text(path.read_text().replace("[model]", '[model]\nstore = "models"'))
+    return path
 
 
 def seen(found: Document, subscriber: Subscriber) -> set[str]:

@@ -52,6 +52,9 @@ def check_device(words: list[str]) -> None:
     (found,) = [command for command in edge.cli.COMMANDS if command.name == words[0]]
     parser = argparse.ArgumentParser()
     found.add_arguments(parser)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            parser = action.choices[words[1]]
     assert flags(words) <= set(parser._option_string_actions), words
 
 

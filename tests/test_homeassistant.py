@@ -137,13 +137,13 @@ def test_switching_it_off_or_moving_it_takes_the_old_away(tmp_path):
 
 def test_a_removal_that_was_not_acknowledged_is_tried_again(tmp_path):
     """What is announced is forgotten only when the broker has taken the removal."""
-    introductions(settings(tmp_path, {"homeassistant": {"enabled": True}}), model("a"))
-    (removal,) = introductions(settings(tmp_path, {}), model("a"))
+    introductions(settings(tmp_path, {"homeassistant": {"enabled": True}}), lambda: model("a"))
+    (removal,) = introductions(settings(tmp_path, {}), lambda: model("a"))
     assert removal.payload() == b""
-    (again,) = introductions(settings(tmp_path, {}), model("a"))
+    (again,) = introductions(settings(tmp_path, {}), lambda: model("a"))
     again.acknowledged()
     assert again.payload() is None
-    assert introductions(settings(tmp_path, {}), model("a")) == []
+    assert introductions(settings(tmp_path, {}), lambda: model("a")) == []
 
 
 @pytest.fixture

@@ -294,7 +294,7 @@ def test_the_file_is_whole_readable_and_its_failure_is_told(tmp_path):
     """Others may read it; a folder that is not there is named until it is."""
     folder, counters = tmp_path / "textfile", Counters()
     report = Report(prometheus_file=folder / "wheatear.prom")
-    exporter = Exporter(report, full, "m", counters)
+    exporter = Exporter(report, full, lambda: "m", counters)
     exporter.write()
     assert counters.problems()[0].startswith("report.prometheus_file: ")
     folder.mkdir()

@@ -51,7 +51,7 @@ class Reader:
         self._frames: deque[Frame] = deque()
         self._order: Order | None = None
         self._change = threading.Condition()
-        self._stopped = self._ended = False
+        self._stopped = self._ended = self._renew = False
         self._trouble = Episode("camera", counters, log)
         self._bad = Episode("picture", counters, log)
         self._due = self._clock.monotonic()
@@ -84,6 +84,13 @@ class Reader:
                 self._order = Order()
             self._change.notify_all()
             return self._order
+
+    def reopen(self) -> None:
+        """Open a live camera anew before its next frame: the model takes other pictures now.
+
+        A replay goes on; its pictures are fitted to the model as they are.
+        """
+        self._renew = True
 
     @property
     def ended(self) -> bool:
@@ -121,6 +128,10 @@ class Reader:
         if self._rested() or self._waited():
             return True
         try:
+            if self._renew:
+                self._renew = False
+                if self._camera is not None and self._camera.live:
+                    self._let_go()
             camera = self._camera
             if camera is None:
                 camera = self._camera = self._reopen()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from edge.publisher import Introduction
 log = logging.getLogger(__name__)
 
 
-def introductions(config: Config, model: RunningModel) -> list[Introduction]:
+def introductions(config: Config, model: Callable[[], RunningModel]) -> list[Introduction]:
     """Give what to publish: the announcement, and the removal of those that no longer hold."""
     topic = f"{config.homeassistant.discovery_prefix}/device/{identifier(config)}/config"
     announced = Announced(config.outbox.path)
@@ -39,7 +40,7 @@ def introductions(config: Config, model: RunningModel) -> list[Introduction]:
         )
         for one in old
     ]
-    return removals + [Introduction(one, lambda: announcement(config, model)) for one in wanted]
+    return removals + [Introduction(one, lambda: announcement(config, model())) for one in wanted]
 
 
 def identifier(config: Config) -> str:

@@ -7,9 +7,12 @@ it and makes scores up from a hash of the input: the same picture always scores 
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,6 +25,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a fake model fails, as real interpreters have been seen to."""
+
+    kind: Literal["crash", "hang", "memory", "error", "slow"]
+    """A segmentation fault; no answer; all the memory there is; an error; `seconds` a picture."""
+    after: int = 0
+    """Pictures that go well before."""
+    seconds: float = 0.0
+
+    def strike(self) -> None:
+        """Fail. Raises ModelError, MemoryError."""
+        if self.kind == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif self.kind == "hang":
+            while True:
+                time.sleep(3600)
+        elif self.kind == "memory":
+            taken = []
+            while True:
+                taken.append(bytearray(16 << 20))
+        elif self.kind == "error":
+            raise ModelError("the fake model fails, as it was told to")
+        time.sleep(self.seconds)
+
+
 class FakeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the fake runtime runs."""
 
@@ -31,6 +59,8 @@ class FakeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """Raw outputs, given one after the other, then from the start again."""
     colours: tuple[tuple[float, ...], ...] = ()
     """One mean input value per channel and class; the nearest class scores highest."""
+    fault: Fault | None = None
+    """What goes wrong."""
 
 
 def fake_model(
@@ -40,6 +70,7 @@ def fake_model(
     script: Sequence[Sequence[float]] = (),
     colours: Sequence[Sequence[float]] = (),
     dtype: str = "uint8",
+    fault: Fault | None = None,
 ) -> bytes:
     """Give the bytes of a fake model for (1, size, size, 3) inputs and float32 logits."""
     model = FakeModel(
@@ -47,6 +78,7 @@ def fake_model(
         output=TensorSpec("output", (1, classes), "float32"),
         script=tuple(tuple(row) for row in script),
         colours=tuple(tuple(row) for row in colours),
+        fault=fault,
     )
     return msgspec.json.encode(model)
 
@@ -89,6 +121,9 @@ class Fake:
                 f"not {tensor.dtype} {tensor.shape}"
             )
         self._calls += 1
+        fault = self._model.fault
+        if fault is not None and self._calls > fault.after:
+            fault.strike()
         model, output = self._model, self._model.output
         if model.script:
             scores = np.array(model.script[(self._calls - 1) % len(model.script)])

@@ -1,0 +1,14 @@
+"""Models that come over the air: kept, proved in a process of their own, tried, returned from.
+
+versions    which of two versions is newer
+record      which model runs, what ran before, whether it is on probation
+store       the folder that holds them
+proof       golden pictures in another process, which may crash, hang or run out of memory
+install     check, prove, store, record: the way of a bundle into the store
+fetch       a bundle from a web server; upload: one that comes in chunks
+choice      which model a start takes
+switch      another model between two frames
+probation   whether the new model holds up
+service     all of it in a running device
+command     ``wheatear model``
+"""

@@ -1,0 +1,132 @@
+"""``wheatear model``: what a running device does by request, on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from edge.changes import Configuration
+from edge.classify import Console
+from edge.clock import SystemClock
+from edge.config import Config
+from edge.errors import ConfigError, WheatearError
+from edge.models.fetch import Source, fetch
+from edge.models.install import bring, check_free, factory, install, roll_back
+from edge.models.proof import Proof, Refusal, Verdict, restrain, try_here
+from edge.models.record import Entry
+from edge.models.store import Store
+
+_NOTICED = "a running device takes it within seconds, one that does not run at its next start"
+
+
+def main(arguments: argparse.Namespace, console: Console) -> int:
+    """Carry out one action; 0 where it went well.
+
+    Raises:
+        WheatearError: it did not.
+    """
+    actions = {"list": _list, "install": _install, "rollback": _roll_back, "verify": _verify}
+    return actions[arguments.action](arguments, console)
+
+
+def open_store(config: Config) -> Store:
+    """Open the configured store. Raises ConfigError, StoreError."""
+    model = config.model
+    if model.store is None:
+        raise ConfigError("model.store is not set; name a folder, such as /var/lib/wheatear/models")
+    return Store(model.store, model.update.keep, model.update.max_bytes)
+
+
+def _list(arguments: argparse.Namespace, console: Console) -> int:
+    config = Configuration(arguments.config).peek()
+    store = open_store(config)
+    record = store.read()
+    mark = {record.previous: "previous", record.current: "current"}
+    if record.probation is not None:
+        mark[record.current] = f"current, on probation (start {record.probation.starts})"
+    first = factory(config.model)
+    if first is not None:
+        console.out(_line(first, mark.get(None, ""), "factory"))
+    for id, entry in record.models.items():
+        console.out(_line(entry, mark.get(id, ""), str(store.path(id))))
+    if (last := record.last) is not None:
+        reason = f": {last.reason}" if last.reason else ""
+        console.out(f"last update: {last.name} {last.version} {last.result}{reason}")
+    return 0
+
+
+def _line(entry: Entry, mark: str, where: str) -> str:
+    what = f"{entry.name} {entry.version}  {entry.sha256[:12]}  {entry.bytes} bytes"
+    return "  ".join(part for part in (what, f"{len(entry.labels)} labels", mark, where) if part)
+
+
+def _install(arguments: argparse.Namespace, console: Console) -> int:
+    config = Configuration(arguments.config).peek()
+    store, source = open_store(config), arguments.source
+    with store.installing():
+        check_free(store)
+        if "://" in source:
+            file = fetch(
+                Source(url=source, sha256=arguments.sha256), store.incoming, config.model.update
+            )
+        else:
+            file = bring(store, Path(source))
+        done = install(
+            store,
+            config.model,
+            file,
+            sha256=arguments.sha256,
+            allow_downgrade=arguments.allow_downgrade,
+        )
+    console.out(f"{done.id} is proved here and goes on probation; {_NOTICED}")
+    for word, labels in (("new", done.labels_added), ("no more", done.labels_removed)):
+        if labels:
+            console.out(f"labels that are {word}: {', '.join(labels)}")
+    return 0
+
+
+def _roll_back(arguments: argparse.Namespace, console: Console) -> int:
+    config = Configuration(arguments.config).peek()
+    store = open_store(config)
+    record = roll_back(store, "asked for on the device", SystemClock().now())
+    console.out(f"back to {record.current or 'the factory model'}; {_NOTICED}")
+    return 0
+
+
+def _verify(arguments: argparse.Namespace, console: Console) -> int:
+    runtime, threads, keys = arguments.runtime, arguments.threads, arguments.trusted_key
+    if arguments.config is not None:
+        model = Configuration(arguments.config).peek().model
+        runtime, threads, keys = model.runtime, model.threads, list(model.trusted_keys)
+    if arguments.json or arguments.memory_bytes or arguments.seconds:
+        restrain(arguments.memory_bytes, arguments.seconds)
+    try:
+        proof = try_here(arguments.file, runtime, threads, keys)
+    except (WheatearError, MemoryError) as error:
+        if not arguments.json:
+            raise
+        message = str(error) or f"more than {arguments.memory_bytes} bytes of memory"
+        refusal = Refusal(kind=type(error).__name__, message=message)
+        _print(console, Verdict(refusal=refusal))
+        return 1
+    if arguments.json:
+        _print(console, Verdict(proof=proof))
+    else:
+        console.out(_told(proof))
+    return 0
+
+
+def _print(console: Console, verdict: Verdict) -> None:
+    console.out(msgspec.json.encode(verdict).decode())
+    sys.stdout.flush()
+
+
+def _told(proof: Proof) -> str:
+    return (
+        f"{proof.name} {proof.version}, {len(proof.labels)} labels, on {proof.runtime} "
+        f"{proof.runtime_version}: {proof.goldens} golden pictures, at most "
+        f"{proof.worst_difference:g} levels off"
+    )

@@ -1,0 +1,92 @@
+"""The models of a device put together: what judges frames, and, where there is a store, what keeps
+it up to date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from edge.models.command import open_store
+from edge.models.progress import Teller
+from edge.models.service import Models
+from edge.models.switch import Switch, keep_up
+from edge.models.verbs import Verbs, register
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from edge.agent import Watcher
+    from edge.cameras.reader import Reader
+    from edge.classifier import Classifier
+    from edge.clock import Clock
+    from edge.config import Config
+    from edge.counters import Counters
+    from edge.health import Reporter
+    from edge.learning import Learning
+    from edge.publisher import Introduction, Publisher
+    from edge.requests import Requests
+    from edge.sightings import Identity
+
+
+class DeviceModels:
+    """Opens the model that is to run; as a context around the agent, follows what the store says.
+
+    Raises:
+        WheatearError: no model can be loaded.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        load: Callable[[Path], Classifier],
+        load_configured: Callable[[], Classifier],
+        counters: Counters,
+        clock: Clock,
+    ) -> None:
+        self._config, self._clock = config, clock
+        self._service: Models | None = None
+        if config.model.store is not None:
+            self._service = Models(open_store(config), config.model, load, counters, clock)
+        opened = self._service.open() if self._service else load_configured()
+        self.switch = Switch(opened, config, clock)
+        self.watchers: list[Watcher] = [self._service.watch] if self._service else []
+        self._stack = ExitStack()
+
+    def introductions(self, renew: Callable[[str], None]) -> list[Introduction]:
+        """Give what the publisher retains; `renew` has it publish a topic again."""
+        if self._service is None:
+            return []
+        base = f"{self._config.broker.base_topic}/{self._config.device_id}"
+        teller = Teller(base, lambda: self.switch.running, self._clock, renew)
+        self._service.attach(self.switch, teller)
+        return [teller.introduction()]
+
+    def connect(
+        self,
+        requests: Requests,
+        identity: Identity,
+        reporter: Reporter,
+        learning: Learning,
+        publisher: Publisher,
+        frames: Reader,
+    ) -> None:
+        """Take requests, and have all that names the model follow it."""
+        keep_up(self.switch, identity, reporter, learning, publisher, frames)
+        if self._service is not None:
+            register(requests, Verbs(self._service, self._config.model, self._clock))
+
+    def __enter__(self) -> Self:
+        if self._service is not None:
+            self._stack.enter_context(self._service)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)

@@ -1,0 +1,221 @@
+"""The way of a bundle into the store: checked, proved, kept, and named in the record as the one to
+run, on probation. Up to the last step the model before goes on as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.bundle import read_bundle
+from edge.errors import (
+    BundleError,
+    DowngradeError,
+    StoppedError,
+    StoreError,
+    UpdateBusyError,
+    UpdateError,
+)
+from edge.messages import UpdatePhase
+from edge.models.proof import Proof, prove_apart
+from edge.models.record import Entry, Outcome, Probation, Record
+from edge.models.versions import newer
+from edge.unpack import MAX_BUNDLE_BYTES
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from edge.config import Model
+    from edge.models.store import Store
+
+Announce = Callable[[UpdatePhase, Proof | None], None]
+"""Called when a phase begins, with what is known of the new model."""
+
+
+class Installed(msgspec.Struct, frozen=True, kw_only=True):
+    """A model that the record names as the one to run."""
+
+    id: str
+    entry: Entry
+    labels_added: tuple[str, ...]
+    """Classes that the model before did not have."""
+    labels_removed: tuple[str, ...]
+
+
+def factory(model: Model) -> Entry | None:
+    """Give what the configured bundle is; None where it cannot be read."""
+    assert model.bundle is not None
+    with contextlib.suppress(BundleError):
+        bundle = read_bundle(model.bundle)
+        return Entry(
+            name=bundle.manifest.name,
+            version=bundle.manifest.version,
+            sha256=bundle.sha256,
+            bytes=bundle.size,
+            labels=bundle.labels,
+        )
+    return None
+
+
+def current(store: Store, model: Model) -> Entry | None:
+    """Give what the current model is."""
+    record = store.read()
+    return factory(model) if record.current is None else record.models[record.current]
+
+
+def bring(store: Store, file: Path) -> Path:
+    """Copy a file from elsewhere to where installing begins. Raises UpdateError, StoreError."""
+    target = store.incoming / "file.part"
+    try:
+        size = os.stat(file).st_size
+        if size > MAX_BUNDLE_BYTES:
+            raise UpdateError(f"{file} has {size} bytes; a bundle has {MAX_BUNDLE_BYTES} at most")
+        shutil.copyfile(file, target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            target.unlink(missing_ok=True)
+        raise StoreError(f"cannot copy {file} to {target}: {error.strerror or error}") from error
+    return target
+
+
+def check_free(store: Store) -> None:
+    """See that no model is on probation. Raises UpdateBusyError, StoreError."""
+    record = store.change(lambda record: record)
+    if record.probation is not None:
+        raise UpdateBusyError(
+            f"{record.current} is on probation; wait until it is confirmed, or roll back"
+        )
+
+
+def check_hash(file: Path, sha256: str | None) -> None:
+    """Hold a file against the hash that was asked for. Raises UpdateError."""
+    if sha256 is None:
+        return
+    with open(file, "rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    if found != sha256:
+        raise UpdateError(f"the file has SHA-256 {found}, not {sha256} as asked for")
+
+
+def install(
+    store: Store,
+    model: Model,
+    incoming: Path,
+    *,
+    sha256: str | None = None,
+    allow_downgrade: bool = False,
+    update: str | None = None,
+    announce: Announce = lambda _phase, _proof: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Installed:
+    """Install a file that lies in the store's ``incoming``; call within ``store.installing()``.
+
+    The file is gone afterwards, unless `stop` ended it.
+
+    Raises:
+        ProofError: it is no sound bundle, is not signed as it must be, or does not prove itself.
+        DowngradeError: it is not newer, and `allow_downgrade` is not given.
+        UpdateError: it runs already, or is not what was asked for.
+        StoppedError: `stop` ended it.
+        StoreError: the disk refuses.
+    """
+    check_free(store)
+    try:
+        check_hash(incoming, sha256)
+        announce("proving", None)
+        proof = prove_apart(incoming, model, stop)
+        announce("proving", proof)
+        before = current(store, model)
+        _check_version(proof, before, allow_downgrade)
+        announce("switching", proof)
+        id = store.add(incoming, proof)
+    except StoppedError:
+        raise
+    except BaseException:
+        with contextlib.suppress(OSError):
+            incoming.unlink(missing_ok=True)
+        raise
+    entry = _entry(proof)
+    store.change(lambda record: _named(record, id, entry, update))
+    with contextlib.suppress(OSError):
+        incoming.unlink(missing_ok=True)
+    store.prune()
+    known = set(before.labels) if before else set()
+    return Installed(
+        id=id,
+        entry=entry,
+        labels_added=tuple(one for one in entry.labels if one not in known),
+        labels_removed=tuple(sorted(known - set(entry.labels))),
+    )
+
+
+def roll_back(store: Store, reason: str, now: datetime) -> Record:
+    """Go back to the previous model, or to the factory's where there is none.
+
+    Raises:
+        UpdateError: the factory model runs already.
+        StoreError: the disk refuses.
+    """
+
+    def change(record: Record) -> Record:
+        if record.current is None:
+            raise UpdateError("the factory model runs; there is none to roll back to")
+        return record.returned(outcome(record, reason, now))
+
+    return store.change(change)
+
+
+def outcome(record: Record, reason: str, now: datetime) -> Outcome:
+    """Say that the current model is returned from."""
+    assert record.current is not None
+    entry = record.models[record.current]
+    return Outcome(
+        name=entry.name,
+        version=entry.version,
+        result="returned",
+        reason=reason,
+        time=now,
+        update=record.update,
+    )
+
+
+def _entry(proof: Proof) -> Entry:
+    return Entry(
+        name=proof.name,
+        version=proof.version,
+        sha256=proof.sha256,
+        bytes=proof.bytes,
+        labels=proof.labels,
+    )
+
+
+def _named(record: Record, id: str, entry: Entry, update: str | None) -> Record:
+    """Name a model as the one to run; it goes to the end of the order of arrival."""
+    models = {one: known for one, known in record.models.items() if one != id}
+    return msgspec.structs.replace(
+        record,
+        models={**models, id: entry},
+        previous=record.current,
+        current=id,
+        probation=Probation(),
+        update=update,
+    )
+
+
+def _check_version(proof: Proof, before: Entry | None, allow_downgrade: bool) -> None:
+    if before is None or proof.name != before.name:
+        return
+    if proof.sha256 == before.sha256:
+        raise UpdateError(f"{proof.name} {proof.version} ({proof.sha256[:12]}) runs already")
+    if not allow_downgrade and not newer(proof.version, than=before.version):
+        raise DowngradeError(
+            f"{proof.name} {proof.version} is not newer than {before.version}, which runs; ask "
+            "with allow_downgrade if it is meant"
+        )

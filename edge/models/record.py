@@ -1,0 +1,108 @@
+"""Which model runs, which ran before, and whether the new one has held up: one small file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from edge.errors import StoreError
+from edge.files import sync_folder, write_whole
+from edge.messages import UpdateResult
+
+SCHEMA_VERSION = 1
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle in the store."""
+
+    name: str
+    version: str
+    sha256: str
+    """Of the bundle file."""
+    bytes: int
+    labels: tuple[str, ...]
+
+
+class Probation(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the trial of the current model is."""
+
+    starts: int = 0
+    """Starts since the last one that ended in good order, counted before the model is loaded."""
+    frames: int = 0
+    """Classified in runs that ended in good order."""
+    seconds: float = 0.0
+    """Of those runs."""
+    interval_seconds: float | None = None
+    """Median from one frame to the next with the model before; None: not known."""
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of the last update."""
+
+    name: str
+    version: str
+    result: UpdateResult
+    reason: str
+    time: datetime
+    update: str | None = None
+    """The id that ``model/install`` answered with."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole file. ``None`` as a model is the factory's: the configured bundle."""
+
+    schema: int = SCHEMA_VERSION
+    current: str | None = None
+    previous: str | None = None
+    probation: Probation | None = None
+    """None: the current model is confirmed."""
+    update: str | None = None
+    """Id of the update that brought the current model."""
+    models: dict[str, Entry] = {}
+    """What is in the store, by id."""
+    last: Outcome | None = None
+
+    def returned(self, outcome: Outcome) -> Record:
+        """Give the record after going back to the previous model."""
+        return msgspec.structs.replace(
+            self, current=self.previous, previous=None, probation=None, last=outcome
+        )
+
+
+def read(path: Path) -> Record:
+    """Read a record; one that was never written is empty. Raises StoreError."""
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=Record)
+    except FileNotFoundError:
+        return Record()
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path} is damaged ({error})") from error
+    if record.schema != SCHEMA_VERSION:
+        raise StoreError(f"{path} has schema {record.schema}; {SCHEMA_VERSION} is known here")
+    known = {None, *record.models}
+    if record.current not in known or record.previous not in known:
+        raise StoreError(f"{path} is damaged (it names a model that it does not list)")
+    return record
+
+
+def write(path: Path, record: Record) -> None:
+    """Put `record` in the place of the one before, on disk on return. Raises StoreError."""
+    try:
+        write_whole(path, msgspec.json.encode(record))
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def set_aside(path: Path) -> Path:
+    """Move a damaged record out of the way, for people to look at. Never raises."""
+    aside = path.with_name(path.name + ".damaged")
+    with contextlib.suppress(OSError):
+        os.replace(path, aside)
+    return aside

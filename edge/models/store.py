@@ -1,0 +1,166 @@
+"""The folder that holds models::
+
+models.json                       the record
+bundles/NAME-VERSION-SHA256.wtr   verified bundles (the first 12 digits of the hash)
+incoming/                         what is on its way, and not yet believed
+lock, install.lock                held while the record changes; while an update is under way
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from edge.bundle import SUFFIX
+from edge.errors import StoreError, UpdateBusyError
+from edge.files import sync_folder
+from edge.models import record as records
+from edge.models.proof import Proof
+from edge.models.record import Entry, Record
+
+log = logging.getLogger(__name__)
+
+
+RECORD = "models.json"
+
+
+def bundle_path(folder: Path, model: str) -> Path:
+    """Give the bundle of a model in a store."""
+    return folder / "bundles" / f"{model}{SUFFIX}"
+
+
+class Store:
+    """Models on disk, in use by several threads and processes at once.
+
+    `keep` and `max_bytes` bound the bundles; the current and the previous one always stay.
+
+    Raises:
+        StoreError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, keep: int = 4, max_bytes: int = 200_000_000) -> None:
+        self.folder, self._keep, self._max_bytes = folder, keep, max_bytes
+        self.record_path = folder / RECORD
+        self.bundles, self.incoming = folder / "bundles", folder / "incoming"
+        try:
+            for one in (folder, self.bundles, self.incoming):
+                one.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"cannot make {folder}: {error.strerror or error}; give the right to, or change "
+                "model.store"
+            ) from error
+
+    def read(self) -> Record:
+        """Give the record. Raises StoreError where it is damaged."""
+        return records.read(self.record_path)
+
+    def change(self, change: Callable[[Record], Record]) -> Record:
+        """Replace the record by what `change` makes of it, with nobody in between; on disk on
+        return. A damaged record is set aside, and the change starts from the factory model.
+
+        Raises:
+            StoreError: the disk refuses; the record is as before.
+        """
+        with self._locked():
+            before = self._sound()
+            after = change(before)
+            if after != before:
+                records.write(self.record_path, after)
+            return after
+
+    def _sound(self) -> Record:
+        try:
+            return self.read()
+        except StoreError as error:
+            log.error(
+                "%s; it is kept as %s, and the configured bundle is used",
+                error,
+                records.set_aside(self.record_path),
+            )
+            return Record()
+
+    def path(self, model: str) -> Path:
+        """Give the bundle of a model."""
+        return bundle_path(self.folder, model)
+
+    def add(self, incoming: Path, proof: Proof) -> str:
+        """Copy a proved file into the store; give its id.
+
+        Nothing refers to it yet, and `incoming` stays, so that a kill now costs nothing but another
+        try. Raises StoreError.
+        """
+        model = f"{proof.name}-{proof.version}-{proof.sha256[:12]}"
+        target = self.path(model)
+        copied = target.with_name(target.name + ".new")
+        try:
+            shutil.copyfile(incoming, copied)
+            with open(copied, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(copied, target)
+            sync_folder(self.bundles)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                copied.unlink(missing_ok=True)
+            raise StoreError(
+                f"cannot keep {model} in {self.bundles}: {error.strerror or error}"
+            ) from error
+        return model
+
+    def prune(self) -> None:
+        """Remove the oldest models beyond the bounds, and files that the record does not know."""
+        record = self.change(self._pruned)
+        for file in self.bundles.iterdir():
+            if file.name.removesuffix(SUFFIX) not in record.models:
+                file.unlink(missing_ok=True)
+
+    def _pruned(self, record: Record) -> Record:
+        """Leave the oldest models out of the record; entries stand in the order of arrival."""
+        models, needed = dict(record.models), {record.current, record.previous}
+        for model in record.models:
+            if len(models) <= self._keep and self._bytes(models) <= self._max_bytes:
+                break
+            if model not in needed:
+                del models[model]
+        return msgspec.structs.replace(record, models=models)
+
+    @staticmethod
+    def _bytes(models: dict[str, Entry]) -> int:
+        return sum(entry.bytes for entry in models.values())
+
+    @contextlib.contextmanager
+    def installing(self) -> Iterator[None]:
+        """Be the one update that is under way, of all processes. Raises UpdateBusyError."""
+        with self._file("install.lock") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UpdateBusyError(
+                    f"another update is under way in {self.folder}; wait for its end"
+                ) from error
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self._file("lock") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
+    def _file(self, name: str) -> Iterator[int]:
+        path = self.folder / name
+        try:
+            opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise StoreError(f"cannot open {path}: {error.strerror or error}") from error
+        try:
+            yield opened
+        finally:
+            os.close(opened)

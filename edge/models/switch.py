@@ -1,0 +1,164 @@
+"""What judges frames, and how another model takes its place between two of them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from edge.decision import Decider
+from edge.errors import ModelError
+from edge.messages import ModelRef, RunningModel
+from edge.viewer import Viewer
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from edge.cameras import Frame
+    from edge.cameras.reader import Reader
+    from edge.classifier import Classification, Classifier
+    from edge.clock import Clock
+    from edge.config import Config
+    from edge.health import Reporter
+    from edge.learning import Learning
+    from edge.publisher import Publisher
+    from edge.sightings import Identity
+
+log = logging.getLogger(__name__)
+
+
+class Switch:
+    """Judges frames with a model that can be exchanged; closes it at the end.
+
+    :meth:`see` belongs to the agent's thread, :meth:`offer` to any other. `told` are called on the
+    agent's thread when another model has taken over, before it sees its first frame.
+    """
+
+    def __init__(self, classifier: Classifier, config: Config, clock: Clock) -> None:
+        self._config, self._clock = config, clock
+        self._lock = threading.Lock()
+        self._coming: tuple[Classifier, Viewer, threading.Event] | None = None
+        self._busy_since: float | None = None
+        self.told: list[Callable[[], None]] = []
+        self.failures = 0
+        """Frames in a row that the model failed on."""
+        self.reframed = False
+        """The model takes other pictures than the one before it."""
+        self.classifier, self._viewer = classifier, Viewer(classifier, config.view)
+        self.decider = Decider(config.decision, _thresholds(classifier))
+
+    @property
+    def running(self) -> RunningModel:
+        """The model that judges, and on what it runs."""
+        model = self.classifier.model_info
+        return RunningModel(
+            name=model.name,
+            version=model.version,
+            sha256=model.sha256,
+            labels=self.classifier.labels,
+            runtime=model.runtime,
+            runtime_version=model.runtime_version,
+        )
+
+    @property
+    def title(self) -> str:
+        """Name and version of the model that judges."""
+        model = self.classifier.model_info
+        return f"{model.name} {model.version}"
+
+    @property
+    def ref(self) -> ModelRef:
+        """The model that judges, as sightings name it."""
+        model = self.classifier.model_info
+        return ModelRef(name=model.name, version=model.version, sha256=model.sha256)
+
+    @property
+    def busy_seconds(self) -> float:
+        """How long the frame that is being judged has taken until now."""
+        since = self._busy_since
+        return 0.0 if since is None else self._clock.monotonic() - since
+
+    def see(self, frame: Frame) -> Classification:
+        """Classify a frame, with a new model where one waits. Raises ImageError, ModelError."""
+        if self._coming is not None:
+            self._exchange()
+        self._busy_since = self._clock.monotonic()
+        try:
+            found = self._viewer.see(frame)
+        except ModelError:
+            self.failures += 1
+            raise
+        finally:
+            self._busy_since = None
+        self.failures = 0
+        return found
+
+    def offer(self, classifier: Classifier) -> threading.Event:
+        """Have `classifier` take over with the next frame; the event says when it has.
+
+        Whoever offers closes the one before.
+        """
+        viewer, taken = Viewer(classifier, self._config.view), threading.Event()
+        with self._lock:
+            self._coming = classifier, viewer, taken
+        return taken
+
+    def withdraw(self) -> bool:
+        """Take an offer back; False where it was taken already."""
+        with self._lock:
+            coming, self._coming = self._coming, None
+        return coming is not None
+
+    def _exchange(self) -> None:
+        with self._lock:
+            coming, self._coming = self._coming, None
+        if coming is None:
+            return
+        before, (self.classifier, self._viewer, taken) = self.classifier, coming
+        self.reframed = before.input != self.classifier.input
+        self.decider.exchange(_thresholds(self.classifier))
+        self.failures = 0
+        for tell in self.told:
+            tell()
+        log.info("%s judges now", self.title)
+        taken.set()
+
+    def close(self) -> None:
+        """Let the model go; a second call does nothing."""
+        self.classifier.close()
+
+    def __enter__(self) -> Switch:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def keep_up(
+    switch: Switch,
+    identity: Identity,
+    reporter: Reporter,
+    learning: Learning,
+    publisher: Publisher,
+    frames: Reader,
+) -> None:
+    """Have everything that names the model follow the switch."""
+
+    def follow() -> None:
+        identity.model, reporter.model = switch.ref, switch.running
+        learning.exchange(switch.classifier)
+        publisher.renew()
+        if switch.reframed:
+            frames.reopen()
+
+    switch.told.append(follow)
+
+
+def _thresholds(classifier: Classifier) -> dict[str, float]:
+    return dict(zip(classifier.labels, classifier.thresholds, strict=True))

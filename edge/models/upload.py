@@ -1,0 +1,129 @@
+"""A bundle that comes in chunks, one after the other, over any number of connections and starts."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from edge.errors import DownloadError, StoreError
+from edge.files import sync_folder, write_whole
+from edge.manifest import Sha256
+from edge.requests import Params
+from edge.unpack import MAX_BUNDLE_BYTES
+
+MAX_CHUNK_BYTES = 1 << 20
+
+
+class Chunk(Params, frozen=True, kw_only=True):
+    """What ``model/chunk`` takes."""
+
+    sha256: Sha256
+    """Of the whole bundle file: the name of the upload."""
+    size: Annotated[int, Meta(ge=1, le=MAX_BUNDLE_BYTES)]
+    """Bytes of the whole bundle file."""
+    offset: Annotated[int, Meta(ge=0)] = 0
+    """Bytes before this chunk."""
+    data: bytes = b""
+    """In base64; empty: only ask for the next offset."""
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``model/chunk`` gives."""
+
+    sha256: str
+    next: int
+    """Offset that is wanted next; what is on disk until there stays."""
+    complete: bool
+    """All is here and hashes as it should: ``model/install`` can take it."""
+
+
+class _Begun(msgspec.Struct, frozen=True, kw_only=True):
+    sha256: str
+    size: int
+
+
+class Upload:
+    """The one upload there is; another one takes its place."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self._facts = folder / "upload.part", folder / "upload.json"
+
+    def take(self, chunk: Chunk) -> Progress:
+        """Append a chunk that begins where the last one ended, on disk on return; any other is
+        left alone, and the answer says where to go on.
+
+        Raises:
+            DownloadError: it goes beyond the size, or the whole is not what was announced.
+            StoreError: the disk refuses.
+        """
+        begun = _Begun(sha256=chunk.sha256, size=chunk.size)
+        try:
+            if self._begun() != begun:
+                self._begin(begun)
+            done = self._done()
+            if chunk.data and chunk.offset == done:
+                done = self._append(chunk, done)
+        except OSError as error:
+            raise StoreError(
+                f"cannot keep the upload in {self.file.parent}: {error.strerror or error}"
+            ) from error
+        complete = done == chunk.size
+        if complete:
+            self._check(begun)
+        return Progress(sha256=chunk.sha256, next=done, complete=complete)
+
+    def complete(self, sha256: str) -> Path:
+        """Give the file of a complete upload. Raises DownloadError."""
+        begun = self._begun()
+        if begun is None or begun.sha256 != sha256:
+            raise DownloadError(f"no upload {sha256[:12]} is here; send it with model/chunk")
+        if self._done() != begun.size:
+            raise DownloadError(
+                f"the upload has {self._done()} of {begun.size} bytes; send the rest"
+            )
+        self._check(begun)
+        return self.file
+
+    def _begun(self) -> _Begun | None:
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            return msgspec.json.decode(self._facts.read_bytes(), type=_Begun)
+        return None
+
+    def _begin(self, begun: _Begun) -> None:
+        self.file.unlink(missing_ok=True)
+        write_whole(self._facts, msgspec.json.encode(begun))
+        sync_folder(self._facts.parent)
+
+    def _done(self) -> int:
+        return self.file.stat().st_size if self.file.exists() else 0
+
+    def _append(self, chunk: Chunk, done: int) -> int:
+        if done + len(chunk.data) > chunk.size:
+            raise DownloadError(
+                f"{len(chunk.data)} bytes at {done} go beyond the size of {chunk.size}"
+            )
+        with open(self.file, "ab") as file:
+            try:
+                file.write(chunk.data)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.truncate(self.file, done)
+                raise
+        return done + len(chunk.data)
+
+    def _check(self, begun: _Begun) -> None:
+        with open(self.file, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != begun.sha256:
+            self.file.unlink()
+            raise DownloadError(
+                f"what came has SHA-256 {found}, not {begun.sha256}; it is dropped, send it again"
+            )

@@ -1,0 +1,140 @@
+"""The verbs of models: ``models``, ``model/install``, ``model/chunk``, ``model/rollback``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from edge.errors import UpdateError
+from edge.manifest import Sha256
+from edge.messages import new_id
+from edge.models.fetch import Source, check_source
+from edge.models.install import factory, roll_back
+from edge.models.record import Entry, Outcome, Probation
+from edge.models.service import Job, Models
+from edge.models.upload import Chunk, Progress
+from edge.requests import Params, Requests
+
+if TYPE_CHECKING:
+    from edge.clock import Clock
+    from edge.config import Model
+
+
+class InstallParams(Params, frozen=True, kw_only=True):
+    """What ``model/install`` takes: a URL, or the hash of a complete upload."""
+
+    url: Annotated[str, Meta(max_length=2000)] | None = None
+    """Where to fetch it, http or https. Unset: what came by ``model/chunk``."""
+    sha256: Sha256 | None = None
+    """Of the bundle file."""
+    size: Annotated[int, Meta(ge=1)] | None = None
+    """Bytes of the bundle file."""
+    allow_downgrade: bool = False
+    """Take an older or equal version, too."""
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``model/install`` gives at once; the rest is told on ``update``."""
+
+    accepted: bool
+    update: str
+    """The id that the messages on ``update`` carry."""
+
+
+class ModelsParams(Params, frozen=True, kw_only=True):
+    """``models`` takes nothing."""
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``models`` gives."""
+
+    current: str | None
+    """Id of what runs; null: the factory model."""
+    previous: str | None
+    """Id of what ``model/rollback`` goes back to; null: the factory model."""
+    probation: Probation | None
+    """Null: the current model is confirmed."""
+    factory: Entry | None
+    models: dict[str, Entry]
+    last: Outcome | None
+
+
+class RollbackParams(Params, frozen=True, kw_only=True):
+    """``model/rollback`` takes nothing."""
+
+
+class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``model/rollback`` gives."""
+
+    current: str | None
+    """Id of what runs with the next frame; null: the factory model."""
+
+
+class Verbs:
+    """Carries the verbs out."""
+
+    def __init__(self, models: Models, model: Model, clock: Clock) -> None:
+        self._models, self._model, self._clock = models, model, clock
+
+    def install(self, params: InstallParams) -> Accepted:
+        """Accept an update."""
+        self._check_keys()
+        source = None
+        if params.url is not None:
+            source = Source(url=params.url, sha256=params.sha256, size=params.size)
+            check_source(source)
+        elif params.sha256 is None:
+            raise UpdateError("give a url, or the sha256 of what came by model/chunk")
+        job = Job(
+            update=new_id(),
+            source=source,
+            sha256=params.sha256,
+            allow_downgrade=params.allow_downgrade,
+        )
+        self._models.accept(job)
+        return Accepted(accepted=True, update=job.update)
+
+    def chunk(self, chunk: Chunk) -> Progress:
+        """Take a piece of a bundle."""
+        self._check_keys()
+        with self._models.store.installing():
+            return self._models.upload.take(chunk)
+
+    def models(self, _: ModelsParams) -> Listed:
+        """List what is in the store."""
+        record = self._models.store.read()
+        return Listed(
+            current=record.current,
+            previous=record.previous,
+            probation=record.probation,
+            factory=factory(self._model),
+            models=record.models,
+            last=record.last,
+        )
+
+    def roll_back(self, _: RollbackParams) -> RolledBack:
+        """Go back one model."""
+        record = roll_back(self._models.store, "asked for by request", self._clock.now())
+        self._models.wake()
+        return RolledBack(current=record.current)
+
+    def _check_keys(self) -> None:
+        if not self._model.trusted_keys and not self._model.update.unsigned:
+            raise UpdateError(
+                "model.trusted_keys is empty: anybody's model would be taken. Name the key that "
+                "signs yours, or set model.update.unsigned = true"
+            )
+
+
+def register(requests: Requests, verbs: Verbs) -> None:
+    """Have the verbs carried out."""
+    on: list[tuple[str, type[Any], Any]] = [
+        ("models", ModelsParams, verbs.models),
+        ("model/install", InstallParams, verbs.install),
+        ("model/chunk", Chunk, verbs.chunk),
+        ("model/rollback", RollbackParams, verbs.roll_back),
+    ]
+    for verb, params, handler in on:
+        requests.on(verb, params, handler)

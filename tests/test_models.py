@@ -1,0 +1,380 @@
+"""Models that come later: what is refused, what is kept, and what a start takes."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import devices
+import msgspec
+import pytest
+import tiny
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from edge.app import load_bundle
+from edge.clock import SystemClock
+from edge.config import Update, load_config
+from edge.errors import (
+    DowngradeError,
+    ProofError,
+    StoreError,
+    UpdateBusyError,
+    UpdateError,
+    WheatearError,
+)
+from edge.models.choice import open_current
+from edge.models.install import bring, install, roll_back
+from edge.models.proof import prove_apart
+from edge.models.record import Entry, Probation, Record
+from edge.models.store import Store
+from edge.models.versions import newer
+from edge.runtimes.fake import Fault
+
+CLOCK = SystemClock()
+
+
+@pytest.mark.parametrize(
+    ("older", "younger"),
+    [
+        ("1", "2"),
+        ("1.9", "1.10"),
+        ("1.0-dev", "1.0-alpha"),
+        ("1.0-alpha", "1.0-alpha.1"),
+        ("1.0-alpha.1", "1.0-alpha.beta"),
+        ("1.0-rc.2", "1.0-rc.11"),
+        ("1.0rc2", "1.0"),
+        ("1.0", "1.0.post1"),
+        ("1.0.post1", "1.0.1"),
+        ("nightly", "0.1"),
+        ("2026.06.30", "2026.7.1"),
+    ],
+)
+def test_versions_have_an_order(older, younger):
+    """Semantic Versioning's order, for any count of numbers."""
+    assert newer(younger, than=older)
+    assert not newer(older, than=younger)
+
+
+@pytest.mark.parametrize(("one", "other"), [("1", "1.0.0"), ("1.0+a", "1.0+b"), ("1.0", "1.0")])
+def test_equal_versions_are_not_newer(one, other):
+    """Missing numbers are 0, and what stands behind a plus does not count."""
+    assert not newer(one, than=other)
+    assert not newer(other, than=one)
+
+
+class Place:
+    """A configured device with a store, without a running agent."""
+
+    def __init__(self, folder: Path, model: str = "", fault=None):
+        self.folder = folder
+        devices.bundle(folder / "model.wtr", fault=fault)
+        path = devices.config(folder, 1)
+        text = path.read_text().replace(
+            'runtime = "fake"\n', f'runtime = "fake"\nstore = "models"\n{model}\n', 1
+        )
+        path.write_text(text)
+        self.path, self.config = path, load_config(path)
+        self.store = Store(self.config.model.store)
+
+    def install(self, file: Path, **options):
+        """Install a file."""
+        with self.store.installing():
+            return install(self.store, self.config.model, bring(self.store, file), **options)
+
+    def bundle(self, version: str, **options) -> Path:
+        """Write a bundle to install."""
+        return devices.bundle(self.folder / f"new-{version}.wtr", version=version, **options)
+
+    def confirm(self) -> None:
+        """Take the current model off probation."""
+        self.store.change(lambda record: msgspec.structs.replace(record, probation=None))
+
+    def open(self) -> str:
+        """Start: give the version of the model that a device takes."""
+        model = self.config.model
+        load = lambda path: load_bundle(path, model)  # noqa: E731
+        classifier, _ = open_current(self.store, model, load, CLOCK)
+        with classifier:
+            return classifier.model_info.version
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A device with a store."""
+    return Place(tmp_path)
+
+
+def test_a_new_model_is_proved_kept_and_put_on_probation(place):
+    """The record names it, with the factory model behind it; labels are compared."""
+    done = place.install(place.bundle("2", colours=devices.COLOURS | {"mite": (250, 250, 250)}))
+    record = place.store.read()
+    assert (record.current, record.previous, record.probation) == (done.id, None, Probation())
+    assert done.labels_added == ("mite",)
+    assert done.labels_removed == ()
+    assert place.open() == "2"
+    assert place.store.read().probation.starts == 1
+    assert not list(place.store.incoming.iterdir())
+
+
+@pytest.mark.parametrize("version", ["1", "0.9", "1-rc1", "1.0"])
+def test_an_older_or_equal_version_is_refused_unless_asked_for(place, version):
+    """No silent downgrade."""
+    file = place.bundle(version, size=16)
+    with pytest.raises(DowngradeError, match=r"not newer than 1"):
+        place.install(file)
+    assert place.store.read() == Record()
+    assert not list(place.store.bundles.iterdir())
+    place.install(file, allow_downgrade=True)
+    assert place.open() == version
+
+
+def test_another_name_is_no_downgrade_and_the_same_file_nothing_new(place):
+    """Versions are of one name; what runs already is refused with a word."""
+    with pytest.raises(UpdateError, match="runs already"):
+        place.install(place.folder / "model.wtr")
+    place.install(place.bundle("0.1", name="other"))
+    assert place.open() == "0.1"
+
+
+def test_a_second_update_waits_for_the_first(place):
+    """Neither while one is under way, nor while one is on probation."""
+    with place.store.installing(), pytest.raises(UpdateBusyError):
+        place.install(place.bundle("2"))
+    place.install(place.bundle("2"))
+    with pytest.raises(UpdateBusyError, match="on probation"):
+        place.install(place.bundle("3"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (Fault(kind="crash"), "SIGSEGV"),
+        (Fault(kind="hang"), "proof_seconds = 3"),
+        (Fault(kind="memory"), "memory"),
+        (Fault(kind="error"), "ModelError: the fake model fails"),
+    ],
+)
+def test_a_model_that_fails_in_its_trial_is_an_error_with_a_name(tmp_path, fault, said):
+    """Crash, hang, memory and error stay in the other process; the device goes on as it was."""
+    place = Place(tmp_path, "[model.update]\nproof_seconds = 3.0\nproof_bytes = 256_000_000")
+    with pytest.raises(ProofError, match=said):
+        place.install(place.bundle("2", fault=fault))
+    assert place.store.read() == Record()
+    assert not list(place.store.bundles.iterdir()) + list(place.store.incoming.iterdir())
+    assert place.open() == "1"
+
+
+def test_damaged_bundles_are_refused_whatever_byte_is_wrong(place):
+    """Flipped and missing bytes anywhere: never installed, never anything left behind."""
+    sound = place.bundle("2").read_bytes()
+    dice = random.Random(7)
+    for _ in range(6):
+        at = dice.randrange(len(sound))
+        broken = bytearray(sound)
+        broken[at] ^= 1 << dice.randrange(8)
+        file = place.folder / "broken.wtr"
+        file.write_bytes(bytes(broken) if dice.random() < 0.7 else sound[:at])
+        with pytest.raises(ProofError, match="Bundle"):
+            place.install(file)
+    assert place.store.read() == Record()
+    assert not list(place.store.bundles.iterdir()) + list(place.store.incoming.iterdir())
+
+
+def test_only_what_a_trusted_key_signed_is_taken(tmp_path):
+    """Unsigned and signed by another are refused."""
+    trusted, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    pem = trusted.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "key.pem").write_bytes(pem)
+    place = Place(tmp_path, 'trusted_keys = ["key.pem"]')
+    devices.bundle(tmp_path / "model.wtr", key=trusted)
+    for key in (None, other):
+        with pytest.raises(ProofError, match="BundleSignatureError"):
+            place.install(place.bundle("2", key=key))
+    place.install(place.bundle("3", key=trusted))
+    assert place.open() == "3"
+
+
+def test_a_model_never_confirmed_has_only_so_many_starts(place):
+    """The fourth start takes the model before, and says why."""
+    place.install(place.bundle("2"))
+    assert [place.open() for _ in range(5)] == ["2", "2", "2", "1", "1"]
+    last = place.store.read().last
+    assert (last.version, last.result) == ("2", "returned")
+    assert "started 3 times" in last.reason
+
+
+def test_a_start_is_counted_before_the_model_is_loaded(place):
+    """A model that takes the program with it while it loads is counted all the same."""
+    place.install(place.bundle("2"))
+    seen = []
+    with pytest.raises(ZeroDivisionError):
+        open_current(
+            place.store,
+            place.config.model,
+            lambda _: seen.append(place.store.read().probation.starts) or 1 / 0,
+            CLOCK,
+        )
+    assert seen == [1]
+
+
+def test_a_confirmed_model_whose_file_is_lost_gives_way_to_the_one_before(place):
+    """The one before, and the factory model at last; the record follows."""
+    second = place.install(place.bundle("2")).id
+    place.confirm()
+    third = place.install(place.bundle("3")).id
+    place.confirm()
+    place.store.path(third).write_bytes(b"PK")
+    assert place.open() == "2"
+    assert place.store.read().current == second
+    place.store.path(second).unlink()
+    assert place.open() == "1"
+    assert place.store.read().current is None
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"\0" * 200, b'{"schema":9}', b'{"current":"gone"}'])
+def test_a_damaged_record_is_set_aside_and_the_factory_model_runs(place, text):
+    """Whatever is in the file; it is kept for people to look at."""
+    place.install(place.bundle("2"))
+    place.store.record_path.write_bytes(text)
+    assert place.open() == "1"
+    assert place.store.record_path.with_name("models.json.damaged").read_bytes() == text
+    place.install(place.bundle("2"))
+    assert place.open() == "2"
+
+
+def test_without_any_usable_model_the_current_ones_error_is_told(place):
+    """Nothing to fall back to is said, and the record stays."""
+    place.install(place.bundle("2"))
+    place.confirm()
+    before = place.store.read()
+    for file in (place.folder / "model.wtr", place.store.path(before.current)):
+        file.unlink()
+    with pytest.raises(WheatearError, match="colours-2"):
+        place.open()
+    assert place.store.read() == before
+
+
+def test_a_roll_back_goes_one_model_back_and_then_to_the_factorys(place):
+    """And not further."""
+    for version in ("2", "3"):
+        place.install(place.bundle(version))
+        place.confirm()
+    for expected in ("2", "1"):
+        roll_back(place.store, "a test", CLOCK.now())
+        assert place.open() == expected
+    with pytest.raises(UpdateError, match="factory"):
+        roll_back(place.store, "a test", CLOCK.now())
+
+
+def test_old_models_go_and_the_current_and_previous_stay(place):
+    """Four bundles at most, and none that the record does not know."""
+    (place.store.bundles / "stray.wtr").write_bytes(b"x")
+    for version in range(2, 9):
+        place.install(place.bundle(str(version)))
+        place.confirm()
+    record = place.store.read()
+    assert [entry.version for entry in record.models.values()] == ["5", "6", "7", "8"]
+    names = {file.name for file in place.store.bundles.iterdir()}
+    assert names == {f"{id}.wtr" for id in record.models}
+    Store(place.store.folder, max_bytes=1).prune()
+    assert [entry.version for entry in place.store.read().models.values()] == ["7", "8"]
+
+
+def test_the_real_interpreter_proves_a_real_model(tmp_path):
+    """LiteRT runs the int8 model in the other process, within the memory limit."""
+    pytest.importorskip("ai_edge_litert")
+    place = Place(tmp_path)
+    model = msgspec.structs.replace(place.config.model, runtime="litert", update=Update())
+    proof = prove_apart(tiny.write(tmp_path / "tiny.wtr"), model)
+    assert (proof.name, proof.runtime, proof.goldens) == ("tiny", "litert", 3)
+    first, *others = tiny.manifest().goldens
+    wrong = msgspec.structs.replace(first, scores=(-128, -128, 127))
+    with pytest.raises(ProofError, match="SelfTestError"):
+        prove_apart(tiny.write(tmp_path / "wrong.wtr", goldens=(wrong, *others)), model)
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess:
+    """Run ``wheatear model``."""
+    return subprocess.run(
+        [sys.executable, "-m", "edge", "model", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_models_are_managed_on_the_command_line(place):
+    """Install, list, roll back, verify: each says what it did, or why not."""
+    config = ("--config", place.path)
+    new = place.bundle("2")
+    assert "colours-2-" in command("install", new, *config).stdout
+    listed = command("list", *config).stdout.splitlines()
+    assert "colours 1" in listed[0]
+    assert "previous" in listed[0]
+    assert "factory" in listed[0]
+    assert "colours 2" in listed[1]
+    assert "on probation (start 0)" in listed[1]
+    assert "factory model" in command("rollback", *config).stdout
+    again = command("rollback", *config)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert "factory" in again.stderr
+    assert "1 golden pictures" in command("verify", new, *config).stdout
+    missing = command("install", place.folder / "none.wtr", *config)
+    assert missing.returncode == 1
+    assert "none.wtr" in missing.stderr
+
+
+def test_a_full_disk_refuses_the_update_and_harms_nothing(tmp_path):
+    """On a disk too small for the bundle, the record and the models stay as they were."""
+    import os
+
+    if os.geteuid() != 0:
+        pytest.skip("NO ROOT: a small disk cannot be made")
+    disk = tmp_path / "models"
+    disk.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)], check=False
+    )
+    if made.returncode:
+        pytest.skip("NO MOUNT: a small disk cannot be made")
+    try:
+        place = Place(tmp_path)
+        place.install(place.bundle("2"))
+        place.confirm()
+        before = place.store.read()
+        (disk / "ballast").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096 - 4096))
+        with pytest.raises(StoreError, match="No space left"):
+            place.install(place.bundle("3"))
+        assert place.store.read() == before
+        assert not list(place.store.incoming.iterdir())
+        (disk / "rest").write_bytes(bytes(os.statvfs(disk).f_bavail * 4096))
+        assert place.open() == "2"
+        (disk / "ballast").unlink()
+        place.install(place.bundle("3"))
+        assert place.open() == "3"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_full_disk_starts_no_model_on_probation(place, monkeypatch):
+    """Where a start cannot be counted, the model before runs, and nothing is written down."""
+    place.install(place.bundle("2"))
+    before = place.store.read()
+
+    def refuse(*_arguments):
+        raise StoreError("no space")
+
+    monkeypatch.setattr("edge.models.record.write", refuse)
+    assert place.open() == "1"
+    assert place.store.read() == before
+
+
+def test_entries_keep_what_a_list_shows():
+    """The record is JSON that can be read by people."""
+    entry = Entry(name="a", version="1", sha256="0", bytes=1, labels=("x",))
+    text = msgspec.json.encode(Record(models={"a-1-0": entry}, current="a-1-0"))
+    assert msgspec.json.decode(text)["models"]["a-1-0"]["version"] == "1"
