@@ -19,11 +19,14 @@ from edge.clock import SystemClock, describe
 from edge.config import Broker, Config
 from edge.errors import OutboxError, PublishError, WheatearError
 from edge.gps import ask
+from edge.health import place
 from edge.image import InputSpec
 from edge.learning import inbox_folder
 from edge.mqtt import Connection, Will, connect, tls_context, unreachable
 from edge.outbox import Outbox
 from edge.tiles import in_parts
+from edge.triggers import open_schedule
+from edge.triggers.duty import outlook
 from edge.viewer import Plan
 
 _ANY_SIZE = InputSpec(width=224, height=224)
@@ -85,6 +88,10 @@ def check(config: Config, steps: Steps) -> None:
         steps.step("model", lambda: _model(config, specs))
     with steps.chain():
         steps.step("camera", lambda: _camera(config, specs[-1]))
+    if config.trigger.windows:
+        with steps.chain():
+            schedule = open_schedule(config, lambda: place(config))
+            steps.step("windows", lambda: outlook(schedule, SystemClock()))
     with steps.chain():
         steps.step("outbox", lambda: _outbox(config))
     with steps.chain():

@@ -212,9 +212,9 @@ class DutyCycle(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class Motion(_Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[trigger.motion]``: only frames in which something moves go to the model."""
 
-    threshold: Annotated[float, Meta(ge=1, le=100)] = 3.0
+    threshold: Annotated[float, Meta(ge=1, le=100)] = 4.0
     """How many times its usual noise a part of the picture has to change by."""
-    min_area: Annotated[float, Meta(gt=0, le=1)] = 0.0004
+    min_area: Annotated[float, Meta(gt=0, le=1)] = 0.00025
     """Share of the picture that has to change in one piece: an insect's width times its length."""
     max_area: Annotated[float, Meta(gt=0, le=1)] = 0.5
     """Share above which a change is the light's or the camera's own."""

@@ -53,6 +53,13 @@ def test_all_steps_pass_on_a_sound_device(device):
     assert "MQTT 5" in steps["broker connect"]
 
 
+def test_windows_are_told_where_there_are_any(device):
+    """Open or closed now, and until when."""
+    trigger = '[trigger]\nwindows = ["00:00-24:00"]\ntime_zone = "UTC"\n'
+    _, steps = check(devices.config(device, free_port(), trigger))
+    assert steps["windows"].startswith("ok      open until ")
+
+
 def test_a_broker_that_is_not_there_fails_that_step_and_no_other(device):
     """Steps that need a failed one are left out; the cure is in the line."""
     status, steps = check(devices.config(device, free_port()))

@@ -24,21 +24,19 @@ class Rest(NamedTuple):
 class Duty:
     """Says before each frame whether to take it or to rest.
 
-    Windows need a clock that can be trusted. Until it has been set once since the start, by NTP,
-    GPS or a battery-backed clock, windows count as open: too many pictures rather than none. A
-    clock that was set once is good enough for the rest of the run.
+    Windows need a clock that was set, by NTP, GPS or a battery-backed one. Until then they count as
+    open: too many pictures rather than none.
 
     A burst ends after `burst_frames` frames or `burst_seconds`, whichever comes first. The next one
-    begins `every_seconds` after this one began, by the clock that gets there first: one of them
-    stands still while the computer is suspended, the other may be set back.
+    begins `every_seconds` after this one began. That needs no set clock, and the time for which the
+    computer was suspended counts.
     """
 
     def __init__(
         self, clock: Clock, schedule: Schedule | None = None, cycle: DutyCycle | None = None
     ) -> None:
         self._clock, self._schedule, self._cycle = clock, schedule, cycle
-        self._trusted = False
-        self._began: tuple[float, datetime] | None = None
+        self._began: float | None = None
         self._frames = 0
 
     def captured(self) -> None:
@@ -53,34 +51,27 @@ class Duty:
             return self._until_opening(now)
         if self._cycle is None:
             return None
-        monotonic = self._clock.monotonic()
-        left = self._cycle.every_seconds - self._since(monotonic, now)
-        if self._began is None or left <= 0:
-            self._began, self._frames = (monotonic, now), 0
+        seconds = self._clock.since_boot()
+        if self._began is None or seconds - self._began >= self._cycle.every_seconds:
+            self._began, self._frames = seconds, 0
             return None
-        if not self._spent(self._cycle, monotonic):
+        if not self._spent(self._cycle, seconds - self._began):
             return None
+        left = self._began + self._cycle.every_seconds - seconds
         wake = now + timedelta(seconds=left)
         return self._until_opening(now) if self._closed(wake) else Rest(left, wake, "next burst")
 
-    def _since(self, monotonic: float, now: datetime) -> float:
-        """Give the seconds since the burst began."""
-        if self._began is None:
-            return 0.0
-        return max(monotonic - self._began[0], (now - self._began[1]).total_seconds())
-
-    def _spent(self, cycle: DutyCycle, monotonic: float) -> bool:
-        assert self._began is not None
+    def _spent(self, cycle: DutyCycle, seconds: float) -> bool:
+        """Say whether a burst is over that began so long ago."""
         if cycle.burst_frames is not None and self._frames >= cycle.burst_frames:
             return True
-        return monotonic - self._began[0] >= cycle.burst_seconds
+        return seconds >= cycle.burst_seconds
 
     def _closed(self, moment: datetime) -> bool:
         """Say whether all windows are closed; none are while time or place are not known."""
-        if self._schedule is None:
+        if self._schedule is None or self._clock.quality() == "unsynced":
             return False
-        self._trusted = self._trusted or self._clock.quality() != "unsynced"
-        return self._trusted and self._schedule.known and self._schedule.at(moment) is None
+        return self._schedule.known and self._schedule.at(moment) is None
 
     def _until_opening(self, now: datetime) -> Rest:
         assert self._schedule is not None
@@ -89,3 +80,19 @@ class Duty:
             return Rest(86400.0, None, "no window opens within 400 days")
         seconds = (opening.start - now).total_seconds()
         return Rest(seconds, opening.start, f"window {opening.text}")
+
+
+def outlook(schedule: Schedule | None, clock: Clock) -> str:
+    """Say in words whether a window is open now, and until when it is so."""
+    if schedule is None:
+        return "always open"
+    if clock.quality() == "unsynced":
+        return "open until the clock is set, which it is not"
+    if not schedule.known:
+        return "open until the place is known, which it is not"
+    now = clock.now()
+    if (opening := schedule.at(now)) is not None:
+        return f"open until {opening.end:%Y-%m-%d %H:%M} UTC: {opening.text}"
+    if (opening := schedule.after(now)) is not None:
+        return f"closed until {opening.start:%Y-%m-%d %H:%M} UTC: {opening.text}"
+    return "closed; no window opens within 400 days: look at trigger.windows"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from math import sqrt
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,8 +35,8 @@ Mask = NDArray[np.bool_]
 Size = tuple[int, int]
 """Width and height, cells."""
 
-SIDE = 160
-"""Cells along the longer side of a picture."""
+CELLS = 14_400
+"""Cells of a picture: 160 x 90, 139 x 104, 120 x 120. An insect of 2 % of the width fills some."""
 _AROUND = 20
 """Cells over which light is taken as even."""
 _DARK = 12.0
@@ -45,7 +46,7 @@ _FOLLOW = np.float32(0.03)
 _FIRST_NOISE = np.float32(0.05)
 _LEAST_CHANGE = np.float32(0.02)
 """No change is less than this share of the light around."""
-_RISE, _DECAY, _BEYOND = np.float32(0.3), np.float32(0.995), np.float32(2.0)
+_RISE, _DECAY, _BEYOND = np.float32(0.3), np.float32(0.995), np.float32(2.5)
 """A swing takes up this share of each larger one, forgets this much a frame (half in 140), and has
 to be exceeded this many times: what passed once is seen again, what comes back and back is not."""
 
@@ -55,7 +56,7 @@ class Background:
 
     def __init__(self) -> None:
         empty = np.empty((0, 0), np.float32)
-        self._mean = self._noise = self._swing = self._light = self._outside = empty
+        self._mean = self._noise = self._swing = self._off = self._far = empty
         self._seen = 0
 
     def changed(self, grey: Floats, noises: float) -> Mask | None:
@@ -64,36 +65,34 @@ class Background:
         None where there is nothing to compare with: the first frame, or one of another size.
         Follow with :meth:`learn` or :meth:`begin_again`.
         """
-        light = self._light = relative(grey)
+        light = relative(grey)
         if light.shape != self._mean.shape:
-            self._mean, self._seen = light.copy(), 1
+            self._mean, self._seen = light, 1
             self._noise = np.full_like(light, _FIRST_NOISE)
             self._swing = np.zeros_like(light)
             return None
-        # Beyond all neighbours: a picture that shakes by a cell has not changed.
-        low, high = _reach(self._mean, np.minimum), _reach(self._mean, np.maximum)
-        self._outside = np.maximum(np.maximum(light - high, low - light), 0)
         limit = np.maximum(self._noise * np.float32(noises), _LEAST_CHANGE)
-        limit = np.maximum(limit, _reach(self._swing, np.maximum) * _BEYOND)
-        changed: Mask = self._outside > limit
+        limit = np.maximum(limit, _largest_near(self._swing) * _BEYOND)
+        self._off = light - self._mean
+        self._far = np.abs(self._off)
+        changed: Mask = self._far > limit
         return changed
 
     def learn(self) -> None:
         """Let background, noise and swing follow the last frame."""
         self._seen += 1
         follow = max(_FOLLOW, np.float32(1 / self._seen))
-        off = self._light - self._mean
         # 1.25: mean distance to standard deviation of a normal distribution. What is far out,
         # such as an insect, moves the noise by little.
-        size = np.minimum(np.abs(off), 4 * self._noise) * np.float32(1.25)
-        self._noise += follow * (size - self._noise)
-        self._mean += follow * off
-        rise = self._outside - self._swing
+        usual = np.minimum(self._far, 4 * self._noise) * np.float32(1.25)
+        self._noise += follow * (usual - self._noise)
+        self._mean += follow * self._off
+        rise = self._far - self._swing
         self._swing = np.where(rise > 0, self._swing + _RISE * rise, self._swing * _DECAY)
 
     def begin_again(self) -> None:
         """Take the last frame as the background; noise and swing stay."""
-        self._mean = self._light.copy()
+        self._mean += self._off
 
 
 class Motion:
@@ -136,12 +135,14 @@ class Motion:
             return True
         if (ignored := self._ignore((grey.shape[1], grey.shape[0]))) is not None:
             changed &= ~ignored
-        if changed.mean() > self._config.max_area:  # a lamp, a turned camera
+        count = np.count_nonzero(changed)
+        if count > self._config.max_area * changed.size:  # a lamp, a turned camera
             self._background.begin_again()
             return False
         self._background.learn()
-        region = largest_region(changed)
-        return region is not None and region.area >= self._config.min_area * changed.size
+        least = self._config.min_area * changed.size
+        region = largest_region(changed) if count >= least else None
+        return region is not None and region.area >= least
 
     def _allowed(self, now: datetime) -> bool:
         """Take one frame from the minute's allowance, which grows back evenly (token bucket)."""
@@ -177,15 +178,15 @@ def open_motion(config: Config, counters: Counters) -> Motion:
 
 
 def shrink(pixels: Pixels) -> Floats:
-    """Give the green of uint8 (H, W, 3) RGB as float32 (h, w), 160 cells along the longer side.
+    """Give the green of uint8 (H, W, 3) RGB in about 14,400 cells, float32 (h, w), 0..255.
 
     Green carries most of the light and least of the noise of a colour sensor, and costs a third of
     a conversion to grey.
     """
     height, width = pixels.shape[:2]
-    step = max(1, max(width, height) // (3 * SIDE))  # large pictures: nine pixels a cell will do
+    scale = sqrt(CELLS / (height * width))
+    step = max(1, int(1 / scale / 3))  # large pictures: nine pixels a cell will do
     image = Image.fromarray(np.ascontiguousarray(pixels[::step, ::step, 1]))
-    scale = SIDE / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return np.asarray(image.resize(size, Image.Resampling.BOX), np.float32)
 
@@ -200,9 +201,9 @@ def relative(grey: Floats) -> Floats:
     return even
 
 
-def _reach(cells: Floats, pick: np.ufunc) -> Floats:
-    """Give the smallest or largest of each cell and its eight neighbours, float32 (H, W)."""
+def _largest_near(cells: Floats) -> Floats:
+    """Give the largest of each cell and its eight neighbours, float32 (H, W)."""
     wide = np.pad(cells, 1, mode="edge")
-    rows = pick(pick(wide[:-2], wide[1:-1]), wide[2:])
-    found: Floats = pick(pick(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
+    rows = np.maximum(np.maximum(wide[:-2], wide[1:-1]), wide[2:])
+    found: Floats = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])
     return found
