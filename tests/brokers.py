@@ -35,8 +35,14 @@ def free_port() -> int:
 class Mosquitto:
     """A mosquitto process that keeps sessions and retained messages over a restart."""
 
-    def __init__(self, folder: Path, extra: str = "allow_anonymous true", listener: str = ""):
-        self.port = free_port()
+    def __init__(
+        self,
+        folder: Path,
+        extra: str = "allow_anonymous true",
+        listener: str = "",
+        port: int | None = None,
+    ):
+        self.port = port or free_port()
         self._path = mosquitto_path()
         self._process: subprocess.Popen | None = None
         self._file = folder / f"mosquitto-{self.port}.conf"

@@ -6,6 +6,7 @@ import hashlib
 import json
 import random
 import threading
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +14,7 @@ import devices
 import msgspec
 import numpy as np
 import pytest
-from brokers import Mosquitto, Subscriber
+from brokers import Mosquitto, Subscriber, free_port
 from test_agent import found
 
 from edge import clock as clocks
@@ -474,3 +475,51 @@ def test_a_broker_that_denies_thumbnails_still_gets_every_sighting(tmp_path):
     assert len({json.loads(p)["id"] for p in subscriber.on("/sighting")}) == 20
     assert "denies wheatear/cam-1/inbox" in told
     assert not list((tmp_path / "inbox").glob("*.sent.json"))
+
+
+def test_a_backlog_of_sightings_goes_before_any_thumbnail(tmp_path):
+    """After a time without a broker, every sighting that waited comes before the first picture."""
+    port = free_port()
+    folder = tmp_path / "photos"
+    devices.photos(folder, 20)
+    extra = "[inbox]\nkeep = true\nsend = true\nmin_free_bytes = 0\nrandom_share = 1.0"
+    path = devices.config(tmp_path, port, extra)
+    process = devices.start("run", "--once", "--config", str(path), "--drain-timeout", "0.2")
+    process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert len(list((tmp_path / "inbox").glob("*.jpg"))) == 1
+    with Mosquitto(tmp_path, port=port) as broker, Subscriber(broker.port) as subscriber:
+        process = devices.start("run", "--once", "--config", str(path))
+        process.communicate(timeout=30)
+        assert process.returncode == 0
+        assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) >= 40)
+        topics = [message.topic.removeprefix("wheatear/cam-1/") for message in subscriber.messages]
+    first = next(index for index, topic in enumerate(topics) if topic.startswith("inbox/"))
+    assert topics[:first].count("sighting") >= 20
+
+
+def test_kill_9_leaves_only_whole_pictures(tmp_path):
+    """Killed again and again while it keeps every frame: what the next start finds is whole."""
+    devices.photos(tmp_path / "photos", 30)
+    extra = (
+        "[inbox]\nkeep = true\nmin_free_bytes = 0\nrandom_share = 1.0\nspacing_seconds = 0.0\n"
+        "max_bytes = 1_000_000"
+    )
+    path = devices.config(tmp_path, free_port(), extra, "loop = true\nframes_per_second = 200\n")
+    for kills in range(4):
+        process = devices.start("run", "--config", str(path))
+        before = len(list(tmp_path.glob("inbox/*.json")))
+        for _ in range(400):
+            if len(list(tmp_path.glob("inbox/*.json"))) > before + 3 + kills:
+                break
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+    spool = Spool(tmp_path / "inbox", 10**6)
+    entries = spool.unsent()
+    assert len(entries) >= 10
+    for entry in entries:
+        about, jpeg = spool.read(entry.id)
+        assert hashlib.sha256(jpeg).hexdigest() == about.picture.sha256
+        assert about.id == entry.id
+    assert len(names(spool)) == 2 * len(entries)

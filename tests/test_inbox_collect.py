@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ import pytest
 from brokers import Mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
 from test_inbox import item
-from test_publisher import locked
+from test_publisher import authority, locked  # noqa: F401 - a fixture
 from typer.testing import CliRunner
 
 from edge.errors import ConfigError, DataError, WheatearError
@@ -27,6 +28,14 @@ from training.data import load_dataset
 from training.inbox.commands import broker_from, write
 from training.inbox.store import Store
 from training.inbox.tables import LOCAL_FILES, read_annotations, tasks
+
+TLS = {"ca": "ca.pem", "certificate": "client.pem", "key": "client.key"}
+
+
+@pytest.fixture(autouse=True)
+def _shorter_quiet(monkeypatch):
+    """End sooner after the last message: brokers on this machine answer at once."""
+    monkeypatch.setattr("training.inbox.collect.QUIET_SECONDS", 1.0)
 
 
 def made(number: int, label: str = "aphid", **changes):
@@ -59,9 +68,11 @@ def rows(folder) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def send(port: int, messages) -> None:
+def send(port: int, messages, tls: ssl.SSLContext | None = None) -> None:
     """Publish as a camera does, and wait for the acknowledgements."""
     client = paho.Client(CallbackAPIVersion.VERSION2)
+    if tls:
+        client.tls_set_context(tls)
     client.connect("127.0.0.1", port)
     client.loop_start()
     for topic, payload in messages:
@@ -165,6 +176,23 @@ def test_a_broker_that_refuses_or_denies_is_one_error_with_the_cure(tmp_path):
         (tmp_path / "secret").write_text("other\n")
         collect(broker.port, tmp_path / "a", *who, "--seconds", "0.1")
     assert "nobody listens" in collect(broker.port, tmp_path / "a", status=2)
+
+
+def test_pictures_come_over_tls_with_a_client_certificate(authority):  # noqa: F811
+    """An authority of one's own, and a certificate that says who collects."""
+    listener = (
+        f"cafile {authority}/ca.pem\ncertfile {authority}/server.pem\n"
+        f"keyfile {authority}/server.key\nrequire_certificate true"
+    )
+    for file in authority.iterdir():
+        file.chmod(0o644)
+    own = [f"--{name}={authority}/{file}" for name, file in TLS.items()]
+    context = ssl.create_default_context(cafile=authority / "ca.pem")
+    context.load_cert_chain(authority / "client.pem", authority / "client.key")
+    with Mosquitto(authority, listener=listener) as broker:
+        collect(broker.port, authority / "out", *own, "--seconds", "0.1")
+        send(broker.port, made(1), context)
+        assert "1 new, 1 in all" in collect(broker.port, authority / "out", *own, "--once")
 
 
 def test_labels_that_a_person_wrote_stay(tmp_path):

@@ -19,6 +19,7 @@ from sshd import DEVICE_PROGRAM
 from edge.board import board
 from edge.bundle import read_bundle
 from edge.classifier import Classifier
+from edge.distributions import brightness_bin, confidence_bin, look, sharpness_bin
 from edge.errors import ParityError, QuantizeError
 from edge.image import decode, fit, load, quantise
 from edge.signing import generate, load_public_key
@@ -146,6 +147,25 @@ def test_the_bundle_says_what_it_is_and_how_good(bundle, trained):
     assert m.provenance.data_fingerprint == run.info.data_fingerprint
     assert len(m.goldens) == 3
     assert m.output.kind == "logits"
+
+
+def test_the_reference_is_what_the_device_sees_of_the_validation_photos(bundle, trained):
+    """Files through the device program fall into the very bins that the bundle counts."""
+    told, run = read_bundle(bundle).manifest.reference, load_run(trained)
+    val = run.dataset.split("val")
+    with Classifier.from_bundle(bundle) as classifier:
+        pixels = [load(val.path(example), classifier.input) for example in val.examples]
+        found = [classifier.classify(one) for one in pixels]
+    looks = [look(one) for one in pixels]
+    assert (told.split, told.n) == ("val", len(val))
+    for name, bins in {
+        "labels": [classifier.labels.index(one.alternatives[0].label) for one in found],
+        "confidence": [confidence_bin(one.confidence) for one in found],
+        "brightness": [brightness_bin(one.brightness) for one in looks],
+        "sharpness": [sharpness_bin(one.sharpness) for one in looks],
+    }.items():
+        counts = getattr(told, name)
+        assert np.bincount(bins, minlength=len(counts)).tolist() == list(counts), name
 
 
 def test_one_golden_picture_is_stored_as_it_was_taken(bundle):
