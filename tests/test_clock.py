@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,10 +24,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_agent import APHID, MITE
 from test_outbox import health, image, sighting
+from test_publisher import Device as Sender
 
 from edge.cameras import Frame
 from edge.clock import Clock, Errors, SystemClock, describe, kernel_time
-from edge.config import Decision, Images
+from edge.config import Broker, Decision, Images
 from edge.counters import Counters
 from edge.decision import Decider
 from edge.messages import Health, ModelRef, Sighting
@@ -244,6 +246,64 @@ def test_a_kill_in_the_middle_of_retiming_loses_nothing(tmp_path):
         assert [one.clock for one in waiting(outbox)] == ["retimed"] * 450
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["see", "see", "picture", "wait", "wrong", "right", "look", "deliver", "power", "kill"]
+        ),
+        max_size=40,
+    )
+)
+def test_any_history_ends_with_right_times_in_order_and_counted(tmp_path_factory, history):
+    """Clocks set and lost, power cuts, kills, deliveries, in any order.
+
+    Every sighting that waits has its number and its true time, or says honestly that it has not;
+    the bytes add up; what is of another start was not touched.
+    """
+    path = tmp_path_factory.mktemp("retime") / "o.db"
+    clock, boot, truth, looked = Field(), 1, {}, 0
+    outbox = Outbox(path)
+    try:
+        for action in [*history, "look"]:
+            clock.seconds += 1
+            if action == "see":
+                one = taken(clock, f"boot-{boot}")
+                truth[one.id] = (RIGHT + timedelta(seconds=clock.seconds), one)
+                outbox.append(one)
+            elif action == "picture":
+                outbox.append(image())
+            elif action == "wait":
+                clock.seconds += 3600
+            elif action == "wrong":
+                clock.wrong_by, clock.is_ = timedelta(days=-30), "unsynced"
+            elif action == "right":
+                clock.set()
+            elif action == "look" and clock.is_ == "synced":
+                looked = retime(outbox, f"boot-{boot}", clock.booted(), looked)[1]
+            elif action == "deliver":
+                outbox.delete(row.row for row in outbox.page(limit=3))
+            elif action in ("power", "kill"):
+                outbox.close()
+                outbox, looked = Outbox(path), 0
+                if action == "power":
+                    boot += 1
+                    clock = Field()
+        left = waiting(outbox)
+        assert [one.seq for one in left] == sorted(one.seq for one in left)
+        rows = outbox.page(limit=1000)
+        assert outbox.depth().bytes == sum(len(row.payload) + 100 for row in rows)
+        for one in left:
+            right, made = truth[one.id]
+            if one.clock in ("synced", "retimed"):
+                assert one.time == right
+            else:
+                assert one == msgspec.structs.replace(made, seq=one.seq)
+                assert one.boot != f"boot-{boot}" or clock.is_ != "synced"
+    finally:
+        outbox.close()
+
+
 def test_counts_per_hour_move_with_their_sightings(tmp_path):
     """Hours of a clock that was ahead do not hide those of the right one, nor stay."""
     clock = Field(timedelta(days=500))
@@ -325,6 +385,33 @@ def test_a_life_that_spans_the_setting_of_the_clock_is_told_in_one_time(tmp_path
     assert begin.since == kept.since == end.since == end.best_time == began
     assert (begin.clock, kept.clock, end.clock) == ("retimed", "retimed", "synced")
     assert end.since <= end.time <= RIGHT + timedelta(seconds=120)
+
+
+def test_what_the_publisher_has_read_already_goes_out_with_the_right_time(tmp_path):
+    """Retimed in the middle of a delivery: what was sent stays, all after it is right, in order."""
+    clock, paused = Field(), threading.Event()
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        settings_ = Broker(host="127.0.0.1", port=broker.port, window=1)
+        with Sender(tmp_path, settings_, hold=paused.is_set) as device:
+            device.outbox.append_many([taken(clock) for _ in range(180)])
+            device.publisher.wake()
+            assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) > 5)
+            paused.set()
+            left, before = device.outbox.depth().waiting, -1
+            while left != before:  # what was under way is acknowledged and deleted
+                time.sleep(0.5)
+                left, before = device.outbox.depth().waiting, left
+            clock.set()
+            count, _ = retime(device.outbox, BOOT, clock.booted())
+            assert count == left > 0
+            paused.clear()
+            assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) == 180)
+        found = [json.loads(payload) for payload in subscriber.on("/sighting")]
+    assert [one["seq"] for one in found] == list(range(1, 181))
+    clocks = [one["clock"] for one in found]
+    assert set(clocks) == {"unsynced", "retimed"}
+    assert clocks == sorted(clocks, reverse=True)
+    assert clocks.count("retimed") == left
 
 
 def test_a_message_of_an_older_program_keeps_its_time():

@@ -192,7 +192,7 @@ def test_a_real_process_whose_camera_hangs_starves_the_watchdog(tmp_path):
     path = devices.config(
         tmp_path,
         free_port(),
-        extra="stall_seconds = 1",
+        extra="stall_seconds = 2",
         camera="loop = true\nframes_per_second = 20",
     )
     with Systemd(str(tmp_path / "notify")) as systemd:
