@@ -190,6 +190,9 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
             "device_tracker.cam_1_position",
             "sensor.cam_1_last_look",
             "button.cam_1_look_now",
+            "sensor.cam_1_drift",
+            "sensor.cam_1_signal",
+            "sensor.cam_1_oldest_message_waiting",
         }
         shown = hass.states()["image.cam_1_picture"]["attributes"]["entity_picture"]
         assert hass.call(shown)[:3] == b"\xff\xd8\xff"

@@ -213,6 +213,7 @@ def _health(camera: Camera) -> dict[str, Component]:
     megabytes = {"unit_of_measurement": "MB", "suggested_display_precision": 0}
     gigabytes = {"unit_of_measurement": "GB", "suggested_display_precision": 1}
     milliseconds = {"unit_of_measurement": "ms", "suggested_display_precision": 1}
+    seconds = {"unit_of_measurement": "s", "suggested_display_precision": 0}
     found = {
         "temperature": _sensor(topic, "Temperature", "value_json.temperature_celsius")
         | {"device_class": "temperature", **celsius, **_MEASURED},
@@ -226,6 +227,16 @@ def _health(camera: Camera) -> dict[str, Component]:
         | {"icon": "mdi:tray-remove", **_COUNTED},
         "frames": _sensor(topic, "Pictures", "value_json.frames.classified")
         | {"icon": "mdi:camera", "enabled_by_default": False, **_COUNTED},
+        "drift": _sensor(topic, "Drift", "value_json.drift")
+        | {"icon": "mdi:chart-bell-curve", "suggested_display_precision": 2, **_MEASURED},
+        "signal": _sensor(
+            topic, "Signal", "value_json.link.signal_dbm if value_json.link else none"
+        )
+        | {"device_class": "signal_strength", "unit_of_measurement": "dBm", **_MEASURED},
+        "oldest": _sensor(topic, "Oldest message waiting", "value_json.outbox.oldest_seconds")
+        | {"device_class": "duration", **seconds, **_MEASURED},
+        "power_losses": _sensor(topic, "Power losses", "value_json.program.power_losses")
+        | {"icon": "mdi:power-plug-off", **_COUNTED},
         "clock": _sensor(topic, "Clock", "value_json.clock", "enum")
         | {"options": list(get_args(Clock))},
         "throttled": {
