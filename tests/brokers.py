@@ -90,6 +90,13 @@ class Mosquitto:
         self.stop()
 
 
+def end(client: paho.Client) -> None:
+    """Stop a client, and take away its callbacks: a cycle through them keeps its sockets open."""
+    client.disconnect()
+    client.loop_stop()
+    client.on_message = client.on_connect = client.on_subscribe = None
+
+
 class Subscriber:
     """Collects everything below a topic in a session the broker keeps while it is away."""
 
@@ -136,8 +143,7 @@ class Subscriber:
         return self
 
     def __exit__(self, *_):
-        self._client.disconnect()
-        self._client.loop_stop()
+        end(self._client)
 
 
 class Embedded:

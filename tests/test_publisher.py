@@ -13,7 +13,7 @@ import time
 
 import paho.mqtt.client as paho
 import pytest
-from brokers import Embedded, Mosquitto, Subscriber, free_port
+from brokers import Embedded, Mosquitto, Subscriber, end, free_port
 from paho.mqtt.enums import CallbackAPIVersion
 from test_outbox import health, image, sighting
 
@@ -88,8 +88,7 @@ def retained(port: int, topic: str) -> bytes | None:
     client.connect("127.0.0.1", port)
     client.loop_start()
     arrived.wait(1.0)
-    client.disconnect()
-    client.loop_stop()
+    end(client)
     return got[0] if got else None
 
 
