@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks import harness
 from benchmarks.motion import _average, _trigger, photographed, score
 from benchmarks.motion_scenes import WEATHERS, sequence
 from edge.triggers.motion import shrink
@@ -39,3 +40,12 @@ def test_insects_on_photographed_leaves_are_seen(weather, data):
     ours, _ = scores(photographed(root, 9, weather, frames=110, visits=3))
     assert ours.seen >= 2
     assert ours.false <= 0.05 * ours.quiet
+
+
+def test_the_benchmark_of_motion_measures_both_sides(tmp_path, data):
+    """Insects seen and quiet frames passed by both, for each weather; the cost of a frame."""
+    options = harness.Options(out=tmp_path, tiny=True)
+    figures = harness.run("motion", data("bean_leaf").parent, options).figures
+    assert len(figures) == 2 * 2 * len(WEATHERS) + 1
+    assert all(figure.ours for figure in figures)
+    assert all(figure.theirs for figure in figures[:-1])
