@@ -32,14 +32,14 @@ from edge.prometheus import Exporter
 from edge.publisher import Publisher
 from edge.pulse import Flow
 from edge.remote import Remote
-from edge.requests import Requests
+from edge.requests import Params, Requests
 from edge.retime import Retimer
 from edge.sightings import Identity, cut_off
 from edge.signing import load_public_key
 from edge.starts import Starts
 from edge.triggers import open_gate
 from edge.triggers.capture import Capture, CaptureParams
-from edge.verbs import Overview, StatusParams
+from edge.verbs import Overview
 from edge.vitals import Vitals
 from edge.writer import Writer
 
@@ -153,7 +153,7 @@ def run(
         vitals = Vitals(starts, outbox, counters, clock)
         measure = vitals.health(learning.health(reporter.health))
         overview = Overview(reporter, measure, lambda: publisher.protocol)
-        requests.on("status", StatusParams, overview.status)
+        requests.on("status", Params, overview.status)
         models.connect(requests, identity, reporter, learning, publisher, frames)
         flow = Flow(config, frames, counters, clock)
         notifier = Notifier(flow.stalled, lambda: _status(counters, outbox), counters, remote.stays)

@@ -57,10 +57,6 @@ class Control:
             self.stop.clear()
 
 
-class Nothing(Params, frozen=True, kw_only=True):
-    """A verb that takes no parameters."""
-
-
 class ConfigSetParams(Params, frozen=True, kw_only=True):
     """What ``config/set`` takes: ``changes`` or ``toml``."""
 
@@ -100,10 +96,10 @@ class Remote:
     def serve(self, requests: Requests, confirm_seconds: float) -> None:
         """Carry out ``config/get``, ``config/set``, ``log`` and ``restart``."""
         self._seconds, self._reachable = confirm_seconds, requests.topics is not None
-        requests.on("config/get", Nothing, self._get)
+        requests.on("config/get", Params, self._get)
         requests.on("config/set", ConfigSetParams, self._set)
         requests.on("log", LogParams, self._journal.log)
-        requests.on("restart", Nothing, self._restart)
+        requests.on("restart", Params, self._restart)
 
     def stays(self) -> bool:
         """Tell whether the process runs the device again when it has ended."""
@@ -193,7 +189,7 @@ class Remote:
                 self._control.again("reload")
                 return
 
-    def _get(self, _: Nothing) -> ConfigNow:
+    def _get(self, _: Params) -> ConfigNow:
         return ConfigNow(
             revision=self._configuration.revision(),
             state=self.state(),
@@ -210,7 +206,7 @@ class Remote:
             state="trying" if changed else "unchanged", confirm_seconds=self._seconds
         )
 
-    def _restart(self, _: Nothing) -> dict[str, str]:
+    def _restart(self, _: Params) -> dict[str, str]:
         log.info("restarting, as asked")
         self._control.again("restart")
         return {}

@@ -42,10 +42,13 @@ _ANSWERS = 64
 _ANSWER_SECONDS = 60.0
 """An answer that could not be sent for so long helps nobody any more."""
 _MOST_CORRELATION = 1024
+_CLOSE_SECONDS = 10.0
 
 
 class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a verb takes, beside ``transaction`` and ``token``; the base of all parameters."""
+    """What a verb takes beside ``transaction`` and ``token``: the base of all parameters; itself
+    for a verb that takes none.
+    """
 
 
 P = TypeVar("P", bound=Params)
@@ -133,10 +136,10 @@ class Requests:
         self._thread.start()
 
     def close(self) -> None:
-        """Let the request under way end, and start no other; closing twice is fine."""
+        """Let the request under way end, for a while, and start no other; twice is fine."""
         self._closing.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_CLOSE_SECONDS)
 
     def offer(self, message: Incoming) -> None:
         """Take a message in without waiting; called on the publisher's thread."""

@@ -22,10 +22,6 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     health: Health
 
 
-class StatusParams(Params, frozen=True, kw_only=True):
-    """``status`` takes nothing."""
-
-
 class Overview:
     """Carries out ``status``; `measure` gives health, for the times of the last round."""
 
@@ -47,7 +43,7 @@ class Overview:
         """Measure, with the times of the last round."""
         return self._measure(self._timings)
 
-    def status(self, _: StatusParams) -> Status:
+    def status(self, _: Params) -> Status:
         """Give info, state and health of this moment."""
         return Status(
             info=msgspec.Raw(self._reporter.info(self._protocol() or "")),
