@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import subprocess
+import sys
 import threading
 import time
 from datetime import UTC, date, datetime, timedelta
@@ -604,6 +606,41 @@ def test_stopping_ends_a_sleep_at_once(tmp_path, broker):
         _, log = process.communicate(timeout=10)
     assert process.returncode == 0, log
     assert (tmp_path / "wake.json").exists()
+
+
+BATTERY_BACKED = """
+import sys
+import edge.app, edge.clock, edge.cli
+class Clock(edge.clock.SystemClock):
+    def quality(self):
+        return "rtc"
+edge.app.SystemClock = Clock
+sys.exit(edge.cli.main(sys.argv[1:]))
+"""
+"""The command on a computer whose clock counts as set, whatever this one has."""
+
+
+def test_a_device_outside_its_windows_sleeps_and_says_until_when(tmp_path, broker):
+    """Nothing is captured; state and the wake file agree on the next window."""
+    devices.photos(tmp_path / "photos", 3)
+    opens = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(hours=2)
+    window = f"{opens:%H:%M}-{opens + timedelta(hours=1):%H:%M}"
+    extra = f'[trigger]\nwindows = ["{window}"]\ntime_zone = "UTC"\nwake_file = "wake.json"\n'
+    path = devices.config(tmp_path, broker.port, extra)
+    process = subprocess.Popen(
+        [sys.executable, "-c", BATTERY_BACKED, "run", "--config", str(path)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with Subscriber(broker.port) as subscriber:
+        says = f'"until {opens:%F %T} UTC: window {window}"'.encode()
+        assert subscriber.wait(lambda _: any(says in one for one in subscriber.on("/state")), 20)
+        process.terminate()
+        _, log = process.communicate(timeout=10)
+    assert process.returncode == 0, log
+    assert "0 frames classified" in log
+    wake = json.loads((tmp_path / "wake.json").read_text())
+    assert (wake["wake"], wake["why"]) == (f"{opens:%FT%T}Z", f"window {window}")
 
 
 def test_a_sleeping_camera_answers_a_request_over_mqtt(tmp_path, broker):
