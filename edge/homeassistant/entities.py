@@ -92,6 +92,17 @@ def _sightings(camera: Camera) -> dict[str, Component]:
             "json_attributes_template": f"{{{{ ({latest} or {{}}) | tojson }}}}",
             "icon": "mdi:bug",
         },
+        "present": _sensor(
+            state,
+            "There now",
+            "value_json.present | map(attribute='label') | map('default', 'not recognised', true)"
+            " | unique | join(', ') or 'nothing'",
+        )
+        | {
+            "json_attributes_topic": state,
+            "json_attributes_template": "{{ {'present': value_json.present} | tojson }}",
+            "icon": "mdi:binoculars",
+        },
         "confidence": _sensor(
             state, "Confidence", f"({latest}.confidence * 100) | round(1) if {latest} else none"
         )
