@@ -16,11 +16,15 @@ from test_publisher import retained
 
 from edge import messages
 from edge.config import parse_config
-from edge.homeassistant import announcement, introductions
+from edge.homeassistant import introductions
 from edge.messages import RunningModel
 from edge.topics import TOPICS
 
-LEAST = {"model": {"bundle": "m.wtr"}, "camera": {"kind": "folder", "path": "p"}}
+LEAST = {
+    "device": {"id": "c"},
+    "model": {"bundle": "m.wtr"},
+    "camera": {"kind": "folder", "path": "p"},
+}
 TOPIC = "homeassistant/device/wheatear_cam-1/config"
 ON = "[homeassistant]\nenabled = true\n"
 
@@ -39,7 +43,10 @@ def model(*labels: str) -> RunningModel:
 
 def payload(folder: Path, labels=("aphid", "beetle"), **raw) -> dict:
     """Give the announcement, decoded."""
-    return json.loads(announcement(settings(folder, raw), model(*labels)))
+    raw["homeassistant"] = {"enabled": True}
+    (folder / "outbox.db.homeassistant").unlink(missing_ok=True)
+    *_, one = introductions(settings(folder, raw), lambda: model(*labels))
+    return json.loads(one.payload())
 
 
 def test_every_topic_and_field_that_is_shown_exists(tmp_path):
@@ -137,13 +144,39 @@ def test_switching_it_off_or_moving_it_takes_the_old_away(tmp_path):
 
 def test_a_removal_that_was_not_acknowledged_is_tried_again(tmp_path):
     """What is announced is forgotten only when the broker has taken the removal."""
-    introductions(settings(tmp_path, {"homeassistant": {"enabled": True}}), lambda: model("a"))
-    (removal,) = introductions(settings(tmp_path, {}), lambda: model("a"))
+    payload(tmp_path)
+    (removal,) = introductions(settings(tmp_path, {}), model)
     assert removal.payload() == b""
-    (again,) = introductions(settings(tmp_path, {}), lambda: model("a"))
+    (again,) = introductions(settings(tmp_path, {}), model)
     again.acknowledged()
     assert again.payload() is None
-    assert introductions(settings(tmp_path, {}), lambda: model("a")) == []
+    assert introductions(settings(tmp_path, {}), model) == []
+
+
+def test_classes_of_an_earlier_model_are_taken_away(tmp_path):
+    """A component that is no more is named with its platform alone, also after a restart."""
+    on = {"homeassistant": {"enabled": True}}
+    labels = ["aphid", "beetle"]
+    for _ in range(2):
+        (one,) = introductions(settings(tmp_path, on), lambda: model(*labels))
+        parts = json.loads(one.payload())["components"]
+        assert parts["today_aphid"]["unique_id"] == "wheatear_c_today_aphid"
+    labels[1] = "weevil"
+    for _ in range(2):
+        parts = json.loads(one.payload())["components"]
+        assert parts["today_beetle"] == {"platform": "sensor"}
+        assert "unique_id" in parts["today_weevil"]
+        (one,) = introductions(settings(tmp_path, on), lambda: model(*labels))
+
+
+def test_a_damaged_note_of_what_was_announced_is_said_and_replaced(tmp_path, caplog):
+    """The device announces itself all the same."""
+    note = tmp_path / "outbox.db.homeassistant"
+    note.write_text("{half")
+    (one,) = introductions(settings(tmp_path, {"homeassistant": {"enabled": True}}), model)
+    assert json.loads(one.payload())["components"]
+    assert "old announcements stay" in caplog.text
+    assert json.loads(note.read_text())
 
 
 @pytest.fixture
@@ -165,6 +198,8 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
     path.write_text(path.read_text().replace("state_seconds", "health_seconds = 1\nstate_seconds"))
     run(path)
     hass.state("event.cam_1_sighting", "unavailable")
+    stored = path.read_text().replace("[camera]", 'store = "store"\n[camera]')
+    path.write_text(stored)
     slow = '"photos"\nframes_per_second = 1.0\nloop = true'
     path.write_text(path.read_text().replace('"photos"', slow))
     process = devices.start("run", "--config", str(path))
@@ -187,6 +222,8 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
             return each[0] == sum(each[1:]) == latest["attributes"]["seq"] > 7 and not each[1]
 
         hass.until(counted)
+        update = hass.state("update.cam_1_model_update", "off")["attributes"]
+        assert (update["title"], update["installed_version"]) == ("colours", "1")
         position = hass.states()["device_tracker.cam_1_position"]["attributes"]
         assert (position["latitude"], position["longitude"]) == (23.81, 90.41)
         hass.until(lambda: hass.states()["sensor.cam_1_disk_free"]["state"] != "unknown")
@@ -216,6 +253,12 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
         process.terminate()
         process.communicate(timeout=30)
     hass.state("sensor.cam_1_last_sighting", "unavailable")
+    assert hass.complaints() == []
+    background = path.read_text().replace("[decision]", '[decision]\nbackground = ["beetle"]')
+    path.write_text(background.replace("loop = true", "").replace("= 1.0", "= 100.0"))
+    run(path)
+    hass.until(lambda: "sensor.cam_1_beetle_today" not in hass.states())
+    assert "sensor.cam_1_aphid_today" in hass.states()
     assert hass.complaints() == []
     run(devices.config(tmp_path, hass.broker.port))
     hass.until(lambda: "sensor.cam_1_last_sighting" not in hass.states())

@@ -1,8 +1,9 @@
 """Home Assistant's MQTT device discovery: one retained message makes the camera show up.
 
 The format is that of Home Assistant 2024.11 and later (documentation of its MQTT integration,
-"Device discovery payload"). What is announced is written down in a small file beside the outbox, so
-that a device that is switched off here, renamed or moved to another prefix takes the old away.
+"Device discovery payload"). What is announced is written down in a small file beside the outbox: a
+device that is switched off here, renamed or moved to another prefix takes the old away, and so does
+a new model with other classes. A component that is only left out of the message would stay.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 from edge import __version__
 from edge.board import board
 from edge.config import Config
-from edge.homeassistant.entities import Camera, components
+from edge.homeassistant.entities import Camera, Component, components
 from edge.messages import RunningModel
 from edge.publisher import Introduction
 
@@ -30,17 +31,22 @@ def introductions(config: Config, model: Callable[[], RunningModel]) -> list[Int
     topic = f"{config.homeassistant.discovery_prefix}/device/{identifier(config)}/config"
     announced = Announced(config.outbox.path)
     wanted = [topic] if config.homeassistant.enabled else []
-    old = [one for one in announced.topics if one not in wanted]
-    announced.write([*old, *wanted])
     removals = [
         Introduction(
-            one,
-            lambda one=one: b"" if one in announced.topics else None,  # type: ignore[misc]
-            lambda one=one: announced.forget(one),  # type: ignore[misc]
+            old,
+            lambda old=old: b"" if old in announced.topics else None,  # type: ignore[misc]
+            lambda old=old: announced.forget(old),  # type: ignore[misc]
         )
-        for one in old
+        for old in announced.topics
+        if old not in wanted
     ]
-    return removals + [Introduction(one, lambda: announcement(config, model())) for one in wanted]
+
+    def announce() -> bytes:
+        parts = _parts(config, model())
+        gone = announced.note(topic, {key: part["platform"] for key, part in parts.items()})
+        return announcement(config, {**parts, **{key: {"platform": gone[key]} for key in gone}})
+
+    return removals + [Introduction(one, announce) for one in wanted]
 
 
 def identifier(config: Config) -> str:
@@ -57,8 +63,31 @@ def slug(text: str) -> str:
     return plain if plain == text else f"{plain}_{sha256(text.encode()).hexdigest()[:8]}"
 
 
-def announcement(config: Config, model: RunningModel) -> bytes:
-    """Give the discovery payload: device, origin and components, as UTF-8 JSON."""
+def announcement(config: Config, parts: dict[str, Component]) -> bytes:
+    """Give the discovery payload: device, origin and components, as UTF-8 JSON.
+
+    A component that holds its platform alone is taken out of Home Assistant.
+    """
+    device = {
+        "identifiers": [identifier(config)],
+        "name": config.device.name or config.device_id,
+        "manufacturer": "Wheatear",
+        "model": f"Camera ({config.camera.__struct_config__.tag})",
+        "hw_version": str(board()),
+        "sw_version": __version__,
+    }
+    return msgspec.json.encode(
+        {
+            "device": device,
+            "origin": {"name": "wheatear", "sw_version": __version__},
+            "availability_topic": f"{config.broker.base_topic}/{config.device_id}/availability",
+            "components": parts,
+        }
+    )
+
+
+def _parts(config: Config, model: RunningModel) -> dict[str, Component]:
+    """Give the components of this device, with their unique ids."""
     ident, base = identifier(config), f"{config.broker.base_topic}/{config.device_id}"
     camera = Camera(
         base=base,
@@ -66,57 +95,53 @@ def announcement(config: Config, model: RunningModel) -> bytes:
         pictures=config.images.send,
         located=config.device.location is not None or config.gps.enabled,
         health_seconds=config.report.health_seconds,
+        updates=config.model.store is not None,
         # The message is for everybody to read: it cannot hold a token.
         buttons=() if config.requests.token_file else config.requests.allow,
     )
-    device = {
-        "identifiers": [ident],
-        "name": config.device.name or config.device_id,
-        "manufacturer": "Wheatear",
-        "model": f"Camera ({config.camera.__struct_config__.tag})",
-        "hw_version": str(board()),
-        "sw_version": __version__,
-    }
-    parts = {
+    return {
         slug(key): {"unique_id": f"{ident}_{slug(key)}", **part}
         for key, part in components(camera).items()
     }
-    return msgspec.json.encode(
-        {
-            "device": device,
-            "origin": {"name": "wheatear", "sw_version": __version__},
-            "availability_topic": f"{base}/availability",
-            "components": parts,
-        }
-    )
 
 
 class Announced:
-    """The topics on which this device has announced itself, in a file beside the outbox."""
+    """What this device has announced, and where, in a file beside the outbox."""
 
     def __init__(self, outbox: Path) -> None:
         self._path = outbox.with_name(outbox.name + ".homeassistant")
+        self.topics: dict[str, dict[str, str]] = {}
+        """Platforms of all components announced so far, by topic and component."""
         try:
-            self.topics = self._path.read_text("utf-8").split("\n")[:-1]
+            self.topics = msgspec.json.decode(
+                self._path.read_bytes(), type=dict[str, dict[str, str]]
+            )
         except FileNotFoundError:
-            self.topics = []
-        except (OSError, UnicodeDecodeError) as error:
+            pass
+        except (OSError, msgspec.MsgspecError) as error:
             log.warning("cannot read %s (%s): old announcements stay", self._path, error)
-            self.topics = []
 
-    def write(self, topics: list[str]) -> None:
+    def note(self, topic: str, components: dict[str, str]) -> dict[str, str]:
+        """Write down what is about to be announced; give what is no more among it."""
+        known = self.topics.get(topic, {})
+        self._write({**self.topics, topic: {**known, **components}})
+        return {key: known[key] for key in known if key not in components}
+
+    def forget(self, topic: str) -> None:
+        """Leave out a topic whose removal the broker has acknowledged."""
+        self._write({one: parts for one, parts in self.topics.items() if one != topic})
+
+    def _write(self, topics: dict[str, dict[str, str]]) -> None:
         """Set the topics; where the disk refuses, only their later removal is lost, and said."""
         if topics == self.topics:
             return
         self.topics = topics
         try:
             if topics:
-                self._path.write_text("".join(f"{one}\n" for one in topics), "utf-8")
+                beside = self._path.with_name(self._path.name + ".new")
+                beside.write_bytes(msgspec.json.encode(topics))
+                beside.replace(self._path)
             else:
                 self._path.unlink(missing_ok=True)
         except OSError as error:
             log.warning("cannot write %s (%s): old announcements may stay", self._path, error)
-
-    def forget(self, topic: str) -> None:
-        """Leave out a topic whose removal the broker has acknowledged."""
-        self.write([one for one in self.topics if one != topic])

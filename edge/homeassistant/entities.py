@@ -32,6 +32,8 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     """It says where it stands."""
     health_seconds: float
     """Seconds from one health message to the next."""
+    updates: bool = False
+    """It takes new models."""
     buttons: tuple[str, ...] = ()
     """Requests that it takes without a token."""
 
@@ -64,6 +66,18 @@ def components(camera: Camera) -> dict[str, Component]:
             "json_attributes_template": "{% set at = value_json.location %}{{ ({'latitude': at.lat,"
             " 'longitude': at.lon, 'gps_accuracy': at.accuracy_metres or 0} if at else {})"
             " | tojson }}",
+            **_DIAGNOSTIC,
+        }
+    if camera.updates:
+        fields = ("title", "installed_version", "latest_version", "in_progress")
+        told = ", ".join(f"'{one}': value_json.{one}" for one in (*fields, "update_percentage"))
+        found["update"] = {
+            "platform": "update",
+            "name": "Model update",
+            "state_topic": f"{camera.base}/update",
+            "value_template": f"{{{{ {{{told}, 'release_summary':"
+            " (value_json.reason or value_json.phase)[:255]} | tojson }}",
+            "qos": 1,
             **_DIAGNOSTIC,
         }
     return found
