@@ -260,6 +260,16 @@ def test_messages_come_in_any_order_and_a_picture_must_be_the_one_described(tmp_
     assert [int(r.item.id, 16) for r in Store(tmp_path).records] == [1, 2]
 
 
+def test_pictures_are_grouped_by_day_or_where_the_clock_was_not_set_by_boot(tmp_path):
+    """A wrong date would part pictures of one morning, or join those of different months."""
+    store = Store(tmp_path)
+    for number, clock in ((0, "synced"), (30, "synced"), (60, "unsynced"), (90, "unsynced")):
+        for message in made(number, clock=clock, boot="5f0c"):
+            store.take(*message)
+    groups = [record.group for record in store.records]
+    assert groups == ["cam-1/2026-06-21", "cam-1/2026-06-22", *["cam-1/boot-5f0c"] * 2]
+
+
 def test_tasks_and_labels_go_to_label_studio_and_come_back(tmp_path):
     """A proposal is a prediction; skipped tasks stay unlabelled; both kinds of export are read."""
     store = filled(tmp_path, 3)

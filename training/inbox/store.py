@@ -45,8 +45,14 @@ class Record(NamedTuple):
 
     @property
     def group(self) -> str:
-        """What must stay on one side of a split: a camera's pictures of one day (UTC)."""
-        return f"{self.item.device}/{self.item.time:%Y-%m-%d}"
+        """What must stay on one side of a split: a camera's pictures of one day (UTC).
+
+        Where its clock was not set, days mean nothing: those of one start of the computer.
+        """
+        item = self.item
+        if item.clock == "unsynced":
+            return f"{item.device}/boot-{item.boot}"
+        return f"{item.device}/{item.time:%Y-%m-%d}"
 
 
 class Store:
