@@ -238,7 +238,6 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
             "button.cam_1_look_now",
             "sensor.cam_1_drift",
             "sensor.cam_1_signal",
-            "sensor.cam_1_oldest_message_waiting",
         }
         shown = hass.states()["image.cam_1_picture"]["attributes"]["entity_picture"]
         assert hass.call(shown)[:3] == b"\xff\xd8\xff"

@@ -258,7 +258,7 @@ def _health(camera: Camera) -> dict[str, Component]:
             topic, "Signal", "value_json.link.signal_dbm if value_json.link else none"
         )
         | {"device_class": "signal_strength", "unit_of_measurement": "dBm", **_MEASURED},
-        "oldest": _sensor(topic, "Oldest message waiting", "value_json.outbox.oldest_seconds")
+        "oldest": _sensor(topic, "Oldest message waiting", "value_json.outbox.oldest_seconds or 0")
         | {"device_class": "duration", **seconds, **_MEASURED},
         "power_losses": _sensor(topic, "Power losses", "value_json.program.power_losses")
         | {"icon": "mdi:power-plug-off", **_COUNTED},
