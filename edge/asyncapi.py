@@ -7,30 +7,50 @@
 from __future__ import annotations
 
 import re
-from typing import Any, get_args
+from importlib import import_module
+from typing import Any
 
 import msgspec
 
 from edge import __version__
-from edge.config import Verb
 from edge.messages import PAYLOADS, encode
 from edge.topics import EXAMPLES, TOPICS, Topic
 
 Object = dict[str, Any]
 
 _BINDING = "0.2.0"
+_CORRELATED: Object = {"correlationId": {"location": "$message.payload#/transaction"}}
 _MORE: dict[str, Object] = {
     "availability": {"enum": ["online", "offline"]},
     "<prefix>/device/<name>/config": {"required": ["device", "origin", "components"]},
-    "request/<verb>": {
-        "properties": {
-            "transaction": {"type": "string", "minLength": 1, "maxLength": 64},
-            "token": {"type": "string"},
-        },
-        "required": ["transaction"],
-    },
 }
 """What else is known of payloads that have no struct, by the topic's suffix."""
+
+_VERBS = {
+    "status": ("edge.requests:Params", "edge.verbs:Status"),
+    "capture": ("edge.triggers.capture:CaptureParams", "edge.triggers.capture:Captured"),
+    "config/get": ("edge.requests:Params", "edge.remote:ConfigNow"),
+    "config/set": ("edge.remote:ConfigSetParams", "edge.remote:ConfigTaken"),
+    "drift": ("edge.learning:DriftParams", "edge.messages:DriftReport"),
+    "inbox/get": ("edge.learning:PictureParams", "edge.learning:PicturePart"),
+    "log": ("edge.journal:LogParams", "edge.journal:Lines"),
+    "models": ("edge.models.verbs:ModelsParams", "edge.models.verbs:Listed"),
+    "model/install": ("edge.models.verbs:InstallParams", "edge.models.verbs:Accepted"),
+    "model/chunk": ("edge.models.upload:Chunk", "edge.models.upload:Progress"),
+    "model/rollback": ("edge.models.verbs:RollbackParams", "edge.models.verbs:RolledBack"),
+    "restart": ("edge.requests:Params", None),
+}
+"""What each verb takes, and the ``data`` of its answer (None: an empty object)."""
+
+_ENVELOPE: Object = {
+    "transaction": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": 64,
+        "description": "Of your own making, new for each request; the answer has it too.",
+    },
+    "token": {"type": "string", "description": "Where `requests.token_file` is set."},
+}
 
 _PARAMETERS: dict[str, Object] = {
     "base": {
@@ -45,7 +65,7 @@ _PARAMETERS: dict[str, Object] = {
     "id": {"description": "The `id` of the message that this goes with."},
     "verb": {
         "description": "What is asked for; `requests.allow` lists what a device does.",
-        "enum": list(get_args(Verb)),
+        "enum": list(_VERBS),
     },
     "name": {"description": "The device's name within Home Assistant."},
 }
@@ -53,9 +73,17 @@ _PARAMETERS: dict[str, Object] = {
 
 def document() -> Object:
     """Give the document."""
+    verbs = {verb: (_struct(asks), _struct(gives)) for verb, (asks, gives) in _VERBS.items()}
+    structs = {struct for pair in verbs.values() for struct in pair if struct}
     _, schemas = msgspec.json.schema_components(
-        PAYLOADS, ref_template="#/components/schemas/{name}"
+        (*PAYLOADS, *sorted(structs - set(PAYLOADS), key=lambda one: one.__qualname__)),
+        ref_template="#/components/schemas/{name}",
     )
+    messages = {_message_key(topic): _message(topic) for topic in TOPICS if not topic.by_verb}
+    for verb, (asks, gives) in verbs.items():
+        messages[f"request_{_words(verb)}"] = _request(schemas.get(asks.__name__, {}))
+        messages[f"response_{_words(verb)}"] = _response(gives)
+    operations = {_key(topic): _operation(topic) for topic in TOPICS if not topic.by_verb}
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -67,11 +95,57 @@ def document() -> Object:
         },
         "defaultContentType": "application/json",
         "channels": {_key(topic): _channel(topic) for topic in TOPICS},
-        "operations": {_key(topic): _operation(topic) for topic in TOPICS if not topic.answers},
+        "operations": operations | {f"request_{_words(verb)}": _asked(verb) for verb in _VERBS},
         "components": {
-            "messages": {_message_key(topic): _message(topic) for topic in TOPICS},
+            "messages": {key: {"name": key, **one} for key, one in messages.items()},
             "schemas": {name: draft_07(schema) for name, schema in schemas.items()},
         },
+    }
+
+
+def _struct(name: str | None) -> Any:  # noqa: ANN401 (a class, loaded here and not at import)
+    module, _, struct = (name or "").partition(":")
+    return getattr(import_module(module), struct) if name else None
+
+
+def _request(params: Object) -> Object:
+    """Give the message of a request: what its verb takes, and what every request carries."""
+    payload = params | {
+        "type": "object",
+        "title": params.get("title", "Params"),
+        "properties": {**_ENVELOPE, **params.get("properties", {})},
+        "required": ["transaction", *params.get("required", [])],
+        "additionalProperties": False,
+    }
+    return {"payload": draft_07(payload), **_CORRELATED}
+
+
+def _response(gives: type | None) -> Object:
+    """Give the message of an answer, whose ``data`` is what its verb gives, or null."""
+    data = {"$ref": f"#/components/schemas/{gives.__name__}"} if gives else {"type": "object"}
+    response = {"$ref": "#/components/schemas/Response"}
+    narrowed = {"properties": {"data": {"anyOf": [{"type": "null"}, data]}}}
+    return {"payload": {"allOf": [response, narrowed]}, **_CORRELATED}
+
+
+def _asked(verb: str) -> Object:
+    """Give what the device does with a request: it receives and answers it."""
+    asks = next(topic for topic in TOPICS if topic.asks)
+    answers = next(topic for topic in TOPICS if topic.answers)
+    words = _words(verb)
+
+    def within(topic: Topic, message: str) -> Object:
+        return {
+            "channel": {"$ref": f"#/channels/{_key(topic)}"},
+            "messages": [{"$ref": f"#/channels/{_key(topic)}/messages/{message}"}],
+        }
+
+    return {
+        "action": "receive",
+        **within(asks, f"request_{words}"),
+        "summary": f"`{verb}`, see docs/device.md",
+        "bindings": {"mqtt": {"qos": asks.qos, "retain": False, "bindingVersion": _BINDING}},
+        "reply": within(answers, f"response_{words}"),
     }
 
 
@@ -80,31 +154,33 @@ def _key(topic: Topic) -> str:
     return re.sub(r"[^a-z]+", "_", topic.suffix.lower()).strip("_")
 
 
+def _words(verb: str) -> str:
+    return verb.replace("/", "_")
+
+
 def _channel(topic: Topic) -> Object:
     address = re.sub(r"<(\w+)>", r"{\1}", topic.address)
-    reference = {"$ref": f"#/components/messages/{_message_key(topic)}"}
+    keys = [_message_key(topic)]
+    if topic.by_verb:
+        keys = [f"{topic.suffix.partition('/')[0]}_{_words(verb)}" for verb in _VERBS]
     return {
         "address": address,
         "description": topic.what,
         "parameters": {name: _PARAMETERS[name] for name in re.findall(r"{(\w+)}", address)},
-        "messages": {_message_key(topic): reference},
+        "messages": {key: {"$ref": f"#/components/messages/{key}"} for key in keys},
     }
 
 
 def _operation(topic: Topic) -> Object:
-    """Give what the device does there; a request has the channel of its answer."""
-    operation: Object = {
-        "action": "receive" if topic.asks else "send",
+    """Give what the device does there."""
+    return {
+        "action": "send",
         "channel": {"$ref": f"#/channels/{_key(topic)}"},
         "summary": topic.what,
         "bindings": {
             "mqtt": {"qos": topic.qos, "retain": topic.retained, "bindingVersion": _BINDING}
         },
     }
-    if topic.asks:
-        reply = next(one for one in TOPICS if one.answers)
-        operation["reply"] = {"channel": {"$ref": f"#/channels/{_key(reply)}"}}
-    return operation
 
 
 def _message_key(topic: Topic) -> str:
@@ -114,25 +190,19 @@ def _message_key(topic: Topic) -> str:
 def _message(topic: Topic) -> Object:
     if topic.described:
         example = msgspec.json.decode(encode(EXAMPLES[topic.payload]))
-        message: Object = {
+        return {
             "payload": {"$ref": f"#/components/schemas/{topic.payload}"},
             "examples": [{"payload": example}],
         }
-    elif topic.payload == "JPEG":
-        message = {
+    if topic.payload == "JPEG":
+        return {
             "contentType": "image/jpeg",
             "payload": {"type": "string", "contentMediaType": "image/jpeg"},
         }
-    elif topic.payload == "text":
-        message = {
-            "contentType": "text/plain",
-            "payload": {"type": "string", **_MORE.get(topic.suffix, {})},
-        }
-    else:
-        message = {"payload": {"type": "object", **_MORE.get(topic.suffix, {})}}
-    if topic.asks or topic.answers:
-        message["correlationId"] = {"location": "$message.payload#/transaction"}
-    return {"name": _message_key(topic), **message}
+    more = _MORE.get(topic.suffix, {})
+    if topic.payload == "text":
+        return {"contentType": "text/plain", "payload": {"type": "string", **more}}
+    return {"payload": {"type": "object", **more}}
 
 
 def draft_07(schema: Any) -> Any:  # noqa: ANN401 (any JSON)

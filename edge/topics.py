@@ -71,6 +71,11 @@ class Topic(NamedTuple):
         return self.payload in {struct.__name__ for struct in PAYLOADS}
 
     @property
+    def by_verb(self) -> bool:
+        """Its payload is another for each verb."""
+        return self.asks or self.answers
+
+    @property
     def asks(self) -> bool:
         """It is sent to the device, not by it."""
         return self.suffix.startswith("request/")

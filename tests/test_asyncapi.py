@@ -16,6 +16,7 @@ from edge.asyncapi import document, draft_07
 jsonschema = pytest.importorskip("jsonschema")
 
 DOCS = Path(__file__).parents[1] / "docs" / "asyncapi.json"
+ASKED = ("status", "capture", "config/get", "log", "models", "drift")
 FORMATS = jsonschema.FormatChecker()
 EVERYTHING = """
 [images]
@@ -69,14 +70,16 @@ class Document:
         assert len(found) == 1, f"{topic} is {found or 'in no channel'}"
         return found[0]
 
-    def message(self, key: str) -> dict:
-        """Give the message of a channel."""
-        (reference,) = self.channels[key]["messages"].values()
-        return self.resolve(reference["$ref"])
+    def message(self, key: str, verb: str = "") -> dict:
+        """Give the message of a channel; of requests and answers, that of their verb."""
+        messages = self.channels[key]["messages"]
+        name = f"{key.partition('_')[0]}_{verb.replace('/', '_')}" if verb else next(iter(messages))
+        return self.resolve(messages[name]["$ref"])
 
-    def validate(self, key: str, payload: bytes) -> None:
+    def validate(self, key: str, payload: bytes, topic: str = "") -> None:
         """Hold a payload to the schema of a channel."""
-        message = self.message(key)
+        by_verb = key in ("request_verb", "response_verb")
+        message = self.message(key, topic.split("/", 3)[3] if by_verb else "")
         kind = message.get("contentType", self.tree["defaultContentType"])
         if kind == "image/jpeg":
             assert payload[:3] == b"\xff\xd8\xff"
@@ -103,15 +106,17 @@ def test_references_lead_somewhere_and_examples_hold():
         found.resolve(reference)
     for key in found.channels:
         assert f"#/channels/{key}" in references
-        for example in found.message(key).get("examples", ()):
-            found.validate(key, json.dumps(example["payload"]).encode())
+        if not key.endswith("_verb"):
+            for example in found.message(key).get("examples", ()):
+                found.validate(key, json.dumps(example["payload"]).encode())
 
 
 def test_requests_are_received_and_answered():
     """Seen from the device: it receives requests, and each names the channel of its answer."""
     operations = document()["operations"]
     asked = {key for key, one in operations.items() if one["action"] == "receive"}
-    assert asked == {key for key in operations if key.startswith("request")}
+    assert asked == {key for key in operations if key.startswith("request_")}
+    assert {"request_capture", "request_config_set", "request_model_install"} <= asked
     for key in asked:
         assert operations[key]["reply"]["channel"]["$ref"].startswith("#/channels/response")
 
@@ -143,16 +148,21 @@ def test_everything_a_running_device_sends_is_as_documented(tmp_path):
             process = devices.start(*arguments, "--config", str(path))
             if arguments == ("run", "--once"):
                 subscriber.wait(lambda _: subscriber.on("/sighting"))
-                subscriber.publish("wheatear/cam-1/request/status", b'{"transaction": "1"}')
+                for verb in ASKED:
+                    subscriber.publish(f"wheatear/cam-1/request/{verb}", b'{"transaction": "1"}')
             _, told = process.communicate(timeout=30)
             assert process.returncode == 0, told
         expected = set(found.channels)
         assert subscriber.wait(lambda _: seen(found, subscriber) >= expected, 5), expected - seen(
             found, subscriber
         )
+    for verb in ASKED:
+        assert subscriber.on(f"/response/{verb}"), verb
+    verbs = found.channels["request_verb"]["parameters"]["verb"]["enum"]
+    assert set(json.loads(subscriber.on("/info")[-1])["requests"]) <= set(verbs)
     operations = found.tree["operations"]
     for message in subscriber.messages:
-        found.validate(found.channel(message.topic), message.payload)
+        found.validate(found.channel(message.topic), message.payload, message.topic)
         key = found.channel(message.topic)
         if key in operations:  # an answer belongs to the operation of its request
             assert message.qos == operations[key]["bindings"]["mqtt"]["qos"], message.topic

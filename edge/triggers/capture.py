@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,13 +14,11 @@ from edge.clock import Clock
 from edge.config import Decision, Images
 from edge.findings import Finding, findings
 from edge.life import Event
+from edge.messages import Clock as Quality
 from edge.messages import FrameRef, Location, ModelRef
 from edge.requests import Params
 from edge.sightings import Identity, frame_ref
 from edge.triggers.order import Order
-
-if TYPE_CHECKING:
-    from edge.messages import Clock as Quality
 
 TIMEOUT_SECONDS = 30.0
 """A camera that slept has to be opened and to settle first."""
