@@ -21,7 +21,14 @@ log_type error
 
 @contextmanager
 def mosquitto(folder: Path) -> Iterator[int]:
-    """Run the broker; gives its port.
+    """Run the broker; gives its port. Raises as :func:`broker_process`."""
+    with broker_process(folder) as (port, _):
+        yield port
+
+
+@contextmanager
+def broker_process(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """Run the broker; gives its port and process.
 
     Raises:
         RuntimeError: mosquitto is not installed or does not answer within 10 seconds.
@@ -36,7 +43,7 @@ def mosquitto(folder: Path) -> Iterator[int]:
     process = subprocess.Popen([program, "-c", str(config)], stderr=subprocess.DEVNULL)
     try:
         _wait(port)
-        yield port
+        yield port, process
     finally:
         process.terminate()
         process.wait(timeout=10)

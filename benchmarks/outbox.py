@@ -74,17 +74,13 @@ def out_of(folder: Path, options: Options) -> list[Figure]:
     repeats, count = (1, 100) if options.tiny else (5, 20_000)
     payloads = folder / "payloads.jsonl"
     payloads.write_bytes(b"\n".join(encode(message) for message in sightings(count)))
-    bare = str(TREE / "benchmarks" / "baselines" / "paho_publish.py")
     ours: list[float] = []
     theirs: list[float] = []
     for number in range(repeats):
         path = fill(folder / f"out-{number}.db", count)
         with mosquitto(folder) as port:
-            ours.append(float(_drain(path, port, count)["per_second"]))
-        with mosquitto(folder) as port:
-            topic = "wheatear/bench/sighting"
-            command = [sys.executable, bare, str(port), topic, str(WINDOW), str(payloads)]
-            theirs.append(json.loads(str(launch(command)["stdout"]))["per_second"])
+            ours.append(float(drain(path, port, count)["per_second"]))
+        theirs.append(paho_rate(folder, payloads))
     return [
         pair(
             "out, QoS 1 to mosquitto",
@@ -104,7 +100,7 @@ def memory(folder: Path, options: Options) -> list[Figure]:
     for count in (few, many):
         path = fill(folder / f"memory-{count}.db", count)
         with mosquitto(folder) as port:
-            report = _drain(path, port, send)
+            report = drain(path, port, send)
         peaks[count], opened[count] = float(report["peak_mib"]), float(report["open_seconds"])
         path.unlink()
     return [
@@ -127,7 +123,17 @@ def fill(path: Path, count: int) -> Path:
     return path
 
 
-def _drain(path: Path, port: int, count: int) -> dict[str, float]:
+def paho_rate(folder: Path, payloads: Path) -> float:
+    """Messages per second that raw paho sends of a file with one payload a line."""
+    bare = str(TREE / "benchmarks" / "baselines" / "paho_publish.py")
+    with mosquitto(folder) as port:
+        topic = "wheatear/bench/sighting"
+        command = [sys.executable, bare, str(port), topic, str(WINDOW), str(payloads)]
+        rate: float = json.loads(str(launch(command)["stdout"]))["per_second"]
+    return rate
+
+
+def drain(path: Path, port: int, count: int) -> dict[str, float]:
     """Send ``count`` waiting messages in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.drain", str(path), str(port), str(count)]
     report = launch([*command, str(WINDOW)])

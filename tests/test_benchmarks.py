@@ -175,6 +175,14 @@ def test_the_outbox_is_measured_beside_sqlite_and_paho(options, tmp_path):
     assert both_sides(named["the same beside SQLite"])
 
 
+def test_the_field_is_measured_on_both_sides(options, data):
+    """Draining beside paho, a stalled broker beside a running one, everything beside nothing."""
+    need_mosquitto()
+    data("yellow_sticky_traps")
+    figures = harness.run("field", data("coral_models").parent, options).figures
+    assert all(both_sides(figure) for figure in figures if figure.theirs_name)
+
+
 def test_compression_is_judged_by_means_over_seeds():
     """Times in turn, losses, what lies on the better side of smaller starts."""
     from tiny import model
