@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
 from edge.counters import Counters, Episode
 from edge.denials import Denials
+from edge.errors import OutboxError
 from edge.messages import mark_historical
 from edge.mqtt import Ack, Connection
 from edge.outbox import Kind, Outbox, Row
@@ -15,6 +17,11 @@ from edge.outbox import Kind, Outbox, Row
 _PAGE_ROWS = 200
 _BATCH_ROWS = 200
 _BATCH_SECONDS = 0.1
+_DELETING = "deleting what was delivered"
+_DISK_SECONDS = 1.0
+"""Wait after a deletion that the disk refused."""
+
+log = logging.getLogger(__name__)
 
 
 class DeniedError(ConnectionRefusedError):
@@ -53,7 +60,9 @@ class Delivery:
         self._flying: dict[int, Row] = {}
         self._sent: dict[int, float] = {}
         self._done: list[int] = []
-        self._done_since = 0.0
+        self._done_since = self._flush_at = 0.0
+        self._disk = Episode(_DELETING, counters, log)
+        counters.failing(_DELETING, None)  # of an earlier connection
         self._rewound = False
         self.looked = False
         """The outbox was seen to hold nothing more; cleared when something new is in it."""
@@ -106,7 +115,7 @@ class Delivery:
             or (not self._flying and not self._ready)
             or time.monotonic() - self._done_since > _BATCH_SECONDS
         ):
-            self.flush()
+            self._flush_later()
         return others
 
     def flush(self) -> None:
@@ -114,6 +123,21 @@ class Delivery:
         if self._done:
             self._outbox.delete(self._done)
             self._done.clear()
+
+    def _flush_later(self) -> None:
+        """Delete what was acknowledged; where the disk refuses, go on delivering and try again.
+
+        Breaking off instead would send all of it once more with every new connection.
+        """
+        if time.monotonic() < self._flush_at:
+            return
+        try:
+            self.flush()
+        except OutboxError as error:
+            self._disk.failed(error)
+            self._flush_at = time.monotonic() + _DISK_SECONDS
+        else:
+            self._disk.recovered()
 
     def _read(self) -> bool:
         """Read the next page; False where nothing more waits (until `looked` is cleared)."""

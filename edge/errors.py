@@ -21,7 +21,8 @@
     ├── RuntimeUnavailableError(ImportError)  an interpreter or delegate is not installed
     ├── CameraError            (OSError)      a camera cannot be opened or gave no frame
     ├── OutboxError            (OSError)      sightings cannot be written to disk
-    │   └── OutboxDamagedError             its file is no sound database
+    │   ├── OutboxDamagedError             its file is no sound database
+    │   └── OutboxFullError                the disk has no room
     ├── SpoolError             (OSError)      pictures to learn from cannot be kept
     ├── GpsError               (ConnectionError) gpsd cannot be reached or is none
     ├── PublishError           (ConnectionError) the broker refused or vanished
@@ -140,6 +141,10 @@ class SpoolError(WheatearError, OSError):
 
 class GpsError(WheatearError, ConnectionError):
     """gpsd cannot be reached, closed the connection, or is something else."""
+
+
+class OutboxFullError(OutboxError):
+    """The disk has no room for what is to be written."""
 
 
 class PublishError(WheatearError, ConnectionError):

@@ -12,6 +12,7 @@ and a number beyond it in a small file beside, for the day the database is damag
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import sqlite3
@@ -27,8 +28,10 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from edge import outbox_schema as schema
-from edge.errors import OutboxDamagedError, OutboxError
+from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.messages import Evidence, Health, HourCount, Sighting, encode
+from edge.room import ROOM_BYTES, Room
+from edge.sqlite_log import PAGE_BYTES
 
 if TYPE_CHECKING:
     from edge.salvage import Salvage
@@ -85,6 +88,7 @@ class Outbox:
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._closed = False
+        self._room = Room(path)
         self._open()
 
     def __enter__(self) -> Self:
@@ -117,6 +121,7 @@ class Outbox:
             OutboxDamagedError: the file was damaged and is now set aside; try again.
         """
         with self._transaction(self._writer) as db:
+            self._hold_room(db)
             first = seq = schema.next_seq(db)
             rows, seqs = [], []
             hours = HourCounts()
@@ -181,10 +186,23 @@ class Outbox:
         return count
 
     def delete(self, rows: Iterable[int]) -> int:
-        """Remove delivered messages; give how many there were. Raises OutboxError."""
+        """Remove delivered messages; give how many there were. Raises OutboxError.
+
+        On a full disk the room that is kept for that is used.
+        """
+        runs = list(ranges(rows))
+        try:
+            return self._delete(runs)
+        except OutboxFullError:
+            self._room.spend()
+            with self._lock, self._errors():
+                self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            return self._delete(runs)
+
+    def _delete(self, runs: Sequence[tuple[int, int]]) -> int:
         removed = 0
         with self._transaction(self._reader) as db:
-            for first, last in ranges(rows):
+            for first, last in runs:
                 count, freed = schema.delete_range(db, first, last)
                 schema.account(db, -count, -freed)
                 removed += count
@@ -267,6 +285,15 @@ class Outbox:
         if seq > self._reserved:
             self._reserved = schema.reserve(self.path, seq)
 
+    def _hold_room(self, db: sqlite3.Connection) -> None:
+        """See that deleting stays possible: room is held, or the file has so much to use again."""
+        try:
+            self._room.hold()
+        except OSError:
+            free: int = db.execute("PRAGMA freelist_count").fetchone()[0]
+            if free * PAGE_BYTES < ROOM_BYTES // 2:
+                raise
+
     def _make_room(self, db: sqlite3.Connection, added: int) -> dict[Kind, int]:
         """Drop the oldest images, then health, then sightings until `added` bytes fit."""
         dropped: dict[Kind, int] = {}
@@ -311,7 +338,8 @@ class Outbox:
         except OutboxError:
             raise
         except OSError as error:
-            raise OutboxError(
+            kind = OutboxFullError if error.errno == errno.ENOSPC else OutboxError
+            raise kind(
                 f"cannot write beside the outbox {self.path}: {error.strerror or error}; "
                 f"{os.fspath(self.path.parent)} must be writable and not full"
             ) from error

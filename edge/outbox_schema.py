@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from edge.errors import OutboxDamagedError, OutboxError
+from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.files import sync_folder, write_whole
 from edge.sqlite_log import PAGE_BYTES, damage
 
@@ -21,6 +21,9 @@ OVERHEAD_BYTES = 100
 
 Stored = tuple[int, int, str, bytes, int, int]
 """A row of the table of messages."""
+
+_LOG_PAGES = 250
+"""The log is brought into the file when it has so many: 1 MB, the least that edge/room.py keeps."""
 
 RESERVE = 10_000
 """How many numbers the file beside the database is ahead by: one small write per so many."""
@@ -80,6 +83,7 @@ def open_database(path: Path, first_seq: int) -> tuple[sqlite3.Connection, sqlit
             db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {synchronous}")
+            db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             db.execute("PRAGMA cache_size = -1000")  # KiB: memory stays flat whatever waits
             if synchronous == "FULL":
                 _prepare(db, path, first_seq)
@@ -273,9 +277,11 @@ def finish_exchange(path: Path) -> None:
     """
     fresh = replacement(path)
     try:
+        if not fresh.exists():
+            return
         if path.exists():
             discard(fresh)  # it may not be whole
-        elif fresh.exists():
+        else:
             set_aside(path)  # a log without its file must not be taken for that of the new one
             os.replace(fresh, path)
             sync_folder(path.parent)
@@ -302,8 +308,9 @@ def wrap(error: sqlite3.Error, path: Path) -> OutboxError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return OutboxDamagedError(f"the outbox {path} is damaged ({error})")
+    if code == sqlite3.SQLITE_FULL:
+        return OutboxFullError(f"the outbox {path}: {error}; free space on that disk")
     cures = {
-        sqlite3.SQLITE_FULL: "free space on that disk",
         sqlite3.SQLITE_READONLY: "make the file and its folder writable by this user",
         sqlite3.SQLITE_CANTOPEN: "make the folder exist and writable by this user",
         sqlite3.SQLITE_BUSY: "stop the other program that holds it",

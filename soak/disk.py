@@ -1,6 +1,6 @@
 """The disk full and read-only while the device goes on: it waits, delivers, and goes on writing.
 
-The outbox lies on a file system in memory of 3 MB, which needs root to mount. Another program's
+The outbox lies on a file system in memory of 8 MB, which needs root to mount. Another program's
 file takes the rest of it, first without a network, so that nothing can leave, then with one: what
 waits must go out although nothing can be written that needs room.
 """
@@ -20,7 +20,7 @@ from soak.ledger import Ledger
 from soak.proxy import Proxy
 from soak.scenario import Options, Round, chance
 
-SIZE = 3_000_000
+SIZE = 8_000_000
 _OUTBOX = '[outbox]\npath = "disk/outbox.db"\n'
 
 
@@ -49,7 +49,7 @@ def play(number: int, folder: Path, options: Options) -> Round:
             network.refuse()
             time.sleep(random.uniform(0, 1))
             fill(disk / "ballast")
-            if not _says(device, "OutboxError"):
+            if not _says(device, "OutboxFullError"):
                 problems.append("the full disk was not noticed")
             network.forward()
             if not (application.more() and application.more()):

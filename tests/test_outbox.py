@@ -162,7 +162,7 @@ def test_the_writer_waits_out_a_full_disk(tmp_path):
         assert writer.flush(5)
         writer.close()
         assert counters.problems() == ()
-        assert counters.errors()["OutboxError"] >= 2
+        assert counters.errors()["OutboxFullError"] >= 2
         assert drain(outbox) == list(range(1, 21))
         assert woken.is_set()
 

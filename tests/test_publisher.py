@@ -163,6 +163,24 @@ def test_an_outage_loses_repeats_and_reorders_nothing(tmp_path, caplog):
     assert len(refused) <= 2
 
 
+def test_what_cannot_be_deleted_is_not_sent_again_and_again(tmp_path):
+    """While the disk refuses deletions each goes out once; it is deleted when the disk can."""
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        with Device(tmp_path, settings(broker.port)) as device:
+            with device.outbox._lock:
+                device.outbox._reader.execute("PRAGMA query_only = 1")
+            device.sight(300)
+            assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) == 300)
+            time.sleep(1.5)
+            assert len(subscriber.on("/sighting")) == 300
+            assert device.counters.problems()[0].startswith("deleting what was delivered: ")
+            with device.outbox._lock:
+                device.outbox._reader.execute("PRAGMA query_only = 0")
+            assert device.drained()
+            assert device.counters["connects"] == 1
+        assert len(subscriber.on("/sighting")) == 300
+
+
 def test_sightings_that_waited_too_long_say_so(tmp_path):
     """`historical` is decided when a sighting is sent; its time stays when it was taken."""
     old = datetime.datetime.now(datetime.UTC) - datetime.timedelta(minutes=5)
