@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 import pytest
 from brokers import Mosquitto, Subscriber
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_agent import APHID
 from test_clock import Field, taken
@@ -44,6 +44,8 @@ def write(root: Path, name: str, content: str) -> None:
     (root / name).write_text(content)
 
 
+@settings(deadline=None)
+@example([0.99])
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=300))
 def test_percentiles_are_right_within_one_percent(times):
     """Against NumPy's nearest rank; the largest is exact, and none is above it."""
@@ -55,7 +57,8 @@ def test_percentiles_are_right_within_one_percent(times):
     assert found.max == round(max(times), 3)
     for share, value in ((50, found.p50), (95, found.p95), (99, found.p99)):
         expected = np.percentile(times, share, method="inverted_cdf")
-        assert value == pytest.approx(expected, rel=0.0101, abs=0.001)
+        half_a_class, rounding = 1.02**0.5 - 1, 0.0005
+        assert abs(value - expected) <= expected * half_a_class + rounding + 1e-9
         assert value <= found.max
 
 
