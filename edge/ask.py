@@ -16,7 +16,7 @@ from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages import new_id
 from edge.mqtt import Ack, Connection, connect
 
-_REPEAT_SECONDS = 2.0
+_REPEAT_SECONDS = 1.0
 """After which it is published again, then after twice as long: a device that is just connecting
 misses what was published before it subscribed."""
 

@@ -338,9 +338,9 @@ class Field:
 
     def started_after(self, before: str) -> str:
         """Wait until the device has started anew; give when."""
-        for _ in range(100):
+        for _ in range(200):
             with contextlib.suppress(PublishError):
-                found = self.ask("status", seconds=2.0)["data"]["info"]["started"]
+                found = self.ask("status", seconds=0.8)["data"]["info"]["started"]
                 if found > before:
                     return found
             time.sleep(0.1)
@@ -348,9 +348,9 @@ class Field:
 
     def settled(self) -> dict:
         """Wait until nothing is on trial; give what ``config/get`` says."""
-        for _ in range(100):
+        for _ in range(200):
             with contextlib.suppress(PublishError):
-                found = self.ask("config/get", seconds=2.0)["data"]
+                found = self.ask("config/get", seconds=0.8)["data"]
                 if not found["state"]["trying"]:
                     return found
             time.sleep(0.1)
@@ -472,7 +472,7 @@ def test_kill_9_at_any_moment_of_a_change_leaves_a_device_that_works(tmp_path, b
     draw, values = random.Random(7), [0.3, 0.4]
     with Field(tmp_path, broker) as field:
         known = {0.2}
-        for round_ in range(4):
+        for round_ in range(3):
             value = values[round_ % 2]
             request = {
                 "transaction": f"k{round_}",
