@@ -55,7 +55,9 @@ class _Known:
         """Look whether this is a record of one of the small tables."""
         match record:
             case (int(seq), int(waiting), int()):
-                self.next_seq, self.waiting = max(self.next_seq, seq), waiting
+                # The newest there is: numbers rise, and deliveries make fewer wait.
+                self.next_seq, less = max((self.next_seq, -self.waiting), (seq, -waiting))
+                self.waiting = -less
             case ("message", int(row)):
                 self.last_row = max(self.last_row, row)
             case (str(event), int(seq), bytes(payload)) if _decodes(_sighting, payload):

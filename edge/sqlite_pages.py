@@ -45,17 +45,16 @@ class Pages:
         return read_at(file, at, PAGE_BYTES)
 
     def unused(self) -> set[int]:
-        """Give the pages on the list of free ones, as far as it can be followed."""
-        first = self[1]
-        trunk, found = int.from_bytes(first[32:36], "big"), set[int]()
+        """Give the pages on the list of free ones; none where the list itself is damaged."""
+        trunk, total = struct.unpack_from(">II", self[1], 32)
+        found = set[int]()
         while 1 < trunk <= self.count and trunk not in found:
             found.add(trunk)
             page = self[trunk]
             following, count = struct.unpack_from(">II", page)
-            leaves = struct.unpack_from(f">{min(count, PAGE_BYTES // 4 - 2)}I", page, 8)
-            found.update(leaves)
+            found.update(struct.unpack_from(f">{min(count, PAGE_BYTES // 4 - 2)}I", page, 8))
             trunk = following
-        return found
+        return found if len(found) == total else set()
 
     def close(self) -> None:
         """Close the files."""

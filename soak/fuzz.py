@@ -1,4 +1,4 @@
-"""Nonsense for everything that reads what others wrote: bundles, manifests, settings, pictures.
+"""Nonsense for all that reads what others wrote: bundles, settings, pictures, requests.
 
 Good inputs are mutated: bits, bytes, numbers, pieces cut out, doubled, swapped and mixed. Whatever
 comes of it must be read, or be refused with an error of edge/errors.py.
@@ -7,6 +7,7 @@ comes of it must be read, or be refused with an error of edge/errors.py.
 from __future__ import annotations
 
 import io
+import logging
 import tempfile
 import time
 import warnings
@@ -15,11 +16,25 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+import msgspec
+
 from edge.bundle import read_bundle
 from edge.cameras.photo import facts
+from edge.clock import SystemClock
+from edge.config import Requests as RequestSettings
 from edge.config import load_config
-from edge.errors import WheatearError
+from edge.counters import Counters
+from edge.errors import RequestError, WheatearError
 from edge.image import decode
+from edge.journal import LogParams
+from edge.learning import DriftParams
+from edge.messages import Response
+from edge.models.upload import Chunk
+from edge.models.verbs import InstallParams, ModelsParams, RollbackParams
+from edge.mqtt import Incoming
+from edge.remote import ConfigSetParams
+from edge.requests import Params, Requests
+from edge.triggers.capture import CaptureParams
 from soak.device import CONFIG, TREE, bundle, picture
 from soak.scenario import Options, Round, chance
 
@@ -29,6 +44,24 @@ _TOKENS = (
     *(b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"../", b"\n", b"'", b'"', b"="),
     *(b"[[a]]", b"\xc3\x28", "\u0130\u202e".encode(), b"1979-05-27", b"0x1F", b"[" * 300),
 )
+_VERBS: dict[str, type[Params]] = {
+    "status": Params,
+    "capture": CaptureParams,
+    "log": LogParams,
+    "drift": DriftParams,
+    "config/set": ConfigSetParams,
+    "models": ModelsParams,
+    "model/install": InstallParams,
+    "model/chunk": Chunk,
+    "model/rollback": RollbackParams,
+}
+_REQUESTS = [
+    b'{"transaction": "42"}',
+    b'{"transaction": "a", "token": "secret", "changes": {"decision": {"agree": 3}}}',
+    b'{"transaction": "1", "url": "http://x/y.wtr", "sha256": "' + b"0" * 64 + b'", "size": 1000}',
+    b'{"transaction": "2", "sha256": "' + b"f" * 64 + b'", "offset": 0, "data": "AAAA"}',
+    b'{"transaction": "3", "lines": 20, "level": "warning"}',
+]
 Target = Callable[[bytes], object]
 """Reads bytes; raises WheatearError where they are no good."""
 
@@ -95,7 +128,31 @@ def made(folder: Path) -> dict[str, tuple[list[bytes], Target]]:
         "configuration": ([settings, everything], from_file(load_config)),
         "picture": (photos, decode),
         "header": (photos, facts),
+        "request": (_REQUESTS, asked()),
     }
+
+
+def asked() -> Target:
+    """Give what takes a request to any verb, and looks at the one answer that must come."""
+    device = "wheatear/cam-1"
+    settings = msgspec.convert({"allow": [*_VERBS], "max_bytes": 4_096}, RequestSettings)
+    requests = Requests(settings, device, Counters(), SystemClock(), lambda: None)
+    for verb, params in _VERBS.items():
+        requests.on(verb, params, msgspec.to_builtins)
+    logging.getLogger("edge.requests").setLevel(logging.CRITICAL)
+
+    def target(data: bytes) -> object:
+        verb = [*_VERBS, "unknown"][len(data) % (len(_VERBS) + 1)]
+        requests.carry_out(Incoming(f"{device}/request/{verb}", data))
+        (answer,) = requests.answers()
+        response = msgspec.json.decode(answer.payload, type=Response)
+        if response.error is None:
+            return response
+        if response.error.kind not in {one.__name__ for one in RequestError.__subclasses__()}:
+            raise AssertionError(f"the answer is {response.error}")
+        raise RequestError(response.error.message)
+
+    return target
 
 
 def mutated(random: Random, seeds: list[bytes]) -> bytes:
