@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from test_publisher import retained
 from edge import messages
 from edge.config import parse_config
 from edge.homeassistant import introductions
+from edge.homeassistant.entities import Camera, components
 from edge.messages import RunningModel
 from edge.topics import TOPICS
 
@@ -219,7 +221,9 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
                 for name in ("sightings", "not_recognised", *devices.COLOURS)
             ]
             latest = found["sensor.cam_1_last_sighting"]
-            return each[0] == sum(each[1:]) == latest["attributes"]["seq"] > 7 and not each[1]
+            return (
+                each[0] == sum(each[1:]) == latest["attributes"].get("seq", 0) > 7 and not each[1]
+            )
 
         hass.until(counted)
         update = hass.state("update.cam_1_model_update", "off")["attributes"]
@@ -253,6 +257,7 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
         process.communicate(timeout=30)
     hass.state("sensor.cam_1_last_sighting", "unavailable")
     assert hass.complaints() == []
+    check_counts(hass)
     background = path.read_text().replace("[decision]", '[decision]\nbackground = ["beetle"]')
     path.write_text(background.replace("loop = true", "").replace("= 1.0", "= 100.0"))
     run(path)
@@ -261,3 +266,22 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
     assert hass.complaints() == []
     run(devices.config(tmp_path, hass.broker.port))
     hass.until(lambda: "sensor.cam_1_last_sighting" not in hass.states())
+
+
+def check_counts(hass: Hass) -> None:
+    """Home Assistant's own templates count today's hours only, for the oddest label too."""
+    odd = 'say "hi" it\'s \\ {{ x }} {% y %} {# z #} \N{BUG} K\xe4fer'
+    about = Camera(base="b", labels=(odd, "a"), pictures=False, located=False, health_seconds=1)
+    parts = components(about)
+    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    hours = [
+        {"hour": (now - timedelta(days=1)).isoformat(), "labels": {odd: 7, "a": 1, "": 1}},
+        {"hour": now.isoformat(), "labels": {odd: 5, "": 2}},
+    ]
+
+    def render(key: str, field: str = "value_template") -> object:
+        variables = {"value_json": {"hours": hours}}
+        return hass.call("/api/template", {"template": parts[key][field], "variables": variables})
+
+    assert [render(key) for key in ("today", f"today_{odd}", "today_a", "today_")] == [7, 5, 0, 2]
+    assert render("today", "json_attributes_template") == {odd: 5, "": 2}
