@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 _BLOCK = 64 << 10
 _RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_FINAL = range(400, 500)
+_FINAL = range(300, 500)
 _PASSING = (408, 416, 425, 429)
 
 
@@ -137,11 +137,13 @@ class _Download:
     ) -> None:
         self.file, self._facts = folder / "url.part", folder / "url.json"
         self._timeout, self._progress, self._stop = timeout, progress, stop
-        self._part = _Part(source=source)
+        self._part, known = _Part(source=source), None
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             known = msgspec.json.decode(self._facts.read_bytes(), type=_Part)
-            if known.source == source:
-                self._part = known
+        if known is not None and known.source == source:
+            self._part = known
+        else:  # what is here is of another file
+            self.file.unlink(missing_ok=True)
         if self._part.validator is None and source.sha256 is None:
             self.file.unlink(missing_ok=True)
         self._opener = urllib.request.OpenerDirector()

@@ -1,0 +1,148 @@
+"""Bundles from a web server that breaks off, ignores ranges, changes its file, leads elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from edge.config import Update
+from edge.errors import DownloadError, StoppedError
+from edge.models.fetch import Source, fetch
+
+DATA = random.Random(3).randbytes(300_000)
+LIMITS = Update(timeout_seconds=5.0, attempts=3)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves ``server.data`` as its switches say."""
+
+    def do_GET(self):
+        """Answer, perhaps with a part, perhaps not to the end."""
+        server = self.server
+        server.asked.append(self.headers.get("Range"))
+        if server.leads_to or server.refuses:
+            self.send_response(302 if server.leads_to else server.refuses)
+            self.send_header("Location", server.leads_to)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        data, start = server.data, 0
+        tag = f'"{hashlib.sha256(data).hexdigest()[:8]}"'
+        asked, same = self.headers.get("Range"), self.headers.get("If-Range") in (None, tag)
+        if asked and same and server.ranges:
+            start = int(asked.removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        if server.tags:
+            self.send_header("ETag", tag)
+        self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        end = min(len(data), start + server.breaks_after) if server.breaks else len(data)
+        self.wfile.write(data[start:end])
+        server.breaks -= 1 if server.breaks else 0
+        if server.next_data is not None:
+            server.data, server.next_data = server.next_data, None
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+@pytest.fixture
+def server():
+    """A web server on the loopback that serves DATA well."""
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.data, made.next_data, made.asked = DATA, None, []
+    made.ranges = made.tags = True
+    made.breaks, made.breaks_after, made.leads_to, made.refuses = 0, 20_000, "", 0
+    made.url = f"http://127.0.0.1:{made.server_port}/new.wtr"
+    thread = threading.Thread(target=made.serve_forever)
+    thread.start()
+    yield made
+    made.shutdown()
+    thread.join()
+    made.server_close()
+
+
+def get(server, folder, **options):
+    """Fetch without pauses."""
+    source = Source(url=server.url, **options)
+    return fetch(source, folder, LIMITS, wait=lambda _: None).read_bytes()
+
+
+def test_a_download_goes_on_where_it_broke_off(server, tmp_path):
+    """Fourteen breaks, no byte fetched twice."""
+    server.breaks = 14
+    assert get(server, tmp_path) == DATA
+    assert server.asked == [None, *[f"bytes={20_000 * n}-" for n in range(1, 15)]]
+
+
+def test_a_server_that_ignores_ranges_is_read_from_the_start(server, tmp_path):
+    """The whole comes, and replaces what was there."""
+    server.breaks, server.ranges = 2, False
+    assert get(server, tmp_path) == DATA
+
+
+@pytest.mark.parametrize("size", [len(DATA), 100, 500_000])
+def test_a_file_that_changes_midway_is_fetched_whole(server, tmp_path, size):
+    """Never half of one and half of the other."""
+    server.breaks, server.next_data = 1, random.Random(4).randbytes(size)
+    changed = server.next_data
+    assert get(server, tmp_path) == changed
+
+
+def test_without_a_validator_nothing_is_joined_unless_the_hash_is_known(server, tmp_path):
+    """No ETag, no date: the download begins again; with a hash it goes on."""
+    server.breaks, server.tags = 1, False
+    assert get(server, tmp_path) == DATA
+    assert server.asked == [None, None]
+    server.breaks, server.asked = 1, []
+    assert get(server, tmp_path, sha256=hashlib.sha256(DATA).hexdigest()) == DATA
+    assert server.asked == [None, "bytes=20000-"]
+
+
+def test_another_run_goes_on_with_what_is_on_disk(server, tmp_path):
+    """After a stop in the middle."""
+    server.breaks = 1
+    stops = iter([False, False, True])
+    with pytest.raises(StoppedError):
+        fetch(
+            Source(url=server.url),
+            tmp_path,
+            LIMITS,
+            stop=lambda: next(stops, True),
+            wait=lambda _: None,
+        )
+    here = (tmp_path / "url.part").stat().st_size
+    assert here > 0
+    server.asked.clear()
+    assert get(server, tmp_path) == DATA
+    assert server.asked == [f"bytes={here}-"]
+
+
+def test_attempts_that_bring_nothing_are_given_up(server, tmp_path):
+    """Three in a row, each told by what went wrong."""
+    server.breaks, server.breaks_after = 100, 0
+    with pytest.raises(DownloadError, match="3 attempts in a row"):
+        get(server, tmp_path)
+    assert len(server.asked) == 3
+
+
+def test_refusals_and_other_schemes_are_final(server, tmp_path):
+    """404, a redirect to a file, ftp, a size that is not the one announced: one request each."""
+    server.refuses = 404
+    with pytest.raises(DownloadError, match="404"):
+        get(server, tmp_path)
+    server.leads_to = "file:///etc/passwd"
+    with pytest.raises(DownloadError, match=r"302.*not allowed"):
+        get(server, tmp_path)
+    server.leads_to, server.refuses = "", 0
+    with pytest.raises(DownloadError, match="5 were asked for"):
+        get(server, tmp_path, size=5)
+    assert len(server.asked) == 3
+    with pytest.raises(DownloadError, match="only http and https"):
+        fetch(Source(url="ftp://127.0.0.1/x"), tmp_path, LIMITS)
