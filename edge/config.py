@@ -439,7 +439,6 @@ Verb = Literal[
     "model/rollback",
     "models",
     "restart",
-    "trigger",
 ]
 """What a device can be asked for over MQTT."""
 

@@ -157,3 +157,5 @@ class Application:
     ) -> None:
         self._client.disconnect()
         self._client.loop_stop()
+        # A cycle through the callbacks would keep the sockets open.
+        self._client.on_message = self._client.on_connect = self._client.on_subscribe = None

@@ -14,7 +14,7 @@ import devices
 import msgspec
 import paho.mqtt.client as paho
 import pytest
-from brokers import Mosquitto
+from brokers import Mosquitto, end
 from paho.mqtt.enums import CallbackAPIVersion
 from test_inbox import item
 from test_publisher import authority, locked  # noqa: F401 - a fixture
@@ -77,8 +77,7 @@ def send(port: int, messages, tls: ssl.SSLContext | None = None) -> None:
     client.loop_start()
     for topic, payload in messages:
         client.publish(topic, payload, qos=1).wait_for_publish(10)
-    client.disconnect()
-    client.loop_stop()
+    end(client)
 
 
 def collect(port: int, out, *options: str, status: int = 0) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
-from brokers import Embedded, Mosquitto, Subscriber
+from brokers import Embedded, Mosquitto, Subscriber, end
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
@@ -261,8 +261,7 @@ class Asker:
         return self
 
     def __exit__(self, *_):
-        self._client.disconnect()
-        self._client.loop_stop()
+        end(self._client)
 
 
 class Served:
@@ -319,8 +318,7 @@ def test_requests_are_taken_over_a_real_broker(tmp_path, kind):
                 broker.start()
                 assert keep_asking(subscriber, ask, "restart", "t2")["data"] == {"count": 2}
             assert len(served.desk.done) == (2 if kind is Mosquitto else 1)
-        client.disconnect()
-        client.loop_stop()
+        end(client)
 
 
 def test_mqtt_5_carries_correlation_data_and_shows_what_is_retained(tmp_path):
