@@ -64,12 +64,17 @@ class Field:
         self.process.communicate()
 
     def ended(self) -> bool:
-        """Wait until the program is gone (True), or the factory model is to run again."""
-        while self.place.store.read().current is not None:
+        """Wait until the program is gone (True), or the factory model runs again in it.
+
+        A hanging program writes down that it does, and ends a moment later.
+        """
+        returned = False
+        while not returned:
+            returned = self.place.store.read().current is None
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.communicate(timeout=0.2)
+                self.process.communicate(timeout=2.0 if returned else 0.2)
                 return True
-        return self.process.poll() is not None
+        return False
 
     def ask(self, verb: str, **params: object) -> dict:
         """Send a request until it is answered; give the answer."""
