@@ -34,7 +34,9 @@ class Pages:
         self._log = log.open("rb") if log.exists() else None
         self._in_log = Log(self._log).places if self._log else {}
         size = path.stat().st_size // PAGE_BYTES
-        self.count = max([size, *self._in_log])
+        # Pages that the file does not have yet are all in the log: a larger number is damage.
+        most = size + len(self._in_log)
+        self.count = max([size, *(number for number in self._in_log if number <= most)])
         """Numbers of pages are 1 to this."""
 
     def __getitem__(self, number: int) -> bytes:

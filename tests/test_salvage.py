@@ -18,6 +18,7 @@ from edge.messages import Evidence, new_id
 from edge.outbox import Outbox, Row
 from edge.salvage import salvage
 from edge.sqlite_log import damage
+from edge.sqlite_pages import Pages
 
 
 def waiting(outbox: Outbox) -> list[Row]:
@@ -89,6 +90,27 @@ def test_damage_in_the_log_is_noticed_before_sqlite_forgets_what_is_behind_it(tm
     with Outbox(path) as outbox:
         assert len(waiting(outbox)) >= len(before) - 6
         assert outbox.append(sighting()) > 200
+
+
+def test_a_page_number_that_cannot_be_is_not_counted_up_to(tmp_path):
+    """A frame that claims to be page four billion costs itself, and no hours at the start."""
+    path, live = tmp_path / "o.db", tmp_path / "live"
+    live.mkdir()
+    with Outbox(live / "o.db") as outbox:
+        outbox.append_many([sighting() for _ in range(200)])
+        before = waiting(outbox)
+        for suffix in ("", "-wal"):
+            shutil.copy(live / f"o.db{suffix}", f"{path}{suffix}")
+    log = Path(f"{path}-wal")
+    content = bytearray(log.read_bytes())
+    frame = 32 + 10 * (24 + 4096)
+    content[frame : frame + 4] = b"\xff\xff\xff\xf0"
+    log.write_bytes(content)
+    pages = Pages(path)
+    assert pages.count < 1_000
+    pages.close()
+    with Outbox(path) as outbox:
+        assert len(waiting(outbox)) >= len(before) - 6
 
 
 def test_a_log_that_ends_in_the_middle_of_a_write_is_no_damage(tmp_path):
