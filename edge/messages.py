@@ -102,7 +102,7 @@ class Sighting(Message, frozen=True, kw_only=True):
 
     schema: Annotated[int, Meta(description="Version of this schema.")] = SCHEMA_VERSION
     device: Annotated[str, Meta(description="Device id, the second part of the topic.")]
-    boot: Annotated[str, Meta(description="Changes with every start of the device.")]
+    boot: Annotated[str, Meta(description="Changes with every start of the computer.")]
     seq: Annotated[
         int,
         Meta(ge=0, description="Per device, rising by one, never reused: a gap is a loss."),
@@ -243,7 +243,7 @@ class ConfigState(Message, frozen=True, kw_only=True):
 
     revision: Annotated[str, Meta(description="Tells configurations apart.")]
     trying: Annotated[
-        bool, Meta(description="On trial: taken back unless it proves itself within a minute.")
+        bool, Meta(description="On trial: taken back unless it proves itself in time.")
     ] = False
     changed: Annotated[
         tuple[str, ...], Meta(description="Settings that were changed from afar.")
@@ -497,7 +497,7 @@ class InboxItem(Message, frozen=True, kw_only=True):
 
     schema: int = SCHEMA_VERSION
     device: Annotated[str, Meta(description="Device id, the second part of the topic.")]
-    boot: Annotated[str, Meta(description="Changes with every start of the device.")]
+    boot: Annotated[str, Meta(description="Changes with every start of the computer.")]
     id: Annotated[str, Meta(description="Unique; the same in every delivery of this picture.")]
     kept: Annotated[
         Kept,

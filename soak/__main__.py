@@ -108,9 +108,6 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=SCENARIOS, metavar="NAME")
     for name, default in msgspec.to_builtins(Options()).items():
         parser.add_argument(f"--{name}", type=type(default), default=default, metavar="N")
-    parser.epilog = (
-        "Interrupt it as you like: finished rounds are kept, and the next start goes on."
-    )
     chosen = vars(parser.parse_args())
     out, only = chosen.pop("out"), chosen.pop("only")
     options = Options(**chosen)

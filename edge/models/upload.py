@@ -17,8 +17,6 @@ from edge.manifest import Sha256
 from edge.requests import Params
 from edge.unpack import MAX_BUNDLE_BYTES
 
-MAX_CHUNK_BYTES = 1 << 20
-
 
 class Chunk(Params, frozen=True, kw_only=True):
     """What ``model/chunk`` takes."""

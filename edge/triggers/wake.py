@@ -24,7 +24,7 @@ class Wake(msgspec.Struct, frozen=True, kw_only=True):
     written: datetime
     """UTC."""
     clock: str
-    """How far the times can be trusted: ``synced``, ``rtc`` or ``unsynced``."""
+    """How far the times can be trusted, as in a sighting."""
     wake: datetime | None
     """When to be awake, UTC; null: no window opens within 400 days."""
     seconds: float
