@@ -31,13 +31,13 @@ _VERBS = {
     "capture": ("edge.triggers.capture:CaptureParams", "edge.triggers.capture:Captured"),
     "config/get": ("edge.requests:Params", "edge.remote:ConfigNow"),
     "config/set": ("edge.remote:ConfigSetParams", "edge.remote:ConfigTaken"),
-    "drift": ("edge.learning:DriftParams", "edge.messages:DriftReport"),
+    "drift": ("edge.requests:Params", "edge.messages:DriftReport"),
     "inbox/get": ("edge.learning:PictureParams", "edge.learning:PicturePart"),
     "log": ("edge.journal:LogParams", "edge.journal:Lines"),
-    "models": ("edge.models.verbs:ModelsParams", "edge.models.verbs:Listed"),
+    "models": ("edge.requests:Params", "edge.models.verbs:Listed"),
     "model/install": ("edge.models.verbs:InstallParams", "edge.models.verbs:Accepted"),
     "model/chunk": ("edge.models.upload:Chunk", "edge.models.upload:Progress"),
-    "model/rollback": ("edge.models.verbs:RollbackParams", "edge.models.verbs:RolledBack"),
+    "model/rollback": ("edge.requests:Params", "edge.models.verbs:RolledBack"),
     "restart": ("edge.requests:Params", None),
 }
 """What each verb takes, and the ``data`` of its answer (None: an empty object)."""

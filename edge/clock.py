@@ -188,7 +188,7 @@ def describe(clock: Clock) -> str:
             if error is not None
         ]
         return ", ".join([told, *known])
-    return f"{told}: what is seen gets its right time when NTP has set the clock, before it is sent"
+    return f"{told}: what still waits when NTP sets the clock gets its right time"
 
 
 class KernelTime(msgspec.Struct, frozen=True):

@@ -14,8 +14,6 @@ from edge.findings import Finding, findings
 from edge.life import Event, Lives
 from edge.messages import Votes
 
-__all__ = ["Decider", "Event", "Window"]
-
 _ONE = Votes(agree=1, of=1)
 
 

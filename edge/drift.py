@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from edge.classifier import Classification
     from edge.clock import Clock
     from edge.config import Drift as DriftConfig
-    from edge.decision import Event
     from edge.image import InputSpec
+    from edge.life import Event
     from edge.manifest import Reference
 
 log = logging.getLogger(__name__)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from edge.classifier import Classification
     from edge.clock import Clock
     from edge.config import Inbox as InboxConfig
-    from edge.decision import Event
+    from edge.life import Event
     from edge.sightings import Identity
 
 log = logging.getLogger(__name__)

@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 _CHUNK = 48_000
 
 
-class DriftParams(Params, frozen=True, kw_only=True):
-    """``drift`` takes nothing."""
-
-
 class PictureParams(Params, frozen=True, kw_only=True):
     """``inbox/get``: a part of a kept picture at full size."""
 
@@ -102,7 +98,7 @@ class Learning:
 
     def serve(self, requests: Requests) -> None:
         """Register the verbs."""
-        requests.on("drift", DriftParams, self._drift)
+        requests.on("drift", Params, self._drift)
         requests.on("inbox/get", PictureParams, self._picture)
 
     def __enter__(self) -> Self:
@@ -142,7 +138,7 @@ class Learning:
         """Wait until what may be sent today is sent; False where it is not in time."""
         return self.inbox is None or self.inbox.flush(timeout_seconds)
 
-    def _drift(self, _: DriftParams) -> DriftReport:
+    def _drift(self, _: Params) -> DriftReport:
         if self.drift is None:
             raise RequestError(
                 "drift is not measured: drift.measure is off, or the bundle has no reference"

@@ -28,7 +28,7 @@ from edge.config import Broker, Tls
 from edge.errors import ConfigError, PublishError
 
 _VERSIONS = {"5": paho.MQTTv5, "3.1.1": paho.MQTTv311}
-_PACKET_OVERHEAD = 16
+PACKET_OVERHEAD = 16
 """More than the header of an MQTT PUBLISH, beside topic and payload."""
 _FAILURE = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
 _WRONG_VERSION = "Unsupported protocol version"
@@ -194,7 +194,7 @@ class Connection:
     def fits(self, topic: str, payload: bytes) -> bool:
         """Tell whether the broker takes a message of this size."""
         limit = self.maximum_packet_size
-        return not limit or len(payload) + len(topic.encode()) + _PACKET_OVERHEAD <= limit
+        return not limit or len(payload) + len(topic.encode()) + PACKET_OVERHEAD <= limit
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

@@ -14,11 +14,9 @@ import msgspec
 from edge.counters import Counters, Episode
 from edge.delivery import DeniedError
 from edge.denials import Denials
-from edge.mqtt import Ack, Connection
+from edge.mqtt import PACKET_OVERHEAD, Ack, Connection
 
 _KIND = "spare"
-_OVERHEAD = 16
-"""More than the header of an MQTT PUBLISH, beside topic and payload."""
 
 Outcome = Literal["taken", "refused", "lost"]
 """Acknowledged, denied by the broker, or the connection broke off first."""
@@ -34,7 +32,7 @@ class Parcel(msgspec.Struct, frozen=True):
     @property
     def bytes(self) -> int:
         """What goes over the network, to a few bytes."""
-        return sum(len(topic) + len(payload) + _OVERHEAD for topic, payload in self.messages)
+        return sum(len(topic) + len(payload) + PACKET_OVERHEAD for topic, payload in self.messages)
 
 
 class Source(Protocol):

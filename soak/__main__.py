@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from edge.files import write_whole
 from soak.scenario import SCENARIOS, Options, Round, load, together
 
 console = Console()
@@ -62,7 +63,7 @@ def run(name: str, out: Path, options: Options) -> Result:
         else:
             console.print(f"[red]{folder} is kept[/red]", *one.problems, sep="\n  ")
         result = _result(name, options, rounds, asked, seconds)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
+        write_whole(path, msgspec.json.format(msgspec.json.encode(result), indent=2))
         said = ", ".join(f"{count:,} {what}" for what, count in result.total.counts.items())
         console.print(f"{name} {len(rounds)}/{asked} ({seconds:.0f} s): {said}", highlight=False)
     return result

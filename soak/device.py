@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import sqlite3
 import subprocess
@@ -126,9 +125,3 @@ class Device:
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
             number: int = database.execute("SELECT next_seq FROM total").fetchone()[0]
         return number - 1
-
-
-def last_state(states: list[bytes]) -> dict[str, object]:
-    """Decode the newest state."""
-    found: dict[str, object] = json.loads(states[-1]) if states else {}
-    return found

@@ -27,10 +27,9 @@ from edge.counters import Counters
 from edge.errors import RequestError, WheatearError
 from edge.image import decode
 from edge.journal import LogParams
-from edge.learning import DriftParams
 from edge.messages import Response
 from edge.models.upload import Chunk
-from edge.models.verbs import InstallParams, ModelsParams, RollbackParams
+from edge.models.verbs import InstallParams
 from edge.mqtt import Incoming
 from edge.remote import ConfigSetParams
 from edge.requests import Params, Requests
@@ -48,12 +47,12 @@ _VERBS: dict[str, type[Params]] = {
     "status": Params,
     "capture": CaptureParams,
     "log": LogParams,
-    "drift": DriftParams,
+    "drift": Params,
     "config/set": ConfigSetParams,
-    "models": ModelsParams,
+    "models": Params,
     "model/install": InstallParams,
     "model/chunk": Chunk,
-    "model/rollback": RollbackParams,
+    "model/rollback": Params,
 }
 _REQUESTS = [
     b'{"transaction": "42"}',

@@ -19,6 +19,7 @@ import msgspec
 from edge import __version__
 from edge.board import board
 from edge.config import Config
+from edge.files import write_whole
 from edge.homeassistant.entities import Camera, Component, components
 from edge.messages import RunningModel
 from edge.publisher import Introduction
@@ -138,9 +139,7 @@ class Announced:
         self.topics = topics
         try:
             if topics:
-                beside = self._path.with_name(self._path.name + ".new")
-                beside.write_bytes(msgspec.json.encode(topics))
-                beside.replace(self._path)
+                write_whole(self._path, msgspec.json.encode(topics))
             else:
                 self._path.unlink(missing_ok=True)
         except OSError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 from msgspec import Meta
@@ -43,10 +43,6 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """The id that the messages on ``update`` carry."""
 
 
-class ModelsParams(Params, frozen=True, kw_only=True):
-    """``models`` takes nothing."""
-
-
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
     """What ``models`` gives."""
 
@@ -59,10 +55,6 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     factory: Entry | None
     models: dict[str, Entry]
     last: Outcome | None
-
-
-class RollbackParams(Params, frozen=True, kw_only=True):
-    """``model/rollback`` takes nothing."""
 
 
 class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +94,7 @@ class Verbs:
         with self._models.store.installing():
             return self._models.upload.take(chunk)
 
-    def models(self, _: ModelsParams) -> Listed:
+    def models(self, _: Params) -> Listed:
         """List what is in the store."""
         record = self._models.store.read()
         return Listed(
@@ -114,7 +106,7 @@ class Verbs:
             last=record.last,
         )
 
-    def roll_back(self, _: RollbackParams) -> RolledBack:
+    def roll_back(self, _: Params) -> RolledBack:
         """Go back one model."""
         record = roll_back(self._models.store, "asked for by request", self._clock.now())
         self._models.wake()
@@ -130,11 +122,7 @@ class Verbs:
 
 def register(requests: Requests, verbs: Verbs) -> None:
     """Have the verbs carried out."""
-    on: list[tuple[str, type[Any], Any]] = [
-        ("models", ModelsParams, verbs.models),
-        ("model/install", InstallParams, verbs.install),
-        ("model/chunk", Chunk, verbs.chunk),
-        ("model/rollback", RollbackParams, verbs.roll_back),
-    ]
-    for verb, params, handler in on:
-        requests.on(verb, params, handler)
+    requests.on("models", Params, verbs.models)
+    requests.on("model/install", InstallParams, verbs.install)
+    requests.on("model/chunk", Chunk, verbs.chunk)
+    requests.on("model/rollback", Params, verbs.roll_back)
