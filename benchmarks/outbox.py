@@ -18,7 +18,7 @@ from benchmarks.sightings import batches, sightings
 from edge.messages import Sighting, encode
 from edge.outbox import Outbox
 
-SOURCES = ("edge/*.py", "benchmarks/sightings.py", "benchmarks/drain.py", "benchmarks/broker.py")
+SOURCES = ("edge/**/*.py", "benchmarks/sightings.py", "benchmarks/drain.py", "benchmarks/broker.py")
 MATERIAL = ()
 BATCH = 64
 WINDOW = 20

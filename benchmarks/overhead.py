@@ -14,7 +14,7 @@ from benchmarks import bundles, material
 from benchmarks.harness import Options
 from benchmarks.result import Figure, pair
 
-SOURCES = ("edge/*.py", "edge/runtimes/*.py", "benchmarks/bundles.py", "benchmarks/material.py")
+SOURCES = ("edge/**/*.py", "benchmarks/bundles.py", "benchmarks/material.py")
 MATERIAL = (material.MODEL,)
 ROUNDS, CALLS = 7, 150
 

@@ -26,13 +26,7 @@ from benchmarks.harness import TREE, Options, launch
 from benchmarks.result import Figure, pair
 from benchmarks.start import wheatear
 
-SOURCES = (
-    "edge/*.py",
-    "edge/cameras/*.py",
-    "edge/runtimes/*.py",
-    "benchmarks/b*.py",
-    "benchmarks/material.py",
-)
+SOURCES = ("edge/**/*.py", "benchmarks/b*.py", "benchmarks/material.py")
 MATERIAL = (material.MODEL, material.LABELS)
 REPEATS, FRAMES = 5, 300
 CONFIG = """

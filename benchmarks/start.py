@@ -14,7 +14,7 @@ from benchmarks import bundles, material
 from benchmarks.harness import TREE, Options, launch
 from benchmarks.result import Figure, pair
 
-SOURCES = ("edge/*.py", "edge/runtimes/*.py", "benchmarks/bundles.py", "benchmarks/material.py")
+SOURCES = ("edge/**/*.py", "benchmarks/bundles.py", "benchmarks/material.py")
 MATERIAL = (material.MODEL, material.LABELS)
 IMAGE = "coral_models/bird.bmp"
 REPEATS = 41

@@ -30,7 +30,7 @@ from edge.image import quantise
 from edge.tiles import layout
 from edge.viewer import Viewer
 
-SOURCES = ("edge/*.py", "edge/runtimes/*.py", "benchmarks/bundles.py", "benchmarks/material.py")
+SOURCES = ("edge/**/*.py", "benchmarks/bundles.py", "benchmarks/material.py")
 BATCHED = "backbone_weights/mlcommons_tiny/vww_96_int8.tflite"
 MATERIAL = (material.MODEL, BATCHED, "yellow_sticky_traps/SOURCE.md")
 VIEW = View(tiles=(4, 3))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import devices
-import msgspec
 import pytest
 from brokers import Mosquitto
 
-from edge import config as module
 from edge.config import Config, load_config, parse_config, redacted
+from edge.config.explain import _docstrings
+from edge.config.section import Section
 from edge.errors import ConfigError
 
 SHIPPED = Path(__file__).parents[1] / "firmware-config" / "config.toml"
@@ -47,7 +48,7 @@ def shipped(kind: str, examples: bool) -> dict:
     text = re.sub(r"^# (?=[a-z_]+ = |\[)", "", text, flags=re.M)
     text = re.sub(r'^\[camera\]\nkind = "(?!' + kind + r'").*?(?=^\n)', "", text, flags=re.M | re.S)
     text = re.sub(r"^(tflite|labels) = .*\n", "", text, flags=re.M)  # in place of the bundle
-    return module.tomllib.loads(text)
+    return tomllib.loads(text)
 
 
 @pytest.mark.parametrize("kind", ["folder", "picamera2", "v4l2"])
@@ -77,10 +78,7 @@ def test_the_shipped_file_shows_true_defaults(kind):
 
 def test_every_setting_has_a_docstring():
     """The docstring under each setting is what an error message quotes."""
-    from edge.config_errors import _docstrings
-
-    structs = [s for s in vars(module).values() if isinstance(s, type)]
-    structs = [s for s in structs if issubclass(s, msgspec.Struct) and s.__struct_fields__]
+    structs = Section.__subclasses__()
     assert len(structs) > 10
     for struct in structs:
         assert set(struct.__struct_fields__) == set(_docstrings(struct)), struct

@@ -1,0 +1,124 @@
+"""Checks of what no single setting shows. All raise ConfigError."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from edge.config.broker import Broker
+from edge.config.camera import View
+from edge.config.whole import Config
+from edge.errors import ConfigError
+from edge.triggers.windows import parse_window
+
+
+def check_together(config: Config, name: str) -> None:
+    """Check what no single setting shows."""
+    decision, broker, model = config.decision, config.broker, config.model
+    if (model.bundle is None) == (model.tflite is None):
+        raise ConfigError(
+            f"{name}: set one of model.bundle (a .wtr file) and model.tflite (a model from "
+            f"elsewhere), not {'neither' if model.bundle is None else 'both'}"
+        )
+    if model.labels and not model.tflite:
+        raise ConfigError(f"{name}: model.labels goes with model.tflite; a bundle has its own")
+    if model.store and not model.bundle:
+        raise ConfigError(
+            f"{name}: model.store goes with model.bundle, which is what is used when all else fails"
+        )
+    if decision.agree > decision.of:
+        raise ConfigError(
+            f"{name}: decision.agree = {decision.agree} is more than decision.of = {decision.of}; "
+            "no frame could ever agree often enough. Lower agree or raise of"
+        )
+    interval = getattr(config.camera, "interval_seconds", 0.0)
+    if decision.mode == "life" and interval >= decision.blind_seconds:
+        raise ConfigError(
+            f"{name}: camera.interval_seconds = {interval:g} is not less than "
+            f"decision.blind_seconds = {decision.blind_seconds:g}; no two frames would count "
+            "together. Raise the second"
+        )
+    check_view(config.view, name)
+    file = config.report.prometheus_file
+    if file is not None and file.suffix != ".prom":
+        raise ConfigError(
+            f"{name}: report.prometheus_file = {file} does not end in .prom, so node_exporter "
+            "would not read it; give it that ending"
+        )
+    if config.images.send and config.outbox.max_bytes < 10 * config.images.max_bytes:
+        raise ConfigError(
+            f"{name}: outbox.max_bytes = {config.outbox.max_bytes} holds fewer than ten pictures "
+            f"of images.max_bytes = {config.images.max_bytes}; raise the first or lower the second"
+        )
+    if config.inbox.send and not config.inbox.keep:
+        raise ConfigError(
+            f"{name}: inbox.send needs inbox.keep: only what is kept is sent; set inbox.keep = true"
+        )
+    check_broker(broker, name)
+
+
+def check_broker(broker: Broker, name: str) -> None:
+    """Check settings of the broker that go together."""
+    if broker.retry_min_seconds > broker.retry_max_seconds:
+        raise ConfigError(
+            f"{name}: broker.retry_min_seconds = {broker.retry_min_seconds} is more than "
+            f"broker.retry_max_seconds = {broker.retry_max_seconds}; lower the first"
+        )
+    if broker.password_file and broker.password_env:
+        raise ConfigError(
+            f"{name}: broker.password_file and broker.password_env are both set; keep one"
+        )
+    if broker.tls and (broker.tls.certificate is None) != (broker.tls.key is None):
+        raise ConfigError(
+            f"{name}: broker.tls.certificate and broker.tls.key belong together; set both or none"
+        )
+
+
+def check_trigger(config: Config, name: str) -> None:
+    """Check windows, time zone and bursts."""
+    trigger = config.trigger
+    windows = []
+    for index, text in enumerate(trigger.windows):
+        try:
+            windows.append(parse_window(text))
+        except ValueError as error:
+            raise ConfigError(f'{name}: trigger.windows[{index}] = "{text}" {error}') from error
+    points = [point for window in windows for point in (window.start, window.end)]
+    if trigger.time_zone is None and any(point.sun is None for point in points):
+        raise ConfigError(
+            f'{name}: trigger.windows has times of day: set trigger.time_zone, such as "UTC" or '
+            '"Asia/Dhaka"'
+        )
+    try:
+        ZoneInfo(trigger.time_zone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(
+            f'{name}: trigger.time_zone = "{trigger.time_zone}" is not known here; '
+            "`timedatectl list-timezones` lists zones (apt install tzdata where there are none)"
+        ) from error
+    placeless = config.device.location is None and not config.gps.enabled
+    if placeless and any(point.sun for point in points):
+        raise ConfigError(
+            f"{name}: trigger.windows has sunrise or sunset: set device.location, where the camera "
+            "stands"
+        )
+    if (motion := trigger.motion) and motion.min_area >= motion.max_area:
+        raise ConfigError(
+            f"{name}: trigger.motion.min_area = {motion.min_area} is not below "
+            f"trigger.motion.max_area = {motion.max_area}; nothing could ever move"
+        )
+    if (duty := trigger.duty) and duty.burst_seconds >= duty.every_seconds:
+        raise ConfigError(
+            f"{name}: trigger.duty.burst_seconds = {duty.burst_seconds} leaves no rest within "
+            f"trigger.duty.every_seconds = {duty.every_seconds}; lower the first, or leave "
+            "[trigger.duty] out to work all the time"
+        )
+
+
+def check_view(view: View, name: str) -> None:
+    """Check that every region has an inside. Raises ConfigError."""
+    for i, (left, top, right, bottom) in enumerate(view.regions):
+        if left >= right or top >= bottom:
+            raise ConfigError(
+                f"{name}: view.regions[{i}] = {[left, top, right, bottom]} is empty; give left, "
+                "top, right, bottom with left < right and top < bottom"
+            )

@@ -1,0 +1,74 @@
+"""``[model]`` and ``[drift]``: what it recognises, and whether that still fits what it sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
+
+from edge.config.section import Section
+
+
+class Update(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[model.update]``: how new models are taken, tried and returned from."""
+
+    unsigned: bool = False
+    """Take bundles over the network without any ``model.trusted_keys``."""
+    keep: Annotated[int, Meta(ge=3, le=1000)] = 4
+    """Bundles in the store at most; the current and the previous one always stay."""
+    max_bytes: Annotated[int, Meta(ge=1_000_000, le=1_000_000_000_000)] = 200_000_000
+    """Bytes of all bundles in the store; beyond, the oldest go."""
+    timeout_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
+    """Seconds without a byte from a web server, until a download is taken up again."""
+    attempts: Annotated[int, Meta(ge=1, le=1000)] = 10
+    """Attempts in a row that bring no byte of a download, until it is given up."""
+    proof_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 120.0
+    """Seconds for the golden pictures in their process."""
+    proof_bytes: Annotated[int, Meta(ge=50_000_000, le=1_000_000_000_000)] = 512_000_000
+    """Bytes of memory for that process."""
+    starts: Annotated[int, Meta(ge=1, le=100)] = 3
+    """Starts on probation without a good end in between, until the model is returned from."""
+    frames: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
+    """Frames that a new model must classify to be confirmed ..."""
+    seconds: Annotated[float, Meta(ge=0, le=86400)] = 300.0
+    """... and seconds that it must run."""
+    rate: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    """Least share of the frame rate before; below, the model is returned from."""
+    hang_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+    """Seconds on one frame from which a model on probation counts as hanging."""
+
+
+class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[model]``: what it recognises."""
+
+    bundle: Path | None = None
+    """The model bundle, a ``.wtr`` file."""
+    tflite: Path | None = None
+    """In place of a bundle: a TFLite classifier from elsewhere."""
+    labels: Path | None = None
+    """The labels of ``tflite``, one a line; may be left out where the model holds them."""
+    runtime: str = "litert"
+    """Interpreter: ``litert``, ``tflite_runtime``, ``edgetpu`` or ``fake``."""
+    threads: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Threads for inference."""
+    trusted_keys: tuple[Path, ...] = ()
+    """Ed25519 public keys (PEM files). With any given, an unsigned bundle is refused."""
+    self_test: bool = True
+    """Try the bundle's golden images before use; leave this on."""
+    store: Path | None = None
+    """Folder for models that come later, by request or ``wheatear model install``; ``bundle`` is
+    then the last resort."""
+    update: Update = Update()
+    """How new models are taken."""
+
+
+class Drift(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[drift]``: comparing frames with the photos that the model was judged on."""
+
+    measure: bool = True
+    """Compare, where the bundle says what its photos look like."""
+    half_life_frames: Annotated[int, Meta(ge=10, le=1_000_000_000)] = 20_000
+    """Frames after which one counts half. Make it several days, or each evening is a drift."""
+    min_frames: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000
+    """Frames before anything is said."""

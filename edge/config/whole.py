@@ -1,0 +1,57 @@
+"""All sections together."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+from edge.config.broker import Broker, Outbox
+from edge.config.camera import Camera, View
+from edge.config.decision import Decision
+from edge.config.device import Device, Gps
+from edge.config.model import Drift, Model
+from edge.config.pictures import Images, Inbox
+from edge.config.report import HomeAssistant, Report
+from edge.config.requests import Requests
+from edge.config.section import Section
+from edge.config.trigger import Trigger
+
+
+class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole file."""
+
+    device: Device = Device()
+    """Who this is."""
+    model: Model
+    """What it recognises."""
+    camera: Camera
+    """Where frames come from."""
+    view: View = View()
+    """Which parts of a picture are looked at."""
+    trigger: Trigger = Trigger()
+    """Which frames are taken and looked at."""
+    decision: Decision = Decision()
+    """When frames become a sighting."""
+    outbox: Outbox = Outbox()
+    """The queue on disk."""
+    broker: Broker = Broker()
+    """Where sightings go."""
+    images: Images = Images()
+    """Pictures behind sightings."""
+    inbox: Inbox = Inbox()
+    """Pictures to learn from."""
+    requests: Requests = Requests()
+    """What others may ask."""
+    drift: Drift = Drift()
+    """Frames compared with the model's photos."""
+    report: Report = Report()
+    """State and health."""
+    gps: Gps = Gps()
+    """Where the camera is."""
+    homeassistant: HomeAssistant = HomeAssistant()
+    """Showing up in Home Assistant."""
+
+    @property
+    def device_id(self) -> str:
+        """The id in topics: as configured, else made of the host name."""
+        return self.device.id or re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:64] or "cam"
