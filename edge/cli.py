@@ -223,7 +223,7 @@ COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; give the exit status."""
-    arguments = _parser(sys.argv[1:] if argv is None else argv).parse_args(argv)
+    arguments = _parse(sys.argv[1:] if argv is None else argv)
     module, _, name = arguments.function.partition(":")
     console = Console()
     _spare()
@@ -257,6 +257,18 @@ def _spare() -> None:
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.set_threshold(50_000, 10, 10)
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = _parser(argv)
+    arguments, left = parser.parse_known_args(argv)
+    # argparse ends a list of words at the first option; those behind it are left over.
+    words = getattr(arguments, "parameters", None)
+    if left and (words is None or any(word.startswith("-") for word in left)):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    if words is not None:
+        words += left
+    return arguments
 
 
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:

@@ -60,6 +60,12 @@ _INSERT = "INSERT INTO message (kind, topic, payload, time_ms, bytes) VALUES (?,
 _COUNT_HOUR = (
     "INSERT INTO hour VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
 )
+_HOURS_KEPT = 48
+"""Twice what is asked for, so that a wrong clock has a day to be put right."""
+_FORGET_HOURS = (
+    "DELETE FROM hour WHERE count <= 0 OR hour < :oldest AND hour NOT IN "
+    "(SELECT DISTINCT hour FROM hour WHERE hour < :oldest ORDER BY hour DESC LIMIT :kept)"
+)
 
 
 def open_database(path: Path, first_seq: int) -> tuple[sqlite3.Connection, sqlite3.Connection]:
@@ -159,14 +165,14 @@ def insert(
 
 
 def count_hours(db: sqlite3.Connection, hours: Mapping[tuple[int, str], int]) -> None:
-    """Add to the counts per hour and label; forget those long before all of `hours`.
+    """Add to the counts per hour and label; forget all long before them but the newest.
 
-    Not before the newest on disk: that may be of a time when the clock was far ahead.
+    What seems long ago may be of today: the clock may have jumped ahead, and be put right again.
     """
     if hours:
         db.executemany(_COUNT_HOUR, [(hour, label, n) for (hour, label), n in hours.items()])
         oldest = min(hour for hour, _ in hours)
-        db.execute("DELETE FROM hour WHERE hour < ? OR count <= 0", (oldest - 48,))
+        db.execute(_FORGET_HOURS, {"oldest": oldest - _HOURS_KEPT, "kept": _HOURS_KEPT})
 
 
 def rewrite(

@@ -33,6 +33,31 @@ def test_the_answer_is_printed_as_json(served, capsys):
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ["OPTIONS", "cam-1", "status", "number=7"],
+        ["cam-1", "OPTIONS", "status", "number=7"],
+        ["cam-1", "status", "OPTIONS", "number=7"],
+        ["cam-1", "status", "number=1", "OPTIONS", "--timeout", "9", "number=7"],
+    ],
+)
+def test_parameters_may_stand_before_and_behind_options(served, words):
+    """They reach the device; of two the last."""
+    device, options = served
+    at = words.index("OPTIONS")
+    assert main(["request", *words[:at], *options, *words[at + 1 :]]) == 0
+    assert device.desk.done == [("status", 7)]
+
+
+def test_an_option_that_does_not_exist_is_no_parameter(capsys):
+    """Status 2, as for every command; so is a word too many elsewhere."""
+    for words in (["request", "cam-1", "status", "--number=7"], ["schema", "number=7"]):
+        with pytest.raises(SystemExit, match="2"):
+            main(words)
+        assert f"unrecognized arguments: {words[-1]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("words", "kind"),
     [
         (["status", "number=x"], "MalformedRequestError"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -216,6 +217,36 @@ def test_hours_count_sightings_per_label(tmp_path):
         (13, {"mite": 1}),
         (12, {"": 1, "aphid": 2}),
     ]
+
+
+@pytest.mark.parametrize("years", [-56, 20])
+def test_hours_outlive_a_clock_that_was_wrong_for_a_day(tmp_path, years):
+    """An hourly sighting for two days, one day with a wrong date: the true day is still counted."""
+    now = datetime(2026, 6, 3, 12, 30, tzinfo=UTC)
+    wrong = now.replace(year=now.year + years)
+    with Outbox(tmp_path / "o.db") as outbox:
+        for clock in (now, wrong):
+            for hours in range(48, -1, -1):
+                outbox.append(sighting("mite", clock - timedelta(hours=hours)))
+        found = outbox.hours(now)
+        outbox.append(sighting("mite", now))
+        again = outbox.hours(now)
+    assert [one.labels for one in found] == [{"mite": 1}] * 24
+    assert [one.labels for one in again] == [{"mite": 1}] * 23 + [{"mite": 2}]
+
+
+def test_hours_of_long_ago_are_forgotten(tmp_path):
+    """A year of hourly sightings leaves the counts of a few days."""
+    now = datetime(2026, 6, 1, tzinfo=UTC)
+    with Outbox(tmp_path / "o.db") as outbox:
+        for day in range(365):
+            time = now + timedelta(days=day)
+            outbox.append_many(
+                [sighting("mite", time + timedelta(hours=hour)) for hour in range(24)]
+            )
+    with contextlib.closing(sqlite3.connect(tmp_path / "o.db")) as db:
+        kept = db.execute("SELECT count(*), max(hour) - min(hour) FROM hour").fetchone()
+    assert kept == (24 + 48 + 48, 24 + 48 + 48 - 1)
 
 
 KILLED = """
