@@ -8,23 +8,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 from edge import homeassistant
 from edge.agent import Agent
-from edge.cameras import open_camera
+from edge.cameras import Camera, open_camera
 from edge.cameras.reader import Reader
-from edge.classifier import Classifier
 from edge.clock import SystemClock
-from edge.config import Config, Model
+from edge.config import Config
 from edge.counters import Counters
 from edge.errors import OutboxError
 from edge.gps import Gps
 from edge.health import Reporter, place
 from edge.identity import boot_id
+from edge.kept import Kept
 from edge.learning import Learning
 from edge.messages import ModelRef
-from edge.models.choice import current_path
 from edge.models.device import DeviceModels
 from edge.notify import Notifier
 from edge.outbox import Outbox
@@ -35,7 +33,6 @@ from edge.remote import Remote
 from edge.requests import Params, Requests
 from edge.retime import Retimer
 from edge.sightings import Identity, cut_off
-from edge.signing import load_public_key
 from edge.starts import Starts
 from edge.triggers import open_gate
 from edge.triggers.capture import Capture, CaptureParams
@@ -49,152 +46,208 @@ FLUSH_SECONDS = 2.0
 """How long a program that is told to stop goes on delivering."""
 
 
-def open_classifier(config: Config) -> Classifier:
-    """Load the configured model. Raises BundleError, ModelError, RuntimeUnavailableError, ..."""
-    model = config.model
-    if model.tflite:
-        return Classifier.from_tflite(model.tflite, model.labels, model.runtime, model.threads)
-    return load_bundle(current_path(model), model)
-
-
-def load_bundle(path: Path, model: Model) -> Classifier:
-    """Load a bundle as `model` says. Raises BundleError, ModelError, ..."""
-    return Classifier.from_bundle(
-        path,
-        model.runtime,
-        model.threads,
-        trusted_keys=[load_public_key(path) for path in model.trusted_keys],
-        self_test=model.self_test,
-    )
-
-
 def run(
     config: Config,
     stop: threading.Event,
     drain_timeout_seconds: float | None,
     remote: Remote,
+    kept: Kept,
 ) -> bool:
     """Run the device until `stop` is set or the camera has no more frames.
 
     After the last frame, wait until the broker acknowledged everything (`stop` and the timeout end
-    the waiting). True where nothing is left: after `stop`, nothing that is not on disk.
+    the waiting). True where nothing is left: after `stop`, nothing that is not on disk. What `kept`
+    holds of the run before is used again.
 
     Raises:
         WheatearError: the model, the camera or the outbox cannot be opened.
     """
-
-    def renew_info() -> None:
-        publisher.renew(f"{publisher.base}/info")
-
     with ExitStack() as stack:
-        counters, clock = Counters(), SystemClock()
-        models = DeviceModels(
+        return _Device(config, stop, remote, kept, stack).run(drain_timeout_seconds)
+
+
+class _Device:
+    """All parts of a device, and who knows whom. What `stack` is to close is open then."""
+
+    def __init__(
+        self,
+        config: Config,
+        stop: threading.Event,
+        remote: Remote,
+        kept: Kept,
+        stack: ExitStack,
+    ) -> None:
+        self._config, self._stop, self._remote, self._kept = config, stop, remote, kept
+        self._counters, self._clock = Counters(), SystemClock()
+        self._open(stack)
+        self._speak()
+        self._look()
+        self._watch_over()
+
+    def _open(self, stack: ExitStack) -> None:
+        """Open what can fail to: model, outbox, camera."""
+        config, counters, clock = self._config, self._counters, self._clock
+        self._models = DeviceModels(config, self._kept, counters, clock)
+        self._switch = stack.enter_context(self._models.switch)
+        self._outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
+        self._camera = self._open_camera()
+        self._writer = Writer(
+            self._outbox, lambda: self._publisher.wake(), counters, config.outbox.commit_seconds
+        )
+        self._gps = Gps(config.gps, clock, counters, self._renew_info)
+        self._identity = _identity(config, self._switch.ref, self._gps)
+
+    def _speak(self) -> None:
+        """Put together what says and hears: messages, requests, pictures to learn from."""
+        config, counters, clock = self._config, self._counters, self._clock
+        self._reporter = Reporter(
             config,
-            lambda path: load_bundle(path, config.model),
-            lambda: open_classifier(config),
+            self._switch.running,
+            self._outbox,
+            self._writer,
             counters,
             clock,
+            where=lambda: self._identity.location,
+            configured=self._remote.state,
+            verbs=lambda: self._requests.verbs,
         )
-        switch = stack.enter_context(models.switch)
-        outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
-        camera = open_camera(config.camera, switch.classifier.input, config.view)
-        writer = Writer(outbox, lambda: publisher.wake(), counters, config.outbox.commit_seconds)
-        gps = Gps(config.gps, clock, counters, renew_info)
-        identity = _identity(config, switch.ref, gps)
-        reporter = Reporter(
+        self._learning = Learning(
             config,
-            switch.running,
-            outbox,
-            writer,
+            self._switch.classifier,
+            self._identity,
             counters,
             clock,
-            where=lambda: identity.location,
-            configured=remote.state,
-            verbs=lambda: requests.verbs,
+            lambda: self._publisher.nudge(),
         )
-        learning = Learning(
-            config, switch.classifier, identity, counters, clock, lambda: publisher.nudge()
-        )
-        requests = Requests(
+        self._requests = Requests(
             config.requests,
             f"{config.broker.base_topic}/{config.device_id}",
             counters,
             clock,
-            lambda: publisher.nudge(),
-            remote.memory,
+            lambda: self._publisher.nudge(),
+            self._remote.memory,
         )
-        publisher = Publisher(
+        self._retimer = Retimer.of(config, self._outbox, clock, counters, self._renew_info)
+        self._publisher = Publisher(
             config.broker,
             config.device_id,
-            outbox,
-            reporter.info,
-            reporter.state,
+            self._outbox,
+            self._reporter.info,
+            self._reporter.state,
             counters,
             config.report.state_seconds,
-            spare=learning.inbox,
+            spare=self._learning.inbox,
             introductions=[
-                *homeassistant.introductions(config, lambda: switch.running),
-                *models.introductions(lambda topic: publisher.renew(topic)),
+                *homeassistant.introductions(config, lambda: self._switch.running),
+                *self._models.introductions(lambda topic: self._publisher.renew(topic)),
             ],
             clock=clock,
-            requests=requests,
-            hold=lambda: retimer.hold(),
+            requests=self._requests,
+            hold=self._retimer.hold,
         )
-        retimer = Retimer.of(config, outbox, clock, counters, renew_info)
-        frames = Reader(
-            lambda: open_camera(config.camera, switch.classifier.input, config.view),
+
+    def _look(self) -> None:
+        """Put together what takes frames and judges them."""
+        config, counters, clock = self._config, self._counters, self._clock
+        self._frames = Reader(
+            self._open_camera,
             counters,
-            camera,
-            gate=open_gate(config, clock, counters, lambda: identity.location),
+            self._camera,
+            gate=open_gate(config, clock, counters, lambda: self._identity.location),
+            part=self._part_from,
         )
-        capture = Capture(frames.ask, identity, config.decision, config.images, clock)
-        requests.on("capture", CaptureParams, capture.now)
-        starts = Starts.beside(config.outbox.path, identity.boot, counters)
-        vitals = Vitals(starts, outbox, counters, clock)
-        measure = vitals.health(learning.health(reporter.health))
-        overview = Overview(reporter, measure, lambda: publisher.protocol)
-        requests.on("status", Params, overview.status)
-        models.connect(requests, identity, reporter, learning, publisher, frames)
-        flow = Flow(config, frames, counters, clock)
-        notifier = Notifier(flow.stalled, lambda: _status(counters, outbox), counters, remote.stays)
-        remote.serve(requests, config.requests.confirm_seconds)
-        trial = remote.trial(counters, clock, frames.ask, renew_info)
-        learning.serve(requests)
-        exporter = Exporter(config.report, overview.now, lambda: switch.title, counters)
-        agent = Agent(
-            flow,
-            switch,
-            switch.decider,
-            writer.submit,
-            identity,
+        self._flow = Flow(config, self._frames, counters, clock)
+        capture = Capture(self._frames.ask, self._identity, config.decision, config.images, clock)
+        self._starts = Starts.beside(config.outbox.path, self._identity.boot, counters)
+        vitals = Vitals(self._starts, self._outbox, counters, clock)
+        measure = vitals.health(self._learning.health(self._reporter.health))
+        self._overview = Overview(self._reporter, measure, lambda: self._publisher.protocol)
+        self._agent = Agent(
+            self._flow,
+            self._switch,
+            self._switch.decider,
+            self._writer.submit,
+            self._identity,
             config.images,
-            vitals.reported(overview.health),
+            vitals.reported(self._overview.health),
             config.report.health_seconds,
             counters,
             clock,
-            stop,
-            watchers=[flow.watch, capture.watch, *models.watchers, *learning.watchers],
+            self._stop,
+            watchers=[
+                self._flow.watch,
+                capture.watch,
+                *self._models.watchers,
+                *self._learning.watchers,
+            ],
         )
+        self._requests.on("capture", CaptureParams, capture.now)
+        self._requests.on("status", Params, self._overview.status)
+        self._learning.serve(self._requests)
+
+    def _watch_over(self) -> None:
+        """Put together what follows the device from outside: requests, systemd, Prometheus."""
+        config, counters = self._config, self._counters
+        self._models.connect(
+            self._requests,
+            self._identity,
+            self._reporter,
+            self._learning,
+            self._publisher,
+            self._frames,
+        )
+        self._notifier = Notifier(
+            self._flow.stalled,
+            lambda: _status(counters, self._outbox),
+            counters,
+            self._remote.stays,
+        )
+        self._remote.serve(self._requests, config.requests.confirm_seconds)
+        self._exporter = Exporter(
+            config.report, self._overview.now, lambda: self._switch.title, counters
+        )
+
+    def run(self, drain_timeout_seconds: float | None) -> bool:
+        """Run; False where something was left behind."""
+        counters, outbox, writer, stop = self._counters, self._outbox, self._writer, self._stop
         writer.submit([cut_off(one) for one in outbox.lives()])
         with (
-            starts,
-            exporter,
-            retimer,
-            gps,
-            learning,
-            _running_threads(writer, publisher, frames, requests),
-            models,
-            notifier,
-            trial,
+            self._starts,
+            self._exporter,
+            self._retimer,
+            self._gps,
+            self._learning,
+            _running_threads(writer, self._publisher, self._frames, self._requests),
+            self._models,
+            self._notifier,
+            self._remote.trial(counters, self._clock, self._frames.ask, self._renew_info),
         ):
-            agent.run()
-            frames.close()
+            self._agent.run()
+            self._frames.close()
             ended = not stop.is_set()
             if ended:
-                _drain(writer, outbox, learning, stop, drain_timeout_seconds)
+                _drain(writer, outbox, self._learning, stop, drain_timeout_seconds)
         left = len(writer.unwritten) + (outbox.depth().waiting if ended else 0)
         _say(counters, outbox, left)
         return not left
+
+    def _renew_info(self) -> None:
+        self._publisher.renew(f"{self._publisher.base}/info")
+
+    def _open_camera(self) -> Camera:
+        config, spec = self._config, self._switch.classifier.input
+        return self._kept.take(
+            "camera",
+            (config.camera, spec, config.view),
+            lambda: open_camera(config.camera, spec, config.view),
+        )
+
+    def _part_from(self, camera: Camera) -> None:
+        """A replay is not kept: the frames that it read ahead would be left out."""
+        if camera.live:
+            self._kept.leave(camera)
+        else:
+            camera.close()
 
 
 @contextlib.contextmanager

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from edge import app
 from edge.cameras import open_camera
 from edge.changes import Configuration
 from edge.classify import Console
@@ -22,6 +21,7 @@ from edge.gps import ask
 from edge.health import place
 from edge.image import InputSpec
 from edge.learning import inbox_folder
+from edge.models.load import open_classifier
 from edge.mqtt import Connection, Will, connect, tls_context, unreachable
 from edge.outbox import Outbox
 from edge.tiles import in_parts
@@ -110,7 +110,7 @@ def check(config: Config, steps: Steps) -> None:
 
 
 def _model(config: Config, specs: list[InputSpec]) -> str:
-    with app.open_classifier(config) as classifier:
+    with open_classifier(config) as classifier:
         specs.append(classifier.input)
         model = classifier.model_info
         proved = "reproduces its golden pictures" if config.model.bundle else "no self-test"

@@ -19,6 +19,7 @@ from edge.classify import Console
 from edge.config import Config, FolderCamera, redacted
 from edge.errors import ConfigError
 from edge.journal import Journal
+from edge.kept import Kept
 from edge.remote import Control, Remote
 
 log = logging.getLogger(__name__)
@@ -33,7 +34,8 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
         WheatearError: the configuration, the model, the camera or the outbox cannot be used.
     """
     configuration, control = Configuration(arguments.config), Control()
-    with _signals(control), _journal() as journal:
+    kept = Kept(lambda: control.wish == "reload")
+    with _signals(control), _journal() as journal, contextlib.closing(kept):
         remote = Remote(configuration, control, journal)
         remote.memory.learn(os.environ.pop(_ANSWERED, ""))
         while True:
@@ -45,7 +47,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
             seconds = config.requests.confirm_seconds
             try:
                 with remote.opening(seconds, lambda: _give_up(configuration)):
-                    delivered = app.run(config, control.stop, arguments.drain_timeout, remote)
+                    delivered = app.run(config, control.stop, arguments.drain_timeout, remote, kept)
             except Exception as error:
                 if not configuration.trying:
                     raise

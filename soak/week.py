@@ -17,7 +17,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from edge.agent import Agent
-from edge.app import open_classifier
 from edge.cameras import Frame
 from edge.clock import Clock
 from edge.config import load_config
@@ -27,6 +26,7 @@ from edge.health import Reporter
 from edge.image import decode
 from edge.messages import Clock as Quality
 from edge.messages import ModelRef, RunningModel
+from edge.models.load import open_classifier
 from edge.outbox import Outbox
 from edge.publisher import Publisher
 from edge.sightings import Identity

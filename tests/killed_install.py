@@ -15,12 +15,12 @@ from pathlib import Path
 
 import msgspec
 
-from edge.app import load_bundle
 from edge.clock import SystemClock
 from edge.config import load_config
 from edge.errors import WheatearError
 from edge.models.choice import open_current
 from edge.models.install import bring, install, roll_back
+from edge.models.load import load_bundle
 from edge.models.store import Store
 
 CLOCK = SystemClock()

@@ -14,7 +14,6 @@ import tiny
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from edge.app import load_bundle
 from edge.clock import SystemClock
 from edge.config import Update, load_config
 from edge.errors import (
@@ -27,6 +26,7 @@ from edge.errors import (
 )
 from edge.models.choice import open_current
 from edge.models.install import bring, install, roll_back
+from edge.models.load import load_bundle
 from edge.models.proof import prove_apart
 from edge.models.record import Entry, Probation, Record
 from edge.models.store import Store

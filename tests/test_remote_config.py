@@ -388,6 +388,24 @@ def test_a_change_proves_itself_and_is_confirmed(tmp_path, broker):
         assert subscriber.wait(confirmed)
 
 
+def test_a_change_that_does_not_touch_the_model_does_not_load_it_anew(tmp_path, broker):
+    """A threshold is in force in a moment; another number of threads needs another interpreter."""
+
+    def loaded(field) -> int:
+        lines = field.ask("log")["data"]["lines"]
+        return sum("is loaded" in line["text"] for line in lines)
+
+    with Field(tmp_path, broker) as field:
+        field.settled()
+        assert loaded(field) == 1
+        field.set(decision__thresholds={"aphid": 0.7})
+        assert field.settled()["config"]["decision"]["thresholds"] == {"aphid": 0.7}
+        assert loaded(field) == 1
+        field.set(model__threads=2)
+        assert field.settled()["config"]["model"]["threads"] == 2
+        assert loaded(field) == 2
+
+
 def test_a_broker_that_cannot_be_reached_is_taken_back_and_the_camera_comes_back(tmp_path, broker):
     """Cut off by its own configuration, the device goes back by itself and says why."""
     with Field(tmp_path, broker, seconds=2.0) as field:

@@ -26,12 +26,16 @@ _AHEAD = 2
 _OVER = "the camera gives no more frames: its replay is over, or the device stops"
 
 
+def _close(camera: Camera) -> None:
+    camera.close()
+
+
 class Reader:
     """Captures on its own thread. From a live camera only the newest frame is kept.
 
     `opened` is the camera if it is open already; `reopen` opens it (again). Both a bad frame and
     a vanished camera are counted, logged once, and waited out. `wait` waits for a condition, so
-    that days of the passed clock need not last days.
+    that days of the passed clock need not last days; `part` gets the camera at the end.
     """
 
     def __init__(
@@ -44,10 +48,12 @@ class Reader:
         gate: Gate | None = None,
         clock: Clock | None = None,
         wait: Callable[[threading.Condition, float], object] = threading.Condition.wait,
+        part: Callable[[Camera], object] = _close,
     ) -> None:
         self._reopen, self._counters, self._camera = reopen, counters, opened
         self._backoff = Backoff(retry_min_seconds, retry_max_seconds)
         self._gate, self._clock, self._wait = gate, clock or SystemClock(), wait
+        self._part = part
         self._frames: deque[Frame] = deque()
         self._order: Order | None = None
         self._change = threading.Condition()
@@ -117,7 +123,7 @@ class Reader:
             log.exception("the camera thread failed")
             self._trouble.failed(error)
         finally:
-            self._let_go()
+            self._let_go(self._part)
             with self._change:
                 self._ended = True
                 self._change.notify_all()
@@ -228,10 +234,10 @@ class Reader:
                     return
                 self._wait(self._change, left)
 
-    def _let_go(self) -> None:
+    def _let_go(self, part: Callable[[Camera], object] = _close) -> None:
         camera, self._camera = self._camera, None
         if camera is not None:
             try:
-                camera.close()
+                part(camera)
             except OSError as error:
                 log.debug("closing the camera: %s", error)

@@ -9,22 +9,22 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from edge.models.command import open_store
+from edge.models.load import kept_bundles, open_classifier
 from edge.models.progress import Teller
 from edge.models.service import Models
 from edge.models.switch import Switch, keep_up
 from edge.models.verbs import Verbs, register
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
     from edge.agent import Watcher
     from edge.cameras.reader import Reader
-    from edge.classifier import Classifier
     from edge.clock import Clock
     from edge.config import Config
     from edge.counters import Counters
     from edge.health import Reporter
+    from edge.kept import Kept
     from edge.learning import Learning
     from edge.publisher import Introduction, Publisher
     from edge.requests import Requests
@@ -33,25 +33,20 @@ if TYPE_CHECKING:
 
 class DeviceModels:
     """Opens the model that is to run; as a context around the agent, follows what the store says.
+    A bundle that `kept` holds is not opened again.
 
     Raises:
         WheatearError: no model can be loaded.
     """
 
-    def __init__(
-        self,
-        config: Config,
-        load: Callable[[Path], Classifier],
-        load_configured: Callable[[], Classifier],
-        counters: Counters,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, config: Config, kept: Kept, counters: Counters, clock: Clock) -> None:
         self._config, self._clock = config, clock
         self._service: Models | None = None
+        load = kept_bundles(kept, config.model)
         if config.model.store is not None:
             self._service = Models(open_store(config), config.model, load, counters, clock)
-        opened = self._service.open() if self._service else load_configured()
-        self.switch = Switch(opened, config, clock)
+        opened = self._service.open() if self._service else open_classifier(config, load)
+        self.switch = Switch(opened, config, clock, kept.leave)
         self.watchers: list[Watcher] = [self._service.watch] if self._service else []
         self._stack = ExitStack()
 

@@ -29,14 +29,20 @@ log = logging.getLogger(__name__)
 
 
 class Switch:
-    """Judges frames with a model that can be exchanged; closes it at the end.
+    """Judges frames with a model that can be exchanged; gives it to `part` at the end.
 
     :meth:`see` belongs to the agent's thread, :meth:`offer` to any other. `told` are called on the
     agent's thread when another model has taken over, before it sees its first frame.
     """
 
-    def __init__(self, classifier: Classifier, config: Config, clock: Clock) -> None:
-        self._config, self._clock = config, clock
+    def __init__(
+        self,
+        classifier: Classifier,
+        config: Config,
+        clock: Clock,
+        part: Callable[[Classifier], object],
+    ) -> None:
+        self._config, self._clock, self._part = config, clock, part
         self._lock = threading.Lock()
         self._coming: tuple[Classifier, Viewer, threading.Event] | None = None
         self._busy_since: float | None = None
@@ -126,7 +132,7 @@ class Switch:
 
     def close(self) -> None:
         """Let the model go; a second call does nothing."""
-        self.classifier.close()
+        self._part(self.classifier)
 
     def __enter__(self) -> Switch:
         return self

@@ -1,0 +1,58 @@
+"""Loads the model that the configuration names."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from edge.classifier import Classifier
+from edge.config import Config, Model
+from edge.kept import Kept
+from edge.models.choice import Load, current_path
+from edge.signing import load_public_key
+
+log = logging.getLogger(__name__)
+
+
+def open_classifier(config: Config, load: Load | None = None) -> Classifier:
+    """Load the configured model, a bundle through `load` if given.
+
+    Raises BundleError, ModelError, RuntimeUnavailableError, ...
+    """
+    model = config.model
+    if model.tflite:
+        return Classifier.from_tflite(model.tflite, model.labels, model.runtime, model.threads)
+    path = current_path(model)
+    return load(path) if load else load_bundle(path, model)
+
+
+def load_bundle(path: Path, model: Model) -> Classifier:
+    """Load a bundle as `model` says. Raises BundleError, ModelError, ..."""
+    classifier = Classifier.from_bundle(
+        path,
+        model.runtime,
+        model.threads,
+        trusted_keys=[load_public_key(path) for path in model.trusted_keys],
+        self_test=model.self_test,
+    )
+    log.info("%s is loaded", path.name)
+    return classifier
+
+
+def kept_bundles(kept: Kept, model: Model) -> Load:
+    """Give what loads bundles as `model` says, or takes them over from the run before."""
+
+    def load(path: Path) -> Classifier:
+        key = (model, path, _stamp(path))
+        return kept.take("model", key, lambda: load_bundle(path, model))
+
+    return load
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Tell one content of a file from another."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,101 @@
+"""What a change of the configuration does not touch stays open while the device is built anew."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.cameras import Frame
+from edge.cameras.reader import Reader
+from edge.counters import Counters
+from edge.errors import CameraError
+from edge.kept import Kept
+
+
+class Door:
+    """Something that is open until it is closed."""
+
+    def __init__(self) -> None:
+        self.open = True
+
+    def close(self) -> None:
+        """Close it."""
+        self.open = False
+
+
+def test_what_has_the_same_key_is_used_again():
+    """It is opened once for as many runs as there are."""
+    kept = Kept(lambda: True)
+    first = kept.take("model", 1, Door)
+    kept.leave(first)
+    assert kept.take("model", 1, Door) is first
+    assert first.open
+
+
+def test_what_has_another_key_is_closed_before_the_new_one_is_opened():
+    """A camera can be opened only once at a time."""
+    kept = Kept(lambda: True)
+    first = kept.take("camera", 1, Door)
+    kept.leave(first)
+
+    def make() -> Door:
+        assert not first.open
+        return Door()
+
+    assert kept.take("camera", 2, make).open
+
+
+def test_nothing_is_held_where_no_run_follows():
+    """At the end of the program everything is closed."""
+    kept = Kept(lambda: False)
+    door = kept.take("model", 1, Door)
+    kept.leave(door)
+    assert not door.open
+
+
+def test_what_nobody_took_is_closed_at_the_end():
+    """As where the next run fails before it comes to the camera."""
+    kept = Kept(lambda: True)
+    door = kept.take("camera", 1, Door)
+    kept.leave(door)
+    kept.close()
+    assert not door.open
+
+
+def test_what_was_opened_elsewhere_is_closed():
+    """A model that came while the device ran has no key, so nothing tells whether it still fits."""
+    door = Door()
+    Kept(lambda: True).leave(door)
+    assert not door.open
+
+
+def test_an_opening_that_fails_can_be_tried_again():
+    """The error is the one of whoever opens."""
+    kept = Kept(lambda: True)
+
+    def fail() -> Door:
+        raise CameraError("unplugged")
+
+    with pytest.raises(CameraError, match="unplugged"):
+        kept.take("camera", 1, fail)
+    assert kept.take("camera", 1, Door).open
+
+
+class Webcam(Door):
+    """A live camera that waits for its first frame for ever, until the reader stops."""
+
+    live = True
+    interval_seconds = 0.01
+
+    def capture(self) -> Frame | None:
+        """Give nothing more."""
+        return None
+
+
+def test_a_reader_parts_from_an_open_camera():
+    """Whoever takes the camera over decides whether to close it."""
+    camera, parted = Webcam(), []
+    reader = Reader(Webcam, Counters(), camera, part=parted.append)
+    reader.start()
+    reader.close()
+    assert parted == [camera]
+    assert camera.open
