@@ -16,6 +16,8 @@ from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages import new_id
 from edge.mqtt import Ack, Connection, connect
 
+_EXACT_DIGITS = 15
+"""So many a number of JSON may have and be the same everywhere; a revision has one more."""
 _REPEAT_SECONDS = 1.0
 """After which it is published again, then after twice as long: a device that is just connecting
 misses what was published before it subscribed."""
@@ -119,7 +121,10 @@ def _broker(arguments: argparse.Namespace) -> Broker:
 
 
 def _parameter(text: str) -> tuple[str, object]:
-    """Read ``key=value``: the value is JSON, else text; ``@file`` gives a file's text."""
+    """Read ``key=value``: the value is JSON, else text; ``@file`` gives a file's text.
+
+    What only looks like a number, such as some revisions, is text.
+    """
     key, found, value = text.partition("=")
     if not key or not found:
         raise ConfigError(f"{text!r} is no parameter: give key=value")
@@ -130,9 +135,10 @@ def _parameter(text: str) -> tuple[str, object]:
 
 def _json(value: str) -> object:
     try:
-        return json.loads(value)
+        found: object = json.loads(value)
     except ValueError:
         return value
+    return value if isinstance(found, int | float) and len(value) > _EXACT_DIGITS else found
 
 
 def _read(file: Path, what: str) -> str:

@@ -10,6 +10,13 @@ from test_publisher import settings
 from test_requests import Served
 
 from edge.cli import main
+from edge.requests import Params
+
+
+class Text(Params, frozen=True, kw_only=True):
+    """A verb that takes a text."""
+
+    text: str
 
 
 @pytest.fixture
@@ -30,6 +37,15 @@ def test_the_answer_is_printed_as_json(served, capsys):
     answer = json.loads(capsys.readouterr().out)
     assert (answer["transaction"], answer["data"]) == ("t", {"count": 1})
     assert device.desk.done == [("status", 7)]
+
+
+@pytest.mark.parametrize("text", ["1234567890123456", "12e4567890123456"])
+def test_a_revision_that_reads_as_a_number_stays_text(served, capsys, text):
+    """Sixteen hexadecimal digits may be decimal ones only, or have one `e` among them."""
+    device, options = served
+    device.desk.requests.on("status", Text, lambda params: params.text)
+    assert main(["request", "cam-1", "status", f"text={text}", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["data"] == text
 
 
 @pytest.mark.parametrize(

@@ -328,6 +328,13 @@ def test_models_are_managed_on_the_command_line(place):
     assert "none.wtr" in missing.stderr
 
 
+def test_the_command_takes_no_unsigned_model_over_the_network(place):
+    """Without keys a URL is not even fetched; a file is what a person brought."""
+    refused = command("install", "http://127.0.0.1:1/new.wtr", "--config", place.path)
+    assert refused.returncode == 1
+    assert "model.trusted_keys is empty" in refused.stderr
+
+
 def test_a_full_disk_refuses_the_update_and_harms_nothing(tmp_path):
     """On a disk too small for the bundle, the record and the models stay as they were."""
     import os

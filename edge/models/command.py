@@ -14,7 +14,7 @@ from edge.clock import SystemClock
 from edge.config import Config
 from edge.errors import ConfigError, WheatearError
 from edge.models.fetch import Source, fetch
-from edge.models.install import bring, check_free, factory, install, roll_back
+from edge.models.install import bring, check_free, check_keys, factory, install, roll_back
 from edge.models.proof import Proof, Refusal, Verdict, restrain, try_here
 from edge.models.record import Entry
 from edge.models.store import Store
@@ -69,6 +69,7 @@ def _install(arguments: argparse.Namespace, console: Console) -> int:
     with store.installing():
         check_free(store)
         if "://" in source:
+            check_keys(config.model)
             file = fetch(
                 Source(url=source, sha256=arguments.sha256), store.incoming, config.model.update
             )

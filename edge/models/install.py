@@ -85,6 +85,15 @@ def bring(store: Store, file: Path) -> Path:
     return target
 
 
+def check_keys(model: Model) -> None:
+    """See that not anybody's model is taken over the network. Raises UpdateError."""
+    if not model.trusted_keys and not model.update.unsigned:
+        raise UpdateError(
+            "model.trusted_keys is empty: anybody's model would be taken. Name the key that signs "
+            "yours, or set model.update.unsigned = true"
+        )
+
+
 def check_free(store: Store) -> None:
     """See that no model is on probation. Raises UpdateBusyError, StoreError."""
     record = store.change(lambda record: record)

@@ -11,7 +11,7 @@ from edge.errors import UpdateError
 from edge.manifest import Sha256
 from edge.messages import new_id
 from edge.models.fetch import Source, check_source
-from edge.models.install import factory, roll_back
+from edge.models.install import check_keys, factory, roll_back
 from edge.models.record import Entry, Outcome, Probation
 from edge.models.service import Job, Models
 from edge.models.upload import Chunk, Progress
@@ -72,7 +72,7 @@ class Verbs:
 
     def install(self, params: InstallParams) -> Accepted:
         """Accept an update."""
-        self._check_keys()
+        check_keys(self._model)
         source = None
         if params.url is not None:
             source = Source(url=params.url, sha256=params.sha256, size=params.size)
@@ -90,7 +90,7 @@ class Verbs:
 
     def chunk(self, chunk: Chunk) -> Progress:
         """Take a piece of a bundle."""
-        self._check_keys()
+        check_keys(self._model)
         with self._models.store.installing():
             return self._models.upload.take(chunk)
 
@@ -111,13 +111,6 @@ class Verbs:
         record = roll_back(self._models.store, "asked for by request", self._clock.now())
         self._models.wake()
         return RolledBack(current=record.current)
-
-    def _check_keys(self) -> None:
-        if not self._model.trusted_keys and not self._model.update.unsigned:
-            raise UpdateError(
-                "model.trusted_keys is empty: anybody's model would be taken. Name the key that "
-                "signs yours, or set model.update.unsigned = true"
-            )
 
 
 def register(requests: Requests, verbs: Verbs) -> None:
