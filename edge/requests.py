@@ -332,7 +332,9 @@ def _convert(fields: dict[str, Any], struct: type[T]) -> T:
     try:
         return msgspec.convert(fields, struct)
     except msgspec.ValidationError as error:
-        raise MalformedRequestError(f"{error}".replace("`$.", "`").replace("`$`", "top")) from error
+        text = f"{error}".replace("`$.", "`").replace("`$`", "top")
+        known = ", ".join(struct.__struct_fields__) or "nothing"
+        raise MalformedRequestError(f"{text}; what is taken here: {known}") from error
 
 
 def _json(data: object) -> bytes:

@@ -104,7 +104,12 @@ def test_a_request_is_answered_with_its_transaction():
         ("status", {"transaction": 5}, "MalformedRequestError", "transaction"),
         ("status", {"transaction": "x" * 65}, "MalformedRequestError", "transaction"),
         ("status", {"transaction": "t", "number": "7"}, "MalformedRequestError", "number"),
-        ("status", {"transaction": "t", "nummer": 7}, "MalformedRequestError", "nummer"),
+        (
+            "status",
+            {"transaction": "t", "nummer": 7},
+            "MalformedRequestError",
+            "nummer`; what is taken here: number",
+        ),
         ("status", b" " * 262_145, "MalformedRequestError", "requests.max_bytes = 262144"),
         ("self-destruct", {"transaction": "t"}, "UnknownRequestError", "known: capture"),
         ("config/set", {"transaction": "t"}, "RequestDeniedError", "requests.allow does not list"),
