@@ -1,7 +1,7 @@
 """A clock that jumps forwards and back, by seconds and by years, while sightings wait and go out.
 
 Numbers, not times, are the order: whatever the clock said when a frame was taken stays its time.
-(Times that are corrected once the clock is known are another thing: tests/test_clock.py.)
+(Times that are corrected once the clock is known are another thing: tests/test_retime.py.)
 """
 
 from __future__ import annotations

@@ -183,3 +183,39 @@ class Embedded:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         self._loop.close()
+
+
+def retained(port: int, topic: str) -> bytes | None:
+    """Ask, as a newcomer does, for the retained message of a topic."""
+    got, arrived = [], threading.Event()
+    client = paho.Client(CallbackAPIVersion.VERSION2)
+    client.on_message = lambda *a: (got.append(a[2].payload), arrived.set())
+    client.on_connect = lambda *_: client.subscribe(topic)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    arrived.wait(1.0)
+    end(client)
+    return got[0] if got else None
+
+
+ACL = """user camera
+topic write wheatear/cam-1/availability
+topic write wheatear/cam-1/info
+topic write wheatear/cam-1/{allowed}
+user reader
+topic read #
+"""
+
+
+def locked(folder, allowed: str, extra: str = "") -> Mosquitto:
+    """Start a mosquitto with users, passwords and an access list."""
+    passwd = folder / "passwd"
+    passwd.write_text("camera:secret\nreader:other\n")
+    tool = "mosquitto_passwd"
+    subprocess.run([tool, "-U", str(passwd)], check=True, env={"PATH": "/usr/bin:/usr/local/bin"})
+    (folder / "acl").write_text(ACL.format(allowed=allowed))
+    for file in (passwd, folder / "acl"):
+        file.chmod(0o600)
+    return Mosquitto(
+        folder, f"allow_anonymous false\npassword_file {passwd}\nacl_file {folder}/acl\n{extra}"
+    )

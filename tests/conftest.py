@@ -58,6 +58,14 @@ def sshd(tmp_path, monkeypatch):
         yield server
 
 
+@pytest.fixture
+def authority(tmp_path):
+    """A folder with a certificate authority of its own, and certificates made by it."""
+    import certificates
+
+    return certificates.authority(tmp_path)
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     """Say loudly what was not tested for want of data, a server or a package."""
     absent = re.compile("ABSENT|NO BROKER|NO SSH")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from results import APHID, MITE, STRANGE, WEAK
+from scripts import HOME, START, Clock, Script
 
-from edge import clock as clocks
 from edge.agent import Agent
-from edge.cameras import Frame
 from edge.cameras.photo import encode_jpeg
-from edge.classifier import Classification, Timings
 from edge.config import Decision, Images
 from edge.counters import Counters
 from edge.decision import Decider
@@ -21,22 +20,7 @@ from edge.errors import ModelError
 from edge.health import Reporter
 from edge.messages import Evidence, Health, Location, ModelRef, RunningModel, Sighting
 from edge.outbox import Outbox
-from edge.scores import Score
 from edge.sightings import Identity
-
-START = datetime(2026, 6, 21, 23, 59, 50, tzinfo=UTC)
-
-
-def found(label="aphid", confidence=0.9, reason=None) -> Classification:
-    """Give what a classifier says of a frame."""
-    return Classification(
-        label=None if reason else label,
-        confidence=confidence,
-        reason=reason,
-        alternatives=(Score(label, confidence), Score("other", 1 - confidence)),
-        probabilities=np.array([confidence, 1 - confidence], np.float32),
-        timings=Timings(1.0, 2.0),
-    )
 
 
 def events(config: Decision, frames, seconds=1.0):
@@ -48,10 +32,6 @@ def events(config: Decision, frames, seconds=1.0):
             for event in decider.see(frame, number * seconds, START)
         ]
     return seen
-
-
-APHID, MITE, WEAK = found("aphid"), found("mite"), found("aphid", 0.3, "below-threshold")
-STRANGE = found("aphid", 0.4, "unknown")
 
 
 def test_k_of_n_frames_make_an_event():
@@ -113,67 +93,6 @@ def test_always_makes_every_frame_an_event():
         "background",
         "unknown",
     ]
-
-
-class Script:
-    """A camera thread and a classifier in one: frames with what is found in them."""
-
-    capture_seconds = 0.0
-
-    def __init__(self, results, clock=None, step=timedelta(seconds=1)):
-        self.results, self.step = list(results), step
-        self.clock, self.count = clock, 0
-
-    @property
-    def ended(self):
-        """All were taken."""
-        return not self.results
-
-    def next(self, _timeout):
-        """Give a frame that stands for the next result."""
-        if not self.results:
-            return None
-        self.now = self.results.pop(0)
-        self.count += 1
-        if self.clock:
-            self.clock.seconds += self.step.total_seconds()
-        pixels = np.full((90, 120, 3), self.count, np.uint8)
-        return Frame(
-            pixels,
-            START + self.count * self.step,
-            f"{self.count}.jpg",
-            120,
-            90,
-            lambda: encode_jpeg(pixels),
-            Location(lat=1, lon=2) if self.count == 2 else None,
-        )
-
-    def see(self, _frame):
-        """Give the result, or fail."""
-        if isinstance(self.now, Exception):
-            raise self.now
-        return self.now
-
-
-class Clock(clocks.Clock):
-    """Time that stands still until told."""
-
-    seconds = 0.0
-
-    def now(self):
-        """Give the time of day."""
-        return START + timedelta(seconds=self.seconds)
-
-    def monotonic(self):
-        """Give the seconds."""
-        return self.seconds
-
-    def quality(self):
-        """Be set from a battery-backed clock."""
-        return "rtc"
-
-
-HOME = Location(lat=23.8, lon=90.4)
 
 
 def run(script, submitted, images=None, health=None, counters=None, clock=None, stop=None):

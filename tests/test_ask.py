@@ -6,8 +6,8 @@ import json
 
 import pytest
 from brokers import Mosquitto, free_port
-from test_publisher import settings
-from test_requests import Served
+from desks import Served
+from senders import settings
 
 from edge.cli import main
 from edge.requests import Params

@@ -170,3 +170,27 @@ def test_a_broken_file_is_one_error_with_its_name(tmp_path):
     (tmp_path / "bad.toml").write_text("[broker\n")
     with pytest.raises(ConfigError, match=r"bad.toml is no TOML file"):
         load_config(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        ({"tiles": 8}, "view.tiles = 8 is refused: expected int >= 16"),
+        ({"tiles": [4]}, "view.tiles = [4] is refused: expected array of length >= 2"),
+        ({"tiles": [0, 3]}, "view.tiles.0 = 0 is refused: expected int >= 1"),
+        ({"tile": 640}, "view.tile is no setting; did you mean tiles?"),
+        ({"regions": [[0, 0, 2, 1]]}, "view.regions.0.2 = 2 is refused: expected float <= 1.0"),
+        ({"regions": [[0.5, 0, 0.5, 1]]}, "view.regions[0] = [0.5, 0.0, 0.5, 1.0] is empty"),
+        ({"mask_polygons": [[[0, 0], [1, 1]]]}, "expected array of length >= 3"),
+        ({"overlap": 1.0}, "view.overlap = 1.0 is refused: expected float <= 0.9"),
+    ],
+)
+def test_a_wrong_view_is_refused_by_name(view, expected):
+    """Path, value and what is allowed."""
+    assert expected in refusal({"view": view})
+
+
+def test_an_interval_that_leaves_every_frame_alone_is_refused():
+    """With hours between frames no two would ever count together."""
+    camera = {"kind": "v4l2", "interval_seconds": 7200}
+    assert "decision.blind_seconds = 7200; no two frames" in refusal({"camera": camera})

@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 import pytest
 from brokers import Mosquitto, Subscriber
+from clocks import Hand
+from pictures import frame
 from PIL import Image, ImageFilter
-from test_agent import found
-from test_inbox import Hand, frame
+from results import found
 
 from edge import distributions as d
 from edge.bundle import read_bundle

@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import pytest
-from test_outbox import drain, sighting
+from samples import drain, sighting
 
 from edge.errors import OutboxError, OutboxFullError
 from edge.outbox import Outbox

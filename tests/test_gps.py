@@ -15,8 +15,8 @@ import devices
 import msgspec
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
+from clocks import Field
 from PIL import Image
-from test_clock import Field
 
 from edge.cameras.photo import facts
 from edge.config import Gps as GpsConfig

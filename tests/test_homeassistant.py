@@ -11,9 +11,8 @@ from typing import Any
 import devices
 import msgspec
 import pytest
-from brokers import Mosquitto, Subscriber
+from brokers import Mosquitto, Subscriber, retained
 from hass import Hass, hass_path
-from test_publisher import retained
 
 from edge import messages
 from edge.config import parse_config

@@ -14,10 +14,9 @@ import devices
 import msgspec
 import paho.mqtt.client as paho
 import pytest
-from brokers import Mosquitto, end
+from brokers import Mosquitto, end, locked
 from paho.mqtt.enums import CallbackAPIVersion
-from test_inbox import item
-from test_publisher import authority, locked  # noqa: F401 - a fixture
+from pictures import item
 from typer.testing import CliRunner
 
 from edge.errors import ConfigError, DataError, WheatearError
@@ -178,7 +177,7 @@ def test_a_broker_that_refuses_or_denies_is_one_error_with_the_cure(tmp_path):
     assert "nobody listens" in collect(broker.port, tmp_path / "a", status=2)
 
 
-def test_pictures_come_over_tls_with_a_client_certificate(authority):  # noqa: F811
+def test_pictures_come_over_tls_with_a_client_certificate(authority):
     """An authority of one's own, and a certificate that says who collects."""
     listener = (
         f"cafile {authority}/ca.pem\ncertfile {authority}/server.pem\n"

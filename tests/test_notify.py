@@ -12,8 +12,8 @@ from pathlib import Path
 import devices
 import pytest
 from brokers import free_port
-from test_agent import APHID
-from test_clock import Field
+from clocks import Field
+from results import APHID
 
 from edge.cameras import Frame
 from edge.config import load_config

@@ -15,44 +15,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from samples import drain, health, image, sighting
 
 from edge.counters import Counters
 from edge.errors import OutboxDamagedError, OutboxError
-from edge.messages import Evidence, Sighting, new_id
 from edge.outbox import Kind, Outbox, ranges
-from edge.topics import EXAMPLES
 from edge.writer import Writer
-
-
-def sighting(label="aphid", time=None) -> Sighting:
-    """Make a sighting as the agent does, without a number."""
-    return msgspec.structs.replace(
-        EXAMPLES["Sighting"], seq=0, id=new_id(), label=label, time=time or datetime.now(UTC)
-    )
-
-
-def image(size=1000) -> Evidence:
-    """Make a picture of so many bytes."""
-    return Evidence(id=new_id(), time=datetime.now(UTC), jpeg=bytes(size))
-
-
-def health():
-    """Make a health message."""
-    return EXAMPLES["Health"]
-
-
-def drain(outbox: Outbox) -> list[int]:
-    """Take everything out, oldest first; give the sequence numbers."""
-    seqs, after = [], 0
-    while page := outbox.page(after, 100):
-        seqs += [json.loads(row.payload)["seq"] for row in page if row.kind is Kind.SIGHTING]
-        after = page[-1].row
-        outbox.delete(row.row for row in page)
-    return seqs
 
 
 def test_messages_come_out_in_the_order_they_went_in(tmp_path):
@@ -252,7 +223,8 @@ def test_hours_of_long_ago_are_forgotten(tmp_path):
 KILLED = """
 import sys; sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from test_outbox import Outbox, sighting
+from edge.outbox import Outbox
+from samples import sighting
 outbox = Outbox(Path(sys.argv[1]))
 while True:
     for seq in outbox.append_many([sighting() for _ in range(7)]):

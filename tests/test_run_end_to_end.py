@@ -10,7 +10,7 @@ import devices
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
 from PIL import Image
-from test_outbox import sighting
+from samples import sighting
 
 from edge.outbox import Outbox
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_outbox import drain, health, sighting
+from samples import drain, health, sighting
 
 from edge import outbox_schema
 from edge.errors import OutboxError

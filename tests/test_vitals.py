@@ -18,10 +18,11 @@ import msgspec
 import numpy as np
 import pytest
 from brokers import Mosquitto, Subscriber
+from clocks import Field
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_agent import APHID
-from test_clock import Field, taken
+from results import APHID
+from samples import taken
 
 from edge.board import throttled
 from edge.cameras import Frame

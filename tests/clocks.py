@@ -1,0 +1,87 @@
+"""Clocks that a test sets: of a computer that started wrong, by hand, by waiting."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+from edge.clock import Clock
+
+RIGHT = datetime(2026, 6, 21, 9, 0, tzinfo=UTC)
+
+
+class Field(Clock):
+    """The clock of a computer that started at the right time RIGHT and shows another."""
+
+    def __init__(self, wrong_by: timedelta = timedelta(days=-200), quality: str = "unsynced"):
+        super().__init__()
+        self.seconds, self.wrong_by, self.is_ = 100.0, wrong_by, quality
+
+    def now(self):
+        """Give what it shows."""
+        return RIGHT + timedelta(seconds=self.seconds) + self.wrong_by
+
+    def monotonic(self):
+        """Give seconds since the start."""
+        return self.seconds
+
+    def quality(self):
+        """Say what it was told to say."""
+        return self.is_
+
+    def set(self) -> None:
+        """Be put right, by NTP."""
+        self.wrong_by, self.is_ = timedelta(0), "synced"
+
+
+class Hand(Clock):
+    """A clock that is set by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.time, self.seconds = RIGHT, 0.0
+
+    def now(self):
+        """Give the time."""
+        return self.time
+
+    def monotonic(self):
+        """Give seconds."""
+        return self.seconds
+
+    def quality(self):
+        """Say how good it is."""
+        return "rtc"
+
+
+def utc(text: str) -> datetime:
+    """Read a time."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+class Simulated(Clock):
+    """Time that passes when somebody waits."""
+
+    def __init__(self, start: str, quality: str = "synced") -> None:
+        super().__init__()
+        self.start, self.seconds, self.asleep, self.is_ = utc(start), 0.0, 0.0, quality
+
+    def now(self) -> datetime:
+        """Give the time of day."""
+        return self.start + timedelta(seconds=self.seconds)
+
+    def monotonic(self) -> float:
+        """Give the seconds."""
+        return self.seconds
+
+    def since_boot(self) -> float:
+        """Give the seconds, those asleep included."""
+        return self.seconds + self.asleep
+
+    def quality(self) -> str:
+        """Say how far it can be trusted."""
+        return self.is_
+
+    def wait(self, _condition: threading.Condition, seconds: float) -> None:
+        """Let time pass."""
+        self.seconds += seconds

@@ -1,0 +1,91 @@
+"""A device that takes requests, with verbs for tests."""
+
+from __future__ import annotations
+
+import json
+import threading
+
+from senders import Sender
+
+from edge.clock import SystemClock
+from edge.config import Requests as Settings
+from edge.counters import Counters
+from edge.errors import CameraError
+from edge.mqtt import Incoming
+from edge.requests import Params, Requests
+from edge.transactions import Memory
+
+BASE = "wheatear/cam-1"
+EVERY = ("status", "capture", "log", "restart", "models")
+
+
+class Number(Params, frozen=True, kw_only=True):
+    """Parameters of a verb for tests."""
+
+    number: int = 0
+
+
+class Desk:
+    """Requests with verbs for tests: what was carried out is in `done`."""
+
+    def __init__(self, tell=lambda: None, memory: Memory | None = None, **more):
+        self.counters = Counters()
+        self.done: list[tuple[str, int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.requests = Requests(
+            Settings(**{"allow": EVERY, "per_second": 1000.0, **more}),
+            BASE,
+            self.counters,
+            SystemClock(),
+            tell,
+            memory,
+        )
+        for verb in ("status", "restart", "config/set"):
+            self.requests.on(verb, Number, lambda params, verb=verb: self._count(verb, params))
+        self.requests.on("capture", Number, self._fail)
+        self.requests.on("log", Number, self._break)
+
+    def _count(self, verb: str, params: Number) -> dict[str, int]:
+        self.gate.wait(10)
+        self.done.append((verb, params.number))
+        return {"count": len(self.done)}
+
+    def _fail(self, _: Number) -> None:
+        raise CameraError("the lens cap is on")
+
+    def _break(self, _: Number) -> None:
+        raise KeyError("a bug")
+
+    def ask(self, verb: str, payload: object, **more) -> dict:
+        """Carry out a request at once; give its answer."""
+        data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        self.requests.carry_out(Incoming(f"{BASE}/request/{verb}", data, **more))
+        (answer,) = self.requests.answers()
+        return {"topic": answer.topic, **json.loads(answer.payload)}
+
+
+def refused(answer: dict) -> str:
+    """Give the kind of error of an answer that says no."""
+    assert answer["status"] == "error"
+    assert answer["data"] is None
+    assert answer["error"]["message"]
+    return answer["error"]["kind"]
+
+
+class Served:
+    """A device that takes requests over a broker."""
+
+    def __init__(self, folder, broker, **more):
+        self.desk = Desk(lambda: self.device.publisher.nudge(), **more)
+        self.device = Sender(folder, broker, requests=self.desk.requests)
+
+    def __enter__(self):
+        self.desk.requests.start()
+        self.device.__enter__()
+        return self
+
+    def __exit__(self, *_):
+        self.desk.gate.set()
+        self.desk.requests.close()
+        self.device.__exit__()

@@ -1,0 +1,53 @@
+"""Pictures to learn from, and what is said of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import devices
+import numpy as np
+from clocks import RIGHT
+
+from edge.cameras import Frame
+from edge.config import Inbox as InboxConfig
+from edge.messages import FrameRef, InboxItem, InboxPicture, ModelRef, new_id
+from edge.spool import Spool
+
+JPEG = devices.photo("aphid")
+ANY = InboxConfig(keep=True, send=True, random_share=0.0, spacing_seconds=0.0, min_free_bytes=0)
+
+
+def frame(seconds: float = 0.0, jpeg: bytes = JPEG) -> Frame:
+    """Give a frame taken so many seconds after the start."""
+    return Frame(
+        pixels=np.zeros((32, 32, 3), np.uint8),
+        time=RIGHT + timedelta(seconds=seconds),
+        source=f"{seconds}",
+        width=160,
+        height=120,
+        jpeg=lambda: jpeg,
+    )
+
+
+def item(why="unknown", seconds: float = 0.0, id: str = "") -> InboxItem:
+    """Give what is said of a picture."""
+    return InboxItem(
+        device="cam-1",
+        boot="b",
+        id=id or new_id(),
+        kept=why,
+        time=RIGHT + timedelta(seconds=seconds),
+        clock="synced",
+        label=None,
+        reason="unknown",
+        confidence=0.4,
+        probabilities={"aphid": 0.4},
+        model=ModelRef(name="m", version="1", sha256="0" * 64),
+        frame=FrameRef(width=160, height=120, source="x"),
+        picture=InboxPicture(width=160, height=120, bytes=len(JPEG), sha256="0" * 64),
+    )
+
+
+def names(spool: Spool) -> list[str]:
+    """Give the names of the files in the folder."""
+    return sorted(path.name for path in spool.folder.iterdir())

@@ -1,0 +1,27 @@
+"""A device whose configuration may be changed from afar."""
+
+from __future__ import annotations
+
+from edge.changes import Configuration
+
+BASE = "wheatear/cam-1"
+ALLOW = """[requests]
+allow = ["status", "config/get", "config/set", "log", "restart"]
+per_second = 100.0
+confirm_seconds = {seconds}
+"""
+
+
+def started(file) -> Configuration:
+    """Give the configuration as the next start of the program finds it."""
+    configuration = Configuration(file)
+    configuration.load()
+    return configuration
+
+
+def changed(file, **settings) -> Configuration:
+    """Change settings (``decision__agree=1``) and start with them."""
+    configuration = started(file)
+    values = {name.replace("__", "."): value for name, value in settings.items()}
+    assert configuration.change(configuration.revision(), values, None)
+    return started(file)

@@ -1,0 +1,40 @@
+"""What a model says of a picture."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge.classifier import Classification, Tile, Timings
+from edge.scores import Score
+from edge.viewer import together
+
+
+def found(label="aphid", confidence=0.9, reason=None) -> Classification:
+    """Give what a classifier says of a frame."""
+    return Classification(
+        label=None if reason else label,
+        confidence=confidence,
+        reason=reason,
+        alternatives=(Score(label, confidence), Score("other", 1 - confidence)),
+        probabilities=np.array([confidence, 1 - confidence], np.float32),
+        timings=Timings(1.0, 2.0),
+    )
+
+
+APHID, MITE, WEAK = found("aphid"), found("mite"), found("aphid", 0.3, "below-threshold")
+STRANGE = found("aphid", 0.4, "unknown")
+
+
+def tile(box, label="aphid", confidence=0.9, reason=None):
+    """Give a tile's result."""
+    other = (Score(label, confidence), Score("other", round(1 - confidence, 6)))
+    probabilities = np.array([confidence, 1 - confidence], np.float32)
+    named = None if reason else label
+    return Tile(
+        box, Classification(named, confidence, reason, other, probabilities, Timings(1.0, 2.0))
+    )
+
+
+def look(*tiles):
+    """Give a frame's classification made of tiles."""
+    return together(tiles)

@@ -1,0 +1,53 @@
+"""Messages as a device makes them."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import msgspec
+
+from edge.clock import Clock
+from edge.messages import Evidence, Sighting, new_id
+from edge.outbox import Kind, Outbox
+from edge.topics import EXAMPLES
+
+BOOT = "0123456789ab"
+
+
+def sighting(label="aphid", time=None) -> Sighting:
+    """Make a sighting as the agent does, without a number."""
+    return msgspec.structs.replace(
+        EXAMPLES["Sighting"], seq=0, id=new_id(), label=label, time=time or datetime.now(UTC)
+    )
+
+
+def image(size=1000) -> Evidence:
+    """Make a picture of so many bytes."""
+    return Evidence(id=new_id(), time=datetime.now(UTC), jpeg=bytes(size))
+
+
+def health():
+    """Make a health message."""
+    return EXAMPLES["Health"]
+
+
+def drain(outbox: Outbox) -> list[int]:
+    """Take everything out, oldest first; give the sequence numbers."""
+    seqs, after = [], 0
+    while page := outbox.page(after, 100):
+        seqs += [json.loads(row.payload)["seq"] for row in page if row.kind is Kind.SIGHTING]
+        after = page[-1].row
+        outbox.delete(row.row for row in page)
+    return seqs
+
+
+def taken(clock: Clock, boot: str = BOOT, label: str = "aphid") -> Sighting:
+    """Give a sighting as it is made at this moment by this clock."""
+    return msgspec.structs.replace(
+        sighting(label, clock.now()),
+        boot=boot,
+        phase="single",
+        clock=clock.quality(),
+        boot_seconds=clock.seconds_since_boot(clock.now()),
+    )

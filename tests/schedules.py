@@ -1,0 +1,16 @@
+"""Windows in which a camera works."""
+
+from __future__ import annotations
+
+from zoneinfo import ZoneInfo
+
+from edge.triggers.windows import Schedule, parse_window
+
+DHAKA = (23.81, 90.41)
+
+
+def schedule(
+    *windows: str, zone: str = "UTC", place: tuple[float, float] | None = None
+) -> Schedule:
+    """Make a schedule."""
+    return Schedule([parse_window(text) for text in windows], ZoneInfo(zone), lambda: place)

@@ -1,0 +1,73 @@
+"""A camera and a model that follow a script, on a clock that stands still."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from edge import clock
+from edge.cameras import Frame
+from edge.cameras.photo import encode_jpeg
+from edge.messages import Location
+
+START = datetime(2026, 6, 21, 23, 59, 50, tzinfo=UTC)
+HOME = Location(lat=23.8, lon=90.4)
+
+
+class Script:
+    """A camera thread and a classifier in one: frames with what is found in them."""
+
+    capture_seconds = 0.0
+
+    def __init__(self, results, clock=None, step=timedelta(seconds=1)):
+        self.results, self.step = list(results), step
+        self.clock, self.count = clock, 0
+
+    @property
+    def ended(self):
+        """All were taken."""
+        return not self.results
+
+    def next(self, _timeout):
+        """Give a frame that stands for the next result."""
+        if not self.results:
+            return None
+        self.now = self.results.pop(0)
+        self.count += 1
+        if self.clock:
+            self.clock.seconds += self.step.total_seconds()
+        pixels = np.full((90, 120, 3), self.count, np.uint8)
+        return Frame(
+            pixels,
+            START + self.count * self.step,
+            f"{self.count}.jpg",
+            120,
+            90,
+            lambda: encode_jpeg(pixels),
+            Location(lat=1, lon=2) if self.count == 2 else None,
+        )
+
+    def see(self, _frame):
+        """Give the result, or fail."""
+        if isinstance(self.now, Exception):
+            raise self.now
+        return self.now
+
+
+class Clock(clock.Clock):
+    """Time that stands still until told."""
+
+    seconds = 0.0
+
+    def now(self):
+        """Give the time of day."""
+        return START + timedelta(seconds=self.seconds)
+
+    def monotonic(self):
+        """Give the seconds."""
+        return self.seconds
+
+    def quality(self):
+        """Be set from a battery-backed clock."""
+        return "rtc"

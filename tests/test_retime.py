@@ -1,0 +1,282 @@
+"""Messages that wait get the right time once it is known."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from datetime import timedelta
+from functools import partial
+
+import msgspec
+import pytest
+from brokers import Mosquitto, Subscriber
+from clocks import RIGHT, Field
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from results import APHID, MITE
+from samples import BOOT, health, image, sighting, taken
+from senders import Sender
+
+from edge.cameras import Frame
+from edge.config import Broker, Decision, Images
+from edge.counters import Counters
+from edge.decision import Decider
+from edge.messages import Health, ModelRef, Sighting
+from edge.outbox import Kind, Outbox
+from edge.retime import Retimer, retime, retimed
+from edge.sightings import Identity, Sightings
+
+
+def waiting(outbox: Outbox) -> list[Sighting]:
+    """Give the sightings in the outbox, oldest first."""
+    rows = [row for row in outbox.page(limit=10_000) if row.kind is Kind.SIGHTING]
+    return [msgspec.json.decode(row.payload, type=Sighting) for row in rows]
+
+
+def test_what_waits_gets_the_right_time_and_the_rest_is_left_alone(tmp_path):
+    """Sightings and health of this start; not synced ones, other starts, pictures' own times."""
+    clock = Field()
+    with Outbox(tmp_path / "o.db") as outbox:
+        earlier = taken(clock, boot="another start")
+        outbox.append_many([earlier, image()])
+        unsynced = taken(clock)
+        clock.seconds += 60.25
+        later = msgspec.structs.replace(
+            health(), boot=BOOT, clock="rtc", time=clock.now(), boot_seconds=clock.seconds
+        )
+        exif = msgspec.structs.replace(taken(clock), boot_seconds=None)
+        outbox.append_many([unsynced, image(), later, exif])
+        clock.set()
+        outbox.append(taken(clock))
+        before, used = waiting(outbox), outbox.depth().bytes
+        assert retime(outbox, BOOT, clock.booted())[0] == 2
+        after = waiting(outbox)
+        assert [one.clock for one in after] == ["unsynced", "retimed", "unsynced", "synced"]
+        assert after[1].time == RIGHT + timedelta(seconds=100)
+        assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True, True]
+        moved = {name: getattr(after[1], name) for name in ("time", "since", "best_time")}
+        assert after[1] == msgspec.structs.replace(before[1], clock="retimed", **moved)
+        assert len({getattr(after[1], n) - getattr(before[1], n) for n in moved}) == 1
+        rows = outbox.page()
+        (said,) = [row for row in rows if row.kind is Kind.HEALTH]
+        found = msgspec.json.decode(said.payload, type=Health)
+        assert (found.time, found.clock) == (RIGHT + timedelta(seconds=160.25), "retimed")
+        assert said.time_ms == int(found.time.timestamp() * 1000)
+        assert outbox.depth().bytes == sum(len(row.payload) + 100 for row in rows) != used
+        assert retime(outbox, BOOT, clock.booted()) == (0, rows[-1].row)
+
+
+def test_thousands_that_wait_are_rewritten_page_by_page_and_only_once(tmp_path):
+    """Also where many of an earlier start lie before them; a second look finds nothing."""
+    clock = Field()
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append_many([taken(clock, "another start") for _ in range(500)])
+        for _ in range(5):
+            clock.seconds += 1
+            outbox.append_many([taken(clock) for _ in range(200)])
+        clock.set()
+        count, newest = retime(outbox, BOOT, clock.booted())
+        assert (count, newest) == (1000, 1500)
+        found = waiting(outbox)
+        assert [one.seq for one in found] == list(range(1, 1501))
+        assert {one.clock for one in found[500:]} == {"retimed"}
+        assert {one.clock for one in found[:500]} == {"unsynced"}
+        assert retime(outbox, BOOT, clock.booted(), newest) == (0, newest)
+
+
+def test_a_kill_in_the_middle_of_retiming_loses_nothing(tmp_path):
+    """What a failed page leaves is as it was; the next attempt does the rest."""
+    clock, path = Field(), tmp_path / "o.db"
+    with Outbox(path) as outbox:
+        outbox.append_many([taken(clock) for _ in range(450)])
+        clock.set()
+        real, pages = outbox.rewrite, []
+
+        def dies(changes):
+            pages.append(changes)
+            if len(pages) == 2:
+                raise KeyboardInterrupt
+            return real(changes)
+
+        outbox.rewrite = dies
+        with pytest.raises(KeyboardInterrupt):
+            retime(outbox, BOOT, clock.booted())
+    with Outbox(path) as outbox:
+        assert [one.clock for one in waiting(outbox)] == ["unsynced"] * 250 + ["retimed"] * 200
+        assert retime(outbox, BOOT, clock.booted())[0] == 250
+        assert [one.clock for one in waiting(outbox)] == ["retimed"] * 450
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(
+            ["see", "see", "picture", "wait", "wrong", "right", "look", "deliver", "power", "kill"]
+        ),
+        max_size=40,
+    )
+)
+def test_any_history_ends_with_right_times_in_order_and_counted(tmp_path_factory, history):
+    """Clocks set and lost, power cuts, kills, deliveries, in any order.
+
+    Every sighting that waits has its number and its true time, or says honestly that it has not;
+    the bytes add up; what is of another start was not touched.
+    """
+    path = tmp_path_factory.mktemp("retime") / "o.db"
+    clock, boot, truth, looked = Field(), 1, {}, 0
+    outbox = Outbox(path)
+    try:
+        for action in [*history, "look"]:
+            clock.seconds += 1
+            if action == "see":
+                one = taken(clock, f"boot-{boot}")
+                truth[one.id] = (RIGHT + timedelta(seconds=clock.seconds), one)
+                outbox.append(one)
+            elif action == "picture":
+                outbox.append(image())
+            elif action == "wait":
+                clock.seconds += 3600
+            elif action == "wrong":
+                clock.wrong_by, clock.is_ = timedelta(days=-30), "unsynced"
+            elif action == "right":
+                clock.set()
+            elif action == "look" and clock.is_ == "synced":
+                looked = retime(outbox, f"boot-{boot}", clock.booted(), looked)[1]
+            elif action == "deliver":
+                outbox.delete(row.row for row in outbox.page(limit=3))
+            elif action in ("power", "kill"):
+                outbox.close()
+                outbox, looked = Outbox(path), 0
+                if action == "power":
+                    boot += 1
+                    clock = Field()
+        left = waiting(outbox)
+        assert [one.seq for one in left] == sorted(one.seq for one in left)
+        rows = outbox.page(limit=1000)
+        assert outbox.depth().bytes == sum(len(row.payload) + 100 for row in rows)
+        for one in left:
+            right, made = truth[one.id]
+            if one.clock in ("synced", "retimed"):
+                assert one.time == right
+            else:
+                assert one == msgspec.structs.replace(made, seq=one.seq)
+                assert one.boot != f"boot-{boot}" or clock.is_ != "synced"
+    finally:
+        outbox.close()
+
+
+def test_counts_per_hour_move_with_their_sightings(tmp_path):
+    """Hours of a clock that was ahead do not hide those of the right one, nor stay."""
+    clock = Field(timedelta(days=500))
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append_many([taken(clock), taken(clock), taken(clock, label="mite")])
+        assert outbox.hours(RIGHT) == ()
+        clock.set()
+        outbox.append(taken(clock))
+        assert outbox.hours(RIGHT)[0].labels == {"aphid": 1}
+        retime(outbox, BOOT, clock.booted())
+        assert outbox.hours(RIGHT)[0].labels == {"aphid": 3, "mite": 1}
+        assert outbox.hours(RIGHT + timedelta(days=500)) == ()
+
+
+def test_messages_wait_for_the_clock_once_and_not_for_ever(tmp_path):
+    """From the first asking; until it is right, or the seconds are over."""
+    for ends in ("clock", "seconds"):
+        clock, news = Field(), Counters()
+        with Outbox(tmp_path / f"{ends}.db") as outbox:
+            retimer = Retimer(outbox, BOOT, clock, Counters(), 30, partial(news.add, "told"))
+            outbox.append(taken(clock))
+            retimer.tick()
+            clock.seconds += 500
+            assert retimer.hold()
+            clock.seconds += 29
+            assert retimer.hold()
+            if ends == "clock":
+                clock.set()
+                assert retimer.hold(), "until what waits has been rewritten"
+                retimer.tick()
+                assert waiting(outbox)[0].clock == "retimed"
+                assert news["told"] == 1
+            else:
+                clock.seconds += 1
+            assert not retimer.hold()
+            clock.is_ = "unsynced"
+            retimer.tick()
+            assert not retimer.hold(), "once a run"
+
+
+def test_what_a_slow_disk_writes_after_the_clock_was_set_is_put_right_too(tmp_path):
+    """Every look goes on where the last one ended."""
+    clock, counters = Field(), Counters()
+    with Outbox(tmp_path / "o.db") as outbox:
+        retimer = Retimer(outbox, BOOT, clock, counters, 0, lambda: None)
+        stuck = taken(clock)
+        clock.set()
+        retimer.tick()
+        outbox.append(stuck)
+        retimer.tick()
+        assert waiting(outbox)[0].time == RIGHT + timedelta(seconds=100)
+        assert counters["retimed"] == 1
+
+
+def test_a_life_that_spans_the_setting_of_the_clock_is_told_in_one_time(tmp_path):
+    """A begin that waits, an end made later and what is kept for a kill agree on its begin."""
+    clock, got = Field(), []
+    rule = Decision(agree=1, of=1, cooldown_seconds=0)
+    decider = Decider(rule)
+    model = ModelRef(name="m", version="1", sha256="0")
+    sightings = Sightings(Identity("c", BOOT, model, None), Images(), Counters(), clock)
+
+    def see(result) -> None:
+        frame = Frame(None, clock.now(), "a", 9, 9, lambda: b"")
+        events = decider.see(result, clock.monotonic(), frame.time)
+        got.extend(sightings.messages(frame, events, decider.best))
+        clock.seconds += 10
+
+    with Outbox(tmp_path / "o.db") as outbox:
+        see(APHID)
+        outbox.append_many(got)
+        clock.set()
+        retime(outbox, BOOT, clock.booted())
+        (begin,), (kept,) = waiting(outbox), outbox.lives()
+        for _ in range(2):
+            see(MITE)
+    end = next(one for one in got if one.phase == "end")
+    began = RIGHT + timedelta(seconds=100)
+    assert begin.since == kept.since == end.since == end.best_time == began
+    assert (begin.clock, kept.clock, end.clock) == ("retimed", "retimed", "synced")
+    assert end.since <= end.time <= RIGHT + timedelta(seconds=120)
+
+
+def test_what_the_publisher_has_read_already_goes_out_with_the_right_time(tmp_path):
+    """Retimed in the middle of a delivery: what was sent stays, all after it is right, in order."""
+    clock, paused = Field(), threading.Event()
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        settings_ = Broker(host="127.0.0.1", port=broker.port, window=1)
+        with Sender(tmp_path, settings_, hold=paused.is_set) as device:
+            device.outbox.append_many([taken(clock) for _ in range(180)])
+            device.publisher.wake()
+            assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) > 5)
+            paused.set()
+            left, before = device.outbox.depth().waiting, -1
+            while left != before:  # what was under way is acknowledged and deleted
+                time.sleep(0.5)
+                left, before = device.outbox.depth().waiting, left
+            clock.set()
+            count, _ = retime(device.outbox, BOOT, clock.booted())
+            assert count == left > 0
+            paused.clear()
+            assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) == 180)
+        found = [json.loads(payload) for payload in subscriber.on("/sighting")]
+    assert [one["seq"] for one in found] == list(range(1, 181))
+    clocks = [one["clock"] for one in found]
+    assert set(clocks) == {"unsynced", "retimed"}
+    assert clocks == sorted(clocks, reverse=True)
+    assert clocks.count("retimed") == left
+
+
+def test_a_message_of_an_older_program_keeps_its_time():
+    """No seconds since the start: nothing to reckon with."""
+    old = msgspec.structs.replace(sighting(), boot=BOOT, clock="unsynced", boot_seconds=None)
+    assert retimed(old, BOOT, RIGHT) is None

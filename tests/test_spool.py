@@ -1,0 +1,121 @@
+"""How pictures to learn from lie on disk, and how many bytes a day may leave."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+from clocks import RIGHT
+from pictures import JPEG, item, names
+
+from edge import files
+from edge.budget import Budget
+from edge.errors import SpoolError
+from edge.spool import Spool
+
+
+def test_an_item_is_two_files_that_a_person_can_read(tmp_path):
+    """Time, reason and id are the name; JPEG and JSON lie side by side."""
+    spool = Spool(tmp_path / "inbox", 10**7)
+    assert spool.add(item(id="00c0ffee00c0ffee"), JPEG)
+    stem = "20260621T090000Z_unknown_00c0ffee00c0ffee"
+    assert names(spool) == [f"{stem}.jpg", f"{stem}.json"]
+    assert (spool.folder / f"{stem}.jpg").read_bytes() == JPEG
+    assert json.loads((spool.folder / f"{stem}.json").read_bytes())["kept"] == "unknown"
+
+
+def test_the_least_useful_goes_first_when_there_is_no_room(tmp_path):
+    """What was sent, then odd frames, unsure ones, unknown ones, random ones; each oldest first."""
+    spool = Spool(tmp_path, 10**9)
+    order = ["random", "unknown", "low-confidence", "disagreement", "low-confidence", "unknown"]
+    for number, why in enumerate(order):
+        spool.add(item(why, number, f"{number:016x}"), JPEG)
+    spool.mark_sent(f"{5:016x}")
+    left, gone = set(range(6)), []
+    while left:
+        spool.max_bytes = spool.bytes
+        spool.add(item("random", 99, f"{99 - len(gone):016x}"), b"")
+        there = {int(path.stem.split("_")[2].split(".")[0], 16) for path in tmp_path.glob("*.json")}
+        gone += left - there
+        left &= there
+    assert gone == [5, 3, 2, 4, 1, 0]
+    assert spool.dropped == 6
+
+
+def test_what_is_worth_less_than_all_that_is_there_is_not_kept(tmp_path):
+    """A full folder of random pictures gives none of them up for an unsure one."""
+    spool = Spool(tmp_path, 10**9)
+    spool.add(item("random"), JPEG)
+    spool.max_bytes = spool.bytes + 100
+    assert not spool.add(item("low-confidence"), JPEG)
+    assert [entry.kept for entry in spool.unsent()] == ["random"]
+    assert spool.dropped == 1
+
+
+def test_what_a_power_cut_left_half_is_cleared_away_and_nothing_else(tmp_path):
+    """Pictures without their JSON, the reverse, and unfinished files go; foreign files stay."""
+    spool = Spool(tmp_path, 10**7)
+    for number in range(4):
+        spool.add(item(seconds=number, id=f"{number:016x}"), JPEG)
+    spool.mark_sent(f"{3:016x}")
+    stems = [entry.stem for entry in spool.unsent()]
+    (tmp_path / f"{stems[0]}.json").unlink()
+    (tmp_path / f"{stems[1]}.jpg").unlink()
+    (tmp_path / "20260621T090009Z_random_00000000000000ff.jpg.new").write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "holiday.jpg").write_bytes(JPEG)
+    again = Spool(tmp_path, 10**7)
+    assert [entry.stem for entry in again.unsent()] == [stems[2]]
+    assert len(again) == 2
+    assert again.bytes == sum(p.stat().st_size for p in tmp_path.glob("2026*"))
+    assert {"notes.txt", "holiday.jpg"} < set(names(again))
+    assert len(names(again)) == 6
+
+
+@pytest.mark.parametrize("refused", ["jpg", "json"])
+def test_a_disk_that_refuses_leaves_nothing_half(tmp_path, monkeypatch, refused):
+    """Neither file stays, the error says so, and the next picture is kept."""
+    spool, whole = Spool(tmp_path, 10**7), files.write_whole
+
+    def full(path, data):
+        if path.suffix == f".{refused}":
+            raise OSError(28, "No space left on device")
+        whole(path, data)
+
+    monkeypatch.setattr("edge.spool.write_whole", full)
+    with pytest.raises(SpoolError, match="No space left on device"):
+        spool.add(item(), JPEG)
+    assert names(spool) == []
+    assert (len(spool), spool.bytes) == (0, 0)
+    monkeypatch.undo()
+    assert spool.add(item(), JPEG)
+
+
+def test_room_for_sightings_is_left_alone(tmp_path):
+    """Below the space that stays free nothing is kept, and the cure is named."""
+    spool = Spool(tmp_path, 10**7, min_free_bytes=10**18)
+    with pytest.raises(SpoolError, match=r"inbox\.min_free_bytes"):
+        spool.add(item(), JPEG)
+    assert names(spool) == []
+
+
+def test_a_days_budget_outlives_a_restart_and_ends_with_the_day(tmp_path):
+    """What was taken is on disk first; the next UTC day begins at zero."""
+    path, evening = tmp_path / "budget.json", RIGHT.replace(hour=23)
+    assert Budget(path, 1000).take(700, evening)
+    again = Budget(path, 1000)
+    assert again.used(evening) == 700
+    assert not again.take(301, evening)
+    assert again.take(300, evening)
+    assert again.take(900, evening + timedelta(hours=1))
+    assert Budget(path, 1000).used(evening + timedelta(hours=2)) == 900
+
+
+def test_a_damaged_budget_sends_nothing_more_that_day(tmp_path):
+    """Too little is the safe side; the next day is whole."""
+    path = tmp_path / "budget.json"
+    path.write_text("{")
+    budget = Budget(path, 1000)
+    assert not budget.take(1, RIGHT)
+    assert budget.take(1000, RIGHT + timedelta(days=1))
