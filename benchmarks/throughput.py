@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections import defaultdict
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from benchmarks.harness import TREE, Options
@@ -52,9 +51,7 @@ class Side:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
         self._log.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import TimeRemainingColumn
@@ -23,13 +22,8 @@ class Progress(PhaseBars, Watcher):
         self._number = -1
         self._writer = tf.summary.create_file_writer(str(tensorboard))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, trace)
+    def __exit__(self, *about: object) -> None:
+        super().__exit__(*about)
         self._writer.close()
 
     def phase(self, name: str, steps: int, done: int = 0) -> None:

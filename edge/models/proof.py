@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import ProofError, StoppedError
+from edge.models.record import Entry
 
 if TYPE_CHECKING:
     from edge.config import Model
@@ -26,14 +27,9 @@ _TOLD = 400
 """Characters of what the process said that go into an error."""
 
 
-class Proof(msgspec.Struct, frozen=True, kw_only=True):
+class Proof(Entry, frozen=True, kw_only=True):
     """A bundle that proved itself here; what ``wheatear model verify --json`` prints."""
 
-    name: str
-    version: str
-    sha256: str
-    bytes: int
-    labels: tuple[str, ...]
     runtime: str
     runtime_version: str
     goldens: int

@@ -136,15 +136,12 @@ class Models:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         self._closing.set()
         self._news.set()
         self._thread.join(_STOP_SECONDS)
-        if error is None:
+        if kind is None:
             self._carry_over()
 
     def _carry_over(self) -> None:

@@ -13,8 +13,6 @@ from edge.messages import ModelRef, RunningModel
 from edge.viewer import Viewer
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from edge.cameras import Frame
     from edge.cameras.reader import Reader
     from edge.classifier import Classification, Classifier
@@ -137,12 +135,7 @@ class Switch:
     def __enter__(self) -> Switch:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
