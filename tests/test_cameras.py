@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import threading
 import time
 import zlib
 from datetime import UTC, datetime
@@ -237,6 +238,39 @@ def test_closing_a_reader_ends_a_waiting_camera_thread():
     time.sleep(0.02)
     reader.close()
     reader.close()
+    assert camera.closed == 1
+
+
+class Hanging(Scripted):
+    """A camera whose driver does not answer until it is released."""
+
+    def __init__(self):
+        super().__init__([1])
+        self.asked, self.released = threading.Event(), threading.Event()
+
+    def capture(self):
+        """Hang."""
+        self.asked.set()
+        self.released.wait()
+
+
+def test_a_camera_that_hangs_is_waited_for_once(monkeypatch):
+    """The program closes its reader twice; the second time it leaves the camera behind at once."""
+    monkeypatch.setattr("edge.cameras.reader._STOP_SECONDS", 0.05)
+    camera = Hanging()
+    reader = Reader(lambda: None, Counters(), camera)
+    reader.start()
+    assert camera.asked.wait(10)
+    reader.close()
+    assert not reader.ended
+    monkeypatch.setattr("edge.cameras.reader._STOP_SECONDS", 60.0)
+    releasing = threading.Timer(10.0, camera.released.set)  # so that waiting has an end
+    releasing.start()
+    reader.close()
+    assert not camera.released.is_set()
+    releasing.cancel()
+    camera.released.set()
+    assert read_all(reader) == []
     assert camera.closed == 1
 
 

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _AHEAD = 2
 """Frames decoded ahead of the classifier where none may be left out."""
+_STOP_SECONDS = 5.0
 _OVER = "the camera gives no more frames: its replay is over, or the device stops"
 
 
@@ -105,12 +106,12 @@ class Reader:
             return self._ended and not self._frames
 
     def close(self) -> None:
-        """End the thread and close the camera."""
+        """End the thread and close the camera; one that hangs is left behind, after 5 s in all."""
         with self._change:
-            self._stopped = True
+            again, self._stopped = self._stopped, True
             self._change.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(5.0)
+        if self._thread.is_alive() and not again:
+            self._thread.join(_STOP_SECONDS)
         for frame in self._frames:  # nobody takes them any more
             if frame.order is not None:
                 frame.order.fail(CameraError(_OVER))
