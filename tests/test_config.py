@@ -125,7 +125,7 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
         ({"trigger": {"windows": ["sunset..sunset-00:10"]}}, "ends before it begins"),
         ({"trigger": {"windows": ["06:00-10:00"]}}, "set trigger.time_zone, such as"),
         ({"trigger": {"time_zone": "Asia/Dacca2"}}, 'trigger.time_zone = "Asia/Dacca2" is not'),
-        ({"trigger": {"windows": ["sunrise..sunset"]}}, "set device.location, where the camera"),
+        ({"trigger": {"windows": ["sunrise..sunset"]}}, "where the camera stands, or gps.enabled"),
         ({"trigger": {"duty": {"burst_seconds": 900}}}, "burst_seconds = 900.0 leaves no rest"),
         (
             {"trigger": {"duty": {"every_second": 9}}},

@@ -130,7 +130,7 @@ Prefix = Annotated[str, typer.Option(help="What Label Studio puts before a pictu
 def inbox(
     broker: Annotated[str, typer.Argument(help="host, host:port, or mqtts://host:port for TLS.")],
     out: Annotated[Path, typer.Argument(help="Folder of pictures; an earlier one is added to.")],
-    once: Annotated[bool, typer.Option(help="End when the broker holds no more.")] = False,
+    once: Annotated[bool, typer.Option(help="End when nothing has come for two seconds.")] = False,
     seconds: Annotated[float | None, typer.Option(help="End after so long.")] = None,
     username: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
     password_file: Annotated[

@@ -99,7 +99,7 @@ def check_trigger(config: Config, name: str) -> None:
     if placeless and any(point.sun for point in points):
         raise ConfigError(
             f"{name}: trigger.windows has sunrise or sunset: set device.location, where the camera "
-            "stands"
+            "stands, or gps.enabled"
         )
     if (motion := trigger.motion) and motion.min_area >= motion.max_area:
         raise ConfigError(

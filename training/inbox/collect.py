@@ -48,7 +48,7 @@ class Collector:
         self._client = self._configured(client_id)
 
     def run(self, stop: threading.Event, seconds: float | None = None, once: bool = False) -> None:
-        """Collect until `stop`, so many seconds, or (`once`) until the broker holds no more.
+        """Collect until `stop`, so many seconds, or (`once`) until nothing came for `QUIET_SECONDS`.
 
         A connection that breaks is made again; one that never came about is an error.
 
