@@ -19,7 +19,7 @@ from training.inbox.store import Record, Store
 
 _POLL_SECONDS = 0.2
 QUIET_SECONDS = 2.0
-"""With ``once``: so long without a message means that the broker holds no more."""
+"""With ``once``: so long without a message is quiet: the broker holds no more, most likely."""
 
 
 class Collector:
@@ -48,7 +48,7 @@ class Collector:
         self._client = self._configured(client_id)
 
     def run(self, stop: threading.Event, seconds: float | None = None, once: bool = False) -> None:
-        """Collect until `stop`, so many seconds, or (`once`) until nothing came for `QUIET_SECONDS`.
+        """Collect until `stop`, so many seconds, or (`once`) until it is quiet.
 
         A connection that breaks is made again; one that never came about is an error.
 
