@@ -14,9 +14,9 @@ from edge.agent import Agent
 from edge.cameras import Camera, open_camera
 from edge.cameras.reader import Reader
 from edge.clock import SystemClock
-from edge.config import Config
+from edge.config import Config, FolderCamera
 from edge.counters import Counters
-from edge.errors import OutboxError
+from edge.errors import CameraError, OutboxError
 from edge.gps import Gps
 from edge.health import Reporter, place
 from edge.identity import boot_id
@@ -60,7 +60,7 @@ def run(
     holds of the run before is used again.
 
     Raises:
-        WheatearError: the model, the camera or the outbox cannot be opened.
+        WheatearError: the model, the outbox or the folder of a replay cannot be opened.
     """
     with ExitStack() as stack:
         return _Device(config, stop, remote, kept, stack).run(drain_timeout_seconds)
@@ -90,7 +90,7 @@ class _Device:
         self._models = DeviceModels(config, self._kept, counters, clock)
         self._switch = stack.enter_context(self._models.switch)
         self._outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
-        self._camera = self._open_camera()
+        self._camera = self._first_camera()
         self._writer = Writer(
             self._outbox, lambda: self._publisher.wake(), counters, config.outbox.commit_seconds
         )
@@ -233,6 +233,17 @@ class _Device:
 
     def _renew_info(self) -> None:
         self._publisher.renew(f"{self._publisher.base}/info")
+
+    def _first_camera(self) -> Camera | None:
+        """Open the camera; None where a live one is away, which the reader then waits for: what is
+        on disk goes out meanwhile, and the device can be asked what is wrong.
+        """
+        try:
+            return self._open_camera()
+        except CameraError:
+            if isinstance(self._config.camera, FolderCamera):
+                raise
+            return None
 
     def _open_camera(self) -> Camera:
         config, spec = self._config, self._switch.classifier.input

@@ -176,3 +176,20 @@ def test_what_cannot_start_says_so_in_one_line(tmp_path, change, expected):
     assert status == 1
     assert expected in told
     assert "Traceback" not in told
+
+
+def test_a_device_whose_camera_is_away_at_the_start_can_be_reached(tmp_path, broker):
+    """What waits goes out, `state` names the trouble, and a signal ends it in good order."""
+    path = devices.config(tmp_path, broker.port, broker="clock_wait_seconds = 0")
+    away = f'kind = "v4l2"\ndevice = "{tmp_path}/video"'
+    path.write_text(path.read_text().replace('kind = "folder"\npath = "photos"', away))
+    with Outbox(tmp_path / "outbox.db") as outbox:
+        outbox.append(sighting())
+    with Subscriber(broker.port) as subscriber:
+        process = devices.start("run", "--config", str(path))
+        assert subscriber.wait(lambda _: sightings(subscriber))
+        assert subscriber.wait(lambda _: any(b"camera: " in one for one in subscriber.on("/state")))
+        process.terminate()
+        status, told = finish(process)
+    assert status == 0, told
+    assert told.count("CameraError") == 1
