@@ -80,6 +80,11 @@ class Counters:
         with self._lock:
             return what in self._failing
 
+    def failing_now(self) -> tuple[str, ...]:
+        """Give what is failing now, without the reasons."""
+        with self._lock:
+            return tuple(sorted(self._failing))
+
     def problems(self) -> tuple[str, ...]:
         """Give what is failing now, in words."""
         with self._lock:

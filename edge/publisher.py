@@ -198,11 +198,13 @@ class Publisher:
     def _carry(
         self, connection: Connection, delivery: Delivery, spare: Spare, exchange: Exchange
     ) -> None:
-        state_due, dirty, hour = 0.0, True, None
+        state_due, dirty, seen = 0.0, True, None
         while True:
-            # Its counts per hour are true until the hour ends, with or without news.
-            hour, before = self._clock.now().replace(minute=0, second=0, microsecond=0), hour
-            dirty = dirty or hour != before
+            # Without news its counts per hour are true until the hour ends; and a disk that
+            # refuses brings no news.
+            hour = self._clock.now().replace(minute=0, second=0, microsecond=0)
+            seen, before = (hour, self._counters.failing_now()), seen
+            dirty = dirty or seen != before
             if self._news.is_set():
                 self._news.clear()
                 delivery.looked, dirty = False, True

@@ -102,6 +102,8 @@ class Application:
         self.ledger = ledger
         self.states: list[bytes] = []
         """Payloads of the retained state, the latest last."""
+        self.healths: list[bytes] = []
+        """Payloads of health, the latest last."""
         self._change = threading.Condition()
         self._failure: Exception | None = None
         self._client = mqtt.Client(
@@ -140,6 +142,8 @@ class Application:
             try:
                 if message.topic.endswith("/state"):
                     self.states = [*self.states[-9:], bytes(message.payload)]
+                elif message.topic.endswith("/health"):
+                    self.healths = [*self.healths[-9:], bytes(message.payload)]
                 else:
                     self.ledger.take(message.topic, bytes(message.payload))
             except Exception as error:  # must not vanish in the client's thread

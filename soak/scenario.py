@@ -10,7 +10,7 @@ from typing import Protocol, cast
 
 import msgspec
 
-SCENARIOS = ("kills", "outages", "week", "disk", "damage", "clock", "camera", "fuzz")
+SCENARIOS = ("kills", "outages", "week", "disk", "readonly", "damage", "clock", "camera", "fuzz")
 """Modules of this package, in the order in which they are run."""
 
 
@@ -29,6 +29,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Sightings during the outage of a week: one every six seconds."""
     disks: int = 20
     """Disks filled while the device runs."""
+    readonly: int = 20
+    """Disks made read-only while the device runs."""
     damages: int = 500
     """Databases damaged at random pages."""
     clocks: int = 20

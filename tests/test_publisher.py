@@ -175,6 +175,21 @@ def test_the_state_is_renewed_when_an_hour_ends(tmp_path):
         assert [time.hour for time in said[:2]] == [6, 7]
 
 
+def test_the_state_says_without_news_what_fails_and_what_works_again(tmp_path):
+    """A disk that refuses brings no sighting that could take the state along."""
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        device = Sender(
+            tmp_path,
+            settings(broker.port),
+            state=lambda: json.dumps(device.counters.problems()).encode(),
+        )
+        with device:
+            for why, told in (("read-only", [b'["outbox: read-only"]']), (None, [b"[]"])):
+                assert subscriber.wait(lambda _: subscriber.on("/state"))
+                device.counters.failing("outbox", why)
+                assert subscriber.wait(lambda _, told=told: subscriber.on("/state")[-1:] == told)
+
+
 class Hours(SystemClock):
     """A clock whose hour the test sets."""
 

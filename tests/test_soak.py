@@ -20,6 +20,7 @@ SHORT = Options(
     patience=0.1,
     events=2_000,
     disks=1,
+    readonly=1,
     damages=10,
     clocks=1,
     pulls=2,
@@ -27,7 +28,9 @@ SHORT = Options(
 )
 
 
-@pytest.mark.parametrize("name", ["kills", "outages", "week", "disk", "clock", "camera"])
+@pytest.mark.parametrize(
+    "name", ["kills", "outages", "week", "disk", "readonly", "clock", "camera"]
+)
 def test_nothing_is_lost_doubled_or_disordered(tmp_path, name):
     """What the application at the other end took is all that was seen, once and in order."""
     if not shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/opt/homebrew/sbin"):
@@ -35,6 +38,8 @@ def test_nothing_is_lost_doubled_or_disordered(tmp_path, name):
     scenario = load(name)
     if name == "disk" and os.geteuid() != 0:
         pytest.skip("FULL DISK ABSENT: mounting a small one needs root")
+    if name == "readonly" and not scenario.rounds(SHORT):
+        pytest.skip("READ-ONLY DISK ABSENT: it needs root, mkfs.ext4 and loop devices")
     assert scenario.rounds(SHORT) == 1
     found = scenario.play(0, tmp_path, SHORT)
     assert found.problems == ()
