@@ -47,14 +47,25 @@ def main() -> None:
             sys.exit(f"{out} holds something else: name another folder with --out")
         shutil.rmtree(out)
     out.mkdir(parents=True)
+    bundle = make_model(out, options.per_class, options.epochs)
+    console.print(Rule("6  In the field: replayed camera, durable outbox, MQTT", align="left"))
+    field = Field(prepare(out, bundle, options.rate), console)
+    field.run()
+    report(out, bundle, field)
+    console.print(f"[dim]{time.monotonic() - started:.0f} s in all[/dim]")
+    for contradiction in field.dashboard.contradictions:
+        console.print(f"[red]{contradiction}[/red]")
+    sys.exit(1 if field.missing() or field.dashboard.contradictions else 0)
+
+
+def make_model(out: Path, per_class: int, epochs: int | None) -> Path:
+    """Paint photos, train on them and make the result small, below `out`; give the bundle."""
     python, photos, run = sys.executable, str(out / "photos"), str(out / "run")
     bundle = out / "demo-1.0.0.wtr"
-    epochs = ("--epochs", str(options.epochs)) if options.epochs else ()
-
     step(
         "1  Photos: a synthetic field, and pests that stay secret",
-        *(python, "-m", "training", "synth", photos, "--per-class", str(options.per_class)),
-        *("--unknown", str(max(2, options.per_class // 7))),
+        *(python, "-m", "training", "synth", photos, "--per-class", str(per_class)),
+        *("--unknown", str(max(2, per_class // 7))),
     )
     step(
         "2  Check them",
@@ -63,17 +74,19 @@ def main() -> None:
     )
     step(
         "3  Train a small network from scratch",
-        *(python, "-m", "training", "fit", photos, "--recipe", "small", "--out", run, *epochs),
+        *(python, "-m", "training", "fit", photos, "--recipe", "small", "--out", run),
+        *(("--epochs", str(epochs)) if epochs else ()),
     )
     step("4  Evaluate it honestly", python, "-m", "training", "evaluate", run)
     step(
         "5  Prune half its weights, train it as int8, prove it equal, pack it",
         *(python, "-m", "quantize", "run", run, "--out", str(bundle), "--pruning", "0.5"),
     )
-    console.print(Rule("6  In the field: replayed camera, durable outbox, MQTT", align="left"))
-    field = Field(prepare(out, bundle, options.rate), console)
-    field.run()
+    return bundle
 
+
+def report(out: Path, bundle: Path, field: Field) -> None:
+    """Draw the picture sheet; say where everything lies, and how it went."""
     sheet = draw_sheet(field.truth, field.dashboard.sightings.values(), out / "sightings.jpg")
     read = read_bundle(bundle)
     metrics = read.manifest.metrics
@@ -90,10 +103,6 @@ def main() -> None:
         style="bold",
         highlight=False,
     )
-    console.print(f"[dim]{time.monotonic() - started:.0f} s in all[/dim]")
-    for contradiction in field.dashboard.contradictions:
-        console.print(f"[red]{contradiction}[/red]")
-    sys.exit(1 if field.missing() or field.dashboard.contradictions else 0)
 
 
 if __name__ == "__main__":

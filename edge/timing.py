@@ -13,7 +13,7 @@ import numpy as np
 
 from edge.board import Board, board, governor, temperature, throttled
 from edge.errors import ConfigError, ModelError
-from edge.runtimes import open_runtime
+from edge.runtimes import Runtime, open_runtime
 
 #: Passes over all models, and pictures a pass.
 ROUNDS, PICTURES = 15, 10
@@ -82,24 +82,16 @@ def measure(
             except ModelError as error:
                 name = files[number] if files else f"model {number + 1}"
                 raise ModelError(f"{name}: {error}") from error
-        tensors = [np.zeros(each.input.shape, each.input.dtype) for each in opened]
-        found: list[list[float]] = [[] for _ in models]
-        for number in range(-1, rounds):
-            for each, tensor, times in zip(opened, tensors, found, strict=True):
-                begin = perf_counter()
-                for _ in range(pictures):
-                    each.invoke(tensor)
-                if number >= 0:  # the round before the first warms up
-                    times.append((perf_counter() - begin) / pictures * 1e3)
+        found = _in_turn(opened, rounds, pictures)
         return Times(
             models=tuple(
                 ModelTimes(
                     sha256=hashlib.sha256(model).hexdigest(),
                     file=file,
                     delegate=each.delegate,
-                    milliseconds=tuple(times),
+                    milliseconds=milliseconds,
                 )
-                for model, file, each, times in zip(
+                for model, file, each, milliseconds in zip(
                     models, files or [""] * len(models), opened, found, strict=True
                 )
             ),
@@ -112,6 +104,20 @@ def measure(
             temperature_celsius=temperature(),
             throttled=throttled(),
         )
+
+
+def _in_turn(opened: Sequence[Runtime], rounds: int, pictures: int) -> list[tuple[float, ...]]:
+    """Give milliseconds a picture, of each model in each round."""
+    tensors = [np.zeros(each.input.shape, each.input.dtype) for each in opened]
+    found: list[list[float]] = [[] for _ in opened]
+    for number in range(-1, rounds):
+        for each, tensor, times in zip(opened, tensors, found, strict=True):
+            begin = perf_counter()
+            for _ in range(pictures):
+                each.invoke(tensor)
+            if number >= 0:  # the round before the first warms up
+                times.append((perf_counter() - begin) / pictures * 1e3)
+    return [tuple(times) for times in found]
 
 
 def table(times: Times) -> str:

@@ -86,22 +86,10 @@ def _quantizers() -> tuple[Any, Any]:
             }
 
         def __call__(self, inputs: Any, training: Any, weights: Any, **_: Any) -> Any:  # noqa: ANN401
-            low, high = weights["min_var"], weights["max_var"]
-            values = inputs
-            if training:
-                centroids, free = weights["centroids"], weights["free"]
-                free.assign(free * weights["kept"])
-                centroids.assign(centroids * weights["kept centroids"])
-                nearest = weights["clusters"].get_pulling_indices(free)
-                values = weights["clusters"].get_clustered_weight(nearest, free)
-                inputs.assign(values)
-                size = tf.reduce_max(tf.abs(values))
-                low.assign(tf.fill(low.shape, -size))
-                high.assign(tf.fill(high.shape, size))
             return tfmot.quant_ops.LastValueQuantize(
-                values,
-                low,
-                high,
+                _pulled(inputs, weights) if training else inputs,
+                weights["min_var"],
+                weights["max_var"],
                 per_channel=self.per_axis,
                 is_training=False,  # ranges are set above
                 num_bits=self.num_bits,
@@ -116,3 +104,20 @@ def _quantizers() -> tuple[Any, Any]:
         """One range."""
 
     return Conv, Dense
+
+
+def _pulled(inputs: Any, weights: Any) -> Any:  # noqa: ANN401
+    """Pull a kernel to its centroids, its ranges to the layer's; give the kernel as it is then."""
+    from quantize.tfmot import tf
+
+    centroids, free = weights["centroids"], weights["free"]
+    free.assign(free * weights["kept"])
+    centroids.assign(centroids * weights["kept centroids"])
+    nearest = weights["clusters"].get_pulling_indices(free)
+    values = weights["clusters"].get_clustered_weight(nearest, free)
+    inputs.assign(values)
+    size = tf.reduce_max(tf.abs(values))
+    low, high = weights["min_var"], weights["max_var"]
+    low.assign(tf.fill(low.shape, -size))
+    high.assign(tf.fill(high.shape, size))
+    return values

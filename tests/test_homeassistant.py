@@ -205,52 +205,9 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
     path.write_text(path.read_text().replace('"photos"', slow))
     process = devices.start("run", "--config", str(path))
     try:
-        hass.state("binary_sensor.cam_1_problem", "off")
-        hass.state("sensor.cam_1_there_now", "nothing")
-        hass.until(lambda: hass.states()["event.cam_1_sighting"]["attributes"].get("seq", 0) > 7)
-        event = hass.states()["event.cam_1_sighting"]["attributes"]
-        assert event["label"] in devices.COLOURS
-        assert event["event_type"] == "single"
-
-        def counted() -> bool:
-            """Numbers of one state message: what was seen since midnight, in all and by class."""
-            found = hass.states()
-            each = [
-                int(found[f"sensor.cam_1_{name}_today"]["state"])
-                for name in ("sightings", "not_recognised", *devices.COLOURS)
-            ]
-            latest = found["sensor.cam_1_last_sighting"]
-            return (
-                each[0] == sum(each[1:]) == latest["attributes"].get("seq", 0) > 7 and not each[1]
-            )
-
-        hass.until(counted)
-        update = hass.state("update.cam_1_model_update", "off")["attributes"]
-        assert (update["title"], update["installed_version"]) == ("colours", "1")
-        position = hass.states()["device_tracker.cam_1_position"]["attributes"]
-        assert (position["latitude"], position["longitude"]) == (23.81, 90.41)
-        hass.until(lambda: hass.states()["sensor.cam_1_disk_free"]["state"] != "unknown")
-        ours = {key: one for key, one in hass.states().items() if ".cam_1_" in key}
-        unknown = {key for key, one in ours.items() if one["state"] == "unknown"}
-        # What this machine may not measure, and a position outside of any zone.
-        assert unknown <= {
-            "sensor.cam_1_temperature",
-            "binary_sensor.cam_1_power_or_heat",
-            "device_tracker.cam_1_position",
-            "sensor.cam_1_last_look",
-            "button.cam_1_look_now",
-            "sensor.cam_1_drift",
-            "sensor.cam_1_signal",
-        }
-        shown = hass.states()["image.cam_1_picture"]["attributes"]["entity_picture"]
-        assert hass.call(shown)[:3] == b"\xff\xd8\xff"
-        for _ in range(2):  # each press is a request of its own
-            before = hass.states()["sensor.cam_1_last_look"]
-            hass.call("/api/services/button/press", {"entity_id": "button.cam_1_look_now"})
-            hass.until(lambda: hass.states()["sensor.cam_1_last_look"] != before)  # noqa: B023
-        seen = hass.states()["sensor.cam_1_last_look"]
-        assert seen["state"] in devices.COLOURS
-        assert seen["attributes"]["sighting"] in (True, False)
+        check_sightings(hass)
+        check_values(hass)
+        check_presses(hass)
     finally:
         process.terminate()
         process.communicate(timeout=30)
@@ -265,6 +222,62 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
     assert hass.complaints() == []
     run(devices.config(tmp_path, hass.broker.port))
     hass.until(lambda: "sensor.cam_1_last_sighting" not in hass.states())
+
+
+def check_sightings(hass: Hass) -> None:
+    """Sightings come in as events, and counts and the last one agree with them."""
+    hass.state("binary_sensor.cam_1_problem", "off")
+    hass.state("sensor.cam_1_there_now", "nothing")
+    hass.until(lambda: hass.states()["event.cam_1_sighting"]["attributes"].get("seq", 0) > 7)
+    event = hass.states()["event.cam_1_sighting"]["attributes"]
+    assert event["label"] in devices.COLOURS
+    assert event["event_type"] == "single"
+
+    def counted() -> bool:
+        """Numbers of one state message: what was seen since midnight, in all and by class."""
+        found = hass.states()
+        each = [
+            int(found[f"sensor.cam_1_{name}_today"]["state"])
+            for name in ("sightings", "not_recognised", *devices.COLOURS)
+        ]
+        latest = found["sensor.cam_1_last_sighting"]
+        return each[0] == sum(each[1:]) == latest["attributes"].get("seq", 0) > 7 and not each[1]
+
+    hass.until(counted)
+
+
+def check_values(hass: Hass) -> None:
+    """Model, position, health and picture are there; only what cannot be known is unknown."""
+    update = hass.state("update.cam_1_model_update", "off")["attributes"]
+    assert (update["title"], update["installed_version"]) == ("colours", "1")
+    position = hass.states()["device_tracker.cam_1_position"]["attributes"]
+    assert (position["latitude"], position["longitude"]) == (23.81, 90.41)
+    hass.until(lambda: hass.states()["sensor.cam_1_disk_free"]["state"] != "unknown")
+    ours = {key: one for key, one in hass.states().items() if ".cam_1_" in key}
+    unknown = {key for key, one in ours.items() if one["state"] == "unknown"}
+    # What this machine may not measure, and a position outside of any zone.
+    assert unknown <= {
+        "sensor.cam_1_temperature",
+        "binary_sensor.cam_1_power_or_heat",
+        "device_tracker.cam_1_position",
+        "sensor.cam_1_last_look",
+        "button.cam_1_look_now",
+        "sensor.cam_1_drift",
+        "sensor.cam_1_signal",
+    }
+    shown = hass.states()["image.cam_1_picture"]["attributes"]["entity_picture"]
+    assert hass.call(shown)[:3] == b"\xff\xd8\xff"
+
+
+def check_presses(hass: Hass) -> None:
+    """Each press of the button is a request of its own, and shows what was seen."""
+    for _ in range(2):
+        before = hass.states()["sensor.cam_1_last_look"]
+        hass.call("/api/services/button/press", {"entity_id": "button.cam_1_look_now"})
+        hass.until(lambda: hass.states()["sensor.cam_1_last_look"] != before)  # noqa: B023
+    seen = hass.states()["sensor.cam_1_last_look"]
+    assert seen["state"] in devices.COLOURS
+    assert seen["attributes"]["sighting"] in (True, False)
 
 
 def check_counts(hass: Hass) -> None:

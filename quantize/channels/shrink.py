@@ -83,11 +83,10 @@ def narrow(
         measured = [next(batches) for _ in range(MEASURED if rule == "taylor" else 0)]
         scores = importance(state.model, channels, measured, rule)
         price = price_of(state.model, channels)
-        now = [group.width for group in channels.groups]
-        least = [max(a, b) for a, b in zip(narrowest(now, KEPT_A_ROUND), floor, strict=True)]
-        if number == rounds - 1:
-            least = floor
-        else:
+        least = floor
+        if number < rounds - 1:
+            now = narrowest([group.width for group in channels.groups], KEPT_A_ROUND)
+            least = [max(a, b) for a, b in zip(now, floor, strict=True)]
             wanted = max(wanted, price(least) * (1 + 1e-9))
         keep = select(scores, price, wanted, least)
         smaller = _cut(state.model, channels, keep, photos[1])
