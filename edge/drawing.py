@@ -54,7 +54,8 @@ def draw(pixels: Pixels, parts: Parts, masked: NDArray[np.bool_] | None) -> Imag
             box = _inside(scaled(region.box, parts.size, picture.size))
             pen.rectangle(box, outline=colour, width=2 * width)
             text = f"{finding.label or finding.reason} {region.confidence:.2f}"
-            at = (box[0] + 3 * width, box[1] + 2 * width)
+            room = picture.width - width - pen.textlength(text, font)
+            at = (max(0, min(box[0] + 3 * width, int(room))), box[1] + 2 * width)
             pen.rectangle(pen.textbbox(at, text, font), fill=colour)
             pen.text(at, text, fill=(255, 255, 255), font=font)
     return picture

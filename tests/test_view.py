@@ -18,10 +18,12 @@ from edge.cameras import Frame
 from edge.classifier import Classifier
 from edge.cli import main
 from edge.config import View
-from edge.drawing import colour_of
+from edge.drawing import colour_of, draw
 from edge.errors import ConfigError, ImageError
-from edge.findings import findings
+from edge.findings import Finding, findings
 from edge.image import PAD_COLOUR, fit
+from edge.messages import Region
+from edge.tiled import Parts
 from edge.viewer import Viewer
 
 
@@ -224,3 +226,16 @@ def test_a_drawing_shows_mask_tiles_and_regions(tmp_path, capsys):
     assert near((400, 100), devices.COLOURS["leaf"])
     assert near((400, 321), colour_of("beetle"))
     assert drawn[400, 0].min() > 180
+
+
+def test_a_name_at_the_edge_of_a_drawing_is_whole():
+    """It moves to the left until it fits."""
+
+    def letters(left: int) -> int:
+        region = Region(box=(left, 0, left + 20, 40), confidence=0.9)
+        found = Finding("beetle", None, 0.9, (), (region,))
+        parts = Parts(size=(400, 100), findings=(found,), tiles=())
+        drawn = np.asarray(draw(np.zeros((100, 400, 3), np.uint8), parts, None))
+        return int((drawn == 255).all(axis=2).sum())
+
+    assert letters(380) == letters(200) > 20
