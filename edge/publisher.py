@@ -198,7 +198,7 @@ class Publisher:
     def _carry(
         self, connection: Connection, delivery: Delivery, spare: Spare, exchange: Exchange
     ) -> None:
-        state_due, dirty, seen = 0.0, True, None
+        state_due, dirty, seen, settled_at = 0.0, True, None, time.monotonic()
         while True:
             # Without news its counts per hour are true until the hour ends; and a disk that
             # refuses brings no news.
@@ -214,19 +214,23 @@ class Publisher:
             idle = delivery.idle and exchange.idle
             now = time.monotonic()
             closing = self._closing.is_set()
-            done = closing and (now > self._flush_until or (idle and delivery.looked))
-            if dirty and (now >= state_due or done):
+            settled = delivery.idle and delivery.looked
+            done = closing and (now > self._flush_until or (settled and exchange.idle))
+            # What is on its way does not wait: the state comes after it, or when that takes long.
+            due = state_due if settled else max(state_due, settled_at + self._state_seconds)
+            if dirty and (now >= due or done):
                 self._tell(f"{self.base}/state", self._state())
                 state_due, dirty = now + self._state_seconds, False
             if done:
                 self._goodbye(connection, delivery)
                 return
-            if delivery.idle and delivery.looked and not closing:
+            if settled and not closing:
                 spare.fill()
             wait = 0.05 if closing or not idle else 0.5
             if dirty:
-                wait = min(wait, max(0.001, state_due - now))
+                wait = min(wait, max(0.001, due - now))
             acks = exchange.settle(spare.settle(connection.poll(wait)))
+            settled_at = time.monotonic() if settled else settled_at
             if self._settle(acks, delivery):
                 dirty = True
 

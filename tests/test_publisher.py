@@ -190,6 +190,26 @@ def test_the_state_says_without_news_what_fails_and_what_works_again(tmp_path):
                 assert subscriber.wait(lambda _, told=told: subscriber.on("/state")[-1:] == told)
 
 
+def test_the_state_does_not_count_as_waiting_what_is_on_its_way(tmp_path):
+    """A sighting that is delivered at once leaves no state behind that says it waits."""
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        device = Sender(
+            tmp_path,
+            settings(broker.port),
+            state=lambda: b"%d" % device.outbox.depth().waiting,
+        )
+        with device:
+            assert subscriber.wait(lambda _: subscriber.on("/state"))
+            time.sleep(0.2)  # a state may be told at once again
+            device.sight(1)
+            assert subscriber.wait(lambda _: len(subscriber.on("/state")) > 1)
+            assert subscriber.on("/state")[-1] == b"0"
+            time.sleep(0.2)
+            device.sight(3)
+        assert subscriber.wait(lambda _: subscriber.on("/availability")[-1] == b"offline")
+        assert retained(broker.port, "wheatear/cam-1/state") == b"0"
+
+
 class Hours(SystemClock):
     """A clock whose hour the test sets."""
 
