@@ -236,6 +236,6 @@ def test_a_name_at_the_edge_of_a_drawing_is_whole():
         found = Finding("beetle", None, 0.9, (), (region,))
         parts = Parts(size=(400, 100), findings=(found,), tiles=())
         drawn = np.asarray(draw(np.zeros((100, 400, 3), np.uint8), parts, None))
-        return int((drawn == 255).all(axis=2).sum())
+        return int((drawn.min(axis=2) > 120).sum())
 
     assert letters(380) == letters(200) > 20
