@@ -14,7 +14,7 @@ from edge.classify import Console
 from edge.config import Broker, Tls
 from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages import new_id
-from edge.mqtt import Ack, Connection, connect
+from edge.mqtt import Connection, connect
 
 _EXACT_DIGITS = 15
 """So many a number of JSON may have and be the same everywhere; a revision has one more."""
@@ -60,10 +60,11 @@ def ask(
                 f"{len(payload)} bytes are more than the broker's limit of "
                 f"{connection.maximum_packet_size}"
             )
-        _wait(connection, connection.subscribe(f"{base}/response/#"), deadline, "subscription")
+        answers = f"{base}/response/#"
+        connection.accepted(connection.subscribe(answers), answers, deadline)
         pause = _REPEAT_SECONDS
         while time.monotonic() < deadline:
-            _wait(connection, connection.publish(topic, payload, 1), deadline, topic)
+            connection.accepted(connection.publish(topic, payload, 1), topic, deadline)
             until = min(deadline, time.monotonic() + pause)
             pause *= 2
             if answer := _answer(connection, request["transaction"], until):
@@ -91,19 +92,6 @@ def _object(payload: bytes) -> dict[str, Any]:
         return msgspec.json.decode(payload, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
-
-
-def _wait(connection: Connection, mid: int, deadline: float, what: str) -> None:
-    """Wait for the broker's yes. Raises PublishError."""
-    acks: list[Ack] = []
-    while not (mine := [ack for ack in acks if ack.mid == mid]):
-        if time.monotonic() > deadline:
-            raise PublishError(f"the broker does not acknowledge {what}; look at its log")
-        acks = connection.poll(0.2)
-    if mine[0].refusal:
-        raise PublishError(
-            f"the broker denies {what} ({mine[0].refusal}); allow it in its access list"
-        )
 
 
 def _broker(arguments: argparse.Namespace) -> Broker:

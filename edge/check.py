@@ -242,31 +242,14 @@ def _connect(config: Config, opened: list[Connection], stack: contextlib.ExitSta
 
 def _subscribe(config: Config, connection: Connection) -> str:
     topics = f"{config.broker.base_topic}/{config.device_id}/request/#"
-    _await(config, connection, connection.subscribe(topics), topics, "subscribe")
+    deadline = time.monotonic() + config.broker.timeout_seconds
+    connection.accepted(connection.subscribe(topics), f"the subscription to {topics}", deadline)
     return topics
 
 
 def _publish(config: Config, connection: Connection) -> str:
     topic = f"{config.broker.base_topic}/{config.device_id}/check"
-    _await(config, connection, connection.publish(topic, b"check", qos=1), topic, "publish")
+    deadline = time.monotonic() + config.broker.timeout_seconds
+    connection.accepted(connection.publish(topic, b"check", qos=1), topic, deadline)
     connection.disconnect()
     return topic
-
-
-def _await(config: Config, connection: Connection, mid: int, topic: str, what: str) -> None:
-    """Wait for the broker's yes. Raises PublishError."""
-    deadline = time.monotonic() + config.broker.timeout_seconds
-    while time.monotonic() < deadline:
-        for ack in connection.poll(0.2):
-            if ack.mid != mid:
-                continue
-            if ack.refusal:
-                raise PublishError(
-                    f"the broker refuses {topic} ({ack.refusal}); allow this device to {what} "
-                    "there in the broker's access list"
-                )
-            return
-    raise PublishError(
-        f"no acknowledgement of {topic} within {config.broker.timeout_seconds:g} s; "
-        "look at the broker's log"
-    )

@@ -183,6 +183,23 @@ class Connection:
             raise PublishError(f"the connection to {self._address} was lost while subscribing")
         return mid
 
+    def accepted(self, mid: int, what: str, deadline: float) -> None:
+        """Wait for the broker's yes to a publish or a subscription until the monotonic `deadline`;
+        other answers are passed over.
+
+        Raises PublishError: it says no, or nothing in time.
+        """
+        while True:
+            for ack in self.poll(0.2):
+                if ack.mid == mid and ack.refusal is None:
+                    return
+                if ack.mid == mid:
+                    raise PublishError(
+                        f"the broker denies {what} ({ack.refusal}); allow it in its access list"
+                    )
+            if time.monotonic() >= deadline:
+                raise PublishError(f"the broker does not acknowledge {what}; look at its log")
+
     def incoming(self) -> list[Incoming]:
         """Give what has come in during :meth:`poll`, oldest first."""
         taken, self._incoming = self._incoming, []

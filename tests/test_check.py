@@ -108,4 +108,4 @@ def test_a_denied_publish_fails_the_last_step(device):
     with Mosquitto(device, f"allow_anonymous true\nacl_file {device}/acl") as broker:
         status, steps = check(devices.config(device, broker.port))
     assert status == 1
-    assert "refuses wheatear/cam-1/check (Not authorized)" in steps["broker acknowledges"]
+    assert "denies wheatear/cam-1/check (Not authorized)" in steps["broker acknowledges"]
