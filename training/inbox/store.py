@@ -6,7 +6,7 @@
     OUT/meta/DEVICE/ID.json     as received
     OUT/labels.csv              file,label,group and what may help to label; your labels stay
     OUT/label-studio.json       tasks with the model's proposals
-    OUT/index.html              all of it, to look at
+    OUT/index.html              the newest of each reason, to look at
 """
 
 from __future__ import annotations
