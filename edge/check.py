@@ -22,6 +22,8 @@ from edge.health import place
 from edge.image import InputSpec
 from edge.learning import inbox_folder
 from edge.models.load import open_classifier
+from edge.models.record import read as read_record
+from edge.models.store import RECORD
 from edge.mqtt import Connection, Will, connect, tls_context, unreachable
 from edge.outbox import Outbox
 from edge.tiles import in_parts
@@ -94,6 +96,16 @@ def check(config: Config, steps: Steps) -> None:
             steps.step("windows", lambda: outlook(schedule, SystemClock()))
     with steps.chain():
         steps.step("outbox", lambda: _outbox(config))
+    if (store := config.model.store) is not None:
+        with steps.chain():
+            steps.step("models", lambda: _store(store))
+    for name, file in (
+        ("wake file", config.trigger.wake_file),
+        ("prometheus file", config.report.prometheus_file),
+    ):
+        if file is not None:
+            with steps.chain():
+                steps.step(name, lambda file=file: _file(file))  # type: ignore[misc]
     with steps.chain():
         steps.step("clock", lambda: describe(SystemClock()))
     if config.gps.enabled:
@@ -138,18 +150,31 @@ def _camera(config: Config, spec: InputSpec) -> str:
 
 
 def _outbox(config: Config) -> str:
-    """Open the outbox and see that its folder takes a file; its messages are left alone."""
-    path = config.outbox.path
-    with Outbox(path, config.outbox.max_bytes) as outbox:
-        waiting = outbox.depth().waiting
-    return f"{path}, {waiting} waiting, {_writes_beside(path) / 1e9:.1f} GB free"
+    """Open the outbox, if there is one, and see that its folder takes a file."""
+    path, waiting = config.outbox.path, 0
+    if path.exists():
+        with Outbox(path, config.outbox.max_bytes) as outbox:
+            waiting = outbox.depth().waiting
+    return f"{path}, {waiting} waiting, {_free(path.parent) / 1e9:.1f} GB free"
+
+
+def _store(folder: Path) -> str:
+    """Read which model is the current one, and see that the folder takes a file."""
+    record = read_record(folder / RECORD)
+    _free(folder)
+    return f"{folder}, {len(record.models)} in it; {record.current or 'the factory model'} is used"
+
+
+def _file(path: Path) -> str:
+    """See that the folder of a file that others read takes one."""
+    _free(path.parent)
+    return str(path)
 
 
 def _inbox(config: Config) -> str:
     """See that the folder of pictures to learn from takes a file, with room for sightings left."""
     folder, least = inbox_folder(config), config.inbox.min_free_bytes
-    folder.mkdir(parents=True, exist_ok=True)
-    free = _writes_beside(folder / "inbox")
+    free = _free(folder)
     if free < least:
         raise OutboxError(
             f"{folder}: {free / 1e9:.1f} GB free, inbox.min_free_bytes wants {least / 1e9:.1f}; no "
@@ -164,9 +189,13 @@ def _requests(config: Config) -> str:
     return f"{', '.join(config.requests.allow)}; {guard}"
 
 
-def _writes_beside(path: Path) -> int:
-    """Write a file beside `path` and remove it; give the bytes that are free there."""
-    probe = path.with_name(f"{path.name}.check-{os.getpid()}")
+def _free(folder: Path) -> int:
+    """Write a file into a folder, or where it would be made, and remove it; give the bytes that are
+    free there. Nothing else is made: it would belong to whoever checks, not to the device's user.
+    """
+    while not folder.exists():
+        folder = folder.parent
+    probe = folder / f"wheatear-check-{os.getpid()}"
     try:
         with open(probe, "wb") as file:
             file.write(bytes(65536))
@@ -174,11 +203,12 @@ def _writes_beside(path: Path) -> int:
             os.fsync(file.fileno())
     except OSError as error:
         raise OutboxError(
-            f"cannot write to {path.parent}: {error.strerror}; make room or give the right to"
+            f"cannot write to {folder}: {error.strerror}; make room or give the right to"
         ) from error
     finally:
-        probe.unlink(missing_ok=True)
-    disk = os.statvfs(path.parent)
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+    disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize
 
 

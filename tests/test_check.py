@@ -109,3 +109,31 @@ def test_a_denied_publish_fails_the_last_step(device):
         status, steps = check(devices.config(device, broker.port))
     assert status == 1
     assert "denies wheatear/cam-1/check (Not authorized)" in steps["broker acknowledges"]
+
+
+MORE = """[trigger]
+wake_file = "run/wake.json"
+[inbox]
+keep = true
+min_free_bytes = 0
+"""
+
+
+def test_every_folder_that_is_written_to_is_tried_and_none_is_made(device):
+    """What root makes while it checks, the device's own user could not write to."""
+    path = devices.config(device, free_port(), 'prometheus_file = "prom/w.prom"\n' + MORE)
+    path.write_text(path.read_text().replace("[camera]", 'store = "models"\n[camera]'))
+    before = sorted(device.rglob("*"))
+    _, steps = check(path)
+    for name in ("outbox", "models", "wake file", "prometheus file", "inbox"):
+        assert steps[name].startswith("ok "), steps
+    assert "the factory model is used" in steps["models"]
+    assert sorted(device.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(device):
+    """A file in the place of a folder stops even root."""
+    (device / "run").write_bytes(b"")
+    _, steps = check(devices.config(device, free_port(), MORE))
+    assert f"cannot write to {device}/run" in steps["wake file"]
+    assert steps["inbox"].startswith("ok ")
