@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from edge.models.versions import newer
 from edge.runtimes.fake import Fault
 
 CLOCK = SystemClock()
+NOBODY = 65534
 
 
 @pytest.mark.parametrize(
@@ -337,8 +339,6 @@ def test_the_command_takes_no_unsigned_model_over_the_network(place):
 
 def test_a_full_disk_refuses_the_update_and_harms_nothing(tmp_path):
     """On a disk too small for the bundle, the record and the models stay as they were."""
-    import os
-
     if os.geteuid() != 0:
         pytest.skip("NO ROOT: a small disk cannot be made")
     disk = tmp_path / "models"
@@ -365,6 +365,25 @@ def test_a_full_disk_refuses_the_update_and_harms_nothing(tmp_path):
         assert place.open() == "3"
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_locks_that_root_made_lock_the_devices_user_not_out(tmp_path, monkeypatch):
+    """`wheatear model install` is run as root; the device must install later all the same."""
+    if os.geteuid() != 0:
+        pytest.skip("NO ROOT: nobody else to be")
+    monkeypatch.chdir(tmp_path)  # folders above may be closed to others
+    store = Store(Path())
+    with store.installing():
+        store.change(lambda record: record)
+    for folder in (".", "bundles", "incoming"):
+        os.chown(folder, NOBODY, -1)
+    os.seteuid(NOBODY)
+    try:
+        with store.installing():
+            store.change(lambda record: msgspec.structs.replace(record, update="1"))
+        assert store.read().update == "1"
+    finally:
+        os.seteuid(0)
 
 
 def test_a_full_disk_starts_no_model_on_probation(place, monkeypatch):

@@ -157,7 +157,8 @@ class Store:
     def _file(self, name: str) -> Iterator[int]:
         path = self.folder / name
         try:
-            opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            # To read is enough for flock, also of a file that root made.
+            opened = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise StoreError(f"cannot open {path}: {error.strerror or error}") from error
         try:
