@@ -198,7 +198,7 @@ class Publisher:
     def _carry(
         self, connection: Connection, delivery: Delivery, spare: Spare, exchange: Exchange
     ) -> None:
-        state_due, dirty, seen, settled_at = 0.0, True, None, time.monotonic()
+        state_due, dirty, seen, idle_at = 0.0, True, None, 0.0
         while True:
             # Without news its counts per hour are true until the hour ends; and a disk that
             # refuses brings no news.
@@ -217,10 +217,10 @@ class Publisher:
             settled = delivery.idle and delivery.looked
             done = closing and (now > self._flush_until or (settled and exchange.idle))
             # What is on its way does not wait: the state comes after it, or when that takes long.
-            due = state_due if settled else max(state_due, settled_at + self._state_seconds)
+            due = state_due if delivery.idle else max(state_due, idle_at + self._state_seconds)
             if dirty and (now >= due or done):
                 self._tell(f"{self.base}/state", self._state())
-                state_due, dirty = now + self._state_seconds, False
+                state_due, dirty = now + self._state_seconds, not delivery.idle
             if done:
                 self._goodbye(connection, delivery)
                 return
@@ -230,7 +230,7 @@ class Publisher:
             if dirty:
                 wait = min(wait, max(0.001, due - now))
             acks = exchange.settle(spare.settle(connection.poll(wait)))
-            settled_at = time.monotonic() if settled else settled_at
+            idle_at = time.monotonic() if delivery.idle else idle_at
             if self._settle(acks, delivery):
                 dirty = True
 
