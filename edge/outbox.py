@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -49,6 +49,9 @@ class Kind(IntEnum):
     IMAGE = 0
     HEALTH = 1
     SIGHTING = 2
+
+
+_KINDS = {kind.value: kind for kind in Kind}
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -147,15 +150,13 @@ class Outbox:
     def page(self, after: int = 0, limit: int = 100) -> list[Row]:
         """Give the oldest waiting messages beyond row `after`, oldest first. Raises OutboxError."""
         with self._lock, self._errors():
-            found = self._reader.execute(schema.PAGE, (after, limit)).fetchall()
-        return [Row(row, Kind(kind), topic, payload, ms) for row, kind, topic, payload, ms in found]
+            return self._rows(self._reader.execute(schema.PAGE, (after, limit)))
 
     def newest(self, after: int = 0, below: int | None = None, limit: int = 100) -> list[Row]:
         """Give the newest waiting messages between two rows, newest first. Raises OutboxError."""
         bounds = (after, below if below is not None else schema.NO_ROW, limit)
         with self._lock, self._errors():
-            found = self._reader.execute(schema.NEWEST, bounds).fetchall()
-        return [Row(row, Kind(kind), topic, payload, ms) for row, kind, topic, payload, ms in found]
+            return self._rows(self._reader.execute(schema.NEWEST, bounds))
 
     def rewrite(
         self, changes: Sequence[tuple[Row, Sighting | Health]], lives: Sequence[Sighting] = ()
@@ -231,9 +232,27 @@ class Outbox:
             found = self._reader.execute(schema.LIVES).fetchall()
         lives = []
         for (payload,) in found:
-            with contextlib.suppress(msgspec.ValidationError):  # written by a later version
+            # Written by a later version, or damaged.
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 lives.append(_decoder.decode(payload))
         return tuple(lives)
+
+    def _rows(self, found: Iterable[tuple[Any, ...]]) -> list[Row]:
+        """See that rows are what was written: SQLite's own check looks at pages, not at values."""
+        rows = []
+        for number, kind, topic, payload, time_ms, size in found:
+            if not (
+                isinstance(topic, str)
+                and isinstance(payload, bytes)
+                and isinstance(time_ms, int)
+                and kind in _KINDS
+                and size == len(payload) + schema.OVERHEAD_BYTES
+            ):
+                raise OutboxDamagedError(
+                    f"the outbox {self.path} is damaged (row {number} is no message)"
+                )
+            rows.append(Row(number, _KINDS[kind], topic, payload, time_ms))
+        return rows
 
     def _open(self) -> None:
         self._reserved = schema.reserved(self.path)
@@ -332,6 +351,9 @@ class Outbox:
             if isinstance(ours, OutboxDamagedError):
                 self._begin_anew(ours)
             raise ours from error
+        except OutboxDamagedError as error:
+            self._begin_anew(error)
+            raise
         except OutboxError:
             raise
         except OSError as error:

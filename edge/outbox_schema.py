@@ -45,16 +45,17 @@ CREATE TABLE hour (hour INTEGER, label TEXT, count INTEGER, PRIMARY KEY (hour, l
 # by the transaction that appends the message; files of earlier versions get the table when opened.
 _LIFE = "CREATE TABLE IF NOT EXISTS life (event TEXT PRIMARY KEY, seq INTEGER, payload BLOB)"
 
-PAGE = "SELECT row, kind, topic, payload, time_ms FROM message WHERE row > ? ORDER BY row LIMIT ?"
-NEWEST = (
-    "SELECT row, kind, topic, payload, time_ms FROM message "
-    "WHERE row > ? AND row < ? ORDER BY row DESC LIMIT ?"
-)
+_ROW = "SELECT row, kind, topic, payload, time_ms, bytes FROM message "
+PAGE = _ROW + "WHERE row > ? ORDER BY row LIMIT ?"
+NEWEST = _ROW + "WHERE row > ? AND row < ? ORDER BY row DESC LIMIT ?"
 NO_ROW = 2**63 - 1
 """Above any row."""
 DEPTH = "SELECT waiting, bytes FROM total"
-LIVES = "SELECT payload FROM life ORDER BY seq"
-HOURS = "SELECT hour, label, count FROM hour WHERE hour BETWEEN ? AND ? ORDER BY hour, label"
+LIVES = "SELECT payload FROM life WHERE typeof(payload) = 'blob' ORDER BY seq"
+HOURS = (
+    "SELECT hour, label, count FROM hour WHERE hour BETWEEN ? AND ? "
+    "AND typeof(label) = 'text' AND typeof(count) = 'integer' ORDER BY hour, label"
+)
 
 _INSERT = "INSERT INTO message (kind, topic, payload, time_ms, bytes) VALUES (?, ?, ?, ?, ?)"
 _COUNT_HOUR = (
@@ -121,7 +122,9 @@ def _prepare(db: sqlite3.Connection, path: Path, first_seq: int) -> None:
     found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise OutboxDamagedError(f"the outbox {path} is damaged ({found})")
-    db.execute(DEPTH).fetchone()
+    totals = db.execute("SELECT * FROM total").fetchall()
+    if len(totals) != 1 or not all(isinstance(value, int) for value in totals[0]):
+        raise OutboxDamagedError(f"the outbox {path} is damaged (its totals are no numbers)")
     db.execute(_LIFE)
 
 
@@ -230,7 +233,8 @@ def delete_oldest(db: sqlite3.Connection, kind: int, wanted: int) -> tuple[int, 
     where = f"kind = {int(kind)} AND kind < 2" if kind < 2 else f"kind = {int(kind)}"
     count = freed = 0
     for row, size in db.execute(
-        f"SELECT row, bytes FROM message WHERE {where} ORDER BY row LIMIT 100"
+        f"SELECT row, bytes FROM message WHERE {where} AND typeof(bytes) = 'integer' "
+        "ORDER BY row LIMIT 100"
     ).fetchall():
         if freed >= wanted:
             break
@@ -312,7 +316,7 @@ def discard(path: Path) -> None:
 def wrap(error: sqlite3.Error, path: Path) -> OutboxError:
     """Turn an error of SQLite into ours, with its cure."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return OutboxDamagedError(f"the outbox {path} is damaged ({error})")
     if code == sqlite3.SQLITE_FULL:
         return OutboxFullError(f"the outbox {path}: {error}; free space on that disk")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -228,3 +229,63 @@ def test_without_room_for_a_new_file_the_damaged_one_is_kept(tmp_path, monkeypat
         assert outbox.append(sighting()) > 200
     assert "could not be saved (database or disk is full)" in caplog.text
     assert any("damaged" in one.name for one in tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "kind = -12",
+        "topic = CAST(x'ff' AS TEXT)",
+        "topic = x'00'",
+        "payload = 'text'",
+        "time_ms = 'never'",
+        "bytes = bytes + 1",
+    ],
+)
+def test_a_row_that_sqlite_finds_sound_but_is_no_message_costs_itself(tmp_path, value):
+    """Its check looks at pages, not at values; the rest goes on in a new file, in order."""
+    path = tmp_path / "o.db"
+    before = filled(path)
+    spoilt = before[20].row
+    with sqlite3.connect(path) as db:
+        db.execute(f"UPDATE message SET {value} WHERE row = {spoilt}")
+    db.close()
+    with Outbox(path) as outbox:
+        with pytest.raises(OutboxError, match="damaged"):
+            waiting(outbox)
+        assert waiting(outbox) == [row for row in before if row.row != spoilt]
+        assert outbox.lost == 1
+        assert outbox.append(sighting()) > 200
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["UPDATE total SET waiting = 'many'", "DELETE FROM total", "UPDATE total SET next_seq = NULL"],
+)
+def test_totals_that_are_no_numbers_are_damage(tmp_path, change):
+    """Nothing is lost with them: all messages are there, and numbering goes on above them."""
+    path = tmp_path / "o.db"
+    before = filled(path)
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        with contextlib.suppress(sqlite3.IntegrityError):
+            db.execute(change)
+    db.close()
+    with Outbox(path) as outbox:
+        assert waiting(outbox) == before
+        assert outbox.append(sighting()) > 200
+
+
+@pytest.mark.parametrize("payload", [b"{", b"\xff", "text", None, 5])
+def test_a_life_that_cannot_be_read_keeps_no_device_from_starting(tmp_path, payload):
+    """It is left out; so is a count per hour of nothing."""
+    path = tmp_path / "o.db"
+    filled(path)
+    with sqlite3.connect(path) as db:
+        db.execute("INSERT INTO life VALUES ('x', 1, ?)", (payload,))
+        db.execute("INSERT INTO hour SELECT max(hour), x'00', 'some' FROM hour")
+    db.close()
+    with Outbox(path) as outbox:
+        assert [life.seq for life in outbox.lives()] == [200]
+        (hour,) = outbox.hours(sighting().time)
+        assert list(hour.labels.values()) == [200]
