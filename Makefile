@@ -40,8 +40,8 @@ $(BIN)/python:
 demo: .venv/desktop.ok ## train, quantize and run a model on a replayed camera, over real MQTT
 	@$(BIN)/python -m demo --out $(or $(OUT),demo-out)
 
-test: .venv/test.ok ## run the tests; DATA=folder adds those on real photographs
-	@$(BIN)/python -m pytest $(if $(DATA),--data=$(DATA)) $(ARGS)
+test: .venv/test.ok ## run the tests, on up to four cores; DATA=folder adds those on real photographs
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(DATA),--data=$(DATA)) $(ARGS)
 
 lint: .venv/lint.ok .venv/test.ok ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .
