@@ -16,7 +16,7 @@ import msgspec
 from edge.errors import OutboxDamagedError
 from edge.messages import Evidence, Sighting, new_id
 from edge.outbox import Kind, Outbox, Row
-from edge.sqlite_log import PAGE_BYTES
+from edge.sqlite_log import PAGE_BYTES, Log, damage
 from edge.topics import EXAMPLES
 from soak.scenario import Options, Round, chance
 from soak.week import START
@@ -39,7 +39,8 @@ def play(number: int, folder: Path, options: Options) -> Round:
     count = min(DAMAGES_A_ROUND, options.damages - number * DAMAGES_A_ROUND)
     level = logging.getLogger("edge.outbox").level
     logging.getLogger("edge.outbox").setLevel(logging.CRITICAL)
-    counts = dict.fromkeys(("databases", "set aside", "messages", "saved", "lost", "altered"), 0)
+    names = ("databases", "set aside", "broken off", "messages", "saved", "lost", "altered")
+    counts = dict.fromkeys(names, 0)
     problems: list[str] = []
     try:
         for turn in range(count):
@@ -54,8 +55,10 @@ def play(number: int, folder: Path, options: Options) -> Round:
 
 def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
     path = folder / "outbox.db"
-    before = _filled(path, random)
+    before, committed = _filled(path, random), _committed(path)
     pages, cut, in_log = _damaged(path, random)
+    # Without its end the last commit looks like a write that a power cut broke off.
+    broken_off = in_log and damage(path) is None and _committed(path) < committed
     problems = []
     try:
         outbox = Outbox(path)
@@ -70,6 +73,7 @@ def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
     known = {row.row: row for row in before}
     counts["databases"] += 1
     counts["set aside"] += bool(aside)
+    counts["broken off"] += broken_off
     counts["messages"] += len(before)
     counts["saved"] += len(after)
     counts["lost"] += len(before) - len(after)
@@ -87,9 +91,9 @@ def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
         problems.append(f"{salvaged} are said to be saved, {len(after)} are there")
     if not in_log and lost > len(before) - len(after):
         problems.append(f"{lost} are said to be lost, not {len(before) - len(after)}")
-    if given_out <= max((_seq(row) for row in before), default=0):
+    if not broken_off and given_out <= max((_seq(row) for row in before), default=0):
         problems.append(f"number {given_out} was given out again")
-    if last <= max(known):
+    if not broken_off and last <= max(known):
         problems.append(f"row {last} was given out again")
     return problems
 
@@ -145,6 +149,15 @@ def _damaged(path: Path, random: Random) -> tuple[int, bool, bool]:
         )[: max(0, len(content) - at)]
     file.write_bytes(content)
     return pages, False, file is log
+
+
+def _committed(path: Path) -> int:
+    """Count the pages in the log up to its last commit."""
+    try:
+        with Path(f"{path}-wal").open("rb") as file:
+            return Log(file).committed
+    except FileNotFoundError:
+        return 0
 
 
 def _rows(outbox: Outbox) -> list[Row]:

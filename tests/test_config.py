@@ -131,6 +131,7 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
             {"trigger": {"duty": {"every_second": 9}}},
             "trigger.duty.every_second is no setting; did",
         ),
+        ({"model": {"bundle": "~nobody-has-this/m.wtr"}}, "or the ~ of a user that there is"),
         ({"model": {}}, "set one of model.bundle (a .wtr file) and model.tflite"),
         ({"broker": {"tls": {"key": "k.pem"}}}, "broker.tls.certificate and broker.tls.key belong"),
     ],

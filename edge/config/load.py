@@ -42,7 +42,10 @@ def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -
 
     def hook(kind: type, value: object) -> object:
         if kind is Path and isinstance(value, str) and value:
-            return base / Path(value).expanduser()
+            try:
+                return base / Path(value).expanduser()
+            except RuntimeError as error:
+                raise ValueError("Expected a path, or the ~ of a user that there is") from error
         raise ValueError("Expected a path in quotes")
 
     if isinstance(raw.get("outbox", {}), dict):
