@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -32,10 +34,14 @@ _UNBOUNDED = "max_inflight_messages 0\n"
 
 
 def free_port() -> int:
-    """Give a TCP port of 127.0.0.1 that is free now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
+    """Give a TCP port of 127.0.0.1 that is free now.
+
+    It is below those that Linux gives to outgoing connections, so none of them takes it meanwhile.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_768)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Broker:

@@ -79,15 +79,19 @@ def live(folder: Path, events: int, jumps: Jumps) -> tuple[Round, Ledger]:
         command = [sys.executable, "-m", "soak.week", *arguments]
         environment = {**os.environ, "PYTHONPATH": str(TREE)}
         pipe = subprocess.PIPE
-        with device.log.open("wb") as log:
-            process = subprocess.Popen(
+        with (
+            device.log.open("wb") as log,
+            subprocess.Popen(
                 command, stdin=pipe, stdout=pipe, stderr=log, env=environment
-            )
-        assert process.stdout is not None
-        over = process.stdout.readline()
-        if over:
-            network.forward()
-        line = process.communicate()[0]
+            ) as process,
+        ):
+            try:
+                assert process.stdout is not None
+                if process.stdout.readline():
+                    network.forward()
+                line = process.communicate()[0]
+            finally:
+                process.kill()
         if process.returncode or not line:
             return Round(problems=(f"the device ended: {device.said()}",)), ledger
         application.wait(lambda now: now.next_seq > events)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -26,10 +28,15 @@ def mosquitto_path() -> str:
 
 
 def free_port() -> int:
-    """Give a TCP port of 127.0.0.1 that is free now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """Give a TCP port of 127.0.0.1 that is free now.
+
+    It is below those that Linux gives to outgoing connections, so none of them takes it meanwhile.
+    """
+    while True:
+        port = random.SystemRandom().randrange(20_000, 32_768)
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
 
 
 class Mosquitto:
