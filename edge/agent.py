@@ -19,7 +19,7 @@ from edge.decision import Decider
 from edge.errors import ImageError, ModelError
 from edge.life import Event
 from edge.messages import Health, Timings
-from edge.outbox import Outgoing
+from edge.outbox_rows import Outgoing
 from edge.sightings import Identity, Sightings
 
 log = logging.getLogger(__name__)

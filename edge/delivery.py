@@ -12,7 +12,8 @@ from edge.denials import Denials
 from edge.errors import OutboxError
 from edge.messages import mark_historical
 from edge.mqtt import Ack, Connection
-from edge.outbox import Kind, Outbox, Row
+from edge.outbox import Outbox
+from edge.outbox_rows import Kind, Row
 
 _PAGE_ROWS = 200
 _BATCH_ROWS = 200

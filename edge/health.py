@@ -35,7 +35,8 @@ from edge.messages import (
     Timings,
     encode,
 )
-from edge.outbox import Depth, Kind, Outbox
+from edge.outbox import Depth, Outbox
+from edge.outbox_rows import Kind
 from edge.retime import retimed
 from edge.writer import Writer
 

@@ -20,15 +20,15 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
-from edge.messages import Evidence, Health, HourCount, Sighting, encode
+from edge.messages import Health, HourCount, Sighting, encode
+from edge.outbox_rows import Kind, Outgoing, Row, read_rows, row_of
 from edge.room import ROOM_BYTES, Room
 from edge.sqlite_log import PAGE_BYTES
 
@@ -37,31 +37,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Outgoing = Sighting | Evidence | Health
-"""What can be appended."""
-
 _decoder = msgspec.json.Decoder(Sighting)
-
-
-class Kind(IntEnum):
-    """What a row is, in the order in which a full outbox drops them."""
-
-    IMAGE = 0
-    HEALTH = 1
-    SIGHTING = 2
-
-
-_KINDS = {kind.value: kind for kind in Kind}
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One waiting message."""
-
-    row: int
-    kind: Kind
-    topic: str
-    payload: bytes
-    time_ms: int
 
 
 class Depth(msgspec.Struct, frozen=True):
@@ -129,7 +105,7 @@ class Outbox:
             for message in messages:
                 numbered = isinstance(message, Sighting)
                 seqs.append(seq if numbered else 0)
-                rows.append(_row(message, seq))
+                rows.append(row_of(message, seq))
                 if isinstance(message, Sighting):
                     if message.phase != "single":
                         ended = message.phase == "end"
@@ -150,13 +126,13 @@ class Outbox:
     def page(self, after: int = 0, limit: int = 100) -> list[Row]:
         """Give the oldest waiting messages beyond row `after`, oldest first. Raises OutboxError."""
         with self._lock, self._errors():
-            return self._rows(self._reader.execute(schema.PAGE, (after, limit)))
+            return read_rows(self._reader.execute(schema.PAGE, (after, limit)), self.path)
 
     def newest(self, after: int = 0, below: int | None = None, limit: int = 100) -> list[Row]:
         """Give the newest waiting messages between two rows, newest first. Raises OutboxError."""
         bounds = (after, below if below is not None else schema.NO_ROW, limit)
         with self._lock, self._errors():
-            return self._rows(self._reader.execute(schema.NEWEST, bounds))
+            return read_rows(self._reader.execute(schema.NEWEST, bounds), self.path)
 
     def rewrite(
         self, changes: Sequence[tuple[Row, Sighting | Health]], lives: Sequence[Sighting] = ()
@@ -170,7 +146,7 @@ class Outbox:
         with self._transaction(self._writer) as db:
             for old, message in changes:
                 seq = message.seq if isinstance(message, Sighting) else 0
-                _, _, payload, time_ms, size = _row(message, seq)
+                _, _, payload, time_ms, size = row_of(message, seq)
                 grown = schema.rewrite(db, old.row, payload, time_ms, size)
                 if grown is not None:
                     schema.account(db, 0, grown)
@@ -236,23 +212,6 @@ class Outbox:
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
                 lives.append(_decoder.decode(payload))
         return tuple(lives)
-
-    def _rows(self, found: Iterable[tuple[Any, ...]]) -> list[Row]:
-        """See that rows are what was written: SQLite's own check looks at pages, not at values."""
-        rows = []
-        for number, kind, topic, payload, time_ms, size in found:
-            if not (
-                isinstance(topic, str)
-                and isinstance(payload, bytes)
-                and isinstance(time_ms, int)
-                and kind in _KINDS
-                and size == len(payload) + schema.OVERHEAD_BYTES
-            ):
-                raise OutboxDamagedError(
-                    f"the outbox {self.path} is damaged (row {number} is no message)"
-                )
-            rows.append(Row(number, _KINDS[kind], topic, payload, time_ms))
-        return rows
 
     def _open(self) -> None:
         self._reserved = schema.reserved(self.path)
@@ -386,16 +345,3 @@ def ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
             first = last = number
     if first is not None and last is not None:
         yield first, last
-
-
-def _row(message: Outgoing, seq: int) -> tuple[int, str, bytes, int, int]:
-    """Give kind, topic, payload, time in milliseconds and accounted bytes."""
-    time_ms = int(message.time.timestamp() * 1000)
-    if isinstance(message, Sighting):
-        payload = encode(msgspec.structs.replace(message, seq=seq))
-        kind, topic = Kind.SIGHTING, "sighting"
-    elif isinstance(message, Evidence):
-        kind, topic, payload = Kind.IMAGE, f"sighting/{message.id}/image", message.jpeg
-    else:
-        kind, topic, payload = Kind.HEALTH, "health", encode(message)
-    return int(kind), topic, payload, time_ms, len(payload) + schema.OVERHEAD_BYTES

@@ -24,7 +24,8 @@ from edge.errors import OutboxError
 from edge.identity import boot_id
 from edge.messages import Clock as Quality
 from edge.messages import Health, Sighting
-from edge.outbox import Kind, Outbox, Row
+from edge.outbox import Outbox
+from edge.outbox_rows import Kind, Row
 
 log = logging.getLogger(__name__)
 

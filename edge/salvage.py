@@ -13,6 +13,7 @@ import numpy as np
 
 from edge import outbox_schema as schema
 from edge.messages import Health, Sighting
+from edge.outbox_rows import Kind
 from edge.sqlite_pages import Pages, Record, index_records, read, records
 
 if TYPE_CHECKING:
@@ -133,12 +134,12 @@ def _is_message(record: Record) -> bool:
 
 
 def _reads(kind: int, topic: str, payload: bytes) -> bool:
-    """Tell whether a payload is what its kind says. Kinds are those of edge.outbox.Kind."""
-    if kind == 0:
+    """Tell whether a payload is what its kind says."""
+    if kind == Kind.IMAGE:
         return topic.endswith("/image") and payload[:2] == b"\xff\xd8"
-    if kind == 1:
+    if kind == Kind.HEALTH:
         return topic == "health" and _decodes(_health, payload)
-    return kind == 2 and topic == "sighting" and _decodes(_sighting, payload)
+    return kind == Kind.SIGHTING and topic == "sighting" and _decodes(_sighting, payload)
 
 
 def _decodes(decoder: msgspec.json.Decoder[Any], payload: bytes) -> bool:
@@ -158,5 +159,5 @@ def _counts(record: Record) -> bool:
 
 def _numbers(batch: Iterable[schema.Stored]) -> Iterator[int]:
     for _, kind, _, payload, _, _ in batch:
-        if kind == 2:
+        if kind == Kind.SIGHTING:
             yield _sighting.decode(payload).seq

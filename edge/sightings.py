@@ -18,7 +18,7 @@ from edge.errors import ImageError
 from edge.findings import Finding
 from edge.life import Event
 from edge.messages import Evidence, FrameRef, Location, ModelRef, Score, Sighting, new_id
-from edge.outbox import Outgoing
+from edge.outbox_rows import Outgoing
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ import msgspec
 from edge.counters import Backoff, Counters, Episode
 from edge.errors import OutboxError
 from edge.messages import Evidence, Sighting
-from edge.outbox import Outbox, Outgoing
+from edge.outbox import Outbox
+from edge.outbox_rows import Outgoing
 
 log = logging.getLogger(__name__)
 

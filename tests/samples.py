@@ -9,7 +9,8 @@ import msgspec
 
 from edge.clock import Clock
 from edge.messages import Evidence, Sighting, new_id
-from edge.outbox import Kind, Outbox
+from edge.outbox import Outbox
+from edge.outbox_rows import Kind
 from edge.topics import EXAMPLES
 
 BOOT = "0123456789ab"

@@ -22,7 +22,8 @@ from samples import drain, health, image, sighting
 
 from edge.counters import Counters
 from edge.errors import OutboxDamagedError, OutboxError
-from edge.outbox import Kind, Outbox, ranges
+from edge.outbox import Outbox, ranges
+from edge.outbox_rows import Kind
 from edge.writer import Writer
 
 

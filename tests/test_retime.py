@@ -23,7 +23,8 @@ from edge.config import Broker, Decision, Images
 from edge.counters import Counters
 from edge.decision import Decider
 from edge.messages import Health, ModelRef, Sighting
-from edge.outbox import Kind, Outbox
+from edge.outbox import Outbox
+from edge.outbox_rows import Kind
 from edge.retime import Retimer, retime, retimed
 from edge.sightings import Identity, Sightings
 

@@ -16,7 +16,8 @@ from samples import drain, health, sighting
 from edge import outbox_schema
 from edge.errors import OutboxError
 from edge.messages import Evidence, new_id
-from edge.outbox import Outbox, Row
+from edge.outbox import Outbox
+from edge.outbox_rows import Row
 from edge.salvage import salvage
 from edge.sqlite_log import damage
 from edge.sqlite_pages import Pages
