@@ -80,7 +80,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_classify(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear classify``."""
-    parser.add_argument("images", nargs="+", metavar="IMAGE")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a picture, or a folder of them")
     parser.add_argument("--top", type=int, default=3, help="alternatives to list (default 3)")
     view = parser.add_argument_group("parts of each picture, as [view] in the configuration")
     view.add_argument("--tiles", metavar="CxR|N", help="columns x rows, or N pixels a side")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from queue import SimpleQueue
@@ -114,11 +115,19 @@ def classify_pictures(
 ) -> int:
     """Classify ``arguments.images``; 1 if any of them was no usable picture.
 
+    Of a folder, the pictures below it, sorted by name; what is left out is told.
     ``unpacking`` is the bundle of ``arguments.bundle`` on its way.
 
     Raises:
         WheatearError: the model cannot be used.
     """
+    images: list[str] = arguments.images
+    if any(map(os.path.isdir, images)):
+        from edge.picture_files import in_folders
+
+        images, notes = in_folders(images)
+        for note in notes:
+            console.err(note)
     view = None
     if _in_parts(arguments):
         from edge.tiled import view_of  # the configuration takes long to import
@@ -135,7 +144,7 @@ def classify_pictures(
             )
             classifier = held.enter_context(opened)
         # Not before: reading pictures and loading libraries at once, both in Python, takes longer.
-        loader = held.enter_context(closing(Loader(arguments.images, _reader(classifier, view))))
+        loader = held.enter_context(closing(Loader(images, _reader(classifier, view))))
         if bundle is not None:
             prove(classifier, bundle)
         classifier.top = arguments.top

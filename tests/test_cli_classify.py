@@ -69,6 +69,25 @@ def test_a_bad_picture_does_not_stop_the_others(bundle, pictures, tmp_path, caps
 
 
 @litert
+def test_a_folder_is_classified_by_name_and_what_is_left_out_is_told(bundle, tmp_path, capsys):
+    """Pictures in folders below too; hidden ones and other files are named on stderr."""
+    folder = tmp_path / "photos"
+    for name in ("b/2.png", "a.png", ".thumbnails/a.png", "c.jfif"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(tiny.png(tiny.picture("red")))
+    (folder / "notes.txt").write_text("x")
+    assert main(["classify", str(folder), "--bundle", bundle]) == 0
+    captured = capsys.readouterr()
+    files = [json.loads(line)["file"] for line in captured.out.splitlines()]
+    assert files == [str(folder / name) for name in ("a.png", "b/2.png", "c.jfif")]
+    assert "hidden file or folder, not used: .thumbnails" in captured.err
+    assert "notes.txt" in captured.err
+    (tmp_path / "empty").mkdir()
+    assert main(["classify", str(tmp_path / "empty"), "--bundle", bundle]) == 1
+    assert "no picture there" in capsys.readouterr().err
+
+
+@litert
 def test_a_third_party_model_with_its_labels(pictures, tmp_path, capsys):
     """--model and --labels run a TFLite file that is no bundle."""
     labels = tmp_path / "labels.txt"

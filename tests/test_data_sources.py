@@ -50,7 +50,8 @@ def test_what_is_no_photo_is_left_out_and_said(folder):
     assert dataset.notes == (
         "folders without a photo: nichts",
         "1 photo outside any class folder, not used",
-        "1 other file, not used",
+        "1 hidden file or folder, not used: Käfer/._b.png",
+        "1 file without a picture's suffix, not used: Käfer/notes.txt",
     )
 
 

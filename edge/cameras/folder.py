@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,14 +12,15 @@ from edge.cameras.photo import Facts, as_jpeg, facts
 from edge.config import FolderCamera, View
 from edge.errors import CameraError, ImageError
 from edge.image import InputSpec
+from edge.picture_files import is_hidden, is_picture, list_pictures
 
-SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif")
-)
+log = logging.getLogger(__name__)
 
 
 class Folder:
     """Replays a folder (with subfolders), one file, or a glob pattern.
+
+    Of a folder, what :mod:`edge.picture_files` calls a picture; the log says what is left out.
 
     Raises:
         CameraError: nothing is there.
@@ -33,7 +35,9 @@ class Folder:
         view: View = View(),  # noqa: B008 - frozen
     ) -> None:
         self._config, self._spec, self._view = config, spec, view
-        self._root, self._files = find(config.path)
+        self._root, self._files, notes = find(config.path)
+        for note in notes:
+            log.warning("camera.path: %s: %s", config.path, note)
         if config.order == "time":
             self._files.sort(key=lambda file: (file.stat().st_mtime, file))
         self._next = 0
@@ -81,25 +85,47 @@ class Folder:
         )
 
 
-def find(path: Path) -> tuple[Path, list[Path]]:
-    """Give the folder that names are relative to, and the picture files, sorted by name.
+def find(path: Path) -> tuple[Path, list[Path], tuple[str, ...]]:
+    """Give the folder that names are relative to, the pictures by name, and what is left out.
 
     Raises CameraError.
     """
     if path.is_file():
-        return path.parent, [path]
+        return path.parent, [path], ()
     if path.is_dir():
-        files = [file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES]
-        root = path
+        try:
+            listing = list_pictures(path)
+        except OSError as error:
+            raise CameraError(f"camera.path: cannot list {path}: {error.strerror}") from error
+        root, files, notes = path, [path / name for name in listing.pictures], listing.notes()
     elif glob.has_magic(str(path)):
-        files = [Path(name) for name in glob.glob(str(path), recursive=True)]
-        plain = [part for part in path.parts if not glob.has_magic(part)]
-        root = Path(*path.parts[: len(plain)])
-        while not root.is_dir():
-            root = root.parent
+        root, files, notes = _match(path)
     else:
         raise CameraError(f"camera.path: there is no {path}; give a folder, a file or a pattern")
-    files = sorted(file for file in files if file.is_file())
     if not files:
-        raise CameraError(f"camera.path: no picture in {path}; put some there or change the path")
-    return root, files
+        left_out = f" ({'; '.join(notes)})" if notes else ""
+        raise CameraError(
+            f"camera.path: no picture in {path}{left_out}; put some there or change the path"
+        )
+    return root, sorted(files), notes
+
+
+def _match(pattern: Path) -> tuple[Path, list[Path], tuple[str, ...]]:
+    """Find what a pattern means. A suffix that it names is taken, whatever the rule says."""
+    plain = [part for part in pattern.parts if not glob.has_magic(part)]
+    root = Path(*pattern.parts[: len(plain)])
+    while not root.is_dir():
+        root = root.parent
+    any_suffix = pattern.suffix in ("", ".*")
+    files, left_out = [], 0
+    for file in map(Path, glob.glob(str(pattern), recursive=True)):
+        if not file.is_file():
+            continue
+        hidden = any(is_hidden(part) and part not in plain for part in file.parts)
+        if hidden or (any_suffix and not is_picture(file)):
+            left_out += 1
+        else:
+            files.append(file)
+    matched = f"{left_out} matching {'file is' if left_out == 1 else 'files are'}"
+    notes = (f"{matched} hidden or no picture, not used",) if left_out else ()
+    return root, files, notes

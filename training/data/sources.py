@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator
-from functools import cache
 from pathlib import Path, PurePosixPath
 
 from edge.errors import DataError
+from edge.picture_files import is_hidden, list_pictures
 from training.data.dataset import SPLITS, Dataset, Example
 
 CSV_NAMES = ("split.csv", "labels.csv")
@@ -165,7 +164,7 @@ def _from_csv(root: Path, table: Path, missing_ok: bool) -> Dataset:
             f"{', '.join(missing[:3])}{more}; correct the paths or remove the rows"
         )
     listed = {example.file for example in examples}
-    unlisted = sum(1 for file in _walk(root) if is_picture(file) and file not in listed)
+    unlisted = sum(1 for file in list_pictures(root).pictures if file not in listed)
     notes = (f"{_photos(unlisted)} not listed in {table.name}, not used",) if unlisted else ()
     return Dataset(root, examples, f"labels from {table}", notes)
 
@@ -184,78 +183,37 @@ def _labelled(dataset: Dataset) -> Dataset:
 
 
 def _from_folders(root: Path) -> Dataset:
-    tops = [entry.name for entry in root.iterdir() if entry.is_dir() and _visible(entry.name)]
+    tops = [entry.name for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry.name)]
     by_split = bool(tops) and all(name.lower() in SPLIT_WORDS for name in tops)
     depth = 2 if by_split else 1
-    examples, others, stray = [], 0, 0
-    for file in _walk(root):
+    listing = list_pictures(root)
+    examples, stray = [], 0
+    for file in listing.pictures:
         parts = PurePosixPath(file).parts
-        if not is_picture(file):
-            others += 1
-        elif len(parts) <= depth:
+        if len(parts) <= depth:
             stray += 1
         else:
             split = SPLIT_WORDS[parts[0].lower()] if by_split else None
             examples.append(Example(file, parts[depth - 1], split))
     if not examples:
         raise DataError(
-            f"{root}: no labelled photos found ({stray} photos outside class folders, {others} "
-            "other files); put photos into one folder per class, or list them in labels.csv "
-            "with the columns file,label"
+            f"{root}: no labelled photos found ({stray} photos outside class folders"
+            f"{''.join(f'; {note}' for note in listing.notes())}); put photos into one folder per "
+            "class, or list them in labels.csv with the columns file,label"
         )
     notes = []
     folders = set(tops)
     if by_split:
         folders = {d.name for top in tops for d in (root / top).iterdir() if d.is_dir()}
-    empty = sorted(folders - {example.label for example in examples} - {"__MACOSX"})
+    labels = {example.label for example in examples}
+    empty = sorted(name for name in folders - labels if not is_hidden(name))
     if empty:
         notes.append(f"{EMPTY_FOLDERS}: {', '.join(empty)}")
     if stray:
         notes.append(f"{_photos(stray)} outside any class folder, not used")
-    if others:
-        notes.append(f"{others} other file{'s' if others > 1 else ''}, not used")
+    notes += listing.notes()
     how = "train/val/test folders with a folder per class" if by_split else "a folder per class"
     return Dataset(root, tuple(examples), f"{how} in {root}", tuple(notes))
-
-
-def _walk(root: Path) -> Iterator[str]:
-    """Every visible file below, sorted, as relative posix paths; follows each real folder once."""
-    visited: set[str] = set()
-
-    def walk(folder: Path, prefix: str) -> Iterator[str]:
-        real = os.path.realpath(folder)
-        if real in visited:
-            return
-        visited.add(real)
-        for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-            if not _visible(entry.name):
-                continue
-            if entry.is_dir():
-                yield from walk(entry, f"{prefix}{entry.name}/")
-            elif entry.is_file():
-                yield prefix + entry.name
-
-    yield from walk(root, "")
-
-
-def _visible(name: str) -> bool:
-    return not name.startswith(".") and name != "__MACOSX"
-
-
-def is_picture(name: str) -> bool:
-    """Whether the suffix is one that Pillow can read."""
-    return PurePosixPath(name).suffix.lower() in _suffixes()
-
-
-@cache
-def _suffixes() -> frozenset[str]:
-    from PIL import Image
-
-    Image.init()
-    # Readable, but never photographs.
-    documents = {".pdf", ".ps", ".eps", ".mpg", ".mpeg", ".h5", ".hdf", ".fit", ".fits", ".wmf"}
-    known = {end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN}
-    return frozenset(known - documents)
 
 
 def _photos(count: int) -> str:
