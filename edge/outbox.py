@@ -30,7 +30,7 @@ from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.messages import Health, HourCount, Sighting, encode
 from edge.outbox_rows import Kind, Outgoing, Row, read_rows, row_of
 from edge.room import ROOM_BYTES, Room
-from edge.sqlite_log import PAGE_BYTES
+from edge.sqlite_log import PAGE_BYTES, damage
 
 if TYPE_CHECKING:
     from edge.salvage import Salvage
@@ -222,8 +222,40 @@ class Outbox:
             self._begin_anew(error)
 
     def _connect(self) -> None:
+        behind = self._left_behind()  # SQLite forgets it when it opens the file
         self._writer, self._reader = schema.open_database(self.path, self._reserved)
         self._connections = [self._writer, self._reader]
+        if behind:
+            self._adopt(behind)
+
+    def _left_behind(self) -> list[tuple[schema.Stored, int]]:
+        """Give what is in the log and SQLite does not take, with numbers."""
+        try:
+            if not damage(self.path):
+                return []
+            from edge.salvage import left_behind, number
+
+            return [(row, number(row)) for row in left_behind(self.path)]
+        except OSError as error:
+            log.warning("the end of the log of the outbox %s cannot be read: %s", self.path, error)
+            return []
+
+    def _adopt(self, behind: list[tuple[schema.Stored, int]]) -> None:
+        db = self._writer
+        try:
+            db.execute("BEGIN IMMEDIATE")
+            added = schema.adopt(db, behind)
+            db.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            log.warning("what stands behind a gap in the log of %s is lost: %s", self.path, error)
+            return
+        if added:
+            self.salvaged += len(added)
+            log.warning(
+                "the log of %s has a gap; %d messages behind it were saved", self.path, len(added)
+            )
 
     def _begin_anew(self, error: OutboxDamagedError) -> None:
         """Go on in a new file with what can be read of the damaged one, which is kept aside."""

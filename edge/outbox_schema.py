@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.files import sync_folder, write_whole
-from edge.sqlite_log import PAGE_BYTES, damage
+from edge.sqlite_log import PAGE_BYTES
 
 APPLICATION_ID = 0x57545231
 """Marks the file as ours ("WTR1")."""
@@ -82,8 +82,6 @@ def open_database(path: Path, first_seq: int) -> tuple[sqlite3.Connection, sqlit
         raise OutboxError(f"cannot create {path.parent} for the outbox: {error.strerror}") from None
     opened: list[sqlite3.Connection] = []
     try:
-        if found := damage(path):
-            raise OutboxDamagedError(f"the outbox {path} is damaged ({found})")
         for synchronous in ("FULL", "NORMAL"):
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             opened.append(db)
@@ -99,8 +97,6 @@ def open_database(path: Path, first_seq: int) -> tuple[sqlite3.Connection, sqlit
             db.close()
         if isinstance(error, sqlite3.Error):
             raise wrap(error, path) from error
-        if isinstance(error, OSError) and not isinstance(error, OutboxError):
-            raise OutboxError(f"cannot read the log of the outbox {path}: {error}") from error
         raise
     return opened[0], opened[1]
 
@@ -132,6 +128,24 @@ def restore(db: sqlite3.Connection, rows: Sequence[Stored]) -> None:
     """Put rows back as they were; the totals follow."""
     db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)", rows)
     account(db, len(rows), sum(row[5] for row in rows))
+
+
+def adopt(db: sqlite3.Connection, rows: Sequence[tuple[Stored, int]]) -> list[Stored]:
+    """Add rows (each with its number, 0: none) behind the last one; give those that were added.
+
+    What would come before anything that is there, or bears a number that was given out, is not.
+    """
+    added = []
+    last = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'message'").fetchone()[0]
+    following, last = next_seq(db), last or 0
+    for row, seq in rows:
+        if row[0] <= last or 0 < seq < following:
+            continue
+        added.append(row)
+        following, last = max(following, seq + 1), row[0]
+    restore(db, added)
+    raise_seq(db, following)
+    return added
 
 
 def start_rows(db: sqlite3.Connection, row: int) -> None:

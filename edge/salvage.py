@@ -65,6 +65,19 @@ class _Known:
                 self.lives[event] = (seq, payload)
 
 
+def left_behind(path: Path) -> list[schema.Stored]:
+    """Give the messages in the log that SQLite does not take, by row; look before it opens the log.
+
+    Behind a page that cannot be used there may be others that were committed. Most of what they
+    hold SQLite has too. Raises OSError.
+    """
+    pages = Pages(path, behind=True)
+    try:
+        return list(_sound(pages, _Known(), pages.behind))
+    finally:
+        pages.close()
+
+
 def salvage(damaged: Path, db: sqlite3.Connection) -> Salvage:
     """Copy all sound messages of a file into a new outbox, with their rows and numbers.
 
@@ -81,7 +94,7 @@ def salvage(damaged: Path, db: sqlite3.Connection) -> Salvage:
             db.execute("COMMIT")
             saved += len(batch)
             known.last_row = max(known.last_row, batch[-1][0])
-            for seq in _numbers(batch):
+            for seq in filter(None, map(number, batch)):
                 if last and seq > last + 1:
                     missing.append((last + 1, seq - 1))
                 last = max(last, seq)
@@ -100,9 +113,11 @@ def salvage(damaged: Path, db: sqlite3.Connection) -> Salvage:
     return Salvage(saved, max(holes, known.waiting - saved, 0), tuple(missing))
 
 
-def _sound(pages: Pages, known: _Known) -> Iterator[schema.Stored]:
+def _sound(
+    pages: Pages, known: _Known, numbers: Iterable[int] | None = None
+) -> Iterator[schema.Stored]:
     """Give the messages in the order of their rows, each once."""
-    places = _places(pages)
+    places = _places(pages, numbers)
     last = 0
     for row, number, at in places:
         record = read(pages, int(number), int(at))
@@ -116,10 +131,10 @@ def _sound(pages: Pages, known: _Known) -> Iterator[schema.Stored]:
             known.take(record)
 
 
-def _places(pages: Pages) -> NDArray[np.int64]:
+def _places(pages: Pages, numbers: Iterable[int] | None) -> NDArray[np.int64]:
     """Find all records of tables: int64 (records, 3) of row, page and place, by row."""
     found = array("q")
-    for number, at, row in records(pages):
+    for number, at, row in records(pages, numbers):
         if row < schema.NO_ROW:
             found.extend((row, number, at))
     places = np.frombuffer(found, np.int64).reshape(-1, 3) if found else np.empty((0, 3), np.int64)
@@ -157,7 +172,6 @@ def _counts(record: Record) -> bool:
     return False
 
 
-def _numbers(batch: Iterable[schema.Stored]) -> Iterator[int]:
-    for _, kind, _, payload, _, _ in batch:
-        if kind == Kind.SIGHTING:
-            yield _sighting.decode(payload).seq
+def number(row: schema.Stored) -> int:
+    """Give a sighting's number, 0 for what has none."""
+    return _sighting.decode(row[3]).seq if row[1] == Kind.SIGHTING else 0

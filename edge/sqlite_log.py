@@ -1,8 +1,9 @@
-"""Reads SQLite's write-ahead log: where each page's newest version is, and whether all is sound.
+"""Reads SQLite's write-ahead log: where each page's newest version is, and which SQLite takes.
 
-SQLite takes a frame with a wrong checksum for the end of the log, without a word: after damage in
-its middle, committed messages behind it would be gone and their numbers given out again. So the
-log is looked at before SQLite opens it (https://www.sqlite.org/fileformat2.html, section 4).
+SQLite takes a frame with a wrong checksum for the end of the log. After a power cut that is what it
+is: what was not synced is there in part, in any order. After damage in its middle, committed pages
+stand behind it; they are looked at before SQLite opens the log, and writes over them
+(https://www.sqlite.org/fileformat2.html, section 4).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _HEADER, _FRAME_HEADER = 32, 24
 _MAGIC = 0x377F0682
 """Its lowest bit says how checksums read words: 0 little-endian, 1 big-endian."""
 
-State = tuple[int, int]
+State = tuple[int, ...]
 
 
 class Log:
@@ -42,35 +43,42 @@ class Log:
         """Frames up to the last commit, sound or not."""
         self.sound = 0
         """Frames up to the last commit that SQLite takes: all before it have right checksums."""
+        self.behind: dict[int, int] = {}
+        """The same as `places`, of committed frames behind those that are sound themselves."""
         header = read_at(file, 0, _HEADER)
         (magic,) = struct.unpack_from(">I", header)
-        words = "<u4" if magic == _MAGIC else ">u4"
-        state: State | None = checksum(header[:24], (0, 0), words)
-        if magic & ~1 != _MAGIC or state != struct.unpack_from(">II", header, 24):
-            state = None
+        words = ">u4" if magic == _MAGIC + 1 else "<u4"  # as most machines write, if it is lost
+        following: tuple[int, ...] = checksum(header[:24], (0, 0), words)
+        chained = magic & ~1 == _MAGIC and following == struct.unpack_from(">II", header, 24)
+        if not chained:
             header = header[:16] + read_at(file, _HEADER + 8, 8) + header[24:]  # the first frame's
         end, step = file.seek(0, os.SEEK_END), _FRAME_HEADER + PAGE_BYTES
         since: dict[int, int] = {}
+        sound_since: dict[int, int] = {}
         for index, at in enumerate(range(_HEADER, end - step + 1, step), 1):
             frame = read_at(file, at, step)
             number, size = struct.unpack_from(">II", frame)
+            before, following = following, struct.unpack_from(">II", frame, 16)
             if frame[8:16] != header[16:24] or not number:
-                state = None
+                chained = False
                 continue
-            if state is not None:
-                state = checksum(frame[_FRAME_HEADER:], checksum(frame[:8], state, words), words)
-                if state != struct.unpack_from(">II", frame, 16):
-                    state = None
+            state = checksum(frame[_FRAME_HEADER:], checksum(frame[:8], before, words), words)
+            sound = state == following
+            chained = chained and sound
             since[number] = at + _FRAME_HEADER
+            if sound:
+                sound_since[number] = at + _FRAME_HEADER
             if size:
                 self.places |= since
-                since, self.committed = {}, index
-                if state is not None:
+                if chained:
                     self.sound = index
+                else:
+                    self.behind |= sound_since
+                since, sound_since, self.committed = {}, {}, index
 
 
 def damage(path: Path) -> str | None:
-    """Say what is wrong with the log of a database, None where nothing is. Raises OSError."""
+    """Say what of the log of a database SQLite will not take, None: all. Raises OSError."""
     try:
         with Path(f"{path}-wal").open("rb") as file:
             log = Log(file)

@@ -8,7 +8,7 @@ byte, and no page is needed to find another one. So damage costs what stands on 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,21 @@ Record = tuple[Any, ...]
 class Pages:
     """The newest committed version of every page of a database file and its log.
 
+    With `behind`, of pages that SQLite does not take only such as are sound.
+
     Raises OSError where the file cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, behind: bool = False) -> None:
         self._file = path.open("rb")
         log = Path(f"{path}-wal")
         self._log = log.open("rb") if log.exists() else None
-        self._in_log = Log(self._log).places if self._log else {}
+        found = Log(self._log) if self._log else None
+        self._in_log = found.places if found else {}
+        if found and behind:
+            self._in_log |= found.behind
+        self.behind = sorted(found.behind) if found else []
+        """Numbers of the pages of which SQLite does not take a version in the log."""
         size = path.stat().st_size // PAGE_BYTES
         # Pages that the file does not have yet are all in the log: a larger number is damage.
         most = size + len(self._in_log)
@@ -65,10 +72,13 @@ class Pages:
             self._log.close()
 
 
-def records(pages: Pages) -> Iterator[tuple[int, int, int]]:
-    """Give (page, place in it, row) of each record on a table's leaf that is in use."""
+def records(pages: Pages, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, int, int]]:
+    """Give (page, place in it, row) of each record on a table's leaf that is in use.
+
+    `numbers` are the pages to look at; all if None.
+    """
     unused = pages.unused()
-    for number in range(1, pages.count + 1):
+    for number in range(1, pages.count + 1) if numbers is None else numbers:
         if number in unused:
             continue
         page = pages[number]

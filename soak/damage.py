@@ -40,7 +40,16 @@ def play(number: int, folder: Path, options: Options) -> Round:
     count = min(DAMAGES_A_ROUND, options.damages - number * DAMAGES_A_ROUND)
     level = logging.getLogger("edge.outbox").level
     logging.getLogger("edge.outbox").setLevel(logging.CRITICAL)
-    names = ("databases", "set aside", "broken off", "messages", "saved", "lost", "altered")
+    names = [
+        "databases",
+        "set aside",
+        "broken off",
+        "messages",
+        "saved",
+        "lost",
+        "came again",
+        "altered",
+    ]
     counts = dict.fromkeys(names, 0)
     problems: list[str] = []
     try:
@@ -56,10 +65,10 @@ def play(number: int, folder: Path, options: Options) -> Round:
 
 def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
     path = folder / "outbox.db"
-    before, committed = _filled(path, random), _committed(path)
+    before, ever, committed = *_filled(path, random), _committed(path)
     pages, cut, in_log = _damaged(path, random)
-    # Without its end the last commit looks like a write that a power cut broke off.
-    broken_off = in_log and damage(path) is None and _committed(path) < committed
+    # SQLite takes the log up to there, as after a power cut.
+    broken_off = in_log and (bool(damage(path)) or _committed(path) < committed)
     problems = []
     try:
         outbox = Outbox(path)
@@ -72,10 +81,13 @@ def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
         given_out = outbox.append(EXAMPLES["Sighting"])  # type: ignore[arg-type]
         last = _rows(outbox)[-1].row
     known = {row.row: row for row in before}
+    came_again = [row for row in after if row.row not in known and ever.get(row.row) == row]
     counts["databases"] += 1
     counts["set aside"] += bool(aside)
     counts["broken off"] += broken_off
     counts["messages"] += len(before)
+    counts["came again"] += len(came_again)
+    after = [row for row in after if row not in came_again]
     counts["saved"] += len(after)
     counts["lost"] += len(before) - len(after)
     altered = sum(row != known.get(row.row) for row in after)
@@ -86,9 +98,9 @@ def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
         problems.append("messages came out in another order")
     # The log's commits stand in the headers of its pages: one of those can cost a transaction.
     most = _ROWS_A_PAGE * pages + in_log * _MESSAGES_A_COMMIT
-    if not cut and len(after) < len(before) - most:
+    if not cut and not broken_off and len(after) < len(before) - most:
         problems.append(f"{pages} damaged pages cost {len(before) - len(after)} messages")
-    if aside and salvaged != len(after):
+    if aside and salvaged != len(after) + len(came_again):
         problems.append(f"{salvaged} are said to be saved, {len(after)} are there")
     if not in_log and lost > len(before) - len(after):
         problems.append(f"{lost} are said to be lost, not {len(before) - len(after)}")
@@ -99,8 +111,9 @@ def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
     return problems
 
 
-def _filled(path: Path, random: Random) -> list[Row]:
-    """Fill an outbox with a history; give what waits in it."""
+def _filled(path: Path, random: Random) -> tuple[list[Row], dict[int, Row]]:
+    """Fill an outbox with a history; give what waits in it, and all that ever did."""
+    ever: dict[int, Row] = {}
     with Outbox(path) as outbox:
         for _ in range(random.randint(1, 5)):
             for _ in range(random.randint(1, 20)):
@@ -108,6 +121,7 @@ def _filled(path: Path, random: Random) -> list[Row]:
                     [_message(random) for _ in range(random.randint(1, _MESSAGES_A_COMMIT))]
                 )
             waiting = _rows(outbox)
+            ever |= {row.row: row for row in waiting}
             outbox.delete(row.row for row in waiting[: random.randint(0, len(waiting))])
         outbox.append_many([_message(random) for _ in range(_MESSAGES_A_COMMIT)])
         waiting = _rows(outbox)
@@ -118,7 +132,7 @@ def _filled(path: Path, random: Random) -> list[Row]:
     for one, content in kept.items():
         if not one.name.endswith("-shm"):
             one.write_bytes(content)
-    return waiting
+    return waiting, ever | {row.row: row for row in waiting}
 
 
 def _message(random: Random) -> Sighting | Evidence:
