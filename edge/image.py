@@ -20,7 +20,11 @@ import msgspec
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from edge.colour import Told, to_srgb
+from edge.depth import note_depth
 from edge.errors import ImageError
+from edge.formats import refuse_raw, unknown_format
+from edge.orientation import is_sideways, turn_of, upright_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,17 +48,6 @@ _INTEGER_RANGES = {"uint8": (0, 255), "int8": (-128, 127)}
 #: A value this close below the middle between two levels counts as the middle, so that a scale
 #: stored as float32 (2/255 becomes 0.0078431371...) still maps 256 pixels to 256 levels.
 _TIE = 1e-3
-#: EXIF tag 0x0112 (Exif 2.32, 4.6.4 A): how to turn the stored picture upright.
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -109,20 +102,22 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 def decode(
     source: Source,
     at_least: tuple[int, int] | Callable[[tuple[int, int]], tuple[int, int]] | None = None,
+    told: Told | None = None,
 ) -> Pixels:
-    """Decode a picture to upright RGB, uint8 (height, width, 3); the array is read-only.
+    """Decode a picture to upright sRGB, uint8 (height, width, 3); the array is read-only.
 
     ``at_least`` (width, height in pixels, of the upright picture) allows decoding a JPEG at
     reduced scale as long as neither side falls below it; a smaller picture stays as it is. A
-    function is given the picture's size and gives this.
+    function is given the picture's size and gives this. ``told`` is called with what is odd about
+    a picture that can be used all the same; without it, that is logged.
 
     Raises:
         ImageError: not a picture, damaged, truncated, too large, or in a form without a
             defined brightness range.
     """
     if isinstance(at_least, tuple):
-        return _pixels(_decode(source, lambda _: at_least))
-    return _pixels(_decode(source, at_least))
+        return _pixels(_decode(source, lambda _: at_least, told))
+    return _pixels(_decode(source, at_least, told))
 
 
 def fit(pixels: Pixels, spec: InputSpec) -> Pixels:
@@ -141,13 +136,15 @@ def fit(pixels: Pixels, spec: InputSpec) -> Pixels:
     return _pixels(_fit(Image.fromarray(pixels), spec))
 
 
-def load(source: Source, spec: InputSpec) -> Pixels:
+def load(source: Source, spec: InputSpec, told: Told | None = None) -> Pixels:
     """Decode and fit: the picture as the model sees it, uint8 (height, width, channels).
+
+    ``told`` is as for :func:`decode`.
 
     Raises:
         ImageError: as for :func:`decode`.
     """
-    return _pixels(_fit(_decode(source, lambda size: _needed(size, spec)), spec))
+    return _pixels(_fit(_decode(source, lambda size: _needed(size, spec), told), spec))
 
 
 def quantise(pixels: Pixels, spec: InputSpec, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -252,30 +249,33 @@ def _fit(image: Image.Image, spec: InputSpec) -> Image.Image:
 
 
 def _decode(
-    source: Source, needed: Callable[[tuple[int, int]], tuple[int, int]] | None
+    source: Source,
+    needed: Callable[[tuple[int, int]], tuple[int, int]] | None,
+    told: Told | None,
 ) -> Image.Image:
     """Open, decode (at reduced scale where ``needed(upright size)`` allows) and turn upright."""
     try:
         with _open(source) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ImageError(
-                    f"{_name(source)}: {image.width} x {image.height} pixels exceed the limit of "
-                    f"{MAX_PIXELS}; scale the picture down first"
+                    f"{image.width} x {image.height} pixels exceed the limit of {MAX_PIXELS}; "
+                    "scale the picture down first"
                 )
-            turn = _UPRIGHT.get(_orientation(image))
+            refuse_raw(image)
+            note_depth(image)
             if needed is not None:
-                sideways = turn in (_UPRIGHT[5], _UPRIGHT[6], _UPRIGHT[7], _UPRIGHT[8])
-                size = image.size[::-1] if sideways else image.size
-                minimum = needed(size)
+                sideways = is_sideways(image)
+                minimum = needed(upright_size(image))
                 image.draft("RGB", minimum[::-1] if sideways else minimum)
             image.load()
-            upright = _rgb(image)
+            turn = turn_of(image)
+            upright = to_srgb(image, told or (lambda text: _say(f"{_name(source)}: {text}")))
     except UnidentifiedImageError as error:
-        raise ImageError(f"{_name(source)}: not a picture in a format known here") from error
+        raise ImageError(f"{_name(source)}: {unknown_format(source)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{_name(source)}: {error}") from error
-    except ImageError:
-        raise
+    except ImageError as error:
+        raise ImageError(f"{_name(source)}: {error}") from error
     except FileNotFoundError as error:
         raise ImageError(f"{_name(source)}: no such file") from error
     except Exception as error:
@@ -300,33 +300,7 @@ def _name(source: Source) -> str:
     return str(source) if isinstance(source, (str, PathLike)) else "picture"
 
 
-def _orientation(image: Image.Image) -> int:
-    """Give the EXIF orientation 1..8; 1 where there is none or the EXIF block is unreadable."""
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # as above; a picture is not refused for its notes
-        return 1
+def _say(text: str) -> None:
+    import logging  # not at the top: the first result of a command would wait for it
 
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Convert any mode to RGB: transparency over white, 16 bits scaled to 8."""
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith(("I", "F")):
-        return _from_deep(image).convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGB", image.size, (255, 255, 255))
-        white.paste(rgba, mask=rgba.getchannel("A"))
-        return white
-    return image.convert("RGB")
-
-
-def _from_deep(image: Image.Image) -> Image.Image:
-    """Scale a 16-bit grey picture (Pillow modes I;16* and I) to 8 bits."""
-    if image.mode.startswith("F"):
-        raise ImageError("pixels are floating-point numbers without a defined range")
-    values = np.asarray(image).astype(np.int64)
-    if values.size and not 0 <= values.min() <= values.max() <= 0xFFFF:
-        raise ImageError("32-bit pixels beyond the 16-bit range have no defined brightness")
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+    logging.getLogger(__name__).warning(text)

@@ -20,6 +20,7 @@ from edge.messages import Location
 from edge.tiles import in_parts, needed
 
 if TYPE_CHECKING:
+    from edge.colour import Told
     from edge.image import Pixels
     from edge.triggers.order import Order
 
@@ -87,12 +88,12 @@ def open_camera(config: CameraConfig, spec: InputSpec, view: View = View()) -> C
     return camera
 
 
-def see(data: bytes, spec: InputSpec, view: View) -> Pixels:
+def see(data: bytes, spec: InputSpec, view: View, told: Told | None = None) -> Pixels:
     """Decode a picture for the model exactly as training and evaluation do; where it is looked at
-    in parts, with pixels enough for each. Raises ImageError.
+    in parts, with pixels enough for each. `told` is as for decode. Raises ImageError.
     """
     if in_parts(view):
-        return decode(data, at_least=lambda size: needed(view, spec, size))
+        return decode(data, at_least=lambda size: needed(view, spec, size), told=told)
     if spec.colour == "rgb":
-        return load(data, spec)
-    return decode(data, at_least=(spec.width, spec.height))
+        return load(data, spec, told)
+    return decode(data, at_least=(spec.width, spec.height), told=told)

@@ -40,7 +40,7 @@ class Folder:
             log.warning("camera.path: %s: %s", config.path, note)
         if config.order == "time":
             self._files.sort(key=lambda file: (file.stat().st_mtime, file))
-        self._next = 0
+        self._next = self._odd = 0
         rate = config.frames_per_second
         self.interval_seconds = 1 / rate if rate else 0.0
 
@@ -60,6 +60,10 @@ class Folder:
     def close(self) -> None:
         """Do nothing: no file stays open."""
 
+    def _say(self, file: Path, text: str) -> None:
+        self._odd += 1
+        log.warning("%s: %s (%d such pictures so far)", file, text, self._odd)
+
     def _frame(self, file: Path) -> Frame:
         try:
             data = file.read_bytes()
@@ -69,7 +73,7 @@ class Folder:
             raise ImageError(f"cannot read {file}: {error.strerror or error}") from error
         try:
             known: Facts = facts(data)
-            pixels = see(data, self._spec, self._view)
+            pixels = see(data, self._spec, self._view, lambda text: self._say(file, text))
         except ImageError as error:
             raise ImageError(f"{file}: {error}") from error
         taken = known.time if self._config.time == "exif" else None

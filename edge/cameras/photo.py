@@ -12,14 +12,16 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from edge.errors import ImageError
+from edge.formats import unknown_format
 from edge.image import decode
 from edge.messages import Location
+from edge.orientation import exif_of, upright_size
 
 if TYPE_CHECKING:
     from edge.image import Pixels
 
-# Exif 2.32, tables 4, 8 and 15.
-_ORIENTATION, _EXIF_IFD, _GPS_IFD = 0x0112, 0x8769, 0x8825
+# Exif 2.32, tables 8 and 15.
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _TAKEN, _TAKEN_OFFSET, _TAKEN_FRACTION = 0x9003, 0x9011, 0x9291
 _LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _ERROR = 1, 2, 3, 4, 5, 6, 31
 _BELOW = (1, 3)
@@ -41,15 +43,11 @@ def facts(data: bytes) -> Facts:
     """Read size, EXIF time and place without decoding pixels. Raises ImageError."""
     try:
         with Image.open(io.BytesIO(data)) as image:
-            width, height = image.size
-            exif = image.getexif() if "exif" in image.info else None
-            if not exif:
-                return Facts(width, height, None, None)
-            if exif.get(_ORIENTATION, 1) in (5, 6, 7, 8):
-                width, height = height, width
+            exif = exif_of(image, data)
+            width, height = upright_size(image, exif)
             return Facts(width, height, _time(exif), _location(exif))
     except UnidentifiedImageError as error:
-        raise ImageError("no picture in a known format") from error
+        raise ImageError(unknown_format(data)) from error
     except Exception as error:  # Pillow raises whatever it stumbles over, as in edge.image.decode
         raise ImageError(f"its header cannot be read: {error}") from error
 

@@ -46,6 +46,8 @@ def find_problems(
     sets = join(len(dataset), links)
     found = [
         *_unreadable(photos),
+        *_damaged(photos),
+        *_odd(photos),
         *_labels_differ(dataset, links),
         *_leaks(dataset, links),
         *_unlabelled(dataset),
@@ -85,6 +87,30 @@ def _unreadable(photos: Sequence[Photo]) -> Iterator[Finding]:
             "unreadable",
             f"{_plural(len(cases), 'file')} cannot be read",
             "Copy them again from the camera, or remove them and their rows.",
+            tuple(cases),
+        )
+
+
+def _damaged(photos: Sequence[Photo]) -> Iterator[Finding]:
+    cases = [Case((i,), photo.damage) for i, photo in enumerate(photos) if photo.damage]
+    if cases:
+        yield Finding(
+            "error",
+            "damaged",
+            f"{_plural(len(cases), 'photo is', 'photos are')} damaged inside",
+            "Copy them again from the camera, or remove them and their rows; look at the card.",
+            tuple(cases),
+        )
+
+
+def _odd(photos: Sequence[Photo]) -> Iterator[Finding]:
+    cases = [Case((i,), "; ".join(p.oddities)) for i, p in enumerate(photos) if p.oddities]
+    if cases:
+        yield Finding(
+            "warning",
+            "odd-colours",
+            f"{_plural(len(cases), 'photo')} whose colours or brightness may be wrong",
+            "Look at them; save those that look wrong again, as sRGB with 8 bits.",
             tuple(cases),
         )
 

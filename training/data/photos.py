@@ -14,7 +14,9 @@ from PIL import Image
 
 from edge.errors import ImageError
 from edge.image import decode
+from edge.orientation import exif_of, upright_size
 from training.data.dataset import Dataset, Example
+from training.data.jpeg_damage import damage
 from training.data.keypoints import SIDE, Keypoints, find_keypoints
 
 THUMB = 48
@@ -31,6 +33,10 @@ class Photo:
     example: Example
     problem: str | None = None
     """Why the file cannot be used, or None."""
+    damage: str | None = None
+    """How its pixels are damaged although it can be read, or None."""
+    oddities: tuple[str, ...] = ()
+    """What its colours or brightness may be wrong by."""
     sha256: str = ""
     width: int = 0
     """Pixels, upright."""
@@ -65,23 +71,32 @@ def _look(dataset: Dataset, example: Example) -> Photo:
     except OSError as error:
         return Photo(example, f"cannot be read: {error.strerror}")
     digest = hashlib.sha256(content).hexdigest()
+    told: list[str] = []
     try:
-        pixels = decode(content, at_least=(SIDE, SIDE))
+        pixels = decode(content, at_least=(SIDE, SIDE), told=told.append)
+        broken = damage(content)
         width, height = _size(content)
     except ImageError as error:
         # Bytes have no name of their own: decode calls them "picture".
-        return Photo(example, str(error).removeprefix("picture: "), digest)
+        return Photo(example, str(error).removeprefix("picture: "), sha256=digest)
     grey = np.asarray(_shrink(pixels, SIDE).convert("L"), dtype=np.float32)
     thumb = np.asarray(_shrink(pixels, THUMB))
-    return Photo(example, None, digest, width, height, thumb, find_keypoints(grey))
+    return Photo(
+        example=example,
+        damage=broken,
+        oddities=tuple(told),
+        sha256=digest,
+        width=width,
+        height=height,
+        thumb=thumb,
+        keypoints=find_keypoints(grey),
+    )
 
 
 def _size(content: bytes) -> tuple[int, int]:
     """Width and height in pixels, upright; the header only."""
     with Image.open(io.BytesIO(content)) as image:
-        width, height = image.size
-        turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    return (height, width) if turned else (width, height)
+        return upright_size(image, exif_of(image, content))
 
 
 def _shrink(pixels: np.ndarray, side: int) -> Image.Image:

@@ -1,0 +1,105 @@
+"""Pictures of any mode and colour space as sRGB, 8 bits: what every model is shown.
+
+Embedded profiles are converted (:mod:`edge.icc`), Adobe RGB also where only EXIF names it;
+transparency lies over white; more than 8 bits are scaled by their range (:mod:`edge.depth`).
+A picture without a profile counts as sRGB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from edge.icc import Conversion
+
+Told = Callable[[str], None]
+"""Called with what is odd about a picture that can be used all the same."""
+
+# Exif 2.32: the Exif and Interoperability IFDs, ColorSpace, InteroperabilityIndex (of DCF).
+_EXIF_IFD, _INTEROP_IFD, _COLOUR_SPACE, _INTEROP_INDEX = 0x8769, 0xA005, 0xA001, 1
+#: How EXIF may name Adobe RGB: an index R03, or 2 as its colour space, in either byte order.
+_ADOBE_MARKS = (
+    b"R03\0",
+    b"\xa0\x01\0\x03\0\0\0\x01\0\x02",
+    b"\x01\xa0\x03\0\x01\0\0\0\x02\0",
+)
+_WHITE = (255, 255, 255)
+
+
+def to_srgb(image: Image.Image, told: Told) -> Image.Image:
+    """Convert a loaded picture to sRGB, mode RGB; itself where it is that already.
+
+    `told` hears of a profile that cannot be used; its picture counts as sRGB.
+
+    Raises:
+        ImageError: the pixels have no defined range of brightness.
+    """
+    convert = _conversion(image, told) if _may_differ(image) else None
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image if convert is None else convert(image)
+    if image.mode.startswith(("I", "F")):
+        from edge.depth import to_eight_bits
+
+        return _plain(to_eight_bits(image, told), convert)
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGB", image.size, _WHITE)
+        white.paste(_plain(rgba.convert("RGB"), convert), mask=rgba.getchannel("A"))
+        return white
+    return _plain(image, convert)
+
+
+def _plain(image: Image.Image, convert: Conversion | None) -> Image.Image:
+    """Convert a picture without transparency."""
+    if convert is None:
+        return image.convert("RGB")
+    return convert(image if image.mode == convert.mode else image.convert(convert.mode))
+
+
+def _may_differ(image: Image.Image) -> bool:
+    """Tell, in no time, whether anything says that the colours are not those of sRGB."""
+    if image.info.get("icc_profile"):
+        return True
+    exif = image.info.get("exif")
+    return isinstance(exif, bytes) and any(mark in exif for mark in _ADOBE_MARKS)
+
+
+def _conversion(image: Image.Image, told: Told) -> Conversion | None:
+    from edge.icc import adobe_rgb, conversion
+
+    profile = image.info.get("icc_profile")
+    if not profile:
+        profile = adobe_rgb() if _is_adobe_rgb(image) else None
+    if not isinstance(profile, bytes) or image.mode == "LAB":  # which says all by itself
+        return None
+    found = conversion(profile)
+    if isinstance(found, str):
+        told(f"its colour profile cannot be used ({found}); its colours are taken as sRGB")
+        return None
+    if not found.needed:
+        return None
+    colour = "CMYK" if image.mode == "CMYK" else "L" if _is_grey(image) else "RGB"
+    if found.mode != colour and (found.mode, colour) != ("RGB", "L"):
+        told(
+            f"its colour profile is for pictures of mode {found.mode}, and it is one of {colour}; "
+            "its colours are taken as sRGB"
+        )
+        return None
+    return found
+
+
+def _is_grey(image: Image.Image) -> bool:
+    return image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
+
+
+def _is_adobe_rgb(image: Image.Image) -> bool:
+    try:
+        exif = image.getexif()
+        space = exif.get_ifd(_EXIF_IFD).get(_COLOUR_SPACE)
+        index = str(exif.get_ifd(_INTEROP_IFD).get(_INTEROP_INDEX, "")).strip("\0 ")
+    except Exception:  # as in edge.orientation: a picture is not refused for its notes
+        return False
+    return space == 2 or (index == "R03" and space != 1)
