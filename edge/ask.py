@@ -55,13 +55,13 @@ def ask(
     topic, payload = f"{base}/request/{verb}", msgspec.json.encode(request)
     deadline = time.monotonic() + timeout_seconds
     with connect(broker, f"wheatear-request-{new_id()}", None) as connection:
-        if not connection.fits(topic, payload):
+        if not connection.limits.fits(topic, payload):
             raise RequestError(
                 f"{len(payload)} bytes are more than the broker's limit of "
-                f"{connection.maximum_packet_size}"
+                f"{connection.limits.maximum_packet_size}"
             )
         answers = f"{base}/response/#"
-        connection.accepted(connection.subscribe(answers), answers, deadline)
+        connection.accepted(connection.subscribe([answers]), answers, deadline)
         pause = _REPEAT_SECONDS
         while time.monotonic() < deadline:
             connection.accepted(connection.publish(topic, payload, 1), topic, deadline)

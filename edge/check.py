@@ -273,7 +273,7 @@ def _connect(config: Config, opened: list[Connection], stack: contextlib.ExitSta
 def _subscribe(config: Config, connection: Connection) -> str:
     topics = f"{config.broker.base_topic}/{config.device_id}/request/#"
     deadline = time.monotonic() + config.broker.timeout_seconds
-    connection.accepted(connection.subscribe(topics), f"the subscription to {topics}", deadline)
+    connection.accepted(connection.subscribe([topics]), f"the subscription to {topics}", deadline)
     return topics
 
 

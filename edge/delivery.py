@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from edge.counters import Counters, Episode
-from edge.denials import Denials
-from edge.errors import OutboxError
+from edge.clock import Clock
+from edge.counters import Episode
+from edge.errors import ImageError, OutboxError
+from edge.flight import Flight
 from edge.messages import mark_historical
-from edge.mqtt import Ack, Connection
+from edge.mqtt import Ack
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
+from edge.reasons import About, reason
+from edge.standing import Standing
+from edge.suspects import Suspect
 
 _PAGE_ROWS = 200
 _BATCH_ROWS = 200
@@ -21,6 +24,8 @@ _BATCH_SECONDS = 0.1
 _DELETING = "deleting what was delivered"
 _DISK_SECONDS = 1.0
 """Wait after a deletion that the disk refused."""
+SIGHTING = "sighting"
+"""What :class:`edge.denials.Denials` know sightings as."""
 
 log = logging.getLogger(__name__)
 
@@ -29,41 +34,47 @@ class DeniedError(ConnectionRefusedError):
     """The broker answered a publish with no."""
 
 
+class SetBackError(ConnectionAbortedError):
+    """The broker does not take a message from the outbox."""
+
+
 class Delivery:
-    """The messages under way over one connection. Rows leave the outbox only when acknowledged.
+    """The messages under way over one connection. Rows leave the outbox only when acknowledged,
+    given up or set aside.
 
     A denied sighting stays where it is and everything behind it waits, so that order holds; after
-    a while it is tried again, alone, until the broker takes it. A denied picture or health message
-    is given up and counted: pictures that an access list forbids must not hold up sightings.
-    While `hold` says so, nothing is sent.
+    a while it is tried again, alone, until the broker takes it. A picture that an access list
+    forbids is given up and counted: pictures must not hold up sightings. A message that the broker
+    does not take for what it is, or hangs up at, is set back (:mod:`edge.suspects`).
+    While `hold` says so, nothing is sent. `shrink` makes a JPEG that has so many bytes at most.
     """
 
     def __init__(
         self,
         outbox: Outbox,
-        connection: Connection,
+        flight: Flight,
         base: str,
         window: int,
         late_ms: int,
-        counters: Counters,
-        denials: Denials,
-        trouble: Episode,
+        standing: Standing,
+        clock: Clock,
         hold: Callable[[], bool] = lambda: False,
+        shrink: Callable[[bytes, int], bytes | None] = lambda _jpeg, _most: None,
     ) -> None:
-        self._hold = hold
+        self._hold, self._shrink = hold, shrink
         self._edition = outbox.edition
-        self._outbox, self._connection, self._base = outbox, connection, base
-        self._window = max(1, min(window, connection.receive_maximum))
-        self._late_ms = late_ms
-        self._counters, self._denials, self._trouble = counters, denials, trouble
+        self._outbox, self._flight, self._base = outbox, flight, base
+        self._window, self._late_ms, self._clock = window, late_ms, clock
+        self._standing, self._counters = standing, standing.counters
+        self._denials, self._suspects = standing.denials, standing.suspects
         self._ready: deque[Row] = deque()
         self._cursor = 0
         self._flying: dict[int, Row] = {}
         self._sent: dict[int, float] = {}
         self._done: list[int] = []
         self._done_since = self._flush_at = 0.0
-        self._disk = Episode(_DELETING, counters, log)
-        counters.failing(_DELETING, None)  # of an earlier connection
+        self._disk = Episode(_DELETING, standing.counters, log)
+        standing.counters.failing(_DELETING, None)  # of an earlier connection
         self._rewound = False
         self.looked = False
         """The outbox was seen to hold nothing more; cleared when something new is in it."""
@@ -73,13 +84,18 @@ class Delivery:
         """Nothing is under way and nothing acknowledged waits to be deleted."""
         return not self._flying and not self._done
 
-    def fill(self) -> None:
-        """Publish until the window is full or nothing waits. Raises OutboxError."""
-        window = 1 if self._denials.denied("sighting") else self._window
-        if len(self._flying) >= window or self._denials.resting("sighting"):
+    def under_way(self, row: int) -> Row | None:
+        """Give what is under way of this row."""
+        return next((one for one in self._flying.values() if one.row == row), None)
+
+    def fill(self, leave: int = 0) -> None:
+        """Publish until the window is full, there is room for no more than `leave` others, or
+        nothing waits. Raises OutboxError.
+        """
+        if not self._may_send():
             return
-        if self._hold():
-            return
+        if (row := self._suspects.due()) is not None:
+            self._rewind(row)
         if self._edition != self._outbox.edition:
             self._read_again()
         if self._rewound:
@@ -87,17 +103,36 @@ class Delivery:
                 return
             self.flush()  # what was acknowledged must not be read again
             self._rewound = False
-        with self._connection.together():
-            now_ms = time.time() * 1000
-            while len(self._flying) < window and (self._ready or self._read()):
+        window = 1 if self._denials.denied(SIGHTING) else self._window
+        with self._flight.together():
+            now_ms = self._clock.now().timestamp() * 1000
+            while len(self._flying) < window and self._flight.room > leave and self._next():
                 self._send(self._ready.popleft(), now_ms)
+        if self.looked and not self._flying and not self._ready:
+            self._suspects.none_waits()
+
+    def _may_send(self) -> bool:
+        """Tell whether sightings may go now."""
+        if self._flight.limits.maximum_qos == 0:
+            self._standing.held.failed(
+                SetBackError(
+                    "this broker acknowledges nothing (its Maximum QoS is 0), so sightings would "
+                    "be lost unnoticed; they stay on disk. Let it take QoS 1"
+                )
+            )
+            return False
+        return not self._denials.resting(SIGHTING) and not self._hold()
+
+    def _next(self) -> bool:
+        """See that something is ready; False where nothing is, or it was rewound."""
+        return not self._rewound and bool(self._ready or self._read())
 
     def settle(self, acks: Sequence[Ack]) -> list[Ack]:
         """Take acknowledgements, delete what was delivered in batches; give those not ours.
 
         Raises OutboxError.
         """
-        others, now = [], time.monotonic()
+        others, now = [], self._clock.monotonic()
         for ack in acks:
             row = self._flying.pop(ack.mid, None)
             if (sent := self._sent.pop(ack.mid, None)) is not None:
@@ -106,15 +141,12 @@ class Delivery:
                 others.append(ack)
             elif ack.refusal is None:
                 self._delivered(row)
-            elif row.kind is Kind.SIGHTING:
-                self._denied(row, ack.refusal)
             else:
-                self._denials.deny(row.kind.name)
-                self._give_up(row, ack.refusal)
+                self._refused(row, ack.refusal, reason(ack.code).about)
         if self._done and (
             len(self._done) >= _BATCH_ROWS
             or (not self._flying and not self._ready)
-            or time.monotonic() - self._done_since > _BATCH_SECONDS
+            or self._clock.monotonic() - self._done_since > _BATCH_SECONDS
         ):
             self._flush_later()
         return others
@@ -130,13 +162,13 @@ class Delivery:
 
         Breaking off instead would send all of it once more with every new connection.
         """
-        if time.monotonic() < self._flush_at:
+        if self._clock.monotonic() < self._flush_at:
             return
         try:
             self.flush()
         except OutboxError as error:
             self._disk.failed(error)
-            self._flush_at = time.monotonic() + _DISK_SECONDS
+            self._flush_at = self._clock.monotonic() + _DISK_SECONDS
         else:
             self._disk.recovered()
 
@@ -159,49 +191,127 @@ class Delivery:
             self._ready.clear()
 
     def _send(self, row: Row, now_ms: float) -> None:
-        payload, topic = row.payload, f"{self._base}/{row.topic}"
-        if not self._connection.fits(topic, payload):
-            limit = self._connection.maximum_packet_size
-            self._give_up(row, f"larger than the broker's limit of {limit} bytes")
-        elif row.kind is not Kind.SIGHTING and self._denials.resting(row.kind.name):
+        topic = f"{self._base}/{row.topic}"
+        if self._suspects.is_back(row.row):
+            return
+        if row.kind is not Kind.SIGHTING and self._denials.resting(row.kind.name):
             self._give_up(row, "denied a moment ago")
+            return
+        payload = self._fitting(row, topic)
+        if payload is None:
+            return
+        if row.kind is Kind.SIGHTING and now_ms - row.time_ms > self._late_ms:
+            payload = mark_historical(payload)
+        qos = 0 if row.kind is Kind.HEALTH else 1
+        mid = self._flight.publish(topic, payload, qos, key=row.row)
+        self._flying[mid] = row
+        if qos:
+            self._sent[mid] = self._clock.monotonic()
+
+    def _fitting(self, row: Row, topic: str) -> bytes | None:
+        """Give a payload that the broker takes; None: there is none, and that is dealt with."""
+        limits = self._flight.limits
+        if limits.fits(topic, row.payload):
+            return row.payload
+        most = limits.most_bytes(topic) or 0
+        if row.kind is Kind.IMAGE and (small := self._smaller(row.payload, most)) is not None:
+            self._counters.add("images_shrunk")
+            return small
+        why = (
+            f"{len(row.payload)} bytes are larger than the broker's limit of "
+            f"{limits.maximum_packet_size} bytes a packet"
+        )
+        if row.kind is Kind.SIGHTING:
+            self._set_back(row, why)
+        elif row.kind is Kind.IMAGE:
+            self._bury(Suspect(row, why))
         else:
-            if row.kind is Kind.SIGHTING and now_ms - row.time_ms > self._late_ms:
-                payload = mark_historical(payload)
-            qos = 0 if row.kind is Kind.HEALTH else 1
-            mid = self._connection.publish(topic, payload, qos)
-            self._flying[mid] = row
-            if qos:
-                self._sent[mid] = time.monotonic()
+            self._give_up(row, why)
+        return None
+
+    def _smaller(self, jpeg: bytes, most: int) -> bytes | None:
+        try:
+            return self._shrink(jpeg, most)
+        except ImageError:
+            return None  # no JPEG: nothing here can make it smaller
 
     def _delivered(self, row: Row) -> None:
         self._counters.add("delivered")
         self._finish(row)
-        kind = "sighting" if row.kind is Kind.SIGHTING else row.kind.name
-        if self._denials.allow(kind) and not self._denials.any():
-            self._trouble.recovered()
+        self._suspects.cleared(row.row)
+        for suspect in self._suspects.found(row):
+            self._bury(suspect)
+        self._standing.taken(SIGHTING if row.kind is Kind.SIGHTING else row.kind.name)
+        if not self._suspects.back:
+            self._standing.held.recovered()
 
     def _finish(self, row: Row) -> None:
         if not self._done:
-            self._done_since = time.monotonic()
+            self._done_since = self._clock.monotonic()
         self._done.append(row.row)
+
+    def _refused(self, row: Row, why: str, about: About) -> None:
+        """Do what its kind and the reason ask for."""
+        picture = row.kind is not Kind.SIGHTING
+        if about is About.MESSAGE or (picture and about is About.QUOTA):
+            self._counters.add("denied")
+            self._set_back(row, why)
+        elif picture:
+            self._denials.deny(row.kind.name)
+            self._give_up(row, why)
+        else:
+            self._denied(row, why)
+
+    def _set_back(self, row: Row, why: str) -> None:
+        """Leave a message out until another passes; where none does, all wait in their order."""
+        self._suspects.set_back(row, why)
+        self.tell_set_back(row, why)
+
+    def tell_set_back(self, row: Row, why: str) -> None:
+        """Say that a message was set back; where the next one fares no better, let all wait."""
+        what = f"{row.topic} ({len(row.payload)} bytes) is set back"
+        if self._suspects.blameless:
+            what = "all sightings wait: the broker takes none of them"
+            self._denials.deny(SIGHTING)
+            self._rewind(self._suspects.acquit())
+        self._standing.held.failed(SetBackError(f"{what}: {why}"))
+
+    def _bury(self, suspect: Suspect) -> None:
+        """Make a dead letter of a message; where the disk refuses, it stays set back."""
+        row, standing = suspect.row, self._standing
+        try:
+            standing.letters.add(row, suspect.why, self._clock.now())
+        except OSError as error:
+            standing.held.failed(error)
+            if not self._suspects.is_back(row.row):
+                self._suspects.set_back(row, suspect.why)
+            return
+        log.warning("%s is a dead letter: %s", row.topic, suspect.why)
+        self._counters.add("dead_letters")
+        standing.count_letters()
+        self._suspects.settled(suspect)
+        self._finish(row)
 
     def _denied(self, row: Row, why: str) -> None:
         """Go back to the denied row, and let it rest before trying it again."""
         self._counters.add("denied")
-        self._trouble.failed(
+        self._standing.access.failed(
             DeniedError(
-                f"the broker denies {self._base}/{row.topic} ({why}); sightings stay on disk. "
-                "Allow this device to publish there in the broker's access list"
+                f"the broker denies {self._base}/{row.topic} ({why}); sightings stay on disk until "
+                "it takes them"
             )
         )
         if not self._rewound:
-            self._denials.deny("sighting")
+            self._denials.deny(SIGHTING)
+        self._rewind(row.row)
+
+    def _rewind(self, row: int) -> None:
+        """Go on from this row, once what is under way has come back."""
         self._ready.clear()
-        self._cursor = min(self._cursor, row.row - 1)
+        self._cursor = min(self._cursor, row - 1)
         self._rewound, self.looked = True, False
 
     def _give_up(self, row: Row, why: str) -> None:
         self._counters.add("denied")
-        self._trouble.failed(DeniedError(f"{self._base}/{row.topic} is given up: {why}"))
+        self._standing.access.failed(DeniedError(f"{self._base}/{row.topic} is given up: {why}"))
         self._finish(row)

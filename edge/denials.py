@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from edge.counters import Backoff
 
@@ -16,8 +17,10 @@ class Denials:
     Some brokers hang up after a denial (mosquitto 2.0.11 does), so this outlives the connection.
     """
 
-    def __init__(self, retry_seconds: float) -> None:
-        self._retry_seconds = retry_seconds
+    def __init__(
+        self, retry_seconds: float, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._retry_seconds, self._monotonic = retry_seconds, monotonic
         self._until: dict[str, float] = {}
         self._waits: dict[str, Backoff] = {}
 
@@ -26,7 +29,7 @@ class Denials:
         waits = self._waits.setdefault(
             kind, Backoff(self._retry_seconds, _LONGEST * self._retry_seconds)
         )
-        self._until[kind] = time.monotonic() + waits.next(1.0)
+        self._until[kind] = self._monotonic() + waits.next(1.0)
 
     def allow(self, kind: str) -> bool:
         """Note that `kind` was taken; True where it was denied before."""
@@ -39,7 +42,7 @@ class Denials:
 
     def resting(self, kind: str) -> bool:
         """Tell whether it is too early to try `kind` again."""
-        return time.monotonic() < self._until.get(kind, 0.0)
+        return self._monotonic() < self._until.get(kind, 0.0)
 
     def any(self) -> bool:
         """Tell whether anything is denied."""

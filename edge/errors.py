@@ -26,6 +26,8 @@
     ├── SpoolError             (OSError)      pictures to learn from cannot be kept
     ├── GpsError               (ConnectionError) gpsd cannot be reached or is none
     ├── PublishError           (ConnectionError) the broker refused or vanished
+    │   ├── LostError                  the connection ended
+    │   └── StalledError               the connection stands, and nothing is acknowledged
     ├── RequestError           (ValueError)   a request over MQTT is not carried out; leaves say why
     │   ├── MalformedRequestError      not what a request looks like, or too large
     │   ├── UnknownRequestError        no such verb
@@ -149,6 +151,22 @@ class OutboxFullError(OutboxError):
 
 class PublishError(WheatearError, ConnectionError):
     """The broker refused, or the connection to it failed."""
+
+
+class LostError(PublishError):
+    """The connection ended, or was not accepted."""
+
+    def __init__(
+        self, text: str, why: str = "", code: int | None = None, hung_up: bool = False
+    ) -> None:
+        """Take the reason, the reason code of MQTT 5 where the broker gave one, and whether it was
+        the broker that ended it."""
+        super().__init__(text)
+        self.why, self.code, self.hung_up = why or text, code, hung_up
+
+
+class StalledError(PublishError):
+    """The connection stands, and the oldest message under way is not acknowledged."""
 
 
 class RequestError(WheatearError, ValueError):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge.counters import Counters, Episode
 from edge.delivery import DeniedError
-from edge.denials import Denials
-from edge.mqtt import Ack, Connection, Incoming
+from edge.flight import Flight
+from edge.mqtt import Ack, Incoming
 from edge.requests import Answer
+from edge.standing import Standing
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,11 @@ class Inlet(Protocol):
     @property
     def topics(self) -> str | None:
         """What to subscribe to."""
+        ...
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """What to subscribe to one by one where the broker takes no wildcard, in place of ``#``."""
         ...
 
     @property
@@ -46,13 +52,13 @@ class Exchange:
     def __init__(
         self,
         inlet: Inlet | None,
-        connection: Connection,
-        counters: Counters,
-        denials: Denials,
-        trouble: Episode,
+        flight: Flight,
+        standing: Standing,
     ) -> None:
-        self._inlet, self._connection = inlet, connection
-        self._counters, self._denials, self._trouble = counters, denials, trouble
+        self._inlet, self._flight = inlet, flight
+        self._standing, self._counters = standing, standing.counters
+        self._denials = standing.denials
+        self._waiting: deque[Answer] = deque()
         self._topics = inlet.topics if inlet else None
         self._asked: int | None = None
         self._subscribed = False
@@ -60,18 +66,23 @@ class Exchange:
 
     @property
     def idle(self) -> bool:
-        """No answer waits for its acknowledgement."""
-        return not self._flying
+        """No answer waits to be sent or for its acknowledgement."""
+        return not self._flying and not self._waiting
 
     def fill(self) -> None:
         """Subscribe where that is due; hand over what came in; publish answers."""
         if self._inlet is None:
             return
         self._subscribe()
-        for message in self._connection.incoming():
+        for message in self._flight.incoming():
             self._inlet.offer(message)
-        for answer in self._inlet.answers():
-            self._publish(answer)
+        self._waiting.extend(self._inlet.answers())
+        while self._waiting and self._flight.room:
+            self._publish(self._waiting.popleft())
+
+    def close(self) -> None:
+        """Count the answers that are lost with the connection."""
+        self._counters.add("answers_lost", len(self._flying) + len(self._waiting))
 
     def settle(self, acks: Sequence[Ack]) -> list[Ack]:
         """Take acknowledgements; give those not ours."""
@@ -82,8 +93,9 @@ class Exchange:
             elif (answer := self._flying.pop(ack.mid, None)) is not None:
                 if ack.refusal:
                     self._refuse(answer.topic, ack.refusal)
-                elif self._denials.allow("response"):
-                    self._recovered()
+                else:
+                    self._standing.taken("response")
+                self._standing.suspects.cleared(answer.topic)
             else:
                 others.append(ack)
         return others
@@ -92,7 +104,14 @@ class Exchange:
         if self._topics is None or self._subscribed or self._asked is not None:
             return
         if not self._denials.resting(self._topics):
-            self._asked = self._connection.subscribe(self._topics)
+            self._asked = self._flight.subscribe(self._wanted(self._topics))
+
+    def _wanted(self, topics: str) -> list[str]:
+        """Give the topics to subscribe to: one that stands for all, or each by itself."""
+        assert self._inlet is not None
+        if self._flight.limits.wildcards or not topics.endswith("#") or not self._inlet.verbs:
+            return [topics]
+        return [topics.removesuffix("#") + verb for verb in self._inlet.verbs]
 
     def _answered(self, ack: Ack) -> None:
         """Take the broker's answer to the subscription; a denial is tried again after a while."""
@@ -101,7 +120,7 @@ class Exchange:
         if ack.refusal:
             self._denials.deny(self._topics)
             self._counters.add("denied")
-            self._trouble.failed(
+            self._standing.access.failed(
                 DeniedError(
                     f"the broker denies the subscription to {self._topics} ({ack.refusal}); this "
                     "device takes no requests. Allow it in the broker's access list, or set "
@@ -111,24 +130,20 @@ class Exchange:
             return
         self._subscribed = True
         self._counters.add("subscribed")
-        if self._denials.allow(self._topics):
-            self._recovered()
+        self._standing.taken(self._topics)
 
     def _publish(self, answer: Answer) -> None:
-        if not self._connection.fits(answer.topic, answer.payload):
-            limit = self._connection.maximum_packet_size
+        limits = self._flight.limits
+        if not limits.fits(answer.topic, answer.payload):
+            limit = limits.maximum_packet_size
             self._refuse(answer.topic, f"larger than its limit of {limit} bytes")
             return
-        mid = self._connection.publish(
-            answer.topic, answer.payload, 1, correlation=answer.correlation
-        )
+        mid = self._flight.publish(answer.topic, answer.payload, correlation=answer.correlation)
         self._flying[mid] = answer
 
     def _refuse(self, topic: str, why: str) -> None:
         self._counters.add("denied")
         self._denials.deny("response")
-        self._trouble.failed(DeniedError(f"the broker denies {topic} ({why}); an answer is lost"))
-
-    def _recovered(self) -> None:
-        if not self._denials.any():
-            self._trouble.recovered()
+        self._standing.access.failed(
+            DeniedError(f"the broker denies {topic} ({why}); an answer is lost")
+        )

@@ -12,7 +12,7 @@ import select
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 import msgspec
@@ -24,13 +24,46 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import Broker, Tls
-from edge.errors import ConfigError, PublishError
+from edge.errors import ConfigError, LostError, PublishError
+from edge.reasons import (
+    FAILURE,
+    QOS_NOT_SUPPORTED,
+    RETAIN_NOT_SUPPORTED,
+    UNSUPPORTED_VERSION,
+    words,
+)
 
 _VERSIONS = {"5": paho.MQTTv5, "3.1.1": paho.MQTTv311}
 PACKET_OVERHEAD = 16
 """More than the header of an MQTT PUBLISH, beside topic and payload."""
-_FAILURE = 0x80  # reason codes from here on are failures (MQTT 5, section 2.4)
-_WRONG_VERSION = "Unsupported protocol version"
+_LOG_IN = "check broker.username, its password and the access list"
+_LOG_IN_CODES = (0x80, 0x83, 0x86, 0x87, 0x8A)
+_MOST_UNDER_WAY = 65_535
+"""What MQTT 5 allows where the broker says nothing; there are no more packet identifiers."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the broker takes, as it said when it accepted the connection (3.1.1 says nothing)."""
+
+    receive_maximum: int = _MOST_UNDER_WAY
+    """Messages of QoS 1 that may be under way, whoever sends them."""
+    maximum_packet_size: int | None = None
+    """Bytes; None: it did not say."""
+    maximum_qos: int = 2
+    retain: bool = True
+    wildcards: bool = True
+    """It takes subscriptions to more than one topic."""
+
+    def fits(self, topic: str, payload: bytes) -> bool:
+        """Tell whether the broker takes a message of this size."""
+        most = self.most_bytes(topic)
+        return most is None or len(payload) <= most
+
+    def most_bytes(self, topic: str) -> int | None:
+        """Give how large a payload may be on this topic; None: as large as you like."""
+        if self.maximum_packet_size is None:
+            return None
+        return max(0, self.maximum_packet_size - len(topic.encode()) - PACKET_OVERHEAD)
 
 
 class ProtocolRefusedError(PublishError):
@@ -43,6 +76,7 @@ class Will(msgspec.Struct, frozen=True):
     topic: str
     payload: bytes
     retain: bool = True
+    qos: int = 1
 
 
 class Ack(msgspec.Struct, frozen=True):
@@ -50,7 +84,9 @@ class Ack(msgspec.Struct, frozen=True):
 
     mid: int
     refusal: str | None
-    """The reason code in words where the broker said no."""
+    """Why the broker said no, in words."""
+    code: int = 0
+    """The reason code (:mod:`edge.reasons`)."""
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -103,14 +139,35 @@ def connect(
         ConfigError: the password or a TLS file cannot be read.
     """
     if broker.protocol != "auto":
-        return Connection(broker, client_id, will, broker.protocol, most_bytes)
+        return _with_will(broker, client_id, will, broker.protocol, most_bytes)
     if not speaks_5:
         try:
             with Connection(broker, client_id, None, "5") as probe:
                 probe.disconnect()
+                limits = probe.limits
         except ProtocolRefusedError:
             return Connection(broker, client_id, will, "3.1.1")
-    return Connection(broker, client_id, will, "5", most_bytes)
+        if will:
+            qos, retain = min(will.qos, limits.maximum_qos), will.retain and limits.retain
+            will = msgspec.structs.replace(will, qos=qos, retain=retain)
+    return _with_will(broker, client_id, will, "5", most_bytes)
+
+
+def _with_will(
+    broker: Broker, client_id: str, will: Will | None, protocol: str, most_bytes: int | None
+) -> Connection:
+    """Connect; with a lesser will where the broker takes no better one."""
+    for _ in range(2):
+        try:
+            return Connection(broker, client_id, will, protocol, most_bytes)
+        except LostError as error:
+            if will and will.qos and error.code == QOS_NOT_SUPPORTED:
+                will = msgspec.structs.replace(will, qos=0)
+            elif will and will.retain and error.code == RETAIN_NOT_SUPPORTED:
+                will = msgspec.structs.replace(will, retain=False)
+            else:
+                raise
+    return Connection(broker, client_id, will, protocol, most_bytes)
 
 
 class Connection:
@@ -125,13 +182,13 @@ class Connection:
         most_bytes: int | None = None,
     ) -> None:
         self.protocol = protocol
-        self.receive_maximum = 65_535
-        self.maximum_packet_size: int | None = None
+        self.limits = Limits()
         self.connected = False
-        self.lost: str | None = None
+        self.lost: LostError | None = None
         self._acks: list[Ack] = []
         self._incoming: list[Incoming] = []
         self._answer: ReasonCode | None = None
+        self._elsewhere = ""
         self._address = "{}:{}".format(*broker.address)
         self._client = self._configured(broker, client_id, will)
         self._wake_read, self._wake_write = socket.socketpair()
@@ -162,9 +219,12 @@ class Connection:
         if correlation is not None and self.protocol == "5":
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = correlation
-        return self._client.publish(topic, payload, qos, retain, properties).mid
+        sent = self._client.publish(topic, payload, qos, retain, properties)
+        if sent.rc == paho.MQTT_ERR_QUEUE_SIZE:
+            raise PublishError(f"{self._address} still owes an answer to message {sent.mid}")
+        return sent.mid
 
-    def subscribe(self, topics: str) -> int:
+    def subscribe(self, topics: Sequence[str]) -> int:
         """Ask for what is published on `topics`, QoS 1; give the number of its :class:`Ack`.
 
         Under MQTT 5 what the broker has retained is not sent now, and what is retained later says
@@ -176,9 +236,9 @@ class Connection:
                 retainAsPublished=True,
                 retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND,
             )
-            mid = self._client.subscribe(topics, options=options)[1]
+            mid = self._client.subscribe([(topic, options) for topic in topics])[1]
         else:
-            mid = self._client.subscribe(topics, qos=1)[1]
+            mid = self._client.subscribe([(topic, 1) for topic in topics])[1]
         if mid is None:
             raise PublishError(f"the connection to {self._address} was lost while subscribing")
         return mid
@@ -205,11 +265,6 @@ class Connection:
         taken, self._incoming = self._incoming, []
         return taken
 
-    def fits(self, topic: str, payload: bytes) -> bool:
-        """Tell whether the broker takes a message of this size."""
-        limit = self.maximum_packet_size
-        return not limit or len(payload) + len(topic.encode()) + PACKET_OVERHEAD <= limit
-
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Send what is published meanwhile in as few packets as possible (Linux: TCP_CORK).
@@ -232,26 +287,36 @@ class Connection:
     def poll(self, timeout_seconds: float) -> list[Ack]:
         """Read and write what is there, waiting so long at most; give new acknowledgements.
 
-        Raises PublishError when the connection was lost.
+        Raises LostError when the connection was lost.
         """
         sock = self._client.socket()
         if sock is not None:
-            pending = getattr(sock, "pending", None)  # TLS may hold bytes select cannot see
-            wait = 0.0 if pending and pending() else timeout_seconds
-            writers = [sock] if self._client.want_write() else []
-            readable, writable, _ = select.select([sock, self._wake_read], writers, [], wait)
-            if self._wake_read in readable:
-                with contextlib.suppress(BlockingIOError):
-                    self._wake_read.recv(4096)
+            self._turn(sock, min(timeout_seconds, self._client.keepalive / 4))
+        acks, self._acks = self._acks, []
+        if not acks and self.lost is not None:
+            raise self.lost
+        return acks
+
+    def _turn(self, sock: paho.SocketLike, seconds: float) -> None:
+        """Let paho read and write once."""
+        pending = getattr(sock, "pending", None)  # TLS may hold bytes select cannot see
+        wait = 0.0 if pending and pending() else seconds
+        writers = [sock] if self._client.want_write() else []
+        readable, writable, _ = select.select([sock, self._wake_read], writers, [], wait)
+        if self._wake_read in readable:
+            with contextlib.suppress(BlockingIOError):
+                self._wake_read.recv(4096)
+        try:
             if sock in readable or (pending and pending()):
                 self._client.loop_read()
             if writable:
                 self._client.loop_write()
             self._client.loop_misc()
-        acks, self._acks = self._acks, []
-        if not acks and self.lost is not None:
-            raise PublishError(f"the connection to {self._address} was lost: {self.lost}")
-        return acks
+        except Exception as error:  # paho raises whatever its parser meets
+            self.connected = False
+            self.lost = LostError(
+                f"{self._address} sent what is not MQTT ({error!r}); is it an MQTT broker?"
+            )
 
     def wake(self) -> None:
         """Make a :meth:`poll` in another thread return at once."""
@@ -285,7 +350,7 @@ class Connection:
         client.max_inflight_messages_set(0)  # the window is ours: paho would queue in memory
         client.connect_timeout = broker.timeout_seconds
         if will:
-            client.will_set(will.topic, will.payload, qos=1, retain=will.retain)
+            client.will_set(will.topic, will.payload, qos=will.qos, retain=will.retain)
         if broker.username is not None:
             client.username_pw_set(broker.username, broker.password())
         if broker.tls:
@@ -317,17 +382,19 @@ class Connection:
                 )
             try:
                 self.poll(0.2)
-            except PublishError as error:
+            except LostError as error:
                 if self._answer is None:
                     raise ProtocolRefusedError(
                         f"{self._address} hung up on an MQTT {self.protocol} connection "
-                        f"({self.lost}); is it an MQTT broker?"
+                        f"({error.why}); is it an MQTT broker?"
                     ) from error
         if self._answer.is_failure:
-            text = f"{self._address} refused the connection: {self._answer}"
-            if str(self._answer) == _WRONG_VERSION:
-                raise ProtocolRefusedError(f"{text} ({self.protocol}); set broker.protocol")
-            raise PublishError(f"{text}; check broker.username, its password and the access list")
+            code, name = self._answer.value, str(self._answer)
+            why = f"{name}; {_LOG_IN}" if code in _LOG_IN_CODES else words(name, code)
+            text = f"{self._address} refused the connection: {why}"
+            if code == UNSUPPORTED_VERSION:
+                raise ProtocolRefusedError(f"{text} (tried: {self.protocol})")
+            raise LostError(text + self._elsewhere, code=code)
         self.connected = True
         self.lost = None
 
@@ -335,8 +402,14 @@ class Connection:
         self, _client: object, _data: object, _flags: object, reason: ReasonCode, properties: object
     ) -> None:
         self._answer = reason
-        self.receive_maximum = getattr(properties, "ReceiveMaximum", self.receive_maximum)
-        self.maximum_packet_size = getattr(properties, "MaximumPacketSize", None)
+        self._elsewhere = _elsewhere(properties)
+        self.limits = Limits(
+            receive_maximum=getattr(properties, "ReceiveMaximum", _MOST_UNDER_WAY),
+            maximum_packet_size=getattr(properties, "MaximumPacketSize", None),
+            maximum_qos=getattr(properties, "MaximumQoS", 2),
+            retain=bool(getattr(properties, "RetainAvailable", True)),
+            wildcards=bool(getattr(properties, "WildcardSubscriptionAvailable", True)),
+        )
 
     def _on_disconnect(
         self,
@@ -344,16 +417,26 @@ class Connection:
         _data: object,
         flags: paho.DisconnectFlags,
         reason: ReasonCode,
-        _properties: object,
+        properties: object,
     ) -> None:
         self.connected = False
-        told = flags.is_disconnect_packet_from_server or str(reason) != "Unspecified error"
-        self.lost = str(reason) if told else "it hung up"
+        told, code = flags.is_disconnect_packet_from_server, None
+        why = "it hung up"
+        if told and reason.value >= FAILURE:
+            code, why = reason.value, words(str(reason), reason.value) + _elsewhere(properties)
+        elif told or str(reason) != "Unspecified error":
+            why = str(reason)
+        self.lost = LostError(
+            f"the connection to {self._address} was lost: {why}",
+            why=why,
+            code=code,
+            hung_up=told or why == "it hung up",
+        )
 
     def _on_publish(
         self, _client: object, _data: object, mid: int, reason: ReasonCode, _properties: object
     ) -> None:
-        self._acks.append(Ack(mid, str(reason) if reason.value >= _FAILURE else None))
+        self._acks.append(_ack(mid, reason))
 
     def _on_subscribe(
         self,
@@ -363,8 +446,9 @@ class Connection:
         reasons: list[ReasonCode],
         _properties: object,
     ) -> None:
-        denied = [str(reason) for reason in reasons if reason.value >= _FAILURE]
-        self._acks.append(Ack(mid, denied[0] if denied else None))
+        # Under 3.1.1 a failure is 0x80 too. One denial of several is a denial.
+        worst = max(reasons, key=lambda reason: reason.value)
+        self._acks.append(_ack(mid, worst))
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         properties = message.properties
@@ -377,6 +461,19 @@ class Connection:
                 getattr(properties, "CorrelationData", None),
             )
         )
+
+
+def _ack(mid: int, reason: ReasonCode) -> Ack:
+    if reason.value < FAILURE:
+        return Ack(mid, None)
+    return Ack(mid, words(str(reason), reason.value), reason.value)
+
+
+def _elsewhere(properties: object) -> str:
+    """Say which server the broker names in its place, and what else it says."""
+    named = getattr(properties, "ServerReference", None)
+    said = getattr(properties, "ReasonString", None)
+    return (f" (it names {named})" if named else "") + (f" (it says: {said})" if said else "")
 
 
 def unreachable(address: str, error: Exception) -> str:

@@ -6,15 +6,16 @@ way never does.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
-from edge.counters import Counters, Episode
 from edge.delivery import DeniedError
-from edge.denials import Denials
-from edge.mqtt import PACKET_OVERHEAD, Ack, Connection
+from edge.flight import Flight
+from edge.mqtt import PACKET_OVERHEAD, Ack
+from edge.standing import Standing
 
 _KIND = "spare"
 
@@ -57,32 +58,39 @@ class Spare:
     def __init__(
         self,
         source: Source | None,
-        connection: Connection,
+        flight: Flight,
         base: str,
-        counters: Counters,
-        denials: Denials,
-        trouble: Episode,
+        standing: Standing,
     ) -> None:
-        self._source, self._connection, self._base = source, connection, base
-        self._counters, self._denials, self._trouble = counters, denials, trouble
+        self._source, self._flight, self._base = source, flight, base
+        self._standing = standing
         self._parcel: Parcel | None = None
+        self._left: deque[tuple[str, bytes]] = deque()
         self._flying: set[int] = set()
 
     def fill(self) -> None:
-        """Publish a parcel if none is under way."""
-        if self._source is None or self._flying or self._denials.resting(_KIND):
+        """Publish a parcel if none is under way; as much of it at once as there is room for."""
+        if self._parcel is None:
+            self._begin()
+        with self._flight.together():
+            while self._left and self._flight.room:
+                topic, payload = self._left.popleft()
+                self._flying.add(self._flight.publish(topic, payload, key=f"{self._base}/inbox"))
+
+    def _begin(self) -> None:
+        limits = self._flight.limits
+        unacknowledged = limits.maximum_qos == 0
+        if self._source is None or unacknowledged or self._standing.denials.resting(_KIND):
             return
         self._parcel = self._source.next()
         if self._parcel is None:
             return
-        messages = [(f"{self._base}/{name}", load) for name, load in self._parcel.messages]
-        for topic, payload in messages:
-            if not self._connection.fits(topic, payload):
-                limit = self._connection.maximum_packet_size
+        self._left.extend((f"{self._base}/{name}", load) for name, load in self._parcel.messages)
+        for topic, payload in self._left:
+            if not limits.fits(topic, payload):
+                limit = limits.maximum_packet_size
                 self._refuse(f"{topic} is larger than the broker's limit of {limit} bytes")
                 return
-        with self._connection.together():
-            self._flying = {self._connection.publish(*message, 1) for message in messages}
 
     def settle(self, acks: Sequence[Ack]) -> list[Ack]:
         """Take acknowledgements; give those not ours."""
@@ -95,10 +103,10 @@ class Spare:
             if ack.refusal:
                 # At once: some brokers hang up before they answer the rest.
                 self._refuse(f"the broker denies {self._base}/inbox ({ack.refusal})")
-            elif not self._flying and self._parcel is not None:
+            elif not self._flying and not self._left and self._parcel is not None:
                 self._end("taken")
-                if self._denials.allow(_KIND) and not self._denials.any():
-                    self._trouble.recovered()
+                self._standing.suspects.cleared(f"{self._base}/inbox")
+                self._standing.taken(_KIND)
         return others
 
     def close(self) -> None:
@@ -108,12 +116,13 @@ class Spare:
     def _refuse(self, why: str) -> None:
         """Let parcels rest for a while; sightings go on."""
         if self._parcel is not None:
-            self._counters.add("denied")
-            self._denials.deny(_KIND)
-            self._trouble.failed(DeniedError(f"{why}; it is tried again later"))
+            self._standing.counters.add("denied")
+            self._standing.denials.deny(_KIND)
+            self._standing.access.failed(DeniedError(f"{why}; it is tried again later"))
             self._end("refused")
 
     def _end(self, outcome: Outcome) -> None:
         parcel, self._parcel = self._parcel, None
+        self._left.clear()
         if parcel is not None and self._source is not None:
             self._source.settled(parcel, outcome)

@@ -16,7 +16,7 @@ from edge.clock import SystemClock
 from edge.counters import Backoff
 from edge.messages import encode
 from edge.mqtt import Will, connect
-from edge.publisher import Introduction
+from edge.session import Introduction
 
 
 @pytest.fixture(params=["mosquitto", "embedded"])

@@ -13,7 +13,7 @@ from senders import Sender, received, settings
 
 from edge.config import Broker, Tls
 from edge.mqtt import Will, connect
-from edge.publisher import Introduction
+from edge.session import Introduction
 
 
 def test_an_introduction_that_the_broker_does_not_take_is_said_and_tried_again(tmp_path, caplog):

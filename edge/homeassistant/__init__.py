@@ -22,7 +22,7 @@ from edge.config import Config
 from edge.files import write_whole
 from edge.homeassistant.entities import Camera, Component, components
 from edge.messages import RunningModel
-from edge.publisher import Introduction
+from edge.session import Introduction
 
 log = logging.getLogger(__name__)
 

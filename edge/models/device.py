@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from edge.health import Reporter
     from edge.kept import Kept
     from edge.learning import Learning
-    from edge.publisher import Introduction, Publisher
+    from edge.publisher import Publisher
     from edge.requests import Requests
+    from edge.session import Introduction
     from edge.sightings import Identity
 
 

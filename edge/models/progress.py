@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.messages import ModelUpdate, UpdatePhase, encode
-from edge.publisher import Introduction
+from edge.session import Introduction
 
 if TYPE_CHECKING:
     from edge.clock import Clock

@@ -1,0 +1,217 @@
+"""What is under way over one connection: every message of QoS 1, whoever sent it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from edge.errors import StalledError
+from edge.mqtt import Ack, Incoming, Limits
+from edge.reasons import (
+    QOS_NOT_SUPPORTED,
+    RATE_TOO_HIGH,
+    RECEIVE_MAXIMUM_EXCEEDED,
+    RETAIN_NOT_SUPPORTED,
+)
+
+Key = int | str
+"""Who a message is for those who look for the one that breaks connections: its row in the outbox,
+or its topic where it is not from there."""
+
+
+class Wire(Protocol):
+    """A connection to a broker; :class:`edge.mqtt.Connection` is one. For one thread."""
+
+    @property
+    def protocol(self) -> str:
+        """The MQTT version agreed on."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """What the broker takes."""
+        ...
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool = False,
+        correlation: bytes | None = None,
+    ) -> int:
+        """Hand a message over; give the number its acknowledgement will carry."""
+        ...
+
+    def subscribe(self, topics: Sequence[str]) -> int:
+        """Ask for what is published there; give the number its acknowledgement will carry."""
+        ...
+
+    def poll(self, timeout_seconds: float) -> list[Ack]:
+        """Read and write; give new acknowledgements. Raises PublishError."""
+        ...
+
+    def incoming(self) -> list[Incoming]:
+        """Give what has come in."""
+        ...
+
+    def together(self) -> AbstractContextManager[object]:
+        """Send what is published meanwhile in few packets."""
+        ...
+
+    def wake(self) -> None:
+        """Make a poll in another thread return."""
+        ...
+
+    def disconnect(self) -> None:
+        """Say goodbye."""
+        ...
+
+    def close(self) -> None:
+        """Drop the connection."""
+        ...
+
+
+class Sent(NamedTuple):
+    """A message under way."""
+
+    topic: str
+    key: Key
+
+
+class Learned:
+    """What the broker takes less of than it said, told by why it ended connections."""
+
+    def __init__(self) -> None:
+        self._most: int | None = None
+        self._retain, self._maximum_qos = True, 2
+
+    def learn(self, code: int | None, under_way: int) -> bool:
+        """Take the reason code of a lost connection; True where there was something to learn."""
+        if code in (RECEIVE_MAXIMUM_EXCEEDED, RATE_TOO_HIGH) and under_way > 1:
+            self._most = under_way // 2
+        elif code == RETAIN_NOT_SUPPORTED and self._retain:
+            self._retain = False
+        elif code == QOS_NOT_SUPPORTED and self._maximum_qos:
+            self._maximum_qos = 0
+        else:
+            return False
+        return True
+
+    def within(self, limits: Limits) -> Limits:
+        """Give the narrower of what it said and what was learned."""
+        return msgspec.structs.replace(
+            limits,
+            receive_maximum=min(limits.receive_maximum, self._most or limits.receive_maximum),
+            retain=limits.retain and self._retain,
+            maximum_qos=min(limits.maximum_qos, self._maximum_qos),
+        )
+
+
+class Flight:
+    """Counts what is under way, so that all senders together keep within what the broker allows,
+    and watches that the oldest of it is acknowledged.
+
+    `careful` says whether only one message may be under way.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        limit_seconds: float,
+        monotonic: Callable[[], float],
+        careful: Callable[[], bool] = lambda: False,
+        learned: Learned | None = None,
+    ) -> None:
+        self._wire, self._limit, self._monotonic = wire, limit_seconds, monotonic
+        self._careful = careful
+        self.limits = (learned or Learned()).within(wire.limits)
+        """What the broker takes."""
+        self._under_way: dict[int, Sent] = {}
+        self._oldest_since = 0.0
+        self.answered: tuple[Key, ...] = ()
+        """Whose messages were answered, with yes or no, in the last :meth:`poll`."""
+
+    @property
+    def room(self) -> int:
+        """How many messages more may be under way now."""
+        most = 1 if self._careful() else self.limits.receive_maximum
+        return max(0, most - len(self._under_way))
+
+    @property
+    def keys(self) -> tuple[Key, ...]:
+        """Whose messages are under way, oldest first."""
+        return tuple(dict.fromkeys(sent.key for sent in self._under_way.values()))
+
+    @property
+    def oldest(self) -> Sent | None:
+        """The message that has been under way the longest."""
+        return next(iter(self._under_way.values()), None)
+
+    @property
+    def stands_seconds(self) -> float:
+        """For how long the same message has been the oldest under way."""
+        return self._monotonic() - self._oldest_since if self._under_way else 0.0
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int = 1,
+        retain: bool = False,
+        correlation: bytes | None = None,
+        key: Key | None = None,
+    ) -> int:
+        """Hand a message over, with no more QoS and retain than the broker takes.
+
+        Ask for :attr:`room` before. Give the number its acknowledgement will carry.
+        """
+        limits = self.limits
+        qos = min(qos, limits.maximum_qos)
+        mid = self._wire.publish(topic, payload, qos, retain and limits.retain, correlation)
+        if qos:
+            if not self._under_way:
+                self._oldest_since = self._monotonic()
+            self._under_way[mid] = Sent(topic, topic if key is None else key)
+        return mid
+
+    def subscribe(self, topics: Sequence[str]) -> int:
+        """Ask for what is published there; it does not count as under way."""
+        return self._wire.subscribe(topics)
+
+    def incoming(self) -> list[Incoming]:
+        """Give what has come in."""
+        return self._wire.incoming()
+
+    def together(self) -> AbstractContextManager[object]:
+        """Send what is published meanwhile in few packets."""
+        return self._wire.together()
+
+    def poll(self, timeout_seconds: float) -> list[Ack]:
+        """Give new acknowledgements.
+
+        Raises:
+            LostError: the connection was lost.
+            StalledError: the oldest message under way was not acknowledged in time.
+        """
+        acks, answered = self._wire.poll(timeout_seconds), []
+        for ack in acks:
+            oldest = next(iter(self._under_way), None)
+            if (sent := self._under_way.pop(ack.mid, None)) is not None:
+                answered.append(sent.key)
+            if ack.mid == oldest:
+                self._oldest_since = self._monotonic()
+        self.answered = tuple(answered)
+        if self.oldest and self.stands_seconds > self._limit:
+            raise StalledError(
+                f"connected, but {self.oldest.topic} was not acknowledged within {self._limit:g} s "
+                "(broker.acknowledge_seconds); the connection is made anew"
+            )
+        return acks
+
+    def disconnect(self) -> None:
+        """Say goodbye."""
+        self._wire.disconnect()

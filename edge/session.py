@@ -1,0 +1,259 @@
+"""What is said over one connection, turn by turn, until it breaks or the program ends.
+
+No thread and no network are in here: :meth:`Session.turn` is called again and again, by
+:class:`edge.publisher.Publisher` on its thread, and by tests with a scripted connection.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from edge.clock import Clock
+from edge.counters import Episode
+from edge.delivery import Delivery, DeniedError, SetBackError
+from edge.errors import LostError, StalledError
+from edge.exchange import Exchange
+from edge.flight import Flight, Key
+from edge.mqtt import Ack
+from edge.reasons import About, reason
+from edge.spare import Spare
+from edge.standing import Standing
+
+log = logging.getLogger(__name__)
+
+ONLINE, OFFLINE = b"online", b"offline"
+_GOODBYE_SECONDS = 2.0
+
+
+class Introduction(NamedTuple):
+    """A retained message about the device, published on every connection and when renewed."""
+
+    topic: str
+    """The whole topic."""
+    payload: Callable[[], bytes | None]
+    """What to say, called on the publisher's thread; empty: take away what is retained; None: say
+    nothing."""
+    acknowledged: Callable[[], None] = lambda: None
+    """Called on the publisher's thread when the broker has taken it."""
+
+
+class Closing(NamedTuple):
+    """Whether the program ends, and until when what waits may still be sent (monotonic)."""
+
+    asked: bool
+    flush_until: float = 0.0
+
+
+class Session:
+    """The messages of one connection: introductions, answers, what waits, the state, what is spare.
+
+    `pending` are the topics of the introductions that are still to be said; whoever renews one adds
+    it, also from another thread. `broken` is the episode of the connection. After `stalled_seconds`
+    without an acknowledgement of the oldest message under way the state says so.
+    """
+
+    def __init__(
+        self,
+        flight: Flight,
+        base: str,
+        delivery: Delivery,
+        spare: Spare,
+        exchange: Exchange,
+        introductions: Mapping[str, Introduction],
+        pending: set[str],
+        state: Callable[[], bytes],
+        state_seconds: float,
+        stalled_seconds: float,
+        standing: Standing,
+        broken: Episode,
+        clock: Clock,
+    ) -> None:
+        self._flight, self._base = flight, base
+        self._delivery, self._spare, self._exchange = delivery, spare, exchange
+        self._introductions, self._pending = introductions, pending
+        self._state, self._state_seconds = state, state_seconds
+        self._stalled_seconds = stalled_seconds
+        self._standing, self._counters = standing, standing.counters
+        self._broken, self._clock = broken, clock
+        self._told: dict[int, str] = {}
+        self._state_due, self._dirty, self._idle_at = 0.0, True, 0.0
+        self._seen: object = None
+        self._parting: float | None = None
+        self._offline: int | None = None
+        self._parted: set[int] = set()
+
+    def news(self) -> None:
+        """Note that the outbox has something new, or that an introduction is to be renewed."""
+        self._delivery.looked, self._dirty = False, True
+
+    def turn(self, closing: Closing) -> bool:
+        """Send what there is room for, and take what comes; False: all is said.
+
+        Raises PublishError: the connection broke; OutboxError: the disk refuses.
+        """
+        if self._parting is not None:
+            return self._part(self._parting)
+        self._look_around()
+        self._introduce()
+        self._exchange.fill()
+        delivery = self._delivery
+        delivery.fill(leave=int(self._state_is_due()))
+        idle = delivery.idle and self._exchange.idle
+        settled = delivery.idle and delivery.looked
+        now = self._clock.monotonic()
+        done = closing.asked and (now > closing.flush_until or (settled and self._exchange.idle))
+        if self._dirty and (self._state_is_due() or done):
+            self._tell_state(now)
+        if done:
+            self._parting = now + _GOODBYE_SECONDS
+            return True
+        if settled and not closing.asked:
+            self._spare.fill()
+        wait = 0.05 if closing.asked or not idle else 0.5
+        if self._dirty:
+            wait = min(wait, max(0.001, self._due() - now))
+        acks = self._exchange.settle(self._spare.settle(self._flight.poll(wait)))
+        self._idle_at = self._clock.monotonic() if delivery.idle else self._idle_at
+        self._settle(acks)
+        self._watch()
+        return True
+
+    def lost(self, error: Exception) -> None:
+        """Take note of what was under way when the connection broke."""
+        keys = self._flight.keys
+        if not keys or not _may_be_a_message(error):
+            return
+        standing, suspects = self._standing, self._standing.suspects
+        alone = keys[0]
+        row = self._delivery.under_way(alone) if isinstance(alone, int) else None
+        why = error.why if isinstance(error, LostError) else "it was never acknowledged"
+        worst = suspects.broke(keys, row, why)
+        for key in keys:
+            if isinstance(key, str) and not self._comes_again(key):
+                suspects.cleared(key)
+        if worst is not None:
+            standing.denials.deny(worst)
+            standing.held.failed(
+                SetBackError(f"{worst} is left out for a while: {why} with nothing else under way")
+            )
+        elif row is not None and suspects.is_back(row.row):
+            self._delivery.tell_set_back(row, why)
+
+    def close(self) -> None:
+        """Settle what is under way as lost. Raises OutboxError."""
+        self._spare.close()
+        self._exchange.close()
+        self._delivery.flush()
+
+    def _comes_again(self, key: Key) -> bool:
+        ours = (f"{self._base}/state", f"{self._base}/inbox")
+        return key in self._introductions or key in ours
+
+    def _look_around(self) -> None:
+        """Renew the state where it changed without news: an hour ended, or something fails."""
+        hour = self._clock.now().replace(minute=0, second=0, microsecond=0)
+        before, self._seen = self._seen, (hour, self._counters.failing_now())
+        self._dirty = self._dirty or self._seen != before
+
+    def _due(self) -> float:
+        """When the state may be told: after what is on its way, or when that takes long."""
+        if self._delivery.idle:
+            return self._state_due
+        return max(self._state_due, self._idle_at + self._state_seconds)
+
+    def _state_is_due(self) -> bool:
+        """Tell whether the state is to be said now."""
+        resting = self._standing.denials.resting(f"{self._base}/state")
+        return self._dirty and not resting and self._clock.monotonic() >= self._due()
+
+    def _tell_state(self, now: float) -> None:
+        if not self._flight.room:
+            return
+        self._tell(f"{self._base}/state", self._state())
+        self._state_due = now + self._state_seconds
+        self._dirty = not self._delivery.idle
+
+    def _introduce(self) -> None:
+        """Say that we are there, and what we are: once a connection, again after a denial."""
+        for topic, introduction in self._introductions.items():
+            if topic not in self._pending or self._standing.denials.resting(topic):
+                continue
+            if not self._flight.room:
+                return
+            self._pending.discard(topic)
+            payload = introduction.payload()
+            if payload is None:
+                self._standing.suspects.cleared(topic)
+            else:
+                self._tell(topic, payload)
+
+    def _tell(self, topic: str, payload: bytes) -> int | None:
+        """Publish a retained message about the device, unless the broker denied it lately."""
+        limits = self._flight.limits
+        if self._standing.denials.resting(topic):
+            return None
+        if not limits.fits(topic, payload):
+            self._refused(topic, f"larger than its limit of {limits.maximum_packet_size} bytes")
+            return None
+        mid = self._flight.publish(topic, payload, retain=True)
+        self._told[mid] = topic
+        return mid
+
+    def _settle(self, acks: list[Ack]) -> None:
+        """Take acknowledgements."""
+        for ack in self._delivery.settle(acks):
+            topic = self._told.pop(ack.mid, None)
+            if topic is None:
+                continue
+            self._standing.suspects.cleared(topic)
+            if ack.refusal is not None:
+                self._refused(topic, ack.refusal)
+                continue
+            self._standing.taken(topic)
+            if topic in self._introductions:
+                self._counters.add("introduced")
+                self._introductions[topic].acknowledged()
+        if any(ack.refusal is None for ack in acks) and self._broken.recovered():
+            self._dirty = True
+
+    def _refused(self, topic: str, why: str) -> None:
+        """Leave a retained message alone for a while."""
+        self._counters.add("denied")
+        self._standing.denials.deny(topic)
+        self._pending |= {topic} & set(self._introductions)
+        self._standing.access.failed(DeniedError(f"the broker denies {topic} ({why})"))
+
+    def _watch(self) -> None:
+        """Say that acknowledgements do not come while the connection stands, and that they do."""
+        for key in self._flight.answered:
+            self._dirty |= self._standing.stall.answered(key)
+        if self._flight.stands_seconds > self._stalled_seconds:
+            oldest, stall = self._flight.oldest, self._standing.stall
+            if oldest and not stall.is_on(oldest.key):
+                stall.stands(oldest)
+
+    def _part(self, deadline: float) -> bool:
+        """Say ``offline`` ourselves, wait for its PUBACK, and leave in good order; where it cannot
+        be said, leave without a word, and the last will says it.
+        """
+        if self._offline is None and self._flight.room:
+            self._offline = self._tell(f"{self._base}/availability", OFFLINE)
+        if self._clock.monotonic() >= deadline or self._offline in self._parted:
+            if self._offline is not None:
+                self._flight.disconnect()
+            return False
+        acks = self._exchange.settle(self._spare.settle(self._flight.poll(0.05)))
+        self._parted |= {ack.mid for ack in acks}
+        self._settle(acks)
+        return True
+
+
+def _may_be_a_message(error: Exception) -> bool:
+    """Tell whether a message may be to blame for the end of a connection."""
+    if isinstance(error, StalledError):
+        return True
+    if not isinstance(error, LostError) or not error.hung_up:
+        return False
+    return error.code is None or reason(error.code).about is About.MESSAGE

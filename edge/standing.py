@@ -1,0 +1,93 @@
+"""What the publisher knows beyond a connection: what was denied, set back and set aside."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from edge.counters import Counters, Episode
+from edge.dead_letters import DeadLetters
+from edge.denials import Denials
+from edge.errors import StalledError
+from edge.flight import Key, Sent
+from edge.suspects import Suspects
+
+
+class Stall:
+    """A message that stays under way without an answer, remembered beyond its connection."""
+
+    def __init__(self, episode: Episode) -> None:
+        self._episode = episode
+        self._key: Key | None = None
+
+    def is_on(self, key: Key) -> bool:
+        """Tell whether this message is known to stand still."""
+        return self._key is not None and self._same(key)
+
+    def stands(self, oldest: Sent) -> None:
+        """Note that this message is under way, and nothing moves."""
+        self._key = oldest.key
+        self._episode.failed(
+            StalledError(
+                f"connected, but {oldest.topic} is not acknowledged; look at the broker and its log"
+            )
+        )
+
+    def answered(self, key: Key) -> bool:
+        """Note an answer; True where it ends a standstill."""
+        if self._key is None or not self._same(key):
+            return False
+        self._key = None
+        return self._episode.recovered()
+
+    def _same(self, key: Key) -> bool:
+        """Messages from the outbox stand for each other."""
+        return key == self._key or (isinstance(key, int) and isinstance(self._key, int))
+
+
+_LETTERS = "dead letters"
+
+
+class Standing(NamedTuple):
+    """Shared by all who send over the connections of one publisher."""
+
+    counters: Counters
+    denials: Denials
+    suspects: Suspects
+    letters: DeadLetters
+    access: Episode
+    """The broker denies something."""
+    held: Episode
+    """A message is set back, or sightings wait because none passes."""
+    stall: Stall
+
+    def count_letters(self) -> None:
+        """Say in the problems what is set aside."""
+        self.counters.failing(_LETTERS, self.letters.summary())
+
+    def taken(self, kind: str) -> None:
+        """Note that the broker took something of this kind."""
+        if self.denials.allow(kind) and not self.denials.any():
+            self.access.recovered()
+
+
+def standing(
+    counters: Counters,
+    letters: DeadLetters,
+    log: logging.Logger,
+    denied_seconds: float,
+    monotonic: Callable[[], float],
+) -> Standing:
+    """Begin with nothing denied; what was set aside earlier is named again."""
+    new = Standing(
+        counters,
+        Denials(denied_seconds, monotonic),
+        Suspects(Denials(denied_seconds, monotonic)),
+        letters,
+        Episode("broker access", counters, log),
+        Episode("delivery", counters, log),
+        Stall(Episode("acknowledgements", counters, log)),
+    )
+    new.count_letters()
+    return new

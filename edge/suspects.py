@@ -1,0 +1,148 @@
+"""Finds the message at which connections break, or which alone the broker refuses.
+
+A message that makes the broker hang up would otherwise be sent again with every connection, for
+ever, and everything behind it would wait. So after a break with several messages under way each of
+them is sent alone. One that breaks the connection a few times is *set back*: it is left out, and
+what comes after it is tried. Only when that passes was it the message, and it becomes a dead letter
+(:mod:`edge.dead_letters`); where the next sighting fares no better no message is to blame, and all
+of them wait in their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from edge.denials import Denials
+from edge.flight import Key
+from edge.outbox_rows import Kind, Row
+
+STRIKES = {Kind.SIGHTING: 5, Kind.IMAGE: 3, Kind.HEALTH: 3}
+"""So many breaks with a message alone under way set it back: more for what matters more."""
+TOPIC_STRIKES = 3
+"""The same for what is not in the outbox."""
+
+
+class Suspect(NamedTuple):
+    """A message that was set back."""
+
+    row: Row
+    why: str
+
+
+class Suspects:
+    """What is known of messages at which connections broke; outlives connections."""
+
+    def __init__(self, denials: Denials) -> None:
+        """Take how long what is set back rests: its own, not those of whole topics."""
+        self._denials = denials
+        self._open: set[Key] = set()
+        self._strikes: dict[Key, int] = {}
+        self._back: dict[int, Suspect] = {}
+        self._breaking_bytes: int | None = None
+
+    @property
+    def careful(self) -> bool:
+        """Only one message may be under way."""
+        return bool(self._open or self._back)
+
+    @property
+    def back(self) -> tuple[Suspect, ...]:
+        """What is set back now, in the order of the outbox."""
+        return tuple(self._back[row] for row in sorted(self._back))
+
+    def is_back(self, row: int) -> bool:
+        """Tell whether to leave this row out."""
+        return row in self._back
+
+    def broke(self, keys: Iterable[Key], row: Row | None, why: str) -> str | None:
+        """Note that a connection broke with these under way; `row`: the one that was alone.
+
+        Give the topic that broke it too often, which is not from the outbox and is to be left
+        alone for a while.
+        """
+        keys = tuple(keys)
+        if len(keys) != 1:
+            self._open.update(keys)
+            return None
+        key = keys[0]
+        self._open.add(key)
+        strikes = self._strikes[key] = self._strikes.get(key, 0) + 1
+        if isinstance(key, str):
+            if strikes < TOPIC_STRIKES:
+                return None
+            self.cleared(key)
+            return key
+        if row is not None and strikes >= self._needed(row):
+            times = "once" if strikes == 1 else f"{strikes} times"
+            self.set_back(row, f"{why} ({times} with nothing else under way)")
+        return None
+
+    def _needed(self, row: Row) -> int:
+        large = row.kind is Kind.IMAGE and self._breaking_bytes is not None
+        if large and len(row.payload) >= (self._breaking_bytes or 0):
+            return 1  # as large as one that was found out
+        return STRIKES[row.kind]
+
+    def set_back(self, row: Row, why: str) -> None:
+        """Leave a message out for now."""
+        self._open.discard(row.row)
+        self._back[row.row] = Suspect(row, why)
+        self._denials.deny(_name(row.row))
+
+    @property
+    def blameless(self) -> bool:
+        """Two sightings are set back and none passed in between: it is not the messages."""
+        return sum(one.row.kind is Kind.SIGHTING for one in self._back.values()) > 1
+
+    def acquit(self) -> int:
+        """Take everything set back into its place again; give the first row."""
+        first = min(self._back)
+        for row in self._back:
+            self._denials.allow(_name(row))
+        self._back.clear()
+        return first
+
+    def due(self) -> int | None:
+        """Give the first row that was set back long enough, and is to be tried again."""
+        for row in sorted(self._back):
+            if not self._denials.resting(_name(row)):
+                del self._back[row]
+                return row
+        return None
+
+    def cleared(self, key: Key) -> None:
+        """Note that this one is not, or no longer, to be looked at: it was taken, or is gone."""
+        self._open.discard(key)
+        self._strikes.pop(key, None)
+        if isinstance(key, int):
+            self._back.pop(key, None)
+            self._denials.allow(_name(key))
+
+    def none_waits(self) -> None:
+        """Note that the outbox holds nothing more but what is set back."""
+        self._open = {key for key in self._open if isinstance(key, str)}
+
+    def found(self, passed: Row) -> list[Suspect]:
+        """Give those of whom it is proved that the broker does not take them: `passed` did pass.
+
+        A sighting is proved only by another sighting, for its topic may be the trouble.
+        """
+        by_sighting = passed.kind is Kind.SIGHTING
+        return [
+            one
+            for one in self.back
+            if one.row.row != passed.row and (by_sighting or one.row.kind is not Kind.SIGHTING)
+        ]
+
+    def settled(self, suspect: Suspect) -> None:
+        """Note that a suspect is put away."""
+        row = suspect.row
+        if row.kind is Kind.IMAGE and row.row in self._strikes:
+            size = len(row.payload)
+            self._breaking_bytes = min(size, self._breaking_bytes or size)
+        self.cleared(row.row)
+
+
+def _name(row: int) -> str:
+    return f"row {row}"
