@@ -142,7 +142,7 @@ class Delivery:
             elif ack.refusal is None:
                 self._delivered(row)
             else:
-                self._refused(row, ack.refusal, reason(ack.code).about)
+                self._refused(row, ack.why, reason(ack.code).about)
         if self._done and (
             len(self._done) >= _BATCH_ROWS
             or (not self._flying and not self._ready)

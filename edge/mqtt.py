@@ -84,9 +84,14 @@ class Ack(msgspec.Struct, frozen=True):
 
     mid: int
     refusal: str | None
-    """Why the broker said no, in words."""
+    """The name of the reason code with which the broker said no."""
     code: int = 0
     """The reason code (:mod:`edge.reasons`)."""
+
+    @property
+    def why(self) -> str:
+        """Why the broker said no, and what to do, in words."""
+        return words(self.refusal or "", self.code)
 
 
 class Incoming(msgspec.Struct, frozen=True):
@@ -466,7 +471,7 @@ class Connection:
 def _ack(mid: int, reason: ReasonCode) -> Ack:
     if reason.value < FAILURE:
         return Ack(mid, None)
-    return Ack(mid, words(str(reason), reason.value), reason.value)
+    return Ack(mid, str(reason), reason.value)
 
 
 def _elsewhere(properties: object) -> str:

@@ -209,7 +209,7 @@ class Session:
                 continue
             self._standing.suspects.cleared(topic)
             if ack.refusal is not None:
-                self._refused(topic, ack.refusal)
+                self._refused(topic, ack.why)
                 continue
             self._standing.taken(topic)
             if topic in self._introductions:
