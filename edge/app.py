@@ -125,7 +125,7 @@ class _Device:
             counters,
             clock,
             lambda: self._publisher.nudge(),
-            self._remote.memory,
+            self._remote.memory(config.outbox.path),
         )
         self._retimer = Retimer.of(config, self._outbox, clock, counters, self._renew_info)
         self._publisher = Publisher(

@@ -15,6 +15,7 @@ import msgspec
 from edge import __version__
 from edge.messages import PAYLOADS, encode
 from edge.topics import EXAMPLES, TOPICS, Topic
+from edge.transactions import MOST_SENT
 
 Object = dict[str, Any]
 
@@ -50,6 +51,13 @@ _ENVELOPE: Object = {
         "description": "Of your own making, new for each request; the answer has it too.",
     },
     "token": {"type": "string", "description": "Where `requests.token_file` is set."},
+    "sent": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": MOST_SENT,
+        "description": "Milliseconds since 1970, larger in each request than in the one before; "
+        "needed where something is changed, unless `requests.unnumbered` is set.",
+    },
 }
 
 _PARAMETERS: dict[str, Object] = {

@@ -32,6 +32,7 @@
     │   ├── MalformedRequestError      not what a request looks like, or too large
     │   ├── UnknownRequestError        no such verb
     │   ├── RequestDeniedError         not allowed here, or without the right token
+    │   ├── ReplayedRequestError       asked before: carried out once, or too old to tell
     │   ├── StaleRevisionError         decided on a configuration that is not in force
     │   └── TooManyRequestsError       more than the device takes
     ├── DataError              (ValueError)   labelled photos or their CSV are wrong
@@ -183,6 +184,15 @@ class UnknownRequestError(RequestError):
 
 class RequestDeniedError(RequestError):
     """The configuration does not allow it, or the token is missing or wrong."""
+
+
+class ReplayedRequestError(RequestError):
+    """It was asked before, or is not newer than one that was."""
+
+    def __init__(self, message: str, after: int | None = None) -> None:
+        """`after` is what a new request's ``sent`` has to exceed; None: it does not help."""
+        super().__init__(message)
+        self.after = after
 
 
 class StaleRevisionError(RequestError):

@@ -179,6 +179,7 @@ class Reporter:
                 received=count["requests"],
                 carried_out=count["requests_carried_out"],
                 dropped=count["requests_dropped"],
+                refused=count["requests_refused"],
             ),
             asleep=count.noted("asleep"),
         )

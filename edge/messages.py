@@ -380,7 +380,10 @@ class RequestHealth(Message, frozen=True, kw_only=True):
 
     received: Count = 0
     carried_out: Count = 0
-    dropped: Annotated[int, Meta(ge=0, description="Too many at once; not looked at.")] = 0
+    dropped: Annotated[int, Meta(ge=0, description="Too many at once; not carried out.")] = 0
+    refused: Annotated[
+        int, Meta(ge=0, description="Not allowed, malformed, replayed, or too many.")
+    ] = 0
 
 
 class InboxHealth(Message, frozen=True, kw_only=True):
@@ -571,6 +574,9 @@ class Problem(Message, frozen=True, kw_only=True):
 
     kind: Annotated[str, Meta(description="The error's name, such as `RequestDeniedError`.")]
     message: Annotated[str, Meta(description="What is wrong, the value, and the cure.")]
+    after: Annotated[
+        int | None, Meta(description="What `sent` has to exceed, where it was too small.")
+    ] = None
 
 
 class Response(Message, frozen=True, kw_only=True):

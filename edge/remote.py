@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -22,7 +23,7 @@ from edge.errors import ConfigError
 from edge.journal import Journal, LogParams
 from edge.messages import ConfigState
 from edge.requests import Params, Requests
-from edge.transactions import Memory
+from edge.transactions import NAME, Memory
 
 log = logging.getLogger(__name__)
 
@@ -88,10 +89,16 @@ class Remote:
     """What outlives one run of the device inside the process."""
 
     def __init__(self, configuration: Configuration, control: Control, journal: Journal) -> None:
-        self.memory = Memory()
+        self._memory: Memory | None = None
         self._configuration, self._control, self._journal = configuration, control, journal
         self._seconds, self._reachable = 0.0, True
         self._hangs: threading.Timer | None = None
+
+    def memory(self, outbox: Path) -> Memory:
+        """Give what was asked before, kept beside the outbox."""
+        if self._memory is None:
+            self._memory = Memory(outbox.with_name(NAME))
+        return self._memory
 
     def serve(self, requests: Requests, confirm_seconds: float) -> None:
         """Carry out ``config/get``, ``config/set``, ``log`` and ``restart``."""

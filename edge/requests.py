@@ -7,17 +7,16 @@ request after the other.
 
 from __future__ import annotations
 
-import hmac
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, Full, Queue
-from typing import Annotated, Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-from msgspec import Meta
 
+from edge.admission import CARRIED, Asked, Gate
 from edge.clock import Clock
 from edge.config import Requests as Settings
 from edge.counters import Counters
@@ -26,12 +25,13 @@ from edge.errors import (
     RequestDeniedError,
     RequestError,
     TooManyRequestsError,
-    UnknownRequestError,
     WheatearError,
 )
 from edge.messages import Problem, Response, encode
 from edge.mqtt import Incoming
-from edge.transactions import Memory
+from edge.rate import Bucket
+from edge.refusals import Refusals
+from edge.transactions import READS, Memory
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +72,6 @@ class Verb(NamedTuple):
     handler: Callable[[Any], object]
 
 
-class _Envelope(msgspec.Struct, frozen=True):
-    """What every request carries; the rest belongs to the verb."""
-
-    transaction: Annotated[str, Meta(min_length=1, max_length=64)]
-    token: str | None = None
-
-
 class Requests:
     """The verbs of the device, and the thread that carries them out.
 
@@ -98,14 +91,16 @@ class Requests:
         memory: Memory | None = None,
     ) -> None:
         self._settings, self._base, self._device = settings, base, base.rpartition("/")[2]
-        self._token = settings.token()
         self._counters, self._clock, self._tell = counters, clock, tell
         self._memory = memory or Memory()
         self._verbs: dict[str, Verb] = {}
-        self._queue: Queue[Incoming] = Queue(_WAITING)
+        self._gate = Gate(settings, base, self._verbs)
+        self._queue: Queue[Asked] = Queue(_WAITING)
+        self._queued: set[tuple[str, str]] = set()
         self._answers: deque[Answer] = deque(maxlen=_ANSWERS)
-        self._room, self._filled = float(BURST), clock.monotonic()
-        self._complained = -1.0
+        self._rate = Bucket(settings.per_second, BURST, clock)
+        self._repeats = Bucket(settings.per_second, BURST, clock)
+        self._refusals = Refusals(f"{base}/request/", counters, clock)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="requests", daemon=True)
 
@@ -142,15 +137,23 @@ class Requests:
             self._thread.join(_CLOSE_SECONDS)
 
     def offer(self, message: Incoming) -> None:
-        """Take a message in without waiting; called on the publisher's thread."""
-        self._counters.add("requests")
-        if not self._within_rate():
-            self._too_many(message, f"more than {self._settings.per_second:g} requests a second")
+        """Take a message in without waiting; called on the publisher's thread.
+
+        What may not be asked, and what was asked before, takes nothing of the rate.
+        """
+        asked = self._admit(message)
+        if asked is None:
             return
+        if not self._rate.take():
+            self._drop(asked, f"more than {self._settings.per_second:g} requests a second")
+            return
+        key = (asked.verb, asked.transaction)
+        self._queued.add(key)
         try:
-            self._queue.put_nowait(message)
+            self._queue.put_nowait(asked)
         except Full:
-            self._too_many(message, f"{_WAITING} requests are waiting")
+            self._queued.discard(key)
+            self._drop(asked, f"{_WAITING} requests are waiting")
 
     def answers(self) -> list[Answer]:
         """Take the answers that are still worth sending."""
@@ -161,101 +164,113 @@ class Requests:
                 taken.append(answer)
         return taken
 
-    def _within_rate(self) -> bool:
-        """Take a token from the bucket, if there is one."""
-        now, rate = self._clock.monotonic(), self._settings.per_second
-        self._room = min(float(BURST), self._room + (now - self._filled) * rate)
-        self._filled = now
-        if self._room < 1:
-            return False
-        self._room -= 1
-        return True
+    def _admit(self, message: Incoming) -> Asked | None:
+        """Check a request; None where it is not to be carried out, or was before."""
+        self._counters.add("requests")
+        asked = None
+        try:
+            asked = self._gate.read(message)
+            self._gate.check(asked)
+            # Before the memory, which holds it from when it is no longer queued.
+            if (asked.verb, asked.transaction) in self._queued:
+                return None
+            earlier = self._memory.find(asked.verb, asked.transaction, message.payload)
+            if earlier is None:
+                self._check_new(asked)
+                return asked
+        except RequestError as error:
+            self._refuse(message, asked, error)
+            return None
+        if earlier.answer is not None and self._repeats.take():
+            self._send(message, earlier.answer.encode())
+        return None
 
-    def _too_many(self, message: Incoming, why: str) -> None:
-        """Drop a request; one in a second is told so, lest a flood comes back as a flood."""
+    def _check_new(self, asked: Asked) -> None:
+        """See that a request is no replay of one that was answered long ago."""
+        if asked.sent is None and asked.verb not in READS and not self._settings.unnumbered:
+            raise RequestDeniedError(
+                f"{asked.verb} changes something, so it needs `sent`: milliseconds since 1970, "
+                "larger in each request than in the one before, as `wheatear request` fills in. "
+                "requests.unnumbered takes requests without it"
+            )
+        self._memory.check(asked.sent)
+
+    def _refuse(self, message: Incoming, asked: Asked | None, error: RequestError) -> None:
+        self._counters.error(error)
+        known = asked is not None and self._gate.knows(asked)
+        if self._refusals.add(self._gate.verb(message), error, known):
+            self._fail(message, asked.transaction if asked else None, error)
+
+    def _drop(self, asked: Asked, why: str) -> None:
+        """Drop what is too much."""
         self._counters.add("requests_dropped")
-        now = self._clock.monotonic()
-        if now - self._complained >= 1:
-            self._complained = now
-            self._fail(message, None, TooManyRequestsError(f"{why}; ask again later"))
+        self._refuse(asked.message, asked, TooManyRequestsError(f"{why}; ask again later"))
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            try:
-                message = self._queue.get(timeout=0.2)
-            except Empty:
-                continue
-            self.carry_out(message)
+            self.carry_out_next(0.2)
+
+    def carry_out_next(self, timeout_seconds: float) -> bool:
+        """Carry out what was offered and waits longest; False where nothing came in time."""
+        self._refusals.look()
+        try:
+            asked = self._queue.get(timeout_seconds > 0, timeout_seconds)
+        except Empty:
+            return False
+        self._carry_out(asked)
+        return True
 
     def carry_out(self, message: Incoming) -> None:
-        """Check a request, carry it out and queue the answer; never raises."""
-        transaction = None
+        """Check a request, carry it out and queue the answer, at once; never raises."""
+        asked = self._admit(message)
+        if asked is not None:
+            self._carry_out(asked)
+
+    def _carry_out(self, asked: Asked) -> None:
+        name, transaction, message = asked.verb, asked.transaction, asked.message
         try:
-            self._check_size(message)
-            fields = _decode(message.payload)
-            transaction = _envelope(fields).transaction
-            self._check_right(message, fields)
-            self._carry_out(message, transaction, fields)
+            params = self._params(asked)
+            self._memory.begin(name, transaction, message.payload, asked.sent)
         except RequestError as error:
-            log.warning("request %r is not carried out: %s", self._verb(message), error)
+            log.warning("request %r is not carried out: %s", name, error)
+            self._counters.error(error)
             self._fail(message, transaction, error)
-
-    def _check_size(self, message: Incoming) -> None:
-        size, most = len(message.payload), self._settings.max_bytes
-        if size > most:
-            raise MalformedRequestError(
-                f"a request of {size} bytes is larger than requests.max_bytes = {most}"
-            )
-
-    def _check_right(self, message: Incoming, fields: dict[str, Any]) -> None:
-        """See that this may be asked here, by whoever asks."""
-        verb, token = self._verb(message), _envelope(fields).token
-        if self._token is not None and not hmac.compare_digest(
-            (token or "").encode(), self._token.encode()
-        ):
-            raise RequestDeniedError("`token` is missing or wrong; requests.token_file holds it")
-        if message.retained:
-            raise RequestDeniedError(
-                "a retained request would be carried out again and again; publish it without "
-                "retain, and clear the topic"
-            )
-        if verb not in self._verbs:
-            raise UnknownRequestError(f"no verb {verb!r}; known: {', '.join(sorted(self._verbs))}")
-        if verb not in self._settings.allow:
-            raise RequestDeniedError(
-                f"requests.allow does not list {verb!r}; this device allows "
-                f"{', '.join(self._settings.allow)}"
-            )
-        self._answer_topic(message)
-
-    def _carry_out(self, message: Incoming, transaction: str, fields: dict[str, Any]) -> None:
-        name = self._verb(message)
-        earlier = self._memory.find(name, transaction, message.payload)
-        if earlier is not None:
-            self._send(message, earlier)
             return
-        verb = self._verbs[name]
-        params = _convert({k: v for k, v in fields.items() if k not in _OURS}, verb.params)
+        finally:
+            self._queued.discard((name, transaction))
         log.info("%s, transaction %s", name, transaction)
         try:
-            data = verb.handler(params)
+            data = self._verbs[name].handler(params)
             answer = encode(self._response(message, transaction, data=msgspec.Raw(_json(data))))
             self._counters.add("requests_carried_out")
         except WheatearError as error:
             log.warning("%s failed: %s", name, error)
+            self._counters.error(error)
             answer = self._error(message, transaction, error)
         except Exception as error:  # a bug in one verb must not end the others
             log.exception("%s failed", name)
+            self._counters.error(error)
             answer = self._error(message, transaction, error)
-        self._memory.keep(name, transaction, message.payload, answer)
+        self._memory.keep(name, transaction, answer)
         self._send(message, answer)
 
-    def _fail(self, message: Incoming, transaction: str | None, error: Exception) -> None:
+    def _params(self, asked: Asked) -> Params:
+        """Read what the verb takes. Raises MalformedRequestError."""
+        try:
+            fields = _decoder.decode(asked.message.payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise MalformedRequestError(f"no request: {error}; send a JSON object") from error
+        return _convert(
+            {k: v for k, v in fields.items() if k not in CARRIED}, self._verbs[asked.verb].params
+        )
+
+    def _fail(self, message: Incoming, transaction: str | None, error: RequestError) -> None:
         self._send(message, self._error(message, transaction, error))
 
     def _error(self, message: Incoming, transaction: str | None, error: Exception) -> bytes:
-        self._counters.error(error)
-        problem = Problem(kind=type(error).__name__, message=str(error))
+        problem = Problem(
+            kind=type(error).__name__, message=str(error), after=getattr(error, "after", None)
+        )
         return encode(self._response(message, transaction, error=problem))
 
     def _response(
@@ -267,7 +282,7 @@ class Requests:
     ) -> Response:
         return Response(
             device=self._device,
-            verb=self._verb(message),
+            verb=self._gate.verb(message),
             transaction=transaction,
             time=self._clock.now(),
             status="ok" if error is None else "error",
@@ -277,40 +292,16 @@ class Requests:
 
     def _send(self, message: Incoming, payload: bytes) -> None:
         try:
-            topic = self._answer_topic(message)
+            topic = self._gate.answer_topic(message)
         except RequestDeniedError:
-            topic = self._plain_topic(message)
+            topic = self._gate.plain_topic(message)
         correlation = message.correlation
         if correlation is not None and len(correlation) > _MOST_CORRELATION:
             correlation = None
         self._answers.append(Answer(topic, payload, correlation, self._clock.monotonic()))
         self._tell()
 
-    def _answer_topic(self, message: Incoming) -> str:
-        """Give where the answer goes. Raises RequestDeniedError.
 
-        Anybody who may ask could otherwise make the device publish wherever it has the right to.
-        """
-        wanted = message.response_topic
-        if wanted is None:
-            return self._plain_topic(message)
-        if not wanted.startswith(f"{self._base}/response/") or set(wanted) & set("+#\0"):
-            raise RequestDeniedError(
-                f"the Response Topic {wanted!r} is not below {self._base}/response/; leave it out "
-                "or choose one there"
-            )
-        return wanted
-
-    def _plain_topic(self, message: Incoming) -> str:
-        """Answer below the verb that was asked for; one that does not exist has no topic."""
-        verb = self._verb(message)
-        return f"{self._base}/response/{verb if verb in self._verbs else 'unknown'}"
-
-    def _verb(self, message: Incoming) -> str:
-        return message.topic.removeprefix(f"{self._base}/request/")[:64]
-
-
-_OURS = set(_Envelope.__struct_fields__)
 _decoder = msgspec.json.Decoder(dict[str, Any])
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -322,10 +313,6 @@ def _decode(payload: bytes) -> dict[str, Any]:
         raise MalformedRequestError(
             f'no request: {error}; send a JSON object such as {{"transaction": "42"}}'
         ) from error
-
-
-def _envelope(fields: dict[str, Any]) -> _Envelope:
-    return _convert({k: v for k, v in fields.items() if k in _OURS}, _Envelope)
 
 
 def _convert(fields: dict[str, Any], struct: type[T]) -> T:

@@ -24,8 +24,6 @@ from edge.remote import Control, Remote
 
 log = logging.getLogger(__name__)
 
-_ANSWERED = "WHEATEAR_ANSWERED"
-
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
     """Run; 0 where nothing was left behind, 1 where something was.
@@ -37,7 +35,6 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     kept = Kept(lambda: control.wish == "reload")
     with _signals(control), _journal() as journal, contextlib.closing(kept):
         remote = Remote(configuration, control, journal)
-        remote.memory.learn(os.environ.pop(_ANSWERED, ""))
         while True:
             config = configuration.load()
             if arguments.once:
@@ -54,7 +51,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
                 configuration.take_back(f"{type(error).__name__}: {error}")
                 continue
             if control.wish == "restart":
-                _restart(remote.memory.newest("restart"))
+                _restart()
             if control.wish == "end":
                 break
     if delivered:
@@ -93,15 +90,11 @@ def _journal() -> Iterator[Journal]:
 def _give_up(configuration: Configuration) -> NoReturn:
     """Take back what hangs; only a new process gets rid of it."""
     configuration.take_back("with it the program did not start in time")
-    _restart("")
+    _restart()
 
 
-def _restart(answered: str) -> NoReturn:
-    """Become a new process of the same command and number, under systemd as without it.
-
-    The new one knows the answer to the request, should that come twice.
-    """
-    os.environ[_ANSWERED] = answered
+def _restart() -> NoReturn:
+    """Become a new process of the same command and number, under systemd as without it."""
     logging.shutdown()
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

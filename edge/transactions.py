@@ -1,63 +1,222 @@
-"""What was asked and answered before, so that nothing is carried out twice."""
+"""What was asked and answered before: nothing is carried out twice, nor again at a later time.
+
+Requests that change something are noted on disk before they are carried out, so that a restart or
+a power cut makes none of them new again. The file is replaced whole
+(:func:`edge.files.write_whole`): it holds the state before or after, never a part.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
+import logging
+import threading
+import time
 from collections import OrderedDict
+from pathlib import Path
 
-from edge.errors import MalformedRequestError
+import msgspec
 
+from edge.errors import MalformedRequestError, ReplayedRequestError, RequestDeniedError
+from edge.files import sync_folder, write_whole
+
+log = logging.getLogger(__name__)
+
+NAME = "requests.json"
+"""Beside the outbox."""
+READS = frozenset({"status", "capture", "config/get", "drift", "inbox/get", "log", "models"})
+"""Verbs that leave nothing changed; every other is noted on disk."""
+CHECKS_ITSELF = frozenset({"model/chunk"})
+"""Changes something, but knows itself what it has taken: a note on disk for each of a thousand
+pieces would only wear the card out."""
+MOST_SENT = 2**53 - 1
+"""The largest number that every reader of JSON takes for itself."""
+MOST_JUMP = 4_000_000_000_000
+"""By so much one `sent` may exceed the one before: 126 years in milliseconds."""
 _REMEMBERED = 64
 _REMEMBERED_BYTES = 1_000_000
+_MOST_NOTED_BYTES = 4_000
+"""A longer answer is not kept on disk."""
+Key = tuple[str, str]
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A request that was begun."""
+
+    verb: str
+    transaction: str
+    sha256: str
+    """Of what was asked for."""
+    answer: str | None = None
+    """None: it was not answered yet, or the program ended before that."""
+
+
+def _digest(request: bytes) -> str:
+    """Hash what is asked for, however it is written, and whenever it is sent."""
+    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        fields = msgspec.json.decode(request, type=dict[str, object])
+        for name in ("sent", "token"):
+            fields.pop(name, None)
+        request = msgspec.json.encode(fields, order="deterministic")
+    return hashlib.sha256(request).hexdigest()
+
+
+class _Noted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of the file on disk."""
+
+    schema: int = 1
+    after: int = 0
+    """The largest `sent` of a request that was begun."""
+    requests: tuple[Known, ...] = ()
 
 
 class Memory:
-    """The last answers by verb and transaction, so that a request that comes twice is carried out
-    once; keep it over a restart of the agent.
+    """The last requests with their answers, and the `sent` that the next one has to exceed.
+
+    `path` is the file; None keeps nothing over a restart. Safe to use from several threads.
     """
 
-    def __init__(self, most: int = _REMEMBERED, most_bytes: int = _REMEMBERED_BYTES) -> None:
-        self._most, self._most_bytes = most, most_bytes
-        self._answers: OrderedDict[tuple[str, str], tuple[bytes, bytes]] = OrderedDict()
-        self._bytes = 0
+    def __init__(
+        self,
+        path: Path | None = None,
+        most: int = _REMEMBERED,
+        most_bytes: int = _REMEMBERED_BYTES,
+    ) -> None:
+        self._path, self._most, self._most_bytes = path, most, most_bytes
+        self._lock = threading.Lock()
+        self._read: OrderedDict[Key, Known] = OrderedDict()
+        self._changed: OrderedDict[Key, Known] = OrderedDict()
+        self._cut: set[Key] = set()
+        self._after = 0
+        if path is not None:
+            self._load(path)
 
-    def newest(self, verb: str) -> str:
-        """Give the newest answer to `verb` as text, for :meth:`learn` in the next process."""
-        for (name, transaction), (digest, answer) in reversed(self._answers.items()):
-            if name == verb:
-                return json.dumps([name, transaction, digest.hex(), answer.decode()])
-        return ""
+    @property
+    def after(self) -> int:
+        """What the next `sent` has to exceed."""
+        return self._after
 
-    def learn(self, text: str) -> None:
-        """Take what :meth:`newest` gave; anything else is ignored."""
-        with contextlib.suppress(ValueError):
-            verb, transaction, digest, answer = json.loads(text)
-            self._answers[verb, transaction] = bytes.fromhex(digest), answer.encode()
-            self._bytes += len(answer.encode())
-
-    def find(self, verb: str, transaction: str, request: bytes) -> bytes | None:
-        """Give the answer to a request that was carried out already.
+    def find(self, verb: str, transaction: str, request: bytes) -> Known | None:
+        """Give what is known of a request that was begun already.
 
         Raises:
             MalformedRequestError: the transaction was used for another request.
+            ReplayedRequestError: the program ended while it was carried out.
         """
-        found = self._answers.get((verb, transaction))
+        with self._lock:
+            key = (verb, transaction)
+            found = self._of(verb).get(key)
+            cut = key in self._cut
         if found is None:
             return None
-        if found[0] != hashlib.sha256(request).digest():
+        if found.sha256 != _digest(request):
             raise MalformedRequestError(
                 f"transaction {transaction!r} was used for another {verb}; give each request its "
                 "own"
             )
-        return found[1]
+        if cut:
+            raise ReplayedRequestError(
+                f"{verb}, transaction {transaction!r}, was begun before, and its answer is not "
+                "kept: whether it was carried out is to be looked up. Ask again under another "
+                "transaction where it was not"
+            )
+        return found
 
-    def keep(self, verb: str, transaction: str, request: bytes, answer: bytes) -> None:
-        """Remember an answer, forgetting the oldest beyond the bounds."""
-        self._answers[verb, transaction] = hashlib.sha256(request).digest(), answer
-        self._bytes += len(answer)
-        while len(self._answers) > self._most or self._bytes > self._most_bytes:
-            if len(self._answers) == 1:
-                break
-            self._bytes -= len(self._answers.popitem(last=False)[1][1])
+    def check(self, sent: int | None) -> None:
+        """See that a request is newer than all before.
+
+        Raises:
+            ReplayedRequestError: it is not.
+            MalformedRequestError: `sent` is so large that it would shut out what comes later.
+        """
+        if sent is None:
+            return
+        after = self._after
+        if sent <= after:
+            raise ReplayedRequestError(
+                f"`sent` = {sent} is not larger than {after}, which was used: a request is carried "
+                f"out once. Ask anew with a larger one",
+                after,
+            )
+        if sent - after > MOST_JUMP:
+            raise MalformedRequestError(
+                f"`sent` = {sent} is far beyond {after}, the last one; give milliseconds since 1970"
+            )
+
+    def begin(self, verb: str, transaction: str, request: bytes, sent: int | None) -> None:
+        """Note a request that is now carried out; on disk where it changes something.
+
+        Raises:
+            ReplayedRequestError, MalformedRequestError: as :meth:`check`.
+            RequestDeniedError: it cannot be noted, so that it could be replayed.
+        """
+        with self._lock:
+            self.check(sent)
+            before, self._after = self._after, max(self._after, sent or 0)
+            key, known = (verb, transaction), self._of(verb)
+            known[key] = Known(verb, transaction, _digest(request))
+            try:
+                self._note(verb)
+            except OSError as error:
+                self._after = before
+                del known[key]
+                raise RequestDeniedError(
+                    f"cannot note this request in {self._path} ({error.strerror or error}), so it "
+                    "could be carried out again later; make room, or give the right to"
+                ) from error
+
+    def keep(self, verb: str, transaction: str, answer: bytes) -> None:
+        """Remember the answer to what was begun, forgetting the oldest beyond the bounds."""
+        with self._lock:
+            known, key = self._of(verb), (verb, transaction)
+            known[key] = msgspec.structs.replace(known[key], answer=answer.decode())
+            self._trim(known)
+            try:
+                self._note(verb)
+            except OSError as error:
+                log.warning("the answer to %s is not kept on disk: %s", verb, error)
+
+    def _of(self, verb: str) -> OrderedDict[Key, Known]:
+        """Reading does not push out what was changed."""
+        return self._read if verb in READS | CHECKS_ITSELF else self._changed
+
+    def _trim(self, known: OrderedDict[Key, Known]) -> None:
+        size = sum(len(one.answer or "") for one in known.values())
+        while len(known) > 1 and (len(known) > self._most or size > self._most_bytes):
+            key, oldest = known.popitem(last=False)
+            size -= len(oldest.answer or "")
+            self._cut.discard(key)
+
+    def _note(self, verb: str) -> None:
+        if self._path is None or verb in READS | CHECKS_ITSELF:
+            return
+        requests = tuple(
+            one
+            if len(one.answer or "") <= _MOST_NOTED_BYTES
+            else msgspec.structs.replace(one, answer=None)
+            for one in self._changed.values()
+        )
+        write_whole(self._path, msgspec.json.encode(_Noted(after=self._after, requests=requests)))
+        sync_folder(self._path.parent)
+
+    def _load(self, path: Path) -> None:
+        try:
+            noted = msgspec.json.decode(path.read_bytes(), type=_Noted)
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            # What was asked before was asked before now, by a clock that is right.
+            self._after = int(time.time() * 1000)
+            log.error(
+                "%s cannot be read (%s): which requests came before is forgotten; `sent` has to be "
+                "later than now",
+                path,
+                error,
+            )
+            return
+        self._after = noted.after
+        for one in noted.requests:
+            key = (one.verb, one.transaction)
+            self._changed[key] = one
+            if one.answer is None:
+                self._cut.add(key)

@@ -28,18 +28,19 @@ class Number(Params, frozen=True, kw_only=True):
 class Desk:
     """Requests with verbs for tests: what was carried out is in `done`."""
 
-    def __init__(self, tell=lambda: None, memory: Memory | None = None, **more):
+    def __init__(self, tell=lambda: None, memory: Memory | None = None, clock=None, **more):
         self.counters = Counters()
         self.done: list[tuple[str, int]] = []
         self.gate = threading.Event()
         self.gate.set()
+        self.memory = memory or Memory()
         self.requests = Requests(
-            Settings(**{"allow": EVERY, "per_second": 1000.0, **more}),
+            Settings(**{"allow": EVERY, "per_second": 1000.0, "unnumbered": True, **more}),
             BASE,
             self.counters,
-            SystemClock(),
+            clock or SystemClock(),
             tell,
-            memory,
+            self.memory,
         )
         for verb in ("status", "restart", "config/set"):
             self.requests.on(verb, Number, lambda params, verb=verb: self._count(verb, params))
@@ -63,6 +64,21 @@ class Desk:
         self.requests.carry_out(Incoming(f"{BASE}/request/{verb}", data, **more))
         (answer,) = self.requests.answers()
         return {"topic": answer.topic, **json.loads(answer.payload)}
+
+    def offered(self, verb: str, payload: object, count: int = 1, **more) -> list[dict]:
+        """Have messages come in as from the broker; give what is answered before any is carried
+        out.
+        """
+        data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        for _ in range(count):
+            self.requests.offer(Incoming(f"{BASE}/request/{verb}", data, **more))
+        return [json.loads(answer.payload) for answer in self.requests.answers()]
+
+    def waiting(self) -> list[str]:
+        """Carry out what came in; give the transactions."""
+        while self.requests.carry_out_next(0):
+            pass
+        return [json.loads(one.payload)["transaction"] for one in self.requests.answers()]
 
 
 def refused(answer: dict) -> str:

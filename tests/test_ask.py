@@ -39,6 +39,18 @@ def test_the_answer_is_printed_as_json(served, capsys):
     assert device.desk.done == [("status", 7)]
 
 
+def test_a_clock_that_is_behind_that_of_another_asker_is_no_hindrance(served, capsys):
+    """What the device names is exceeded."""
+    device, options = served
+    ahead = 4_000_000_000_000
+    words = ["request", "cam-1", "restart", *options]
+    assert main([*words, f"sent={ahead}", "number=1"]) == 0
+    assert main([*words, "number=2"]) == 0
+    assert device.desk.done == [("restart", 1), ("restart", 2)]
+    assert device.desk.memory.after == ahead + 1
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize("text", ["1234567890123456", "12e4567890123456"])
 def test_a_revision_that_reads_as_a_number_stays_text(served, capsys, text):
     """Sixteen hexadecimal digits may be decimal ones only, or have one `e` among them."""

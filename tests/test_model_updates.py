@@ -80,7 +80,8 @@ class Field:
         """Send a request until it is answered; give the answer."""
         self.asked += 1
         transaction = f"t{self.asked}"
-        payload = json.dumps({"transaction": transaction, **params})
+        sent = time.time_ns() // 1_000_000
+        payload = json.dumps({"transaction": transaction, "sent": sent, **params})
         for _ in range(40):
             self.subscriber.publish(f"wheatear/cam-1/request/{verb}", payload)
             if self.subscriber.wait(lambda _: self._answer(transaction), 1.0):

@@ -11,9 +11,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
-from edge.mqtt import Incoming
+from edge.refusals import ANSWERS
 from edge.requests import BURST
-from edge.transactions import Memory
 
 
 def test_a_request_is_answered_with_its_transaction():
@@ -81,31 +80,6 @@ def test_without_its_token_file_a_device_does_not_start(tmp_path):
         Desk(token_file=tmp_path / "token")
 
 
-def test_a_request_that_comes_twice_is_carried_out_once():
-    """A second delivery gets the first answer, also from the next start of the agent."""
-    memory = Memory()
-    desk = Desk(memory=memory)
-    first = desk.ask("restart", {"transaction": "t", "number": 1})
-    assert desk.ask("restart", {"transaction": "t", "number": 1}) == first
-    assert Desk(memory=memory).ask("restart", {"transaction": "t", "number": 1}) == first
-    assert desk.done == [("restart", 1)]
-    other = desk.ask("restart", {"transaction": "t", "number": 2})
-    assert refused(other) == "MalformedRequestError"
-    assert desk.ask("status", {"transaction": "t", "number": 1})["data"] == {"count": 2}
-
-
-def test_the_memory_of_answers_is_bounded():
-    """The newest answers stay, within a number and within bytes."""
-    memory = Memory(most=3, most_bytes=100)
-    for i in range(10):
-        memory.keep("status", str(i), b"", b"x" * 30)
-    known = [i for i in range(10) if memory.find("status", str(i), b"")]
-    assert known == [7, 8, 9]
-    memory.keep("status", "large", b"", b"x" * 90)
-    assert memory.find("status", "9", b"") is None
-    assert memory.find("status", "large", b"")
-
-
 def test_a_retained_request_is_refused():
     """It would be carried out on every connection."""
     desk = Desk()
@@ -126,15 +100,16 @@ def test_answers_go_where_mqtt_5_asks_within_the_device_only():
         assert refused(answer) == "RequestDeniedError"
 
 
-def test_a_flood_is_dropped_and_told_once():
-    """Beyond the burst requests are not looked at, and the answers are no flood either."""
+def test_more_than_the_rate_is_dropped_and_told_within_bounds():
+    """Beyond the burst requests are not carried out, and the answers are no flood either."""
     desk = Desk(per_second=0.1)
+    told = []
     for i in range(500):
-        payload = json.dumps({"transaction": str(i)}).encode()
-        desk.requests.offer(Incoming(f"{BASE}/request/status", payload))
+        told += desk.offered("status", {"transaction": str(i)})
     assert desk.counters["requests_dropped"] == 500 - BURST
-    (told,) = desk.requests.answers()
-    assert refused(json.loads(told.payload)) == "TooManyRequestsError"
+    assert {refused(one) for one in told} == {"TooManyRequestsError"}
+    assert len(told) <= ANSWERS
+    assert desk.waiting() == [str(i) for i in range(BURST)]
 
 
 @examples(deadline=None)

@@ -38,10 +38,14 @@ class Requests(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     device takes no requests and subscribes to nothing."""
     token_file: Path | None = None
     """File whose first line every request must carry as its ``token``."""
+    unnumbered: bool = False
+    """Carry out requests that change something also without ``sent``, so that whoever recorded one
+    can have it carried out again."""
     max_bytes: Annotated[int, Meta(ge=1_000, le=10_000_000)] = 262_144
     """Bytes of one request at most."""
     per_second: Annotated[float, Meta(ge=0.1, le=1000)] = 5.0
-    """Requests a second that are looked at; the rest is dropped, beyond a burst of 20."""
+    """Requests a second that are carried out, beyond a burst of 20; those that are refused do not
+    count."""
     confirm_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     """Seconds within which a changed configuration has to prove itself; else it is taken back."""
 

@@ -181,7 +181,8 @@ def _buttons(camera: Camera) -> dict[str, Component]:
         found[verb] = looks[verb] | {
             "platform": "button",
             "command_topic": f"{camera.base}/request/{verb}",
-            "command_template": "{{ {'transaction': 'ha-' ~ now().timestamp()} | tojson }}",
+            "command_template": "{{ {'transaction': 'ha-' ~ now().timestamp(),"
+            " 'sent': (now().timestamp() * 1000) | int} | tojson }}",
             "qos": 1,
         }
     if "capture" in found:

@@ -1,0 +1,272 @@
+"""A request is carried out once: repeated, recorded and sent again, over restarts and kills."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+from desks import Desk, Number, refused
+
+from edge.errors import ReplayedRequestError
+from edge.transactions import MOST_JUMP, MOST_SENT, NAME, Memory
+
+FIRST = {"transaction": "t", "number": 1, "sent": 1000}
+
+
+@pytest.fixture
+def path(tmp_path):
+    """Where requests are noted."""
+    return tmp_path / NAME
+
+
+def again(path, **more) -> Desk:
+    """Give the device as the next start of the program makes it."""
+    return Desk(memory=Memory(path), **{"unnumbered": False, **more})
+
+
+def test_a_request_that_comes_twice_is_carried_out_once(path):
+    """A second delivery gets the first answer, also after a restart."""
+    desk = again(path)
+    first = desk.ask("restart", FIRST)
+    assert desk.ask("restart", FIRST) == first
+    assert desk.done == [("restart", 1)]
+    later = again(path)
+    assert later.ask("restart", FIRST) == first
+    assert later.done == []
+    assert desk.ask("status", {"transaction": "t", "number": 1})["data"] == {"count": 2}
+
+
+def test_the_same_question_asked_later_gets_the_same_answer(path):
+    """Another `sent` and another order of its fields make no other request of a transaction."""
+    desk = again(path)
+    first = desk.ask("restart", FIRST)
+    for more in ({"sent": 2000}, {"sent": 500}, {"token": "unused"}):
+        assert desk.ask("restart", {"number": 1, "transaction": "t", "sent": 1000, **more}) == first
+    assert desk.done == [("restart", 1)]
+
+
+def test_a_transaction_belongs_to_one_request(path):
+    """Other parameters under the same one are refused."""
+    desk = again(path)
+    desk.ask("restart", FIRST)
+    other = desk.ask("restart", {**FIRST, "number": 2, "sent": 2000})
+    assert refused(other) == "MalformedRequestError"
+    assert "was used for another restart" in other["error"]["message"]
+
+
+def test_a_delivery_while_the_first_waits_is_passed_over(path):
+    """Neither carried out nor refused: the answer is on its way."""
+    desk = again(path)
+    assert desk.offered("restart", FIRST, 3) == []
+    assert desk.waiting() == ["t"]
+    assert desk.done == [("restart", 1)]
+
+
+def test_a_delivery_while_the_first_is_carried_out_is_passed_over(path):
+    """It is known, and not yet answered."""
+    desk = again(path)
+    seen = []
+    desk.requests.on("restart", Number, lambda _: seen.append(desk.offered("restart", FIRST)))
+    desk.ask("restart", FIRST)
+    assert seen == [[]]
+
+
+@pytest.mark.parametrize("verb", ["restart", "status"])
+def test_what_is_not_newer_than_the_last_is_refused_with_what_it_has_to_exceed(path, verb):
+    """Whatever was sent before, in this run."""
+    desk = again(path)
+    desk.ask("restart", FIRST)
+    for sent in (1000, 999, 1):
+        answer = desk.ask(verb, {"transaction": f"other-{sent}", "sent": sent})
+        assert refused(answer) == "ReplayedRequestError"
+        assert answer["error"]["after"] == 1000
+    assert desk.ask(verb, {"transaction": "new", "sent": 1001})["status"] == "ok"
+
+
+def test_a_request_forgotten_by_its_transaction_is_refused_by_its_number(path):
+    """After many others, and after a restart; nothing is carried out again."""
+    desk = again(path)
+    for i in range(200):
+        desk.ask("restart", {"transaction": str(i), "sent": 1000 + i})
+    for later in (desk, again(path)):
+        done = len(later.done)
+        answer = later.ask("restart", {"transaction": "0", "sent": 1000})
+        assert refused(answer) == "ReplayedRequestError"
+        assert len(later.done) == done
+
+
+def test_reading_pushes_no_change_out_of_the_memory(path):
+    """However often the status is asked for in between."""
+    desk = again(path, unnumbered=True)
+    first = desk.ask("restart", {"transaction": "t"})
+    for i in range(200):
+        desk.ask("status", {"transaction": str(i)})
+    assert desk.ask("restart", {"transaction": "t"}) == first
+
+
+def test_what_changes_something_needs_a_number_unless_the_configuration_says_else(path):
+    """Reading does not."""
+    answer = again(path).ask("restart", {"transaction": "t"})
+    assert refused(answer) == "RequestDeniedError"
+    assert "requests.unnumbered takes requests without it" in answer["error"]["message"]
+    assert again(path).ask("status", {"transaction": "t"})["status"] == "ok"
+    desk = Desk(memory=Memory(path), unnumbered=True)
+    assert desk.ask("restart", {"transaction": "t"})["status"] == "ok"
+
+
+@pytest.mark.parametrize("sent", [0, -1, MOST_SENT + 1, 1.5, "5", True, MOST_JUMP + 1])
+def test_a_number_that_makes_no_sense_is_refused_and_shuts_nobody_out(path, sent):
+    """Too large a one would leave nothing above it."""
+    desk = again(path)
+    assert refused(desk.ask("restart", {**FIRST, "sent": sent})) == "MalformedRequestError"
+    assert desk.ask("restart", {"transaction": "u", "sent": 1})["status"] == "ok"
+
+
+def test_the_largest_jump_is_taken(path):
+    """And the one after it, counted from there."""
+    desk = again(path)
+    assert desk.ask("restart", {"transaction": "1", "sent": MOST_JUMP})["status"] == "ok"
+    assert desk.ask("restart", {"transaction": "2", "sent": 2 * MOST_JUMP})["status"] == "ok"
+
+
+def test_replays_take_nothing_of_the_rate(path):
+    """Whoever recorded a request cannot keep the operator out with it."""
+    desk = again(path, per_second=0.1)
+    desk.ask("restart", FIRST)
+    desk.ask("restart", {"transaction": "u", "sent": 2000})
+    desk.offered("restart", FIRST, 500)
+    desk.offered("restart", {"transaction": "old", "sent": 5}, 500)
+    assert desk.offered("status", {"transaction": "ours"}) == []
+    assert desk.waiting() == ["ours"]
+
+
+def test_the_memory_is_bounded():
+    """The newest answers stay, within a number and within bytes."""
+    memory = Memory(most=3, most_bytes=100)
+    for i in range(10):
+        memory.begin("status", str(i), b"", None)
+        memory.keep("status", str(i), b"x" * 30)
+    assert [i for i in range(10) if memory.find("status", str(i), b"")] == [7, 8, 9]
+    memory.begin("status", "large", b"", None)
+    memory.keep("status", "large", b"x" * 90)
+    assert memory.find("status", "9", b"") is None
+    assert memory.find("status", "large", b"").answer == "x" * 90
+
+
+def test_the_file_is_bounded_too(path):
+    """A hundred large answers: each too long to be kept is looked up by whoever asks again."""
+    memory = Memory(path)
+    for i in range(100):
+        memory.begin("config/set", str(i), b"", None)
+        memory.keep("config/set", str(i), b"x" * (4000 if i % 2 else 4001))
+    assert path.stat().st_size < 64 * 4300
+    later = Memory(path)
+    assert later.find("config/set", "99", b"").answer == "x" * 4000
+    with pytest.raises(ReplayedRequestError, match="its answer is not kept"):
+        later.find("config/set", "98", b"")
+
+
+@pytest.mark.parametrize(("verb", "noted"), [("status", 0), ("model/chunk", 0), ("restart", 1)])
+def test_only_what_changes_something_is_written_down(path, verb, noted):
+    """A poll every second must not wear a card out."""
+    memory = Memory(path)
+    memory.begin(verb, "t", b"", 5)
+    memory.keep(verb, "t", b"{}")
+    assert path.exists() == bool(noted)
+
+
+def test_what_cannot_be_noted_is_not_carried_out(tmp_path):
+    """It could be carried out again later; once the disk takes it, the same request is."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    desk = again(folder / NAME)
+    folder.rmdir()
+    answer = desk.ask("restart", FIRST)
+    assert refused(answer) == "RequestDeniedError"
+    assert f"cannot note this request in {folder / NAME}" in answer["error"]["message"]
+    assert desk.done == []
+    assert desk.ask("status", {"transaction": "t"})["status"] == "ok"
+    folder.mkdir()
+    assert desk.ask("restart", FIRST)["status"] == "ok"
+
+
+def test_an_answer_that_cannot_be_noted_is_given_all_the_same(tmp_path):
+    """It was carried out."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    desk = again(folder / NAME)
+    desk.requests.on("restart", Number, lambda _: shutil.rmtree(folder))
+    assert desk.ask("restart", FIRST)["status"] == "ok"
+    assert desk.ask("restart", FIRST)["status"] == "ok"
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff" * 40, b"[]", b'{"schema": 1, "new": 1}'])
+def test_after_a_damaged_file_only_requests_from_now_on_are_carried_out(path, damage, caplog):
+    """Which ones came before is not known, but that they came before is."""
+    path.write_bytes(damage)
+    desk = again(path)
+    assert "which requests came before is forgotten" in caplog.text
+    answer = desk.ask("restart", FIRST)
+    after = answer["error"]["after"]
+    assert refused(answer) == "ReplayedRequestError"
+    assert after > 1_700_000_000_000
+    assert desk.ask("restart", {"transaction": "new", "sent": after + 1})["status"] == "ok"
+    assert again(path).ask("restart", FIRST)["error"]["after"] == after + 1
+
+
+@pytest.mark.parametrize("cut", [0, 1, 20])
+def test_a_torn_new_file_leaves_the_old_one(path, cut):
+    """The power went while it was written under its other name."""
+    again(path).ask("restart", FIRST)
+    path.with_name(f"{NAME}.new").write_bytes(path.read_bytes()[:cut])
+    assert again(path).ask("restart", FIRST)["status"] == "ok"
+    assert again(path).done == []
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+sys.path[:0] = json.loads(sys.argv[3])
+from desks import Desk, Number
+from edge.transactions import Memory
+path, where = Path(sys.argv[1]), sys.argv[2]
+desk = Desk(memory=Memory(path), unnumbered=False)
+def handler(_):
+    if where == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    (path.parent / "done").write_text("x")
+    if where == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+desk.requests.on("restart", Number, handler)
+desk.ask("restart", {"transaction": "t", "number": 1, "sent": 1000})
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "done", "says"),
+    [
+        ("before", False, "its answer is not kept"),
+        ("after", True, "its answer is not kept"),
+        ("answered", True, None),
+    ],
+)
+def test_a_program_killed_around_a_request_does_not_carry_it_out_again(path, where, done, says):
+    """SIGKILL before, in and after it: the next start answers from the file, or says to look."""
+    arguments = [str(path), where, json.dumps(sys.path)]
+    killed = subprocess.run([sys.executable, "-c", KILLED, *arguments], timeout=60, check=False)
+    assert killed.returncode == -9
+    assert (path.parent / "done").exists() == done
+    desk = again(path)
+    answer = desk.ask("restart", FIRST)
+    if says:
+        assert says in answer["error"]["message"]
+        assert answer["error"]["after"] is None
+    else:
+        assert answer["status"] == "ok"
+    assert refused(desk.ask("restart", {**FIRST, "transaction": "u"})) == "ReplayedRequestError"
+    assert desk.done == []
