@@ -38,6 +38,7 @@ _VERBS = {
     "models": ("edge.requests:Params", "edge.models.verbs:Listed"),
     "model/install": ("edge.models.verbs:InstallParams", "edge.models.verbs:Accepted"),
     "model/chunk": ("edge.models.upload:Chunk", "edge.models.upload:Progress"),
+    "model/cancel": ("edge.requests:Params", "edge.models.jobs:Cancelled"),
     "model/rollback": ("edge.requests:Params", "edge.models.verbs:RolledBack"),
     "restart": ("edge.requests:Params", None),
 }

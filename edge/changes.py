@@ -36,6 +36,10 @@ HELD = (
     "broker.tls",
     "model.self_test",
     "model.update.unsigned",
+    "model.update.hosts",
+    "model.update.plain_http",
+    "model.update.username",
+    "model.update.login_hosts",
 )
 """What no request changes, beside every setting that names a file: who may ask for what, where
 requests come in, and what secrets and models are checked with."""

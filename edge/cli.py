@@ -188,12 +188,13 @@ def add_models(parser: argparse.ArgumentParser) -> None:
 
     _add_config(add("list", "what is in the store, and which runs"))
     install = add("install", "check, try and take a new model")
-    install.add_argument("source", metavar="FILE-OR-URL")
+    install.add_argument("source", metavar="FILE-OR-URL", help='"-": a URL from stdin')
     install.add_argument("--sha256", metavar="HEX", help="what the file must hash to")
     install.add_argument(
         "--allow-downgrade", action="store_true", help="also an older or equal version"
     )
     _add_config(install)
+    _add_config(add("cancel", "end an update by request that is under way, or drop an upload"))
     _add_config(add("rollback", "go back to the model before"))
     verify = add("verify", "load a bundle here and run its golden pictures")
     verify.add_argument("file", type=_path, metavar="FILE")

@@ -15,8 +15,13 @@
     ├── UpdateError            (ValueError)   a new model is not installed; leaves say why
     │   ├── UpdateBusyError            another one is under way
     │   ├── StoppedError               the device stops; it goes on at the next start
+    │   ├── UpdateCancelledError       somebody asked for its end
+    │   ├── UpdateExpiredError         its time is over
     │   ├── DownloadError              it cannot be fetched, or is not what was asked for
+    │   │   └── UnreachableError           nothing of it came; only the device's own log says why
+    │   ├── OtherModelError            it has another name than the device takes
     │   ├── DowngradeError             it is not newer than the one that runs
+    │   │   └── SameVersionError           another content under the version that runs
     │   └── ProofError                 its golden images failed, crashed or hung in their process
     ├── RuntimeUnavailableError(ImportError)  an interpreter or delegate is not installed
     ├── CameraError            (OSError)      a camera cannot be opened or gave no frame
@@ -114,8 +119,30 @@ class DownloadError(UpdateError):
     """A bundle cannot be fetched, or is another one than was asked for."""
 
 
+class UpdateCancelledError(UpdateError):
+    """Somebody asked for the end of an update that was under way."""
+
+
+class UpdateExpiredError(UpdateError):
+    """An update was not over within its time."""
+
+
+class UnreachableError(DownloadError):
+    """A server gave no bundle. The text is for people at the device: whoever asks from afar must
+    not learn from it what listens where.
+    """
+
+
+class OtherModelError(UpdateError):
+    """A bundle has another name than the device takes."""
+
+
 class DowngradeError(UpdateError):
     """A bundle is not newer than the model that runs."""
+
+
+class SameVersionError(DowngradeError):
+    """A bundle has the version of the model that runs, and other contents."""
 
 
 class ProofError(UpdateError):

@@ -6,13 +6,16 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write a file so that its name always shows all of `data`, or what was there before.
 
-    The data is on disk on return; its name is after :func:`sync_folder`. Raises OSError.
+    The data is on disk on return; its name is after :func:`sync_folder`. `mode` is what the file
+    may be used for at most, from its first byte on. Raises OSError.
     """
     temporary = path.with_name(path.name + ".new")
-    with open(temporary, "wb") as file:
+    if mode != 0o666:
+        temporary.unlink(missing_ok=True)
+    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

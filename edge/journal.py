@@ -16,6 +16,9 @@ MOST_LINES = 500
 _MOST_CHARACTERS = 1000
 _MOST_BYTES = 100_000
 """Of one answer; brokers and mobile networks do not like more."""
+LOCAL = {"local": True}
+"""``extra`` of a line that stays on the device: it would tell who asks what the network around it
+looks like."""
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -51,7 +54,9 @@ class Journal(logging.Handler):
         self._lines: deque[tuple[int, Line]] = deque(maxlen=MOST_LINES)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a line."""
+        """Keep a line, unless it stays on the device."""
+        if getattr(record, "local", False):
+            return
         try:
             text = record.getMessage()
             if record.exc_info and record.exc_info[1] is not None:

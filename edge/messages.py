@@ -22,7 +22,7 @@ Kept = Literal["disagreement", "low-confidence", "unknown", "random"]
 Phase = Literal["single", "begin", "update", "end"]
 Ended = Literal["gone", "blind", "stop", "cut", "model"]
 UpdatePhase = Literal["idle", "fetching", "proving", "switching", "probation"]
-UpdateResult = Literal["confirmed", "refused", "returned"]
+UpdateResult = Literal["confirmed", "refused", "cancelled", "expired", "returned"]
 Time = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
@@ -554,6 +554,7 @@ class ModelUpdate(Message, frozen=True, kw_only=True):
         UpdateResult | None,
         Meta(
             description="How the last one ended: `confirmed`; `refused`: it never ran; "
+            "`cancelled`: by request, before it ran; `expired`: it was not over in its time; "
             "`returned`: it ran, and the one before runs again."
         ),
     ] = None

@@ -52,6 +52,7 @@ _VERBS: dict[str, type[Params]] = {
     "models": Params,
     "model/install": InstallParams,
     "model/chunk": Chunk,
+    "model/cancel": Params,
     "model/rollback": Params,
 }
 _REQUESTS = [

@@ -13,7 +13,7 @@ from edge.config import Update
 from edge.errors import DownloadError, StoppedError
 from edge.models.fetch import Source, fetch
 
-DATA = random.Random(3).randbytes(300_000)
+DATA = b"PK\x03\x04" + random.Random(3).randbytes(299_996)
 LIMITS = Update(timeout_seconds=5.0, attempts=3)
 
 
@@ -90,7 +90,7 @@ def test_a_server_that_ignores_ranges_is_read_from_the_start(server, tmp_path):
 @pytest.mark.parametrize("size", [len(DATA), 100, 500_000])
 def test_a_file_that_changes_midway_is_fetched_whole(server, tmp_path, size):
     """Never half of one and half of the other."""
-    server.breaks, server.next_data = 1, random.Random(4).randbytes(size)
+    server.breaks, server.next_data = 1, DATA[:4] + random.Random(4).randbytes(size - 4)
     changed = server.next_data
     assert get(server, tmp_path) == changed
 
@@ -108,17 +108,16 @@ def test_without_a_validator_nothing_is_joined_unless_the_hash_is_known(server, 
 def test_another_run_goes_on_with_what_is_on_disk(server, tmp_path):
     """After a stop in the middle."""
     server.breaks = 1
-    stops = iter([False, False, True])
+    part = tmp_path / "url.part"
     with pytest.raises(StoppedError):
         fetch(
             Source(url=server.url),
             tmp_path,
             LIMITS,
-            stop=lambda: next(stops, True),
+            stop=lambda: part.exists() and part.stat().st_size > 0,
             wait=lambda _: None,
         )
-    here = (tmp_path / "url.part").stat().st_size
-    assert here > 0
+    here = part.stat().st_size
     server.asked.clear()
     assert get(server, tmp_path) == DATA
     assert server.asked == [f"bytes={here}-"]
@@ -138,7 +137,7 @@ def test_refusals_and_other_schemes_are_final(server, tmp_path):
     with pytest.raises(DownloadError, match="404"):
         get(server, tmp_path)
     server.leads_to = "file:///etc/passwd"
-    with pytest.raises(DownloadError, match=r"302.*not allowed"):
+    with pytest.raises(DownloadError, match=r"leads on.*only http and https"):
         get(server, tmp_path)
     server.leads_to, server.refuses = "", 0
     with pytest.raises(DownloadError, match="5 were asked for"):

@@ -20,7 +20,7 @@ from test_models import Place, command
 
 from edge.runtimes.fake import Fault
 
-ALLOWED = 'allow = ["models", "model/install", "model/chunk", "model/rollback"]'
+ALLOWED = 'allow = ["models", "model/install", "model/chunk", "model/cancel", "model/rollback", "log"]'
 QUICK = (
     "[model.update]\nunsigned = true\nframes = 10\nseconds = 0.3\nhang_seconds = 1.5\nattempts = 3"
 )
@@ -110,7 +110,7 @@ class Field:
         """Give all that was said on ``update``."""
         return [json.loads(payload) for payload in self.subscriber.on("/update")]
 
-    def ends(self, result: str, version: str, seconds: float = 30.0) -> dict:
+    def ends(self, result: str, version: str | None, seconds: float = 30.0) -> dict:
         """Wait until an update of this version has ended so; give what was said of it."""
 
         def found() -> dict | None:

@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge.config.broker import Broker
 from edge.config.camera import View
+from edge.config.hosts import pattern
+from edge.config.model import Update
 from edge.config.whole import Config
 from edge.errors import ConfigError
 from edge.triggers.windows import parse_window
@@ -54,6 +56,34 @@ def check_together(config: Config, name: str) -> None:
             f"{name}: inbox.send needs inbox.keep: only what is kept is sent; set inbox.keep = true"
         )
     check_broker(broker, name)
+    check_update(model.update, name)
+
+
+def check_update(update: Update, name: str) -> None:
+    """Check settings of web servers that go together."""
+    if update.username is not None and update.password_file is None:
+        raise ConfigError(
+            f"{name}: model.update.username has no password; set model.update.password_file"
+        )
+    if update.password_file is not None and update.username is None:
+        raise ConfigError(
+            f"{name}: model.update.password_file is nobody's; set model.update.username"
+        )
+    if update.token_file and update.password_file:
+        raise ConfigError(
+            f"{name}: model.update.token_file and model.update.password_file are both set; keep one"
+        )
+    if (update.token_file or update.password_file) and not (update.hosts or update.login_hosts):
+        raise ConfigError(
+            f"{name}: model.update.login_hosts is empty, so that anybody's server would get the "
+            "password or token; name yours there or in model.update.hosts"
+        )
+    for setting, hosts in (("hosts", update.hosts), ("login_hosts", update.login_hosts)):
+        for index, text in enumerate(hosts):
+            try:
+                pattern(text)
+            except ValueError as error:
+                raise ConfigError(f"{name}: model.update.{setting}[{index}] = {error}") from error
 
 
 def check_broker(broker: Broker, name: str) -> None:

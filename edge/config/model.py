@@ -22,7 +22,32 @@ class Update(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
     """Seconds without a byte from a web server, until a download is taken up again."""
     attempts: Annotated[int, Meta(ge=1, le=1000)] = 10
-    """Attempts in a row that bring no byte of a download, until it is given up."""
+    """Attempts in a row that bring no byte of a download or are too slow, until it is given up."""
+    download_seconds: Annotated[float, Meta(ge=0.1, le=2_592_000)] = 21_600.0
+    """Seconds for a whole update, up to its probation, over all attempts and restarts."""
+    least_bytes_per_second: Annotated[float, Meta(ge=0, le=1e9)] = 50.0
+    """Bytes a second from a web server; an attempt that is slower is ended ..."""
+    least_window_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 60.0
+    """... when it was so for so many seconds."""
+    upload_seconds: Annotated[float, Meta(ge=0.1, le=2_592_000)] = 86_400.0
+    """Seconds without a new chunk, until an upload is dropped."""
+    hosts: tuple[str, ...] = ()
+    """Web servers that models may come from: ``models.example``, ``*.models.example``, with a port
+    other than the scheme's ``models.example:8443``. Empty: any on the public network, by https, and
+    this device itself; one of the local network has to be named."""
+    plain_http: bool = False
+    """Fetch by http, too, from others than this device itself. Anybody on the way can read and
+    change what comes."""
+    ca: Path | None = None
+    """Certificate authority (PEM) for https, instead of the system's."""
+    username: str | None = None
+    """User name for web servers (Basic), with ``password_file``."""
+    password_file: Path | None = None
+    """File whose first line is the password of ``username``."""
+    token_file: Path | None = None
+    """File whose first line is a token (Bearer), in place of name and password."""
+    login_hosts: tuple[str, ...] = ()
+    """Web servers that get password or token, as in ``hosts``. Empty: those of ``hosts``."""
     proof_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 120.0
     """Seconds for the golden pictures in their process."""
     proof_bytes: Annotated[int, Meta(ge=50_000_000, le=1_000_000_000_000)] = 512_000_000

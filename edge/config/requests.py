@@ -18,6 +18,7 @@ Verb = Literal[
     "drift",
     "inbox/get",
     "log",
+    "model/cancel",
     "model/chunk",
     "model/install",
     "model/rollback",

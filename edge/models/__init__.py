@@ -6,6 +6,9 @@ store       the folder that holds them
 proof       golden pictures in another process, which may crash, hang or run out of memory
 install     check, prove, store, record: the way of a bundle into the store
 fetch       a bundle from a web server; upload: one that comes in chunks
+access      which web servers are asked, and told a password
+web, pace   one GET, watched at every step, and what is too slow
+jobs        the update that was accepted, and how it ends; ledger: its seconds over restarts
 choice      which model a start takes
 switch      another model between two frames
 probation   whether the new model holds up

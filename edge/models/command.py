@@ -15,11 +15,15 @@ from edge.config import Config
 from edge.errors import ConfigError, WheatearError
 from edge.models.fetch import Source, fetch
 from edge.models.install import bring, check_free, check_keys, factory, install, roll_back
+from edge.models.jobs import Jobs, cancel
 from edge.models.proof import Proof, Refusal, Verdict, restrain, try_here
 from edge.models.record import Entry
 from edge.models.store import Store
+from edge.models.upload import Upload
 
 _NOTICED = "a running device takes it within seconds, one that does not run at its next start"
+
+_CANCEL_SECONDS = 10.0
 
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
@@ -28,7 +32,13 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     Raises:
         WheatearError: it did not.
     """
-    actions = {"list": _list, "install": _install, "rollback": _roll_back, "verify": _verify}
+    actions = {
+        "list": _list,
+        "install": _install,
+        "cancel": _cancel,
+        "rollback": _roll_back,
+        "verify": _verify,
+    }
     return actions[arguments.action](arguments, console)
 
 
@@ -66,6 +76,8 @@ def _line(entry: Entry, mark: str, where: str) -> str:
 def _install(arguments: argparse.Namespace, console: Console) -> int:
     config = Configuration(arguments.config).peek()
     store, source = open_store(config), arguments.source
+    if source == "-":
+        source = sys.stdin.readline().strip()
     with store.installing():
         check_free(store)
         if "://" in source:
@@ -86,6 +98,20 @@ def _install(arguments: argparse.Namespace, console: Console) -> int:
     for word, labels in (("new", done.labels_added), ("no more", done.labels_removed)):
         if labels:
             console.out(f"labels that are {word}: {', '.join(labels)}")
+    return 0
+
+
+def _cancel(arguments: argparse.Namespace, console: Console) -> int:
+    config = Configuration(arguments.config).peek()
+    store = open_store(config)
+    upload = Upload(store.incoming, config.model.update.upload_seconds)
+    done = cancel(store, Jobs(store), upload, SystemClock().now(), _CANCEL_SECONDS)
+    if done.upload is not None:
+        console.out(f"the upload {done.upload[:12]} is dropped")
+    elif done.ended:
+        console.out(f"update {done.update} is cancelled")
+    else:
+        console.out(f"update {done.update} ends as soon as the device comes to it")
     return 0
 
 

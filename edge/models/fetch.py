@@ -9,25 +9,28 @@ otherwise the download begins again.
 from __future__ import annotations
 
 import contextlib
-import http.client
+import hashlib
 import logging
 import os
 import random
 import re
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge.counters import Backoff
-from edge.errors import DownloadError, StoppedError, StoreError
+from edge.errors import DownloadError, StoreError, UnreachableError, UpdateError
 from edge.files import write_whole
+from edge.journal import LOCAL
+from edge.models.access import Access
+from edge.models.pace import STEP_SECONDS, BrokenError, Pace, SlowError
+from edge.models.web import Web, checked, told
 from edge.unpack import MAX_BUNDLE_BYTES
+from edge.url import shown
 
 if TYPE_CHECKING:
     from edge.config import Update
@@ -35,9 +38,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _BLOCK = 64 << 10
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
-_FINAL = range(300, 500)
+_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
+_LENGTH = re.compile(r"\d{1,18}")
 _PASSING = (408, 416, 425, 429)
+"""Refusals that may be over later."""
+_BEGINNING = b"PK\x03\x04"
+_MOST_REST_SECONDS = 300
+"""What a server may ask to be left alone for; beyond, it is asked all the same."""
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,29 +59,11 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 class _Part(msgspec.Struct, frozen=True, kw_only=True):
     """What ``url.part`` is the beginning of."""
 
-    source: Source
+    source: str
+    """A hash: an address may hold secrets."""
     validator: str | None = None
     """Strong ETag or date of last change, for ``If-Range``."""
     total: int | None = None
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to http and https only, and never from https to http."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: Any,  # noqa: ANN401 - as the base
-        code: int,
-        msg: str,
-        headers: Any,  # noqa: ANN401 - as the base
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        """Refuse another scheme."""
-        before, after = urlsplit(req.full_url).scheme, urlsplit(newurl).scheme
-        if after not in ("http", "https") or (before, after) == ("https", "http"):
-            raise DownloadError(f"{req.full_url} leads to {newurl}, from {before} to {after}")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def fetch(
@@ -84,44 +73,83 @@ def fetch(
     progress: Callable[[int, int | None], None] = lambda _done, _total: None,
     stop: Callable[[], bool] = lambda: False,
     wait: Callable[[float], object] = time.sleep,
+    spent: float = 0.0,
 ) -> Path:
-    """Fetch into `folder`; give the file. `progress` is told bytes done and in total.
+    """Fetch into `folder`; give the file. `progress` is told bytes done and in total; `spent` are
+    seconds that earlier runs took for it. What has come stays where another try may go on with it.
 
     Raises:
-        DownloadError: no http or https, refused, too large, cut short too often.
-        StoppedError: `stop`; what has come stays.
+        UnreachableError: no such address, not allowed, refused, or not answered like a web server
+            that has a bundle; for people at the device only.
+        DownloadError: another size than asked for, too slow.
+        UpdateExpiredError: not here within ``download_seconds``.
+        StoppedError: `stop`.
         StoreError: the disk refuses.
+        ConfigError: a password, token or authority cannot be read.
     """
-    check_source(source)
-    download = _Download(source, folder, limits.timeout_seconds, progress, stop)
-    backoff, failed = Backoff(1.0, 60.0), 0
-    while True:
-        before = download.done
-        try:
-            download.go_on()
-            return download.file
-        except _BrokenError as error:
-            failed = 0 if download.done > before else failed + 1
-            if failed == 0:
-                backoff.reset()
-            log.info("%s: %s; %d bytes are here", source.url, error, download.done)
-            if failed >= limits.attempts:
-                raise DownloadError(
-                    f"{source.url}: {error}; {failed} attempts in a row brought nothing"
-                ) from error
-        _rest(backoff.next(random.random()), stop, wait)
+    check_source(source, limits)
+    pace = Pace(limits, stop, spent)
+    web = Web(Access(limits), pace, limits.timeout_seconds, limits.ca)
+    download = _Download(source, folder, web, progress)
+    try:
+        _attempts(download, limits.attempts, pace, wait)
+    except _GivenUpError as error:
+        raise _told_of(source, download.done, error.attempts, error.last) from error.last
+    except (UpdateError, StoreError):
+        if not pace.stopped:
+            forget(folder)
+        raise
+    return download.file
 
 
-def check_source(source: Source) -> None:
-    """See that a source could be fetched. Raises DownloadError."""
-    if urlsplit(source.url).scheme not in ("http", "https"):
-        raise DownloadError(f"{source.url}: only http and https are fetched")
+def check_source(source: Source, limits: Update) -> None:
+    """See that a source could be fetched. Raises DownloadError, ConfigError."""
+    checked(Access(limits), source.url)
     if source.size is not None and source.size > MAX_BUNDLE_BYTES:
         raise DownloadError(f"{source.size} bytes; a bundle has {MAX_BUNDLE_BYTES} at most")
 
 
-class _BrokenError(Exception):
-    """This attempt ended early; another may get further."""
+def forget(folder: Path) -> None:
+    """Remove what has come. Raises nothing: what stays is begun anew."""
+    for name in ("url.json", "url.part"):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
+
+
+class _GivenUpError(Exception):
+    def __init__(self, attempts: int, last: BrokenError) -> None:
+        super().__init__()
+        self.attempts, self.last = attempts, last
+
+
+def _told_of(source: Source, done: int, attempts: int, last: BrokenError) -> DownloadError:
+    text = f"{shown(source.url)}: {last}; {attempts} attempts in a row brought nothing"
+    return DownloadError(text) if done and isinstance(last, SlowError) else UnreachableError(text)
+
+
+def _attempts(
+    download: _Download, attempts: int, pace: Pace, wait: Callable[[float], object]
+) -> None:
+    """Go on until all is here. Raises _GivenUpError, and as :meth:`_Download.go_on`."""
+    backoff, failed, furthest = Backoff(1.0, 60.0), 0, download.done
+    while True:
+        try:
+            download.go_on()
+            return
+        except BrokenError as error:
+            further = download.done > furthest and not isinstance(error, SlowError)
+            furthest = max(furthest, download.done)
+            failed = 0 if further else failed + 1
+            if further:
+                backoff.reset()
+            log.info("%s; %d bytes are here", error, download.done, extra=LOCAL)
+            if failed >= attempts or download.begun_anew > attempts:
+                raise _GivenUpError(failed or download.begun_anew, error) from error
+            rest = max(backoff.next(random.random()), error.rest_seconds)
+        while rest > 0:
+            pace.check()
+            wait(min(STEP_SECONDS, rest))
+            rest -= STEP_SECONDS
 
 
 class _Download:
@@ -131,136 +159,147 @@ class _Download:
         self,
         source: Source,
         folder: Path,
-        timeout: float,
+        web: Web,
         progress: Callable[[int, int | None], None],
-        stop: Callable[[], bool],
     ) -> None:
         self.file, self._facts = folder / "url.part", folder / "url.json"
-        self._timeout, self._progress, self._stop = timeout, progress, stop
-        self._part, known = _Part(source=source), None
+        self._source, self._web, self._progress = source, web, progress
+        self.begun_anew = 0
+        """How often bytes that were here were of no use."""
+        name = hashlib.sha256(msgspec.json.encode(source)).hexdigest()
+        self._part, known = _Part(source=name), None
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             known = msgspec.json.decode(self._facts.read_bytes(), type=_Part)
-        if known is not None and known.source == source:
+        if known is not None and known.source == name:
             self._part = known
         else:  # what is here is of another file
-            self.file.unlink(missing_ok=True)
+            self._drop()
         if self._part.validator is None and source.sha256 is None:
-            self.file.unlink(missing_ok=True)
-        self._opener = urllib.request.OpenerDirector()
-        for handler in (
-            urllib.request.ProxyHandler(),
-            urllib.request.HTTPHandler(),
-            urllib.request.HTTPSHandler(),
-            urllib.request.HTTPDefaultErrorHandler(),
-            urllib.request.HTTPErrorProcessor(),
-            _Redirects(),
-        ):
-            self._opener.add_handler(handler)
+            self._drop()
+        self.begun_anew = 0
 
     @property
     def done(self) -> int:
         """Bytes that are here."""
-        return self.file.stat().st_size if self.file.exists() else 0
+        try:
+            return self.file.stat().st_size
+        except OSError:
+            return 0
 
     def go_on(self) -> None:
-        """Fetch what is missing. Raises _BrokenError, DownloadError, StoppedError, StoreError."""
+        """Fetch what is missing. Raises BrokenError, UpdateError, StoreError."""
+        self._web.pace.check()
         if self._part.total is not None and self.done == self._part.total:
             return
-        source, start = self._part.source, self.done
-        headers = {"Accept-Encoding": "identity"}
-        if start and (self._part.validator or source.sha256):
+        start = self.done
+        headers = {"Accept-Encoding": "identity", "User-Agent": "wheatear"}
+        if start and (self._part.validator or self._source.sha256):
             headers["Range"] = f"bytes={start}-"
             if self._part.validator:
                 headers["If-Range"] = self._part.validator
-        request = urllib.request.Request(source.url, headers=headers)
-        try:
-            with self._opener.open(request, timeout=self._timeout) as answer:
+        with self._web.get(self._source.url, headers) as answer:
+            if answer.status == 200 or (answer.status == 206 and "Range" in headers):
                 self._take(answer, start)
-        except urllib.error.HTTPError as error:
-            self._refused(error)
-        except StoreError:
-            raise
-        except (OSError, http.client.HTTPException) as error:
-            raise _BrokenError(f"{type(error).__name__}: {error}") from error
+            else:
+                self._refused(answer)
 
-    def _refused(self, error: urllib.error.HTTPError) -> None:
-        error.close()
-        if error.code == 416:  # nothing is left of the range: the file is another one by now
-            self.file.unlink(missing_ok=True)
-        elif error.code in _FINAL and error.code not in _PASSING:
-            raise DownloadError(f"{self._part.source.url}: {error.code} {error.reason}") from error
-        raise _BrokenError(f"{error.code} {error.reason}") from error
+    def _refused(self, answer: HTTPResponse) -> None:
+        said = f"{answer.status} {answer.reason}"
+        if answer.status == 416:  # nothing is left of the range: the file is another one by now
+            self._drop()
+        elif answer.status < 500 and answer.status not in _PASSING:
+            raise UnreachableError(f"{shown(self._source.url)}: {said}")
+        asked = answer.headers.get("Retry-After", "")
+        rest = min(int(asked), _MOST_REST_SECONDS) if _LENGTH.fullmatch(asked) else 0
+        raise BrokenError(said, rest)
 
-    def _take(self, answer: Any, start: int) -> None:  # noqa: ANN401 - http.client.HTTPResponse
-        total, begin = self._announced(answer, start)
-        limit = self._part.source.size
-        if (total or 0) > MAX_BUNDLE_BYTES or (limit and total not in (None, limit)):
-            raise DownloadError(
-                f"{self._part.source.url} has {total} bytes; "
-                + (f"{limit} were asked for" if limit else f"{MAX_BUNDLE_BYTES} are the limit")
-            )
-        validator = _validator(answer.headers)
-        self._part = msgspec.structs.replace(self._part, validator=validator, total=total)
+    def _drop(self) -> None:
+        if self.done:
+            self.begun_anew += 1
         try:
-            if not begin:  # lest the old part goes by the new validator, should we end here
-                self.file.unlink(missing_ok=True)
+            self.file.unlink(missing_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot remove {self.file}: {error.strerror or error}") from error
+
+    def _take(self, answer: HTTPResponse, start: int) -> None:
+        total, begin = self._announced(answer, start)
+        known = self._source.size
+        if (total or 0) > MAX_BUNDLE_BYTES or (known and total not in (None, known)):
+            raise UnreachableError(
+                f"{shown(self._source.url)} has {total} bytes; "
+                + (f"{known} were asked for" if known else f"{MAX_BUNDLE_BYTES} are the limit")
+            )
+        if (packed := answer.headers.get("Content-Encoding", "identity")) != "identity":
+            raise UnreachableError(f"{shown(self._source.url)} comes packed ({packed[:20]!r})")
+        limit = total or known or MAX_BUNDLE_BYTES
+        self._web.pace.widen(2 * limit)  # chunks have a head each
+        blocks = self._blocks(answer, begin, limit)
+        first = next(blocks, b"")
+        if not begin:  # lest the old part goes by the new validator, should we end here
+            self._drop()
+        self._part = msgspec.structs.replace(self._part, validator=_validator(answer), total=total)
+        self._keep(first, blocks, total)
+        if total is not None and self.done < total:
+            raise BrokenError("the connection ended early")
+
+    def _keep(self, first: bytes, blocks: Iterator[bytes], total: int | None) -> None:
+        try:
             write_whole(self._facts, msgspec.json.encode(self._part))
             with open(self.file, "ab") as file:
-                for block in self._blocks(answer, begin, limit or MAX_BUNDLE_BYTES):
+                block: bytes | None = first
+                while block:
                     file.write(block)
                     file.flush()
                     self._progress(file.tell(), total)
+                    block = next(blocks, None)
                 os.fsync(file.fileno())
         except OSError as error:
             raise StoreError(
                 f"cannot write {self.file}: {error.strerror or error}; make room"
             ) from error
-        if total is not None and self.done < total:
-            raise _BrokenError("the connection ended early")
 
-    def _announced(self, answer: Any, start: int) -> tuple[int | None, int]:  # noqa: ANN401
+    def _announced(self, answer: HTTPResponse, start: int) -> tuple[int | None, int]:
         """Give the size of the whole, and from which byte on it comes."""
         if answer.status == 206:
             found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-            if not found or int(found[1]) != start:
-                self.file.unlink(missing_ok=True)
-                raise _BrokenError("another part came than was asked for")
-            return (None if found[3] == "*" else int(found[3])), start
-        length = answer.headers.get("Content-Length")
-        return (int(length) if length and length.isdigit() else None), 0
+            total = None if not found or found[3] == "*" else int(found[3])
+            if not found or int(found[1]) != start or (self._part.total or total) != total:
+                self._drop()
+                raise BrokenError("another part came than was asked for")
+            return total, start
+        length = answer.headers.get("Content-Length", "")
+        return (int(length) if _LENGTH.fullmatch(length) else None), 0
 
-    def _blocks(self, answer: Any, begin: int, limit: int) -> Iterator[bytes]:  # noqa: ANN401
-        """Give what comes. Raises _BrokenError, DownloadError, StoppedError."""
+    def _blocks(self, answer: HTTPResponse, begin: int, limit: int) -> Iterator[bytes]:
+        """Give what comes. Raises BrokenError, UpdateError."""
         done = begin
-        while block := _read(answer):
-            if self._stop():
-                raise StoppedError
+        while block := self._read(answer, 0 if done else len(_BEGINNING)):
+            if not done and not block.startswith(_BEGINNING):
+                raise UnreachableError(
+                    f"{shown(self._source.url)}: what comes is no bundle "
+                    f"({answer.headers.get('Content-Type', 'of no type')[:60]})"
+                )
             done += len(block)
             if done > limit:
-                raise DownloadError(f"{self._part.source.url} gives more than {limit} bytes")
+                raise DownloadError(f"{shown(self._source.url)} gives more than {limit} bytes")
             yield block
+        if not done:
+            raise BrokenError("nothing came")
+
+    def _read(self, answer: HTTPResponse, least: int) -> bytes:
+        """Read what is there, `least` bytes unless the body is shorter."""
+        block = b""
+        with told(self._web.pace):
+            while part := answer.read1(_BLOCK):
+                block += part
+                if len(block) >= least:
+                    break
+        return block
 
 
-def _read(answer: Any) -> bytes:  # noqa: ANN401 - http.client.HTTPResponse
-    try:
-        block: bytes = answer.read1(_BLOCK)
-    except (OSError, http.client.HTTPException) as error:
-        raise _BrokenError(f"{type(error).__name__}: {error}") from error
-    return block
-
-
-def _validator(headers: Any) -> str | None:  # noqa: ANN401 - an email.message.Message
-    tag = headers.get("ETag")
+def _validator(answer: HTTPResponse) -> str | None:
+    tag = answer.headers.get("ETag")
     if tag and not tag.startswith("W/"):
         return str(tag)
-    changed = headers.get("Last-Modified")
+    changed = answer.headers.get("Last-Modified")
     return str(changed) if changed else None
-
-
-def _rest(seconds: float, stop: Callable[[], bool], wait: Callable[[float], object]) -> None:
-    """Wait in steps. Raises StoppedError where the device stops."""
-    while seconds > 0:
-        if stop():
-            raise StoppedError
-        wait(min(0.2, seconds))
-        seconds -= 0.2

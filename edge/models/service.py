@@ -17,11 +17,19 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from edge.counters import Episode
-from edge.errors import StoppedError, StoreError, UpdateBusyError, WheatearError
-from edge.files import sync_folder, write_whole
+from edge.errors import (
+    StoppedError,
+    StoreError,
+    UpdateBusyError,
+    UpdateExpiredError,
+    WheatearError,
+)
+from edge.journal import LOCAL
 from edge.models.choice import Load, open_current, path_of
-from edge.models.fetch import Source, fetch
+from edge.models.fetch import fetch, forget
 from edge.models.install import check_free, install, outcome
+from edge.models.jobs import Job, Jobs, by_request, conclude, expired_upload, public
+from edge.models.ledger import Ledger
 from edge.models.probation import Rhythm, done, failing
 from edge.models.record import Outcome, Record
 from edge.models.store import Store
@@ -48,16 +56,6 @@ _SOFTWARE = 70
 """EX_SOFTWARE of sysexits.h."""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """An update that was accepted; on disk until it is over, so that a start goes on with it."""
-
-    update: str
-    source: Source | None
-    """None: the upload named by ``sha256``."""
-    sha256: str | None
-    allow_downgrade: bool
-
-
 class Models:
     """Opens the current model; then, as a context around the agent, keeps it up to date.
 
@@ -76,9 +74,8 @@ class Models:
     ) -> None:
         self.store, self._model, self._load = store, model, load
         self._counters, self._clock, self._end = counters, clock, end
-        self.upload = Upload(store.incoming)
-        self._job_path = store.incoming / "job.json"
-        self._job: Job | None = None
+        self.upload = Upload(store.incoming, model.update.upload_seconds)
+        self.jobs = Jobs(store)
         self._rhythm = Rhythm()
         self._running: str | None = None
         self._record = Record()
@@ -111,17 +108,12 @@ class Models:
             StoreError: the disk refuses.
         """
         check_free(self.store)
-        if self._job is not None:
-            raise UpdateBusyError("another update is under way; wait for its end")
-        with self.store.installing():
-            if job.source is None:
+        if job.source is None:
+            with self.store.installing():
                 self.upload.complete(job.sha256 or "")
-            try:
-                write_whole(self._job_path, msgspec.json.encode(job))
-                sync_folder(self._job_path.parent)
-            except OSError as error:
-                raise StoreError(f"cannot write {self._job_path}: {error.strerror}") from error
-            self._job = job
+                self.jobs.put(job)
+        else:
+            self.jobs.put(job)
         self._news.set()
 
     def wake(self) -> None:
@@ -129,8 +121,6 @@ class Models:
         self._news.set()
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            self._job = msgspec.json.decode(self._job_path.read_bytes(), type=Job)
         self._rhythm.begin(self._clock.monotonic())
         self._thread.start()
         return self
@@ -167,8 +157,7 @@ class Models:
             try:
                 self._follow()
                 self._judge()
-                if self._job is not None:
-                    self._update(self._job)
+                self._update()
                 self._trouble.recovered()
             except StoppedError:
                 return
@@ -180,52 +169,91 @@ class Models:
             self._news.wait(_LOOK_SECONDS)
             self._news.clear()
 
-    def _update(self, job: Job) -> None:
-        """Carry an update out, up to its probation; it is over then, or was refused."""
+    def _update(self) -> None:
+        """Carry an accepted update out, up to its probation; it is over then, or came to nothing.
+
+        While another process is at it, it waits.
+        """
+        if self.jobs.read() is None:
+            self._expire_upload()
+            return
+        with contextlib.suppress(UpdateBusyError), self.store.installing():
+            job = self.jobs.read()
+            if job is not None:
+                self._carry_out(job)
+
+    def _carry_out(self, job: Job) -> None:
+        limit = self._model.update.download_seconds
+        ledger = Ledger(lambda s: self.jobs.spend(job.update, s), job.spent, limit)
+
+        def stop() -> bool:
+            ledger.tick()
+            return self._closing.is_set() or self._cancelled(job) or ledger.over
+
         tell = self._told
         try:
-            with self.store.installing():
-                check_free(self.store)
-                done = install(
-                    self.store,
-                    self._model,
-                    self._fetched(job),
-                    sha256=job.sha256,
-                    allow_downgrade=job.allow_downgrade,
-                    update=job.update,
-                    announce=lambda phase, proof: tell.phase(phase, job.update, proof),
-                    stop=self._closing.is_set,
-                )
+            if stop():
+                raise StoppedError
+            done = install(
+                self.store,
+                self._model,
+                self._fetched(job, ledger, stop),
+                sha256=job.sha256,
+                allow_downgrade=job.allow_downgrade,
+                update=job.update,
+                announce=lambda phase, proof: tell.phase(phase, job.update, proof),
+                stop=stop,
+            )
             log.info("%s is proved and goes on probation", done.id)
         except StoppedError:
-            raise
+            if not self._cancelled(job) and not ledger.over:
+                ledger.settle()
+                raise
+            self._come_to_nothing(job, by_request() if self._cancelled(job) else self._expired())
         except (WheatearError, OSError) as error:
-            log.warning("a new model is refused: %s", error)
-            self._counters.error(error)
-            self._refuse(job, error)
-        self._job = None
-        with contextlib.suppress(OSError):
-            self._job_path.unlink(missing_ok=True)
-            sync_folder(self._job_path.parent)
+            self._come_to_nothing(job, error)
+        else:
+            self._drop(job)
         self._news.set()
 
-    def _refuse(self, job: Job, error: Exception) -> None:
-        record = self.store.read()
-        if record.update == job.update:  # a kill came after its last step: it is in already
-            return
-        proof = self._told.proof
-        last = Outcome(
-            name=proof.name if proof else "",
-            version=proof.version if proof else "",
-            result="refused",
-            reason=str(error),
-            time=self._clock.now(),
-            update=job.update,
-        )
-        self.store.change(lambda record: msgspec.structs.replace(record, last=last))
-        self._told.idle(last)
+    def _cancelled(self, job: Job) -> bool:
+        known = self.jobs.read()
+        return known is None or known.update != job.update or known.cancelled
 
-    def _fetched(self, job: Job) -> Path:
+    def _expired(self) -> UpdateExpiredError:
+        return UpdateExpiredError(
+            "it was not over within model.update.download_seconds = "
+            f"{self._model.update.download_seconds:g}"
+        )
+
+    def _drop(self, job: Job) -> None:
+        if job.source is None:
+            self.upload.forget()
+        else:
+            forget(self.store.incoming)
+        self.jobs.drop(job)
+
+    def _come_to_nothing(self, job: Job, error: Exception) -> None:
+        """Forget an update that came to nothing, and say why."""
+        log.warning("a new model is not taken: %s", public(error, job))
+        log.warning("why: %s", error, extra=LOCAL)
+        self._counters.error(error)
+        last = conclude(
+            self.store, self.jobs, self.upload, job, error, self._clock.now(), self._told.proof
+        )
+        if last is not None:
+            self._told.idle(last)
+
+    def _expire_upload(self) -> None:
+        """Drop an upload that nobody goes on with, and say so."""
+        try:
+            self.upload.expire()
+        except UpdateExpiredError as error:
+            log.warning("%s", error)
+            last = expired_upload(error, self._clock.now())
+            self.store.change(lambda record: msgspec.structs.replace(record, last=last))
+
+    def _fetched(self, job: Job, ledger: Ledger, stop: Callable[[], bool]) -> Path:
         """Give the file of an update, from the network where it is not here yet."""
         if job.source is None:
             return self.upload.complete(job.sha256 or "")
@@ -235,7 +263,8 @@ class Models:
             self.store.incoming,
             self._model.update,
             progress=self._told.fetched,
-            stop=self._closing.is_set,
+            stop=stop,
+            spent=ledger.seconds,
         )
 
     @property

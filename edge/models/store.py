@@ -69,7 +69,7 @@ class Store:
         Raises:
             StoreError: the disk refuses; the record is as before.
         """
-        with self._locked():
+        with self.locked():
             before = self._sound()
             after = change(before)
             if after != before:
@@ -148,7 +148,8 @@ class Store:
             yield
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Be the one, of all processes, that changes small files here. Raises StoreError."""
         with self._file("lock") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import threading
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from edge.errors import DownloadError, StoreError
+from edge.errors import DownloadError, StoreError, UpdateExpiredError
 from edge.files import sync_folder, write_whole
 from edge.manifest import Sha256
+from edge.models.ledger import Ledger
 from edge.requests import Params
 from edge.unpack import MAX_BUNDLE_BYTES
 
@@ -44,13 +46,20 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 class _Begun(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     size: int
+    idle: float = 0.0
+    """Seconds without a new chunk, over all runs of the program."""
 
 
 class Upload:
-    """The one upload there is; another one takes its place."""
+    """The one upload there is; another one takes its place, and one that nobody goes on with is
+    dropped after `idle_seconds`.
+    """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, idle_seconds: float) -> None:
         self.file, self._facts = folder / "upload.part", folder / "upload.json"
+        self._idle_seconds = idle_seconds
+        self._ledger: Ledger | None = None
+        self._lock = threading.RLock()
 
     def take(self, chunk: Chunk) -> Progress:
         """Append a chunk that begins where the last one ended, on disk on return; any other is
@@ -60,13 +69,21 @@ class Upload:
             DownloadError: it goes beyond the size, or the whole is not what was announced.
             StoreError: the disk refuses.
         """
+        with self._lock:
+            return self._take(chunk)
+
+    def _take(self, chunk: Chunk) -> Progress:
         begun = _Begun(sha256=chunk.sha256, size=chunk.size)
         try:
-            if self._begun() != begun:
-                self._begin(begun)
+            before = self._begun()
+            if before is None or (before.sha256, before.size) != (chunk.sha256, chunk.size):
+                self.file.unlink(missing_ok=True)
+                self._write(begun)
             done = self._done()
             if chunk.data and chunk.offset == done:
                 done = self._append(chunk, done)
+                self._write(begun)  # from here on it is idle anew
+                self._ledger = None
         except OSError as error:
             raise StoreError(
                 f"cannot keep the upload in {self.file.parent}: {error.strerror or error}"
@@ -88,13 +105,50 @@ class Upload:
         self._check(begun)
         return self.file
 
+    def forget(self) -> str | None:
+        """Drop the upload; give its hash, None where there was none. Raises nothing: what stays is
+        begun anew.
+        """
+        with self._lock:
+            begun, self._ledger = self._begun(), None
+            for file in (self._facts, self.file):
+                with contextlib.suppress(OSError):
+                    file.unlink(missing_ok=True)
+        return begun.sha256 if begun else None
+
+    def expire(self) -> None:
+        """Drop an upload that nobody goes on with. Raises UpdateExpiredError where it did."""
+        with self._lock:
+            self._expire()
+
+    def _expire(self) -> None:
+        begun = self._begun()
+        if begun is None:
+            self._ledger = None
+            return
+        if self._ledger is None:
+            self._ledger = Ledger(self._note, begun.idle, self._idle_seconds)
+        if self._ledger.over:
+            done = self._done()
+            self.forget()
+            raise UpdateExpiredError(
+                f"upload {begun.sha256[:12]} is dropped: {done} of {begun.size} bytes, and none "
+                f"came for model.update.upload_seconds = {self._idle_seconds:g}"
+            )
+        self._ledger.tick()
+
+    def _note(self, seconds: float) -> None:
+        begun = self._begun()
+        if begun is not None:
+            with contextlib.suppress(OSError):
+                self._write(msgspec.structs.replace(begun, idle=seconds))
+
     def _begun(self) -> _Begun | None:
         with contextlib.suppress(OSError, msgspec.MsgspecError):
             return msgspec.json.decode(self._facts.read_bytes(), type=_Begun)
         return None
 
-    def _begin(self, begun: _Begun) -> None:
-        self.file.unlink(missing_ok=True)
+    def _write(self, begun: _Begun) -> None:
         write_whole(self._facts, msgspec.json.encode(begun))
         sync_folder(self._facts.parent)
 

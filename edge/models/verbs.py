@@ -1,4 +1,6 @@
-"""The verbs of models: ``models``, ``model/install``, ``model/chunk``, ``model/rollback``."""
+"""The verbs of models: ``models``, and those below ``model/``: ``install``, ``chunk``, ``cancel``,
+``rollback``.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from edge.errors import UpdateError
+from edge.errors import UpdateBusyError, UpdateError
 from edge.manifest import Sha256
 from edge.messages import new_id
 from edge.models.fetch import Source, check_source
 from edge.models.install import check_keys, factory, roll_back
+from edge.models.jobs import Cancelled, Job, cancel
 from edge.models.record import Entry, Outcome, Probation
-from edge.models.service import Job, Models
+from edge.models.service import Models
 from edge.models.upload import Chunk, Progress
 from edge.requests import Params, Requests
 
@@ -33,6 +36,10 @@ class InstallParams(Params, frozen=True, kw_only=True):
     """Bytes of the bundle file."""
     allow_downgrade: bool = False
     """Take an older or equal version, too."""
+
+
+_CANCEL_SECONDS = 5.0
+"""How long ``model/cancel`` waits for the end before it answers."""
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +83,7 @@ class Verbs:
         source = None
         if params.url is not None:
             source = Source(url=params.url, sha256=params.sha256, size=params.size)
-            check_source(source)
+            check_source(source, self._model.update)
         elif params.sha256 is None:
             raise UpdateError("give a url, or the sha256 of what came by model/chunk")
         job = Job(
@@ -92,6 +99,8 @@ class Verbs:
         """Take a piece of a bundle."""
         check_keys(self._model)
         with self._models.store.installing():
+            if self._models.jobs.read() is not None:
+                raise UpdateBusyError("an update is under way; wait for its end")
             return self._models.upload.take(chunk)
 
     def models(self, _: Params) -> Listed:
@@ -106,6 +115,12 @@ class Verbs:
             last=record.last,
         )
 
+    def cancel(self, _: Params) -> Cancelled:
+        """End what is under way."""
+        models = self._models
+        now = self._clock.now()
+        return cancel(models.store, models.jobs, models.upload, now, _CANCEL_SECONDS)
+
     def roll_back(self, _: Params) -> RolledBack:
         """Go back one model."""
         record = roll_back(self._models.store, "asked for by request", self._clock.now())
@@ -118,4 +133,5 @@ def register(requests: Requests, verbs: Verbs) -> None:
     requests.on("models", Params, verbs.models)
     requests.on("model/install", InstallParams, verbs.install)
     requests.on("model/chunk", Chunk, verbs.chunk)
+    requests.on("model/cancel", Params, verbs.cancel)
     requests.on("model/rollback", Params, verbs.roll_back)

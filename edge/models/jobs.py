@@ -1,0 +1,243 @@
+"""The update that was accepted: on disk until it is over, so that a start goes on with it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edge.errors import (
+    StoreError,
+    UnreachableError,
+    UpdateBusyError,
+    UpdateCancelledError,
+    UpdateError,
+    UpdateExpiredError,
+)
+from edge.files import sync_folder, write_whole
+from edge.messages import UpdateResult
+from edge.models import fetch
+from edge.models.fetch import Source
+from edge.models.record import Outcome, Record
+from edge.url import shown
+
+if TYPE_CHECKING:
+    from edge.models.proof import Proof
+    from edge.models.store import Store
+    from edge.models.upload import Upload
+
+log = logging.getLogger(__name__)
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """An update that was accepted."""
+
+    update: str
+    source: Source | None
+    """None: the upload named by ``sha256``."""
+    sha256: str | None
+    allow_downgrade: bool
+    spent: float = 0.0
+    """Seconds that it took until now, over all runs of the program."""
+    cancelled: bool = False
+    """Somebody asked for its end."""
+
+
+class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``model/cancel`` gives."""
+
+    update: str | None
+    """Id of the update that was under way; null: none was."""
+    upload: str | None
+    """SHA-256 of the upload that was dropped; null: none was here."""
+    ended: bool
+    """False: it is on its way to its end, which ``update`` tells."""
+
+
+class Jobs:
+    """The one update there is. Asking for its end only renames its file: a full disk takes that."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._path = store.incoming / "job.json"
+        self._cancelled = store.incoming / "job.cancelled.json"
+        self._over: str | None = None
+
+    def read(self) -> Job | None:
+        """Give the update; None: there is none."""
+        for path in (self._path, self._cancelled):
+            try:
+                job = msgspec.json.decode(path.read_bytes(), type=Job)
+            except FileNotFoundError:
+                continue
+            except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+                log.error("%s cannot be read (%s); what it names is given up", path, error)
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                continue
+            if job.update != self._over:
+                return msgspec.structs.replace(job, cancelled=path == self._cancelled)
+        return None
+
+    def put(self, job: Job) -> None:
+        """Begin one. Raises UpdateBusyError, StoreError."""
+        with self._store.locked():
+            if self.read() is not None:
+                raise UpdateBusyError(
+                    "another update is under way; wait for its end, or ask for it: model/cancel"
+                )
+            self._write(job)
+
+    def spend(self, update: str, seconds: float) -> None:
+        """Write down how long an update took until now. Raises StoreError."""
+        with self._store.locked():
+            job = self.read()
+            if job is not None and job.update == update and not job.cancelled:
+                self._write(msgspec.structs.replace(job, spent=seconds))
+
+    def cancel(self) -> Job | None:
+        """Ask for the end, on disk on return; None: there is none. Raises StoreError."""
+        with self._store.locked():
+            job = self.read()
+            if job is None or job.cancelled:
+                return job
+            try:
+                os.replace(self._path, self._cancelled)
+                sync_folder(self._path.parent)
+            except OSError as error:
+                raise StoreError(f"cannot rename {self._path}: {error.strerror}") from error
+            return msgspec.structs.replace(job, cancelled=True)
+
+    def drop(self, job: Job) -> None:
+        """Forget an update that is over, for this run even where the disk refuses."""
+        with self._store.locked():
+            self._over = job.update
+            with contextlib.suppress(OSError):
+                for path in (self._path, self._cancelled):
+                    path.unlink(missing_ok=True)
+                sync_folder(self._path.parent)
+
+    def _write(self, job: Job) -> None:
+        try:
+            write_whole(self._path, msgspec.json.encode(job), 0o600)  # addresses hold secrets
+            sync_folder(self._path.parent)
+        except OSError as error:
+            raise StoreError(f"cannot write {self._path}: {error.strerror or error}") from error
+
+
+def public(error: Exception, job: Job) -> str:
+    """Say why an update ended, to whoever asks from afar."""
+    if isinstance(error, UnreachableError) and job.source is not None:
+        return (
+            f"{shown(job.source.url)} cannot be fetched; the device's own log says why, where no "
+            "request reads it"
+        )
+    return str(error)
+
+
+def conclude(
+    store: Store,
+    jobs: Jobs,
+    upload: Upload,
+    job: Job,
+    error: Exception,
+    now: datetime,
+    proof: Proof | None = None,
+) -> Outcome | None:
+    """Forget an update that came to nothing, and write down why; None: it is in already, as a kill
+    came after its last step. Called within ``store.installing()``; a full disk does not hold it up.
+    """
+    ended = isinstance(error, UpdateCancelledError | UpdateExpiredError)
+    if job.source is None:
+        upload.forget()
+    elif ended:
+        fetch.forget(store.incoming)
+    last = Outcome(
+        name=proof.name if proof else "",
+        version=proof.version if proof else "",
+        result=_result(error),
+        reason=public(error, job),
+        time=now,
+        update=job.update,
+    )
+
+    def change(record: Record) -> Record:
+        if record.update == job.update:
+            return record
+        return msgspec.structs.replace(record, last=last)
+
+    told: Outcome | None = last
+    try:
+        if store.change(change).update == job.update:
+            told = None
+    except StoreError as refused:
+        log.error("how an update ended is not written down: %s", refused)
+    jobs.drop(job)
+    return told
+
+
+def expired_upload(error: UpdateExpiredError, now: datetime) -> Outcome:
+    """Say that an upload was dropped."""
+    return Outcome(name="", version="", result="expired", reason=str(error), time=now)
+
+
+def _result(error: Exception) -> UpdateResult:
+    if isinstance(error, UpdateCancelledError):
+        return "cancelled"
+    return "expired" if isinstance(error, UpdateExpiredError) else "refused"
+
+
+def cancel(
+    store: Store,
+    jobs: Jobs,
+    upload: Upload,
+    now: datetime,
+    wait_seconds: float,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Cancelled:
+    """End what is under way: an update by request, else an upload. Waits up to `wait_seconds` for
+    whatever carries the update out to leave it.
+
+    Raises:
+        UpdateError: nothing is under way, or the update is past its last step.
+        StoreError: the disk refuses.
+    """
+    job = jobs.cancel()
+    if job is None:
+        return _drop_upload(store, upload)
+    for _ in range(max(1, round(wait_seconds / 0.1))):
+        with contextlib.suppress(UpdateBusyError), store.installing():
+            if (left := jobs.read()) is not None and left.update == job.update:
+                conclude(store, jobs, upload, left, by_request(), now)
+            if store.read().update == job.update:
+                raise UpdateError(
+                    "the update is past its last step; model/rollback goes back to the model before"
+                )
+            return Cancelled(update=job.update, upload=None, ended=True)
+        sleep(0.1)
+    return Cancelled(update=job.update, upload=None, ended=False)
+
+
+def by_request() -> UpdateCancelledError:
+    """Give the reason of an update that somebody ended."""
+    return UpdateCancelledError("cancelled by request; the model before goes on")
+
+
+def _drop_upload(store: Store, upload: Upload) -> Cancelled:
+    with store.installing():
+        sha256 = upload.forget()
+    if sha256 is None:
+        trial = store.read()
+        raise UpdateError(
+            f"no update is under way; {trial.current} is on probation, and model/rollback returns "
+            "from it"
+            if trial.probation
+            else "no update is under way, and no upload is here"
+        )
+    return Cancelled(update=None, upload=sha256, ended=True)
