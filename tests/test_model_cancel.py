@@ -107,10 +107,10 @@ def test_a_download_is_cancelled_by_request_and_the_next_update_works(field, tri
 
 def test_a_download_expires_over_power_cuts(field, trickle):  # noqa: F811
     """A device that is switched off again and again gives no more time than its seconds."""
-    camera = field(model=QUICK + "\ndownload_seconds = 3.0")
+    camera = field(model=QUICK + "\ndownload_seconds = 6.0")
     camera.start()
     update = camera.ask("model/install", url=trickle.url)["data"]["update"]
-    fetching(camera)
+    assert camera.subscriber.wait(lambda _: trickle.asked, 20)
     cuts = 0
     while Jobs(camera.place.store).read() is not None:
         camera.kill()

@@ -67,38 +67,38 @@ def silent_body(server):
     return lambda _: itertools.chain([answer(b"PK\x03\x04", length=9000)], server().silence())
 
 
-def endless_continue(server):
+def endless_continue(_server):
     """Answers that only promise another one."""
     return lambda _: itertools.repeat(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
-def endless_line(server):
+def endless_line(_server):
     """A status line without an end."""
     return lambda _: itertools.repeat(b"HTTP/1.1 200 " + b"O" * 9000)
 
 
-def endless_trailers(server):
+def endless_trailers(_server):
     """Trailers without an end, at full speed."""
     head = HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nPK\x03\x04\r\n0\r\n"
     return lambda _: itertools.chain([head], itertools.repeat(b"X: " + b"y" * 9000 + b"\r\n"))
 
 
-def unavailable(server):
+def unavailable(_server):
     """Asks to be left alone for ten years."""
     return lambda _: [answer(b"", "503 Later", Retry_After="315360000")]
 
 
-def too_many(server):
+def too_many(_server):
     """The same, politely."""
     return lambda _: [answer(b"", "429 Too Many", Retry_After="9" * 400)]
 
 
-def redirects(server):
+def redirects(_server):
     """Leads to itself for ever."""
     return lambda _: [answer(b"", "302 Found", Location="/again")]
 
 
-def wrong_range(server):
+def wrong_range(_server):
     """Gives half, and then another part than was asked for."""
 
     def script(request):
@@ -109,7 +109,7 @@ def wrong_range(server):
     return script
 
 
-def longer_claim(server):
+def longer_claim(_server):
     """Announces more than comes, also of the rest."""
 
     def script(request):
@@ -120,38 +120,38 @@ def longer_claim(server):
     return script
 
 
-def changing(server):
+def changing(_server):
     """Another file each time, and never whole."""
     count = itertools.count()
     return lambda _: [answer(DATA[:1000], length=len(DATA), ETag=f'"{next(count)}"')]
 
 
-def html(server):
+def html(_server):
     """A proxy that wants a login."""
     return lambda _: [answer(b"<html>log in</html>", Content_Type="text/html")]
 
 
-def packed(server):
+def packed(_server):
     """Packed, though that was not asked for."""
     return lambda _: [answer(DATA, Content_Encoding="gzip")]
 
 
-def no_http(server):
+def no_http(_server):
     """Something else listens there."""
     return lambda _: [b"SSH-2.0-OpenSSH_9.2\r\n"]
 
 
-def empty(server):
+def empty(_server):
     """Nothing in it."""
     return lambda _: [answer(b"")]
 
 
-def slammed(server):
+def slammed(_server):
     """Closes at once."""
     return lambda _: []
 
 
-def partial(server):
+def partial(_server):
     """A part that nobody asked for."""
     return lambda _: [answer(DATA, "206 Partial", Content_Range="bytes 0-299999/300000")]
 

@@ -20,7 +20,9 @@ from test_models import Place, command
 
 from edge.runtimes.fake import Fault
 
-ALLOWED = 'allow = ["models", "model/install", "model/chunk", "model/cancel", "model/rollback", "log"]'
+ALLOWED = (
+    'allow = ["models", "model/install", "model/chunk", "model/cancel", "model/rollback", "log"]'
+)
 QUICK = (
     "[model.update]\nunsigned = true\nframes = 10\nseconds = 0.3\nhang_seconds = 1.5\nattempts = 3"
 )
