@@ -239,6 +239,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except WheatearError as error:
         console.err(str(error))
         return 1
+    except ImportError as error:
+        console.err(
+            f"a package that wheatear needs cannot be imported: {error}; install all of them anew: "
+            f"{sys.executable} -m pip install --force-reinstall with the wheel's file"
+        )
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from edge.errors import BundleSignatureError, ConfigError, RuntimeUnavailableError
+from edge.optional import load
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 #: DER of SubjectPublicKeyInfo for Ed25519 up to the 32 key bytes (RFC 8410, section 4).
 _SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 _MAX_KEY_BYTES = 1 << 16
-_EXTRA = "signatures need the package cryptography; pip install 'wheatear[signing]'"
+_FORM = "cryptography.hazmat.primitives.serialization"
+_ED25519 = "cryptography.hazmat.primitives.asymmetric.ed25519"
 
 
 class PublicKey(msgspec.Struct, frozen=True):
@@ -41,14 +43,12 @@ class PublicKey(msgspec.Struct, frozen=True):
         Raises:
             RuntimeUnavailableError: cryptography is not installed.
         """
+        invalid = _cryptography("cryptography.exceptions").InvalidSignature
         try:
-            from cryptography.exceptions import InvalidSignature
-            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-        except ImportError as error:
-            raise RuntimeUnavailableError(_EXTRA) from error
-        try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, message)
-        except (InvalidSignature, ValueError):
+            _cryptography(_ED25519).Ed25519PublicKey.from_public_bytes(self.raw).verify(
+                signature, message
+            )
+        except (invalid, ValueError):
             return False
         return True
 
@@ -110,20 +110,17 @@ def load_private_key(path: Path) -> Ed25519PrivateKey:
         ConfigError: the file cannot be read or holds something else.
         RuntimeUnavailableError: cryptography is not installed.
     """
+    form = _cryptography(_FORM)
     try:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-        from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    except ImportError as error:
-        raise RuntimeUnavailableError(_EXTRA) from error
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
+        key = form.load_pem_private_key(path.read_bytes(), password=None)
     except OSError as error:
         raise ConfigError(f"private key {path}: {error.strerror}") from error
     except (ValueError, TypeError) as error:
         raise ConfigError(f"private key {path} is no unencrypted PEM key: {error}") from error
-    if not isinstance(key, Ed25519PrivateKey):
+    if not isinstance(key, _cryptography(_ED25519).Ed25519PrivateKey):
         raise ConfigError(f"{path} is no Ed25519 private key")
-    return key
+    found: Ed25519PrivateKey = key
+    return found
 
 
 def generate(private_path: Path, public_path: Path) -> PublicKey:
@@ -133,12 +130,8 @@ def generate(private_path: Path, public_path: Path) -> PublicKey:
         ConfigError: one of the files exists or cannot be written.
         RuntimeUnavailableError: cryptography is not installed.
     """
-    try:
-        from cryptography.hazmat.primitives import serialization as form
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    except ImportError as error:
-        raise RuntimeUnavailableError(_EXTRA) from error
-    key = Ed25519PrivateKey.generate()
+    form = _cryptography(_FORM)
+    key: Ed25519PrivateKey = _cryptography(_ED25519).Ed25519PrivateKey.generate()
     private = key.private_bytes(form.Encoding.PEM, form.PrivateFormat.PKCS8, form.NoEncryption())
     public = key.public_key().public_bytes(
         form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo
@@ -153,6 +146,10 @@ def generate(private_path: Path, public_path: Path) -> PublicKey:
 def public_key(private: Ed25519PrivateKey) -> PublicKey:
     """Give the public half."""
     return PublicKey(private.public_key().public_bytes_raw())
+
+
+def _cryptography(module: str) -> Any:  # noqa: ANN401
+    return load(module, RuntimeUnavailableError, "a signature", "pip install 'cryptography>=43'")
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:

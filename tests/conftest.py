@@ -16,11 +16,14 @@ LEFT_OUT: list[str] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--data=PATH`` (or the environment variable ``WHEATEAR_DATA``)."""
+    """Add ``--data=PATH`` (or the environment variable ``WHEATEAR_DATA``) and ``--system``."""
     parser.addoption(
         "--data",
         default=os.environ.get("WHEATEAR_DATA"),
         help="folder with jute_pest/, bean_leaf/, coral_models/, backbone_weights/",
+    )
+    parser.addoption(
+        "--system", help="unpacked Debian system on which the README's steps are tried"
     )
 
 
@@ -68,7 +71,7 @@ def authority(tmp_path):
 
 def pytest_terminal_summary(terminalreporter) -> None:
     """Say loudly what was not tested for want of data, a server or a package."""
-    absent = re.compile("ABSENT|NO BROKER|NO SSH")
+    absent = re.compile("ABSENT|NO BROKER|NO SSH|NO CONTAINER")
     skipped = [
         r for r in terminalreporter.stats.get("skipped", []) if absent.search(str(r.longrepr))
     ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import devices
@@ -238,3 +240,22 @@ def test_the_unit_asks_for_what_the_program_tells(tmp_path):
         0,
         [],
     )
+
+
+def test_the_unit_is_confined_but_keeps_what_the_interpreter_needs():
+    """Exposure 1.8 at most by systemd's own measure; /proc and /sys stay whole; memory is bound;
+    its documentation is a file that the wheel brings.
+    """
+    text = UNIT.read_text()
+    assert "\nMemoryMax=" in text
+    for taken in ("\nProcSubset=", "\nInaccessiblePaths=", "\nPrivateDevices="):
+        assert taken not in text
+    (page,) = re.findall(r"^Documentation=file:///opt/wheatear/(.*)$", text, re.MULTILINE)
+    project = UNIT.parents[1] / "pyproject.toml"
+    shared = tomllib.loads(project.read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert page in shared["shared-data"].values()
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("SYSTEMD-ANALYZE ABSENT: the unit's exposure is not measured")
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=18", str(UNIT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

@@ -156,7 +156,7 @@ def test_a_model_that_cannot_run_is_an_answer():
 def test_the_interpreter_is_looked_for_before_any_model(monkeypatch):
     """`auto` names what was found; a missing one is the error that opening it would be."""
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    with pytest.raises(RuntimeUnavailableError, match=r"wheatear\[litert\]"):
+    with pytest.raises(RuntimeUnavailableError, match=r"pip install 'ai-edge-litert"):
         installed("litert")
     monkeypatch.setitem(sys.modules, "tflite_runtime", None)
     with pytest.raises(RuntimeUnavailableError, match=r"litert.*tflite_runtime"):

@@ -23,6 +23,7 @@ from edge.cameras.photo import encode_jpeg
 from edge.config import Picamera2Camera, View
 from edge.errors import CameraError
 from edge.image import InputSpec
+from edge.optional import load
 from edge.tiles import Size, in_parts, needed
 
 if TYPE_CHECKING:
@@ -138,16 +139,13 @@ class Picamera2:
 
 
 def _libraries() -> tuple[Any, Any]:
-    try:
-        import libcamera
-        import picamera2
-    except ImportError as error:
-        raise CameraError(
-            f'camera.kind = "picamera2" needs the system packages of Raspberry Pi OS ({error}): '
-            "sudo apt install python3-picamera2, and make the virtual environment with "
-            "--system-site-packages"
-        ) from error
-    return picamera2, libcamera
+    use = 'camera.kind = "picamera2"'
+    install = (
+        "sudo apt install python3-picamera2, and make the virtual environment with "
+        "--system-site-packages"
+    )
+    libcamera = load("libcamera", CameraError, use, install)
+    return load("picamera2", CameraError, use, install), libcamera
 
 
 def lores_size(main: Size, least: Size) -> Size:

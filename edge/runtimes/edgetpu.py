@@ -77,7 +77,7 @@ def _interpreter_package() -> tuple[Any, Callable[[str], Any], str]:
         try:
             module = import_module(f"{name}.interpreter")
             version = getattr(import_module(name), "__version__", "unknown")
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # importing runs the package's own code
             problems.append(f"{name}: {error}")
             continue
         return module.Interpreter, module.load_delegate, f"{name} {version}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge.errors import RuntimeUnavailableError
+from edge.optional import load
 from edge.runtimes._tflite import TFLiteInterpreter, refuse_edgetpu_model
 
 
@@ -36,12 +37,8 @@ class LiteRT(TFLiteInterpreter):
 
 def _package() -> tuple[Any, str]:
     """Give (Interpreter class, version)."""
-    try:
-        import ai_edge_litert
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise RuntimeUnavailableError(
-            f"runtime 'litert' needs the package ai-edge-litert ({error}); "
-            "pip install 'wheatear[litert]'"
-        ) from error
-    return Interpreter, str(getattr(ai_edge_litert, "__version__", "unknown"))
+    package, interpreter = (
+        load(name, RuntimeUnavailableError, "runtime 'litert'", "pip install 'ai-edge-litert>=2.1'")
+        for name in ("ai_edge_litert", "ai_edge_litert.interpreter")
+    )
+    return interpreter.Interpreter, str(getattr(package, "__version__", "unknown"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge.errors import RuntimeUnavailableError
+from edge.optional import load
 from edge.runtimes._tflite import TFLiteInterpreter, refuse_edgetpu_model
 
 
@@ -36,12 +37,9 @@ class TFLiteRuntime(TFLiteInterpreter):
 
 def _package() -> tuple[Any, str]:
     """Give (Interpreter class, version)."""
-    try:
-        import tflite_runtime
-        from tflite_runtime.interpreter import Interpreter
-    except (ImportError, AttributeError) as error:  # AttributeError: NumPy 2's _ARRAY_API
-        raise RuntimeUnavailableError(
-            f"runtime 'tflite_runtime' needs the package tflite-runtime and NumPy 1 ({error}); "
-            "pip install 'wheatear[tflite]' on Python 3.11"
-        ) from error
-    return Interpreter, str(getattr(tflite_runtime, "__version__", "unknown"))
+    install = "pip install tflite-runtime 'numpy<2' on Python 3.11"
+    package, interpreter = (
+        load(name, RuntimeUnavailableError, "runtime 'tflite_runtime'", install)
+        for name in ("tflite_runtime", "tflite_runtime.interpreter")
+    )
+    return interpreter.Interpreter, str(getattr(package, "__version__", "unknown"))
