@@ -250,7 +250,7 @@ class _Device:
         return self._kept.take(
             "camera",
             (config.camera, spec, config.view),
-            lambda: open_camera(config.camera, spec, config.view),
+            lambda: open_camera(config.camera, spec, config.view, config.trigger.time_zone),
         )
 
     def _part_from(self, camera: Camera) -> None:

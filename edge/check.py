@@ -135,7 +135,7 @@ def _model(config: Config, specs: list[InputSpec]) -> str:
 
 
 def _camera(config: Config, spec: InputSpec) -> str:
-    camera = open_camera(config.camera, spec, config.view)
+    camera = open_camera(config.camera, spec, config.view, config.trigger.time_zone)
     try:
         frame = camera.capture()
     finally:

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from edge.config import Camera as CameraConfig
-from edge.config import View
+from edge.config import FolderCamera, View
 from edge.image import InputSpec, decode, load
 from edge.messages import Location
 from edge.tiles import in_parts, needed
@@ -75,8 +76,15 @@ class Camera(Protocol):
         ...
 
 
-def open_camera(config: CameraConfig, spec: InputSpec, view: View = View()) -> Camera:  # noqa: B008 - frozen
+def open_camera(
+    config: CameraConfig,
+    spec: InputSpec,
+    view: View = View(),  # noqa: B008 - frozen
+    time_zone: str | None = None,
+) -> Camera:
     """Open the camera for a model with the input `spec` that looks at frames as `view` says.
+
+    `time_zone` is that of times in replayed photos which name none.
 
     Raises:
         CameraError: it cannot be opened; the message names the cure.
@@ -84,6 +92,8 @@ def open_camera(config: CameraConfig, spec: InputSpec, view: View = View()) -> C
     kind = str(msgspec.structs.asdict(config).get("kind") or config.__struct_config__.tag)
     module, _, attribute = CAMERAS[kind].partition(":")
     make: Any = getattr(import_module(module), attribute)
+    if isinstance(config, FolderCamera):
+        make = partial(make, time_zone=time_zone)
     camera: Camera = make(config, spec, view)
     return camera
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import glob
 import logging
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from edge.cameras import Frame, see
 from edge.cameras.photo import Facts, as_jpeg, facts
@@ -33,14 +35,17 @@ class Folder:
         config: FolderCamera,
         spec: InputSpec,
         view: View = View(),  # noqa: B008 - frozen
+        time_zone: str | None = None,
     ) -> None:
+        self._zone = ZoneInfo(time_zone) if time_zone else None
         self._config, self._spec, self._view = config, spec, view
         self._root, self._files, notes = find(config.path)
         for note in notes:
             log.warning("camera.path: %s: %s", config.path, note)
         if config.order == "time":
             self._files.sort(key=lambda file: (file.stat().st_mtime, file))
-        self._next = self._odd = 0
+        self._next = 0
+        self._odd = Counter[str]()
         rate = config.frames_per_second
         self.interval_seconds = 1 / rate if rate else 0.0
 
@@ -60,9 +65,24 @@ class Folder:
     def close(self) -> None:
         """Do nothing: no file stays open."""
 
+    def _facts(self, file: Path, data: bytes) -> Facts:
+        """Read the header; what its time is wrong by matters only where it is used."""
+        known = facts(data, self._zone)
+        odd = list(known.odd_place)
+        if self._config.time == "exif":
+            odd += known.odd_time
+            if known.time is None:
+                odd.append("it does not tell when it was taken; the time of reading counts")
+        for text in odd:
+            self._say(file, text)
+        return known
+
     def _say(self, file: Path, text: str) -> None:
-        self._odd += 1
-        log.warning("%s: %s (%d such pictures so far)", file, text, self._odd)
+        """Log what is odd about a picture; of many alike the 1st, 10th, 100th and so on."""
+        self._odd[text] += 1
+        count = self._odd[text]
+        if count == 10 ** (len(str(count)) - 1):
+            log.warning("%s: %s (%d such pictures so far)", file, text, count)
 
     def _frame(self, file: Path) -> Frame:
         try:
@@ -72,7 +92,7 @@ class Folder:
                 raise CameraError(f"camera.path: {self._root} has vanished") from error
             raise ImageError(f"cannot read {file}: {error.strerror or error}") from error
         try:
-            known: Facts = facts(data)
+            known = self._facts(file, data)
             pixels = see(data, self._spec, self._view, lambda text: self._say(file, text))
         except ImageError as error:
             raise ImageError(f"{file}: {error}") from error

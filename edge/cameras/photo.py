@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import math
-from datetime import UTC, datetime, timedelta, timezone
-from typing import TYPE_CHECKING, Any
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from edge.cameras.exif import place_of, taken_at
 from edge.errors import ImageError
 from edge.formats import unknown_format
 from edge.image import decode
@@ -20,13 +20,6 @@ from edge.orientation import exif_of, upright_size
 if TYPE_CHECKING:
     from edge.image import Pixels
 
-# Exif 2.32, tables 8 and 15.
-_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
-_TAKEN, _TAKEN_OFFSET, _TAKEN_FRACTION = 0x9003, 0x9011, 0x9291
-_LAT_REF, _LAT, _LON_REF, _LON, _ALT_REF, _ALT, _ERROR = 1, 2, 3, 4, 5, 6, 31
-_BELOW = (1, 3)
-"""GPSAltitudeRef of a negative height; 3 by Exif 3.0 for the sea, where 1 is for the ellipsoid."""
-
 
 class Facts(msgspec.Struct, frozen=True):
     """What the header of a picture tells."""
@@ -35,73 +28,33 @@ class Facts(msgspec.Struct, frozen=True):
     """Pixels, upright."""
     height: int
     time: datetime | None
-    """When it was taken, UTC; a time without a zone counts as UTC."""
+    """When it was taken, UTC, by the rules of :mod:`edge.cameras.exif`; None: not known."""
     location: Location | None
+    odd_time: tuple[str, ...] = ()
+    """What is wrong with the time, where anything is."""
+    odd_place: tuple[str, ...] = ()
+    """What is wrong with the place, where anything is."""
 
 
-def facts(data: bytes) -> Facts:
-    """Read size, EXIF time and place without decoding pixels. Raises ImageError."""
+def facts(data: bytes, zone: tzinfo | None = None, now: datetime | None = None) -> Facts:
+    """Read size, EXIF time and place without decoding pixels where that can be.
+
+    `zone` is that of times without one (None: UTC). Raises ImageError.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
             exif = exif_of(image, data)
             width, height = upright_size(image, exif)
-            return Facts(width, height, _time(exif), _location(exif))
+            if not exif:
+                return Facts(width, height, None, None)
+            time, place = list[str](), list[str]()
+            taken = taken_at(exif, zone, time.append, now)
+            location = place_of(exif, place.append)
+            return Facts(width, height, taken, location, tuple(time), tuple(place))
     except UnidentifiedImageError as error:
         raise ImageError(unknown_format(data)) from error
     except Exception as error:  # Pillow raises whatever it stumbles over, as in edge.image.decode
         raise ImageError(f"its header cannot be read: {error}") from error
-
-
-def _time(exif: Image.Exif) -> datetime | None:
-    ifd = exif.get_ifd(_EXIF_IFD)
-    try:
-        taken = datetime.strptime(str(ifd[_TAKEN]).strip("\0 "), "%Y:%m:%d %H:%M:%S")
-    except (KeyError, ValueError):
-        return None
-    zone: timezone = UTC
-    offset = str(ifd.get(_TAKEN_OFFSET, "")).strip("\0 ")
-    if len(offset) == 6 and offset[0] in "+-":
-        try:
-            minutes = int(offset[1:3]) * 60 + int(offset[4:6])
-            zone = timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
-        except ValueError:
-            zone = UTC
-    fraction = str(ifd.get(_TAKEN_FRACTION, "")).strip("\0 ")
-    seconds = float(f"0.{fraction}") if fraction.isdigit() else 0.0
-    return (taken.replace(tzinfo=zone) + timedelta(seconds=seconds)).astimezone(UTC)
-
-
-def _location(exif: Image.Exif) -> Location | None:
-    gps = exif.get_ifd(_GPS_IFD)
-    try:
-        lat, lon = _degrees(gps[_LAT]), _degrees(gps[_LON])
-        lat = -lat if str(gps.get(_LAT_REF, "N")).startswith("S") else lat
-        lon = -lon if str(gps.get(_LON_REF, "E")).startswith("W") else lon
-        alt, accuracy = _metres(gps, _ALT), _metres(gps, _ERROR)
-        if alt is not None and _byte(gps.get(_ALT_REF)) in _BELOW:
-            alt = -alt
-    except (KeyError, ValueError, TypeError, ZeroDivisionError, IndexError):
-        return None
-    if not (abs(lat) <= 90 and abs(lon) <= 180):
-        return None
-    return Location(lat=lat, lon=lon, alt=alt, accuracy_metres=accuracy, source="exif")
-
-
-def _metres(gps: dict[int, Any], tag: int) -> float | None:
-    """Give a length; None where it is not there, or as undefined as 0/0."""
-    value = float(gps[tag]) if tag in gps else math.nan
-    return value if math.isfinite(value) else None
-
-
-def _byte(value: object) -> int | None:
-    """Give the value of a BYTE, which some writers and readers keep as bytes."""
-    if isinstance(value, bytes):
-        return value[0] if value else None
-    return value if isinstance(value, int) else None
-
-
-def _degrees(parts: tuple[float, float, float]) -> float:
-    return float(parts[0]) + float(parts[1]) / 60 + float(parts[2]) / 3600
 
 
 def as_jpeg(data: bytes) -> bytes:

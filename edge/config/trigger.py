@@ -43,7 +43,8 @@ class Trigger(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """When the camera works, such as ``06:00-10:00`` or ``sunset-00:30..sunset+02:00``. None:
     always."""
     time_zone: str | None = None
-    """Zone of the times in ``windows``, such as ``Asia/Dhaka`` or ``UTC``."""
+    """Zone of the times in ``windows``, and of replayed photos that name none, such as
+    ``Asia/Dhaka`` or ``UTC``."""
     wake_file: Path | None = None
     """File that tells a power manager, while the camera sleeps, when it has to be awake again."""
     duty: DutyCycle | None = None
