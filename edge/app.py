@@ -157,11 +157,15 @@ class _Device:
             part=self._part_from,
         )
         self._flow = Flow(config, self._frames, counters, clock)
-        capture = Capture(self._frames.ask, self._identity, config.decision, config.images, clock)
+        capture = Capture(
+            self._frames.ask, self._identity, config.decision, config.images, clock, config.requests
+        )
         self._starts = Starts.beside(config.outbox.path, self._identity.boot, counters)
         vitals = Vitals(self._starts, self._outbox, counters, clock)
         measure = vitals.health(self._learning.health(self._reporter.health))
-        self._overview = Overview(self._reporter, measure, lambda: self._publisher.protocol)
+        self._overview = Overview(
+            self._reporter, measure, lambda: self._publisher.protocol, config.requests.details
+        )
         self._agent = Agent(
             self._flow,
             self._switch,

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from edge.afar import check_afar
 from edge.config import Config, load_config, parse_config, redacted
 from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
 from edge.files import sync_folder, write_whole
@@ -28,21 +29,6 @@ log = logging.getLogger(__name__)
 NAME = "config-changes.json"
 MOST_STARTS = 3
 """So often a configuration on trial may start without proving itself."""
-HELD = (
-    "requests",
-    "device.id",
-    "broker.base_topic",
-    "broker.password_env",
-    "broker.tls",
-    "model.self_test",
-    "model.update.unsigned",
-    "model.update.hosts",
-    "model.update.plain_http",
-    "model.update.username",
-    "model.update.login_hosts",
-)
-"""What no request changes, beside every setting that names a file: who may ask for what, where
-requests come in, and what secrets and models are checked with."""
 
 
 class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -142,9 +128,11 @@ class Configuration:
         return ", ".join([*whole, *current.settings])
 
     def plain(self) -> dict[str, Any]:
-        """Give what is in force, without secrets."""
+        """Give what is in force, without secrets; where ``requests.details`` is not set, without
+        place, user name and folders either.
+        """
         assert self.config is not None
-        return redacted(self.config)
+        return redacted(self.config, details=self.config.requests.details)
 
     def change(self, revision: str, settings: dict[str, Any] | None, toml: str | None) -> bool:
         """Check a change whole, and write it down as on trial; False where it changes nothing.
@@ -255,7 +243,7 @@ class Configuration:
         for path, value in changes.settings.items():
             _set(raw, path, value)
         config = parse_config(raw, folder, "the changed configuration")
-        _check_held(base, config)
+        check_afar(base, config)
         return config
 
 
@@ -286,26 +274,3 @@ def _set(raw: dict[str, Any], path: str, value: object) -> None:
         if not isinstance(raw, dict):
             raise ConfigError(f"{path}: {'.'.join(tables[: i + 1])} is no table")
     raw[last] = copy.deepcopy(value)
-
-
-def _check_held(base: Config, config: Config) -> None:
-    """See that nothing differs which only a person at the device may change."""
-    before, after = dict(_held("", base)), dict(_held("", config))
-    for path in before | after:
-        if before.get(path) != after.get(path):
-            raise RequestDeniedError(
-                f"{path} is changed in the file on the device only: no request may change what "
-                f"names a file, nor {', '.join(HELD)}"
-            )
-
-
-def _held(path: str, value: object) -> list[tuple[str, object]]:
-    """Find the settings that no request changes, with their values."""
-    if path in HELD or isinstance(value, Path):
-        return [(path, value)]
-    if isinstance(value, msgspec.Struct):
-        inner = [(name, getattr(value, name)) for name in value.__struct_fields__]
-        return [one for name, part in inner for one in _held(f"{path}.{name}".lstrip("."), part)]
-    if isinstance(value, tuple):
-        return [one for i, part in enumerate(value) for one in _held(f"{path}[{i}]", part)]
-    return []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -46,12 +48,26 @@ class Lines(msgspec.Struct, frozen=True):
     lines: list[Line]
 
 
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@|(?<=\?)[^\s'\"<>]+")
+"""What an address may hold: user and password, and a query with a signature or a key."""
+
+
 class Journal(logging.Handler):
     """Keeps the newest :data:`MOST_LINES` lines, each cut at 1000 characters."""
 
     def __init__(self) -> None:
         super().__init__()
+        self._secrets: set[str] = set()
         self._lines: deque[tuple[int, Line]] = deque(maxlen=MOST_LINES)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Never show these."""
+        self._secrets |= set(secrets)
+
+    def _shown(self, text: str) -> str:
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return _CREDENTIALS.sub(lambda found: "***@" if found[0][-1] == "@" else "***", text)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line, unless it stays on the device."""
@@ -69,7 +85,7 @@ class Journal(logging.Handler):
             datetime.fromtimestamp(record.created, UTC),
             record.levelname.lower(),
             record.name,
-            text[:_MOST_CHARACTERS],
+            text[: 2 * _MOST_CHARACTERS],
         )
         self._lines.append((record.levelno, line))
 
@@ -80,6 +96,8 @@ class Journal(logging.Handler):
         for level, line in reversed(self._lines.copy()):
             if level < least:
                 continue
+            text = self._shown(line.text)[:_MOST_CHARACTERS]
+            line = msgspec.structs.replace(line, text=text)
             room -= len(line.text.encode()) + 100
             if len(found) == params.lines or room < 0:
                 break

@@ -16,7 +16,7 @@ import msgspec
 from edge import app
 from edge.changes import Configuration
 from edge.classify import Console
-from edge.config import Config, FolderCamera, redacted
+from edge.config import Config, FolderCamera, redacted, secrets
 from edge.errors import ConfigError
 from edge.journal import Journal
 from edge.kept import Kept
@@ -40,6 +40,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
             if arguments.once:
                 config = _once(config)
             log.debug("configuration: %s", redacted(config))
+            journal.hide(secrets(config))
             control.begin()
             seconds = config.requests.confirm_seconds
             try:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
-from edge.messages import Health, Timings
+from edge.messages import Health, Info, State, Timings, encode
 from edge.requests import Params
 
 if TYPE_CHECKING:
@@ -23,15 +24,19 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Overview:
-    """Carries out ``status``; `measure` gives health, for the times of the last round."""
+    """Carries out ``status``; `measure` gives health, for the times of the last round. Without
+    `details` the place is left out.
+    """
 
     def __init__(
         self,
         reporter: Reporter,
         measure: Callable[[Timings], Health],
         protocol: Callable[[], str | None],
+        details: bool = False,
     ) -> None:
         self._reporter, self._measure, self._protocol = reporter, measure, protocol
+        self._details = details
         self._timings = Timings(capture=0.0, preprocess=0.0, invoke=0.0, loop=0.0)
 
     def health(self, timings: Timings) -> Health:
@@ -45,8 +50,16 @@ class Overview:
 
     def status(self, _: Params) -> Status:
         """Give info, state and health of this moment."""
-        return Status(
-            info=msgspec.Raw(self._reporter.info(self._protocol() or "")),
-            state=msgspec.Raw(self._reporter.state()),
-            health=self.now(),
-        )
+        info, state = self._reporter.info(self._protocol() or ""), self._reporter.state()
+        if not self._details:
+            info, state = _without_place(info, state)
+        return Status(info=msgspec.Raw(info), state=msgspec.Raw(state), health=self.now())
+
+
+def _without_place(info: bytes, state: bytes) -> tuple[bytes, bytes]:
+    """Take out where the device is."""
+    about = msgspec.json.decode(info, type=Info)
+    now = msgspec.json.decode(state, type=State)
+    if now.latest is not None:
+        now = replace(now, latest=replace(now.latest, location=None))
+    return encode(replace(about, location=None)), encode(now)

@@ -16,7 +16,7 @@ from schedules import schedule
 from edge.agent import Agent
 from edge.cameras import Frame
 from edge.cameras.reader import Reader
-from edge.config import Decision, Images
+from edge.config import Decision, Images, Requests
 from edge.counters import Counters
 from edge.decision import Decider
 from edge.errors import CameraError, ImageError
@@ -65,7 +65,8 @@ def at_work():
         gate = Gate(triggers, Duty(clock, plan), Sleep(None, clock, counters))
         frames = Reader(lambda: camera, counters, camera, gate=gate)
         identity = Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), None)
-        capture = Capture(frames.ask, identity, Decision(), Images(), clock)
+        allowed = Requests(pictures=True, details=True)
+        capture = Capture(frames.ask, identity, Decision(), Images(), clock, allowed)
         seen = []
         agent = Agent(
             frames,

@@ -140,7 +140,9 @@ def test_a_device_outside_its_windows_sleeps_and_says_until_when(tmp_path, broke
 def test_a_sleeping_camera_answers_a_request_over_mqtt(tmp_path, broker):
     """One frame a quarter of an hour, and one when asked: with what is in it, and the picture."""
     devices.photos(tmp_path / "photos", 5)
-    extra = "[trigger.duty]\nburst_frames = 1\n[images]\nmax_side = 64\n"
+    extra = (
+        "[trigger.duty]\nburst_frames = 1\n[images]\nmax_side = 64\n[requests]\npictures = true\n"
+    )
     path = devices.config(tmp_path, broker.port, extra)
     process = devices.start("run", "--config", str(path))
     with Subscriber(broker.port) as subscriber:

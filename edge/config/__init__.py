@@ -14,7 +14,7 @@ from edge.config.camera import Camera, FolderCamera, Picamera2Camera, V4l2Camera
 from edge.config.checks import check_view
 from edge.config.decision import Decision
 from edge.config.device import Gps
-from edge.config.load import load_config, parse_broker, parse_config, redacted
+from edge.config.load import load_config, parse_broker, parse_config, redacted, secrets, settings
 from edge.config.model import Drift, Model, Update
 from edge.config.pictures import Images, Inbox
 from edge.config.report import Report
@@ -47,4 +47,6 @@ __all__ = [
     "parse_broker",
     "parse_config",
     "redacted",
+    "secrets",
+    "settings",
 ]

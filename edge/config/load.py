@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import msgspec
 from edge.config.broker import Broker
 from edge.config.checks import check_broker, check_together, check_trigger
 from edge.config.explain import explain
+from edge.config.section import first_line
 from edge.config.whole import Config
 from edge.errors import ConfigError
 
@@ -59,13 +62,44 @@ def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -
     return config
 
 
-def redacted(config: Config) -> dict[str, Any]:
+def redacted(config: Config, details: bool = True) -> dict[str, Any]:
     """Give the configuration as plain values for printing, without anything secret.
 
     Secrets are never in it to begin with: only the names of the file or variable that hold them.
-    The user name is hidden too.
+    The user name is hidden too. Without `details` so is the place, and of files only the name is
+    told, not the folder.
     """
-    plain: dict[str, Any] = msgspec.to_builtins(config, enc_hook=str)
-    if plain["broker"]["username"]:
-        plain["broker"]["username"] = "***"
+    plain: dict[str, Any] = msgspec.to_builtins(
+        config, enc_hook=str if details else lambda path: path.name
+    )
+    hidden = [(plain["broker"], "username"), (plain["model"]["update"], "username")]
+    if not details:
+        hidden += [(plain["broker"], "password_env"), (plain["device"], "location")]
+        hidden += [(plain["gps"], "host"), (plain["gps"], "device")]
+    for section, name in hidden:
+        if section[name]:
+            section[name] = "***"
     return plain
+
+
+def secrets(config: Config) -> tuple[str, ...]:
+    """Give the secrets that the program holds, for keeping them out of what it tells."""
+    found = []
+    with contextlib.suppress(ConfigError):
+        found.append(config.broker.password() or "")
+    for path, value in settings(config):
+        if isinstance(value, Path) and path.endswith(("password_file", "token_file")):
+            with contextlib.suppress(ConfigError):
+                found.append(first_line(value, path))
+    return tuple(secret for secret in found if secret)
+
+
+def settings(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Give all settings by path, with their values; a table that is left out is None."""
+    if not isinstance(value, msgspec.Struct):
+        yield path, value
+        return
+    if tag := value.__struct_config__.tag:
+        yield f"{path}.kind", tag
+    for name in value.__struct_fields__:
+        yield from settings(getattr(value, name), f"{path}.{name}".lstrip("."))

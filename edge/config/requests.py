@@ -34,9 +34,15 @@ class Requests(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     The broker's access list decides who can; this decides what.
     """
 
-    allow: tuple[Verb, ...] = ("status", "capture", "config/get", "drift", "log", "models")
-    """Verbs that are carried out; those that change the device have to be listed. Empty: the
-    device takes no requests and subscribes to nothing."""
+    allow: tuple[Verb, ...] = ("status", "capture", "config/get", "drift", "models")
+    """Verbs that are carried out; those that change the device, ``log`` and ``inbox/get`` have to
+    be listed. Empty: the device takes no requests and subscribes to nothing."""
+    pictures: bool = False
+    """Answer ``capture`` with the picture where it is asked for, and let ``config/set`` switch on
+    what sends pictures."""
+    details: bool = False
+    """Tell the place in answers to ``status``, ``capture`` and ``config/get``, and in the last the
+    folders of files, too; ``info`` and sightings tell the place anyway."""
     token_file: Path | None = None
     """File whose first line every request must carry as its ``token``."""
     unnumbered: bool = False

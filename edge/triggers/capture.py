@@ -11,7 +11,8 @@ from edge.cameras import Frame
 from edge.cameras.photo import shrink_jpeg
 from edge.classifier import Classification
 from edge.clock import Clock
-from edge.config import Decision, Images
+from edge.config import Decision, Images, Requests
+from edge.errors import RequestDeniedError
 from edge.findings import Finding, findings
 from edge.life import Event
 from edge.messages import Clock as Quality
@@ -44,6 +45,7 @@ class Captured(msgspec.Struct, frozen=True, kw_only=True):
     model: ModelRef
     frame: FrameRef
     location: Location | None
+    """Null also where ``requests.details`` is not set."""
     image: bytes | None = None
     """JPEG; null also where no picture that is recognisable fits ``images.max_bytes``."""
 
@@ -58,8 +60,10 @@ class Capture:
         decision: Decision,
         images: Images,
         clock: Clock,
+        requests: Requests,
     ) -> None:
         self._ask, self._identity, self._clock = ask, identity, clock
+        self._pictures, self._details = requests.pictures, requests.details
         self._decision, self._images = decision, images
 
     def now(self, params: CaptureParams, timeout_seconds: float = TIMEOUT_SECONDS) -> Captured:
@@ -68,7 +72,13 @@ class Capture:
         Raises:
             CameraError: the camera gave no frame in time.
             ImageError: the frame was damaged.
+            RequestDeniedError: a picture is wanted, and not allowed.
         """
+        if params.image and not self._pictures:
+            raise RequestDeniedError(
+                "`image` asks for a picture, and requests.pictures is not set on this device; "
+                "without it the answer says what is seen"
+            )
         frame, found, event = self._ask().wait(timeout_seconds)
         says = findings(found, self._decision.thresholds, frozenset(self._decision.background))
         image = None
@@ -81,7 +91,7 @@ class Capture:
             sighting=event is not None,
             model=self._identity.model,
             frame=frame_ref(frame, says[0]),
-            location=frame.location or self._identity.location,
+            location=(frame.location or self._identity.location) if self._details else None,
             image=image,
         )
 
