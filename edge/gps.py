@@ -6,16 +6,16 @@ Speaks gpsd's JSON over TCP (gpsd_json(5), protocol 3): asks to be told, reads `
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
-import math
 import random
+import re
 import socket
 import threading
 from collections.abc import Callable
-from typing import Annotated, Self
+from typing import Any, BinaryIO, Self
 
 import msgspec
-from msgspec import Meta
 
 from edge.clock import Clock, SystemClock
 from edge.config import Gps as GpsConfig
@@ -28,40 +28,85 @@ log = logging.getLogger(__name__)
 _WATCH = b'?WATCH={"enable":true,"json":true}\n'
 _MAX_LINE = 65_536
 """Bytes of a report; gpsd keeps to 10,240 (GPS_JSON_RESPONSE_MAX)."""
+_MAX_REST = 16
+"""Times as much of a line is passed over; what follows counts as another line."""
 _TIMEOUT_SECONDS = 5.0
+_GREETINGS = 20
+"""Lines of which one at least is a report, where gpsd speaks."""
+_NAN = re.compile(r"([:,\[]\s*)[+-]?(?:nan|inf)\b")
+"""Some versions print numbers that they do not know as C does."""
+_HEIGHTS = ("altMSL", "altHAE", "alt")
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A report of gpsd; of those that are no ``TPV`` only the class counts."""
+    """What a report of gpsd says that makes sense; of those that are no ``TPV`` only the class."""
 
-    kind: str = msgspec.field(name="class", default="")
+    kind: str
     device: str = ""
     mode: int = 0
     """0, 1: no fix; 2: without height; 3: with height."""
-    lat: Annotated[float, Meta(ge=-90, le=90)] | None = None
-    lon: Annotated[float, Meta(ge=-180, le=180)] | None = None
-    alt_msl: float | None = msgspec.field(name="altMSL", default=None)
-    """Metres above the sea."""
-    alt_hae: float | None = msgspec.field(name="altHAE", default=None)
-    """Metres above the ellipsoid, which lies up to 105 m above or below the sea."""
+    lat: float | None = None
+    lon: float | None = None
     alt: float | None = None
-    """What gpsd before 3.20 says in place of both."""
+    """Metres, above the sea where gpsd knows that, else above the ellipsoid, which lies up to 105 m
+    above or below it."""
     eph: float | None = None
     """Estimated horizontal error, metres."""
+    odd: bool = False
+    """It says that it has a fix, and its place makes no sense."""
 
 
-_decoder = msgspec.json.Decoder(Report)
+def parse(line: bytes) -> Report:
+    """Read a report, also one with NaN, control characters or bytes that are not UTF-8.
+
+    Raises:
+        ValueError: no JSON object with a class.
+    """
+    text = _NAN.sub(r"\1null", line.decode("utf-8", "replace"))
+    try:
+        raw = json.loads(text, strict=False)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("class"), str):
+        raise ValueError("no object with a class")
+    device, mode = raw.get("device"), _number(raw, "mode", 0, 3)
+    report = Report(
+        kind=raw["class"],
+        device=device if isinstance(device, str) else "",
+        mode=int(mode or 0),
+        lat=_number(raw, "lat", -90, 90),
+        lon=_number(raw, "lon", -180, 180),
+        # "alt" is what gpsd before 3.20 says in place of both.
+        alt=next((a for k in _HEIGHTS if (a := _number(raw, k, -500, 20_000)) is not None), None),
+        eph=_number(raw, "eph", 0, 100_000),
+    )
+    senseless = report.lat is None or report.lon is None or report.lat == report.lon == 0
+    if report.kind == "TPV" and report.mode >= 2 and senseless:
+        report = msgspec.structs.replace(report, odd=True)
+    return report
 
 
 def fix(report: Report) -> Location | None:
     """Give the place a report tells of; None where it has no fix."""
-    if report.kind != "TPV" or report.mode < 2 or report.lat is None or report.lon is None:
+    if report.kind != "TPV" or report.mode < 2 or report.odd:
         return None
-    heights = (report.alt_msl, report.alt_hae, report.alt) if report.mode >= 3 else ()
-    height = next((one for one in heights if one is not None and math.isfinite(one)), None)
+    assert report.lat is not None
+    assert report.lon is not None
     return Location(
-        lat=report.lat, lon=report.lon, alt=height, accuracy_metres=report.eph, source="gps"
+        lat=report.lat,
+        lon=report.lon,
+        alt=report.alt if report.mode >= 3 else None,
+        accuracy_metres=report.eph,
+        source="gps",
     )
+
+
+def _number(raw: dict[str, Any], name: str, least: float, most: float) -> float | None:
+    """Give a number within bounds; None for anything else."""
+    value = raw.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if least <= value <= most else None  # NaN is within none
 
 
 class Gps:
@@ -79,6 +124,7 @@ class Gps:
         retry_min_seconds: float = 1.0,
     ) -> None:
         self._config, self._clock, self._found = config, clock, found
+        self._counters = counters
         self._trouble = Episode("gps", counters, log)
         self._backoff = Backoff(retry_min_seconds, 60.0)
         self._fix: tuple[Location, float] | None = None
@@ -129,12 +175,8 @@ class Gps:
             with socket.create_connection((host, port), _TIMEOUT_SECONDS) as connection:
                 self._socket = connection
                 connection.sendall(_WATCH)
-                # gpsd says nothing while its receiver is silent; the fix grows old by itself.
-                connection.settimeout(None)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                with connection.makefile("rb") as lines:
-                    while not self._stop.is_set() and (line := lines.readline(_MAX_LINE)):
-                        self._take(line)
+                self._hear(connection)
         except OSError as error:
             raise GpsError(
                 f"gpsd at {host}:{port}: {error.strerror or error}; `cgps {host}:{port}` shows "
@@ -144,24 +186,71 @@ class Gps:
             self._socket = None
         raise GpsError(f"gpsd at {host}:{port} closed the connection; look at its log")
 
-    def _take(self, line: bytes) -> None:
-        try:
-            report = _decoder.decode(line)
-        except msgspec.MsgspecError as error:
+    def _hear(self, connection: socket.socket) -> None:
+        """Take lines. A line that is no report is left out and counted, and the next one heard.
+
+        Raises:
+            GpsError: none of its first lines is one. gpsd greets with a report at once.
+            OSError: the connection broke.
+        """
+        understood, odd, last = False, 0, b""
+        with connection.makefile("rb") as lines, contextlib.suppress(TimeoutError):
+            while not self._stop.is_set() and (line := _line(lines)) is not None:
+                try:
+                    odd_place = self._take(parse(line))
+                except ValueError:
+                    if not line.strip():
+                        continue
+                    odd, last = odd + 1, line
+                    if understood:
+                        self._leave_out(line, odd)
+                    elif odd >= _GREETINGS:
+                        break
+                    continue
+                if odd_place:
+                    odd += 1
+                    self._leave_out(line, odd)
+                if not understood:
+                    understood = True
+                    # gpsd says nothing while its receiver is silent; the fix grows old by itself.
+                    connection.settimeout(None)
+        if not understood and not self._stop.is_set():
+            said = f"its last line: {last[:60]!r}" if odd else "it says nothing"
             raise GpsError(
-                f"{self._config.host}:{self._config.port} does not speak as gpsd does ({error}: "
-                f"{line[:60]!r}); set gps.host and gps.port"
-            ) from error
+                f"{self._config.host}:{self._config.port} does not speak as gpsd does ({said}); "
+                "set gps.host and gps.port"
+            )
+
+    def _leave_out(self, line: bytes, count: int) -> None:
+        """Count a line that makes no sense; log the first of a connection."""
+        error = GpsError(f"gpsd said what makes no sense; left out: {line[:200]!r}")
+        self._counters.error(error)
+        if count == 1:
+            log.warning("%s", error)
+
+    def _take(self, report: Report) -> bool:
+        """Take the place of a report; tell whether it has one that makes no sense."""
         if self._config.device and report.device != self._config.device:
-            return
+            return False
         place = fix(report)
         if place is None:
-            return
+            return report.odd
         self._trouble.recovered()
         self._backoff.reset()
         before, self._fix = self.where(), (place, self._clock.monotonic())
         if before is None:
             self._found()
+        return False
+
+
+def _line(lines: BinaryIO) -> bytes | None:
+    """Read a line; of one that is too long the beginning. None at the end."""
+    line = rest = lines.readline(_MAX_LINE)
+    for _ in range(_MAX_REST):
+        if not rest or rest.endswith(b"\n"):
+            break
+        rest = lines.readline(_MAX_LINE)
+    return line or None
 
 
 def ask(config: GpsConfig, timeout_seconds: float = _TIMEOUT_SECONDS) -> str:

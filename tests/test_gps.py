@@ -12,7 +12,6 @@ import threading
 import time
 
 import devices
-import msgspec
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
 from clocks import Field
@@ -22,7 +21,7 @@ from edge.cameras.photo import facts
 from edge.config import Gps as GpsConfig
 from edge.counters import Counters
 from edge.errors import GpsError
-from edge.gps import Gps, Report, ask, fix
+from edge.gps import Gps, ask, fix, parse
 from edge.messages import Location, ModelRef
 from edge.sightings import Identity
 
@@ -40,12 +39,12 @@ class Gpsd:
         self.watches: list[str] = []
         self._client: socket.socket | None = None
 
-    def accept(self) -> None:
+    def accept(self, greeting=VERSION) -> None:
         """Take the next client and its request."""
         self.hang_up()
         self._server.settimeout(10)
         self._client, _ = self._server.accept()
-        self.say(VERSION)
+        self.say(greeting)
         with self._client.makefile("r") as lines:
             self.watches.append(lines.readline())
 
@@ -112,11 +111,24 @@ def test_a_fix_is_taken_from_gpsd_and_grows_old():
         ({"altMSL": None}, (-45.0, 4.2)),
         ({"altMSL": None, "altHAE": None, "alt": 7.0}, (7.0, 4.2)),
         ({"eph": None}, (8.5, None)),
+        ({"eph": float("nan")}, (8.5, None)),
+        ({"eph": -1}, (8.5, None)),
+        ({"altMSL": 1e9}, (-45.0, 4.2)),
+        ({"mode": 3.0}, (8.5, 4.2)),
+        ({"mode": "3"}, None),
+        ({"mode": True}, None),
+        ({"device": None}, (8.5, 4.2)),
+        ({"lon": 180.5}, None),
+        ({"lat": float("nan")}, None),
+        ({"lat": float("inf")}, None),
+        ({"lat": "23.8"}, None),
+        ({"lat": 0.0, "lon": 0.0}, None),
+        ({"lat": 0.0}, (8.5, 4.2)),
     ],
 )
 def test_only_a_fix_is_a_place(change, expected):
     """Two dimensions have no height; other heights stand in where the sea's is not told."""
-    place = fix(msgspec.convert(TPV | change, Report))
+    place = fix(parse(json.dumps(TPV | change).encode()))
     assert (place and (place.alt, place.accuracy_metres)) == expected
 
 
@@ -132,13 +144,72 @@ def test_gpsd_may_come_late_restart_and_talk_rubbish():
             until(gps.where)
             assert counters.problems() == ()
             gpsd.hang_up()
-            gpsd.accept()
-            gpsd.say(b"SSH-2.0-OpenSSH_9.2")
+            gpsd.accept(b"SSH-2.0-OpenSSH_9.2")
+            gpsd.say(b"Invalid SSH identification string.")
+            gpsd.hang_up()
             until(lambda: "does not speak as gpsd does" in "".join(counters.problems()))
             gpsd.accept()
             gpsd.say(TPV | {"lat": -1.5})
             until(lambda: gps.where().lat == -1.5)
             assert counters.problems() == ()
+
+
+ODD = {
+    "cut off": b'{"class":"TPV","mode":3,"lat":23.8,',
+    "trailing comma": b'{"class":"TPV","mode":3,"lat":1.0,"lon":1.0,}',
+    "no JSON": b"$GPGGA,,,,",
+    "no object": b"[1, 2]",
+    "no class": b'{"mode":3}',
+    "class no text": b'{"class":3}',
+    "deep": b'{"class":"TPV","x":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    "long": b"x" * 200_000,
+    "lon 180.5": b'{"class":"TPV","mode":3,"lat":1.0,"lon":180.5}',
+    "null island": b'{"class":"TPV","mode":2,"lat":0.0,"lon":0.0}',
+}
+HARMLESS = {
+    "blank": b"",
+    "NaN": b'{"class":"SKY","hdop":NaN}',
+    "nan": b'{"class":"SKY","hdop":nan,"vdop":-nan,"all":[inf,nan]}',
+    "not UTF-8": b'{"class":"DEVICE","subtype":"\xff\xfe"}',
+    "zero byte": b'{"class":"AIS","shipname":"A\x00B"}',
+    "ERROR": b'{"class":"ERROR","message":"Unrecognized request"}',
+}
+
+
+@pytest.mark.parametrize("name", [*ODD, *HARMLESS])
+def test_an_odd_line_is_left_out_and_the_connection_stays(name):
+    """It is counted; the fix behind it is taken from the same connection."""
+    counters = Counters()
+    with Gpsd() as gpsd, client(gpsd.port, counters=counters) as gps:
+        gpsd.accept()
+        gpsd.say((ODD | HARMLESS)[name])
+        gpsd.say(TPV)
+        assert until(gps.where).lat == 23.8
+        gpsd.say((ODD | HARMLESS)[name])
+        gpsd.say(TPV | {"lat": 5.0})
+        until(lambda: gps.where().lat == 5.0)
+    assert len(gpsd.watches) == 1
+    assert counters.errors().get("GpsError", 0) == (2 if name in ODD else 0)
+
+
+def test_an_error_that_is_not_known_does_not_cost_the_fix():
+    """As gpsd's C library prints it."""
+    place = fix(parse(json.dumps(TPV).replace("4.2", "nan").encode()))
+    assert (place.lat, place.accuracy_metres) == (23.8, None)
+
+
+def test_what_never_speaks_as_gpsd_does_is_named():
+    """A stream of other lines, such as a receiver's own sentences; a first odd line is none yet."""
+    counters = Counters()
+    with Gpsd() as gpsd, client(gpsd.port, counters=counters) as gps:
+        gpsd.accept(b"odd")
+        gpsd.say(TPV)
+        until(gps.where)
+        assert counters.problems() == ()
+        gpsd.accept(b"$GPGGA,1")
+        for _ in range(20):
+            gpsd.say(b"$GPGGA,2")
+        until(lambda: "does not speak as gpsd does" in "".join(counters.problems()))
 
 
 def test_one_receiver_of_several_can_be_chosen():
