@@ -48,9 +48,10 @@ lint: .venv/lint.ok .venv/test.ok ## ruff (rules and format) and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-train: .venv/desktop.ok ## check, split and train: DATA=photos/ [OUT=runs/mine] [RECIPE=... WEIGHTS=...]
+train: .venv/desktop.ok ## check, split and train: DATA=photos/ [OUT=runs/mine] [RECIPE=... WEIGHTS=... ACCEPT=...]
 	@test -n "$(DATA)" || { echo "say where the photos are: make train DATA=photos/"; exit 2; }
-	@$(BIN)/python -m training fit $(DATA) --out $(or $(OUT),runs/mine) \
+	@$(BIN)/python -m training check $(DATA) $(ACCEPT:%=--accept %)
+	@$(BIN)/python -m training fit $(DATA) --out $(or $(OUT),runs/mine) $(ACCEPT:%=--accept %) \
 	    $(if $(RECIPE),--recipe $(RECIPE)) $(if $(WEIGHTS),--weights $(WEIGHTS)) $(ARGS)
 	@$(BIN)/python -m training evaluate $(or $(OUT),runs/mine)
 

@@ -102,6 +102,12 @@ def test_leaks_between_given_splits_are_errors(scenes, tmp_path):
     assert other.file in cases(report, "group-leak")[0]["files"]
     leaked = {file for case in cases(report, "duplicate-leak") for file in case["files"]}
     assert {"copy.jpg", first.file} <= leaked
+    # The advice that it gives, followed.
+    shutil.copy(tmp_path / "mine.csv", scenes / "labels.csv")
+    split = ["split", str(scenes), "--anew", "--out", str(scenes / "split.csv")]
+    assert CliRunner().invoke(app, split).exit_code == 0
+    status, _, report = check(scenes, tmp_path / "out")
+    assert (status, kinds(report, "error")) == (0, set())
 
 
 def test_a_row_without_its_file_is_reported_with_the_rest(scenes, tmp_path):

@@ -47,12 +47,12 @@ def test_what_is_no_photo_is_left_out_and_said(folder):
     photo(folder / "stray.jpg")
     dataset = load_dataset(folder)
     assert len(dataset) == 3
-    assert dataset.notes == (
+    assert [note.title for note in dataset.notes] == [
         "folders without a photo: nichts",
-        "1 photo outside any class folder, not used",
+        "1 photo outside any class folder, not used: stray.jpg",
         "1 hidden file or folder, not used: Käfer/._b.png",
         "1 file without a picture's suffix, not used: Käfer/notes.txt",
-    )
+    ]
 
 
 def test_a_link_that_loops_is_followed_once(folder):
@@ -82,7 +82,10 @@ def test_a_csv_beside_the_photos_is_used_and_named(folder):
         Example("leer/c.bmp", "none"),
     )
     assert "labels.csv" in dataset.source
-    assert dataset.notes == ("1 photo not listed in labels.csv, not used",)
+    assert [note.title for note in dataset.notes] == [
+        "labels.csv: columns not used: day",
+        "1 photo not listed in labels.csv, not used: Käfer/Tag 1/bild (1).JPG",
+    ]
     assert load_dataset(folder, ignore_csv=True).labels == ("Käfer", "leer")
 
 

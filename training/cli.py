@@ -15,7 +15,12 @@ from training.console import new_app, start
 app = new_app("python -m training")
 
 Data = Annotated[Path, typer.Argument(help="Folder of photos (a folder per class), or a CSV.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same result.")]
+Seed = Annotated[int, typer.Option(help="Same seed, same result.", min=0, max=2**32 - 1)]
+IgnoreCsv = Annotated[bool, typer.Option(help="Look at the folders only.")]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(help="Go on despite labels-differ, group-leak or duplicate-leak; repeatable."),
+]
 
 
 @app.callback()
@@ -32,8 +37,10 @@ def check(
     out: Annotated[
         Path | None, typer.Option(help="Folder for check.json and check.html. [./check-NAME]")
     ] = None,
-    ignore_csv: Annotated[bool, typer.Option(help="Look at the folders only.")] = False,
-    min_side: Annotated[int, typer.Option(help="Smaller photos are told, pixels.")] = 96,
+    ignore_csv: IgnoreCsv = False,
+    min_side: Annotated[int, typer.Option(help="Smaller photos are told, pixels.", min=0)] = 96,
+    seed: Annotated[int, typer.Option(help="Seed that fit will get.", min=0, max=2**32 - 1)] = 0,
+    accept: Accept = None,
     show_leakage: Annotated[
         bool, typer.Option(help="Measure how much a random split would flatter.")
     ] = False,
@@ -44,7 +51,10 @@ def check(
     """Say what is wrong with labelled photos. Exits 1 on errors, 0 on warnings or none."""
     from training.data.commands import check as run
 
-    if run(data, split_csv, out, ignore_csv, min_side, show_leakage, weights):
+    found = run(
+        data, split_csv, out, ignore_csv, min_side, seed, accept or (), show_leakage, weights
+    )
+    if found:
         raise typer.Exit(1)
 
 
@@ -56,12 +66,13 @@ def split(
         tuple[float, float, float], typer.Option(help="Parts for train, validation, test.")
     ] = (0.6, 0.2, 0.2),
     seed: Seed = 0,
-    ignore_csv: Annotated[bool, typer.Option(help="Look at the folders only.")] = False,
+    ignore_csv: IgnoreCsv = False,
+    anew: Annotated[bool, typer.Option(help="Forget the splits that are given.")] = False,
 ) -> None:
     """Divide photos into train, val and test; related photos stay together."""
     from training.data.commands import split as run
 
-    run(data, out, fractions, seed, ignore_csv)
+    run(data, out, fractions, seed, ignore_csv, anew)
 
 
 @app.command()
@@ -99,20 +110,25 @@ def fit(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for decoded photos, to share between runs.")
     ] = None,
+    ignore_csv: IgnoreCsv = False,
+    accept: Accept = None,
 ) -> None:
-    """Train a float model by a recipe."""
+    """Train a float model by a recipe. Refuses what `check` calls an error."""
     from training.commands import fit as run
 
     changes = list(change or [])
     changes += [f"weights={weights}"] if weights is not None else []
     changes += [f"epochs={epochs}"] if epochs is not None else []
-    run(data, out, recipe, changes, split_csv, seed, cache)
+    run(data, out, recipe, changes, split_csv, ignore_csv, seed, accept or (), cache)
 
 
 @app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder of a finished `fit`.")],
-    split: Annotated[str, typer.Option(help="Which photos judge: test or val.")] = "test",
+    split: Annotated[
+        str | None,
+        typer.Option(help="Which photos judge: test or val. [test, where there are any]"),
+    ] = None,
     unknown: Annotated[
         Path | None, typer.Option(help="Folder of photos of none of the classes.")
     ] = None,

@@ -7,7 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from training.data import Dataset, assign_splits, group_near_duplicates, load_dataset
+from training.data import load_dataset
+from training.data.check import check
+from training.data.commands import COLOURS, bars
+from training.data.dataset import Finding
+from training.data.judgement import refuse
 
 
 def fit(
@@ -16,28 +20,54 @@ def fit(
     recipe_name: str,
     changes: Sequence[str],
     split_csv: Path | None,
+    ignore_csv: bool,
     seed: int,
+    accept: Sequence[str],
     cache: Path | None,
 ) -> None:
-    """Load, divide where that is still to do, train, and say how it went."""
+    """See that everything can be used, check and divide the photos, train, and say how it went."""
+    from training.fit import begin_in, try_out
     from training.fit import fit as train
     from training.recipe import load_recipe
 
     console = Console(highlight=False, soft_wrap=True)
     recipe = load_recipe(recipe_name, changes)
-    dataset, rule = divided(load_dataset(data, split_csv), seed)
-    console.print(f"{len(dataset)} photos, {len(dataset.labels)} classes; splits: {rule}")
-    run = train(dataset, recipe_name, recipe, out, seed, rule, cache, console)
+    begin_in(out, cache)
+    dataset = load_dataset(
+        data, split_csv, ignore_csv=ignore_csv, missing_ok=True, unlabelled_ok=True
+    )
+    try_out(recipe)
+    with bars(console) as progress:
+        report = check(dataset, seed=seed, accept=accept, progress=progress)
+    _say(console, report.findings)
+    refuse(report.findings, str(data))
+    photos, rule = report.judgement.dataset, report.judgement.rule
+    console.print(
+        f"{len(photos)} photos, {len(photos.labels)} classes; splits: {rule}", markup=False
+    )
+    run = train(photos, recipe_name, recipe, out, seed, rule, cache, console)
     result = run.info.result
     assert result is not None
     console.print(
         f"{out}: epoch {result.best_epoch} kept, validation accuracy {result.val_accuracy:.1%}, "
         f"macro-F1 {result.val_macro_f1:.3f}, {result.seconds / 60:.1f} min of training; "
         f"next: python -m training evaluate {out}",
+        markup=False,
     )
 
 
-def evaluate(path: Path, split: str, unknown: Path | None) -> None:
+def _say(console: Console, findings: Sequence[Finding]) -> None:
+    """Warnings and notes, a line each; errors follow as what is refused."""
+    for finding in findings:
+        if finding.severity != "error":
+            console.print(
+                f"{finding.severity}: {finding.title}",
+                style=COLOURS[finding.severity],
+                markup=False,
+            )
+
+
+def evaluate(path: Path, split: str | None, unknown: Path | None) -> None:
     """Judge, write both files, and say the figures that matter."""
     from training.evaluate import evaluate as judge
     from training.evaluate import save
@@ -45,13 +75,19 @@ def evaluate(path: Path, split: str, unknown: Path | None) -> None:
     from training.runs import load_run
 
     run = load_run(path)
+    console = Console(highlight=False)
+    if split is None:
+        split = "test" if run.dataset.split("test").examples else "val"
+        if split == "val":
+            words = "warning: no test photos; the validation photos, which chose the model, flatter"
+            console.print(words, style=COLOURS["warning"], soft_wrap=True)
     e, answers = judge(run, split, unknown)
     files = save(run, e), write_report(run, e, answers)
     low, high = e.accuracy_group_interval
     foreign = ""
     if e.unknown.caught_foreign is not None:
         foreign = f", {e.unknown.caught_foreign:.0%} of {e.unknown.foreign} foreign photos"
-    Console(highlight=False).print(
+    console.print(
         f"{split}: {e.n} photos in {e.groups} groups\n"
         f"accuracy {e.accuracy:.1%} ({low:.1%} to {high:.1%}), balanced {e.balanced_accuracy:.1%}, "
         f"macro-F1 {e.macro_f1:.3f}\n"
@@ -62,11 +98,3 @@ def evaluate(path: Path, split: str, unknown: Path | None) -> None:
         f"{files[0]}\n{files[1]}",
         soft_wrap=True,
     )
-
-
-def divided(dataset: Dataset, seed: int) -> tuple[Dataset, str]:
-    """The data set with splits, and how they came about in words."""
-    if dataset.has_splits:
-        return dataset, f"as given ({dataset.source})"
-    grouped = group_near_duplicates(dataset)
-    return assign_splits(grouped, seed=seed), f"grouped and stratified, seed {seed}"

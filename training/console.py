@@ -37,6 +37,11 @@ def start(app: Callable[[], object], interrupted: str) -> None:
     except WheatearError as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(2)
+    except OSError as error:
+        # A full disk, a folder without permission: nothing that a traceback would explain better.
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {place}{error.strerror or error}\n")
+        sys.exit(2)
     except (KeyboardInterrupt, SystemExit) as ended:
         # Typer makes an exit of Ctrl-C, and says nothing.
         if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from rich.console import Console
 from edge.errors import TrainingError
 from edge.image import InputSpec
 from training.data import Dataset, write_csv
+from training.data.judgement import obstacles, refuse
 from training.recipe import Recipe
 from training.runs import (
     Result,
@@ -44,8 +46,9 @@ def fit(
     """Train into `out`, or go on with what is there unfinished.
 
     Raises:
-        TrainingError: `out` holds a finished run or one with other settings, or photos, weights or
-            splits cannot be used.
+        TrainingError: `out` holds a finished run or one with other settings, or photos or weights
+            cannot be used.
+        DataError: no model can be made of these classes and splits.
     """
     from training.models import build_model
     from training.progress import Progress
@@ -53,6 +56,7 @@ def fit(
     from training.train import train
 
     console = console or Console()
+    refuse((*dataset.notes, *obstacles(dataset)), str(dataset.root))
     info = RunInfo(
         labels=dataset.labels,
         input=InputSpec(
@@ -67,12 +71,12 @@ def fit(
         packages=package_versions(),
         cache=str(cache.resolve()) if cache else "",
     )
-    run = _begin(out, info, dataset)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+    model = build_model(recipe, len(info.labels))
+    run = _begin(out, info, dataset)
     with Progress(console, run.path / "tensorboard") as progress:
         photos = _photos(run, progress)
-        model = build_model(recipe, len(info.labels))
         history = train(model, photos, recipe, seed, run.path / "state", progress)
     _write_history(run.path / "history.csv", history)
     model.save(run.path / "model.partial.keras")
@@ -87,6 +91,45 @@ def fit(
     save_info(run.path, msgspec.structs.replace(info, result=result))
     shutil.rmtree(run.path / "state")
     return load_run(run.path)
+
+
+def begin_in(out: Path, cache: Path | None = None) -> None:
+    """See that a run can be begun or gone on with in a folder; leaves nothing there.
+
+    Raises:
+        TrainingError: it is a file, cannot be written, or holds a finished run or other things.
+    """
+    for option, folder in (("--out", out), ("--cache", cache)):
+        if folder is not None:
+            _writable(option, folder)
+    if (out / "run.json").exists():
+        if load_run(out).info.result is not None:
+            raise TrainingError(f"{out}: holds a finished run; choose another --out or delete it")
+    elif out.is_dir() and any(out.iterdir()):
+        raise TrainingError(f"{out}: not empty and no run; choose another --out")
+
+
+def _writable(option: str, folder: Path) -> None:
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise TrainingError(
+            f"{option} {folder}: {there} cannot be written to ({error.strerror}); choose another"
+        ) from error
+
+
+def try_out(recipe: Recipe) -> None:
+    """See that the recipe's model can be built, with its start weights.
+
+    Raises:
+        TrainingError: the model is unknown, too small a resolution, or weights that cannot be had.
+    """
+    from training.models import build_model
+    from training.step import take_apart
+
+    take_apart(build_model(recipe, 2), recipe.freeze_blocks)
 
 
 def _begin(out: Path, info: RunInfo, dataset: Dataset) -> Run:
@@ -115,10 +158,6 @@ def _photos(run: Run, progress: Progress) -> Photos:
 
     recipe, dataset = run.info.recipe, run.dataset
     parts = {name: dataset.split(name) for name in ("train", "val")}
-    for name, part in parts.items():
-        missing = sorted(set(run.info.labels) - {e.label for e in part.examples})
-        if missing:
-            raise TrainingError(f"split {name} has no photo of {', '.join(missing)}")
     side = recipe.source_side
     source = InputSpec(width=side, height=side, crop=recipe.crop)
     progress.phase("decode", sum(len(part) for part in parts.values()))

@@ -48,7 +48,8 @@ def fit_head(
     features, answers = [], []
     # Mixed pictures are for weights that can adapt to them; frozen features only get worse.
     plain = msgspec.structs.replace(recipe.augment, mixup=0.0, cutmix=0.0, cutout=0.0)
-    steps = len(images) // recipe.batch
+    batch = min(recipe.batch, len(images))
+    steps = len(images) // batch
 
     def forward(x: Any) -> Any:  # noqa: ANN401
         x = x if parts.stem is None else parts.stem(x, training=False)
@@ -60,7 +61,7 @@ def fit_head(
             images,
             targets,
             epoch_order(shares, seed + 1_000_003, view),
-            batch=recipe.batch,
+            batch=batch,
             side=recipe.resolution,
             augment=plain,
             seed=seed + 1_000_003,

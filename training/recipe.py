@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import pkgutil
+import re
 from collections.abc import Iterable
 from importlib import import_module
 from typing import Annotated, Any, Literal
 
 import msgspec
+import msgspec.inspect
 from msgspec import Meta
 
 from edge.errors import TrainingError
 
+Area = Annotated[float, Meta(gt=0, le=4)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Positive = Annotated[float, Meta(gt=0)]
-NotNegative = Annotated[float, Meta(ge=0)]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=10_000)]
 
 
 class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -32,9 +34,9 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Degrees to either side."""
     turned: Share = 1.0
     """Share of a batch that is rotated; the cost of augmentation is mostly theirs."""
-    area: tuple[Positive, Positive] = (0.6, 1.0)
+    area: tuple[Area, Area] = (0.6, 1.0)
     """Least and largest share of the photo's area that is cut out; above 1 zooms out."""
-    aspect: Annotated[float, Meta(ge=1)] = 1.2
+    aspect: Annotated[float, Meta(ge=1, le=10)] = 1.2
     """Largest ratio by which width and height are stretched against one another."""
     shift: Share = 0.0
     """Share of the side that the cut-out may leave the photo by; the rest is mirrored."""
@@ -50,11 +52,11 @@ class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """Share of photos that lose their colour."""
     blur: Share = 0.0
     """Share of photos that are blurred (a 3 x 3 mean, by a random part)."""
-    noise: NotNegative = 0.0
+    noise: Annotated[float, Meta(ge=0, le=255)] = 0.0
     """Largest standard deviation of added noise, in levels of 0..255."""
     cutout: Share = 0.0
     """Largest side of a square that is greyed out, as a share of the picture."""
-    mixup: NotNegative = 0.0
+    mixup: Annotated[float, Meta(ge=0, le=10)] = 0.0
     """Parameter of the Beta distribution that two photos are mixed by (Zhang et al. 2018)."""
     cutmix: Share = 0.0
     """Share of photos that get a rectangle of another one (Yun et al. 2019)."""
@@ -69,7 +71,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     model: str = "mobilenet_v2"
     """A name of `training.models.ARCHITECTURES`."""
-    alpha: Positive = 0.35
+    alpha: Annotated[float, Meta(ge=0.1, le=4)] = 0.35
     """Width of the model."""
     resolution: Annotated[int, Meta(ge=16, le=1024)] = 224
     """Side of the square input, pixels."""
@@ -80,18 +82,18 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.2
     """Share of features dropped before the last layer."""
 
-    head_views: Count = 0
+    head_views: Annotated[int, Meta(ge=0, le=1000)] = 0
     """Augmented copies of each photo whose frozen features the head is fitted to first."""
-    epochs: Annotated[int, Meta(ge=0)] = 20
+    epochs: Count = 20
     """Passes over the training photos that train everything; 0 leaves the fitted head."""
-    members: Annotated[int, Meta(ge=1)] = 1
+    members: Annotated[int, Meta(ge=1, le=100)] = 1
     """Trainings from the fitted head on, with other draws, whose weights are averaged
     ("model soup", Wortsman et al. 2022, arXiv:2203.05482)."""
-    batch: Annotated[int, Meta(ge=1)] = 32
+    batch: Annotated[int, Meta(ge=1, le=4096)] = 32
     """Photos per step."""
-    learning_rate: Positive = 1e-3
+    learning_rate: Annotated[float, Meta(gt=0, le=1)] = 1e-3
     """Peak, after warm-up; then a cosine to 0."""
-    warmup: NotNegative = 1.0
+    warmup: Annotated[float, Meta(ge=0, le=10_000)] = 1.0
     """Epochs of linear rise to the peak."""
     layer_decay: Annotated[float, Meta(gt=0, le=1)] = 1.0
     """Each block further from the output learns at this ratio of the next one's rate."""
@@ -99,9 +101,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The first blocks stay as they are (and cost no backward pass)."""
     freeze_statistics: bool = False
     """Batch norm keeps the start weights' means and variances, in training too."""
-    weight_decay: NotNegative = 0.0
+    weight_decay: Annotated[float, Meta(ge=0, le=10)] = 0.0
     """Decoupled (AdamW), per step times the learning rate; matrices only."""
-    anchor: NotNegative = 0.0
+    anchor: Annotated[float, Meta(ge=0, le=10)] = 0.0
     """Decoupled pull towards the start weights (L2-SP, Li et al. 2018)."""
     average: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """Decay per step of the running mean of the weights, which is what is kept."""
@@ -113,11 +115,19 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Loss weights: 1/n, or by the effective number of photos (Cui et al. 2019)."""
     group_balance: Share = 0.0
     """0 draws photos alike; 1 draws groups alike, so twenty shots of one plant count as one."""
-    patience: Annotated[int, Meta(ge=1)] | None = None
+    patience: Annotated[int, Meta(ge=1, le=10_000)] | None = None
     """Stop after this many epochs without a better validation macro-F1."""
     source_resolution: Annotated[int, Meta(ge=16, le=2048)] | None = None
     """Side at which training photos are kept to be cut from; None: the resolution."""
     augment: Augmentation = Augmentation()
+
+    def __post_init__(self) -> None:
+        if not self.epochs and not self.head_views:
+            raise ValueError(
+                "epochs 0 and head_views 0: nothing would be trained; give one of them 1 or more"
+            )
+        if self.weights is not None and not self.weights.strip():
+            raise ValueError("weights is empty: give a file, imagenet or none")
 
     @property
     def source_side(self) -> int:
@@ -163,12 +173,51 @@ def change_recipe(recipe: Recipe, changes: Iterable[str]) -> Recipe:
     try:
         return msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:
-        raise TrainingError(f"recipe: {error}") from error
+        raise TrainingError(_explained(str(error), table)) from error
 
 
 def steps_per_epoch(recipe: Recipe, photos: int) -> int:
     """Steps that see about every photo once; at least one."""
     return max(1, math.floor(photos / recipe.batch))
+
+
+def _explained(message: str, table: dict[str, Any]) -> str:
+    """What msgspec found wrong, with the value, the whole range, and keys that may be meant."""
+    what, _, place = message.rstrip("`").partition(" - at `$.")
+    if unknown := re.search(r"unknown field `([^`]*)", what):
+        below = place == "augment"
+        keys = (Augmentation if below else Recipe).__struct_fields__
+        near = difflib.get_close_matches(unknown[1], keys, 3) or sorted(keys)
+        prefix = "augment." if below else ""
+        known = ", ".join(prefix + key for key in near)
+        return f"recipe: unknown field {prefix}{unknown[1]}; perhaps {known}"
+    if not place:
+        return f"recipe: {message}"
+    value: Any = table
+    for key in re.findall(r"\w+", place):
+        value = value[int(key) if key.isdigit() else key]
+    return f"recipe: {place} is {value!r}: {what}{_range(place)}"
+
+
+def _range(place: str) -> str:
+    """``; from 1 to 100`` for a field with bounds on both sides, by its path."""
+    *above, leaf = re.sub(r"\[\d+\]", "", place).split(".")
+    kind = msgspec.inspect.type_info(Augmentation if above else Recipe)
+    assert isinstance(kind, msgspec.inspect.StructType)
+    for field in kind.fields:
+        if field.name == leaf:
+            for of in (field.type, *getattr(field.type, "types", ()), *_items(field.type)):
+                low = getattr(of, "ge", None), getattr(of, "gt", None)
+                high = getattr(of, "le", None), getattr(of, "lt", None)
+                if any(x is not None for x in low) and any(x is not None for x in high):
+                    begin = f"from {low[0]:g}" if low[0] is not None else f"above {low[1]:g}"
+                    end = f"to {high[0]:,g}" if high[0] is not None else f"to below {high[1]:g}"
+                    return f"; {begin} {end}"
+    return ""
+
+
+def _items(kind: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    return tuple(getattr(kind, "item_types", ()))
 
 
 def _value(text: str) -> Any:  # noqa: ANN401

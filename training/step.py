@@ -10,9 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.errors import TrainingError
 from training.optimizer import AdamW
 from training.recipe import Recipe
 from training.tf import keras, tf
+
+_LAST = 99
+"""How deep what follows the last block lies."""
 
 Tensor = Any
 Model = Any
@@ -27,7 +31,14 @@ class Parts(NamedTuple):
 
 
 def take_apart(model: Model, freeze_blocks: int) -> Parts:
-    """Cut a model after its first blocks and after its pooled features."""
+    """Cut a model after its first blocks and after its pooled features.
+
+    Raises:
+        TrainingError: the model has fewer blocks than are to be frozen.
+    """
+    blocks = max((d for layer in model.layers if (d := block_of(layer.name)) < _LAST), default=0)
+    if freeze_blocks > blocks:
+        raise TrainingError(f"freeze_blocks {freeze_blocks}: the model has {blocks} blocks")
     features = model.get_layer("features").output
     head = keras.Model(features, model.output, name="head")
     if freeze_blocks == 0:
@@ -38,19 +49,19 @@ def take_apart(model: Model, freeze_blocks: int) -> Parts:
 
 
 def block_of(layer: str) -> int:
-    """How deep a layer lies: 0 the first convolution, k + 1 block k, 99 what follows the last."""
+    """How deep a layer lies: 0 the first convolution, k + 1 block k, _LAST what follows."""
     match = re.match(r"block_(\d+)_", layer)
     if match:
         return int(match[1]) + 1
     if layer.startswith("expanded_conv"):
         return 1
-    return 0 if re.match(r"(input|Conv1|bn_Conv1|stem)", layer) else 99
+    return 0 if re.match(r"(input|Conv1|bn_Conv1|stem)", layer) else _LAST
 
 
 def learning_rates(model: Model, variables: list[Any], decay: float) -> list[float]:
     """Relative rate of each variable: decay ** (blocks between it and the output)."""
     depth = {id(v): block_of(layer.name) for layer in model.layers for v in layer.weights}
-    last = max((d for d in depth.values() if d < 99), default=0)
+    last = max((d for d in depth.values() if d < _LAST), default=0)
     return [decay ** max(0, last + 1 - depth[id(v)]) for v in variables]
 
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from training.data.dataset import Dataset
-from training.data.findings import Case, Finding, find_problems
+from edge.errors import DataError
+from training.data.dataset import UNLABELLED, Case, Dataset, Finding
+from training.data.findings import find_problems
 from training.data.grouping import find_links, with_groups
+from training.data.judgement import Judgement, judge
 from training.data.leakage import Leakage, deep_features, measure, plain_features
 from training.data.photos import Progress, look
-from training.data.sources import UNLABELLED
 
 SCHEMA = 1
+ACCEPTABLE = frozenset(("labels-differ", "group-leak", "duplicate-leak"))
+"""Errors that make figures wrong, but leave training possible."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,10 @@ class Report:
     """As read, with its given splits and groups."""
     grouped: Dataset
     """The same with near duplicates joined into groups."""
+    judgement: Judgement
+    """What ``fit`` would train on."""
     findings: tuple[Finding, ...]
+    """What is wrong, what hinders training and what is not used; errors first."""
     leakage: Leakage | None = None
     thumbs: dict[int, str] = field(default_factory=dict, compare=False)
     """JPEG thumbnails (base64) made so far, by the photo's place."""
@@ -57,6 +64,8 @@ def check(
     dataset: Dataset,
     *,
     min_side: int = 96,
+    seed: int = 0,
+    accept: Collection[str] = (),
     show_leakage: bool = False,
     weights: Path | None = None,
     progress: Progress | None = None,
@@ -66,21 +75,35 @@ def check(
     Args:
         dataset: As read, absent files included.
         min_side: Pixels below which a photo counts as small.
+        seed: Of the splits that training would make.
+        accept: Kinds of ``ACCEPTABLE`` that are warnings, not errors.
         show_leakage: Also measure what a random split would claim.
         weights: MobileNetV2 weights for that measurement; without, plain descriptors are used.
         progress: Told how far the work is.
+
+    Raises:
+        DataError: A kind that cannot be accepted.
     """
+    if unknown := sorted(set(accept) - ACCEPTABLE):
+        known = ", ".join(sorted(ACCEPTABLE))
+        raise DataError(f"--accept {unknown[0]}: what can be accepted is {known}")
     photos = look(dataset, progress)
     links = find_links(photos, progress)
     grouped = with_groups(dataset, links)
-    findings = find_problems(dataset, photos, links, min_side)
+    judgement = judge(dataset, grouped, seed)
+    found = [*find_problems(dataset, photos, links, min_side), *judgement.findings]
+    softened = [
+        replace(f, severity="warning") if f.severity == "error" and f.kind in accept else f
+        for f in found
+    ]
+    findings = sorted(softened, key=lambda f: ("error", "warning", "note").index(f.severity))
     leakage = None
     usable = {
         photo.example.file
         for photo in photos
         if photo.keypoints is not None and photo.example.label != UNLABELLED
     }
-    if show_leakage and len({*dataset.labels} - {UNLABELLED}) > 1 and usable:
+    if show_leakage and len(dataset.classes) > 1 and usable:
         kept = dataset.with_examples(e for e in dataset.examples if e.file in usable)
         ours = grouped.with_examples(e for e in grouped.examples if e.file in usable)
         if weights is not None:
@@ -90,20 +113,23 @@ def check(
             features = plain_features([p for p in photos if p.example.file in usable])
             probe = "logistic regression on colours and local patterns"
         leakage = measure(kept, ours, features, probe)
-    return Report(dataset, grouped, tuple(findings), leakage)
+    return Report(dataset, grouped, judgement, tuple(findings), leakage)
 
 
 def write_report(report: Report, out: Path) -> tuple[Path, Path]:
     """Write ``check.json`` and ``check.html`` into a folder; give their paths.
 
     Raises:
-        OSError: The folder cannot be made or written.
+        DataError: The folder cannot be made or written.
     """
     from training.data.report import render
 
-    out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(as_json(report), indent=1, ensure_ascii=False) + "\n"
-    return _whole(out / "check.json", text), _whole(out / "check.html", render(report))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return _whole(out / "check.json", text), _whole(out / "check.html", render(report))
+    except OSError as error:
+        raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -135,6 +161,7 @@ def as_json(report: Report) -> dict[str, Any]:
             }
             for finding in report.findings
         ],
+        "splits": report.judgement.rule,
         "leakage": asdict(report.leakage) if report.leakage else None,
     }
 

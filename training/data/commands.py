@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -18,8 +20,9 @@ from training.data.check import check as run_check
 from training.data.dataset import SPLITS, Dataset
 from training.data.grouping import group_near_duplicates
 from training.data.photos import Progress
-from training.data.sources import UNLABELLED, load_dataset, write_csv
+from training.data.sources import load_dataset
 from training.data.splits import assign_splits, unrepresented
+from training.data.tables import write_csv
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
@@ -30,25 +33,26 @@ def check(
     out: Path | None,
     ignore_csv: bool,
     min_side: int,
+    seed: int,
+    accept: Sequence[str],
     show_leakage: bool,
     weights: Path | None,
 ) -> int:
     """Check, print a table, write the report; gives the number of kinds of errors."""
     console = Console(highlight=False, soft_wrap=True)
+    if weights is not None and not weights.is_file():
+        raise DataError(f"{weights}: no such weights file")
     dataset = load_dataset(
         data, split_csv, ignore_csv=ignore_csv, missing_ok=True, unlabelled_ok=True
     )
-    if weights is not None and not weights.is_file():
-        raise DataError(f"{weights}: no such weights file")
     folder = out or Path(f"check-{data.resolve().name}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be made ({error.strerror}); use --out") from error
+    make_folder(folder)
     with bars(console) as progress:
         report = run_check(
             dataset,
             min_side=min_side,
+            seed=seed,
+            accept=accept,
             show_leakage=show_leakage or weights is not None,
             weights=weights,
             progress=progress,
@@ -60,20 +64,53 @@ def check(
 
 
 def split(
-    data: Path, out: Path, fractions: tuple[float, float, float], seed: int, ignore_csv: bool
+    data: Path,
+    out: Path,
+    fractions: tuple[float, float, float],
+    seed: int,
+    ignore_csv: bool,
+    anew: bool,
 ) -> None:
     """Group, divide, write the CSV and show the result."""
     console = Console(highlight=False, soft_wrap=True)
+    if out.is_dir():
+        raise DataError(f"{out}: a folder; give the CSV to write, as {out / 'split.csv'}")
     dataset = load_dataset(data, ignore_csv=ignore_csv)
+    if anew:
+        dataset = dataset.with_examples(replace(e, split=None) for e in dataset.examples)
     with bars(console) as progress:
         dataset = assign_splits(group_near_duplicates(dataset, progress), fractions, seed)
     write_csv(dataset, out)
     console.print(_table(dataset))
+    say_notes(console, dataset)
     for label, name in unrepresented(dataset):
         words = f"warning: {label} has too few independent scenes to appear in {name}"
         console.print(words, style=COLOURS["warning"], markup=False)
     groups = len({example.group for example in dataset.examples})
     console.print(f"{out}: {len(dataset)} photos in {groups} groups", markup=False)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results, and see that files can be written there.
+
+    Raises:
+        DataError: It is a file, or cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"{folder}: cannot be made or written ({error.strerror}); use --out"
+        ) from error
+
+
+def say_notes(console: Console, dataset: Dataset) -> None:
+    """Say what was noticed while reading."""
+    for note in dataset.notes:
+        words = f"{note.severity}: {note.title}" + (f". {note.advice}" if note.advice else "")
+        console.print(words, style=COLOURS[note.severity], markup=False)
 
 
 def synth(out: Path, per_class: int, seed: int, size: tuple[int, int], unknown: int) -> None:
@@ -109,7 +146,7 @@ def bars(console: Console) -> Iterator[Progress]:
 def _print(console: Console, report: Report) -> None:
     dataset = report.dataset
     console.print(
-        f"{len(dataset)} photos, {len({*dataset.labels} - {UNLABELLED})} classes, "
+        f"{len(dataset)} photos, {len(dataset.classes)} classes, "
         f"{report.groups} independent "
         f"scenes; {dataset.source}",
         markup=False,

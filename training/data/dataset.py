@@ -9,6 +9,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 SPLITS = ("train", "val", "test")
+UNLABELLED = "unlabelled"
+"""The label of photos that nobody has labelled yet. Never a class."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Photos that belong together in one problem."""
+
+    photos: tuple[int, ...]
+    """Places in the data set."""
+    text: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One kind of problem, with the photos in question."""
+
+    severity: str
+    """``error``: results would be wrong or training fails; ``warning``: look at it; ``note``."""
+    kind: str
+    title: str
+    advice: str = ""
+    cases: tuple[Case, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +55,8 @@ class Dataset:
     examples: tuple[Example, ...]
     source: str = "examples"
     """How labels and splits were found, in words."""
-    notes: tuple[str, ...] = ()
-    """What was noticed while reading: ignored files, empty class folders."""
+    notes: tuple[Finding, ...] = ()
+    """What was noticed while reading: files not used, empty class folders; without cases."""
 
     def __post_init__(self) -> None:
         ordered = tuple(sorted(self.examples, key=lambda example: example.file))
@@ -46,6 +69,11 @@ class Dataset:
     def labels(self) -> tuple[str, ...]:
         """Label ids, sorted: the order of the model's outputs."""
         return tuple(sorted({example.label for example in self.examples}))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Labels without the one that stands for none."""
+        return tuple(label for label in self.labels if label != UNLABELLED)
 
     @property
     def has_splits(self) -> bool:
@@ -69,6 +97,10 @@ class Dataset:
     def with_examples(self, examples: Iterable[Example]) -> Dataset:
         """The same root with other examples."""
         return replace(self, examples=tuple(examples))
+
+    def labelled(self) -> Dataset:
+        """Without the photos that nobody has labelled yet."""
+        return self.with_examples(e for e in self.examples if e.label != UNLABELLED)
 
     def counts(self) -> dict[str, int]:
         """Examples per label, by label id."""

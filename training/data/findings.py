@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from training.data.dataset import SPLITS, Dataset
+from training.data.dataset import SPLITS, UNLABELLED, Case, Dataset, Finding
 from training.data.grouping import Link, join, with_groups
 from training.data.photos import Photo
-from training.data.sources import EMPTY_FOLDERS, UNLABELLED
-from training.data.splits import unrepresented
 
 FEW_PHOTOS = 20
 FEW_GROUPS = 5
@@ -18,33 +17,12 @@ UNEVEN = 5.0
 """Largest class over smallest, from which classes count as uneven."""
 
 
-@dataclass(frozen=True)
-class Case:
-    """Photos that belong together in one problem."""
-
-    photos: tuple[int, ...]
-    """Places in the data set."""
-    text: str
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One kind of problem, with the photos in question."""
-
-    severity: str
-    """``error``: results would be wrong or training fails; ``warning``: look at it; ``note``."""
-    kind: str
-    title: str
-    advice: str
-    cases: tuple[Case, ...] = ()
-
-
 def find_problems(
     dataset: Dataset, photos: Sequence[Photo], links: Sequence[Link], min_side: int = 96
 ) -> list[Finding]:
-    """Every problem found, errors first."""
+    """What is wrong with the photos and labels; ``judgement`` has what hinders training."""
     sets = join(len(dataset), links)
-    found = [
+    return [
         *_unreadable(photos),
         *_damaged(photos),
         *_odd(photos),
@@ -52,19 +30,12 @@ def find_problems(
         *_leaks(dataset, links),
         *_unlabelled(dataset),
         *_classes(dataset, links),
+        *_look_alike(dataset),
         *_small(photos, min_side),
         *_exact(photos),
         *_near(photos, sets),
-        *(_note(note) for note in dataset.notes),
+        *dataset.notes,
     ]
-    rank = {"error": 0, "warning": 1, "note": 2}
-    return sorted(found, key=lambda finding: rank[finding.severity])
-
-
-def _note(note: str) -> Finding:
-    if note.startswith(EMPTY_FOLDERS):
-        return Finding("warning", "empty-class", note, "Add photos, or remove the folders.")
-    return Finding("note", "source", note, "")
 
 
 def _plural(count: int, one: str, many: str = "") -> str:
@@ -85,7 +56,7 @@ def _unreadable(photos: Sequence[Photo]) -> Iterator[Finding]:
         yield Finding(
             "error",
             "unreadable",
-            f"{_plural(len(cases), 'file')} cannot be read",
+            f"{_plural(len(cases), 'file')} cannot be read: {_reasons(photos)}",
             "Copy them again from the camera, or remove them and their rows.",
             tuple(cases),
         )
@@ -113,6 +84,17 @@ def _odd(photos: Sequence[Photo]) -> Iterator[Finding]:
             "Look at them; save those that look wrong again, as sRGB with 8 bits.",
             tuple(cases),
         )
+
+
+def _reasons(photos: Sequence[Photo]) -> str:
+    """Why files cannot be read, each reason with its number and an example, the commonest first."""
+    examples = defaultdict(list)
+    for photo in photos:
+        if photo.problem:
+            examples[photo.problem].append(photo.example.file)
+    most = sorted(examples.items(), key=lambda item: -len(item[1]))
+    told = [f"{len(files)} x {why} ({files[0]})" for why, files in most[:5]]
+    return "; ".join(told) + (f"; and {len(most) - 5} other reasons" if len(most) > 5 else "")
 
 
 def _labels_differ(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
@@ -145,7 +127,8 @@ def _labels_differ(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]
             "error",
             "labels-differ",
             f"{_plural(len(cases), 'picture')} under two or more labels",
-            "Decide which label is right; a model cannot learn both, and its test is wrong.",
+            "Decide which label is right; a model cannot learn both, and its test is wrong. "
+            "--accept labels-differ goes on with both.",
             tuple(cases),
         )
 
@@ -175,7 +158,8 @@ def _leaks(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
                 kind,
                 f"{_plural(len(cases), what, _many(what))} {straddle} the splits",
                 f"At least {_plural(touched, 'photo')} must move; figures measured on these splits "
-                "are too good. python -m training split makes splits without leaks.",
+                "are too good. python -m training split --anew makes splits without leaks; "
+                f"--accept {kind} goes on with these.",
                 tuple(cases),
             )
 
@@ -208,13 +192,6 @@ def _classes(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
     counts.pop(UNLABELLED, None)
     if not counts:
         return
-    if len(counts) == 1:
-        yield Finding(
-            "error",
-            "one-class",
-            f"only one class: {next(iter(counts))}",
-            "A classifier needs at least two; photos of empty plants make a good second one.",
-        )
     low, high = min(counts, key=lambda k: counts[k]), max(counts, key=lambda k: counts[k])
     if counts[high] > UNEVEN * counts[low]:
         yield Finding(
@@ -241,13 +218,20 @@ def _classes(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
             f"fewer than {FEW_GROUPS} independent scenes: {', '.join(lone)}",
             "Many photos of few plants teach the plant, not the pest. Photograph other plants.",
         )
-    gaps = [f"{x} in {split}" for x, split in unrepresented(dataset) if x != UNLABELLED]
-    if gaps and dataset.has_splits:
+
+
+def _look_alike(dataset: Dataset) -> Iterator[Finding]:
+    """Classes whose names differ only in case, blanks, hyphens or underscores."""
+    names = defaultdict(list)
+    for label in dataset.classes:
+        names[re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", label).casefold())].append(label)
+    alike = [" and ".join(map(repr, labels)) for labels in names.values() if len(labels) > 1]
+    if alike:
         yield Finding(
             "warning",
-            "class-not-in-split",
-            f"no photo of {', '.join(gaps)}",
-            "The class cannot be learned, or cannot be tested.",
+            "same-name",
+            f"classes whose names are almost the same: {'; '.join(alike)}",
+            "They are learned as different ones; give them one name if they are one.",
         )
 
 

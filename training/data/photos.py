@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import PurePath
 
 import numpy as np
 from PIL import Image
@@ -15,12 +16,15 @@ from PIL import Image
 from edge.errors import ImageError
 from edge.image import decode
 from edge.orientation import exif_of, upright_size
+from edge.picture_files import UNREADABLE, is_unreadable
 from training.data.dataset import Dataset, Example
 from training.data.jpeg_damage import damage
 from training.data.keypoints import SIDE, Keypoints, find_keypoints
 
 THUMB = 48
 """Longest side, in pixels, of the thumbnails that are compared."""
+
+_HEIC_BRANDS = frozenset((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"))
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, how many there are."""
@@ -67,7 +71,9 @@ def _look(dataset: Dataset, example: Example) -> Photo:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return Photo(example, "the file is absent")
+        return Photo(
+            example, "the file is absent" if not path.is_symlink() else "a link to nothing"
+        )
     except OSError as error:
         return Photo(example, f"cannot be read: {error.strerror}")
     digest = hashlib.sha256(content).hexdigest()
@@ -78,7 +84,8 @@ def _look(dataset: Dataset, example: Example) -> Photo:
         width, height = _size(content)
     except ImageError as error:
         # Bytes have no name of their own: decode calls them "picture".
-        return Photo(example, str(error).removeprefix("picture: "), sha256=digest)
+        said = str(error).removeprefix("picture: ")
+        return Photo(example, _foreign(content, example.file) or said, sha256=digest)
     grey = np.asarray(_shrink(pixels, SIDE).convert("L"), dtype=np.float32)
     thumb = np.asarray(_shrink(pixels, THUMB))
     return Photo(
@@ -91,6 +98,24 @@ def _look(dataset: Dataset, example: Example) -> Photo:
         thumb=thumb,
         keypoints=find_keypoints(grey),
     )
+
+
+def _foreign(content: bytes, file: str) -> str | None:
+    """What a file is that is no picture, where it can be told; None otherwise."""
+    start = content[:512].lstrip().lower()
+    if not content:
+        return "the file is empty (0 bytes)"
+    if is_unreadable(file):
+        return f"{UNREADABLE[PurePath(file).suffix.lower()]} cannot be read; save it as JPEG"
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+        return "a HEIC photo under another name cannot be read; save it as JPEG"
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "a web page, not a picture: the download failed"
+    if start.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the picture: run git lfs pull"
+    if not content.strip(b"\0"):
+        return "nothing but zeros: the copy or the card failed"
+    return None
 
 
 def _size(content: bytes) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from PIL import Image
 from edge.errors import ImageError
 from edge.image import decode
 from training.data.check import Report
-from training.data.findings import Case, Finding
+from training.data.dataset import Case, Finding
 
 CASES, PHOTOS = 40, 8
 """Most cases shown per finding, and photos per case; the rest is in check.json."""
@@ -56,7 +56,7 @@ def render(report: Report) -> str:
     dataset = report.dataset
     body = [
         f"<h1>Check of {escape(dataset.root.resolve().name)}</h1>",
-        f"<p class=soft>{len(dataset)} photos, {len(dataset.labels)} classes, "
+        f"<p class=soft>{len(dataset)} photos, {len(dataset.classes)} classes, "
         f"{report.groups} independent scenes; {escape(dataset.source)}</p>",
         _overview(report.findings),
         _leakage(report),

@@ -1,30 +1,20 @@
-"""Read labelled photos: a folder per class, or a CSV beside the images."""
+"""Read labelled photos: a folder per class, or a table of labels beside the images."""
 
 from __future__ import annotations
 
-import csv
-import io
-import os
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from edge.errors import DataError
-from edge.picture_files import is_hidden, list_pictures
-from training.data.dataset import SPLITS, Dataset, Example
+from edge.picture_files import Listing, list_pictures
+from training.data.dataset import UNLABELLED, Dataset, Example, Finding
+from training.data.folders import from_folders, photos, some
+from training.data.rows import Names
+from training.data.tables import Table, looks_like_labels, read_csv, read_table
 
-CSV_NAMES = ("split.csv", "labels.csv")
-COLUMNS = ("file", "label", "split", "group")
-UNLABELLED = "unlabelled"
-"""The label of photos that nobody has labelled yet. Never a class."""
-EMPTY_FOLDERS = "folders without a photo"
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+TABLES = ("split.csv", "labels.csv", "split.tsv", "labels.tsv")
+"""Tables of labels that are used when they lie in the folder of photos, the first of them."""
+SPREADSHEETS = frozenset((".xlsx", ".xls", ".ods", ".numbers"))
 
 
 def load_dataset(
@@ -35,186 +25,217 @@ def load_dataset(
     missing_ok: bool = False,
     unlabelled_ok: bool = False,
 ) -> Dataset:
-    """Find labelled photos below a folder, or named by a CSV.
+    """Find labelled photos below a folder, or named by a table.
 
-    A folder's ``split.csv`` or ``labels.csv`` is used when its header has ``file`` and ``label``;
-    otherwise each sub-folder is a class, or ``train``/``val``/``test`` folders hold the classes.
+    A folder's ``split.csv`` or ``labels.csv`` is used; otherwise each sub-folder is a class, or
+    ``train``/``val``/``test`` folders hold the classes. What is not used stands in ``notes``.
 
     Args:
-        path: The folder, or a CSV whose file names are relative to the CSV's own folder.
-        split_csv: Labels and splits for the folder, from a CSV that lies elsewhere.
+        path: The folder, or a table whose file names are relative to the table's own folder.
+        split_csv: Labels and splits for the folder, from a table that lies elsewhere.
         ignore_csv: Look at the folders only.
         missing_ok: Keep rows whose file is absent, for a check that will report them.
-        unlabelled_ok: Keep rows with the label ``unlabelled``; otherwise they are left out.
+        unlabelled_ok: Keep photos with the label ``unlabelled``; otherwise they are left out.
 
     Raises:
-        DataError: Nothing usable there, or the CSV is wrong; the message names the place and cure.
+        DataError: Nothing usable there, or the table is wrong; the message names the place and
+            cure.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise DataError(f"{path}: no such folder or CSV file")
     if split_csv is not None and not path.is_dir():
         raise DataError(f"{path}: a separate split CSV needs the folder of photos, not a file")
-    if path.is_dir():
-        table = Path(split_csv).expanduser() if split_csv is not None else None
-        if table is None and not ignore_csv:
-            table = _csv_inside(path)
-        root = path
-    else:
-        table, root = path, path.parent
-    if table is None:
-        return _from_folders(root)
-    dataset = _from_csv(root, table, missing_ok)
+    root = path if path.is_dir() else path.parent
+    table = None if path.is_dir() else path
+    if split_csv is not None:
+        table = Path(split_csv).expanduser()
+    listing = _listed(root)
+    if table is None and not ignore_csv:
+        table = _table_inside(root)
+    dataset = (
+        _from_table(root, table, listing, missing_ok) if table else from_folders(root, listing)
+    )
+    notes = (*dataset.notes, *_other_tables(root, table), *_left_out(root, listing, table))
+    dataset = replace(dataset, notes=notes)
     return dataset if unlabelled_ok else _labelled(dataset)
 
 
-def read_csv(path: Path | str) -> tuple[Example, ...]:
-    """Rows of ``file,label[,split][,group]`` (UTF-8, a BOM is fine); other columns are ignored.
-
-    Raises:
-        DataError: Unreadable, a column is missing, or a row is wrong; names the line.
-    """
-    path = Path(path)
+def _listed(root: Path) -> Listing:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such CSV file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as UTF-8 text ({error}); save it as UTF-8") from (
-            error
-        )
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    header = [(name or "").strip().lower() for name in reader.fieldnames or []]
-    absent = [name for name in COLUMNS[:2] if name not in header]
-    if absent:
+        listing = list_pictures(root)
+    except OSError as error:
+        raise DataError(f"{root}: cannot be listed ({error.strerror})") from error
+    odd = [name for name in listing.pictures if not _printable(name)]
+    if odd:
+        shown = odd[0].encode("utf-8", "backslashreplace").decode()
         raise DataError(
-            f"{path}: column {' and '.join(absent)} missing; the first line must name "
-            f"file,label[,split][,group] separated by commas, it is {','.join(header)!r}"
+            f"{root}: {len(odd)} of the files have a name that is not UTF-8, as {shown}; "
+            "rename them or their folders"
         )
-    reader.fieldnames = header
-    seen: dict[str, int] = {}
-    examples = []
-    for row in reader:
-        line = reader.line_num
-        example = _row(row, f"{path}, line {line}")
-        if example.file in seen:
-            raise DataError(
-                f"{path}, line {line}: {example.file} is already on line {seen[example.file]}; "
-                "keep one of the two rows"
-            )
-        seen[example.file] = line
-        examples.append(example)
-    if not examples:
-        raise DataError(f"{path}: holds no rows; list at least one file and its label")
-    return tuple(examples)
+    return listing
 
 
-def write_csv(dataset: Dataset, path: Path | str) -> None:
-    """Write ``file,label,split,group`` ordered by file name; the file appears whole.
-
-    Raises:
-        OSError: The folder cannot be written.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for e in dataset.examples:
-            writer.writerow((e.file, e.label, e.split or "", e.group or ""))
-    os.replace(partial, path)
+def _printable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
-def _row(row: dict[str | None, str | list[str] | None], where: str) -> Example:
-    if None in row:
-        raise DataError(f"{where}: more fields than the header; quote names that hold commas")
-    cell = {str(key): str(value or "").strip() for key, value in row.items()}
-    file, label = cell["file"], cell["label"]
-    if not file or not label:
-        raise DataError(f"{where}: file and label must not be empty")
-    if file.startswith("/") or ".." in PurePosixPath(file).parts:
-        raise DataError(f"{where}: {file!r} must be a path inside the folder of photos")
-    word = cell.get("split", "").lower()
-    if word and word not in SPLIT_WORDS:
-        raise DataError(f"{where}: unknown split {word!r}: one of {', '.join(SPLITS)} or empty")
-    return Example(
-        str(PurePosixPath(file)), label, SPLIT_WORDS.get(word), cell.get("group") or None
-    )
-
-
-def _csv_inside(folder: Path) -> Path | None:
-    for name in CSV_NAMES:
-        candidate = folder / name
-        if candidate.is_file():
-            with candidate.open(encoding="utf-8-sig", errors="replace") as file:
-                header = [word.strip().lower() for word in file.readline().split(",")]
-            if {"file", "label"} <= set(header):
-                return candidate
+def _table_inside(folder: Path) -> Path | None:
+    """The table of labels in a folder; one that nobody can read is an error, never passed over."""
+    names = {entry.name.lower(): entry for entry in sorted(folder.iterdir()) if entry.is_file()}
+    for name in TABLES:
+        if name in names:
+            try:
+                read_table(names[name])
+            except DataError as error:
+                raise DataError(f"{error} (--ignore-csv looks at the folders only)") from error
+            return names[name]
+    for stem in ("split", "labels"):
+        for suffix in SPREADSHEETS:
+            if stem + suffix in names:
+                raise DataError(
+                    f"{names[stem + suffix]}: a spreadsheet's own format is not read; save it as "
+                    f"{stem}.csv (CSV, UTF-8), or use --ignore-csv"
+                )
     return None
 
 
-def _from_csv(root: Path, table: Path, missing_ok: bool) -> Dataset:
-    examples = read_csv(table)
-    missing = [example.file for example in examples if not (root / example.file).is_file()]
+def _from_table(root: Path, path: Path, listing: Listing, missing_ok: bool) -> Dataset:
+    table = read_table(path)
+    names = Names(root, (*listing.pictures, *listing.unreadable))
+    examples, otherwise = [], []
+    lines: dict[str, int] = {}
+    for row, line in zip(table.rows, table.lines, strict=True):
+        file = names.find(row.file)
+        examples.append(replace(row, file=file or row.file))
+        if file is not None and file in lines:
+            raise DataError(
+                f"{path}, line {line}: {row.file} is {file}, which is already on line "
+                f"{lines[file]}; keep one of the two rows"
+            )
+        if file is not None:
+            lines[file] = line
+            if file != row.file:
+                otherwise.append(f"{row.file} is {file}")
+    missing = [e.file for e in examples if e.file not in lines]
     if missing and not missing_ok:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise DataError(
-            f"{table}: {len(missing)} of {len(examples)} files are not below {root}: "
-            f"{', '.join(missing[:3])}{more}; correct the paths or remove the rows"
+            f"{path}: {len(missing)} of {len(examples)} files are not below {root}: "
+            f"{some(missing)}; correct the paths or remove the rows"
         )
-    listed = {example.file for example in examples}
-    unlisted = sum(1 for file in list_pictures(root).pictures if file not in listed)
-    notes = (f"{_photos(unlisted)} not listed in {table.name}, not used",) if unlisted else ()
-    return Dataset(root, examples, f"labels from {table}", notes)
+    unlisted = [file for file in listing.pictures if file not in lines]
+    notes = [*_columns(table, path), *_disagreements(examples, path)]
+    if otherwise:
+        notes.append(
+            Finding(
+                "note",
+                "source",
+                f"{path.name}: names of files written another way in {len(otherwise)} rows: "
+                f"{some(otherwise)}",
+            )
+        )
+    if unlisted:
+        words = f"{photos(len(unlisted))} not listed in {path.name}, not used: {some(unlisted)}"
+        notes.append(Finding("warning", "not-used", words, "Add rows for them, or put them away."))
+    return Dataset(root, tuple(examples), f"labels from {path}", tuple(notes))
+
+
+def _columns(table: Table, path: Path) -> list[Finding]:
+    """What the columns were taken for, and which are not used."""
+    notes = []
+    if table.header.renamed:
+        notes.append(f"{path.name}: column {', column '.join(table.header.renamed)}")
+    if table.header.unused:
+        notes.append(f"{path.name}: columns not used: {', '.join(table.header.unused)}")
+    return [Finding("note", "source", note) for note in notes]
+
+
+def _disagreements(examples: list[Example], path: Path) -> list[Finding]:
+    """Photos in a folder named after another class than the table gives them."""
+    labels = {e.label for e in examples} - {UNLABELLED}
+    differ = [
+        f"{e.file} is {e.label}"
+        for e in examples
+        if e.label != UNLABELLED
+        and (folders := labels & {*PurePosixPath(e.file).parts[:-1]})
+        and e.label not in folders
+    ]
+    if not differ:
+        return []
+    return [
+        Finding(
+            "warning",
+            "folder-differs",
+            f"{path.name} gives {photos(len(differ))} another class than the folder's name: "
+            f"{some(differ)}",
+            "The table counts; --ignore-csv takes the folders.",
+        )
+    ]
+
+
+def _other_tables(root: Path, used: Path | None) -> list[Finding]:
+    """Tables of labels that lie there and are not used, and whether they contradict the one."""
+    found = []
+    for path in sorted(root.iterdir()):
+        if not path.is_file() or (used is not None and path.samefile(used)):
+            continue
+        if path.suffix.lower() in SPREADSHEETS:
+            found.append(_not_used(path, "a spreadsheet", "Save it as labels.csv to use it."))
+        elif path.suffix.lower() in (".csv", ".tsv", ".txt") and looks_like_labels(path):
+            what = "a table of labels"
+            if used is not None and used.exists() and (count := _contradictions(used, path)):
+                what += f", which differs from {used.name} in the labels of {photos(count)}"
+            found.append(_not_used(path, what, f"To use it, --split-csv {path}."))
+    return found
+
+
+def _not_used(path: Path, what: str, advice: str) -> Finding:
+    return Finding("warning", "table-not-used", f"{path.name}: {what}, not used", advice)
+
+
+def _contradictions(used: Path, other: Path) -> int:
+    try:
+        labels = {e.file: e.label for e in read_csv(used)}
+        return sum(labels.get(e.file, e.label) != e.label for e in read_csv(other))
+    except DataError:
+        return 0
+
+
+def _left_out(root: Path, listing: Listing, table: Path | None) -> list[Finding]:
+    """Files that are no pictures, hidden, or in a format that cannot be read."""
+    tables = {path.name for path in root.iterdir() if path.name.lower() in TABLES}
+    if table is not None and table.parent == root:
+        tables.add(table.name)
+    rest = Listing(
+        pictures=listing.pictures,
+        unreadable=listing.unreadable,
+        closed=listing.closed,
+        hidden=listing.hidden,
+        others=tuple(name for name in listing.others if name not in tables),
+    )
+    lost = bool(listing.unreadable or listing.closed)
+    notes = rest.notes()
+    loud = bool(listing.unreadable) + bool(listing.closed)
+    return [
+        Finding("warning" if lost and i < loud else "note", "not-used" if i < loud else "source", n)
+        for i, n in enumerate(notes)
+    ]
 
 
 def _labelled(dataset: Dataset) -> Dataset:
     """Without the photos that nobody has labelled yet."""
-    kept = tuple(example for example in dataset.examples if example.label != UNLABELLED)
+    kept = dataset.labelled()
     without = len(dataset) - len(kept)
-    if not kept:
+    if not kept.examples:
         raise DataError(
-            f"{dataset.root}: none of the {_photos(without)} has a label yet; put them into the "
+            f"{dataset.root}: none of the {photos(without)} has a label yet; put them into the "
             f"label column in place of {UNLABELLED!r}"
         )
-    notes = (f"{_photos(without)} not labelled yet, not used",) if without else ()
-    return Dataset(dataset.root, kept, dataset.source, (*dataset.notes, *notes))
-
-
-def _from_folders(root: Path) -> Dataset:
-    tops = [entry.name for entry in root.iterdir() if entry.is_dir() and not is_hidden(entry.name)]
-    by_split = bool(tops) and all(name.lower() in SPLIT_WORDS for name in tops)
-    depth = 2 if by_split else 1
-    listing = list_pictures(root)
-    examples, stray = [], 0
-    for file in listing.pictures:
-        parts = PurePosixPath(file).parts
-        if len(parts) <= depth:
-            stray += 1
-        else:
-            split = SPLIT_WORDS[parts[0].lower()] if by_split else None
-            examples.append(Example(file, parts[depth - 1], split))
-    if not examples:
-        raise DataError(
-            f"{root}: no labelled photos found ({stray} photos outside class folders"
-            f"{''.join(f'; {note}' for note in listing.notes())}); put photos into one folder per "
-            "class, or list them in labels.csv with the columns file,label"
-        )
-    notes = []
-    folders = set(tops)
-    if by_split:
-        folders = {d.name for top in tops for d in (root / top).iterdir() if d.is_dir()}
-    labels = {example.label for example in examples}
-    empty = sorted(name for name in folders - labels if not is_hidden(name))
-    if empty:
-        notes.append(f"{EMPTY_FOLDERS}: {', '.join(empty)}")
-    if stray:
-        notes.append(f"{_photos(stray)} outside any class folder, not used")
-    notes += listing.notes()
-    how = "train/val/test folders with a folder per class" if by_split else "a folder per class"
-    return Dataset(root, tuple(examples), f"{how} in {root}", tuple(notes))
-
-
-def _photos(count: int) -> str:
-    return f"{count} photo{'' if count == 1 else 's'}"
+    if not without:
+        return dataset
+    note = Finding("warning", "unlabelled", f"{photos(without)} not labelled yet, not used")
+    return replace(kept, notes=(*dataset.notes, note))

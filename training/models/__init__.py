@@ -33,4 +33,9 @@ def build_model(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401  (Keras ha
     if classes < 2:
         raise TrainingError(f"{classes} class: a classifier needs at least 2")
     module, function = ARCHITECTURES[recipe.model].split(":")
-    return getattr(import_module(module), function)(recipe, classes)
+    try:
+        return getattr(import_module(module), function)(recipe, classes)
+    except ValueError as error:
+        if isinstance(error, TrainingError):
+            raise
+        raise TrainingError(f"model {recipe.model}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ from edge.errors import TrainingError
 from training.models.weights import load_backbone_weights
 from training.recipe import Recipe
 from training.tf import keras
+
+IMAGENET_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
+"""Widths that Keras has weights for."""
 
 
 def build(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401
@@ -33,14 +37,32 @@ def _load(backbone: Any, recipe: Recipe) -> None:  # noqa: ANN401
     if recipe.weights != "imagenet":
         load_backbone_weights(backbone, Path(recipe.weights))
         return
+    if recipe.alpha not in IMAGENET_ALPHAS:
+        known = ", ".join(map(str, IMAGENET_ALPHAS))
+        raise TrainingError(
+            f"there are no ImageNet weights of MobileNetV2 {recipe.alpha}: choose one of {known}, "
+            "give a file with --weights FILE, or --weights none to start from scratch"
+        )
     try:
         # Keras has weights for a few sizes only; every size shares the same convolutions.
         source = keras.applications.MobileNetV2(
             (224, 224, 3), alpha=recipe.alpha, include_top=False, weights="imagenet"
         )
     except Exception as error:  # Keras raises bare Exception and ValueError here.
+        where = imagenet_file(recipe.alpha)
         raise TrainingError(
-            f"ImageNet weights of MobileNetV2 {recipe.alpha} could not be had ({error}); "
-            "give a file with --weights FILE, or --weights none to start from scratch"
+            f"ImageNet weights of MobileNetV2 {recipe.alpha} could not be downloaded ({error}). "
+            f"Without a network: put {where.name} (from Keras' applications) at {where}, give "
+            "--weights FILE with MobileNetV2's weights without its top (Keras 3 .weights.h5 or "
+            "Keras 2 .h5, the same alpha), or --weights none to start from scratch"
         ) from error
     backbone.set_weights(source.get_weights())
+
+
+def imagenet_file(alpha: float) -> Path:
+    """Where Keras looks for downloaded weights, before it downloads them."""
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    width = "1.0" if alpha == 1 else str(float(alpha))
+    return (
+        home / "models" / f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_224_no_top.h5"
+    )

@@ -59,7 +59,8 @@ def write_report(run: Run, evaluation: Evaluation, answers: Answers) -> Path:
 
 
 def _head(run: Run, e: Evaluation) -> str:
-    worst = min(e.per_class.items(), key=lambda item: item[1].recall)
+    judged = [item for item in e.per_class.items() if item[1].n]
+    worst = min(judged, key=lambda item: item[1].recall)
     tiles = [
         ("accuracy", f"{e.accuracy:.1%}", f"{_span(e.accuracy_group_interval)} over other groups"),
         ("balanced accuracy", f"{e.balanced_accuracy:.1%}", f"macro-F1 {e.macro_f1:.3f}"),

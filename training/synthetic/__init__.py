@@ -11,7 +11,7 @@ import numpy as np
 
 from edge.errors import DataError
 from training.data.dataset import Dataset, Example
-from training.data.sources import write_csv
+from training.data.tables import write_csv
 from training.synthetic.pests import PESTS, UNKNOWN
 from training.synthetic.scenes import Plant
 
