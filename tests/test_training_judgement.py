@@ -281,7 +281,7 @@ def test_errors_that_only_flatter_can_be_accepted(tmp_path, name):
     assert fit(tmp_path / "photos", tmp_path / "run", *accept)[0] == 0
     status, said = run("check", tmp_path / "photos", "--accept", "one-class")
     assert status == 2
-    assert "duplicate-leak, group-leak, labels-differ" in said
+    assert "damaged, duplicate-leak, group-leak, labels-differ" in said
 
 
 def test_validation_photos_are_cut_from_train_by_groups(tmp_path):

@@ -19,7 +19,7 @@ Seed = Annotated[int, typer.Option(help="Same seed, same result.", min=0, max=2*
 IgnoreCsv = Annotated[bool, typer.Option(help="Look at the folders only.")]
 Accept = Annotated[
     list[str] | None,
-    typer.Option(help="Go on despite labels-differ, group-leak or duplicate-leak; repeatable."),
+    typer.Option(help="Go on despite labels-differ, group-leak, duplicate-leak, damaged."),
 ]
 
 

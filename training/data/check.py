@@ -19,7 +19,7 @@ from training.data.leakage import Leakage, deep_features, measure, plain_feature
 from training.data.photos import Progress, look
 
 SCHEMA = 1
-ACCEPTABLE = frozenset(("labels-differ", "group-leak", "duplicate-leak"))
+ACCEPTABLE = frozenset(("labels-differ", "group-leak", "duplicate-leak", "damaged"))
 """Errors that make figures wrong, but leave training possible."""
 
 
