@@ -27,7 +27,8 @@
     ├── CameraError            (OSError)      a camera cannot be opened or gave no frame
     ├── OutboxError            (OSError)      sightings cannot be written to disk
     │   ├── OutboxDamagedError             its file is no sound database
-    │   └── OutboxFullError                the disk has no room
+    │   ├── OutboxFullError                the disk has no room
+    │   └── UnwritableError                a message cannot be encoded; the others can be
     ├── SpoolError             (OSError)      pictures to learn from cannot be kept
     ├── GpsError               (ConnectionError) gpsd cannot be reached or is none
     ├── PublishError           (ConnectionError) the broker refused or vanished
@@ -163,6 +164,16 @@ class OutboxError(WheatearError, OSError):
 
 class OutboxDamagedError(OutboxError):
     """The outbox's file is no sound database any more."""
+
+
+class UnwritableError(OutboxError, ValueError):
+    """A message that cannot be encoded, whatever the disk does; trying again is of no use."""
+
+    def __init__(self, message: object, why: Exception) -> None:
+        """Take the message as it was handed over, which is named by its kind and id."""
+        name = type(message).__name__.lower()
+        super().__init__(f"a {name} ({getattr(message, 'id', None)!a}) cannot be encoded: {why!a}")
+        self.message = message
 
 
 class SpoolError(WheatearError, OSError):

@@ -105,7 +105,11 @@ class Sighting(Message, frozen=True, kw_only=True):
     boot: Annotated[str, Meta(description="Changes with every start of the computer.")]
     seq: Annotated[
         int,
-        Meta(ge=0, description="Per device, rising by one, never reused: a gap is a loss."),
+        Meta(
+            ge=0,
+            description="Per device, rising by one, never reused: a gap is a loss, but for what "
+            "`skipped` says.",
+        ),
     ] = 0
     id: Annotated[str, Meta(description="Unique; the same in every delivery of this event.")]
     time: Annotated[
@@ -166,6 +170,15 @@ class Sighting(Message, frozen=True, kw_only=True):
             "`model`: another model took over."
         ),
     ] = None
+    skipped: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="So many numbers directly before this one were left out at a start after "
+            "a power cut or a kill, because a card that loses what it said was written may have "
+            "had them given out; the device holds no message with them.",
+        ),
+    ] = 0
     historical: Annotated[bool, Meta(description="Sent late: `time` is long before arrival.")] = (
         False
     )

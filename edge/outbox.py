@@ -2,11 +2,10 @@
 
 One SQLite file in WAL mode. Appends are committed with ``synchronous=FULL``: when
 :meth:`Outbox.append_many` returns, a power cut loses none of its messages. Deletions need no such
-care (a message that comes back is sent twice, and de-duplicated by its id), so they go through a
-second connection with ``synchronous=NORMAL`` and cost no wait for the disk.
+care (a message that comes back is sent twice, and de-duplicated by its id), so they are gathered,
+and go through a second connection with ``synchronous=NORMAL``, which waits for no disk.
 
-A sighting's ``seq`` is given at commit and never reused: the next number stands in the database,
-and a number beyond it in a small file beside, for the day the database is damaged.
+A sighting's ``seq`` is given at commit and never reused (:mod:`edge.outbox_numbers`).
 """
 
 from __future__ import annotations
@@ -17,27 +16,30 @@ import logging
 import os
 import sqlite3
 import threading
-from collections import Counter
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import msgspec
 
 from edge import outbox_schema as schema
-from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
-from edge.messages import Health, HourCount, Sighting, encode
-from edge.outbox_rows import Kind, Outgoing, Row, read_rows, row_of
+from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError, UnwritableError
+from edge.messages import Health, HourCount, Sighting
+from edge.outbox_exchange import finish_exchange
+from edge.outbox_numbers import Numbers
+from edge.outbox_repair import adopt, left_behind, replace
+from edge.outbox_rows import Kind, Outgoing, Row, Stored, read_rows, row_of
+from edge.outbox_tally import HourCounts, Tally, merged
 from edge.room import ROOM_BYTES, Room
-from edge.sqlite_log import PAGE_BYTES, damage
-
-if TYPE_CHECKING:
-    from edge.salvage import Salvage
 
 log = logging.getLogger(__name__)
 
-_decoder = msgspec.json.Decoder(Sighting)
+_DELETE_SECONDS = 20.0
+_DELETE_ROWS = 500
+_WRITE_ROWS = 1_000
+"""So many messages at most are counted anew at a start."""
 
 
 class Depth(msgspec.Struct, frozen=True):
@@ -50,11 +52,17 @@ class Depth(msgspec.Struct, frozen=True):
 class Outbox:
     """A queue on disk, bounded in bytes; safe to use from several threads.
 
+    Where the disk has no room for a new file it is opened later (:meth:`tidy`, or by an append).
+    What was delivered is deleted from the file after `delete_seconds` at the latest, if
+    :meth:`tidy` is called meanwhile; until then it comes again after a kill.
+
     Raises:
         OutboxError: the file cannot be opened (a damaged one is set aside, not an error).
     """
 
-    def __init__(self, path: Path, max_bytes: int = 256_000_000) -> None:
+    def __init__(
+        self, path: Path, max_bytes: int = 256_000_000, delete_seconds: float = _DELETE_SECONDS
+    ) -> None:
         self.path = path
         self.max_bytes = max_bytes
         self.dropped = {kind: 0 for kind in Kind}
@@ -63,11 +71,25 @@ class Outbox:
         self.appended = 0
         self.edition = 0
         """Rises when waiting messages were rewritten: who holds some must read them again."""
+        self.full: str | None = None
+        """Why the disk has no room for new messages, as far as it was tried."""
+        self._delete_seconds = delete_seconds
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
         self._closed = False
+        self._tally: Tally | None = None
+        self._delivered: set[int] = set()
+        self._delivered_since = 0.0
         self._room = Room(path)
-        self._open()
+        self._numbers = Numbers(path)
+        self._first = self._skipped = 0
+        """The number to go on with, and how many are left out before it: its sighting says so."""
+        try:
+            with self._errors():
+                self._open()
+        except OutboxFullError as error:
+            self.full = str(error)
+            log.warning("%s; new messages wait in memory until there is room", error)
 
     def __enter__(self) -> Self:
         return self
@@ -76,12 +98,29 @@ class Outbox:
         self.close()
 
     def close(self) -> None:
-        """Close the file; doing so twice is fine."""
+        """Delete what was delivered and close the file; doing so twice is fine."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
+            if self._connections and self._tally:
+                with contextlib.suppress(OutboxError, OSError, sqlite3.Error):
+                    self._settle()
             for connection in self._connections:
                 connection.close()
             self._connections = []
+            if self._tally:
+                self._say_goodbye(self._following(self._tally))
+
+    def _say_goodbye(self, following: int) -> None:
+        try:
+            try:
+                self._numbers.end(following)
+            except OSError:
+                self._room.spend()
+                self._numbers.end(following)
+        except OSError as error:
+            log.warning("the next start leaves some numbers out: %s", error)
 
     def append(self, message: Outgoing) -> int:
         """Write one message; give its seq (0 for what has none). See :meth:`append_many`."""
@@ -93,46 +132,81 @@ class Outbox:
         Returns their ``seq``, 0 for messages that have none.
 
         Raises:
+            UnwritableError: one of them, which it names, cannot be encoded; nothing was written.
             OutboxError: nothing was written (disk full, ...); the same call may be tried again.
             OutboxDamagedError: the file was damaged and is now set aside; try again.
         """
-        with self._transaction(self._writer) as db:
-            self._hold_room(db)
-            first = seq = schema.next_seq(db)
-            rows, seqs = [], []
-            hours = HourCounts()
-            lives: dict[str, tuple[int, bytes] | None] = {}
-            for message in messages:
-                numbered = isinstance(message, Sighting)
-                seqs.append(seq if numbered else 0)
-                rows.append(row_of(message, seq))
-                if isinstance(message, Sighting):
-                    if message.phase != "single":
-                        ended = message.phase == "end"
-                        lives[message.event] = None if ended else (seq, rows[-1][2])
-                    seq += 1
-                    hours.add(message, rows[-1][3], 1)
-            if seq > first:
-                self._reserve(seq)
-            added = sum(row[4] for row in rows)
-            dropped = self._make_room(db, added)
-            schema.insert(db, rows, seq, added, hours)
-            schema.keep_lives(db, lives)
-        self.appended += seq - first
-        for kind, count in dropped.items():
-            self.dropped[kind] += count
-        return seqs
+        with self._lock, self._errors():
+            self._opened()
+            if self._overdue():
+                with contextlib.suppress(OutboxFullError):
+                    self._settle()
+            with self._committing(self._writer) as (db, tally):
+                self._hold_room(db)
+                numbered = self._with_numbers(messages, tally)
+                rows = _rows(messages, numbered, tally.next_row)
+                count = sum(isinstance(message, Sighting) for message in messages)
+                self._numbers.cover(self._following(tally), count)
+                dropped = self._make_room(db, tally, sum(row[5] for row in rows))
+                schema.insert(db, rows)
+            self._numbers.committed()
+            self.full = None
+            if dropped is not None:
+                self._written(tally)
+                for kind, (number, size) in dropped.items():
+                    tally.remove(number, size)
+                    self.dropped[kind] += number
+            for row, message in zip(rows, numbered, strict=True):
+                sighting = message if isinstance(message, Sighting) else None
+                tally.add(row[0], row[5], row[4], sighting)
+            if count:
+                self._skipped = 0
+        self.appended += count
+        return [one.seq if isinstance(one, Sighting) else 0 for one in numbered]
+
+    def _with_numbers(self, messages: Sequence[Outgoing], tally: Tally) -> list[Outgoing]:
+        """Give sightings their numbers; the first says how many were left out before it."""
+        seq, skipped, numbered = self._following(tally), self._skipped, list[Outgoing]()
+        for message in messages:
+            if isinstance(message, Sighting):
+                message = msgspec.structs.replace(message, seq=seq, skipped=skipped)
+                seq, skipped = seq + 1, 0
+            numbered.append(message)
+        return numbered
+
+    def _following(self, tally: Tally) -> int:
+        return max(tally.next_seq, self._first)
 
     def page(self, after: int = 0, limit: int = 100) -> list[Row]:
         """Give the oldest waiting messages beyond row `after`, oldest first. Raises OutboxError."""
-        with self._lock, self._errors():
-            return read_rows(self._reader.execute(schema.PAGE, (after, limit)), self.path)
+        rows: list[Row] = []
+        while len(rows) < limit:
+            found, left = self._read(schema.PAGE, (after, limit))
+            rows += left
+            if len(found) < limit:
+                break
+            after = found[-1].row
+        return rows[:limit]
 
     def newest(self, after: int = 0, below: int | None = None, limit: int = 100) -> list[Row]:
         """Give the newest waiting messages between two rows, newest first. Raises OutboxError."""
-        bounds = (after, below if below is not None else schema.NO_ROW, limit)
+        rows: list[Row] = []
+        below = below if below is not None else schema.NO_ROW
+        while len(rows) < limit:
+            found, left = self._read(schema.NEWEST, (after, below, limit))
+            rows += left
+            if len(found) < limit:
+                break
+            below = found[-1].row
+        return rows[:limit]
+
+    def _read(self, query: str, bounds: tuple[int, ...]) -> tuple[list[Row], list[Row]]:
+        """Give what the file holds, and of that what was not delivered yet."""
         with self._lock, self._errors():
-            return read_rows(self._reader.execute(schema.NEWEST, bounds), self.path)
+            if not self._connections:
+                return [], []  # there was no room to open the file
+            found = read_rows(self._reader.execute(query, bounds), self.path)
+            return found, [row for row in found if row.row not in self._delivered]
 
     def rewrite(
         self, changes: Sequence[tuple[Row, Sighting | Health]], lives: Sequence[Sighting] = ()
@@ -142,60 +216,82 @@ class Outbox:
         Rows that were delivered meanwhile are left out. Give how many were rewritten. Counts per
         hour go along; `lives` replace what :meth:`lives` gave. Raises OutboxError: nothing changed.
         """
-        count, hours = 0, HourCounts()
-        with self._transaction(self._writer) as db:
-            for old, message in changes:
-                seq = message.seq if isinstance(message, Sighting) else 0
-                _, _, payload, time_ms, size = row_of(message, seq)
-                grown = schema.rewrite(db, old.row, payload, time_ms, size)
-                if grown is not None:
-                    schema.account(db, 0, grown)
-                    count += 1
-                if isinstance(message, Sighting):
-                    hours.add(message, old.time_ms, -1)
-                    hours.add(message, time_ms, 1)
-            schema.count_hours(db, hours)
-            schema.rewrite_lives(db, [(one.event, one.seq, encode(one)) for one in lives])
-        self.edition += bool(count)
+        count, grown, hours = 0, 0, HourCounts()
+        with self._lock, self._errors():
+            self._opened()
+            with self._committing(self._writer) as (db, tally):
+                self._delete(db, tally)
+                for old, message in changes:
+                    _, _, payload, time_ms, size = row_of(message)
+                    more = schema.rewrite(db, old.row, payload, time_ms, size)
+                    if more is None:
+                        continue
+                    count, grown = count + 1, grown + more
+                    if isinstance(message, Sighting):
+                        hours.add(message, old.time_ms, -1)
+                        hours.add(message, time_ms, 1)
+                schema.count_hours(db, hours)
+                schema.add_bytes(db, grown)
+            self._written(tally)
+            tally.bytes += grown
+            tally.restate(lives)
+            self.edition += bool(count)
         return count
 
     def delete(self, rows: Iterable[int]) -> int:
-        """Remove delivered messages; give how many there were. Raises OutboxError.
+        """Take delivered messages out; give how many there were. Raises OutboxError: the deletion
+        stays to be done, and what was delivered is not given again all the same.
 
         On a full disk the room that is kept for that is used.
         """
-        runs = list(ranges(rows))
-        try:
-            return self._delete(runs)
-        except OutboxFullError:
-            self._room.spend()
-            with self._lock, self._errors():
-                self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            return self._delete(runs)
+        with self._lock, self._errors():
+            if not self._connections or self._tally is None:
+                return 0
+            found = [
+                (row, size)
+                for run in ranges(rows)
+                for row, size in self._reader.execute(schema.SIZES, run)
+                if row not in self._delivered
+            ]
+            if found and not self._delivered:
+                self._delivered_since = time.monotonic()
+            self._delivered.update(row for row, _ in found)
+            self._tally.remove(len(found), sum(size for _, size in found))
+            if self._overdue():
+                self._settle()
+        return len(found)
 
-    def _delete(self, runs: Sequence[tuple[int, int]]) -> int:
-        removed = 0
-        with self._transaction(self._reader) as db:
-            for first, last in runs:
-                count, freed = schema.delete_range(db, first, last)
-                schema.account(db, -count, -freed)
-                removed += count
-        return removed
+    def tidy(self) -> bool:
+        """Do what is due: delete what was delivered, open a file for which there was no room.
+
+        True where it was opened: messages may wait in it. Raises OutboxError.
+        """
+        with self._lock, self._errors():
+            if self._closed:
+                return False
+            if not self._connections:
+                self._open()
+                return True
+            if self._overdue():
+                self._settle()
+            if self.full:
+                self._hold_room(self._writer)
+                self.full = None
+        return False
 
     def depth(self) -> Depth:
-        """Say how much is waiting. Raises OutboxError."""
-        with self._lock, self._errors():
-            waiting, used = self._reader.execute(schema.DEPTH).fetchone()
-        return Depth(waiting, used)
+        """Say how much is waiting."""
+        with self._lock:
+            return Depth(self._tally.waiting, self._tally.bytes) if self._tally else Depth(0, 0)
 
     def hours(self, now: datetime) -> tuple[HourCount, ...]:
         """Count the sightings per label of the last 24 hours, oldest first. Raises OutboxError."""
         last = int(now.timestamp()) // 3600
         with self._lock, self._errors():
+            if not self._connections or self._tally is None:
+                return ()
             found = self._reader.execute(schema.HOURS, (last - 23, last)).fetchall()
-        counts: dict[int, dict[str, int]] = {}
-        for hour, label, count in found:
-            counts.setdefault(hour, {})[label] = count
+            counts = merged(found, self._tally.hours, range(last - 23, last + 1))
         epoch = datetime(1970, 1, 1, tzinfo=UTC)
         return tuple(
             HourCount(hour=epoch + timedelta(hours=hour), labels=labels)
@@ -203,94 +299,101 @@ class Outbox:
         )
 
     def lives(self) -> tuple[Sighting, ...]:
-        """Give the newest message of each life that goes on, oldest first. Raises OutboxError."""
-        with self._lock, self._errors():
-            found = self._reader.execute(schema.LIVES).fetchall()
-        lives = []
-        for (payload,) in found:
-            # Written by a later version, or damaged.
-            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                lives.append(_decoder.decode(payload))
-        return tuple(lives)
+        """Give the newest message of each life that goes on, oldest first."""
+        with self._lock:
+            return self._tally.lives() if self._tally else ()
+
+    def _opened(self) -> None:
+        if self._closed:
+            raise OutboxError(f"the outbox {self.path} is closed")
+        if not self._connections:  # there was no room for a new file
+            self._open()
 
     def _open(self) -> None:
-        self._reserved = schema.reserved(self.path)
         try:
-            schema.finish_exchange(self.path)
+            self._open_as_it_is()
+        except OutboxFullError as error:
+            if not self._room.there():
+                raise
+            self._room.spend()
+            self.full = str(error)
+            log.warning("%s; the room kept in %s is used", error, self._room.file)
+            self._open_as_it_is()
+
+    def _open_as_it_is(self) -> None:
+        finish_exchange(self.path)
+        try:
             self._connect()
         except OutboxDamagedError as error:
             self._begin_anew(error)
 
-    def _connect(self) -> None:
-        behind = self._left_behind()  # SQLite forgets it when it opens the file
-        self._writer, self._reader = schema.open_database(self.path, self._reserved)
-        self._connections = [self._writer, self._reader]
-        if behind:
-            self._adopt(behind)
-
-    def _left_behind(self) -> list[tuple[schema.Stored, int]]:
-        """Give what is in the log and SQLite does not take, with numbers."""
+    def _connect(self, anew: bool = False) -> None:
+        """Open the file; `anew`: what it lacks may be lost."""
+        behind = left_behind(self.path)  # SQLite forgets it when it opens the file
+        self._writer, self._reader = connections = schema.open_database(self.path)
         try:
-            if not damage(self.path):
-                return []
-            from edge.salvage import left_behind, number
-
-            return [(row, number(row)) for row in left_behind(self.path)]
-        except OSError as error:
-            log.warning("the end of the log of the outbox %s cannot be read: %s", self.path, error)
-            return []
-
-    def _adopt(self, behind: list[tuple[schema.Stored, int]]) -> None:
-        db = self._writer
-        try:
-            db.execute("BEGIN IMMEDIATE")
-            added = schema.adopt(db, behind)
-            db.execute("COMMIT")
-        except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                db.execute("ROLLBACK")
-            log.warning("what stands behind a gap in the log of %s is lost: %s", self.path, error)
-            return
+            tally = Tally(self._writer)
+            added = adopt(self._writer, tally, behind)
+        except BaseException:
+            for connection in connections:
+                connection.close()
+            raise
         if added:
-            self.salvaged += len(added)
-            log.warning(
-                "the log of %s has a gap; %d messages behind it were saved", self.path, len(added)
-            )
+            self.salvaged += added
+            log.warning("%d messages behind a gap in the log of %s are saved", added, self.path)
+        if before := self._tally:
+            tally.follow(before)
+        else:
+            self._first, self._skipped = self._numbers.begin(tally.next_seq)
+        if anew:  # what is missing may be lost: nothing is said to be left out
+            tally.next_seq, self._skipped = max(tally.next_seq, self._first), 0
+        self._tally, self._connections = tally, list(connections)
 
-    def _begin_anew(self, error: OutboxDamagedError) -> None:
+    def _begin_anew(self, error: Exception) -> None:
         """Go on in a new file with what can be read of the damaged one, which is kept aside."""
         for connection in self._connections:
             connection.close()
         self._connections = []
-        fresh = schema.replacement(self.path)
+        found = replace(self.path, self._delivered)
+        lost = self._tally.waiting - found.saved if self._tally else found.lost
+        self.salvaged, self.lost = self.salvaged + found.saved, self.lost + max(0, lost)
+        self._delivered.clear()
+        log.error("%s; %s", error, found)
+        self._connect(anew=True)
+
+    def _overdue(self) -> bool:
+        since = time.monotonic() - self._delivered_since
+        tally = self._tally
+        return (
+            bool(self._delivered)
+            and (len(self._delivered) >= _DELETE_ROWS or since >= self._delete_seconds)
+        ) or (tally is not None and tally.unwritten >= _WRITE_ROWS)
+
+    def _settle(self) -> None:
+        """Delete what was delivered; on a full disk with the room that is kept for it."""
         try:
-            found = self._salvage(fresh)
-            self.salvaged, self.lost = self.salvaged + found.saved, self.lost + found.lost
-            outcome = str(found)
-        except (OutboxError, sqlite3.Error, OSError) as failure:
-            schema.discard(fresh)
-            outcome = f"what is in it could not be saved ({failure})"
-        aside = schema.set_aside(self.path)
-        schema.finish_exchange(self.path)
-        log.error("%s; it is kept as %s and a new one begins: %s", error, aside, outcome)
-        self._connect()
+            self._try_to_settle()
+        except sqlite3.Error as error:
+            if not isinstance(schema.wrap(error, self.path), OutboxFullError):
+                raise
+            self._room.spend()
+            self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._try_to_settle()
 
-    def _salvage(self, fresh: Path) -> Salvage:
-        """Make the new file whole before it takes the old one's place."""
-        from edge.salvage import salvage
+    def _try_to_settle(self) -> None:
+        with self._committing(self._reader) as (db, tally):
+            self._delete(db, tally)
+        self._written(tally)
 
-        schema.discard(fresh)
-        connections = schema.open_database(fresh, self._reserved)
-        try:
-            return salvage(self.path, connections[0])
-        finally:
-            for connection in connections:
-                connection.close()
+    def _delete(self, db: sqlite3.Connection, tally: Tally) -> None:
+        for first, last in ranges(self._delivered):
+            schema.delete_range(db, first, last)
+        tally.write(db)
 
-    def _reserve(self, seq: int) -> None:
-        """See that the file beside the database holds a number that was not given out yet."""
-        if seq > self._reserved:
-            self._reserved = schema.reserve(self.path, seq)
+    def _written(self, tally: Tally) -> None:
+        """Learn that what :meth:`_delete` did is committed."""
+        self._delivered.clear()
+        tally.written()
 
     def _hold_room(self, db: sqlite3.Connection) -> None:
         """See that deleting stays possible: room is held, or the file has so much to use again."""
@@ -298,39 +401,45 @@ class Outbox:
             self._room.hold()
         except OSError:
             free: int = db.execute("PRAGMA freelist_count").fetchone()[0]
-            if free * PAGE_BYTES < ROOM_BYTES // 2:
+            page: int = db.execute("PRAGMA page_size").fetchone()[0]
+            if free * page < ROOM_BYTES // 2:
                 raise
 
-    def _make_room(self, db: sqlite3.Connection, added: int) -> dict[Kind, int]:
-        """Drop the oldest images, then health, then sightings until `added` bytes fit."""
-        dropped: dict[Kind, int] = {}
-        _, used = db.execute(schema.DEPTH).fetchone()
+    def _make_room(
+        self, db: sqlite3.Connection, tally: Tally, added: int
+    ) -> dict[Kind, tuple[int, int]] | None:
+        """Drop the oldest images, then health, then sightings until `added` bytes fit.
+
+        None where they do: nothing was written.
+        """
+        used = tally.bytes
+        if used + added <= self.max_bytes:
+            return None
+        self._delete(db, tally)
+        dropped: dict[Kind, tuple[int, int]] = {}
         for kind in Kind:
             while used + added > self.max_bytes:
                 count, freed = schema.delete_oldest(db, kind, used + added - self.max_bytes)
                 if not count:
                     break
-                schema.account(db, -count, -freed)
                 used -= freed
-                dropped[kind] = dropped.get(kind, 0) + count
+                before, size = dropped.get(kind, (0, 0))
+                dropped[kind] = before + count, size + freed
+        left = tally.waiting - sum(count for count, _ in dropped.values())
+        schema.write_totals(db, tally.next_seq, left, used, tally.next_row)
         return dropped
 
     @contextlib.contextmanager
-    def _transaction(self, db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._errors():
-            if self._closed:
-                raise OutboxError(f"the outbox {self.path} is closed")
-            if not self._connections:  # there was no room for a new file
-                self._open()
-                db = self._writer
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
+    def _committing(self, db: sqlite3.Connection) -> Iterator[tuple[sqlite3.Connection, Tally]]:
+        assert self._tally is not None
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            yield db, self._tally
+            db.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
+            raise
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -355,13 +464,16 @@ class Outbox:
             ) from error
 
 
-class HourCounts(Counter[tuple[int, str]]):
-    """Sightings by hour (since 1970) and label, to be added to those on disk."""
-
-    def add(self, sighting: Sighting, time_ms: int, count: int) -> None:
-        """Count a sighting as taken at this time, unless it was counted when it began."""
-        if sighting.phase not in ("update", "end"):
-            self[time_ms // 3_600_000, sighting.label or ""] += count
+def _rows(messages: Sequence[Outgoing], numbered: Sequence[Outgoing], first: int) -> list[Stored]:
+    """Make rows of messages. Raises UnwritableError with the one that was handed in."""
+    rows = []
+    for row, (message, with_number) in enumerate(zip(messages, numbered, strict=True), first):
+        try:
+            rows.append((row, *row_of(with_number)))
+        except UnwritableError as error:
+            error.message = message
+            raise
+    return rows
 
 
 def ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:

@@ -9,9 +9,15 @@ from typing import Any
 
 import msgspec
 
-from edge import outbox_schema as schema
-from edge.errors import OutboxDamagedError
+from edge.errors import OutboxDamagedError, UnwritableError
 from edge.messages import Evidence, Health, Sighting, encode
+from edge.outbox_payload import pack, unpack
+
+OVERHEAD_BYTES = 100
+"""What a row costs beside its payload: topic, page slack, the index."""
+
+Stored = tuple[int, int, str, bytes, int, int]
+"""A row of the table of messages."""
 
 Outgoing = Sighting | Evidence | Health
 """What can be appended."""
@@ -39,7 +45,7 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def read_rows(found: Iterable[tuple[Any, ...]], path: Path) -> list[Row]:
-    """Give what a query of :mod:`edge.outbox_schema` found, as it was written.
+    """Give what a query of :mod:`edge.outbox_schema` found, as it was handed in.
 
     SQLite's own check looks at pages, not at values. Raises OutboxDamagedError.
     """
@@ -50,21 +56,34 @@ def read_rows(found: Iterable[tuple[Any, ...]], path: Path) -> list[Row]:
             and isinstance(payload, bytes)
             and isinstance(time_ms, int)
             and kind in _KINDS
-            and size == len(payload) + schema.OVERHEAD_BYTES
+            and size == len(payload) + OVERHEAD_BYTES
         ):
             raise OutboxDamagedError(f"the outbox {path} is damaged (row {number} is no message)")
+        if kind != Kind.IMAGE:
+            try:
+                payload = unpack(payload)
+            except OutboxDamagedError as error:
+                raise OutboxDamagedError(
+                    f"the outbox {path} is damaged (row {number}: {error})"
+                ) from None
         rows.append(Row(number, _KINDS[kind], topic, payload, time_ms))
     return rows
 
 
-def row_of(message: Outgoing, seq: int) -> tuple[int, str, bytes, int, int]:
-    """Give kind, topic, payload, time in milliseconds and accounted bytes."""
-    time_ms = int(message.time.timestamp() * 1000)
-    if isinstance(message, Sighting):
-        payload = encode(msgspec.structs.replace(message, seq=seq))
-        kind, topic = Kind.SIGHTING, "sighting"
-    elif isinstance(message, Evidence):
-        kind, topic, payload = Kind.IMAGE, f"sighting/{message.id}/image", message.jpeg
-    else:
-        kind, topic, payload = Kind.HEALTH, "health", encode(message)
-    return int(kind), topic, payload, time_ms, len(payload) + schema.OVERHEAD_BYTES
+def row_of(message: Outgoing) -> tuple[int, str, bytes, int, int]:
+    """Give kind, topic, payload as it is stored, time in milliseconds and accounted bytes.
+
+    Raises UnwritableError where the message cannot be encoded.
+    """
+    try:
+        time_ms = int(message.time.timestamp() * 1000)
+        if isinstance(message, Evidence):
+            kind, topic, payload = Kind.IMAGE, f"sighting/{message.id}/image", bytes(message.jpeg)
+            topic.encode()
+        elif isinstance(message, Sighting):
+            kind, topic, payload = Kind.SIGHTING, "sighting", pack(encode(message))
+        else:
+            kind, topic, payload = Kind.HEALTH, "health", encode(message)
+    except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, AttributeError) as error:
+        raise UnwritableError(message, error) from error
+    return int(kind), topic, payload, time_ms, len(payload) + OVERHEAD_BYTES

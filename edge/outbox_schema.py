@@ -1,63 +1,73 @@
-"""The outbox's SQL: tables, statements, opening, and what to do with a damaged file."""
+"""The outbox's SQL: tables, statements, opening, and files of earlier versions."""
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import sqlite3
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
-from edge.files import sync_folder, write_whole
-from edge.sqlite_log import PAGE_BYTES
+from edge.outbox_rows import Stored
 
-APPLICATION_ID = 0x57545231
-"""Marks the file as ours ("WTR1")."""
+APPLICATION_ID = 0x57545232
+"""Marks the file as ours, and its version ("WTR2")."""
 
-OVERHEAD_BYTES = 100
-"""What a row costs beside its payload: topic, page slack, the index."""
+_FIRST_VERSION = 0x57545231
 
-Stored = tuple[int, int, str, bytes, int, int]
-"""A row of the table of messages."""
+PAGE_BYTES = 1024
+"""Of a page: an append of one sighting mostly touches one, and so one block of the disk. Files
+from earlier versions keep theirs."""
 
 _LOG_PAGES = 250
-"""The log is brought into the file when it has so many: 1 MB, the least that edge/room.py keeps."""
+"""The log is brought into the file when it has so many pages."""
 
-RESERVE = 10_000
-"""How many numbers the file beside the database is ahead by: one small write per so many."""
+_LOG_BYTES = 32 + (_LOG_PAGES + 12) * (24 + PAGE_BYTES)
+"""The log's file is made so large when it is opened: a commit that does not change a file's size
+needs no write of the file system's own."""
 
 _TABLES = """
 CREATE TABLE message (
-    row INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused, so a cursor never steps back
+    row INTEGER PRIMARY KEY,
     kind INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL,
     time_ms INTEGER NOT NULL, bytes INTEGER NOT NULL);
 -- Finds the oldest image or health message at once; sightings are found by the primary key.
 CREATE INDEX lesser ON message (kind, row) WHERE kind < 2;
--- Kept by the same transactions, so that no start has to count a million rows.
-CREATE TABLE total (next_seq INTEGER NOT NULL, waiting INTEGER NOT NULL, bytes INTEGER NOT NULL);
+-- All three as it was when the row `next_row` was next: what stands from there on is counted at
+-- each start, so that no start has to count a million rows, and an append writes its rows alone.
+CREATE TABLE total (next_seq INTEGER NOT NULL, waiting INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    next_row INTEGER NOT NULL);
 CREATE TABLE hour (hour INTEGER, label TEXT, count INTEGER, PRIMARY KEY (hour, label))
     WITHOUT ROWID;
+-- Lives that go on, each with its newest message, so that a start after a kill can end them.
+CREATE TABLE life (event TEXT PRIMARY KEY, seq INTEGER, payload BLOB);
+INSERT INTO total VALUES (1, 0, 0, 1);
 """
 
-# Lives that go on, each with its newest message, so that a start after a kill can end them. Written
-# by the transaction that appends the message; files of earlier versions get the table when opened.
-_LIFE = "CREATE TABLE IF NOT EXISTS life (event TEXT PRIMARY KEY, seq INTEGER, payload BLOB)"
+# Of a file of the first version, which counted with every append, and whose rows came from
+# AUTOINCREMENT: nothing is copied, so no room is needed.
+_FROM_FIRST = """
+CREATE TABLE IF NOT EXISTS life (event TEXT PRIMARY KEY, seq INTEGER, payload BLOB);
+ALTER TABLE total ADD COLUMN next_row INTEGER NOT NULL DEFAULT 1;
+UPDATE total SET next_row = 1 + max(
+    coalesce((SELECT max(row) FROM message), 0),
+    coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0));
+"""
 
 _ROW = "SELECT row, kind, topic, payload, time_ms, bytes FROM message "
 PAGE = _ROW + "WHERE row > ? ORDER BY row LIMIT ?"
 NEWEST = _ROW + "WHERE row > ? AND row < ? ORDER BY row DESC LIMIT ?"
+SINCE = _ROW + "WHERE row >= ? ORDER BY row"
+SIZES = "SELECT row, bytes FROM message WHERE row BETWEEN ? AND ? AND typeof(bytes) = 'integer'"
 NO_ROW = 2**63 - 1
 """Above any row."""
-DEPTH = "SELECT waiting, bytes FROM total"
-LIVES = "SELECT payload FROM life WHERE typeof(payload) = 'blob' ORDER BY seq"
+LIVES = "SELECT seq, payload FROM life WHERE typeof(seq) = 'integer' ORDER BY seq"
 HOURS = (
     "SELECT hour, label, count FROM hour WHERE hour BETWEEN ? AND ? "
     "AND typeof(label) = 'text' AND typeof(count) = 'integer' ORDER BY hour, label"
 )
 
-_INSERT = "INSERT INTO message (kind, topic, payload, time_ms, bytes) VALUES (?, ?, ?, ?, ?)"
 _COUNT_HOUR = (
     "INSERT INTO hour VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET count = count + excluded.count"
 )
@@ -69,116 +79,126 @@ _FORGET_HOURS = (
 )
 
 
-def open_database(path: Path, first_seq: int) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+def open_database(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     """Open or create the file: one connection for appends, one for reads and deletions.
 
     Raises:
         OutboxDamagedError: the file is no sound outbox.
+        OutboxFullError: the disk has no room for what opening it takes.
         OutboxError: it cannot be opened.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutboxError(f"cannot create {path.parent} for the outbox: {error.strerror}") from None
+        kind = OutboxFullError if error.errno == errno.ENOSPC else OutboxError
+        raise kind(f"cannot create {path.parent} for the outbox: {error.strerror}") from None
     opened: list[sqlite3.Connection] = []
     try:
         for synchronous in ("FULL", "NORMAL"):
             db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             opened.append(db)
             db.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # of a new file
+            db.execute("PRAGMA temp_store = MEMORY")
             db.execute("PRAGMA journal_mode = WAL")
             db.execute(f"PRAGMA synchronous = {synchronous}")
             db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             db.execute("PRAGMA cache_size = -1000")  # KiB: memory stays flat whatever waits
             if synchronous == "FULL":
-                _prepare(db, path, first_seq)
+                _prepare(db, path)
     except BaseException as error:
         for db in opened:
             db.close()
         if isinstance(error, sqlite3.Error):
             raise wrap(error, path) from error
         raise
+    _stretch(Path(f"{path}-wal"))
     return opened[0], opened[1]
 
 
-def _prepare(db: sqlite3.Connection, path: Path, first_seq: int) -> None:
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
     """Create the tables in a new file; check an old one."""
-    application = db.execute("PRAGMA application_id").fetchone()[0]
+    version = db.execute("PRAGMA application_id").fetchone()[0]
     tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if not tables:
-        db.executescript(
-            f"BEGIN; PRAGMA application_id = {APPLICATION_ID}; {_TABLES} {_LIFE}; "
-            f"INSERT INTO total VALUES ({int(first_seq)}, 0, 0); COMMIT;"
-        )
+        _run(db, _TABLES)
         return
-    if application != APPLICATION_ID:
+    if version >> 8 != APPLICATION_ID >> 8:
         raise OutboxError(
             f"{path} is another program's database; set outbox.path to a file of its own"
+        )
+    if version not in (_FIRST_VERSION, APPLICATION_ID):
+        raise OutboxError(
+            f"{path} is of version {chr(version & 0xFF)!r}, this program reads '1' and '2'; "
+            "install the version that wrote it, or set outbox.path to a file of its own"
         )
     found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise OutboxDamagedError(f"the outbox {path} is damaged ({found})")
-    totals = db.execute("SELECT * FROM total").fetchall()
-    if len(totals) != 1 or not all(isinstance(value, int) for value in totals[0]):
-        raise OutboxDamagedError(f"the outbox {path} is damaged (its totals are no numbers)")
-    db.execute(_LIFE)
+    if version == _FIRST_VERSION:
+        _run(db, _FROM_FIRST)
+    try:
+        totals(db)
+    except OutboxDamagedError as error:
+        raise OutboxDamagedError(f"the outbox {path} is damaged ({error})") from None
 
 
-def restore(db: sqlite3.Connection, rows: Sequence[Stored]) -> None:
-    """Put rows back as they were; the totals follow."""
-    db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)", rows)
-    account(db, len(rows), sum(row[5] for row in rows))
+def _run(db: sqlite3.Connection, script: str) -> None:
+    """Make a file of this version in one transaction."""
+    try:
+        db.executescript(f"BEGIN; {script} PRAGMA application_id = {APPLICATION_ID}; COMMIT;")
+    except sqlite3.Error:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
 
 
-def adopt(db: sqlite3.Connection, rows: Sequence[tuple[Stored, int]]) -> list[Stored]:
-    """Add rows (each with its number, 0: none) behind the last one; give those that were added.
+def _stretch(log: Path) -> None:
+    """Fill the log's file up to the size it will have, unless the disk is too full for that."""
+    try:
+        opened = os.open(log, os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        size = os.fstat(opened).st_size
+        if size < _LOG_BYTES:
+            os.pwrite(opened, bytes(_LOG_BYTES - size), size)
+            os.fsync(opened)
+    except OSError:
+        os.ftruncate(opened, size)
+    finally:
+        os.close(opened)
 
-    What would come before anything that is there, or bears a number that was given out, is not.
+
+def totals(db: sqlite3.Connection) -> tuple[int, int, int, int]:
+    """Give next number, waiting messages, their bytes, and the row that was next then.
+
+    Raises OutboxDamagedError.
     """
-    added = []
-    last = db.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'message'").fetchone()[0]
-    following, last = next_seq(db), last or 0
-    for row, seq in rows:
-        if row[0] <= last or 0 < seq < following:
-            continue
-        added.append(row)
-        following, last = max(following, seq + 1), row[0]
-    restore(db, added)
-    raise_seq(db, following)
-    return added
+    found = db.execute("SELECT next_seq, waiting, bytes, next_row FROM total").fetchall()
+    if len(found) != 1 or not all(isinstance(value, int) for value in found[0]):
+        raise OutboxDamagedError("its totals are no numbers")
+    next_seq, waiting, size, next_row = found[0]
+    return next_seq, waiting, size, next_row
 
 
-def start_rows(db: sqlite3.Connection, row: int) -> None:
-    """Let new rows begin behind this one, so that a cursor into an earlier file stays true."""
-    db.execute("DELETE FROM sqlite_sequence WHERE name = 'message'")
-    db.execute("INSERT INTO sqlite_sequence VALUES ('message', ?)", (row,))
-
-
-def raise_seq(db: sqlite3.Connection, seq: int) -> None:
-    """See that no number below this one is given out."""
-    db.execute("UPDATE total SET next_seq = max(next_seq, ?)", (seq,))
-
-
-def next_seq(db: sqlite3.Connection) -> int:
-    """Give the number the next sighting gets."""
-    seq: int = db.execute("SELECT next_seq FROM total").fetchone()[0]
-    return seq
-
-
-def insert(
-    db: sqlite3.Connection,
-    rows: Sequence[tuple[int, str, bytes, int, int]],
-    seq: int,
-    added: int,
-    hours: Mapping[tuple[int, str], int],
+def write_totals(
+    db: sqlite3.Connection, next_seq: int, waiting: int, size: int, next_row: int
 ) -> None:
-    """Write rows, the totals and the counts per hour."""
-    db.executemany(_INSERT, rows)
+    """Put other totals in their place."""
     db.execute(
-        "UPDATE total SET next_seq = ?, waiting = waiting + ?, bytes = bytes + ?",
-        (seq, len(rows), added),
+        "UPDATE total SET next_seq = ?, waiting = ?, bytes = ?, next_row = ?",
+        (next_seq, waiting, size, next_row),
     )
-    count_hours(db, hours)
+
+
+def add_bytes(db: sqlite3.Connection, size: int) -> None:
+    """Add to the bytes that wait."""
+    db.execute("UPDATE total SET bytes = bytes + ?", (size,))
+
+
+def insert(db: sqlite3.Connection, rows: Sequence[Stored]) -> None:
+    """Write rows."""
+    db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
 def count_hours(db: sqlite3.Connection, hours: Mapping[tuple[int, str], int]) -> None:
@@ -206,7 +226,7 @@ def rewrite(
     return size - int(found[0])
 
 
-def keep_lives(db: sqlite3.Connection, newest: dict[str, tuple[int, bytes] | None]) -> None:
+def keep_lives(db: sqlite3.Connection, newest: Mapping[str, tuple[int, bytes] | None]) -> None:
     """Keep the newest message (seq, payload) of lives that go on; None: this one ended."""
     for event, message in newest.items():
         if message is None:
@@ -220,25 +240,9 @@ def keep_lives(db: sqlite3.Connection, newest: dict[str, tuple[int, bytes] | Non
             )
 
 
-def account(db: sqlite3.Connection, count: int, size: int) -> None:
-    """Change the totals by `count` messages and `size` bytes."""
-    db.execute("UPDATE total SET waiting = waiting + ?, bytes = bytes + ?", (count, size))
-
-
-def rewrite_lives(db: sqlite3.Connection, newest: Iterable[tuple[str, int, bytes]]) -> None:
-    """Change the newest message (event, seq, payload) of lives that have no newer one."""
-    db.executemany(
-        "UPDATE life SET payload = ?3 WHERE event = ?1 AND seq = ?2",
-        newest,
-    )
-
-
-def delete_range(db: sqlite3.Connection, first: int, last: int) -> tuple[int, int]:
-    """Delete the rows first..last; give how many there were and their bytes."""
-    sizes = db.execute(
-        "DELETE FROM message WHERE row BETWEEN ? AND ? RETURNING bytes", (first, last)
-    ).fetchall()
-    return len(sizes), sum(size for (size,) in sizes)
+def delete_range(db: sqlite3.Connection, first: int, last: int) -> None:
+    """Delete the rows first..last."""
+    db.execute("DELETE FROM message WHERE row BETWEEN ? AND ?", (first, last))
 
 
 def delete_oldest(db: sqlite3.Connection, kind: int, wanted: int) -> tuple[int, int]:
@@ -257,82 +261,12 @@ def delete_oldest(db: sqlite3.Connection, kind: int, wanted: int) -> tuple[int, 
     return count, freed
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(path.name + ".seq")
-
-
-def reserved(path: Path) -> int:
-    """Read the number from which seq may go on where the database cannot say; 1 when new."""
-    try:
-        return int(_beside(path).read_text("ascii"))
-    except FileNotFoundError:
-        return 1
-    except (OSError, ValueError):
-        # Unreadable: seconds since 1970 are beyond any number given out at one a second.
-        return int(time.time())
-
-
-def reserve(path: Path, seq: int) -> int:
-    """Write durably a number well beyond `seq`; give it. Raises OSError."""
-    number = seq + RESERVE
-    write_whole(_beside(path), f"{number}\n".encode())
-    sync_folder(path.parent)
-    return number
-
-
-def set_aside(path: Path) -> Path:
-    """Rename the file and its log, so that a person can look at them; give the new name."""
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    number = 0
-    aside = path.with_name(f"{path.name}.damaged-{stamp}")
-    while aside.exists():
-        number += 1
-        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
-    for suffix in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
-    return aside
-
-
-def finish_exchange(path: Path) -> None:
-    """Put the file made of a damaged one in its place, now or after a cut of the power.
-
-    Raises OutboxError.
-    """
-    fresh = replacement(path)
-    try:
-        if not fresh.exists():
-            return
-        if path.exists():
-            discard(fresh)  # it may not be whole
-        else:
-            set_aside(path)  # a log without its file must not be taken for that of the new one
-            os.replace(fresh, path)
-            sync_folder(path.parent)
-    except OSError as error:
-        raise OutboxError(
-            f"cannot replace the damaged outbox {path}: {error.strerror or error}; "
-            f"{path.parent} must be writable"
-        ) from error
-
-
-def replacement(path: Path) -> Path:
-    """Say where the file is made that takes a damaged one's place."""
-    return path.with_name(path.name + ".salvaged")
-
-
-def discard(path: Path) -> None:
-    """Remove a database that was never used, with its log."""
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
-
-
 def wrap(error: sqlite3.Error, path: Path) -> OutboxError:
     """Turn an error of SQLite into ours, with its cure."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return OutboxDamagedError(f"the outbox {path} is damaged ({error})")
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or (code in _ROOMLESS and _is_full(path.parent)):
         return OutboxFullError(f"the outbox {path}: {error}; free space on that disk")
     cures = {
         sqlite3.SQLITE_READONLY: "make the file and its folder writable by this user",
@@ -341,3 +275,18 @@ def wrap(error: sqlite3.Error, path: Path) -> OutboxError:
         sqlite3.SQLITE_IOERR: "look at the disk's health (dmesg)",
     }
     return OutboxError(f"the outbox {path}: {error}; {cures.get(code, 'see the log')}")
+
+
+_ROOMLESS = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+"""What SQLite says where it cannot make a file of its own larger."""
+
+_FULL_BYTES = 100_000
+
+
+def _is_full(folder: Path) -> bool:
+    """Tell whether a disk has less room than SQLite takes for opening a file."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _FULL_BYTES or disk.f_ffree == 0 < disk.f_files

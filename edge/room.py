@@ -21,14 +21,18 @@ class Room:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.with_name(path.name + ".room")
+        self.file = path.with_name(path.name + ".room")
         self._held = False
+
+    def there(self) -> bool:
+        """Tell whether there is room to give up."""
+        return self.file.exists()
 
     def hold(self) -> None:
         """Take the room, unless it is held. Raises OSError where the disk has none."""
         if self._held:
             return
-        descriptor = os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600)
+        descriptor = os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             if os.fstat(descriptor).st_size < ROOM_BYTES:
                 os.posix_fallocate(descriptor, 0, ROOM_BYTES)
@@ -43,4 +47,4 @@ class Room:
         """Give the room up for the next write."""
         self._held = False
         with contextlib.suppress(OSError):
-            self._file.unlink(missing_ok=True)
+            self.file.unlink(missing_ok=True)

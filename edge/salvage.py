@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +12,17 @@ import msgspec
 import numpy as np
 
 from edge import outbox_schema as schema
+from edge.errors import OutboxDamagedError
 from edge.messages import Health, Sighting
-from edge.outbox_rows import Kind
+from edge.outbox_payload import unpack
+from edge.outbox_rows import OVERHEAD_BYTES, Kind, Stored
+from edge.sqlite_log import PAGE_SIZES
 from edge.sqlite_pages import Pages, Record, index_records, read, records
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BATCH = 500
-_ROWS_BEYOND = 1_000_000
-"""How far new rows begin behind the last one that is known: no row is ever given twice."""
 
 _sighting = msgspec.json.Decoder(Sighting)
 _health = msgspec.json.Decoder(Health)
@@ -49,23 +50,23 @@ class _Known:
     """What the file says of itself besides messages."""
 
     def __init__(self) -> None:
-        self.next_seq = self.waiting = self.last_row = 0
+        self.next_seq = self.waiting = self.next_row = 0
         self.lives: dict[str, tuple[int, bytes] | None] = {}
 
     def take(self, record: Record) -> None:
         """Look whether this is a record of one of the small tables."""
         match record:
-            case (int(seq), int(waiting), int()):
+            case (int(seq), int(waiting), int(), *rest) if len(rest) < 2:
                 # The newest there is: numbers rise, and deliveries make fewer wait.
-                self.next_seq, less = max((self.next_seq, -self.waiting), (seq, -waiting))
-                self.waiting = -less
-            case ("message", int(row)):
-                self.last_row = max(self.last_row, row)
+                row = rest[0] if rest and isinstance(rest[0], int) else 0
+                newest = (row, seq, -waiting)
+                if newest > (self.next_row, self.next_seq, -self.waiting):
+                    self.next_row, self.next_seq, self.waiting = row, seq, waiting
             case (str(event), int(seq), bytes(payload)) if _decodes(_sighting, payload):
                 self.lives[event] = (seq, payload)
 
 
-def left_behind(path: Path) -> list[schema.Stored]:
+def left_behind(path: Path) -> list[tuple[Stored, Sighting | None]]:
     """Give the messages in the log that SQLite does not take, by row; look before it opens the log.
 
     Behind a page that cannot be used there may be others that were committed. Most of what they
@@ -73,49 +74,69 @@ def left_behind(path: Path) -> list[schema.Stored]:
     """
     pages = Pages(path, behind=True)
     try:
-        return list(_sound(pages, _Known(), pages.behind))
+        found = list(_sound(pages, _Known(), pages.behind))
+    finally:
+        pages.close()
+    return [(row, decoded(row)) for row in found]
+
+
+def salvage(damaged: Path, db: sqlite3.Connection, delivered: Collection[int] = ()) -> Salvage:
+    """Copy all sound messages of a file into a new outbox, with their rows and numbers.
+
+    Rows that were `delivered` are left out. Raises OSError where the file cannot be opened,
+    sqlite3.Error where `db` cannot be written.
+    """
+    pages = _pages(damaged)
+    try:
+        return _copy(pages, db, delivered)
     finally:
         pages.close()
 
 
-def salvage(damaged: Path, db: sqlite3.Connection) -> Salvage:
-    """Copy all sound messages of a file into a new outbox, with their rows and numbers.
+def _pages(path: Path) -> Pages:
+    """Open a file; one that does not say how large its pages are as it gives the most records."""
+    pages = Pages(path)
+    if pages.certain:
+        return pages
+    pages.close()
+    found = []
+    for size in PAGE_SIZES:
+        pages = Pages(path, page_bytes=size)
+        found.append((sum(1 for _ in records(pages)), size))
+        pages.close()
+    return Pages(path, page_bytes=max(found)[1])
 
-    Raises OSError where the file cannot be opened, sqlite3.Error where `db` cannot be written.
-    """
-    pages, known = Pages(damaged), _Known()
-    try:
-        sound, saved = _sound(pages, known), 0
-        missing: list[tuple[int, int]] = []
-        last = 0
-        while batch := [message for message, _ in zip(sound, range(_BATCH), strict=False)]:
-            db.execute("BEGIN")
-            schema.restore(db, batch)
-            db.execute("COMMIT")
-            saved += len(batch)
-            known.last_row = max(known.last_row, batch[-1][0])
-            for seq in filter(None, map(number, batch)):
+
+def _copy(pages: Pages, db: sqlite3.Connection, delivered: Collection[int]) -> Salvage:
+    known, saved, last, last_row, missing = _Known(), 0, 0, 0, list[tuple[int, int]]()
+    waiting = size = 0
+    sound = (row for row in _sound(pages, known) if row[0] not in delivered)
+    while batch := [message for message, _ in zip(sound, range(_BATCH), strict=False)]:
+        db.execute("BEGIN")
+        schema.insert(db, batch)
+        db.execute("COMMIT")
+        saved, last_row = saved + len(batch), batch[-1][0]
+        for row in batch:
+            if not known.next_row or row[0] < known.next_row:
+                waiting, size = waiting + 1, size + row[5]
+            if seq := number(row):
                 if last and seq > last + 1:
                     missing.append((last + 1, seq - 1))
                 last = max(last, seq)
-        if last and known.next_seq > last + 1:
-            missing.append((last + 1, known.next_seq - 1))
-        hours = {(one[0], one[1]): one[2] for one in index_records(pages) if _counts(one)}
-        db.execute("BEGIN")
-        schema.count_hours(db, hours)
-        schema.keep_lives(db, known.lives)
-        schema.start_rows(db, known.last_row + _ROWS_BEYOND)
-        schema.raise_seq(db, max(last + 1, known.next_seq))
-        db.execute("COMMIT")
-    finally:
-        pages.close()
+    if last and known.next_seq > last + 1:
+        missing.append((last + 1, known.next_seq - 1))
+    hours = {(one[0], one[1]): one[2] for one in index_records(pages) if _counts(one)}
+    db.execute("BEGIN")
+    schema.count_hours(db, hours)
+    schema.keep_lives(db, known.lives)
+    next_seq = known.next_seq if known.next_row else max(last + 1, known.next_seq)
+    schema.write_totals(db, next_seq, waiting, size, known.next_row or last_row + 1)
+    db.execute("COMMIT")
     holes = sum(end - start + 1 for start, end in missing)
-    return Salvage(saved, max(holes, known.waiting - saved, 0), tuple(missing))
+    return Salvage(saved, max(holes, known.waiting - waiting, 0), tuple(missing))
 
 
-def _sound(
-    pages: Pages, known: _Known, numbers: Iterable[int] | None = None
-) -> Iterator[schema.Stored]:
+def _sound(pages: Pages, known: _Known, numbers: Iterable[int] | None = None) -> Iterator[Stored]:
     """Give the messages in the order of their rows, each once."""
     places = _places(pages, numbers)
     last = 0
@@ -144,7 +165,7 @@ def _places(pages: Pages, numbers: Iterable[int] | None) -> NDArray[np.int64]:
 def _is_message(record: Record) -> bool:
     match record:
         case (None, int(kind), str(topic), bytes(payload), int(), int(size)):
-            return size == len(payload) + schema.OVERHEAD_BYTES and _reads(kind, topic, payload)
+            return size == len(payload) + OVERHEAD_BYTES and _reads(kind, topic, payload)
     return False
 
 
@@ -157,10 +178,10 @@ def _reads(kind: int, topic: str, payload: bytes) -> bool:
     return kind == Kind.SIGHTING and topic == "sighting" and _decodes(_sighting, payload)
 
 
-def _decodes(decoder: msgspec.json.Decoder[Any], payload: bytes) -> bool:
+def _decodes(decoder: msgspec.json.Decoder[Any], stored: bytes) -> bool:
     try:
-        decoder.decode(payload)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        decoder.decode(unpack(stored))
+    except (msgspec.MsgspecError, UnicodeDecodeError, OutboxDamagedError):
         return False
     return True
 
@@ -172,6 +193,12 @@ def _counts(record: Record) -> bool:
     return False
 
 
-def number(row: schema.Stored) -> int:
+def decoded(row: Stored) -> Sighting | None:
+    """Give a sighting; None for what is none."""
+    return _sighting.decode(unpack(row[3])) if row[1] == Kind.SIGHTING else None
+
+
+def number(row: Stored) -> int:
     """Give a sighting's number, 0 for what has none."""
-    return _sighting.decode(row[3]).seq if row[1] == Kind.SIGHTING else 0
+    sighting = decoded(row)
+    return sighting.seq if sighting else 0

@@ -19,8 +19,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-PAGE_BYTES = 4096
-"""Of a page, as the outbox makes its files."""
+PAGE_SIZES = (1024, 4096)
+"""Bytes of a page in the outbox's files, as they are made now, and as they were once."""
 
 _HEADER, _FRAME_HEADER = 32, 24
 _MAGIC = 0x377F0682
@@ -33,10 +33,11 @@ class Log:
     """The frames of a log, up to its last commit.
 
     Frames of an earlier use of the log bear other salts and do not count; nor do frames behind the
-    last commit.
+    last commit. `page_bytes` is what the database's own header says, where that of the log does
+    not.
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, page_bytes: int | None = None) -> None:
         self.places: dict[int, int] = {}
         """Where in the file the newest version of a page begins, by its number."""
         self.committed = 0
@@ -52,7 +53,10 @@ class Log:
         chained = magic & ~1 == _MAGIC and following == struct.unpack_from(">II", header, 24)
         if not chained:
             header = header[:16] + read_at(file, _HEADER + 8, 8) + header[24:]  # the first frame's
-        end, step = file.seek(0, os.SEEK_END), _FRAME_HEADER + PAGE_BYTES
+        (self.page_bytes,) = struct.unpack_from(">I", header, 8)
+        if self.page_bytes not in PAGE_SIZES:
+            self.page_bytes = page_bytes or PAGE_SIZES[0]
+        end, step = file.seek(0, os.SEEK_END), _FRAME_HEADER + self.page_bytes
         since: dict[int, int] = {}
         sound_since: dict[int, int] = {}
         for index, at in enumerate(range(_HEADER, end - step + 1, step), 1):

@@ -12,12 +12,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edge.sqlite_log import PAGE_BYTES, Log, read_at
+from edge.sqlite_log import PAGE_SIZES, Log, read_at
 
 _HEADER_BYTES = 100  # before the first page's tree
 _LEAF, _INDEX_LEAF = 0x0D, 0x0A
-_MAX_LOCAL = PAGE_BYTES - 35
-_MIN_LOCAL = (PAGE_BYTES - 12) * 32 // 255 - 23
 
 Record = tuple[Any, ...]
 
@@ -25,22 +23,29 @@ Record = tuple[Any, ...]
 class Pages:
     """The newest committed version of every page of a database file and its log.
 
-    With `behind`, of pages that SQLite does not take only such as are sound.
+    With `behind`, of pages that SQLite does not take only such as are sound. `page_bytes` is what
+    to read by where the file itself does not say.
 
     Raises OSError where the file cannot be read.
     """
 
-    def __init__(self, path: Path, behind: bool = False) -> None:
+    def __init__(self, path: Path, behind: bool = False, page_bytes: int = 0) -> None:
         self._file = path.open("rb")
         log = Path(f"{path}-wal")
         self._log = log.open("rb") if log.exists() else None
-        found = Log(self._log) if self._log else None
+        stated = page_bytes or int.from_bytes(read_at(self._file, 16, 2), "big")
+        known = stated if stated in PAGE_SIZES else None
+        found = Log(self._log, known) if self._log else None
+        self.certain = known is not None or (found is not None and bool(found.places))
+        """The file or its log says how large a page is; else it is guessed."""
+        self.bytes = known or (found.page_bytes if found else PAGE_SIZES[0])
+        """Of a page."""
         self._in_log = found.places if found else {}
         if found and behind:
             self._in_log |= found.behind
         self.behind = sorted(found.behind) if found else []
         """Numbers of the pages of which SQLite does not take a version in the log."""
-        size = path.stat().st_size // PAGE_BYTES
+        size = path.stat().st_size // self.bytes
         # Pages that the file does not have yet are all in the log: a larger number is damage.
         most = size + len(self._in_log)
         self.count = max([size, *(number for number in self._in_log if number <= most)])
@@ -48,10 +53,10 @@ class Pages:
 
     def __getitem__(self, number: int) -> bytes:
         """Give a page's bytes, zeros where the disk cannot read them or the file has ended."""
-        file, at = self._file, (number - 1) * PAGE_BYTES
+        file, at = self._file, (number - 1) * self.bytes
         if self._log and number in self._in_log:
             file, at = self._log, self._in_log[number]
-        return read_at(file, at, PAGE_BYTES)
+        return read_at(file, at, self.bytes)
 
     def unused(self) -> set[int]:
         """Give the pages on the list of free ones; none where the list itself is damaged."""
@@ -61,7 +66,7 @@ class Pages:
             found.add(trunk)
             page = self[trunk]
             following, count = struct.unpack_from(">II", page)
-            found.update(struct.unpack_from(f">{min(count, PAGE_BYTES // 4 - 2)}I", page, 8))
+            found.update(struct.unpack_from(f">{min(count, self.bytes // 4 - 2)}I", page, 8))
             trunk = following
         return found if len(found) == total else set()
 
@@ -126,22 +131,23 @@ def _cells(page: bytes, number: int, kind: int) -> Iterator[int]:
         return
     (count,) = struct.unpack_from(">H", page, header + 3)
     start = header + 8
-    if start + 2 * count > PAGE_BYTES:
+    if start + 2 * count > len(page):
         return
     for at in struct.unpack_from(f">{count}H", page, start):
-        if start + 2 * count <= at < PAGE_BYTES:
+        if start + 2 * count <= at < len(page):
             yield at
 
 
 def _whole(pages: Pages, page: bytes, at: int, size: int) -> bytes | None:
     """Give a record's bytes, those on overflow pages included; None where the chain breaks."""
-    if size <= _MAX_LOCAL:
+    most, least = pages.bytes - 35, (pages.bytes - 12) * 32 // 255 - 23
+    if size <= most:
         content = page[at : at + size]
         return content if len(content) == size else None
-    local = _MIN_LOCAL + (size - _MIN_LOCAL) % (PAGE_BYTES - 4)
-    if local > _MAX_LOCAL:
-        local = _MIN_LOCAL
-    if size > pages.count * PAGE_BYTES:
+    local = least + (size - least) % (pages.bytes - 4)
+    if local > most:
+        local = least
+    if size > pages.count * pages.bytes:
         return None
     whole = bytearray(page[at : at + local])
     (following,) = struct.unpack_from(">I", page, at + local)

@@ -218,6 +218,10 @@ _RULES = f"""
 - **Order and loss.** Sightings arrive in the order of `seq`, which rises by one per device and is
   never reused, not even after the queue on the device was emptied, damaged or replaced: a gap
   means that something was lost, and `health` says how much was dropped for want of space.
+  After a power cut or a kill the first sighting may leave numbers out, and says how many in
+  `skipped`: with the number `seq` − `skipped` − 1 in your books nothing is missing. (A card that
+  acknowledges what it then loses may have had some of them given out; the device leaves them out
+  so that none is given twice, and holds no message with them.)
 - **Delivery** is at least once: after a broken connection or a power cut, the messages that the
   broker had taken but not yet acknowledged come again, with the same `id`. De-duplicate by `id`.
 - **Lives.** By default a sighting has a life: a message with `phase: "begin"`, an `update` at most

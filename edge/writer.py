@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from edge.counters import Backoff, Counters, Episode
-from edge.errors import OutboxError
+from edge.errors import OutboxError, OutboxFullError, UnwritableError
 from edge.messages import Evidence, Sighting
 from edge.outbox import Outbox
 from edge.outbox_rows import Outgoing
@@ -22,6 +23,12 @@ log = logging.getLogger(__name__)
 _BATCH_BYTES = 500_000
 """Pictures are committed in small groups: what a full outbox drops, it drops before each."""
 
+_APART = 10
+"""When messages come fast a commit comes so many times `commit_seconds` after the one before: each
+costs a flush and whole blocks, however little it holds."""
+
+_TIDY_SECONDS = 5.0
+
 _MAX_GATHERED = 1000
 """Messages held in memory while the disk refuses; then :meth:`Writer.submit` waits."""
 
@@ -30,7 +37,8 @@ class Writer:
     """Writes to the outbox from its own thread.
 
     A disk that refuses is tried again with growing waits; nothing submitted is given up. Until a
-    message is committed it is in memory only, and it is not sent before.
+    message is committed it is in memory only, and it is not sent before. One that cannot be encoded
+    is handed to `unwritable` and left out.
     """
 
     def __init__(
@@ -40,21 +48,27 @@ class Writer:
         counters: Counters,
         commit_seconds: float = 0.05,
         retry_max_seconds: float = 30.0,
+        unwritable: Callable[[Outgoing, UnwritableError], None] = lambda *_: None,
     ) -> None:
         self._outbox, self._committed, self._counters = outbox, committed, counters
+        self._unwritable = unwritable
         self._commit_seconds = commit_seconds
         self._backoff = Backoff(min(0.5, retry_max_seconds), retry_max_seconds)
         self._waiting: deque[Outgoing] = deque()
         self._change = threading.Condition()
         self._busy = self._closing = False
         self._give_up_at = 0.0
+        self._last_commit = -math.inf
         self._trouble = Episode("outbox", counters, log)
+        self._tidying = Episode("deleting what was delivered", counters, log)
         self.latest: Sighting | None = None
         """The newest sighting on disk; not the update or end of an earlier one."""
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
+        if self._outbox.full:
+            self._trouble.failed(OutboxFullError(self._outbox.full))
         self._thread.start()
 
     def submit(self, messages: Sequence[Outgoing], timeout_seconds: float = 1.0) -> bool:
@@ -92,13 +106,16 @@ class Writer:
     def _run(self) -> None:
         while True:
             with self._change:
-                self._change.wait_for(lambda: self._waiting or self._closing)
-                if not self._waiting:
+                work = self._change.wait_for(lambda: self._waiting or self._closing, _TIDY_SECONDS)
+                if work and not self._waiting:
                     return
-                if not self._closing:
-                    self._change.wait_for(lambda: self._closing, self._commit_seconds)
+                if work and not self._closing:
+                    self._change.wait_for(lambda: self._closing, self._gathering_seconds())
                 batch = _batch(self._waiting)
-                self._busy = True
+                self._busy = bool(batch)
+            if not batch:
+                self._tidy()
+                continue
             done = self._commit(batch)
             with self._change:
                 if done:
@@ -111,20 +128,56 @@ class Writer:
             if not done:
                 self._pause()
 
-    def _commit(self, batch: list[Outgoing]) -> bool:
+    def _gathering_seconds(self) -> float:
+        """Say how long to wait for more: long where the last commit was a moment ago."""
+        due = self._last_commit + _APART * self._commit_seconds - time.monotonic()
+        return max(self._commit_seconds, due)
+
+    def _tidy(self) -> None:
+        """Have the outbox do what may wait, while nothing is to be written."""
         try:
-            seqs = self._outbox.append_many(batch)
-        except OutboxError as error:
+            opened = self._outbox.tidy()
+        except OutboxFullError as error:
             self._trouble.failed(error)
-            return False
+        except OutboxError as error:
+            self._tidying.failed(error)
+        else:
+            self._tidying.recovered()
+            if not self._outbox.full:
+                self._trouble.recovered()
+            if opened:
+                self._committed()
+
+    def _commit(self, batch: list[Outgoing]) -> bool:
+        """Write a batch, without those that cannot be encoded; False where the disk refuses."""
+        written = list(batch)
+        while True:
+            try:
+                seqs = self._outbox.append_many(written)
+            except UnwritableError as error:
+                written = self._without(written, error)
+            except OutboxError as error:
+                self._trouble.failed(error)
+                return False
+            else:
+                break
+        self._last_commit = time.monotonic()
         self._trouble.recovered()
         self._backoff.reset()
-        for message, seq in zip(reversed(batch), reversed(seqs), strict=True):
+        for message, seq in zip(reversed(written), reversed(seqs), strict=True):
             if isinstance(message, Sighting) and message.phase in ("single", "begin"):
                 self.latest = msgspec.structs.replace(message, seq=seq)
                 break
         self._committed()
         return True
+
+    def _without(self, batch: list[Outgoing], error: UnwritableError) -> list[Outgoing]:
+        log.error("%s; it is left out", error)
+        self._counters.error(error)
+        for message in batch:
+            if message is error.message:
+                self._unwritable(message, error)
+        return [message for message in batch if message is not error.message]
 
     def _pause(self) -> None:
         with self._change:

@@ -17,7 +17,8 @@ from edge.errors import OutboxDamagedError
 from edge.messages import Evidence, Sighting, new_id
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
-from edge.sqlite_log import PAGE_BYTES, Log, damage
+from edge.outbox_schema import PAGE_BYTES
+from edge.sqlite_log import Log, damage
 from edge.topics import EXAMPLES
 from soak.scenario import Options, Round, chance
 from soak.week import START

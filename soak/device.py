@@ -16,6 +16,7 @@ from PIL import Image
 from edge.bundle import write_bundle
 from edge.image import InputSpec, decode, fit, quantise
 from edge.manifest import Golden, Interpreter, LabelSpec, Manifest, OutputSpec
+from edge.outbox_tally import Tally
 from edge.runtimes.fake import Fake, fake_model
 from edge.scores import DecisionSpec
 
@@ -123,5 +124,4 @@ class Device:
         """Read the last number that it gave to a sighting, from its database."""
         uri = f"file:{self.outbox}?mode=ro"
         with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
-            number: int = database.execute("SELECT next_seq FROM total").fetchone()[0]
-        return number - 1
+            return Tally(database).next_seq - 1

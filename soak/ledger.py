@@ -16,9 +16,9 @@ _EXAMPLES = 5
 class Ledger:
     """A subscriber's books. De-duplicates by id, as docs/topics.md asks of it.
 
-    Numbers must rise by one; a number must never come with two ids; in a run of the device,
-    frames must follow one another (``first`` starts a run), and times must not go back, or be
-    exactly as expected.
+    Numbers must rise by one, but for those that a sighting says were left out before it; a number
+    must never come with two ids; in a run of the device, frames must follow one another
+    (``first`` starts a run), and times must not go back, or be exactly as expected.
     """
 
     def __init__(self, expected: Expectation | None = None, follows: bool = True) -> None:
@@ -58,9 +58,10 @@ class Ledger:
         if seq < self.next_seq:
             self.disordered += 1
             self._note(f"number {seq} came with a new id after number {self.next_seq - 1}")
-        elif seq > self.next_seq:
-            self.missing += seq - self.next_seq
-            self._note(f"numbers {self.next_seq} to {seq - 1} are missing")
+        elif seq - sighting.get("skipped", 0) > self.next_seq:
+            last = seq - sighting.get("skipped", 0) - 1
+            self.missing += last + 1 - self.next_seq
+            self._note(f"numbers {self.next_seq} to {last} are missing")
         self.next_seq = max(self.next_seq, seq + 1)
         self._check(sighting)
 

@@ -29,6 +29,8 @@ from soak.proxy import Proxy
 from soak.scenario import Options, Round, chance
 
 _ANY = resource.RLIM_INFINITY
+_REFUSALS = ("disk I/O error", "cannot write beside")
+"""Of the database, or of the file that says which numbers are given."""
 _HELD = 1000
 """Messages that the device keeps in memory, as docs/device.md says."""
 _MORE = """prometheus_file = "device.prom"
@@ -157,7 +159,7 @@ def _told(states: list[bytes]) -> bool:
     """Tell whether the state names the outbox, and what is wrong with it."""
     health = _health(states)
     return health.get("ok") is False and any(
-        problem.startswith("outbox: ") and "disk I/O error" in problem
+        problem.startswith("outbox: ") and any(words in problem for words in _REFUSALS)
         for problem in health["problems"]
     )
 

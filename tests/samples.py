@@ -10,7 +10,8 @@ import msgspec
 from edge.clock import Clock
 from edge.messages import Evidence, Sighting, new_id
 from edge.outbox import Outbox
-from edge.outbox_rows import Kind
+from edge.outbox_payload import pack
+from edge.outbox_rows import OVERHEAD_BYTES, Kind, Row
 from edge.topics import EXAMPLES
 
 BOOT = "0123456789ab"
@@ -41,6 +42,12 @@ def drain(outbox: Outbox) -> list[int]:
         after = page[-1].row
         outbox.delete(row.row for row in page)
     return seqs
+
+
+def stored(rows: list[Row]) -> int:
+    """Say for how many bytes rows count in the outbox."""
+    sizes = [len(pack(r.payload) if r.kind is Kind.SIGHTING else r.payload) for r in rows]
+    return sum(sizes) + OVERHEAD_BYTES * len(rows)
 
 
 def taken(clock: Clock, boot: str = BOOT, label: str = "aphid") -> Sighting:

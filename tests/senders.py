@@ -16,8 +16,16 @@ from edge.publisher import Publisher
 class Sender:
     """An outbox and a publisher, as `wheatear run` puts them together."""
 
-    def __init__(self, folder, broker: Broker, denied_seconds=0.3, state=lambda: b"{}", **more):
-        self.outbox = Outbox(folder / "outbox.db")
+    def __init__(
+        self,
+        folder,
+        broker: Broker,
+        denied_seconds=0.3,
+        state=lambda: b"{}",
+        delete_seconds=20.0,
+        **more,
+    ):
+        self.outbox = Outbox(folder / "outbox.db", delete_seconds=delete_seconds)
         self.counters = Counters()
         self.publisher = Publisher(
             broker,

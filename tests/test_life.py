@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sqlite3
 import threading
 from datetime import timedelta
 from itertools import pairwise
@@ -316,16 +315,4 @@ def test_the_outbox_counts_begins_and_knows_what_lives(tmp_path):
     with Outbox(tmp_path / "o.db") as outbox:
         (left,) = outbox.lives()
         outbox.append(cut_off(left))
-        assert outbox.lives() == ()
-
-
-def test_an_outbox_of_an_earlier_version_learns_of_lives(tmp_path):
-    """A file without the table opens, and keeps what waits in it."""
-    with Outbox(tmp_path / "o.db") as outbox:
-        outbox.append(sighting())
-    with sqlite3.connect(tmp_path / "o.db") as db:
-        db.execute("DROP TABLE life")
-    db.close()
-    with Outbox(tmp_path / "o.db") as outbox:
-        assert outbox.depth().waiting == 1
         assert outbox.lives() == ()

@@ -93,16 +93,20 @@ def test_a_full_outbox_drops_pictures_then_health_then_the_oldest_sightings(tmp_
         outbox.append_many([image(59_000)])
         assert outbox.dropped[Kind.IMAGE] >= 1
         assert outbox.dropped[Kind.HEALTH] == outbox.dropped[Kind.SIGHTING] == 0
-        for _ in range(300):
+        for _ in range(600):
             outbox.append(sighting())
         left = outbox.page(limit=1000)
         assert {row.kind for row in left} == {Kind.SIGHTING}
         seqs = [json.loads(row.payload)["seq"] for row in left]
-        assert seqs == list(range(302 - len(seqs), 302))
+        assert seqs == list(range(602 - len(seqs), 602))
         assert outbox.dropped[Kind.IMAGE] == 3
         assert outbox.dropped[Kind.HEALTH] == 1
-        assert outbox.dropped[Kind.SIGHTING] == 301 - len(seqs)
-        assert outbox.depth().bytes <= 100_000
+        assert outbox.dropped[Kind.SIGHTING] == 601 - len(seqs) > 0
+        assert 90_000 < outbox.depth().bytes <= 100_000
+        assert outbox.depth().waiting == len(left)
+    with Outbox(tmp_path / "o.db", max_bytes=100_000) as outbox:
+        assert outbox.page(limit=1000) == left
+        assert outbox.depth().waiting == len(left)
 
 
 def test_a_full_disk_is_an_error_that_loses_nothing(tmp_path):
@@ -210,9 +214,9 @@ def test_hours_outlive_a_clock_that_was_wrong_for_a_day(tmp_path, years):
 def test_hours_of_long_ago_are_forgotten(tmp_path):
     """A year of hourly sightings leaves the counts of a few days."""
     now = datetime(2026, 6, 1, tzinfo=UTC)
-    with Outbox(tmp_path / "o.db") as outbox:
-        for day in range(365):
-            time = now + timedelta(days=day)
+    for day in range(365):
+        time = now + timedelta(days=day)
+        with Outbox(tmp_path / "o.db") as outbox:
             outbox.append_many(
                 [sighting("mite", time + timedelta(hours=hour)) for hour in range(24)]
             )
@@ -236,7 +240,7 @@ while True:
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
     """Every number that append returned before the kill is on disk afterwards; three times."""
     path, highest = tmp_path / "o.db", 0
-    for _ in range(3):
+    for turn in range(3):
         process = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(path), str(Path(__file__).parent)],
             stdout=subprocess.PIPE,
@@ -247,12 +251,14 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
         seqs += [int(line) for line in process.stdout.read().splitlines(keepends=True)]
         process.stdout.close()
         process.wait()
-        assert seqs == list(range(highest + 1, highest + 1 + len(seqs)))
-        highest = seqs[-1]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
         with Outbox(path) as outbox:
+            (first, *_) = (json.loads(row.payload) for row in outbox.page())
+            assert first["seq"] - first["skipped"] == highest + 1
+            assert (first["skipped"] > 0) == (turn > 0)
             found = drain(outbox)
             assert set(seqs) <= set(found)
-            assert found == sorted(found)
+            assert found == list(range(found[0], found[0] + len(found)))
             highest = found[-1]
 
 

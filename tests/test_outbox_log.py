@@ -11,6 +11,7 @@ from samples import sighting
 
 from edge.outbox import Outbox
 from edge.outbox_rows import Row
+from edge.outbox_schema import PAGE_BYTES
 from edge.sqlite_log import damage
 
 BLOCK = 4096
@@ -46,7 +47,7 @@ def test_a_block_that_was_not_synced_costs_nothing(tmp_path):
     Every sighting that waited is there, under its number, and no database is set aside.
     """
     live = tmp_path / "live" / "o.db"
-    with Outbox(live) as outbox:
+    with Outbox(live, delete_seconds=0) as outbox:
         for _ in range(20):
             outbox.append_many([sighting() for _ in range(3)])
         synced = Path(f"{live}-wal").read_bytes()
@@ -77,7 +78,7 @@ def test_messages_behind_a_spoilt_page_of_the_log_are_added(tmp_path):
             outbox.append_many([sighting() for _ in range(10)])
         before = outbox.page(0, 1000)
         log = cut(live, path)
-    log[len(log) // 3] ^= 1
+    log[32 + 30 * (24 + PAGE_BYTES) + 500] ^= 1
     Path(f"{path}-wal").write_bytes(log)
     shutil.copytree(path.parent, tmp_path / "plain")
     with sqlite3.connect(tmp_path / "plain" / "o.db") as db:

@@ -93,7 +93,7 @@ def test_an_outage_loses_repeats_and_reorders_nothing(tmp_path, caplog):
 def test_what_cannot_be_deleted_is_not_sent_again_and_again(tmp_path):
     """While the disk refuses deletions each goes out once; it is deleted when the disk can."""
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
-        with Sender(tmp_path, settings(broker.port)) as device:
+        with Sender(tmp_path, settings(broker.port), delete_seconds=0) as device:
             with device.outbox._lock:
                 device.outbox._reader.execute("PRAGMA query_only = 1")
             device.sight(300)

@@ -15,7 +15,7 @@ from clocks import RIGHT, Field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from results import APHID, MITE
-from samples import BOOT, health, image, sighting, taken
+from samples import BOOT, health, image, sighting, stored, taken
 from senders import Sender
 
 from edge.cameras import Frame
@@ -64,7 +64,7 @@ def test_what_waits_gets_the_right_time_and_the_rest_is_left_alone(tmp_path):
         found = msgspec.json.decode(said.payload, type=Health)
         assert (found.time, found.clock) == (RIGHT + timedelta(seconds=160.25), "retimed")
         assert said.time_ms == int(found.time.timestamp() * 1000)
-        assert outbox.depth().bytes == sum(len(row.payload) + 100 for row in rows) != used
+        assert outbox.depth().bytes == stored(rows) != used
         assert retime(outbox, BOOT, clock.booted()) == (0, rows[-1].row)
 
 
@@ -155,7 +155,7 @@ def test_any_history_ends_with_right_times_in_order_and_counted(tmp_path_factory
         left = waiting(outbox)
         assert [one.seq for one in left] == sorted(one.seq for one in left)
         rows = outbox.page(limit=1000)
-        assert outbox.depth().bytes == sum(len(row.payload) + 100 for row in rows)
+        assert outbox.depth().bytes == stored(rows)
         for one in left:
             right, made = truth[one.id]
             if one.clock in ("synced", "retimed"):

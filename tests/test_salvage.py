@@ -31,7 +31,7 @@ def waiting(outbox: Outbox) -> list[Row]:
 def spoil(path: Path, page: int) -> None:
     """Overwrite a page of a file, counted from 1, with nonsense."""
     content = bytearray(path.read_bytes())
-    content[(page - 1) * 4096 : page * 4096] = os.urandom(4096)
+    content[(page - 1) * 1024 : page * 1024] = os.urandom(1024)
     path.write_bytes(content)
 
 
@@ -163,7 +163,8 @@ def test_from_a_sound_file_everything_is_salvaged_as_sqlite_reads_it(tmp_path_fa
                 }[action]
             )
     with outbox:
-        connections = outbox_schema.open_database(path.with_name("new.db"), 1)
+        outbox.close()
+        connections = outbox_schema.open_database(path.with_name("new.db"))
         found = salvage(path, connections[0])
         copied = connections[0].execute(outbox_schema.PAGE, (0, 10_000)).fetchall()
         hours = connections[0].execute("SELECT * FROM hour").fetchall()
@@ -225,7 +226,7 @@ def test_without_room_for_a_new_file_the_damaged_one_is_kept(tmp_path, monkeypat
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(outbox_schema, "restore", full)
+    monkeypatch.setattr(outbox_schema, "count_hours", full)
     with Outbox(path) as outbox:
         assert outbox.append(sighting()) > 200
     assert "could not be saved (database or disk is full)" in caplog.text

@@ -1,0 +1,58 @@
+"""The exchange of the outbox's file for a new one, whole at every moment, and the old one kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from edge.errors import OutboxError
+from edge.files import sync_folder
+
+
+def set_aside(path: Path) -> Path:
+    """Rename the file and its log, so that a person can look at them; give the new name."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    number = 0
+    aside = path.with_name(f"{path.name}.damaged-{stamp}")
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.damaged-{stamp}-{number}")
+    for suffix in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(f"{path}{suffix}", f"{aside}{suffix}")
+    return aside
+
+
+def finish_exchange(path: Path) -> None:
+    """Put the file made of a damaged one in its place, now or after a cut of the power.
+
+    Raises OutboxError.
+    """
+    fresh = replacement(path)
+    try:
+        if not fresh.exists():
+            return
+        if path.exists():
+            discard(fresh)  # it may not be whole
+        else:
+            set_aside(path)  # a log without its file must not be taken for that of the new one
+            os.replace(fresh, path)
+            sync_folder(path.parent)
+    except OSError as error:
+        raise OutboxError(
+            f"cannot replace the damaged outbox {path}: {error.strerror or error}; "
+            f"{path.parent} must be writable"
+        ) from error
+
+
+def replacement(path: Path) -> Path:
+    """Say where the file is made that takes a damaged one's place."""
+    return path.with_name(path.name + ".salvaged")
+
+
+def discard(path: Path) -> None:
+    """Remove a database that was never used, with its log."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)

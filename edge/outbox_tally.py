@@ -1,0 +1,138 @@
+"""What the outbox knows of its messages without looking: counts, the next number, open lives.
+
+On disk it stands as it was when some row was next; what was appended since is counted when the
+file is opened. So an append writes its message and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from edge import outbox_schema as schema
+from edge.errors import OutboxDamagedError
+from edge.messages import Sighting, encode
+from edge.outbox_payload import pack, unpack
+from edge.outbox_rows import Kind, Stored
+
+_decoder = msgspec.json.Decoder(Sighting)
+
+
+class HourCounts(Counter[tuple[int, str]]):
+    """Sightings by hour (since 1970) and label, to be added to those on disk."""
+
+    def add(self, sighting: Sighting, time_ms: int, count: int) -> None:
+        """Count a sighting as taken at this time, unless it was counted when it began."""
+        if sighting.phase not in ("update", "end"):
+            self[time_ms // 3_600_000, sighting.label or ""] += count
+
+
+class Tally:
+    """Kept in memory; :meth:`write` brings it to disk."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        """Read it, and count what was appended since it was written.
+
+        Raises OutboxDamagedError, sqlite3.Error.
+        """
+        self.next_seq, self.waiting, self.bytes, self.next_row = schema.totals(db)
+        self.hours = HourCounts()
+        self.unwritten = 0
+        """Messages that it counts and the disk's does not."""
+        self._lives: dict[str, tuple[int, Sighting]] = {}
+        self._changed: set[str] = set()
+        for seq, payload in db.execute(schema.LIVES):
+            if life := _sighting(payload):  # else written by a later version, or damaged
+                self._lives[life.event] = (seq, life)
+        for row in db.execute(schema.SINCE, (self.next_row,)):
+            self._take(row)
+
+    def _take(self, row: Stored) -> None:
+        number, kind, _, payload, time_ms, size = row
+        if not isinstance(time_ms, int) or not isinstance(size, int):
+            raise OutboxDamagedError(f"row {number} is no message")
+        sighting = _sighting(payload) if kind == Kind.SIGHTING else None
+        self.add(number, size, time_ms, sighting)
+
+    def add(self, row: int, size: int, time_ms: int, sighting: Sighting | None) -> None:
+        """Count a message that was appended, with its number."""
+        self.next_row = row + 1
+        self.waiting, self.bytes = self.waiting + 1, self.bytes + size
+        self.unwritten += 1
+        if sighting is None:
+            return
+        self.next_seq = max(self.next_seq, sighting.seq + 1)
+        self.hours.add(sighting, time_ms, 1)
+        if sighting.phase == "single":
+            return
+        self._changed.add(sighting.event)
+        if sighting.phase == "end":
+            self._lives.pop(sighting.event, None)
+        else:
+            # Its place in the order is that of its begin.
+            began = self._lives.get(sighting.event, (sighting.seq, sighting))[0]
+            self._lives[sighting.event] = (began, sighting)
+
+    def remove(self, count: int, size: int) -> None:
+        """Count messages that are gone."""
+        self.waiting, self.bytes = self.waiting - count, self.bytes - size
+
+    def lives(self) -> tuple[Sighting, ...]:
+        """Give the newest message of each life that goes on, oldest first."""
+        return tuple(life for _, life in sorted(self._lives.values(), key=lambda one: one[0]))
+
+    def follow(self, before: Tally) -> None:
+        """Go on where another one stopped, whose file was damaged: nothing is given out again."""
+        self.next_seq = max(self.next_seq, before.next_seq)
+        self.next_row = max(self.next_row, before.next_row)
+        self._lives = before._lives
+        self._changed = set(before._lives)
+
+    def restate(self, lives: Sequence[Sighting]) -> None:
+        """Change the newest messages of lives that have no newer one."""
+        for life in lives:
+            began, newest = self._lives.get(life.event, (0, None))
+            if newest is not None and newest.seq == life.seq:
+                self._lives[life.event] = (began, life)
+                self._changed.add(life.event)
+
+    def write(self, db: sqlite3.Connection) -> None:
+        """Write all of it, within a transaction. Call :meth:`written` when that is committed."""
+        schema.write_totals(db, self.next_seq, self.waiting, self.bytes, self.next_row)
+        schema.count_hours(db, self.hours)
+        schema.keep_lives(db, {event: self._stored(event) for event in self._changed})
+
+    def written(self) -> None:
+        """Learn that it is on disk."""
+        self.hours, self.unwritten = HourCounts(), 0
+        self._changed.clear()
+
+    def _stored(self, event: str) -> tuple[int, bytes] | None:
+        if event not in self._lives:
+            return None
+        began, life = self._lives[event]
+        return began, pack(encode(life))
+
+
+def merged(
+    stored: Sequence[tuple[int, str, int]], more: Mapping[tuple[int, str], int], hours: range
+) -> dict[int, dict[str, int]]:
+    """Add counts that are not on disk yet; by hour, oldest first."""
+    sums = Counter({(hour, label): count for hour, label, count in stored})
+    sums.update({key: count for key, count in more.items() if key[0] in hours})
+    counts: dict[int, dict[str, int]] = {}
+    for (hour, label), count in sorted(sums.items()):
+        if count > 0:
+            counts.setdefault(hour, {})[label] = count
+    return counts
+
+
+def _sighting(stored: object) -> Sighting | None:
+    if isinstance(stored, bytes):
+        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, OutboxDamagedError):
+            return _decoder.decode(unpack(stored))
+    return None
