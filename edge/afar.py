@@ -118,6 +118,7 @@ HELD = {
     "model.labels": "it names a file",
     "model.trusted_keys": "models are checked with it",
     "model.self_test": "models are checked with it",
+    "model.name": "it decides which models are taken",
     "model.store": "it names a folder",
     "model.update.unsigned": "models are checked with it",
     "model.update.hosts": "it decides where models come from",

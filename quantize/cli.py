@@ -23,7 +23,7 @@ def _commands() -> None:
 @app.command()
 def run(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Finished training run.")],
-    out: Annotated[Path, typer.Option(help="Bundle to write: NAME.wtr.")],
+    out: Annotated[Path, typer.Option(help="Bundle to write: NAME-VERSION.wtr.")],
     pruning: Annotated[
         float | None, typer.Option(help="Share of weights to zero, 0 to 0.95.")
     ] = None,
@@ -72,7 +72,7 @@ def run(
         float, typer.Option(help="Least share of photos answered as before rounding.")
     ] = 0.95,
     name: Annotated[str, typer.Option(help="Name in the bundle; default: from --out.")] = "",
-    version: Annotated[str, typer.Option(help="Version in the bundle.")] = "1.0.0",
+    version: Annotated[str, typer.Option(help="Version in the bundle; default: from --out.")] = "",
 ) -> None:
     """Prune, cluster, quantize, compare with the float model; pack the bundle if it is as good."""
     from quantize.commands import Request, quantize_run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -17,6 +16,7 @@ from edge.bundle import SUFFIX
 from edge.errors import QuantizeError
 from quantize import report as report_page
 from quantize.edgetpu import Verdict
+from quantize.naming import identity
 from quantize.narrowing import account
 from quantize.options import Options
 from quantize.parity import Limits, Report, require
@@ -96,7 +96,7 @@ def quantize_run(request: Request, console: Console | None = None) -> None:
 
     console = console or Console()
     out = checked_out(request.out)
-    name = request.name or bundle_name(out)
+    name, version = identity(out, request.name, request.version)
     # Everything that can be wrong at the end is looked at before the long work begins.
     signing_key = load_private_key(request.key) if request.key else None
     run, options = load_run(request.folder), request.options()
@@ -115,7 +115,7 @@ def quantize_run(request: Request, console: Console | None = None) -> None:
     console.print(f"parity report: {pages}", highlight=False, soft_wrap=True)
     out_was_there = out.exists()
     require(outcome.report)
-    manifest = pack(pipeline, outcome, out, name, request.version, signing_key)
+    manifest = pack(pipeline, outcome, out, name, version, signing_key)
     signed = "signed" if signing_key else "not signed"
     verb = "replaced" if out_was_there else "written"
     size = out.stat().st_size
@@ -242,14 +242,6 @@ def checked_out(out: Path) -> Path:
     if not out.parent.is_dir():
         raise QuantizeError(f"--out {out}: there is no folder {out.parent}")
     return out
-
-
-def bundle_name(out: Path) -> str:
-    """A name for the manifest from the file's: small letters, digits, dots, dashes."""
-    name = re.sub(r"[^a-z0-9._-]+", "-", out.stem.lower()).strip("-._")
-    if not name:
-        raise QuantizeError(f"--out {out}: gives no name for the bundle; add --name")
-    return name[:64]
 
 
 def table(report: Report) -> Table:

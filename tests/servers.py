@@ -30,13 +30,17 @@ class Scripted:
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self._socket.accept()
-                self._threads.append(threading.Thread(target=self._serve, args=[connection]))
+                self._threads.append(
+                    threading.Thread(target=self._serve, args=[connection], daemon=True)
+                )
                 self._threads[-1].start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), contextlib.closing(connection):
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            stack.enter_context(connection)
             if self._context is not None:
                 connection = self._context.wrap_socket(connection, server_side=True)
+                stack.enter_context(connection)
             request = b""
             while self._hears and b"\r\n\r\n" not in request:
                 if not (piece := connection.recv(4096)):

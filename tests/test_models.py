@@ -19,7 +19,9 @@ from edge.clock import SystemClock
 from edge.config import Update, load_config
 from edge.errors import (
     DowngradeError,
+    OtherModelError,
     ProofError,
+    SameVersionError,
     StoreError,
     UpdateBusyError,
     UpdateError,
@@ -103,12 +105,54 @@ def test_an_older_or_equal_version_is_refused_unless_asked_for(place, version):
     assert place.open() == version
 
 
-def test_another_name_is_no_downgrade_and_the_same_file_nothing_new(place):
-    """Versions are of one name; what runs already is refused with a word."""
+def test_what_runs_already_is_nothing_new(place):
+    """The same file is refused with a word, also where a downgrade is asked for."""
     with pytest.raises(UpdateError, match="runs already"):
-        place.install(place.folder / "model.wtr")
-    place.install(place.bundle("0.1", name="other"))
-    assert place.open() == "0.1"
+        place.install(place.folder / "model.wtr", allow_downgrade=True)
+
+
+def test_a_device_takes_models_of_its_own_name_only(place):
+    """That of its bundle, whatever version another one has, and whatever is asked for."""
+    for version in ("0.1", "9"):
+        with pytest.raises(OtherModelError, match=r"it is other .* models named colours only"):
+            place.install(place.bundle(version, name="other"), allow_downgrade=True)
+    assert place.store.read() == Record()
+    assert not list(place.store.incoming.iterdir())
+
+
+def test_a_device_goes_over_to_another_model_by_its_configuration(tmp_path):
+    """`model.name` says so; only versions of the same name are compared."""
+    place = Place(tmp_path, 'name = "other"')
+    with pytest.raises(OtherModelError, match="named other only"):
+        place.install(place.bundle("2"))
+    place.install(place.bundle("0.2", name="other"))
+    place.confirm()
+    with pytest.raises(DowngradeError, match=r"not newer than 0\.2"):
+        place.install(place.bundle("0.1", name="other"))
+    assert place.open() == "0.2"
+
+
+def test_without_a_readable_bundle_the_name_that_runs_is_taken(place):
+    """And any, where nothing runs either: the device needs one."""
+    place.install(place.bundle("2"))
+    place.confirm()
+    (place.folder / "model.wtr").write_bytes(b"")
+    with pytest.raises(OtherModelError, match="named colours only"):
+        place.install(place.bundle("3", name="other"))
+    roll_back(place.store, "a test", CLOCK.now())
+    place.install(place.bundle("3", name="other"))
+    assert place.open() == "3"
+
+
+def test_other_contents_under_the_version_that_runs_are_refused(place):
+    """In words of their own: nobody could tell the two apart by what sightings say."""
+    for version in ("1", "1.0", "1+b"):
+        with pytest.raises(SameVersionError, match="has other contents"):
+            place.install(place.bundle(version, size=16))
+    assert place.store.read() == Record()
+    with pytest.raises(DowngradeError) as older:
+        place.install(place.bundle("0.9"))
+    assert "other contents" not in str(older.value)
 
 
 def test_a_second_update_waits_for_the_first(place):
@@ -268,10 +312,11 @@ def test_the_real_interpreter_proves_a_real_model(tmp_path):
         prove_apart(tiny.write(tmp_path / "wrong.wtr", goldens=(wrong, *others)), model)
 
 
-def command(*arguments: object) -> subprocess.CompletedProcess:
-    """Run ``wheatear model``."""
+def command(*arguments: object, text: str = "") -> subprocess.CompletedProcess:
+    """Run ``wheatear model`` with `text` on stdin."""
     return subprocess.run(
         [sys.executable, "-m", "edge", "model", *map(str, arguments)],
+        input=text,
         capture_output=True,
         text=True,
         timeout=60,

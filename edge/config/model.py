@@ -84,6 +84,9 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     store: Path | None = None
     """Folder for models that come later, by request or ``wheatear model install``; ``bundle`` is
     then the last resort."""
+    name: str | None = None
+    """Name that bundles must have to be taken into ``store``. Unset: that of ``bundle``; name
+    another to have the device go over to another model."""
     update: Update = Update()
     """How new models are taken."""
 

@@ -18,6 +18,8 @@ from edge.bundle import read_bundle
 from edge.errors import (
     BundleError,
     DowngradeError,
+    OtherModelError,
+    SameVersionError,
     StoppedError,
     StoreError,
     UpdateBusyError,
@@ -68,6 +70,16 @@ def current(store: Store, model: Model) -> Entry | None:
     """Give what the current model is."""
     record = store.read()
     return factory(model) if record.current is None else record.models[record.current]
+
+
+def wanted_name(model: Model, current: Entry | None) -> str | None:
+    """Give the name that bundles must have: as configured, else that of the configured bundle, else
+    (where that cannot be read) of the current one; None: nothing is known, and any is taken.
+    """
+    if model.name is not None:
+        return model.name
+    known = factory(model) or current
+    return known.name if known is not None else None
 
 
 def bring(store: Store, file: Path) -> Path:
@@ -130,6 +142,7 @@ def install(
 
     Raises:
         ProofError: it is no sound bundle, is not signed as it must be, or does not prove itself.
+        OtherModelError: it has another name than this device takes.
         DowngradeError: it is not newer, and `allow_downgrade` is not given.
         UpdateError: it runs already, or is not what was asked for.
         StoppedError: `stop` ended it.
@@ -142,6 +155,7 @@ def install(
         proof = prove_apart(incoming, model, stop)
         announce("proving", proof)
         before = current(store, model)
+        _check_name(proof, wanted_name(model, before))
         _check_version(proof, before, allow_downgrade)
         announce("switching", proof)
         id = store.add(incoming, proof)
@@ -218,13 +232,28 @@ def _named(record: Record, id: str, entry: Entry, update: str | None) -> Record:
     )
 
 
+def _check_name(proof: Proof, wanted: str | None) -> None:
+    if wanted is not None and proof.name != wanted:
+        raise OtherModelError(
+            f"it is {proof.name} {proof.version}, and this device takes models named {wanted} "
+            "only; set model.name to go over to another one"
+        )
+
+
 def _check_version(proof: Proof, before: Entry | None, allow_downgrade: bool) -> None:
     if before is None or proof.name != before.name:
         return
     if proof.sha256 == before.sha256:
         raise UpdateError(f"{proof.name} {proof.version} ({proof.sha256[:12]}) runs already")
-    if not allow_downgrade and not newer(proof.version, than=before.version):
-        raise DowngradeError(
-            f"{proof.name} {proof.version} is not newer than {before.version}, which runs; ask "
-            "with allow_downgrade if it is meant"
+    if allow_downgrade or newer(proof.version, than=before.version):
+        return
+    if not newer(before.version, than=proof.version):
+        raise SameVersionError(
+            f"{proof.name} {proof.version} is not newer than {before.version}, which runs, and has "
+            f"other contents ({proof.sha256[:12]}, not {before.sha256[:12]}); give it a higher "
+            "version, or ask with allow_downgrade if it is meant"
         )
+    raise DowngradeError(
+        f"{proof.name} {proof.version} is not newer than {before.version}, which runs; ask "
+        "with allow_downgrade if it is meant"
+    )

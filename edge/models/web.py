@@ -83,10 +83,10 @@ class Web(NamedTuple):
 
     @contextlib.contextmanager
     def _connected(self, url: Url) -> Iterator[socket.socket]:
+        context = _context(self.ca) if url.scheme == "https" else None
         with told(self.pace):
             connection = self._connect(url)
-        if url.scheme == "https":
-            context = _context(self.ca)
+        if context is not None:
             with told(self.pace):
                 connection = self._secured(connection, context, url)
         with contextlib.closing(connection):
