@@ -22,6 +22,7 @@ BENCHMARKS = {
     "overhead": "benchmarks.overhead",
     "start": "benchmarks.start",
     "outbox": "benchmarks.outbox",
+    "wear": "benchmarks.wear",
     "field": "benchmarks.field",
     "tiles": "benchmarks.tiles",
     "motion": "benchmarks.motion",

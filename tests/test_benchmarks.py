@@ -22,6 +22,7 @@ from edge.manifest import (
     OutputSpec,
 )
 from edge.scores import DecisionSpec
+from soak.filesystems import impossible
 
 OPTIONS = {"seeds": 1, "tiny": True}
 
@@ -173,6 +174,17 @@ def test_the_outbox_is_measured_beside_sqlite_and_paho(options, tmp_path):
     named = {figure.name: figure for figure in result.figures}
     assert both_sides(named["out, QoS 1 to mosquitto"])
     assert both_sides(named["the same beside SQLite"])
+
+
+def test_wear_is_counted_below_the_file_system(options, tmp_path):
+    """Bytes and flushes per sighting, offline and while delivering, at both rates."""
+    need_mosquitto()
+    if reason := impossible():
+        pytest.skip(f"WEAR NOT MEASURED: {reason}")
+    figures = harness.run("wear", tmp_path, options).figures
+    assert len(figures) == 8
+    assert all(both_sides(figure) for figure in figures)
+    assert "the kernel charges the process" in figures[0].note
 
 
 def test_the_field_is_measured_on_both_sides(options, data):
