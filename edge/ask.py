@@ -15,6 +15,7 @@ from edge.config import Broker, Tls
 from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages import new_id
 from edge.mqtt import Connection, connect
+from edge.text import read_text
 
 _EXACT_DIGITS = 15
 """So many a number of JSON may have and be the same everywhere; a revision has one more."""
@@ -141,6 +142,6 @@ def _json(value: str) -> object:
 
 def _read(file: Path, what: str) -> str:
     try:
-        return file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(file)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{what}: cannot read {file}: {error}") from error

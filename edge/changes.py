@@ -23,6 +23,7 @@ from edge.afar import check_afar
 from edge.config import Config, load_config, parse_config, redacted
 from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
 from edge.files import sync_folder, write_whole
+from edge.text import read_text, text_of
 
 log = logging.getLogger(__name__)
 
@@ -236,9 +237,9 @@ class Configuration:
         if not changes:
             return base
         try:
-            text = self._file.read_text("utf-8") if changes.toml is None else changes.toml
+            text = read_text(self._file) if changes.toml is None else text_of(changes.toml.encode())
             raw = tomllib.loads(text)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"no TOML: {error}") from error
         for path, value in changes.settings.items():
             _set(raw, path, value)

@@ -16,16 +16,17 @@ from edge.config.explain import explain
 from edge.config.section import first_line
 from edge.config.whole import Config
 from edge.errors import ConfigError
+from edge.text import read_text
 
 
 def load_config(path: Path | str) -> Config:
     """Read and check a configuration file. Raises ConfigError."""
     file = Path(path)
     try:
-        raw = tomllib.loads(file.read_text("utf-8"))
+        raw = tomllib.loads(read_text(file))
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is no TOML file: {error}") from error
     return parse_config(raw, base=file.resolve().parent, name=str(file))
 

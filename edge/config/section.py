@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import ConfigError
+from edge.text import read_text
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,8 +17,8 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def first_line(file: Path, setting: str) -> str:
     """Read a secret. Raises ConfigError."""
     try:
-        return file.read_text("utf-8").split("\n", 1)[0].rstrip("\r")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(file).split("\n", 1)[0]
+    except (OSError, ValueError) as error:
         raise ConfigError(
             f"{setting}: cannot read {file} ({error}); create it, readable by this program only"
         ) from error

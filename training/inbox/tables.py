@@ -13,6 +13,7 @@ from xml.sax.saxutils import quoteattr
 
 from edge.errors import DataError
 from edge.files import write_whole
+from edge.text import read_text
 from training.data.dataset import UNLABELLED
 from training.inbox.store import Record
 
@@ -140,7 +141,7 @@ def read_annotations(path: Path) -> dict[str, str]:
         DataError: no such export.
     """
     try:
-        exported = json.loads(path.read_text("utf-8"))
+        exported = json.loads(read_text(path))
         return {
             file: label
             for task in exported
