@@ -19,7 +19,7 @@ from edge.counters import Counters
 from edge.errors import CameraError, OutboxError
 from edge.gps import Gps
 from edge.health import Reporter, place
-from edge.identity import boot_id
+from edge.identity import boot_id, installation
 from edge.kept import Kept
 from edge.learning import Learning
 from edge.messages import ModelRef
@@ -110,6 +110,7 @@ class _Device:
             where=lambda: self._identity.location,
             configured=self._remote.state,
             verbs=lambda: self._requests.verbs,
+            installation=self._identity.installation,
         )
         self._learning = Learning(
             config,
@@ -307,6 +308,7 @@ def _identity(config: Config, model: ModelRef, gps: Gps) -> Identity:
         model,
         place(config),
         gps.where,
+        installation(config.outbox.path.parent),
     )
 
 

@@ -158,6 +158,10 @@ class Backoff:
         self._next = min(self._next * 2, self._max)
         return wait * (0.5 + 0.5 * random)
 
+    def rest(self) -> None:
+        """Wait the maximum next time."""
+        self._next = self._max
+
     def reset(self) -> None:
         """Begin again at the minimum."""
         self._next = self._min

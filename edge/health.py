@@ -56,7 +56,9 @@ class Reporter:
         where: Callable[[], Location | None] | None = None,
         configured: Callable[[], ConfigState | None] = lambda: None,
         verbs: Callable[[], tuple[str, ...]] = tuple,
+        installation: str = "",
     ) -> None:
+        self._installation = installation
         self._where = where or (lambda: place(config))
         self._config, self.model = config, model
         self._outbox, self._writer, self._counters = outbox, writer, counters
@@ -72,6 +74,7 @@ class Reporter:
             Info(
                 device=config.device_id,
                 name=config.device.name or config.device_id,
+                installation=self._installation,
                 boot=self._boot,
                 started=booted + timedelta(seconds=self._started),
                 clock=self._clock.quality(),

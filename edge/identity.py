@@ -1,10 +1,33 @@
-"""Which start of the device this is."""
+"""Who this device is: by its board, by its first start, and by this start of the computer."""
 
 from __future__ import annotations
 
+import hmac
+import logging
+import re
+import secrets
+import socket
 import uuid
 from functools import cache
 from pathlib import Path
+
+import msgspec
+
+from edge.board import read
+from edge.files import sync_folder, write_whole
+
+log = logging.getLogger(__name__)
+
+NAME = "installation.json"
+"""Beside the outbox."""
+_APPLICATION = bytes.fromhex("9d0f6b7a5a1e4c0b8f42a4b6e1c37d58")
+"""Neither a serial number nor a machine id is told to anybody, only this, hashed with it as the
+key: as machine-id(5) asks and sd_id128_get_machine_app_specific(3) does."""
+_SERIALS = (
+    "proc/device-tree/serial-number",
+    "sys/firmware/devicetree/base/serial-number",
+)
+_ID_DIGITS = 6
 
 
 @cache
@@ -18,3 +41,105 @@ def boot_id(root: Path = Path("/")) -> str:
     except OSError:
         text = uuid.uuid4().hex
     return text.strip().replace("-", "")[:12]
+
+
+class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Hashes that tell one computer from another; None: it does not say."""
+
+    serial: str | None = None
+    """Of the board's serial number: the same whatever card is in it."""
+    machine: str | None = None
+    """Of the machine id, which is on the card, and copied with it where nobody removes it."""
+
+
+@cache
+def board(root: Path = Path("/")) -> Board:
+    """Ask the computer."""
+    found = [read(root / path, _serial) for path in _SERIALS]
+    found.append(read(root / "proc/cpuinfo", _cpuinfo))
+    machine = read(root / "etc/machine-id", _machine_id)
+    return Board(next((_hash(one) for one in found if one), None), machine and _hash(machine))
+
+
+@cache
+def own_id(root: Path = Path("/")) -> str:
+    """Give an id for a device that was given none, the same at every start: ``cam-3f9a1c``.
+
+    Of the board's serial number, else the machine id, else the host name.
+    """
+    here = board(root)
+    known = here.serial or here.machine or _hash(socket.gethostname())
+    return f"cam-{known[:_ID_DIGITS]}"
+
+
+class _Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of the file on disk."""
+
+    id: str
+    board: Board
+
+
+def installation(folder: Path, root: Path = Path("/")) -> str:
+    """Give the id of this installation: 16 hexadecimal digits, drawn at the first start and kept in
+    `folder`; drawn anew where the folder was copied to another board.
+    """
+    path, here = folder / NAME, board(root)
+    kept = _read(path)
+    if kept is not None and not _another(kept.board, here):
+        return kept.id
+    new = _Installation(secrets.token_hex(8), here)
+    if kept is not None:
+        log.warning("the data in %s come from another board: a new installation begins", folder)
+    try:
+        write_whole(path, msgspec.json.encode(new))
+        sync_folder(folder)
+    except OSError as error:
+        log.error("cannot write %s (%s): the next start is another installation", path, error)
+    return new.id
+
+
+def _another(before: Board, now: Board) -> bool:
+    """Tell whether a computer is another one; by its serial number where both say theirs."""
+    if before.serial and now.serial:
+        return before.serial != now.serial
+    if before.machine and now.machine:
+        return before.machine != now.machine
+    return False
+
+
+def _read(path: Path) -> _Installation | None:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Installation)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        log.error("%s cannot be read (%s): a new installation begins", path, error)
+        return None
+
+
+def _serial(text: str) -> str:
+    """Read a serial number; all zeros is none."""
+    number = text.strip("\0\n ")
+    if not number.strip("0"):
+        raise ValueError("no serial number")
+    return number.lower()
+
+
+def _cpuinfo(text: str) -> str:
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "Serial":
+            return _serial(value)
+    raise ValueError("no serial number")
+
+
+def _machine_id(text: str) -> str:
+    """Read a machine id; systemd writes ``uninitialized`` into an image that is to be copied."""
+    number = text.strip()
+    if not re.fullmatch(r"[0-9a-f]{32}", number) or not number.strip("0"):
+        raise ValueError("no machine id")
+    return number
+
+
+def _hash(known: str) -> str:
+    return hmac.new(known.encode(), _APPLICATION, "sha256").hexdigest()[:32]

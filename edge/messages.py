@@ -102,13 +102,20 @@ class Sighting(Message, frozen=True, kw_only=True):
 
     schema: Annotated[int, Meta(description="Version of this schema.")] = SCHEMA_VERSION
     device: Annotated[str, Meta(description="Device id, the second part of the topic.")]
+    installation: Annotated[
+        str,
+        Meta(
+            description="Tells devices with the same id apart: drawn at the first start, and anew "
+            "where the data of a device are copied to another board."
+        ),
+    ] = ""
     boot: Annotated[str, Meta(description="Changes with every start of the computer.")]
     seq: Annotated[
         int,
         Meta(
             ge=0,
-            description="Per device, rising by one, never reused: a gap is a loss, but for what "
-            "`skipped` says.",
+            description="Per `installation`, rising by one, never reused: a gap is a loss, but "
+            "for what `skipped` says.",
         ),
     ] = 0
     id: Annotated[str, Meta(description="Unique; the same in every delivery of this event.")]
@@ -277,6 +284,7 @@ class Info(Message, frozen=True, kw_only=True):
     schema: int = SCHEMA_VERSION
     device: str
     name: Annotated[str, Meta(description="Name for people.")]
+    installation: Annotated[str, Meta(description="As in a sighting.")] = ""
     boot: str
     started: Annotated[datetime, Meta(tz=True, description="When the program started.")]
     clock: Annotated[Clock, Meta(description="As in a sighting, now.")] = "unsynced"

@@ -18,6 +18,7 @@ from edge.exchange import Exchange, Inlet
 from edge.flight import Flight, Learned, Wire
 from edge.mqtt import Will, connect
 from edge.outbox import Outbox
+from edge.rivals import Rivals
 from edge.session import OFFLINE, ONLINE, Closing, Introduction, Session
 from edge.spare import Source, Spare
 from edge.standing import standing
@@ -85,6 +86,7 @@ class Publisher:
         self._news = threading.Event()
         self._connection: Wire | None = None
         self._trouble = Episode("broker", counters, log)
+        self._rivals = Rivals(f"wheatear-{device}", broker.retry_max_seconds, counters, self._clock)
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
 
     def start(self) -> None:
@@ -119,12 +121,14 @@ class Publisher:
         while not self._closing.is_set():
             if self._once():
                 backoff.reset()
+            if self._rivals.there:
+                backoff.rest()
             self._closing.wait(backoff.next(random.random()))
 
     def _once(self) -> bool:
         """Connect and carry messages until that ends; True where it lasted or was of use."""
         started, delivered = self._clock.monotonic(), self._counters["delivered"]
-        stalled = False
+        stalled, ended = False, None
         try:
             with contextlib.closing(self._connect()) as connection:
                 started = self._clock.monotonic()
@@ -135,6 +139,7 @@ class Publisher:
             self._counters.add("broker_failures")
             self._counters.error(error)
         except (PublishError, OutboxError, ConfigError) as error:
+            ended = error
             self._counters.add("broker_failures")
             self._trouble.failed(error)
         except Exception as error:  # a bug must not end delivery for good
@@ -142,8 +147,15 @@ class Publisher:
             self._trouble.failed(error)
         finally:
             self._connection = None
-        lasted = self._clock.monotonic() - started > _SETTLED_SECONDS and not stalled
-        return lasted or self._counters["delivered"] > delivered
+        seconds, of_use = self._clock.monotonic() - started, self._counters["delivered"] > delivered
+        self._rivals.ended(ended, seconds, of_use or self._nothing_waits())
+        return (seconds > _SETTLED_SECONDS and not stalled) or of_use
+
+    def _nothing_waits(self) -> bool:
+        try:
+            return not self._outbox.depth().waiting
+        except OutboxError:
+            return False
 
     def _connect(self) -> Wire:
         will = Will(f"{self.base}/availability", OFFLINE)
@@ -214,6 +226,7 @@ class Publisher:
 
     def _carry(self, session: Session) -> None:
         while True:
+            self._rivals.look()
             if self._news.is_set():
                 self._news.clear()
                 session.news()

@@ -36,8 +36,10 @@ class Identity:
         model: ModelRef,
         location: Location | None,
         gps: Callable[[], Location | None] = lambda: None,
+        installation: str = "",
     ) -> None:
         self.device, self.boot, self.model = device, boot, model
+        self.installation = installation
         self._location, self._gps = location, gps
 
     @property
@@ -125,6 +127,7 @@ class Sightings:
         own = event.life if event.phase == "begin" else new_id()
         return Sighting(
             device=identity.device,
+            installation=identity.installation,
             boot=identity.boot,
             id=own,
             time=told(event.taken),

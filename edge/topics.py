@@ -215,9 +215,14 @@ _RULES = f"""
 - **Times** are UTC, ISO 8601 with `Z`. `time` of a sighting is when the frame was taken. A
   sighting that was sent late (`broker.historical_after_seconds`, 60 s by default) has
   `historical: true`.
-- **Order and loss.** Sightings arrive in the order of `seq`, which rises by one per device and is
-  never reused, not even after the queue on the device was emptied, damaged or replaced: a gap
-  means that something was lost, and `health` says how much was dropped for want of space.
+- **What to key on.** An event by its `id`, which no other device ever draws. A device by `device`
+  and `installation`: of a card that was copied, each board draws an `installation` of its own, so
+  that the same `device` and `seq` of the two are not taken for one. What was waiting when the card
+  was copied comes from both, with the same `id`.
+- **Order and loss.** Sightings arrive in the order of `seq`, which rises by one per `installation`
+  (a new one goes on counting where the copied one stood) and is never reused, not even after the
+  queue on the device was emptied, damaged or replaced: a gap means that something was lost, and
+  `health` says how much was dropped for want of space.
   After a power cut or a kill the first sighting may leave numbers out, and says how many in
   `skipped`: with the number `seq` − `skipped` − 1 in your books nothing is missing. (A card that
   acknowledges what it then loses may have had some of them given out; the device leaves them out
@@ -244,6 +249,7 @@ _RULES = f"""
 _TIME = datetime(2026, 6, 21, 9, 30, 12, 345000, UTC)
 _SIGHTING = Sighting(
     device="cam-07",
+    installation="7d1f0a3c52e84b96",
     boot="5f0c1f2a9b3e",
     seq=1042,
     id="c0ffee5eed12ab34",
@@ -277,6 +283,7 @@ EXAMPLES: dict[str, Message] = {
     "Info": Info(
         device="cam-07",
         name="North field",
+        installation="7d1f0a3c52e84b96",
         boot="5f0c1f2a9b3e",
         started=_TIME,
         software=Software(name="wheatear", version="0.1.0", python="3.11.2"),

@@ -26,7 +26,8 @@ class Device(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[device]``: who this is."""
 
     id: Annotated[str, Meta(pattern=_ID)] | None = None
-    """Name in topics: letters, digits, ``_``, ``.``, ``-``, at most 64. Unset: the host name."""
+    """Name in topics: letters, digits, ``_``, ``.``, ``-``, at most 64. Unset: ``cam-`` and six
+    hexadecimal digits made of the board's serial number, else of the machine id."""
     name: str = ""
     """Name for people. Empty: the id."""
     location: Place | None = None

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import socket
-
 from edge.config.broker import Broker, Outbox
 from edge.config.camera import Camera, View
 from edge.config.decision import Decision
@@ -15,6 +12,7 @@ from edge.config.report import HomeAssistant, Report
 from edge.config.requests import Requests
 from edge.config.section import Section
 from edge.config.trigger import Trigger
+from edge.identity import own_id
 
 
 class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,5 +51,5 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def device_id(self) -> str:
-        """The id in topics: as configured, else made of the host name."""
-        return self.device.id or re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:64] or "cam"
+        """The id in topics: as configured, else made of what the board says of itself."""
+        return self.device.id or own_id()
