@@ -15,6 +15,7 @@ from edge.classifier import Classification
 from edge.clock import Clock
 from edge.config import Images
 from edge.counters import Counters, Episode
+from edge.crew import Patience
 from edge.decision import Decider
 from edge.errors import ImageError, ModelError
 from edge.life import Event
@@ -85,6 +86,10 @@ class Agent:
         self._watchers = watchers
         self._recorded = False
         self._trouble = Episode("classifier", counters, log)
+        self._telling = Episode("sightings", counters, log)
+        self._watching = Episode("watching frames", counters, log)
+        self._measuring = Episode("health", counters, log)
+        self._patience = Patience()
         self._health_due = clock.monotonic() + min(health_seconds, _FIRST_HEALTH_SECONDS)
         self._begin_measuring()
 
@@ -97,16 +102,27 @@ class Agent:
             elif self._frames.ended:
                 break
             elif not self._recorded:
-                self._tell(self._sightings.ends(self._decider.idle(self._clock.monotonic())))
+                self._end(self._decider.idle(self._clock.monotonic()))
             if self._clock.monotonic() >= self._health_due:
                 self._report()
-        self._tell(self._sightings.ends(self._decider.close()))
+        self._end(self._decider.close())
 
     def _see(self, frame: Frame) -> None:
+        """Judge a frame and pass on what is new; one that cannot be judged is left out.
+
+        Raises whatever was no bad picture and no failing model, so often in a row.
+        """
         try:
             found = self._viewer.see(frame)
         except (ImageError, ModelError) as error:
             self._trouble.failed(error)
+            self._counters.add("frames_failed")
+            return
+        except Exception as error:  # one frame must not cost all that follow
+            log.exception("%s cannot be judged", frame.source)
+            self._trouble.failed(error)
+            self._counters.add("frames_failed")
+            self._patience.lost(error)
             return
         self._trouble.recovered()
         self._counters.add("frames_classified")
@@ -116,11 +132,33 @@ class Agent:
         self._recorded = frame.recorded
         now = frame.time.timestamp() if frame.recorded else self._clock.monotonic()
         events = self._decider.see(found, now, frame.time)
-        self._tell(self._sightings.messages(frame, events, self._decider.best))
+        self._pass_on(events, lambda: self._sightings.messages(frame, events, self._decider.best))
         # Of several, the surest of something new: an end says what was there.
         news = min(events, key=lambda event: event.phase == "end", default=None)
         for watch in self._watchers:
-            watch(frame, found, news)
+            try:
+                watch(frame, found, news)
+            except Exception as error:  # who only looks on must not cost a sighting
+                self._watching.failed(error)
+
+    def _end(self, events: Sequence[Event]) -> None:
+        self._pass_on(events, lambda: self._sightings.ends(events))
+
+    def _pass_on(self, events: Sequence[Event], write: Callable[[], list[Outgoing]]) -> None:
+        """Submit what `write` makes of events. What it cannot make anything of is lost, and said.
+
+        Raises what is raised so often in a row.
+        """
+        try:
+            messages = write()
+        except Exception as error:
+            log.exception("nothing can be written of %d sightings", len(events))
+            self._telling.failed(error)
+            self._counters.add("sightings_lost", len(events))
+            self._patience.lost(error)
+            return
+        self._patience.won()
+        self._tell(messages)
 
     def _tell(self, messages: list[Outgoing]) -> None:
         """Wait for room while the disk refuses: older events are worth more than new frames."""
@@ -137,7 +175,12 @@ class Agent:
             invoke=round(self._invoke / count, 3),
             loop=round(elapsed * 1e3 / count, 3),
         )
-        self._submit([self._health(timings)])
+        try:
+            self._submit([self._health(timings)])
+        except Exception as error:  # not to know how it is must not end it
+            self._measuring.failed(error)
+        else:
+            self._measuring.recovered()
         self._health_due = self._clock.monotonic() + self._health_seconds
         self._begin_measuring()
 

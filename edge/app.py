@@ -60,7 +60,8 @@ def run(
     holds of the run before is used again.
 
     Raises:
-        WheatearError: the model, the outbox or the folder of a replay cannot be opened.
+        WheatearError: the model, the outbox or the folder of a replay cannot be opened; no picture
+            of a replay could be classified; a thread ended that the device cannot do without.
     """
     with ExitStack() as stack:
         return _Device(config, stop, remote, kept, stack).run(drain_timeout_seconds)
@@ -215,6 +216,7 @@ class _Device:
     def run(self, drain_timeout_seconds: float | None) -> bool:
         """Run; False where something was left behind."""
         counters, outbox, writer, stop = self._counters, self._outbox, self._writer, self._stop
+        counters.crew.alarm(stop.set)
         writer.submit([cut_off(one) for one in outbox.lives()])
         with (
             self._starts,
@@ -234,6 +236,9 @@ class _Device:
                 _drain(writer, outbox, self._learning, stop, drain_timeout_seconds)
         left = len(writer.unwritten) + (outbox.depth().waiting if ended else 0)
         _say(counters, outbox, left)
+        counters.crew.check()
+        if ended and not counters["frames_classified"] and (problems := counters.problems()):
+            raise CameraError(f"no picture could be classified: {'; '.join(problems)}")
         return not left
 
     def _renew_info(self) -> None:
@@ -337,3 +342,9 @@ def _say(counters: Counters, outbox: Outbox, left: int) -> None:
         counters["delivered"],
         left,
     )
+    if counters["frames_failed"] or counters["sightings_lost"]:
+        log.error(
+            "%d frames could not be judged, and %d sightings are lost",
+            counters["frames_failed"],
+            counters["sightings_lost"],
+        )

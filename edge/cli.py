@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -228,6 +229,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     module, _, name = arguments.function.partition(":")
     console = Console()
     _spare()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it may be ASCII
+        sys.stdout.reconfigure(errors="backslashreplace")
     if level := getattr(arguments, "log_level", None):
         import logging
 

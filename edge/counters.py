@@ -7,12 +7,17 @@ import threading
 import time
 from collections import Counter
 
+from edge.crew import Crew
 from edge.messages import Spread
+from edge.printable import printable, told
 from edge.spread import Histogram
 
 
 class Counters:
-    """Counts by name and errors by class; safe to use from several threads."""
+    """Counts by name and errors by class; safe to use from several threads.
+
+    `crew` are the threads; one that ends unexpectedly is a failure for good.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -22,6 +27,7 @@ class Counters:
         self._notes: dict[str, str] = {}
         self._times: dict[str, Histogram] = {}
         self._totals: dict[str, tuple[int, float]] = {}
+        self.crew = Crew(self.failing)
 
     def add(self, name: str, count: int = 1) -> None:
         """Count."""
@@ -73,7 +79,7 @@ class Counters:
             if why is None:
                 self._failing.pop(what, None)
             else:
-                self._failing[what] = why
+                self._failing[what] = printable(why)
 
     def is_failing(self, what: str) -> bool:
         """Tell whether `what` is failing now."""
@@ -96,7 +102,7 @@ class Counters:
             if text is None:
                 self._notes.pop(what, None)
             else:
-                self._notes[what] = text
+                self._notes[what] = printable(text)
 
     def noted(self, what: str) -> str | None:
         """Give what was noted of `what`."""
@@ -119,13 +125,13 @@ class Episode:
     def failed(self, error: BaseException) -> None:
         """Count a failure; log it if it is the first of its class in this episode."""
         self._counters.error(error)
-        self._counters.failing(self._what, str(error))
+        self._counters.failing(self._what, why := told(error))
         if self._class is None:
             self._since, self._count = time.monotonic(), 0
         self._count += 1
         if type(error) is not self._class:
             self._class = type(error)
-            self._log.warning("%s: %s: %s", self._what, type(error).__name__, error)
+            self._log.warning("%s: %s: %s", self._what, type(error).__name__, why)
 
     def recovered(self) -> bool:
         """End the episode; True where there was one."""

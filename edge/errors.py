@@ -29,6 +29,10 @@
     │   ├── OutboxDamagedError             its file is no sound database
     │   ├── OutboxFullError                the disk has no room
     │   └── UnwritableError                a message cannot be encoded; the others can be
+    ├── StateError             (OSError)      a folder of the device's state cannot be used
+    │   └── StateBusyError             another program writes there
+    ├── ShortageError          (OSError)      no descriptors or memory are left just now
+    ├── ThreadEndedError       (RuntimeError) a part of the running device failed for good
     ├── SpoolError             (OSError)      pictures to learn from cannot be kept
     ├── GpsError               (ConnectionError) gpsd cannot be reached or is none
     ├── PublishError           (ConnectionError) the broker refused or vanished
@@ -174,6 +178,22 @@ class UnwritableError(OutboxError, ValueError):
         name = type(message).__name__.lower()
         super().__init__(f"a {name} ({getattr(message, 'id', None)!a}) cannot be encoded: {why!a}")
         self.message = message
+
+
+class StateError(WheatearError, OSError):
+    """A folder in which the device keeps its state cannot be used."""
+
+
+class StateBusyError(StateError):
+    """Another program writes to a folder of state; two would spoil each other's work."""
+
+
+class ShortageError(WheatearError, OSError):
+    """The computer has no file descriptors or memory left just now; it is worth trying again."""
+
+
+class ThreadEndedError(WheatearError, RuntimeError):
+    """A thread that the device cannot do without has ended; a new start may help."""
 
 
 class SpoolError(WheatearError, OSError):

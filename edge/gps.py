@@ -130,7 +130,7 @@ class Gps:
         self._fix: tuple[Location, float] | None = None
         self._stop = threading.Event()
         self._socket: socket.socket | None = None
-        self._thread = threading.Thread(target=self._run, name="gps", daemon=True)
+        self._thread = counters.crew.worker("gps", self._run, self._stop.is_set)
 
     def __enter__(self) -> Self:
         if self._config.enabled:

@@ -116,7 +116,9 @@ class Reporter:
                     problems=problems,
                     waiting=depth.waiting,
                     asleep=self._counters.noted("asleep"),
-                    lost=self._outbox.dropped[Kind.SIGHTING] + self._outbox.lost,
+                    lost=self._outbox.dropped[Kind.SIGHTING]
+                    + self._outbox.lost
+                    + self._counters["sightings_lost"],
                 ),
             )
         )

@@ -97,7 +97,7 @@ class Inbox:
         self._busy, self._closing = True, False
         self._health = InboxHealth()
         self._trouble = Episode("inbox", counters, log)
-        self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
+        self._thread = counters.crew.worker("inbox", self._run, lambda: self._closing)
 
     def start(self) -> None:
         """Start the thread."""

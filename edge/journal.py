@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edge.printable import printable
 from edge.requests import Params
 
 MOST_LINES = 500
@@ -85,7 +86,7 @@ class Journal(logging.Handler):
             datetime.fromtimestamp(record.created, UTC),
             record.levelname.lower(),
             record.name,
-            text[: 2 * _MOST_CHARACTERS],
+            printable(text)[: 2 * _MOST_CHARACTERS],
         )
         self._lines.append((record.levelno, line))
 

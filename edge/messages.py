@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from edge.printable import printable
+
 SCHEMA_VERSION = 1
 """The ``schema`` of every message."""
 
@@ -645,8 +647,21 @@ def new_id() -> str:
 
 
 def encode(message: Message) -> bytes:
-    """Give the UTF-8 JSON of `message`."""
-    return _encoder.encode(message)
+    """Give the UTF-8 JSON of `message`; text in it that has none is told in printable form."""
+    try:
+        return _encoder.encode(message)
+    except UnicodeEncodeError:
+        return _encoder.encode(_printable(msgspec.to_builtins(message)))
+
+
+def _printable(data: object) -> object:
+    if isinstance(data, str):
+        return printable(data)
+    if isinstance(data, dict):
+        return {_printable(key): _printable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_printable(one) for one in data]
+    return data
 
 
 def mark_historical(payload: bytes) -> bytes:

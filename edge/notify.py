@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Self
 
 from edge.counters import Counters
+from edge.printable import told
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def notify(state: str) -> bool:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sock:
-            sock.sendto(state.encode(), address)
+            sock.sendto(state.encode("utf-8", "backslashreplace"), address)
     except OSError as error:
         log.debug("systemd cannot be told %r: %s", state, error)
         return False
@@ -63,7 +64,7 @@ class Notifier:
         self._tick_seconds = min(_TICK_SECONDS, (watchdog_seconds() or 60.0) / 3)
         self._was_stalled = False
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
+        self._thread = counters.crew.worker("notify", self._run, self._stop.is_set)
 
     def __enter__(self) -> Self:
         notify(f"READY=1\nSTATUS={self._status()}")
@@ -80,7 +81,7 @@ class Notifier:
 
     def tick(self) -> None:
         """Look once, and tell."""
-        stalled = self._stalled()
+        stalled = self._counters.crew.ended or self._stalled()
         self._counters.failing("frames", stalled)
         if stalled and not self._was_stalled:
             self._counters.add("stalls")
@@ -95,6 +96,7 @@ class Notifier:
         while not self._stop.wait(self._tick_seconds):
             try:
                 self.tick()
-            except Exception:  # a bug must not have the program killed
+            except Exception as error:  # a bug here must not have the program killed
                 log.exception("the watch over the frames failed")
+                self._counters.failing("watch over the frames", told(error))
                 notify("WATCHDOG=1")

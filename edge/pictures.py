@@ -17,6 +17,7 @@ from edge.classifier import Classification, Classifier, ModelInfo, prove
 from edge.classify import Console, check_choice
 from edge.errors import ImageError
 from edge.image import load
+from edge.printable import printable
 from edge.scores import Reason, Score
 
 if TYPE_CHECKING:
@@ -157,7 +158,9 @@ def _classify(describe: Callable[[Loaded], Line], loader: Loader, console: Conso
         try:
             if loaded.error is not None:
                 raise loaded.error
-            console.out(msgspec.json.encode(describe(loaded)).decode())
+            line = describe(loaded)
+            line = msgspec.structs.replace(line, file=printable(line.file))
+            console.out(msgspec.json.encode(line).decode())
         except ImageError as error:
             console.err(str(error))
             failed = True

@@ -164,7 +164,7 @@ class Exporter:
         self._health, self._model, self._counters = health, model, counters
         self._trouble = Episode("report.prometheus_file", counters, log)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="prometheus", daemon=True)
+        self._thread = counters.crew.worker("prometheus", self._run, self._stop.is_set)
 
     def __enter__(self) -> Self:
         if self._path is not None:
@@ -183,7 +183,9 @@ class Exporter:
         temporary = self._path.with_name(f"{self._path.name}.new")
         try:
             temporary.write_text(
-                text(self._health(), self._model(), self._counters.total), encoding="utf-8"
+                text(self._health(), self._model(), self._counters.total),
+                encoding="utf-8",
+                errors="backslashreplace",
             )
             os.chmod(temporary, 0o644)  # node_exporter runs as another user
             os.replace(temporary, self._path)

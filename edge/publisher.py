@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from edge.clock import Clock, SystemClock
 from edge.config import Broker
 from edge.counters import Backoff, Counters, Episode
+from edge.crew import Patience
 from edge.dead_letters import DeadLetters
 from edge.delivery import Delivery
 from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
@@ -87,7 +88,8 @@ class Publisher:
         self._connection: Wire | None = None
         self._trouble = Episode("broker", counters, log)
         self._rivals = Rivals(f"wheatear-{device}", broker.retry_max_seconds, counters, self._clock)
-        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self._patience = Patience()
+        self._thread = counters.crew.worker("publisher", self._run, self._closing.is_set)
 
     def start(self) -> None:
         """Start the thread."""
@@ -142,9 +144,12 @@ class Publisher:
             ended = error
             self._counters.add("broker_failures")
             self._trouble.failed(error)
-        except Exception as error:  # a bug must not end delivery for good
-            log.exception("the publisher failed; it goes on")
+        except Exception as error:  # bad luck; or a fault, which goes on and on
+            log.exception("the publisher failed")
             self._trouble.failed(error)
+            if self._counters["delivered"] > delivered:
+                self._patience.won()
+            self._patience.lost(error)
         finally:
             self._connection = None
         seconds, of_use = self._clock.monotonic() - started, self._counters["delivered"] > delivered

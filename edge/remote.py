@@ -155,8 +155,8 @@ class Remote:
         """
         self._opened()
         over = threading.Event()
-        thread = threading.Thread(
-            target=self._try, args=(counters, clock, look, tell, over), name="trial", daemon=True
+        thread = counters.crew.worker(
+            "trial", lambda: self._try(counters, clock, look, tell, over), lambda: True
         )
         if self._configuration.trying:
             thread.start()

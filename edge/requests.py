@@ -19,7 +19,7 @@ import msgspec
 from edge.admission import CARRIED, Asked, Gate
 from edge.clock import Clock
 from edge.config import Requests as Settings
-from edge.counters import Counters
+from edge.counters import Counters, Episode
 from edge.errors import (
     MalformedRequestError,
     RequestDeniedError,
@@ -29,6 +29,7 @@ from edge.errors import (
 )
 from edge.messages import Problem, Response, encode
 from edge.mqtt import Incoming
+from edge.printable import printable
 from edge.rate import Bucket
 from edge.refusals import Refusals
 from edge.transactions import READS, Memory
@@ -102,7 +103,8 @@ class Requests:
         self._repeats = Bucket(settings.per_second, BURST, clock)
         self._refusals = Refusals(f"{base}/request/", counters, clock)
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="requests", daemon=True)
+        self._trouble = Episode("requests", counters, log)
+        self._thread = counters.crew.worker("requests", self._run, self._closing.is_set)
 
     @property
     def topics(self) -> str | None:
@@ -208,7 +210,14 @@ class Requests:
 
     def _run(self) -> None:
         while not self._closing.is_set():
-            self.carry_out_next(0.2)
+            try:
+                self.carry_out_next(0.2)
+            except Exception as error:  # one request must not end all that follow
+                log.exception("a request failed")
+                self._trouble.failed(error)
+                self._closing.wait(0.2)  # where it goes on and on
+            else:
+                self._trouble.recovered()
 
     def carry_out_next(self, timeout_seconds: float) -> bool:
         """Carry out what was offered and waits longest; False where nothing came in time."""
@@ -325,4 +334,4 @@ def _convert(fields: dict[str, Any], struct: type[T]) -> T:
 
 
 def _json(data: object) -> bytes:
-    return msgspec.json.encode(data, enc_hook=str)
+    return msgspec.json.encode(data, enc_hook=lambda one: printable(str(one)))

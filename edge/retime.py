@@ -122,7 +122,7 @@ class Retimer:
         self._told: tuple[datetime, bool] | None = None
         self._give_up_at: float | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+        self._thread = counters.crew.worker("clock", self._run, self._stop.is_set)
 
     @classmethod
     def of(

@@ -14,7 +14,6 @@ from edge.cameras.photo import crop_jpeg, shrink_jpeg
 from edge.clock import Clock
 from edge.config import Images
 from edge.counters import Counters, Episode
-from edge.errors import ImageError
 from edge.findings import Finding
 from edge.life import Event
 from edge.messages import Evidence, FrameRef, Location, ModelRef, Score, Sighting, new_id
@@ -164,7 +163,7 @@ class Sightings:
             if self._images.crop and found.regions:
                 whole = crop_jpeg(whole, found.regions[0].box)
             jpeg = shrink_jpeg(whole, most, self._images.max_side)
-        except (ImageError, OSError) as error:
+        except Exception as error:  # no picture must cost its sighting
             self._trouble.failed(error)
             return None
         self._trouble.recovered()

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from edge.counters import Backoff, Counters, Episode
+from edge.crew import Patience
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
 from edge.messages import Evidence, Sighting
 from edge.outbox import Outbox
 from edge.outbox_rows import Outgoing
+from edge.printable import told
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ _APART = 10
 costs a flush and whole blocks, however little it holds."""
 
 _TIDY_SECONDS = 5.0
+_UNEXPECTED_IN_A_ROW = 5
 
 _MAX_GATHERED = 1000
 """Messages held in memory while the disk refuses; then :meth:`Writer.submit` waits."""
@@ -61,9 +64,11 @@ class Writer:
         self._last_commit = -math.inf
         self._trouble = Episode("outbox", counters, log)
         self._tidying = Episode("deleting what was delivered", counters, log)
+        self._telling = Episode("waking the publisher", counters, log)
+        self._patience = Patience(_UNEXPECTED_IN_A_ROW)
         self.latest: Sighting | None = None
         """The newest sighting on disk; not the update or end of an earlier one."""
-        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+        self._thread = counters.crew.worker("writer", self._run, lambda: self._closing)
 
     def start(self) -> None:
         """Start the thread."""
@@ -97,11 +102,14 @@ class Writer:
     def close(self, timeout_seconds: float = 10.0) -> None:
         """Write what is left, trying so long at most, and end the thread."""
         with self._change:
-            self._closing = True
+            again, self._closing = self._closing, True
             self._give_up_at = time.monotonic() + timeout_seconds
             self._change.notify_all()
         if self._thread.is_alive():
             self._thread.join(timeout_seconds + 5.0)
+        if not again:
+            for message in self.unwritten:
+                log.error("not written to disk: %s", _name(message))
 
     def _run(self) -> None:
         while True:
@@ -139,14 +147,14 @@ class Writer:
             opened = self._outbox.tidy()
         except OutboxFullError as error:
             self._trouble.failed(error)
-        except OutboxError as error:
+        except Exception as error:  # what may wait must not cost what may not
             self._tidying.failed(error)
         else:
             self._tidying.recovered()
             if not self._outbox.full:
                 self._trouble.recovered()
             if opened:
-                self._committed()
+                self._tell()
 
     def _commit(self, batch: list[Outgoing]) -> bool:
         """Write a batch, without those that cannot be encoded; False where the disk refuses."""
@@ -159,23 +167,40 @@ class Writer:
             except OutboxError as error:
                 self._trouble.failed(error)
                 return False
+            except Exception as error:  # bad luck; or a fault, which a new start may cure
+                log.exception("the outbox failed unexpectedly")
+                self._trouble.failed(error)
+                self._patience.lost(error)
+                return False
             else:
                 break
         self._last_commit = time.monotonic()
         self._trouble.recovered()
+        self._patience.won()
         self._backoff.reset()
         for message, seq in zip(reversed(written), reversed(seqs), strict=True):
             if isinstance(message, Sighting) and message.phase in ("single", "begin"):
                 self.latest = msgspec.structs.replace(message, seq=seq)
                 break
-        self._committed()
+        self._tell()
         return True
+
+    def _tell(self) -> None:
+        """Say that something was committed; a failure of that must not have it written again."""
+        try:
+            self._committed()
+        except Exception as error:
+            self._telling.failed(error)
+        else:
+            self._telling.recovered()
 
     def _without(self, batch: list[Outgoing], error: UnwritableError) -> list[Outgoing]:
         log.error("%s; it is left out", error)
         self._counters.error(error)
+        self._counters.failing("unwritable", told(error))
         for message in batch:
             if message is error.message:
+                self._counters.add("sightings_lost", isinstance(message, Sighting))
                 self._unwritable(message, error)
         return [message for message in batch if message is not error.message]
 
@@ -185,6 +210,12 @@ class Writer:
             if closing:
                 limit = min(limit, 0.2)
             self._change.wait_for(lambda: self._closing is not closing, limit)
+
+
+def _name(message: Outgoing) -> str:
+    """Say which message this is."""
+    what = type(message).__name__.lower()
+    return f"{what} {getattr(message, 'id', '')} {getattr(message, 'label', '')}".rstrip()
 
 
 def _batch(waiting: Iterable[Outgoing]) -> list[Outgoing]:

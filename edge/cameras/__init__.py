@@ -18,6 +18,7 @@ from edge.config import Camera as CameraConfig
 from edge.config import FolderCamera, View
 from edge.image import InputSpec, decode, load
 from edge.messages import Location
+from edge.printable import printable
 from edge.tiles import in_parts, needed
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class Frame:
     """Who asked for this frame: it passes every trigger, and no newer one replaces it."""
     recorded: bool = False
     """``time`` is what an old picture says of itself: durations count by it, not by the clock."""
+
+    def __post_init__(self) -> None:
+        """Have a name that can be told, whatever bytes a file's name has."""
+        object.__setattr__(self, "source", printable(self.source))
 
 
 class Camera(Protocol):

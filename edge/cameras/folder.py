@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import logging
 from collections import Counter
@@ -12,11 +13,13 @@ from zoneinfo import ZoneInfo
 from edge.cameras import Frame, see
 from edge.cameras.photo import Facts, as_jpeg, facts
 from edge.config import FolderCamera, View
-from edge.errors import CameraError, ImageError
+from edge.errors import CameraError, ImageError, ShortageError
 from edge.image import InputSpec
 from edge.picture_files import is_hidden, is_picture, list_pictures
 
 log = logging.getLogger(__name__)
+
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Folder:
@@ -60,7 +63,12 @@ class Folder:
             self._next = 0
         file = self._files[self._next]
         self._next += 1
-        return self._frame(file)
+        try:
+            return self._frame(file)
+        except (ImageError, CameraError, ShortageError):
+            raise
+        except Exception as error:  # memory, or what no decoder should raise: this picture's fault
+            raise ImageError(f"{file}: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
@@ -90,6 +98,9 @@ class Folder:
         except OSError as error:
             if not self._root.is_dir():  # a stick pulled out: its pictures are not bad ones
                 raise CameraError(f"camera.path: {self._root} has vanished") from error
+            if error.errno in _SHORTAGES:  # the picture is not at fault, and comes again
+                self._next -= 1
+                raise ShortageError(f"cannot open {file}: {error.strerror}") from error
             raise ImageError(f"cannot read {file}: {error.strerror or error}") from error
         try:
             known = self._facts(file, data)

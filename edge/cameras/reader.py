@@ -15,7 +15,8 @@ from dataclasses import replace
 from edge.cameras import Camera, Frame
 from edge.clock import Clock, SystemClock
 from edge.counters import Backoff, Counters, Episode
-from edge.errors import CameraError, ImageError
+from edge.crew import Patience
+from edge.errors import CameraError, ImageError, ShortageError
 from edge.triggers.gate import STEP_SECONDS, Gate
 from edge.triggers.order import Order
 
@@ -58,13 +59,16 @@ class Reader:
         self._frames: deque[Frame] = deque()
         self._order: Order | None = None
         self._change = threading.Condition()
-        self._stopped = self._ended = self._renew = False
+        self._stopped = self._ended = self._over = self._renew = False
         self._trouble = Episode("camera", counters, log)
         self._bad = Episode("picture", counters, log)
+        self._patience = Patience()
         self._due = self._clock.monotonic()
         self.capture_seconds = 0.0
         """Time spent in capturing since the start."""
-        self._thread = threading.Thread(target=self._run, name="camera", daemon=True)
+        self._thread = counters.crew.worker(
+            "camera", self._run, lambda: self._stopped or self._over
+        )
 
     def start(self) -> None:
         """Start the thread."""
@@ -118,17 +122,25 @@ class Reader:
 
     def _run(self) -> None:
         try:
-            while not self._stopped and self._capture():
+            while not self._stopped and self._turn():
                 pass
-        except Exception as error:  # a bug must be seen, and must not look like a quiet field
-            log.exception("the camera thread failed")
+        except BaseException as error:  # must not look like a quiet field, nor like the end
             self._trouble.failed(error)
+            raise
         finally:
             self._let_go(self._part)
             with self._change:
                 self._ended = True
                 self._change.notify_all()
             self._refuse(CameraError(_OVER))
+
+    def _turn(self) -> bool:
+        """Deliver one frame or go on without; False at the end."""
+        try:
+            return self._capture()
+        except Exception as error:  # one picture, or one bad moment of a driver; or a fault
+            self._unexpected(error)
+            return True
 
     def _capture(self) -> bool:
         """Deliver one frame, or deal with its failure; False at the end."""
@@ -158,14 +170,33 @@ class Reader:
             self._pause(self._backoff.next(random.random()))
             return True
         if frame is None:
+            self._over = True
             return False
         self.capture_seconds += time.perf_counter() - started
         self._counters.add("frames_captured")
         self._trouble.recovered()
         self._bad.recovered()
         self._backoff.reset()
+        self._patience.won()
         self._pass_on(frame, order, camera.live)
         return True
+
+    def _unexpected(self, error: Exception) -> None:
+        """Go on after an error that no camera is known for, with a live camera opened anew.
+
+        Raises it again where it is one too many in a row.
+        """
+        short, live = isinstance(error, ShortageError), self._camera is None or self._camera.live
+        if not short:
+            log.error("the camera failed unexpectedly", exc_info=error)
+            self._counters.add("frames_bad")
+        self._trouble.failed(error)
+        self._refuse(error)
+        self._patience.lost(error)
+        if live:
+            self._let_go()
+        if live or short:
+            self._pause(self._backoff.next(random.random()))
 
     def _rested(self) -> bool:
         """Let the camera go and wait a while, where it is to rest now."""
@@ -240,5 +271,5 @@ class Reader:
         if camera is not None:
             try:
                 part(camera)
-            except OSError as error:
+            except Exception as error:  # it is over with this camera all the same
                 log.debug("closing the camera: %s", error)

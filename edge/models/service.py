@@ -84,7 +84,7 @@ class Models:
         self._tell: Teller | None = None
         self._closing, self._news = threading.Event(), threading.Event()
         self._trouble = Episode("models", counters, log)
-        self._thread = threading.Thread(target=self._run, name="models", daemon=True)
+        self._thread = counters.crew.worker("models", self._run, self._closing.is_set)
 
     def open(self) -> Classifier:
         """Load what is to run. Raises WheatearError where nothing can be."""
