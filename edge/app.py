@@ -16,6 +16,8 @@ from edge.cameras.reader import Reader
 from edge.clock import SystemClock
 from edge.config import Config, FolderCamera
 from edge.counters import Counters
+from edge.dead_letter_desk import Desk
+from edge.dead_letters import FOLDER, DeadLetters
 from edge.errors import CameraError, OutboxError
 from edge.gps import Gps
 from edge.health import Reporter, place
@@ -130,6 +132,8 @@ class _Device:
             self._remote.memory(config.outbox.path),
         )
         self._retimer = Retimer.of(config, self._outbox, clock, counters, self._renew_info)
+        outbox = config.outbox
+        letters = DeadLetters(outbox.path.with_name(FOLDER), outbox.max_dead_letter_bytes)
         self._publisher = Publisher(
             config.broker,
             config.device_id,
@@ -146,7 +150,9 @@ class _Device:
             clock=clock,
             requests=self._requests,
             hold=self._retimer.hold,
+            letters=letters,
         )
+        self._desk = Desk(letters, lambda: self._publisher.nudge())
 
     def _look(self) -> None:
         """Put together what takes frames and judges them."""
@@ -164,7 +170,7 @@ class _Device:
         )
         self._starts = Starts.beside(config.outbox.path, self._identity.boot, counters)
         vitals = Vitals(self._starts, self._outbox, counters, clock)
-        measure = vitals.health(self._learning.health(self._reporter.health))
+        measure = vitals.health(self._desk.health(self._learning.health(self._reporter.health)))
         self._overview = Overview(
             self._reporter, measure, lambda: self._publisher.protocol, config.requests.details
         )
@@ -190,6 +196,7 @@ class _Device:
         self._requests.on("capture", CaptureParams, capture.now)
         self._requests.on("status", Params, self._overview.status)
         self._learning.serve(self._requests)
+        self._desk.serve(self._requests)
 
     def _watch_over(self) -> None:
         """Put together what follows the device from outside: requests, systemd, Prometheus."""

@@ -208,6 +208,21 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("--seconds", type=float, metavar="N", help="take no longer")
 
 
+def add_outbox(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands of ``wheatear outbox``."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    for name, what in (
+        ("list", "what is set aside because the broker does not take it"),
+        ("release", "send it again"),
+        ("discard", "delete it for good"),
+    ):
+        action = actions.add_parser(name, help=what, formatter_class=HelpFormatter)
+        if name != "list":
+            action.add_argument("ids", nargs="*", metavar="ID", help="as listed")
+            action.add_argument("--all", action="store_true", help="all of them")
+        _add_config(action)
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=_path, required=True, metavar="FILE", help="TOML file")
 
@@ -217,6 +232,7 @@ COMMANDS = (
     Command("check", "try every part of a configuration", add_check, "edge.check:main"),
     Command("request", "ask a device over MQTT", add_request, "edge.ask:main"),
     Command("model", "keep, try and change models", add_models, "edge.models.command:main"),
+    Command("outbox", "look at dead letters", add_outbox, "edge.dead_letter_desk:main"),
     Command("schema", "print the messages' JSON Schema", add_schema, "edge.topics:main"),
     Command("classify", "classify pictures: JSON lines", add_classify, "edge.classify:main"),
     Command("bench", "measure decode, preprocess and invoke", add_bench, "edge.bench:main"),

@@ -1,14 +1,16 @@
 """Dead letters: messages that the broker does not take, kept so that a person can look at them.
 
 Each is a file of its own beside the outbox: a line of JSON that says what it is, then the payload.
-They are bounded in bytes; beyond, the oldest pictures go first, and sightings last. One that is
-released goes to the end of the outbox as it was, with its `id` and `seq`.
+They are bounded in bytes; beyond, the oldest pictures go first, and sightings last. To release one
+its file is renamed, by whatever program; the device finds it, and it goes to the end of the outbox
+as it was, with its `id` and `seq`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import zlib
 from collections.abc import Callable, Iterable
@@ -24,7 +26,13 @@ from edge.outbox_rows import Kind, Row
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 16_000_000
-_SUFFIX = ".letter"
+FOLDER = "dead-letters"
+"""Its name, beside the outbox."""
+_HELD, _RELEASED = ".letter", ".release"
+
+
+class _Numbered(msgspec.Struct):
+    seq: int | None = None
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +44,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """Below ``wheatear/<device>/``."""
     kind: str
     """``sighting``, ``image`` or ``health``."""
+    seq: int | None = None
+    """Of a sighting."""
     bytes: int
     time: datetime
     """Of the message."""
@@ -43,12 +53,17 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """When it became a dead letter, by the clock of the device."""
     why: str
 
+    def __str__(self) -> str:
+        number = "" if self.seq is None else f" seq {self.seq}"
+        return f"{self.topic}{number} ({self.bytes} bytes): {self.why}"
+
 
 class DeadLetters:
-    """A folder of messages that cannot be delivered; safe to use from several threads.
+    """A folder of messages that cannot be delivered; safe to use from several threads, and beside
+    another program that releases or discards some.
 
-    The folder is made with the first of them. What cannot be read is left alone and named in the
-    log.
+    The folder is made with the first of them. A file that holds no letter is left alone, and named
+    in the log once.
     """
 
     def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
@@ -56,101 +71,128 @@ class DeadLetters:
         self.dropped = 0
         """Given up for want of space since the start."""
         self._lock = threading.Lock()
-        self._held: dict[str, DeadLetter] = {}
-        for path in sorted(folder.glob(f"*{_SUFFIX}")):
-            with contextlib.suppress(OutboxError):
-                self._held[path.stem] = self._read(path)[0]
+        self._known: dict[str, DeadLetter] = {}
+        self._strange: set[str] = set()
+        self._seen: int | None = None
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self.held())
 
     @property
     def held_bytes(self) -> int:
         """The payloads together."""
         return sum(letter.bytes for letter in self.held())
 
+    def changed(self) -> bool:
+        """Tell whether the folder was changed since this was last asked, by whatever program."""
+        try:
+            now = self.folder.stat().st_mtime_ns
+        except OSError:
+            now = None
+        self._seen, before = now, self._seen
+        return now != before
+
     def held(self) -> tuple[DeadLetter, ...]:
         """Give what is known of each, oldest first."""
         with self._lock:
-            return tuple(self._held[id] for id in sorted(self._held))
+            return tuple(self._look())
 
-    def add(self, row: Row, why: str, now: datetime) -> DeadLetter:
+    def add(self, row: Row, why: str, now: datetime) -> None:
         """Write one, durably. The same row again replaces it. Raises OSError: it is not there."""
         letter = DeadLetter(
+            id=f"{row.row:012d}-{zlib.crc32(row.payload):08x}",
             topic=row.topic,
             kind=row.kind.name.lower(),
+            seq=_seq(row),
             bytes=len(row.payload),
             time=datetime.fromtimestamp(row.time_ms / 1000, UTC),
             set_aside=now,
             why=why,
         )
         with self._lock:
-            id = f"{row.row:012d}-{zlib.crc32(row.payload):08x}"
             self.folder.mkdir(parents=True, exist_ok=True)
             head = msgspec.json.encode(letter)
-            write_whole(self._path(id), head + b"\n" + row.payload)
+            write_whole(self._path(letter.id), head + b"\n" + row.payload)
             sync_folder(self.folder)
-            letter = self._held[id] = msgspec.structs.replace(letter, id=id)
             self._keep_within()
-        return letter
 
-    def release(self, ids: Iterable[str], put: Callable[[Row], object]) -> int:
-        """Hand letters to `put`, oldest first, and remove them; an unknown id is passed over.
-
-        Give how many. A power cut in between leaves a letter here that was put already: it may be
-        sent twice, never not at all. Raises OSError, and what `put` raises.
-        """
-        count = 0
-        for id in sorted(set(ids)):
-            with self._lock:
-                if id not in self._held:
-                    continue
-                letter, payload = self._read(self._path(id))
-                kind = Kind[letter.kind.upper()]
-                time_ms = round(letter.time.timestamp() * 1000)
-                put(Row(0, kind, letter.topic, payload, time_ms))
-                self._remove(id)
-                count += 1
-        return count
+    def release(self, ids: Iterable[str]) -> int:
+        """Let the device send letters again; give how many there were. Raises OSError."""
+        return self._each(
+            ids, lambda id: os.replace(self._path(id), self._path(id).with_suffix(_RELEASED))
+        )
 
     def discard(self, ids: Iterable[str]) -> int:
         """Delete letters for good; give how many there were. Raises OSError."""
+        return self._each(ids, lambda id: self._path(id).unlink())
+
+    def collect(self, put: Callable[[Row], object]) -> int:
+        """Hand what was released to `put`, oldest first, and remove it; give how many.
+
+        A power cut in between leaves one here that was put already: it may be sent twice, never not
+        at all. Raises OSError, and what `put` raises.
+        """
+        count = 0
         with self._lock:
-            known = [id for id in dict.fromkeys(ids) if id in self._held]
-            for id in known:
-                self._remove(id)
-        return len(known)
+            for path in sorted(self.folder.glob(f"*{_RELEASED}")):
+                try:
+                    letter, payload = self._read(path)
+                except OutboxError:
+                    continue  # named in the log
+                time_ms = round(letter.time.timestamp() * 1000)
+                put(Row(0, Kind[letter.kind.upper()], letter.topic, payload, time_ms))
+                path.unlink()
+                count += 1
+        return count
 
     def summary(self) -> str | None:
         """Say what is set aside, in words; None: nothing is."""
         letters = self.held()
         if not letters:
             return None
-        first = ", ".join(f"{one.topic} ({one.bytes} bytes): {one.why}" for one in letters[:3])
-        more = f", and {len(letters) - 3} more" if len(letters) > 3 else ""
+        first = "; ".join(str(one) for one in letters[:3])
+        more = f"; and {len(letters) - 3} more" if len(letters) > 3 else ""
         return (
-            f"{len(letters)} set aside because the broker does not take them: {first}{more}. "
-            "Look at them, then release or discard them: wheatear outbox"
+            f"{len(letters)} set aside that the broker does not take: {first}{more}. Look at them, "
+            "then release or discard them (wheatear outbox, or the requests outbox/...)"
         )
 
+    def _each(self, ids: Iterable[str], change: Callable[[str], object]) -> int:
+        with self._lock:
+            known = {letter.id for letter in self._look()}
+            found = [id for id in dict.fromkeys(ids) if id in known]
+            for id in found:
+                change(id)
+            if found:
+                sync_folder(self.folder)
+        return len(found)
+
+    def _look(self) -> list[DeadLetter]:
+        """Give what lies in the folder now; each file is read once."""
+        paths = sorted(self.folder.glob(f"*{_HELD}"))
+        for path in paths:
+            if path.stem not in self._known:
+                with contextlib.suppress(OutboxError):
+                    self._known[path.stem] = self._read(path)[0]
+        self._known = {
+            path.stem: self._known[path.stem] for path in paths if path.stem in self._known
+        }
+        return list(self._known.values())
+
     def _keep_within(self) -> None:
-        """Drop the least important, oldest first; the newest of a kind stays as long as it can."""
-        order = sorted(self._held, key=lambda id: (Kind[self._held[id].kind.upper()], id))
-        used = sum(letter.bytes for letter in self._held.values())
-        for id in order:
+        """Drop pictures first, then health, then sightings, the oldest of each first."""
+        letters = self._look()
+        used = sum(letter.bytes for letter in letters)
+        for letter in sorted(letters, key=lambda one: (Kind[one.kind.upper()], one.id)):
             if used <= self.max_bytes:
                 return
-            used -= self._held[id].bytes
-            self._remove(id)
+            used -= letter.bytes
+            self._path(letter.id).unlink()
             self.dropped += 1
-
-    def _remove(self, id: str) -> None:
-        self._path(id).unlink(missing_ok=True)
-        sync_folder(self.folder)
-        self._held.pop(id)
+            log.warning("no room for this dead letter: %s", letter)
 
     def _path(self, id: str) -> Path:
-        return self.folder / f"{id}{_SUFFIX}"
+        return self.folder / f"{id}{_HELD}"
 
     def _read(self, path: Path) -> tuple[DeadLetter, bytes]:
         """Read a file. Raises OutboxError: it holds no letter."""
@@ -160,6 +202,17 @@ class DeadLetters:
             if letter.kind.upper() not in Kind.__members__ or letter.bytes != len(payload):
                 raise ValueError("its head does not fit its payload")
         except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
-            log.warning("%s is no dead letter: %s", path, error)
+            if path.name not in self._strange:
+                self._strange.add(path.name)
+                log.warning("%s is no dead letter: %s; remove it", path, error)
             raise OutboxError(f"{path} is no dead letter: {error}; remove it") from error
         return msgspec.structs.replace(letter, id=path.stem), payload
+
+
+def _seq(row: Row) -> int | None:
+    if row.kind is not Kind.SIGHTING:
+        return None
+    try:
+        return msgspec.json.decode(row.payload, type=_Numbered).seq
+    except ValueError:
+        return None

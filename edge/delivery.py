@@ -268,7 +268,12 @@ class Delivery:
         self.tell_set_back(row, why)
 
     def tell_set_back(self, row: Row, why: str) -> None:
-        """Say that a message was set back; where the next one fares no better, let all wait."""
+        """Say that a message was set back, and put it away where it is proved to be the trouble;
+        where the next one fares no better, let all wait.
+        """
+        if self._suspects.guilty(row.row):
+            self._bury(Suspect(row, why))
+            return
         what = f"{row.topic} ({len(row.payload)} bytes) is set back"
         if self._suspects.blameless:
             what = "all sightings wait: the broker takes none of them"

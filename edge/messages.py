@@ -387,6 +387,13 @@ class OutboxHealth(Message, frozen=True, kw_only=True):
     ] = None
     salvaged: Annotated[int, Meta(ge=0, description="Got out of a damaged file.")] = 0
     lost: Annotated[int, Meta(ge=0, description="Waited in a damaged file, unreadable.")] = 0
+    dead_letters: Annotated[
+        int, Meta(ge=0, description="Set aside on disk: the broker does not take them.")
+    ] = 0
+    dead_letter_bytes: Annotated[int, Meta(ge=0, description="Their payloads together.")] = 0
+    dropped_dead_letters: Annotated[
+        int, Meta(ge=0, description="Lost because there were too many of them.")
+    ] = 0
 
 
 class BrokerHealth(Message, frozen=True, kw_only=True):

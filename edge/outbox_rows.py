@@ -19,9 +19,6 @@ OVERHEAD_BYTES = 100
 Stored = tuple[int, int, str, bytes, int, int]
 """A row of the table of messages."""
 
-Outgoing = Sighting | Evidence | Health
-"""What can be appended."""
-
 
 class Kind(IntEnum):
     """What a row is, in the order in which a full outbox drops them."""
@@ -42,6 +39,10 @@ class Row(msgspec.Struct, frozen=True):
     topic: str
     payload: bytes
     time_ms: int
+
+
+Outgoing = Sighting | Evidence | Health | Row
+"""What can be appended; a row is appended as it is, with the number it once got."""
 
 
 def read_rows(found: Iterable[tuple[Any, ...]], path: Path) -> list[Row]:
@@ -76,6 +77,10 @@ def row_of(message: Outgoing) -> tuple[int, str, bytes, int, int]:
     Raises UnwritableError where the message cannot be encoded.
     """
     try:
+        if isinstance(message, Row):
+            kind, topic, payload = message.kind, message.topic, message.payload
+            payload = pack(payload) if kind is Kind.SIGHTING else payload
+            return int(kind), topic, payload, message.time_ms, len(payload) + OVERHEAD_BYTES
         time_ms = int(message.time.timestamp() * 1000)
         if isinstance(message, Evidence):
             kind, topic, payload = Kind.IMAGE, f"sighting/{message.id}/image", bytes(message.jpeg)

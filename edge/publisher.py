@@ -12,7 +12,7 @@ from edge.clock import Clock, SystemClock
 from edge.config import Broker
 from edge.counters import Backoff, Counters, Episode
 from edge.crew import Patience
-from edge.dead_letters import DeadLetters
+from edge.dead_letters import FOLDER, DeadLetters
 from edge.delivery import Delivery
 from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
 from edge.exchange import Exchange, Inlet
@@ -26,6 +26,8 @@ from edge.standing import standing
 
 log = logging.getLogger(__name__)
 
+_LETTERS_SECONDS = 1.0
+"""Between looks into the folder of dead letters."""
 _SETTLED_SECONDS = 10.0
 """A connection that lasted so long, or delivered something, starts the waits over."""
 
@@ -70,7 +72,7 @@ class Publisher:
         self._clock, self._hold = clock or SystemClock(), hold
         self._state_seconds, self._spare, self._requests = state_seconds, spare, requests
         self._dial, self._learned = dial, Learned()
-        self.letters = letters or DeadLetters(outbox.path.with_name("dead-letters"))
+        self.letters = letters or DeadLetters(outbox.path.with_name(FOLDER))
         self._standing = standing(
             counters, self.letters, log, denied_seconds, self._clock.monotonic
         )
@@ -84,6 +86,8 @@ class Publisher:
         self._pending: set[str] = set()
         self._closing = threading.Event()
         self._flush_until = 0.0
+        self._letters = Episode("releasing dead letters", counters, log)
+        self._letters_due = 0.0
         self._news = threading.Event()
         self._connection: Wire | None = None
         self._trouble = Episode("broker", counters, log)
@@ -235,8 +239,26 @@ class Publisher:
             if self._news.is_set():
                 self._news.clear()
                 session.news()
+            self._mind_letters()
             if not session.turn(Closing(self._closing.is_set(), self._flush_until)):
                 return
+
+    def _mind_letters(self) -> None:
+        """Send again what was released, and say what is set aside, when that has changed."""
+        now = self._clock.monotonic()
+        if now < self._letters_due or not self.letters.changed():
+            return
+        self._letters_due = now + _LETTERS_SECONDS
+        try:
+            released = self.letters.collect(self._outbox.append)
+        except OSError as error:
+            self._letters.failed(error)
+        else:
+            self._letters.recovered()
+            if released:
+                log.info("%d dead letters are released", released)
+                self._news.set()
+        self._standing.count_letters()
 
 
 def shrink(jpeg: bytes, most: int) -> bytes | None:

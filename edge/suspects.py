@@ -3,7 +3,8 @@
 A message that makes the broker hang up would otherwise be sent again with every connection, for
 ever, and everything behind it would wait. So after a break with several messages under way each of
 them is sent alone. One that breaks the connection a few times is *set back*: it is left out, and
-what comes after it is tried. Only when that passes was it the message, and it becomes a dead letter
+what comes after it is tried. When that passes it was the message (a sighting is tried once more
+even then, for the broker may have changed its mind), and it becomes a dead letter
 (:mod:`edge.dead_letters`); where the next sighting fares no better no message is to blame, and all
 of them wait in their order.
 """
@@ -39,6 +40,7 @@ class Suspects:
         self._open: set[Key] = set()
         self._strikes: dict[Key, int] = {}
         self._back: dict[int, Suspect] = {}
+        self._others_pass: set[int] = set()
         self._breaking_bytes: int | None = None
 
     @property
@@ -90,6 +92,10 @@ class Suspects:
         self._back[row.row] = Suspect(row, why)
         self._denials.deny(_name(row.row))
 
+    def guilty(self, row: int) -> bool:
+        """Tell whether this one was set back again after others had passed."""
+        return row in self._back and row in self._others_pass
+
     @property
     def blameless(self) -> bool:
         """Two sightings are set back and none passed in between: it is not the messages."""
@@ -98,6 +104,7 @@ class Suspects:
     def acquit(self) -> int:
         """Take everything set back into its place again; give the first row."""
         first = min(self._back)
+        self._others_pass.clear()
         for row in self._back:
             self._denials.allow(_name(row))
         self._back.clear()
@@ -117,6 +124,7 @@ class Suspects:
         self._strikes.pop(key, None)
         if isinstance(key, int):
             self._back.pop(key, None)
+            self._others_pass.discard(key)
             self._denials.allow(_name(key))
 
     def none_waits(self) -> None:
@@ -124,16 +132,16 @@ class Suspects:
         self._open = {key for key in self._open if isinstance(key, str)}
 
     def found(self, passed: Row) -> list[Suspect]:
-        """Give those of whom it is proved that the broker does not take them: `passed` did pass.
-
-        A sighting is proved only by another sighting, for its topic may be the trouble.
+        """Give the pictures of which it is proved that the broker does not take them, because
+        `passed` did pass. A sighting is to be tried once more, and at once, where `passed` is one:
+        by anything else it is not proved, for its topic may be the trouble.
         """
-        by_sighting = passed.kind is Kind.SIGHTING
-        return [
-            one
-            for one in self.back
-            if one.row.row != passed.row and (by_sighting or one.row.kind is not Kind.SIGHTING)
-        ]
+        if passed.kind is Kind.SIGHTING:
+            for one in self.back:
+                if one.row.kind is Kind.SIGHTING:
+                    self._others_pass.add(one.row.row)
+                    self._denials.allow(_name(one.row.row))
+        return [one for one in self.back if one.row.kind is not Kind.SIGHTING]
 
     def settled(self, suspect: Suspect) -> None:
         """Note that a suspect is put away."""

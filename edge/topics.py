@@ -227,6 +227,9 @@ _RULES = f"""
   `skipped`: with the number `seq` − `skipped` − 1 in your books nothing is missing. (A card that
   acknowledges what it then loses may have had some of them given out; the device leaves them out
   so that none is given twice, and holds no message with them.)
+  A gap may also be a message that the broker does not take, and that is set aside on the device: a
+  dead letter, counted in `health`, named with its `seq` in `state.health.problems`. Released, it
+  comes late, out of order. So does a sighting that was left out while the broker refused all.
 - **Delivery** is at least once: after a broken connection or a power cut, the messages that the
   broker had taken but not yet acknowledged come again, with the same `id`. De-duplicate by `id`.
 - **Lives.** By default a sighting has a life: a message with `phase: "begin"`, an `update` at most
@@ -239,9 +242,9 @@ _RULES = f"""
   later frame was surer.
 - **No label.** `label: null` has a `reason`: `unknown` (none of the classes the model was taught),
   `below-threshold` or `background` (the last two only when every frame is reported).
-- **Access lists.** Under MQTT 5 a publish that the broker denies stays on the device and is tried
-  again; everything behind it waits. A denied picture or health message is given up and counted.
-  Under 3.1.1 no device can notice a denial.
+- **Access lists.** Under MQTT 5 a publish that the broker denies (0x87, 0x90; 0x97, a quota) stays
+  on the device and is tried again; everything behind it waits. A picture or health message that an
+  access list denies is given up and counted. Under 3.1.1 no device can notice a denial.
 - **Versions.** `schema` is {SCHEMA_VERSION}. New fields may appear at any time; a change of meaning
   raises the number.
 """

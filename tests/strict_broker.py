@@ -48,6 +48,8 @@ class Script:
     """Acknowledged with another packet identifier."""
     codes: dict[str, int] = field(default_factory=dict)
     """Acknowledged with this reason code."""
+    refuse_payload: tuple[bytes, int] | None = None
+    """What is acknowledged with a reason code where it stands in a payload, and the code."""
     hang_up: tuple[str, ...] = ()
     """Topics that make it hang up."""
     hang_up_bytes: int | None = None
@@ -114,6 +116,11 @@ class StrictBroker:
         with self._change:
             return [one.payload for one in self.published if one.topic.endswith(end)]
 
+    def came(self, end: str) -> list[Publish]:
+        """Give what came on topics that end so, answered or not."""
+        with self._change:
+            return [one for one in self.seen if one.topic.endswith(end)]
+
     def wait(self, condition: Callable[[StrictBroker], object], seconds: float = 10.0) -> bool:
         """Wait until a condition of this broker holds."""
         with self._change:
@@ -162,8 +169,9 @@ class _Peer:
 
     def __init__(self, broker: StrictBroker, sock: socket.socket, closing: threading.Event) -> None:
         self._broker, self._sock, self._closing = broker, sock, closing
+        self._limits = broker.script
+        """What it told this client it takes."""
         self._level, self._keepalive = 5, 0
-        self._script = broker.script
         self._said: Connect | None = None
         self._goodbye = False
         self._under_way: dict[int, tuple[float, Publish]] = {}
@@ -171,6 +179,13 @@ class _Peer:
         self._publishes = 0
         self._buffer = b""
         self._heard = time.monotonic()
+
+    @property
+    def _script(self) -> Script:
+        return replace(
+            self._broker.script,
+            **{name: getattr(self._limits, name) for name in _AGREED},
+        )
 
     def run(self) -> None:
         """Answer until the connection ends."""
@@ -380,6 +395,8 @@ class _Peer:
             sent = mid ^ 0x4000 if _ends(message.topic, script.wrong_ids) else mid
             codes = (code for end, code in script.codes.items() if message.topic.endswith(end))
             code = next(codes, 0)
+            if script.refuse_payload and script.refuse_payload[0] in message.payload:
+                code = script.refuse_payload[1]
             self._held.append(mqtt.answer(mqtt.PUBACK, sent, code, self._level))
             if sent == mid:
                 del self._under_way[mid]
@@ -415,6 +432,17 @@ class _Peer:
             self._broker.pings += 1
         if self._script.pings:
             self._send(mqtt.packet(mqtt.PINGRESP))
+
+
+_AGREED = (
+    "receive_maximum",
+    "maximum_qos",
+    "retain",
+    "maximum_packet_size",
+    "keep_alive",
+    "wildcards",
+    "shared",
+)
 
 
 def _ends(topic: str, ends: tuple[str, ...]) -> bool:

@@ -19,6 +19,9 @@ class Outbox(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The SQLite file; put it on a disk that survives a power cut, never on a tmpfs."""
     max_bytes: Annotated[int, Meta(ge=1_000_000, le=1_000_000_000_000)] = 256_000_000
     """Bytes of waiting messages; beyond, the oldest pictures, then health, then sightings go."""
+    max_dead_letter_bytes: Annotated[int, Meta(ge=0, le=1_000_000_000_000)] = 16_000_000
+    """Bytes of messages set aside because the broker does not take them; beyond, the oldest
+    pictures go, then health, then sightings."""
     commit_seconds: Annotated[float, Meta(ge=0, le=1)] = 0.05
     """Seconds for which sightings are gathered into one write to disk."""
 

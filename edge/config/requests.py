@@ -23,6 +23,9 @@ Verb = Literal[
     "model/install",
     "model/rollback",
     "models",
+    "outbox/discard",
+    "outbox/letters",
+    "outbox/release",
     "restart",
 ]
 """What a device can be asked for over MQTT."""

@@ -1,0 +1,120 @@
+"""Where a person looks at dead letters: the requests ``outbox/...``, and ``wheatear outbox``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta
+
+from edge.dead_letters import FOLDER, DeadLetter, DeadLetters
+from edge.errors import OutboxError
+from edge.requests import Params
+
+if TYPE_CHECKING:
+    from edge.classify import Console
+    from edge.messages import Health, Timings
+    from edge.requests import Requests
+
+_MOST_LISTED = 100
+
+
+class Which(Params, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which letters are meant: their ids, or all."""
+
+    ids: Annotated[tuple[str, ...], Meta(max_length=_MOST_LISTED)] = ()
+    all: bool = False
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``outbox/letters`` gives: the oldest, and how many there are."""
+
+    count: int
+    letters: tuple[DeadLetter, ...]
+
+
+class Done(msgspec.Struct, frozen=True, kw_only=True):
+    """How many letters were released or discarded."""
+
+    count: int
+
+
+class Desk:
+    """Carries out the verbs that list, release and discard dead letters. Those raise OutboxError.
+
+    `tell` is called when some were released.
+    """
+
+    def __init__(self, letters: DeadLetters, tell: Callable[[], None] = lambda: None) -> None:
+        self._letters, self._tell = letters, tell
+
+    def serve(self, requests: Requests) -> None:
+        """Take the verbs."""
+        requests.on("outbox/letters", Params, self.listed)
+        requests.on("outbox/release", Which, self.release)
+        requests.on("outbox/discard", Which, self.discard)
+
+    def listed(self, _: Params) -> Listed:
+        """Give what is set aside, the oldest first."""
+        held = self._letters.held()
+        return Listed(count=len(held), letters=held[:_MOST_LISTED])
+
+    def release(self, which: Which) -> Done:
+        """Send letters again."""
+        count = self._do(self._letters.release, which)
+        self._tell()
+        return Done(count=count)
+
+    def discard(self, which: Which) -> Done:
+        """Delete letters for good."""
+        count = self._do(self._letters.discard, which)
+        self._tell()
+        return Done(count=count)
+
+    def _do(self, act: Callable[[list[str]], int], which: Which) -> int:
+        known = [letter.id for letter in self._letters.held()]
+        unknown = [id for id in which.ids if id not in known]
+        if unknown or bool(which.ids) == which.all:
+            there = ", ".join(known[:_MOST_LISTED]) or "none"
+            problem = f"no dead letter {unknown[0]!r}" if unknown else "name ids, or all"
+            raise OutboxError(f"{problem}; there are: {there}")
+        try:
+            return act(known if which.all else list(which.ids))
+        except OSError as error:
+            raise OutboxError(f"cannot change {self._letters.folder}: {error}") from error
+
+    def health(self, measure: Callable[[Timings], Health]) -> Callable[[Timings], Health]:
+        """Give `measure` with the counts of dead letters filled in."""
+
+        def measured(timings: Timings) -> Health:
+            health, held = measure(timings), self._letters.held()
+            outbox = msgspec.structs.replace(
+                health.outbox,
+                dead_letters=len(held),
+                dead_letter_bytes=sum(letter.bytes for letter in held),
+                dropped_dead_letters=self._letters.dropped,
+            )
+            return msgspec.structs.replace(health, outbox=outbox)
+
+        return measured
+
+
+def main(arguments: argparse.Namespace, console: Console) -> int:
+    """List, release or discard the dead letters of a device, running or not."""
+    from edge.config import load_config
+
+    config = load_config(arguments.config)
+    letters = DeadLetters(config.outbox.path.with_name(FOLDER), config.outbox.max_dead_letter_bytes)
+    if arguments.action == "list":
+        for letter in letters.held():
+            console.out(f"{letter.id}  {letter.set_aside:%Y-%m-%d %H:%M}Z  {letter}")
+        return 0
+    which = Which(ids=tuple(arguments.ids), all=arguments.all)
+    desk = Desk(letters)
+    if arguments.action == "release":
+        console.out(f"{desk.release(which).count} released; the device sends them when it runs")
+    else:
+        console.out(f"{desk.discard(which).count} discarded")
+    return 0

@@ -1,0 +1,163 @@
+"""Dead letters: a folder that is bounded, whole after a power cut, and open to other programs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import devices
+import pytest
+from samples import health, image, sighting
+
+from edge.cli import main
+from edge.dead_letter_desk import Desk, Which
+from edge.dead_letters import DeadLetters
+from edge.errors import OutboxError
+from edge.messages import encode
+from edge.outbox import Outbox
+from edge.outbox_rows import Kind, Row
+from edge.requests import Params
+
+NOW = datetime(2026, 6, 21, 9, 30, tzinfo=UTC)
+
+
+def row(number: int, kind: Kind = Kind.IMAGE, payload: bytes = b"x" * 100) -> Row:
+    """Give a row of the outbox."""
+    topic = "sighting" if kind is Kind.SIGHTING else f"sighting/{number}/image"
+    return Row(number, kind, topic, payload, 1_750_000_000_000 + number)
+
+
+def test_letters_outlive_the_program_and_say_what_they_are(tmp_path):
+    """Topic, seq, size, times and why are there again, oldest first."""
+    letters = DeadLetters(tmp_path / "letters")
+    assert letters.held() == ()
+    assert letters.summary() is None
+    said = encode(sighting())
+    letters.add(row(7, Kind.SIGHTING, said), "it hung up", NOW)
+    letters.add(row(3), "too large", NOW)
+    letters.add(row(3), "too large", NOW)  # the same again
+    first, second = DeadLetters(tmp_path / "letters").held()
+    assert (first.kind, first.bytes, first.why) == ("image", 100, "too large")
+    assert (second.kind, second.topic, second.seq) == ("sighting", "sighting", 0)
+    assert (second.bytes, second.set_aside) == (len(said), NOW)
+    assert second.time == datetime.fromtimestamp(1_750_000_000.007, UTC)
+    summary = letters.summary()
+    assert summary.startswith("2 set aside that the broker does not take: sighting/3/image (100")
+    assert f"sighting seq 0 ({len(said)} bytes): it hung up. Look" in summary
+
+
+def test_beyond_the_bound_pictures_go_first_and_all_is_counted(tmp_path, caplog):
+    """The oldest picture, then health, and sightings last; what is dropped is in the log."""
+    letters = DeadLetters(tmp_path, max_bytes=350)
+    for number, kind in enumerate((Kind.SIGHTING, Kind.HEALTH, Kind.IMAGE, Kind.IMAGE)):
+        letters.add(row(number, kind), "why", NOW)
+    assert [one.id[:12] for one in letters.held()] == [f"{n:012d}" for n in (0, 1, 3)]
+    letters.add(row(4, Kind.SIGHTING), "why", NOW)
+    letters.add(row(5, Kind.SIGHTING), "why", NOW)
+    assert [one.kind for one in letters.held()] == ["sighting"] * 3
+    assert letters.dropped == 3
+    assert letters.held_bytes == 300
+    letters.add(row(6, Kind.SIGHTING), "why", NOW)
+    assert [one.id[:12] for one in letters.held()] == [f"{n:012d}" for n in (4, 5, 6)]
+    assert caplog.text.count("no room for this dead letter") == 4
+
+
+def test_what_was_released_goes_back_as_it_was(tmp_path):
+    """Kind, topic, payload and time are the same; no number is given out for it."""
+    letters = DeadLetters(tmp_path / "letters")
+    with Outbox(tmp_path / "outbox.db") as outbox:
+        outbox.append_many([sighting(), image(), health()])
+        rows = outbox.page()
+        for one in rows:
+            letters.add(one, "why", NOW)
+        outbox.delete(one.row for one in rows)
+        assert letters.release(one.id for one in letters.held()) == 3
+        assert letters.held() == ()
+        assert letters.collect(outbox.append) == 3
+        again = outbox.page()
+        assert [(o.kind, o.topic, o.payload, o.time_ms) for o in again] == [
+            (o.kind, o.topic, o.payload, o.time_ms) for o in rows
+        ]
+        assert outbox.append(sighting()) == 2
+        assert letters.collect(outbox.append) == 0
+
+
+def test_a_disk_that_refuses_keeps_a_released_letter(tmp_path):
+    """Nothing is removed before it is in the outbox."""
+    letters = DeadLetters(tmp_path)
+    letters.add(row(1), "why", NOW)
+    letters.release([letters.held()[0].id])
+
+    def refuse(_: Row) -> None:
+        raise OutboxError("full")
+
+    with pytest.raises(OutboxError):
+        letters.collect(refuse)
+    got: list[Row] = []
+    assert letters.collect(got.append) == 1
+    assert got[0].payload == b"x" * 100
+
+
+def test_files_that_hold_no_letter_are_left_alone_and_named_once(tmp_path, caplog):
+    """Cut off, of another version, or something else."""
+    letters = DeadLetters(tmp_path)
+    letters.add(row(1), "why", NOW)
+    whole = next(tmp_path.glob("*.letter")).read_bytes()
+    (tmp_path / "cut.letter").write_bytes(whole[:-1])
+    (tmp_path / "kind.letter").write_bytes(whole.replace(b'"image"', b'"other"'))
+    (tmp_path / "strange.letter").write_bytes(b"\xff\x00")
+    (tmp_path / "strange.release").write_bytes(b"")
+    for _ in range(2):
+        assert len(letters) == 1
+        assert letters.collect(lambda _: None) == 0
+    assert caplog.text.count("is no dead letter") == 4
+    assert len(list(tmp_path.iterdir())) == 5
+
+
+def test_a_change_by_another_program_is_seen(tmp_path):
+    """Once for each change, and also where the folder is not there yet."""
+    letters, other = DeadLetters(tmp_path / "x"), DeadLetters(tmp_path / "x")
+    assert not letters.changed()
+    other.add(row(1), "why", NOW)
+    assert letters.changed()
+    assert not letters.changed()
+    other.discard([other.held()[0].id])
+    assert letters.changed()
+    assert letters.held() == ()
+
+
+def test_requests_list_release_and_discard(tmp_path):
+    """Ids that are not there, or none, are refused by name; afterwards the publisher is told."""
+    told: list[int] = []
+    letters = DeadLetters(tmp_path)
+    desk = Desk(letters, lambda: told.append(1))
+    for number in (1, 2, 3):
+        letters.add(row(number), "why", NOW)
+    listed = desk.listed(Params())
+    assert listed.count == 3
+    ids = [one.id for one in listed.letters]
+    for which in (Which(), Which(ids=(ids[0],), all=True), Which(ids=("nobody",))):
+        with pytest.raises(OutboxError, match=f"there are: {', '.join(ids)}"):
+            desk.release(which)
+    assert desk.discard(Which(ids=(ids[0],))).count == 1
+    assert desk.release(Which(all=True)).count == 2
+    assert len(told) == 2
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".release"] * 2
+
+
+def test_the_command_shows_releases_and_discards(tmp_path, capsys):
+    """`wheatear outbox` works on the folder beside the outbox, with the device running or not."""
+    config = devices.config(tmp_path, 1)
+    letters = DeadLetters(tmp_path / "dead-letters")
+    for number in (1, 2):
+        letters.add(row(number), "it hung up", NOW)
+    assert main(["outbox", "list", "--config", str(config)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith("2026-06-21 09:30Z  sighting/1/image (100 bytes): it hung up")
+    assert main(["outbox", "release", lines[0].split()[0], "--config", str(config)]) == 0
+    assert "1 released" in capsys.readouterr().out
+    assert main(["outbox", "discard", "--all", "--config", str(config)]) == 0
+    assert "1 discarded" in capsys.readouterr().out
+    assert letters.held() == ()
+    assert main(["outbox", "release", "x", "--config", str(config)]) == 1
+    assert "no dead letter 'x'; there are: none" in capsys.readouterr().err
