@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 _MOST_LISTED = 100
 
 
-class Which(Params, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which letters are meant: their ids, or all."""
+class WhichLetters(Params, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """WhichLetters letters are meant: their ids, or all."""
 
     ids: Annotated[tuple[str, ...], Meta(max_length=_MOST_LISTED)] = ()
     all: bool = False
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
+class LetterList(msgspec.Struct, frozen=True, kw_only=True):
     """What ``outbox/letters`` gives: the oldest, and how many there are."""
 
     count: int
     letters: tuple[DeadLetter, ...]
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
+class LettersDone(msgspec.Struct, frozen=True, kw_only=True):
     """How many letters were released or discarded."""
 
     count: int
@@ -53,27 +53,27 @@ class Desk:
     def serve(self, requests: Requests) -> None:
         """Take the verbs."""
         requests.on("outbox/letters", Params, self.listed)
-        requests.on("outbox/release", Which, self.release)
-        requests.on("outbox/discard", Which, self.discard)
+        requests.on("outbox/release", WhichLetters, self.release)
+        requests.on("outbox/discard", WhichLetters, self.discard)
 
-    def listed(self, _: Params) -> Listed:
+    def listed(self, _: Params) -> LetterList:
         """Give what is set aside, the oldest first."""
         held = self._letters.held()
-        return Listed(count=len(held), letters=held[:_MOST_LISTED])
+        return LetterList(count=len(held), letters=held[:_MOST_LISTED])
 
-    def release(self, which: Which) -> Done:
+    def release(self, which: WhichLetters) -> LettersDone:
         """Send letters again."""
         count = self._do(self._letters.release, which)
         self._tell()
-        return Done(count=count)
+        return LettersDone(count=count)
 
-    def discard(self, which: Which) -> Done:
+    def discard(self, which: WhichLetters) -> LettersDone:
         """Delete letters for good."""
         count = self._do(self._letters.discard, which)
         self._tell()
-        return Done(count=count)
+        return LettersDone(count=count)
 
-    def _do(self, act: Callable[[list[str]], int], which: Which) -> int:
+    def _do(self, act: Callable[[list[str]], int], which: WhichLetters) -> int:
         known = [letter.id for letter in self._letters.held()]
         unknown = [id for id in which.ids if id not in known]
         if unknown or bool(which.ids) == which.all:
@@ -111,7 +111,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
         for letter in letters.held():
             console.out(f"{letter.id}  {letter.set_aside:%Y-%m-%d %H:%M}Z  {letter}")
         return 0
-    which = Which(ids=tuple(arguments.ids), all=arguments.all)
+    which = WhichLetters(ids=tuple(arguments.ids), all=arguments.all)
     desk = Desk(letters)
     if arguments.action == "release":
         console.out(f"{desk.release(which).count} released; the device sends them when it runs")

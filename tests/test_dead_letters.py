@@ -9,7 +9,7 @@ import pytest
 from samples import health, image, sighting
 
 from edge.cli import main
-from edge.dead_letter_desk import Desk, Which
+from edge.dead_letter_desk import Desk, WhichLetters
 from edge.dead_letters import DeadLetters
 from edge.errors import OutboxError
 from edge.messages import encode
@@ -79,6 +79,8 @@ def test_what_was_released_goes_back_as_it_was(tmp_path):
         ]
         assert outbox.append(sighting()) == 2
         assert letters.collect(outbox.append) == 0
+    with Outbox(tmp_path / "outbox.db") as outbox:
+        assert outbox.append(sighting()) == 3
 
 
 def test_a_disk_that_refuses_keeps_a_released_letter(tmp_path):
@@ -135,11 +137,15 @@ def test_requests_list_release_and_discard(tmp_path):
     listed = desk.listed(Params())
     assert listed.count == 3
     ids = [one.id for one in listed.letters]
-    for which in (Which(), Which(ids=(ids[0],), all=True), Which(ids=("nobody",))):
+    for which in (
+        WhichLetters(),
+        WhichLetters(ids=(ids[0],), all=True),
+        WhichLetters(ids=("nobody",)),
+    ):
         with pytest.raises(OutboxError, match=f"there are: {', '.join(ids)}"):
             desk.release(which)
-    assert desk.discard(Which(ids=(ids[0],))).count == 1
-    assert desk.release(Which(all=True)).count == 2
+    assert desk.discard(WhichLetters(ids=(ids[0],))).count == 1
+    assert desk.release(WhichLetters(all=True)).count == 2
     assert len(told) == 2
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".release"] * 2
 
