@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from edge.budget import Budget
 from edge.cameras import Frame
 from edge.classifier import Classification
 from edge.clock import Clock
@@ -77,10 +78,11 @@ class Agent:
         clock: Clock,
         stop: threading.Event,
         watchers: Sequence[Watcher] = (),
+        budget: Budget | None = None,
     ) -> None:
         self._frames, self._viewer, self._decider = frames, viewer, decider
         self._submit = submit
-        self._sightings = Sightings(identity, images, counters, clock)
+        self._sightings = Sightings(identity, images, counters, clock, budget)
         self._health, self._health_seconds = health, health_seconds
         self._counters, self._clock, self._stop = counters, clock, stop
         self._watchers = watchers
@@ -106,6 +108,7 @@ class Agent:
             if self._clock.monotonic() >= self._health_due:
                 self._report()
         self._end(self._decider.close())
+        self._sightings.close()
 
     def _see(self, frame: Frame) -> None:
         """Judge a frame and pass on what is new; one that cannot be judged is left out.

@@ -34,7 +34,7 @@ from edge.pulse import Flow
 from edge.remote import Remote
 from edge.requests import Params, Requests
 from edge.retime import Retimer
-from edge.sightings import Identity, cut_off
+from edge.sightings import Identity, cut_off, picture_budget
 from edge.starts import Starts
 from edge.triggers import open_gate
 from edge.triggers.capture import Capture, CaptureParams
@@ -186,6 +186,7 @@ class _Device:
             counters,
             clock,
             self._stop,
+            budget=picture_budget(config.images, config.outbox.path),
             watchers=[
                 self._flow.watch,
                 capture.watch,

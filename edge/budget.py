@@ -1,7 +1,12 @@
-"""How many bytes may still be sent today; survives a restart."""
+"""How many bytes may still be sent today; survives a restart.
+
+One rule for all pictures: ``[images]`` and ``[inbox]`` each have such a budget, in a file of its
+own.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from datetime import datetime
 from pathlib import Path
 
@@ -9,27 +14,38 @@ import msgspec
 
 from edge.files import sync_folder, write_whole
 
+MOST_DAYS = 8
+"""Days that are remembered: a clock that starts wrong and is then set counts on where it was."""
 
-class _Day(msgspec.Struct, frozen=True):
-    day: str
-    """UTC, as 2026-06-21."""
-    bytes: int
+
+class _Days(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole of the file on disk."""
+
+    days: dict[str, int]
+    """Bytes by UTC day, as 2026-06-21; the one that was used last comes last."""
 
 
 class Budget:
     """Counts the bytes of a UTC day; what is taken is on disk before it is spent.
 
-    A file that cannot be read counts as a day that is used up: sending too little is the safe side.
+    With `block`, so many bytes more are noted at once, so that not each picture waits for the disk;
+    a program that is killed leaves less than that unused. `path` None keeps nothing. A file that
+    cannot be read counts as a day that is used up: sending too little is the safe side.
     """
 
-    def __init__(self, path: Path, max_bytes_per_day: int) -> None:
-        self._path, self._most = path, max_bytes_per_day
-        self._day: _Day | None = None
+    def __init__(self, path: Path | None, max_bytes_per_day: int, block: int = 0) -> None:
+        self._path, self._most, self._block = path, max_bytes_per_day, block
+        self._spent: dict[str, int] | None = None
+        self._noted: dict[str, int] = {}
 
     def used(self, now: datetime) -> int:
         """Give the bytes taken so far on the day of `now`."""
-        day = self._today(now)
-        return day.bytes
+        day = _day(now)
+        return self._days(day).get(day, 0)
+
+    def left(self, now: datetime) -> int:
+        """Give the bytes that are left of the day of `now`."""
+        return max(0, self._most - self.used(now))
 
     def take(self, count: int, now: datetime) -> bool:
         """Take so many bytes of the day's; False where there are not as many left.
@@ -37,27 +53,49 @@ class Budget:
         Raises:
             OSError: it cannot be written down; nothing is taken.
         """
-        day = self._today(now)
-        if day.bytes + count > self._most:
+        day, total = _day(now), self.used(now) + count
+        if total > self._most:
             return False
-        new = msgspec.structs.replace(day, bytes=day.bytes + count)
-        write_whole(self._path, msgspec.json.encode(new))
-        sync_folder(self._path.parent)
-        self._day = new
+        spent = self._days(day)
+        if total > self._noted.get(day, 0):
+            noted = {one: size for one, size in spent.items() if one != day}
+            noted[day] = min(self._most, total + self._block)
+            self._note(noted)
+        spent.pop(day, None)
+        spent[day] = total
+        while len(spent) > MOST_DAYS:
+            del spent[next(iter(spent))]
         return True
 
-    def _today(self, now: datetime) -> _Day:
-        today = now.date().isoformat()
-        if self._day is None:
-            self._day = self._read(today)
-        if self._day.day != today:
-            self._day = _Day(today, 0)
-        return self._day
+    def close(self) -> None:
+        """Give back what was noted and not taken."""
+        if self._spent is not None and self._noted != self._spent:
+            with contextlib.suppress(OSError):
+                self._note(self._spent)
 
-    def _read(self, today: str) -> _Day:
+    def _days(self, today: str) -> dict[str, int]:
+        if self._spent is None:
+            self._spent = self._read(today)
+            self._noted = dict(self._spent)
+        return self._spent
+
+    def _note(self, days: dict[str, int]) -> None:
+        newest = dict(list(days.items())[-MOST_DAYS:])
+        if self._path is not None:
+            write_whole(self._path, msgspec.json.encode(_Days(newest)))
+            sync_folder(self._path.parent)
+        self._noted = newest
+
+    def _read(self, today: str) -> dict[str, int]:
+        if self._path is None:
+            return {}
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=_Day)
+            return msgspec.json.decode(self._path.read_bytes(), type=_Days).days
         except FileNotFoundError:
-            return _Day(today, 0)
-        except (OSError, msgspec.MsgspecError):
-            return _Day(today, self._most)
+            return {}
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            return {today: self._most}
+
+
+def _day(now: datetime) -> str:
+    return now.date().isoformat()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from pathlib import Path
 
 import msgspec
 
+from edge.budget import Budget
 from edge.cameras import Frame
 from edge.cameras.photo import crop_jpeg, shrink_jpeg
 from edge.clock import Clock
@@ -65,13 +66,17 @@ class Sightings:
     """Writes the messages of events; keeps the best picture of lives and the day's budget."""
 
     def __init__(
-        self, identity: Identity, images: Images, counters: Counters, clock: Clock
+        self,
+        identity: Identity,
+        images: Images,
+        counters: Counters,
+        clock: Clock,
+        budget: Budget | None = None,
     ) -> None:
         self._identity, self._images = identity, images
         self._counters, self._clock = counters, clock
         self._trouble = Episode("evidence", counters, log)
-        self._image_day: date | None = None
-        self._image_bytes = 0
+        self._budget = budget or Budget(None, images.max_bytes_per_day)
         self._best: dict[str, Kept] = {}
 
     def messages(
@@ -102,6 +107,10 @@ class Sightings:
             if event.phase != "update":
                 messages += self._evidence(sighting, self._shrunk(frame, event.found))
         return messages
+
+    def close(self) -> None:
+        """Give back what was set aside of the day's budget and not used."""
+        self._budget.close()
 
     def ends(self, events: Sequence[Event]) -> list[Outgoing]:
         """Give what is to be sent of lives that end without a frame."""
@@ -157,7 +166,7 @@ class Sightings:
         """Give the picture as small as it is sent, where the day has room for it."""
         if not self._images.send:
             return None
-        most = min(self._images.max_bytes, self._left(frame.time.date()))
+        most = min(self._images.max_bytes, self._budget.left(self._clock.now()))
         try:
             whole = frame.jpeg()
             if self._images.crop and found.regions:
@@ -171,21 +180,26 @@ class Sightings:
             self._counters.add("images_over_budget")
         return jpeg
 
-    def _left(self, day: date) -> int:
-        """Give the bytes that are left of a day's pictures."""
-        if day != self._image_day:
-            self._image_day, self._image_bytes = day, 0
-        return self._images.max_bytes_per_day - self._image_bytes
-
     def _evidence(self, sighting: Sighting, jpeg: bytes | None) -> list[Outgoing]:
         """Give the picture behind a sighting, if there is one and the day has room for it."""
         if jpeg is None:
             return []
-        if len(jpeg) > self._left(sighting.time.date()):
-            self._counters.add("images_over_budget")
+        try:
+            if not self._budget.take(len(jpeg), self._clock.now()):
+                self._counters.add("images_over_budget")
+                return []
+        except OSError as error:
+            self._trouble.failed(error)
             return []
-        self._image_bytes += len(jpeg)
         return [Evidence(id=sighting.id, time=sighting.time, jpeg=jpeg)]
+
+
+def picture_budget(images: Images, outbox: Path) -> Budget:
+    """Give the budget of a device, kept beside the outbox; a fiftieth of the day is noted at once,
+    as the camera's frames do not wait for the disk.
+    """
+    most = images.max_bytes_per_day
+    return Budget(outbox.with_name("images.json"), most, block=most // 50)
 
 
 def frame_ref(frame: Frame, found: Finding) -> FrameRef:

@@ -132,7 +132,8 @@ def test_a_picture_follows_its_sighting_within_the_days_budget():
     got: list[Sighting | Evidence] = []
     size = len(encode_jpeg(np.full((90, 120, 3), 1, np.uint8)))
     images = Images(send=True, max_bytes_per_day=2 * size + 100, max_bytes=2000)
-    run(Script([APHID] * 15), got, images)
+    clock = Clock()
+    run(Script([APHID] * 15, clock), got, images, clock=clock)
     with_picture = {one.id for one in got if isinstance(one, Evidence)}
     sightings = [one for one in got if isinstance(one, Sighting)]
     assert [n for n, one in enumerate(sightings, 1) if one.id in with_picture] == [1, 2, 10, 11]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
 
 import pytest
-from clocks import RIGHT
 from pictures import JPEG, item, names
 
 from edge import files
-from edge.budget import Budget
 from edge.errors import SpoolError
 from edge.spool import Spool
 
@@ -98,24 +95,3 @@ def test_room_for_sightings_is_left_alone(tmp_path):
     with pytest.raises(SpoolError, match=r"inbox\.min_free_bytes"):
         spool.add(item(), JPEG)
     assert names(spool) == []
-
-
-def test_a_days_budget_outlives_a_restart_and_ends_with_the_day(tmp_path):
-    """What was taken is on disk first; the next UTC day begins at zero."""
-    path, evening = tmp_path / "budget.json", RIGHT.replace(hour=23)
-    assert Budget(path, 1000).take(700, evening)
-    again = Budget(path, 1000)
-    assert again.used(evening) == 700
-    assert not again.take(301, evening)
-    assert again.take(300, evening)
-    assert again.take(900, evening + timedelta(hours=1))
-    assert Budget(path, 1000).used(evening + timedelta(hours=2)) == 900
-
-
-def test_a_damaged_budget_sends_nothing_more_that_day(tmp_path):
-    """Too little is the safe side; the next day is whole."""
-    path = tmp_path / "budget.json"
-    path.write_text("{")
-    budget = Budget(path, 1000)
-    assert not budget.take(1, RIGHT)
-    assert budget.take(1000, RIGHT + timedelta(days=1))

@@ -23,8 +23,7 @@ class Images(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where pictures are looked at in parts, send the surest region with a rim of a quarter around
     it, in place of the whole picture."""
     max_bytes_per_day: Annotated[int, Meta(ge=0, le=1_000_000_000_000)] = 20_000_000
-    """Bytes of all pictures of one UTC day, counted anew at each start; beyond, sightings go
-    without."""
+    """Bytes of all pictures of one UTC day, over restarts; beyond, sightings go without."""
 
 
 class Inbox(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
