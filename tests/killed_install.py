@@ -107,4 +107,5 @@ def look(store: Store, model) -> dict:
     return {"version": version, "wrong": wrong or ("" if version == expected else "another runs")}
 
 
-main()
+if __name__ == "__main__":
+    main()
