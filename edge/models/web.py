@@ -15,6 +15,7 @@ import select
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -104,7 +105,7 @@ class Web(NamedTuple):
                 "network has to stand in model.update.hosts"
             )
         for family, address in found[:-1]:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, BrokenError):
                 return _connect(family, address, self.timeout / len(found), self.pace)
         return _connect(*found[-1], self.timeout / len(found), self.pace)
 
@@ -160,7 +161,8 @@ def _context(ca: Path | None) -> ssl.SSLContext:
 
 def _steps(seconds: float, pace: Pace, what: str) -> Iterator[None]:
     """Look at the pace again and again; raises BrokenError when `seconds` are over."""
-    for _ in range(max(1, round(seconds / STEP_SECONDS))):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
         pace.check()
         yield
     raise BrokenError(f"{what} took longer than {seconds:g} s")
