@@ -135,6 +135,7 @@ HELD = {
     "trigger.wake_file": "it names a file",
     "outbox.path": "it names a file",
     "outbox.max_bytes": "a smaller one drops sightings that wait",
+    "outbox.max_dead_letter_bytes": "a smaller one drops sightings that were set aside",
     "broker.host": "it decides who gets the password and the sightings",
     "broker.port": "it decides who gets the password and the sightings",
     "broker.protocol": "it decides how the password is sent",
