@@ -27,6 +27,8 @@ _LOG_BYTES = 32 + (_LOG_PAGES + 12) * (24 + PAGE_BYTES)
 """The log's file is made so large when it is opened: a commit that does not change a file's size
 needs no write of the file system's own."""
 
+_BLOCK_BYTES = 4096
+
 _TABLES = """
 CREATE TABLE message (
     row INTEGER PRIMARY KEY,
@@ -161,7 +163,9 @@ def _stretch(log: Path) -> None:
     try:
         size = os.fstat(opened).st_size
         if size < _LOG_BYTES:
-            os.pwrite(opened, bytes(_LOG_BYTES - size), size)
+            # In pieces, so that the kernel keeps the file in pieces as small, and writes those.
+            for at in range(size, _LOG_BYTES, _BLOCK_BYTES):
+                os.pwrite(opened, bytes(min(_BLOCK_BYTES, _LOG_BYTES - at)), at)
             os.fsync(opened)
     except OSError:
         os.ftruncate(opened, size)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 
 import pytest
 from samples import drain, sighting
 
+from edge.counters import Counters
 from edge.errors import OutboxError, OutboxFullError
 from edge.outbox import Outbox
 from edge.room import ROOM_BYTES
+from edge.writer import Writer
 
 
 @pytest.fixture
@@ -74,3 +77,84 @@ def test_room_is_taken_again_when_there_is_some(disk):
         (disk / "ballast").unlink()
         outbox.append(sighting())
         assert room.stat().st_size == ROOM_BYTES
+
+
+@pytest.mark.parametrize("ended", ["well", "by a kill"])
+def test_a_start_on_a_full_disk_uses_the_room_and_delivers(disk, ended, caplog):
+    """Nothing may be written any more, not even what SQLite needs to open a file."""
+    path = disk / "o.db"
+    outbox = Outbox(path)
+    outbox.append_many([sighting() for _ in range(200)])
+    if ended == "well":
+        outbox.close()
+    else:
+        kept = {one: one.read_bytes() for one in disk.iterdir() if one.suffix != ".room"}
+        outbox.close()
+        for one, content in kept.items():
+            if not one.name.endswith("-shm"):
+                one.write_bytes(content)
+    fill(disk / "ballast")
+    with Outbox(path) as again:
+        assert drain(again) == list(range(1, 201))
+        with pytest.raises(OutboxFullError):
+            again.append(sighting())
+        if ended == "well":
+            assert again.full
+            assert "the room kept in" in caplog.text
+        (disk / "ballast").unlink()
+        again.tidy()
+        assert again.full is None
+        assert again.append(sighting()) >= 201
+    with Outbox(path) as again:
+        assert len(drain(again)) == 1
+
+
+@pytest.mark.parametrize("folder", ["", "new/one"])
+def test_a_first_start_on_a_full_disk_waits_for_room(disk, folder, caplog):
+    """There is nothing to deliver; what comes is written when there is room, under number 1."""
+    path = disk / folder / "o.db"
+    fill(disk / "ballast")
+    counters, woken = Counters(), threading.Event()
+    with Outbox(path) as outbox:
+        assert outbox.full
+        assert "new messages wait in memory" in caplog.text
+        assert (outbox.page(), outbox.depth().waiting) == ([], 0)
+        assert (outbox.lives(), outbox.hours(sighting().time), outbox.delete([1])) == ((), (), 0)
+        writer = Writer(outbox, woken.set, counters, 0, retry_max_seconds=0.05)
+        writer.start()
+        assert counters.problems()[0].startswith("outbox: ")
+        writer.submit([sighting(), sighting()])
+        assert not writer.flush(0.2)
+        (disk / "ballast").unlink()
+        assert writer.flush(10)
+        writer.close()
+        assert counters.problems() == ()
+        assert woken.is_set()
+        assert drain(outbox) == [1, 2]
+
+
+def test_a_stop_on_a_full_disk_still_says_goodbye(disk):
+    """The room is used for that too: the next start leaves no number out."""
+    path = disk / "o.db"
+    outbox = Outbox(path)
+    outbox.append_many([sighting() for _ in range(5)])
+    drain(outbox)
+    fill(disk / "ballast")
+    outbox.close()
+    (disk / "ballast").unlink()
+    with Outbox(path) as outbox:
+        assert outbox.append(sighting()) == 6
+
+
+def test_a_damaged_file_on_a_full_disk_keeps_nobody_from_starting(disk):
+    """What can be read is moved with the room that is kept; the damaged file stays beside."""
+    path = disk / "o.db"
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(200)])
+    with path.open("r+b") as file:
+        file.seek(9 * 1024)
+        file.write(os.urandom(1024))
+    fill(disk / "ballast")
+    with Outbox(path) as outbox:
+        assert outbox.salvaged >= 190
+        assert len(drain(outbox)) == outbox.salvaged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,13 +16,15 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import drain, health, image, sighting
 
 from edge.counters import Counters
-from edge.errors import OutboxDamagedError, OutboxError
+from edge.errors import OutboxDamagedError, OutboxError, UnwritableError
+from edge.messages import Sighting
 from edge.outbox import Outbox, ranges
 from edge.outbox_rows import Kind
 from edge.writer import Writer
@@ -142,6 +145,143 @@ def test_the_writer_waits_out_a_full_disk(tmp_path):
         assert counters.errors()["OutboxFullError"] >= 2
         assert drain(outbox) == list(range(1, 21))
         assert woken.is_set()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda one: msgspec.structs.replace(one, label="\ud800"),
+        lambda one: msgspec.structs.replace(one, confidence=10**5000),
+        lambda one: msgspec.structs.replace(one, time=None),
+        lambda one: msgspec.structs.replace(one, label=object()),
+    ],
+)
+def test_a_message_that_cannot_be_encoded_stops_no_other(tmp_path, spoil):
+    """The outbox names it and writes nothing; the writer hands it on and writes the rest."""
+    counters, handed = Counters(), []
+    good, bad, other = [sighting() for _ in range(3)], spoil(sighting()), spoil(sighting())
+    with Outbox(tmp_path / "o.db") as outbox:
+        with pytest.raises(UnwritableError, match=f"a sighting .'{bad.id}'. cannot be") as raised:
+            outbox.append_many([good[0], bad])
+        assert raised.value.message is bad
+        assert outbox.depth().waiting == 0
+        writer = Writer(
+            outbox, lambda: None, counters, 0, unwritable=lambda *both: handed.append(both)
+        )
+        writer.start()
+        writer.submit([good[0], bad, *good[1:]])
+        writer.submit([other])
+        assert writer.flush(5)
+        writer.close()
+        assert [one is bad or one is other for one, _ in handed] == [True, True]
+        assert counters.errors() == {"UnwritableError": 2}
+        assert counters.problems() == ()
+        assert [json.loads(row.payload)["id"] for row in outbox.page()] == [o.id for o in good]
+        assert drain(outbox) == [1, 2, 3]
+
+
+def test_what_was_delivered_is_deleted_together_and_never_given_again(tmp_path):
+    """Not while it is still in the file, not after a good stop; the file holds it until then."""
+    path = tmp_path / "o.db"
+
+    def on_disk() -> int:
+        with contextlib.closing(sqlite3.connect(path)) as db:
+            return db.execute("SELECT count(*) FROM message").fetchone()[0]
+
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(700)])
+        assert outbox.delete(range(1, 11)) == 10
+        assert outbox.delete(range(5, 16)) == 5
+        assert (outbox.depth().waiting, on_disk()) == (685, 700)
+        assert [row.row for row in outbox.page(0, 3)] == [16, 17, 18]
+        assert [row.row for row in outbox.newest(0, 18, 5)] == [17, 16]
+        assert not outbox.tidy()
+        assert on_disk() == 700
+        assert outbox.delete(range(16, 501)) == 485
+        assert (outbox.depth().waiting, on_disk()) == (200, 200)
+        assert outbox.delete([501, 502]) == 2
+        (row,) = outbox.page(502, 1)
+        old = json.loads(row.payload)
+    assert on_disk() == 198
+    with Outbox(path) as outbox:
+        assert outbox.depth().waiting == 198
+        assert json.loads(outbox.page(0, 1)[0].payload) == old
+        assert outbox.append(sighting()) == 701
+
+
+def test_what_was_delivered_is_deleted_after_some_time(tmp_path):
+    """By whoever comes by: an append, a deletion, or the writer that has nothing to do."""
+    with Outbox(tmp_path / "o.db", delete_seconds=0.05) as outbox:
+        for by in (outbox.tidy, lambda: outbox.append(sighting()), lambda: outbox.delete([])):
+            outbox.append_many([sighting() for _ in range(3)])
+            gone = [row.row for row in outbox.page()]
+            outbox.delete(gone)
+            time.sleep(0.06)
+            by()
+            found = outbox._reader.execute("SELECT row FROM message").fetchall()
+            assert not {row for (row,) in found} & set(gone)
+
+
+def test_counts_are_the_same_after_a_kill(tmp_path):
+    """Hours, lives, depth and rows come from what was written last and the messages since."""
+    path, live = tmp_path / "o.db", tmp_path / "live" / "o.db"
+    now = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
+
+    def phase(of: str, event: str, label: str = "mite") -> Sighting:
+        return msgspec.structs.replace(sighting(label, now), phase=of, event=event)
+
+    with Outbox(live, delete_seconds=0) as outbox:
+        outbox.append_many([phase("single", "s"), health(), phase("begin", "a")])
+        outbox.append_many([phase("begin", "b"), image(), phase("update", "a", "ant")])
+        outbox.delete([1, 2])
+        outbox.append_many([phase("begin", "c"), phase("end", "b"), phase("single", "d", "ant")])
+        outbox.append(health())
+        told = (
+            outbox.hours(now),
+            outbox.lives(),
+            outbox.depth(),
+            outbox.page(),
+        )
+        for one in live.parent.iterdir():
+            if not one.name.endswith("-shm"):
+                shutil.copy(one, tmp_path)
+        outbox.close()
+    assert told[0][0].labels == {"mite": 4, "ant": 1}
+    assert [(one.event, one.label) for one in told[1]] == [("a", "ant"), ("c", "mite")]
+    with Outbox(path) as outbox:
+        found = (outbox.hours(now), outbox.lives(), outbox.depth(), outbox.page())
+        assert found == told
+        outbox.append(phase("end", "a"))
+        assert [one.event for one in outbox.lives()] == ["c"]
+        assert outbox.page(limit=100)[-1].row == told[3][-1].row + 1
+    with Outbox(path) as outbox:
+        assert [one.event for one in outbox.lives()] == ["c"]
+        assert outbox.hours(now) == told[0]
+
+
+def test_commits_come_apart_when_sightings_come_fast(tmp_path):
+    """The first is written at once; of those that follow, many share a commit."""
+
+    class Counting(Outbox):
+        commits = 0
+
+        def append_many(self, messages):
+            self.commits += 1
+            return super().append_many(messages)
+
+    with Counting(tmp_path / "o.db") as outbox:
+        writer = Writer(outbox, lambda: None, Counters(), commit_seconds=0.05)
+        writer.start()
+        writer.submit([sighting()])
+        assert writer.flush(5)
+        assert outbox.commits == 1
+        for _ in range(10):
+            writer.submit([sighting()])
+            time.sleep(0.02)
+        assert writer.flush(5)
+        writer.close()
+        assert outbox.commits == 2
+        assert drain(outbox) == list(range(1, 12))
 
 
 @pytest.mark.parametrize("by", ["reading", "writing"])
