@@ -336,3 +336,18 @@ def test_an_address_that_is_none_is_refused(address, why):
     with pytest.raises(ConfigError, match=why) as error:
         broker_from(address, {}, {})
     assert "secret" not in str(error.value)
+
+
+def test_labels_of_a_mistyped_folder_or_of_other_pictures_are_an_error(tmp_path):
+    """No empty folder is made, and nothing is written where no label belongs."""
+    export = tmp_path / "export.json"
+    export.write_text(json.dumps([{"file": "images/cam/1.jpg", "label": "moth"}]))
+    done = training("inbox-labels", str(tmp_path / "feild"), str(export))
+    assert done.returncode == 2
+    assert "feild: no folder that `inbox` filled" in done.stderr
+    assert not (tmp_path / "feild").exists()
+    Store(tmp_path / "field")
+    done = training("inbox-labels", str(tmp_path / "field"), str(export))
+    assert done.returncode == 2
+    assert "its 1 labels are of other pictures" in done.stderr
+    assert not (tmp_path / "field" / "labels.csv").exists()

@@ -13,6 +13,8 @@ from training.data.photos import Photo
 
 FEW_PHOTOS = 20
 FEW_GROUPS = 5
+REASONS = 8
+"""Different reasons why files cannot be read that are named in the terminal."""
 UNEVEN = 5.0
 """Largest class over smallest, from which classes count as uneven."""
 
@@ -93,8 +95,10 @@ def _reasons(photos: Sequence[Photo]) -> str:
         if photo.problem:
             examples[photo.problem].append(photo.example.file)
     most = sorted(examples.items(), key=lambda item: -len(item[1]))
-    told = [f"{len(files)} x {why} ({files[0]})" for why, files in most[:5]]
-    return "; ".join(told) + (f"; and {len(most) - 5} other reasons" if len(most) > 5 else "")
+    told = [f"{len(files)} x {why} ({files[0]})" for why, files in most[:REASONS]]
+    return "; ".join(told) + (
+        f"; and {len(most) - REASONS} other reasons" if len(most) > REASONS else ""
+    )
 
 
 def _labels_differ(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:

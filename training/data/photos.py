@@ -74,6 +74,8 @@ def _look(dataset: Dataset, example: Example) -> Photo:
         return Photo(
             example, "the file is absent" if not path.is_symlink() else "a link to nothing"
         )
+    except IsADirectoryError:
+        return Photo(example, "a folder, not a file")
     except OSError as error:
         return Photo(example, f"cannot be read: {error.strerror}")
     digest = hashlib.sha256(content).hexdigest()

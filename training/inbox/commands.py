@@ -64,10 +64,17 @@ def inbox(
 def inbox_labels(out: Path, export: Path, image_prefix: str) -> None:
     """Take the labels of Label Studio's export into labels.csv."""
     console = Console(highlight=False, soft_wrap=True)
+    if not (out / "meta").is_dir():
+        raise DataError(f"{out}: no folder that `inbox` filled (it holds no folder meta)")
     store = Store(out)
     given = read_annotations(export)
     known = {record.file for record in store.records}
     ours = {file: label for file, label in given.items() if file in known}
+    if given and not ours:
+        raise DataError(
+            f"{export}: its {len(given)} labels are of other pictures than those in {out}, as "
+            f"{next(iter(given))}; check the folder and --image-prefix"
+        )
     labelled = write(store, image_prefix, ours)
     console.print(
         f"{out / 'labels.csv'}: {len(ours)} labels taken from {export}, {labelled} of "
