@@ -215,7 +215,8 @@ h2 {{ font-size: 18px; margin: 32px 0 8px; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ text-align: right; padding: 6px 10px; border-bottom: 1px solid #dde2e6;
   vertical-align: top; font-variant-numeric: tabular-nums; }}
-th:first-child, td:first-child {{ text-align: left; }}
+th:first-child, td:first-child {{ text-align: left; overflow-wrap: anywhere; min-width: 8em; }}
+figcaption, h1 {{ overflow-wrap: anywhere; }}
 th {{ font-weight: 600; color: #55606a; }}
 small {{ display: block; color: #6b7681; font-size: 12px; overflow-wrap: anywhere; }}
 .pair, .photos {{ display: grid; gap: 16px; }}

@@ -166,7 +166,7 @@ def _page(points: Sequence[Point], failures: Sequence[Failure], machine: str) ->
     return _PAGE.format(
         words="".join(f"<li>{html.escape(line)}</li>" for line in words(points)),
         failed=f"<ul class=failed>{failed}</ul>" if failed else "",
-        table=f"<table><tr>{head}</tr>{table}</table>",
+        table=f"<div class=scroll><table><tr>{head}</tr>{table}</table></div>",
         plots=plots,
         commands=f"<table class=commands>{commands}</table>",
         machine=html.escape(machine),
@@ -188,6 +188,8 @@ th, td {{ text-align: right; padding: 6px 8px; border-bottom: 1px solid #dde2e6;
   font-variant-numeric: tabular-nums; }}
 th {{ color: #55606a; font-weight: 600; }}
 th:first-child, td:first-child, .commands td {{ text-align: left; }}
+.scroll {{ overflow-x: auto; }}
+code, li {{ overflow-wrap: anywhere; }}
 .failed {{ border-left: 6px solid #b3261e; background: #fdf0ef; padding: 10px 28px; }}
 .plots {{ display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); }}
 svg {{ max-width: 100%; height: auto; }}

@@ -12,12 +12,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
-from rich.table import Table
+from rich.table import Column, Table
 
 from edge.errors import DataError
 from training.data.check import Report, write_report
 from training.data.check import check as run_check
-from training.data.dataset import SPLITS, Dataset
+from training.data.dataset import SPLITS, Dataset, Finding
 from training.data.grouping import group_near_duplicates
 from training.data.photos import Progress
 from training.data.sources import load_dataset
@@ -157,13 +157,24 @@ def _print(console: Console, report: Report) -> None:
     if not report.findings:
         console.print("No problem found.", style="green")
         return
-    table = Table("", "found", "what to do", show_edge=False)
+    table = Table("", Column("found", overflow="fold"), "what to do", show_edge=False)
     for finding in report.findings:
         style = COLOURS[finding.severity]
         table.add_row(
-            f"[{style}]{finding.severity}[/]", _plain(finding.title), _plain(finding.advice)
+            f"[{style}]{finding.severity}[/]",
+            _plain(finding.title + _example(finding, dataset)),
+            _plain(finding.advice),
         )
     console.print(table)
+
+
+def _example(finding: Finding, dataset: Dataset) -> str:
+    """One of the photos in question, where the title names none."""
+    if not finding.cases or finding.kind == "unreadable":
+        return ""
+    case = finding.cases[0]
+    names = [dataset.examples[i].file for i in case.photos[:2]]
+    return f", as {' and '.join(names)} ({case.text})"
 
 
 def _print_leakage(console: Console, report: Report) -> None:

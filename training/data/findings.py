@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from training.data.dataset import SPLITS, UNLABELLED, Case, Dataset, Finding
+from training.data.folders import some
 from training.data.grouping import Link, join, with_groups
 from training.data.photos import Photo
 
@@ -209,7 +210,7 @@ def _classes(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "few-photos",
-            f"fewer than {FEW_PHOTOS} photos: {', '.join(few)}",
+            f"fewer than {FEW_PHOTOS} photos: {some(few, 12)}",
             "Scores of these classes will be little more than luck.",
         )
     grouped = with_groups(dataset, links)
@@ -219,7 +220,7 @@ def _classes(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "few-scenes",
-            f"fewer than {FEW_GROUPS} independent scenes: {', '.join(lone)}",
+            f"fewer than {FEW_GROUPS} independent scenes: {some(lone, 12)}",
             "Many photos of few plants teach the plant, not the pest. Photograph other plants.",
         )
 

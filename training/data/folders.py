@@ -261,7 +261,7 @@ def photos(count: int) -> str:
     return f"{count} photo{'' if count == 1 else 's'}"
 
 
-def some(names: Iterable[str]) -> str:
-    """The first three of many names."""
+def some(names: Iterable[str], most: int = 3) -> str:
+    """The first few of many names."""
     names = list(names)
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -63,17 +63,13 @@ def refuse(findings: Iterable[Finding], where: str) -> None:
     """
     errors = [f for f in findings if f.severity == "error"]
     if errors:
-        told = "; ".join(" ".join(filter(None, (_ended(f.title), f.advice))) for f in errors)
-        raise DataError(f"{where} cannot be trained on: {told}")
+        told = "".join(f"\n- {f.title}. {f.advice}" for f in errors)
+        raise DataError(f"{where} cannot be trained on (see python -m training check):{told}")
 
 
 def obstacles(divided: Dataset) -> tuple[Finding, ...]:
     """What training and judging cannot do with photos that have their splits."""
     return (*_classes(divided), *_splits(divided))
-
-
-def _ended(title: str) -> str:
-    return title if title.endswith((".", "?", ")")) else f"{title}."
 
 
 def _given(dataset: Dataset) -> str:

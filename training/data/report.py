@@ -32,6 +32,8 @@ margin-top:18px}
 table{border-collapse:collapse;width:100%;margin-top:10px}
 th,td{text-align:left;padding:5px 12px 5px 0;border-bottom:1px solid var(--line);
 vertical-align:top}
+table.found td:nth-child(2){width:58%;overflow-wrap:anywhere}
+table.classes td:first-child{overflow-wrap:anywhere;min-width:9em}h1,h2,p{overflow-wrap:anywhere}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}
 .tag{display:inline-block;border-radius:5px;padding:1px 8px;font-size:12.5px;font-weight:600;
 color:#fff;margin-right:8px;vertical-align:2px}
@@ -85,7 +87,7 @@ def _overview(findings: Sequence[Finding]) -> str:
             title = f"<a href='#{finding.kind}'>{title}</a>"
         advice = escape(finding.advice)
         rows.append(f"<tr><td>{_tag(finding.severity)}<td>{title}<td class=soft>{advice}")
-    return f"<section><h2>Found</h2><table>{''.join(rows)}</table></section>"
+    return f"<section><h2>Found</h2><table class=found>{''.join(rows)}</table></section>"
 
 
 def _leakage(report: Report) -> str:
@@ -116,11 +118,11 @@ def _classes(report: Report) -> str:
     most = max(counts.values())
     head = "<tr><th>class<th class=n>photos<th class=n>scenes<th>"
     rows = [
-        f"<tr><td>{escape(label)}<td class=n>{count}<td class=n>{report.scenes[label]}"
-        f"<td style='width:50%'><div class=bar style='width:{100 * count / most:.1f}%'></div>"
+        f"<tr><td dir=auto>{escape(label)}<td class=n>{count}<td class=n>{report.scenes[label]}"
+        f"<td style='width:40%'><div class=bar style='width:{100 * count / most:.1f}%'></div>"
         for label, count in counts.items()
     ]
-    return f"<section><h2>Classes</h2><table>{head}{''.join(rows)}</table></section>"
+    return f"<section><h2>Classes</h2><table class=classes>{head}{''.join(rows)}</table></section>"
 
 
 def _finding(report: Report, finding: Finding) -> str:
@@ -157,7 +159,7 @@ def _case(report: Report, case: Case) -> str:
 def _figure(report: Report, index: int, text: str = "") -> str:
     example = report.dataset.examples[index]
     picture = _thumb(report, index)
-    words = [f"<b>{escape(example.label)}</b>"]
+    words = [f"<b><bdi>{escape(example.label)}</bdi></b>"]
     if example.split:
         words.append(example.split)
     name = f"{escape(example.file.rsplit('/', 1)[-1])}"

@@ -87,7 +87,7 @@ def _class_table(classes: dict[str, ClassFigures]) -> str:
     rows = []
     for name, c in sorted(classes.items(), key=lambda item: item[1].f1):
         rows.append(
-            f"<tr><th>{escape(name)}<td>{c.n}<td>{c.precision:.0%}<td>{_bar(c.recall)}"
+            f"<tr><th dir=auto>{escape(name)}<td>{c.n}<td>{c.precision:.0%}<td>{_bar(c.recall)}"
             f"<td class=faint>{_span(c.recall_interval)}<td>{c.f1:.2f}<td>{c.roc_area:.3f}"
             f"<td>{c.average_precision:.2f}"
         )
@@ -108,10 +108,11 @@ def _mistakes(run: Run, e: Evaluation, answers: Answers) -> str:
     cards = []
     for i in worst:
         of_truth = answers.probabilities[i, answers.labels[i]]
+        said_name, is_name = escape(labels[said[i]]), escape(labels[answers.labels[i]])
         cards.append(
             f'<figure><img src="{data_address(pixels[i])}" alt="" loading=lazy '
-            f'title="{escape(answers.files[i])}"><figcaption><b>{escape(labels[said[i]])}</b> '
-            f"{top[i]:.0%}<br>is {escape(labels[answers.labels[i]])} "
+            f'title="{escape(answers.files[i])}"><figcaption><b><bdi>{said_name}</bdi></b> '
+            f"{top[i]:.0%}<br>is <bdi>{is_name}</bdi> "
             f"<span class=faint>{of_truth:.0%}</span></figcaption></figure>"
         )
     return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from html import escape
 
@@ -26,7 +27,7 @@ class Plot:
         percent: bool = True,
     ) -> None:
         self._x, self._y, self._width, self._height = x, y, width, height
-        self._left, self._right, self._top, self._bottom = 44, 10, 26, 38
+        self._left, self._right, self._top, self._bottom = 50, 20, 26, 38
         self._parts: list[str] = []
         self._title = title
         self._frame(x_name, y_name, percent)
@@ -104,26 +105,44 @@ class Plot:
 def heat_map(table: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """A confusion matrix: rows are the truth, columns the answers, shade by share of the row."""
     cell = max(22, min(44, 640 // len(names)))
-    left, top = 8 + 6.6 * max(map(len, names)), 14 + 4.9 * max(map(len, names))
+    short = [shortened(name) for name in names]
+    longest = max(_units(name) for name in short)
+    left, top = 14 + 7.4 * longest, 20 + 4.9 * longest
     side = cell * len(names)
     parts = []
     for i, row in enumerate(table):
         total = max(1, sum(row))
-        parts.append(_text(left - 6, top + cell * i + cell * 0.64, names[i], "end", "#111"))
+        parts.append(_text(left - 6, top + cell * i + cell * 0.64, short[i], "end", "#111"))
         x = left + cell * (i + 0.6)
         parts.append(
             f'<g transform="rotate(-45 {x:.0f} {top - 6:.0f})">'
-            f"{_text(x, top - 6, names[i], 'start', '#111')}</g>"
+            f"{_text(x, top - 6, short[i], 'start', '#111')}</g>"
         )
         for j, count in enumerate(row):
             parts.append(_cell(left + cell * j, top + cell * i, cell, count, total, i == j))
             tip = f"{count} of {total} {names[i]} were called {names[j]}"
             parts[-1] = f"<g>{_tip(tip)}{parts[-1]}</g>"
-    width, height = left + side + 5 * max(map(len, names)), top + side + 8
+    width, height = left + side + 5 * longest, top + side + 8
     return (
         f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" '
         f'aria-label="confusion matrix">{"".join(parts)}</svg>'
     )
+
+
+def shortened(name: str, units: int = 34) -> str:
+    """The name, cut with an ellipsis where it is wider than so many Latin letters."""
+    kept = ""
+    for letter in name:
+        if _units(kept + letter) > units:
+            return f"{kept.rstrip()}…"
+        kept += letter
+    return name
+
+
+def _units(text: str) -> float:
+    """Width in Latin letters: Chinese, Japanese and Korean letters are twice as wide."""
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return len(text) + 0.8 * wide
 
 
 def _cell(x: float, y: float, side: int, count: int, total: int, right: bool) -> str:
@@ -134,7 +153,7 @@ def _cell(x: float, y: float, side: int, count: int, total: int, right: bool) ->
     if not count:
         return box
     ink = "#fff" if share > 0.45 else "#222"
-    return box + _text(x + side / 2, y + side * 0.64, str(count), "middle", ink)
+    return box + _text(x + side / 2, y + side * 0.64, str(count), "middle", ink, rim=False)
 
 
 def _tick(value: float, percent: bool) -> str:
@@ -153,9 +172,12 @@ def _text(
     colour: str = INK,
     size: int = 11,
     bold: bool = False,
+    rim: bool = True,
 ) -> str:
     weight = ' font-weight="600"' if bold else ""
+    # A white rim keeps words readable where a line runs under them.
+    halo = ' paint-order="stroke" stroke="#fff" stroke-width="3"' if rim else ""
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" '
-        f'font-size="{size}"{weight}>{escape(text)}</text>'
+        f'font-size="{size}"{weight}{halo}>{escape(text)}</text>'
     )
