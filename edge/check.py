@@ -21,6 +21,7 @@ from edge.gps import ask
 from edge.health import place
 from edge.image import InputSpec
 from edge.learning import inbox_folder
+from edge.models.access import Access
 from edge.models.load import open_classifier
 from edge.models.record import read as read_record
 from edge.models.store import RECORD
@@ -98,7 +99,7 @@ def check(config: Config, steps: Steps) -> None:
         steps.step("outbox", lambda: _outbox(config))
     if (store := config.model.store) is not None:
         with steps.chain():
-            steps.step("models", lambda: _store(store))
+            steps.step("models", lambda: _store(store, config))
     for name, file in (
         ("wake file", config.trigger.wake_file),
         ("prometheus file", config.report.prometheus_file),
@@ -158,8 +159,11 @@ def _outbox(config: Config) -> str:
     return f"{path}, {waiting} waiting, {_free(path.parent) / 1e9:.1f} GB free"
 
 
-def _store(folder: Path) -> str:
-    """Read which model is the current one, and see that the folder takes a file."""
+def _store(folder: Path, config: Config) -> str:
+    """Read which model is the current one, see that the folder takes a file, and that secrets for
+    web servers can be read.
+    """
+    Access(config.model.update)
     record = read_record(folder / RECORD)
     _free(folder)
     return f"{folder}, {len(record.models)} in it; {record.current or 'the factory model'} is used"

@@ -80,4 +80,4 @@ def answer(body: bytes, status: str = "200 OK", length: int | None = None, **hea
     """Give a whole HTTP answer; `length` is what it claims."""
     fields = {"Content-Length": str(len(body) if length is None else length), **headers}
     head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
-    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+    return f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + body

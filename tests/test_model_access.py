@@ -8,14 +8,17 @@ import ipaddress
 import json
 import socket
 import ssl
+import subprocess
+import sys
 
 import certificates
 import msgspec
 import pytest
+from devices import photos
 from servers import Scripted, answer
 from test_model_fetch import DATA
 from test_model_updates import QUICK, broker, field  # noqa: F401 - fixtures
-from test_models import command
+from test_models import Place, command
 
 from edge.config import Update, parse_config
 from edge.errors import ConfigError, DownloadError, UnreachableError
@@ -214,6 +217,17 @@ def test_names_that_lead_back_here_are_refused(host, tmp_path, monkeypatch):
     assert server.asked == []
 
 
+def test_an_address_that_does_not_answer_gives_way_to_the_next(tmp_path, monkeypatch):
+    """As a name may stand for several."""
+    with Scripted(served) as server:
+        found = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, server.port))
+            for address in ("10.0.0.1", "127.0.0.9", "127.0.0.1")
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        assert get(f"http://localhost:{server.port}/a", tmp_path) == DATA
+
+
 @pytest.mark.parametrize(
     ("location", "said"),
     [
@@ -329,6 +343,21 @@ def test_a_password_comes_from_its_file(tmp_path):
         file.unlink()
         with pytest.raises(ConfigError, match="cannot read"):
             get(server.url, tmp_path, **settings)
+
+
+def test_the_check_of_a_device_tells_of_a_secret_that_is_missing(tmp_path):
+    """Before the first update asks for it."""
+    file = tmp_path / "password"
+    settings = f'username = "cam"\npassword_file = "{file}"\nhosts = ["models.example"]'
+    place = Place(tmp_path, f"[model.update]\n{settings}")
+    photos(tmp_path / "photos", 1)
+    check = [sys.executable, "-m", "edge", "check", "--config", str(place.path)]
+    told = subprocess.run(check, capture_output=True, text=True, check=False, timeout=60)
+    assert "model.update.password_file: cannot read" in told.stdout + told.stderr
+    file.write_text(SECRET)
+    told = subprocess.run(check, capture_output=True, text=True, check=False, timeout=60)
+    assert "model.update" not in told.stdout + told.stderr
+    assert SECRET not in told.stdout + told.stderr
 
 
 def test_no_password_goes_in_the_clear_over_a_network():
@@ -449,8 +478,6 @@ def test_no_secret_and_no_detail_leaves_the_device(field):  # noqa: F811
 
 def test_the_command_reads_an_address_from_stdin(tmp_path):
     """So that no list of processes shows it; people at the device are told why."""
-    from test_models import Place
-
     place = Place(tmp_path, "[model.update]\nunsigned = true")
     data = place.bundle("2").read_bytes()
     with Scripted(

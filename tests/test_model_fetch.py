@@ -8,6 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from servers import Scripted, answer
 
 from edge.config import Update
 from edge.errors import DownloadError, StoppedError
@@ -145,3 +146,16 @@ def test_refusals_and_other_schemes_are_final(server, tmp_path):
     assert len(server.asked) == 3
     with pytest.raises(DownloadError, match="only http and https"):
         fetch(Source(url="ftp://127.0.0.1/x"), tmp_path, LIMITS)
+
+
+@pytest.mark.parametrize("tag", ['"\u00e9"', '"' + "x" * 300 + '"', '"a\tb"', 'W/"weak"'])
+def test_an_etag_that_cannot_be_sent_back_joins_nothing(tag, tmp_path):
+    """The download begins again, and is not wedged by it."""
+    pieces = iter([DATA[:1000]])
+
+    def script(_):
+        return [answer(next(pieces, DATA), length=len(DATA), ETag=tag)]
+
+    with Scripted(script) as server:
+        assert get(server, tmp_path) == DATA
+    assert not any(b"If-Range" in one or b"Range" in one for one in server.asked)

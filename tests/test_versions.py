@@ -21,6 +21,10 @@ from edge.models.versions import newer
         ("1.0.post1", "1.0.1"),
         ("nightly", "0.1"),
         ("2026.06.30", "2026.7.1"),
+        ("v1.9", "1.10"),
+        ("1.9", "V1.10-rc1"),
+        ("1.0-1", "1.0"),
+        ("1.0-rc.9", "1.0-rc.a"),
     ],
 )
 def test_versions_have_an_order(older, younger):
@@ -29,7 +33,10 @@ def test_versions_have_an_order(older, younger):
     assert not newer(older, than=younger)
 
 
-@pytest.mark.parametrize(("one", "other"), [("1", "1.0.0"), ("1.0+a", "1.0+b"), ("1.0", "1.0")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("1", "1.0.0"), ("1.0+a", "1.0+b"), ("1.0", "1.0"), ("v1.0", "1"), ("1.0-RC1", "1.0-rc1")],
+)
 def test_equal_versions_are_not_newer(one, other):
     """Missing numbers are 0, and what stands behind a plus does not count."""
     assert not newer(one, than=other)

@@ -13,7 +13,7 @@ from edge.classify import Console
 from edge.clock import SystemClock
 from edge.config import Config
 from edge.errors import ConfigError, WheatearError
-from edge.models.fetch import Source, fetch
+from edge.models.fetch import Source, fetch, forget
 from edge.models.install import bring, check_free, check_keys, factory, install, roll_back
 from edge.models.jobs import Jobs, cancel
 from edge.models.proof import Proof, Refusal, Verdict, restrain, try_here
@@ -94,6 +94,7 @@ def _install(arguments: argparse.Namespace, console: Console) -> int:
             sha256=arguments.sha256,
             allow_downgrade=arguments.allow_downgrade,
         )
+        forget(store.incoming)
     console.out(f"{done.id} is proved here and goes on probation; {_NOTICED}")
     for word, labels in (("new", done.labels_added), ("no more", done.labels_removed)):
         if labels:

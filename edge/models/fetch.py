@@ -43,6 +43,8 @@ _LENGTH = re.compile(r"\d{1,18}")
 _PASSING = (408, 416, 425, 429)
 """Refusals that may be over later."""
 _BEGINNING = b"PK\x03\x04"
+_MOST_VALIDATOR = 200
+"""Characters of an ETag."""
 _MOST_REST_SECONDS = 300
 """What a server may ask to be left alone for; beyond, it is asked all the same."""
 
@@ -298,8 +300,9 @@ class _Download:
 
 
 def _validator(answer: HTTPResponse) -> str | None:
-    tag = answer.headers.get("ETag")
-    if tag and not tag.startswith("W/"):
-        return str(tag)
-    changed = answer.headers.get("Last-Modified")
-    return str(changed) if changed else None
+    """Give what tells this content from another, if it can be sent back."""
+    tag, changed = answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", "")
+    for one in ("" if tag.startswith("W/") else str(tag), str(changed)):
+        if one and len(one) <= _MOST_VALIDATOR and one.isascii() and one.isprintable():
+            return one
+    return None

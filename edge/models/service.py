@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 0.25
 _STOP_SECONDS = 5.0
-"""A download that waits for its server is left behind; what it does can be cut off anywhere."""
+"""A disk that hangs is left behind; what is done can be cut off anywhere."""
 _SOFTWARE = 70
 """EX_SOFTWARE of sysexits.h."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_RELEASE = re.compile(r"\d+(?:\.\d+)*")
+_RELEASE = re.compile(r"[vV]?(\d+(?:\.\d+)*)")
 _PART = re.compile(r"\d+|[A-Za-z]+")
 
 Part = tuple[int, int, str]
@@ -17,11 +17,12 @@ def key(version: str) -> Key:
     The leading numbers count first, one by one, missing ones as 0 (``1.10`` is newer than ``1.9``,
     ``1.0`` equals ``1``). What follows makes it older than the plain number, as in Semantic
     Versioning 2.0.0 (11.3, 11.4) and PEP 440: ``1.0-dev`` < ``1.0-alpha`` < ``1.0rc1`` <
-    ``1.0rc2`` < ``1.0``; only ``post`` makes it newer. What stands behind ``+`` does not count.
+    ``1.0rc2`` < ``1.0``; only ``post`` makes it newer. What stands behind ``+`` does not count, nor
+    does a ``v`` in front.
     """
     plain = version.partition("+")[0]
     found = _RELEASE.match(plain)
-    numbers = [int(one) for one in found.group().split(".")] if found else []
+    numbers = [int(one) for one in found[1].split(".")] if found else []
     while numbers and not numbers[-1]:
         numbers.pop()
     rest = _PART.findall(plain[found.end() :] if found else plain)
