@@ -24,7 +24,18 @@ log = logging.getLogger(__name__)
 
 NAME = "requests.json"
 """Beside the outbox."""
-READS = frozenset({"status", "capture", "config/get", "drift", "inbox/get", "log", "models"})
+READS = frozenset(
+    {
+        "status",
+        "capture",
+        "config/get",
+        "drift",
+        "inbox/get",
+        "log",
+        "models",
+        "outbox/letters",
+    }
+)
 """Verbs that leave nothing changed; every other is noted on disk."""
 CHECKS_ITSELF = frozenset({"model/chunk"})
 """Changes something, but knows itself what it has taken: a note on disk for each of a thousand

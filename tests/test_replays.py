@@ -6,12 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
+import typing
 
 import pytest
 from desks import Desk, Number, refused
 
+from edge.config.requests import Verb
 from edge.errors import ReplayedRequestError
-from edge.transactions import MOST_JUMP, MOST_SENT, NAME, Memory
+from edge.transactions import CHECKS_ITSELF, MOST_JUMP, MOST_SENT, NAME, READS, Memory
 
 FIRST = {"transaction": "t", "number": 1, "sent": 1000}
 
@@ -115,6 +117,20 @@ def test_what_changes_something_needs_a_number_unless_the_configuration_says_els
     assert again(path).ask("status", {"transaction": "t"})["status"] == "ok"
     desk = Desk(memory=Memory(path), unnumbered=True)
     assert desk.ask("restart", {"transaction": "t"})["status"] == "ok"
+
+
+def test_every_verb_is_known_to_read_or_to_change():
+    """A new one counts as changing, until somebody has thought of it and put it here."""
+    changes = {
+        "config/set",
+        "model/cancel",
+        "model/install",
+        "model/rollback",
+        "outbox/discard",
+        "outbox/release",
+        "restart",
+    }
+    assert set(typing.get_args(Verb)) == READS | CHECKS_ITSELF | changes
 
 
 @pytest.mark.parametrize("sent", [0, -1, MOST_SENT + 1, 1.5, "5", True, MOST_JUMP + 1])

@@ -17,6 +17,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from senders import settings
 
+from edge.transactions import Memory
+
 
 class Asker:
     """A client that publishes requests (MQTT 5, so that it can set properties)."""
@@ -132,6 +134,48 @@ def test_what_is_far_too_large_is_not_even_sent_to_the_device(tmp_path):
         assert subscriber.wait(lambda messages: b"larger than" in messages[-1].payload)
         assert served.desk.counters["requests"] == before + 1
         assert served.device.counters["connects"] == 1
+
+
+def test_a_recorded_request_is_worth_nothing_also_after_a_restart(tmp_path):
+    """Published again as it was, it is answered as it was; under another transaction, refused."""
+    recorded, path = {"transaction": "r", "sent": 1000}, tmp_path / "requests.json"
+    with Mosquitto(tmp_path) as broker, Asker(broker.port) as asker:
+        for number in range(2):
+            with (
+                Subscriber(broker.port, f"{BASE}/response/#") as subscriber,
+                Served(
+                    tmp_path, settings(broker.port), memory=Memory(path), unnumbered=False
+                ) as served,
+            ):
+                keep_asking(subscriber, asker.send, "status", f"first-{number}")
+                asker.send("restart", recorded)
+                assert answered(subscriber, "r")["data"] == {"count": 2}
+                asker.send("restart", {**recorded, "transaction": f"other-{number}"})
+                answer = answered(subscriber, f"other-{number}")
+                assert refused(answer) == "ReplayedRequestError"
+                assert [verb for verb, _ in served.desk.done].count("restart") == 1 - number
+
+
+def test_junk_keeps_nobody_out_who_has_the_token(tmp_path):
+    """Five hundred messages without it; the operator's one among them is answered."""
+    (tmp_path / "token").write_text("s3cret\n")
+    with (
+        Mosquitto(tmp_path) as broker,
+        Asker(broker.port) as stranger,
+        Asker(broker.port) as operator,
+        Subscriber(broker.port, f"{BASE}/response/#") as subscriber,
+        Served(
+            tmp_path, settings(broker.port), token_file=tmp_path / "token", per_second=0.1
+        ) as served,
+    ):
+        ask = lambda verb, what: operator.send(verb, {**what, "token": "s3cret"})  # noqa: E731
+        keep_asking(subscriber, ask, "status", "first")
+        for number in range(500):
+            stranger.send("status", {"transaction": f"junk-{number}"})
+        ask("status", {"transaction": "ours"})
+        assert answered(subscriber, "ours")["status"] == "ok"
+        assert served.desk.counters["requests_refused"] == 500
+        assert "requests" in served.desk.counters.failing_now()
 
 
 def test_a_slow_request_holds_up_no_sighting(tmp_path):
