@@ -159,3 +159,38 @@ def test_an_etag_that_cannot_be_sent_back_joins_nothing(tag, tmp_path):
     with Scripted(script) as server:
         assert get(server, tmp_path) == DATA
     assert not any(b"If-Range" in one or b"Range" in one for one in server.asked)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        "bytes 5-298999/300000",
+        "bytes 1000-299999/300001",
+        "bytes 1000-299999",
+        "1000-299999/300000",
+        "",
+    ],
+)
+def test_another_part_than_was_asked_for_is_never_joined(part, tmp_path):
+    """What is here is dropped, and the whole fetched."""
+    answers = iter(
+        [
+            answer(DATA[:1000], length=len(DATA), ETag='"a"'),
+            answer(DATA[:-1000], "206 Partial Content", Content_Range=part, ETag='"a"'),
+        ]
+    )
+    with Scripted(lambda _: [next(answers, answer(DATA))]) as server:
+        assert get(server, tmp_path) == DATA
+    assert [b"Range: bytes=1000-" in one for one in server.asked] == [False, True, False]
+
+
+def test_a_part_without_the_size_of_the_whole_is_joined(tmp_path):
+    """A server need not know how long the file is."""
+    answers = iter(
+        [
+            answer(DATA[:1000], length=len(DATA), ETag='"a"'),
+            answer(DATA[1000:], "206 Partial", Content_Range="bytes 1000-299999/*", ETag='"a"'),
+        ]
+    )
+    with Scripted(lambda _: [next(answers)]) as server:
+        assert get(server, tmp_path) == DATA

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 _BLOCK = 64 << 10
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
 _LENGTH = re.compile(r"\d{1,18}")
-_PASSING = (408, 416, 425, 429)
+_PASSING = (408, 425, 429)
 """Refusals that may be over later."""
 _BEGINNING = b"PK\x03\x04"
 _MOST_VALIDATOR = 200
@@ -264,8 +264,9 @@ class _Download:
         """Give the size of the whole, and from which byte on it comes."""
         if answer.status == 206:
             found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-            total = None if not found or found[3] == "*" else int(found[3])
-            if not found or int(found[1]) != start or (self._part.total or total) != total:
+            known = self._part.total
+            total = known if not found or found[3] == "*" else int(found[3])
+            if not found or int(found[1]) != start or known not in (None, total):
                 self._drop()
                 raise BrokenError("another part came than was asked for")
             return total, start

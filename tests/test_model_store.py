@@ -1,0 +1,171 @@
+"""The folder of models: what its record says, what is kept, and who changes it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import msgspec
+import pytest
+
+from edge.clock import SystemClock
+from edge.errors import StoreError, UpdateBusyError
+from edge.models import record as records
+from edge.models.proof import Proof
+from edge.models.record import Entry, Outcome, Probation, Record
+from edge.models.store import Store, bundle_path
+
+
+def entry(version: str, size: int = 100) -> Entry:
+    """Give what a bundle is."""
+    return Entry(name="a", version=version, sha256=version * 64, bytes=size, labels=("x",))
+
+
+def proof(version: str) -> Proof:
+    """Give one of a bundle."""
+    return Proof(
+        **msgspec.structs.asdict(entry(version)),
+        runtime="fake",
+        runtime_version="1",
+        goldens=1,
+        worst_difference=0.0,
+    )
+
+
+@pytest.fixture
+def store(tmp_path):
+    """A new one, in a folder that is made for it."""
+    return Store(tmp_path / "a" / "b", keep=3, max_bytes=1000)
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path):
+    """With all that it holds; a file that is not there is an empty one."""
+    path = tmp_path / "models.json"
+    assert records.read(path) == Record()
+    whole = Record(
+        current="a-2",
+        previous="a-1",
+        probation=Probation(starts=1, frames=2, seconds=3.0, interval_seconds=4.0),
+        update="u",
+        models={"a-1": entry("1"), "a-2": entry("2")},
+        last=Outcome(name="a", version="2", result="expired", reason="r", time=SystemClock().now()),
+    )
+    records.write(path, whole)
+    assert records.read(path) == whole
+    back = whole.returned(msgspec.structs.replace(whole.last, result="returned"))
+    assert (back.current, back.previous, back.probation) == ("a-1", None, None)
+    assert back.last.result == "returned"
+    assert back.models == whole.models
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"{", "is damaged"),
+        (b"\xff\xfe", "is damaged"),
+        (b'{"schema": 2}', "has schema 2; 1 is known here"),
+        (b'{"current": "gone"}', "names a model that it does not list"),
+        (b'{"previous": "gone"}', "names a model that it does not list"),
+    ],
+)
+def test_a_record_that_makes_no_sense_says_so(tmp_path, text, said):
+    """And is moved out of the way by the next change, for people to look at."""
+    store = Store(tmp_path)
+    store.record_path.write_bytes(text)
+    with pytest.raises(StoreError, match=said):
+        store.read()
+    assert store.change(lambda record: record) == Record()
+    assert (tmp_path / "models.json.damaged").read_bytes() == text
+    assert not store.record_path.exists()
+
+
+def test_folders_where_files_should_be_are_errors_with_names(tmp_path):
+    """Read, written, made."""
+    (tmp_path / "models.json").mkdir()
+    with pytest.raises(StoreError, match=r"cannot read .*models\.json: Is a directory"):
+        records.read(tmp_path / "models.json")
+    with pytest.raises(StoreError, match=r"cannot write .*models\.json"):
+        records.write(tmp_path / "models.json", Record())
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreError, match=r"cannot make .*file.*model\.store"):
+        Store(tmp_path / "file")
+
+
+def test_a_change_that_changes_nothing_writes_nothing(store):
+    """Disks wear out."""
+    store.change(lambda record: record)
+    assert not store.record_path.exists()
+    store.change(lambda record: msgspec.structs.replace(record, update="u"))
+    assert store.read().update == "u"
+
+
+def test_a_bundle_is_copied_under_its_name_version_and_hash(store, tmp_path):
+    """The file on its way stays; a copy that fails leaves nothing."""
+    (tmp_path / "file").write_bytes(b"bundle")
+    id = store.add(tmp_path / "file", proof("1"))
+    assert id == "a-1-111111111111"
+    assert store.path(id) == bundle_path(store.folder, id)
+    assert [file.name for file in store.bundles.iterdir()] == [f"{id}.wtr"]
+    assert store.path(id).read_bytes() == (tmp_path / "file").read_bytes() == b"bundle"
+    with pytest.raises(StoreError, match="cannot keep a-2-"):
+        store.add(tmp_path / "none", proof("2"))
+    assert len(list(store.bundles.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "current", "previous", "kept"),
+    [
+        ([100] * 3, "3", "2", "123"),
+        ([100] * 4, "4", "3", "234"),
+        ([100] * 5, "1", "2", "125"),
+        ([500, 500], "2", None, "12"),
+        ([500, 501], "2", None, "2"),
+        ([500, 501], "2", "1", "12"),
+        ([900, 900, 100], "3", None, "23"),
+        ([2000], "1", None, "1"),
+    ],
+)
+def test_the_oldest_go_beyond_the_bounds(store, sizes, current, previous, kept):
+    """By number and by bytes; never the current and the previous one."""
+    models = {str(i + 1): entry(str(i + 1), size) for i, size in enumerate(sizes)}
+    for id in [*models, "stray"]:
+        store.path(id).write_bytes(b"")
+    record = Record(models=models, current=current, previous=previous)
+    store.change(lambda _: record)
+    store.prune()
+    assert "".join(store.read().models) == kept
+    assert {file.stem for file in store.bundles.iterdir()} == set(kept)
+
+
+def test_one_update_at_a_time_and_one_change_after_the_other(store):
+    """Of all processes: the first is refused, the second waits."""
+    with store.installing():
+        with (
+            pytest.raises(UpdateBusyError, match="another update is under way"),
+            store.installing(),
+        ):
+            pass
+        store.change(lambda record: msgspec.structs.replace(record, update="during"))
+    with store.installing():
+        pass
+    changed = threading.Event()
+
+    def change():
+        Store(store.folder).change(lambda record: msgspec.structs.replace(record, update="after"))
+        changed.set()
+
+    with store.locked():
+        thread = threading.Thread(target=change)
+        thread.start()
+        assert not changed.wait(0.1)
+        assert store.read().update == "during"
+    thread.join()
+    assert store.read().update == "after"
+
+
+def test_a_damaged_record_is_told_in_the_log(store, caplog):
+    """With the name under which it is kept."""
+    store.record_path.write_bytes(b"{")
+    with caplog.at_level(logging.ERROR):
+        store.change(lambda record: record)
+    assert "models.json.damaged" in caplog.text
