@@ -16,11 +16,12 @@ import msgspec
 from edge import app
 from edge.changes import Configuration
 from edge.classify import Console
-from edge.config import Config, FolderCamera, redacted, secrets
+from edge.config import Config, FolderCamera, load_config, redacted, secrets
 from edge.errors import ConfigError
 from edge.journal import Journal
 from edge.kept import Kept
 from edge.remote import Control, Remote
+from edge.state_lock import StateLock, state_folders
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +30,22 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     """Run; 0 where nothing was left behind, 1 where something was.
 
     Raises:
-        WheatearError: the configuration, the model, the camera or the outbox cannot be used.
+        StateBusyError: another program writes to a folder of this device's state.
+        WheatearError: the configuration, the model, the camera or the outbox cannot be used; or a
+            thread of the device failed.
     """
     configuration, control = Configuration(arguments.config), Control()
     kept = Kept(lambda: control.wish == "reload")
-    with _signals(control), _journal() as journal, contextlib.closing(kept):
+    with (
+        StateLock() as lock,
+        _signals(control),
+        _journal() as journal,
+        contextlib.closing(kept),
+    ):
         remote = Remote(configuration, control, journal)
         while True:
+            # Before anything is written; no change from afar moves a folder.
+            lock.hold(state_folders(load_config(arguments.config)))
             config = configuration.load()
             if arguments.once:
                 config = _once(config)

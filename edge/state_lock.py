@@ -1,0 +1,179 @@
+"""One program writes to a folder of the device's state: the kernel sees to it.
+
+The lock is one of ``flock(2)`` on a small file in the folder. It goes with the process that holds
+it, however that ends, and is not passed on: a program that replaces itself takes it anew. The file
+stays; what stands in it only says who held the lock last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from edge.errors import StateBusyError, StateError
+from edge.printable import printable
+
+if TYPE_CHECKING:
+    from edge.config import Config
+
+NAME = "wheatear.lock"
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+_PATIENCE_SECONDS = 1.0
+"""Whoever only looks whether it is held, holds it for a moment."""
+_MOST_BYTES = 300
+
+
+def state_folders(config: Config) -> list[Path]:
+    """Give the folders that a running device writes its state to, each once."""
+    folders = [config.outbox.path.parent]
+    if config.inbox.keep:
+        folders.append(config.inbox.folder or config.outbox.path.parent / "inbox")
+    if config.model.store is not None:
+        folders.append(config.model.store)
+    return list(dict.fromkeys(folders))
+
+
+class StateLock:
+    """Holds folders of state until it is closed, or the process ends."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, int], int] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def hold(self, folders: Iterable[Path]) -> None:
+        """Hold these folders, made where they are missing, and no others any more; none at all
+        where one is refused. A folder is known by what it is, not by its name.
+
+        Raises:
+            StateBusyError: another program holds one of them.
+            StateError: one cannot be made, or locked.
+        """
+        wanted: dict[tuple[int, int], int] = {}
+        try:
+            for folder in folders:
+                key = _identity(folder)
+                if key not in wanted:
+                    held = self._held.pop(key, None)
+                    wanted[key] = held if held is not None else _lock(folder)
+        except StateError:
+            self._held |= wanted
+            self.close()
+            raise
+        self.close()
+        self._held = wanted
+
+    def close(self) -> None:
+        """Let all go; doing so twice is fine."""
+        while self._held:
+            os.close(self._held.popitem()[1])
+
+
+def is_held(folder: Path) -> bool:
+    """Tell whether a program holds a folder, writing nothing. Raises StateError."""
+    try:
+        opened = os.open(folder / NAME, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise StateError(f"cannot read {folder / NAME}: {error.strerror}") from error
+    try:
+        fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError as error:
+        raise _no_lock(folder, error) from error
+    finally:
+        os.close(opened)
+    return False
+
+
+def holder(folder: Path) -> str:
+    """Say who held a folder last, in words."""
+    try:
+        told = (folder / NAME).read_bytes()[:_MOST_BYTES].decode("utf-8", "replace").strip()
+    except OSError:
+        told = ""
+    return told or "another program"
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        found = folder.stat()
+    except OSError as error:
+        raise StateError(
+            f"cannot create {folder} for the device's state: {error.strerror or error}; give the "
+            "right to, or name another folder (outbox.path, inbox.folder, model.store)"
+        ) from error
+    return found.st_dev, found.st_ino
+
+
+def _lock(folder: Path) -> int:
+    """Lock a folder; give what holds the lock while it is open."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        opened = _open(folder)
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(opened), os.stat(folder / NAME)):
+                _sign(opened)
+                return opened
+        except FileNotFoundError:  # removed under us: a lock on it keeps nobody out
+            pass
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                os.close(opened)
+                raise StateBusyError(
+                    f"{folder} is in use by {holder(folder)}; stop that first (systemctl stop "
+                    "wheatear), or give each device folders of its own (outbox.path, "
+                    "inbox.folder, model.store)"
+                ) from error
+            time.sleep(0.05)
+        except OSError as error:
+            os.close(opened)
+            raise _no_lock(folder, error) from error
+        os.close(opened)
+
+
+def _open(folder: Path) -> int:
+    path, flags = folder / NAME, os.O_CREAT | os.O_CLOEXEC
+    try:
+        try:
+            return os.open(path, os.O_RDWR | flags, 0o644)
+        except PermissionError:  # made by root: to read is enough for a lock
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise StateError(
+            f"cannot write to {folder}: {error.strerror or error}; the device keeps its state "
+            "there: make it writable for this user, or name another folder"
+        ) from error
+
+
+def _sign(opened: int) -> None:
+    """Say in the file who holds it, as far as the disk has room for that."""
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    text = f"process {os.getpid()} ({printable(command)})\n".encode()[:_MOST_BYTES]
+    with contextlib.suppress(OSError):
+        os.pwrite(opened, text, 0)
+        os.ftruncate(opened, len(text))
+
+
+def _no_lock(folder: Path, error: OSError) -> StateError:
+    if error.errno in _NO_LOCKS:
+        return StateError(
+            f"the file system of {folder} knows no locks ({error.strerror}), so nothing keeps two "
+            "programs from spoiling each other's work; keep the device's state on a local disk"
+        )
+    return StateError(f"cannot lock {folder}: {error.strerror or error}")
