@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint train quantize bench soak cluster wheel lock clean
+.PHONY: help demo test mutants lint train quantize bench soak cluster wheel lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -37,11 +37,19 @@ $(BIN)/python:
 	@$(PIP) --require-hashes -r requirements/lint.txt
 	@touch $@
 
+.venv/mutation.ok: requirements/mutation.txt .venv/test.ok
+	@echo "== installing the packages of mutation testing into .venv"
+	@$(PIP) --require-hashes -r requirements/mutation.txt
+	@touch $@
+
 demo: .venv/desktop.ok ## train, quantize and run a model on a replayed camera, over real MQTT
 	@$(BIN)/python -m demo --out $(or $(OUT),demo-out)
 
 test: .venv/test.ok ## run the tests, on up to four cores; DATA=folder adds those on real photographs
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(DATA),--data=$(DATA)) $(ARGS)
+
+mutants: .venv/mutation.ok ## change the code in small ways, and see that tests notice; ONLY="delivery outbox"
+	@tests/mutants/run.sh $(or $(ONLY),delivery publisher outbox updates settings)
 
 lint: .venv/lint.ok .venv/test.ok ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .
@@ -76,4 +84,4 @@ lock: ## resolve the hashed requirements files anew
 	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
 
 clean: ## remove what was built; runs/ and .venv stay
-	@rm -rf build dist demo-out soak-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build dist demo-out soak-out mutants-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -241,7 +241,10 @@ class Delivery:
         self._suspects.cleared(row.row)
         for suspect in self._suspects.found(row):
             self._bury(suspect)
-        self._standing.taken(SIGHTING if row.kind is Kind.SIGHTING else row.kind.name)
+        if row.kind is not Kind.SIGHTING:
+            self._standing.taken(row.kind.name)
+        elif not self._rewound:  # what was sent before a denial does not end it
+            self._standing.taken(SIGHTING)
         if not self._suspects.back:
             self._standing.held.recovered()
 
@@ -253,7 +256,10 @@ class Delivery:
     def _refused(self, row: Row, why: str, about: About) -> None:
         """Do what its kind and the reason ask for."""
         picture = row.kind is not Kind.SIGHTING
-        if about is About.MESSAGE or (picture and about is About.QUOTA):
+        if self._rewound and not picture:
+            self._counters.add("denied")
+            self._rewind(row.row)  # it was sent before the denial of another, and waits with it
+        elif about is About.MESSAGE or (picture and about is About.QUOTA):
             self._counters.add("denied")
             self._set_back(row, why)
         elif picture:
@@ -306,8 +312,7 @@ class Delivery:
                 "it takes them"
             )
         )
-        if not self._rewound:
-            self._denials.deny(SIGHTING)
+        self._denials.deny(SIGHTING)
         self._rewind(row.row)
 
     def _rewind(self, row: int) -> None:

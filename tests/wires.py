@@ -1,0 +1,96 @@
+"""A connection that follows a script: no network, no time but what the test gives it."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+
+from edge.mqtt import Ack, Incoming, Limits
+
+
+@dataclass
+class Said:
+    """A message that was published."""
+
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    correlation: bytes | None
+    mid: int
+
+
+@dataclass
+class ScriptedWire:
+    """Implements :class:`edge.flight.Wire`: keeps what is said; acknowledges what it is told to."""
+
+    limits: Limits = field(default_factory=Limits)
+    protocol: str = "5"
+    said: list[Said] = field(default_factory=list)
+    subscribed: list[list[str]] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    arriving: list[Incoming] = field(default_factory=list)
+    breaks: Exception | None = None
+    """What the next poll raises."""
+    goodbyes: int = 0
+    together_now: bool = False
+    _acks: list[Ack] = field(default_factory=list)
+    _mid: int = 0
+
+    def publish(self, topic, payload, qos, retain=False, correlation=None) -> int:
+        """Keep a message; QoS 0 is acknowledged by itself."""
+        self._mid += 1
+        self.said.append(Said(topic, payload, qos, retain, correlation, self._mid))
+        if not qos:
+            self.acknowledge(self._mid)
+        return self._mid
+
+    def subscribe(self, topics) -> int:
+        """Keep a subscription."""
+        self._mid += 1
+        self.subscribed.append(list(topics))
+        return self._mid
+
+    def acknowledge(self, *mids: int, refusal: str | None = None, code: int = 0) -> None:
+        """Answer these in the next poll."""
+        self._acks += [Ack(mid, refusal, code) for mid in mids]
+
+    def poll(self, timeout_seconds: float) -> list[Ack]:
+        """Give the answers at once."""
+        self.waits.append(timeout_seconds)
+        if self.breaks is not None:
+            error, self.breaks = self.breaks, None
+            raise error
+        acks, self._acks = self._acks, []
+        return acks
+
+    def incoming(self) -> list[Incoming]:
+        """Give what arrived."""
+        taken, self.arriving = self.arriving, []
+        return taken
+
+    @contextlib.contextmanager
+    def together(self):
+        """Note that it is used."""
+        self.together_now = True
+        yield
+        self.together_now = False
+
+    def wake(self) -> None:
+        """Nothing waits."""
+
+    def disconnect(self) -> None:
+        """Count goodbyes."""
+        self.goodbyes += 1
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    @property
+    def mids(self) -> list[int]:
+        """The numbers of what was said."""
+        return [one.mid for one in self.said]
+
+    def topics(self) -> list[str]:
+        """What was said on, in order, without the device."""
+        return [one.topic.removeprefix("wheatear/cam-1/") for one in self.said]
