@@ -116,6 +116,10 @@ HELD = {
     "model.bundle": "it names a file",
     "model.tflite": "it names a file",
     "model.labels": "it names a file",
+    **dict.fromkeys(
+        ("model.mean", "model.std", "model.crop", "model.background", "model.output"),
+        "it belongs to the model's file",
+    ),
     "model.trusted_keys": "models are checked with it",
     "model.self_test": "models are checked with it",
     "model.name": "it decides which models are taken",

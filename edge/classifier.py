@@ -18,9 +18,12 @@ from edge.scores import (
     DecisionSpec,
     Reason,
     Score,
+    ScoreCheck,
+    both_sides,
     decide,
     dequantise,
     probabilities_of,
+    refuse_no_numbers,
     unknown_score,
 )
 from edge.selftest import SelfTestReport, self_test
@@ -96,6 +99,7 @@ class Classifier:
         decision: DecisionSpec | None = None,
         top: int = 3,
         reference: Reference | None = None,
+        check: ScoreCheck | None = None,
     ) -> None:
         """Put the parts together; use :meth:`from_bundle` or :meth:`from_tflite`.
 
@@ -110,6 +114,7 @@ class Classifier:
         self.model_bytes = model_bytes
         self.top = top
         self.reference = reference
+        self._check = check
         self.thresholds = tuple(thresholds or (0.0,) * len(labels))
         self._decision = decision or DecisionSpec(unknown="none")
         self._runtime = runtime
@@ -186,7 +191,7 @@ class Classifier:
 
         Raises:
             ImageError: another shape or dtype.
-            ModelError: the runtime failed, or is closed.
+            ModelError: the runtime failed, or is closed, or the scores make no sense.
         """
         started = perf_counter()
         tensor = self._prepare(pixels)
@@ -195,6 +200,11 @@ class Classifier:
         done = perf_counter()
         spec = self._decision
         values = dequantise(levels, self.output.scale, self.output.zero_point)
+        refuse_no_numbers(values)
+        if self._check is not None:
+            self._check(values)
+        if values.size == 1:
+            values = both_sides(values, self.output.kind)
         probabilities = probabilities_of(values, self.output.kind, spec.temperature)
         decision = decide(
             probabilities,
@@ -272,7 +282,9 @@ def _check_tensors(runtime: Runtime, spec: InputSpec, output: OutputSpec, classe
             f"the model takes {found.dtype} {found.shape}, its description says "
             f"{spec.dtype} {expected}"
         )
-    if len(runtime.outputs) != 1 or int(np.prod(result.shape)) != classes:
+    scores = int(np.prod(result.shape))
+    yes_or_no = scores == 1 and classes == 2
+    if len(runtime.outputs) != 1 or (scores != classes and not yes_or_no):
         raise ModelError(
             f"a classifier with one output of {classes} scores is needed; the model gives "
             f"{len(runtime.outputs)} outputs, the first of shape {result.shape}"

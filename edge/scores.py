@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
+from edge.errors import ModelError
+
 Reason = Literal["unknown", "below-threshold"]
 
 if TYPE_CHECKING:
@@ -58,6 +60,69 @@ def dequantise(levels: NDArray[Any], scale: float, zero_point: int) -> Floats:
     if levels.dtype.kind == "f":
         return levels.astype(np.float32, copy=False)
     return (levels.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+
+
+class ScoreCheck(msgspec.Struct, frozen=True, kw_only=True):
+    """What the scores of a model from elsewhere must look like to mean what they are taken for."""
+
+    kind: str
+    """``logits`` or ``probabilities``."""
+    sum_is_one: bool
+    """The model ends in a softmax."""
+    quantised: bool
+    """Scores are rounded to 256 levels, and may be equal by that."""
+
+    def __call__(self, values: Floats) -> None:
+        """Look at real outputs (scores,).
+
+        Raises:
+            ModelError: they cannot be the scores of classes, or not of this kind.
+        """
+        low, high, total = float(values.min()), float(values.max()), float(values.sum())
+        if values.size > (2 if self.quantised else 1) and low == high:
+            raise ModelError(
+                f"all {values.size} scores are {low:g}; is the input scaled as the model was "
+                "trained (mean, std)?"
+            )
+        if self.kind == "probabilities":
+            if low < -_ROUNDING or high > 1 + _ROUNDING:
+                raise ModelError(
+                    f"scores from {low:g} to {high:g} are no probabilities; set output = logits if "
+                    "the model's description says so"
+                )
+            # Rounded ones of many classes may be far off: most are 0.
+            room = 0.5 if self.quantised else _ROUNDING
+            if self.sum_is_one and abs(total - 1) > room:
+                raise ModelError(f"the model ends in a softmax, and its scores sum to {total:g}")
+        elif not self.quantised and values.size > 1 and low >= 0 and abs(total - 1) < 1e-4:
+            raise ModelError(
+                "its scores are none below 0 and sum to 1, as probabilities do, and were taken for "
+                "logits; set output = probabilities"
+            )
+
+
+_ROUNDING = 0.01
+"""By which float probabilities may be off."""
+
+
+def refuse_no_numbers(values: Floats) -> None:
+    """Refuse scores that are no numbers.
+
+    Raises:
+        ModelError: NaN or infinite ones are among them.
+    """
+    if not np.isfinite(values).all():
+        bad = int(np.size(values) - np.isfinite(values).sum())
+        raise ModelError(
+            f"{bad} of {np.size(values)} scores are no finite numbers; the model is broken, or its "
+            "input is not scaled as it was trained (mean, std)"
+        )
+
+
+def both_sides(values: Floats, kind: str) -> Floats:
+    """Turn the one score of a yes/no model (1,) into those of two classes: (2,), yes first."""
+    other = np.zeros_like(values) if kind == "logits" else 1 - values
+    return np.concatenate((values, other))
 
 
 def softmax(logits: NDArray[Any], temperature: float = 1.0) -> Floats:

@@ -7,12 +7,14 @@ files (label lists) are a zip archive appended to the model.
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 import msgspec
 
 from edge.errors import ModelError
 from edge.flatbuffer import Table, guarded
 from edge.runtimes import TensorSpec
+from edge.text import text_of
 
 _TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8", 7: "int16"}
 _SOFTMAX, _LOGISTIC, _CUSTOM = 25, 14, 32
@@ -30,8 +32,8 @@ class TFLiteFacts(msgspec.Struct, frozen=True, kw_only=True):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     custom_operators: tuple[str, ...]
-    probabilities: bool
-    """The graph ends in a softmax or logistic."""
+    ending: Literal["softmax", "logistic", "other"]
+    """What the graph ends in; either of the first two gives probabilities."""
     name: str = ""
     mean: tuple[float, ...] = ()
     """From the metadata; empty where it says nothing."""
@@ -62,7 +64,7 @@ def _facts(model: bytes, root: Table) -> TFLiteFacts:
         inputs=tuple(_tensor(tensors[int(i)]) for i in graph.numbers(1, "i")),
         outputs=tuple(_tensor(tensors[i]) for i in outputs),
         custom_operators=tuple(code.text(1) for code in codes if _code(code) == _CUSTOM),
-        probabilities=bool(outputs) and _ends_in_probabilities(graph, codes, outputs[0]),
+        ending=_ending(graph, codes, outputs[0]) if outputs else "other",
         name=name,
         mean=mean,
         std=std,
@@ -89,21 +91,23 @@ def _tensor(tensor: Table) -> TensorSpec:
     )
 
 
-def _ends_in_probabilities(graph: Table, codes: list[Table], output: int) -> bool:
+def _ending(
+    graph: Table, codes: list[Table], output: int
+) -> Literal["softmax", "logistic", "other"]:
     """Follow the output back through operators that keep its meaning."""
     makers = {int(out): op for op in graph.tables(3) for out in op.numbers(2, "i")}
     for _ in range(8):
         maker = makers.get(output)
         if maker is None:
-            return False
+            break
         code = _code(codes[maker.number(0, "I")])
         if code in (_SOFTMAX, _LOGISTIC):
-            return True
+            return "softmax" if code == _SOFTMAX else "logistic"
         sources = maker.numbers(1, "i")
         if code not in _SEE_THROUGH or not sources:
-            return False
+            break
         output = int(sources[0])
-    return False
+    return "other"
 
 
 def _metadata(
@@ -148,7 +152,10 @@ def _labels(model: bytes, names: list[str]) -> tuple[str, ...] | None:
         with zipfile.ZipFile(io.BytesIO(model)) as archive:
             if archive.getinfo(names[0]).file_size > _MAX_LABELS_BYTES:
                 raise ModelError(f"embedded label file {names[0]} is too large")
-            text = archive.read(names[0]).decode("utf-8")
+            text = text_of(archive.read(names[0]))
     except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError, OSError) as error:
         raise ModelError(f"embedded label file {names[0]} cannot be read: {error}") from error
-    return tuple(line.strip() for line in text.splitlines() if line.strip())
+    lines = [line.strip() for line in text.rstrip().splitlines()]
+    if "" in lines:  # without it, all that follow would move
+        raise ModelError(f"embedded label file {names[0]} has a blank line {lines.index('') + 1}")
+    return tuple(lines) or None

@@ -8,24 +8,26 @@ error that names the option, never a guess.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from math import prod
+from pathlib import Path
+from typing import Literal
 
 from edge import tflite_file
 from edge.classifier import Classifier, model_info
 from edge.errors import ModelError
 from edge.image import InputSpec
+from edge.labels import is_background, read_labels
 from edge.manifest import OutputSpec
 from edge.runtimes import TensorSpec, open_runtime
+from edge.scores import ScoreCheck
 from edge.tflite_file import TFLiteFacts
 
-if TYPE_CHECKING:
-    from pathlib import Path
+log = logging.getLogger(__name__)
 
 MAX_MODEL_BYTES = 512 << 20
-_INDEXED = re.compile(r"(\d+)[\s:,]\s*(\S.*)")
 _DTYPES = ("uint8", "int8", "float32")
 
 
@@ -60,6 +62,11 @@ def open_tflite(
     try:
         return Classifier(
             opened,
+            check=ScoreCheck(
+                kind=output.kind,
+                sum_is_one=facts.ending == "softmax",
+                quantised=output.dtype != "float32",
+            ),
             input=spec,
             output=output,
             labels=names,
@@ -71,27 +78,6 @@ def open_tflite(
     except BaseException:
         opened.close()
         raise
-
-
-def parse_labels(text: str) -> tuple[str, ...]:
-    """Read labels, one per line, either plain or as ``index  label`` on every line.
-
-    Raises:
-        ModelError: blank lines in between, an index twice, or no label at all.
-    """
-    lines = [line.strip() for line in text.lstrip("\ufeff").rstrip().splitlines()]
-    if not any(lines):
-        raise ModelError("the label file is empty")
-    matches = [_INDEXED.fullmatch(line) for line in lines if line]
-    indexed = [(int(match[1]), match[2]) for match in matches if match]
-    if len(indexed) < len(matches):
-        if "" in lines:
-            raise ModelError(f"the label file has a blank line {lines.index('') + 1}")
-        return tuple(lines)
-    by_index = dict(indexed)
-    if len(by_index) < len(indexed) or max(by_index) > 100_000:
-        raise ModelError("the label file gives an index twice, or one beyond 100000")
-    return tuple(by_index.get(i, f"class {i}") for i in range(max(by_index) + 1))
 
 
 def _stem(path: Path | str) -> str:
@@ -130,6 +116,11 @@ def _input_spec(
         raise ModelError(f"no picture classifier: its inputs have the shapes {shapes}")
     tensor = facts.inputs[0]
     batch, height, width, channels = tensor.shape
+    if height in (1, 3) and channels not in (1, 3):
+        raise ModelError(
+            f"its input is {tensor.dtype} {tensor.shape}, with the colours first (NCHW); convert "
+            "it with the colours last (NHWC), as TFLite's own converters do"
+        )
     if batch != 1 or channels not in (1, 3) or tensor.dtype not in _DTYPES:
         raise ModelError(
             f"no picture classifier: its input is {tensor.dtype} {tensor.shape}; "
@@ -185,7 +176,7 @@ def _output_spec(
         # which still shows where a compiler has hidden the operator.
         lowest = -128 if tensor.dtype == "int8" else 0
         fixed = tensor.scale == 1 / 256 and tensor.zero_point == lowest
-        kind = "probabilities" if facts.probabilities or fixed else "logits"
+        kind = "probabilities" if facts.ending != "other" or fixed else "logits"
     return OutputSpec(
         kind=kind,
         dtype=tensor.dtype,  # type: ignore[arg-type]
@@ -199,38 +190,62 @@ def _labels(
     facts: TFLiteFacts,
     background: Literal["none", "add", "drop"],
 ) -> tuple[str, ...]:
-    """Find the labels and hold their number against the scores."""
-    classes = 1
-    for length in facts.outputs[0].shape:
-        classes *= length
+    """Find the labels and hold their number against the scores; what is odd is logged."""
+    classes = prod(facts.outputs[0].shape)
     if isinstance(given, (str, os.PathLike)):
-        try:
-            with open(given, encoding="utf-8") as file:
-                names = parse_labels(file.read())
-        except (OSError, UnicodeDecodeError) as error:
-            raise ModelError(f"label file {given}: {error}") from error
+        source = f"label file {given}"
+        names, notes = read_labels(Path(given), classes)
     elif given is not None:
-        names = tuple(given)
+        source, names, notes = "labels", tuple(given), ()
     elif facts.labels is not None:
-        names = facts.labels
+        source = "the model's own labels"
+        names, notes = facts.labels, ()
     else:
         raise ModelError(
             f"the model gives {classes} numbers and holds no labels; give a label file "
-            "(--labels). Without classes it is no classifier but an embedder"
+            "(--labels, model.labels). Without classes it is no classifier but an embedder"
         )
+    for note in notes:
+        log.warning("%s: %s", source, note)
     if background == "add":
         names = ("background", *names)
     elif background == "drop":
+        if not is_background(names[0]):
+            log.warning("%s: background = drop leaves out the first label, %r", source, names[0])
         names = names[1:]
-    if len(names) != classes:
+    if classes == 1:
+        _check_yes_no(names, background)
+    elif len(names) != classes:
         raise ModelError(_count_problem(classes, names))
     return names
 
 
+def _check_yes_no(names: tuple[str, ...], background: str) -> None:
+    """Hold the labels against a model with one score.
+
+    Raises:
+        ModelError: they are not two.
+    """
+    if len(names) == 2 and background == "none":
+        log.warning("one score: it counts for %r, what is left for %r", *names)
+        return
+    raise ModelError(
+        f"the model gives one score, which says yes or no, and there are {len(names)} labels "
+        f"(background = {background}); give two: first what a high score stands for, then the "
+        "opposite"
+    )
+
+
 def _count_problem(classes: int, names: tuple[str, ...]) -> str:
     problem = f"the model gives {classes} scores, but there are {len(names)} labels"
-    if classes == len(names) + 1:
-        return f"{problem}; if its first score is a background class, say --background add"
-    if classes == len(names) - 1:
-        return f"{problem}; if the first label {names[0]!r} has no score, say --background drop"
-    return problem
+    if classes == len(names) - 1 and is_background(names[0]):
+        return (
+            f"{problem}; the first is {names[0]!r}: if the model has no such class, say "
+            "background = drop (--background drop)"
+        )
+    if classes == len(names) + 1 and not any(map(is_background, names)):
+        return (
+            f"{problem}; if the model's description says that its first score is a background "
+            "class, say background = add (--background add), else find the labels that belong to it"
+        )
+    return f"{problem}; find the labels that belong to it"

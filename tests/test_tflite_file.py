@@ -17,7 +17,7 @@ def test_tensors_are_described():
     assert facts.inputs[0].dtype == facts.outputs[0].dtype == "int8"
     assert facts.outputs[0].zero_point == 10
     assert facts.outputs[0].scale == pytest.approx(0.0481829)
-    assert (facts.probabilities, facts.labels, facts.custom_operators) == (False, None, ())
+    assert (facts.ending, facts.labels, facts.custom_operators) == ("other", None, ())
 
 
 def test_custom_operators_are_named():
@@ -32,7 +32,7 @@ def test_metadata_gives_labels_and_normalisation(data):
     facts = tflite_file.read(model)
     assert facts.labels is not None
     assert (len(facts.labels), facts.labels[:2]) == (1001, ("background", "tench, Tinca tinca"))
-    assert (facts.mean, facts.std, facts.probabilities) == ((127.5,), (127.5,), True)
+    assert (facts.mean, facts.std, facts.ending) == ((127.5,), (127.5,), "softmax")
 
 
 @pytest.mark.parametrize("model", [b"", b"TFL3", bytes(100), b"\x1c\0\0\0TFL3"])

@@ -8,7 +8,6 @@ import tiny
 from edge.classifier import Classifier
 from edge.errors import ModelError
 from edge.image import decode
-from edge.thirdparty import parse_labels
 
 pytest.importorskip("ai_edge_litert")
 
@@ -111,16 +110,15 @@ def test_labels_are_asked_for(tiny_model):
 @pytest.mark.parametrize(
     ("labels", "hint"),
     [
-        (("green", "blue"), "3 scores, but there are 2 labels; .*--background add"),
-        (
-            ("x", "red", "green", "blue"),
-            "3 scores, but there are 4 labels; .*'x'.*--background drop",
-        ),
-        (("red",), "3 scores, but there are 1 labels$"),
+        (("green", "blue"), "3 scores, but there are 2 labels; if the model's desc.* = add"),
+        (("background", "red"), "3 scores, but there are 2 labels; find the labels that"),
+        (("background", "r", "g", "b"), "4 labels; the first is 'background': .* = drop"),
+        (("id,name", "red", "green", "blue"), "4 labels; find the labels that belong to it$"),
+        (("red",), "3 scores, but there are 1 labels; find the labels"),
     ],
 )
 def test_a_background_class_is_never_assumed(tiny_model, labels, hint):
-    """Labels that do not fit are refused; one off tells the option that may mend it."""
+    """Labels that do not fit are refused; an option is advised where its cause is there."""
     with pytest.raises(ModelError, match=hint):
         Classifier.from_tflite(tiny_model, labels)
 
@@ -137,29 +135,6 @@ def test_mean_and_std_go_together(tiny_model):
     """One without the other is refused."""
     with pytest.raises(ModelError, match="together"):
         Classifier.from_tflite(tiny_model, ("a", "b", "c"), mean=(0.0,))
-
-
-@pytest.mark.parametrize(
-    ("text", "labels"),
-    [
-        ("ant\nbee\n\n", ("ant", "bee")),
-        ("\ufeffant\r\nbee\r\n", ("ant", "bee")),
-        ("0  ant\n1  bee, honey\n", ("ant", "bee, honey")),
-        ("1: bee\n0: ant", ("ant", "bee")),
-        ("0 ant\n2 cricket\n", ("ant", "class 1", "cricket")),
-        ("12 spotted ladybird\nbee\n", ("12 spotted ladybird", "bee")),
-    ],
-)
-def test_label_files(text, labels):
-    """Plain and numbered label files are read; a number on some lines only is part of a name."""
-    assert parse_labels(text) == labels
-
-
-@pytest.mark.parametrize("text", ["", "\n \n", "ant\n\nbee\n", "0 ant\n0 bee\n"])
-def test_ambiguous_label_files_are_refused(text):
-    """Empty files, blank lines in between and doubled numbers are errors."""
-    with pytest.raises(ModelError, match="label file"):
-        parse_labels(text)
 
 
 def test_a_missing_model_is_named(tmp_path):

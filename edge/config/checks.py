@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from edge.config.broker import Broker
 from edge.config.camera import View
 from edge.config.hosts import pattern
-from edge.config.model import Update
+from edge.config.model import Model, Update
 from edge.config.whole import Config
 from edge.errors import ConfigError
 from edge.triggers.windows import parse_window
@@ -21,8 +21,13 @@ def check_together(config: Config, name: str) -> None:
             f"{name}: set one of model.bundle (a .wtr file) and model.tflite (a model from "
             f"elsewhere), not {'neither' if model.bundle is None else 'both'}"
         )
-    if model.labels and not model.tflite:
-        raise ConfigError(f"{name}: model.labels goes with model.tflite; a bundle has its own")
+    for setting in ("labels", "mean", "std", "crop", "background", "output"):
+        if not model.tflite and getattr(model, setting) != getattr(Model(), setting):
+            raise ConfigError(
+                f"{name}: model.{setting} goes with model.tflite; a bundle has its own"
+            )
+    if bool(model.mean) != bool(model.std):
+        raise ConfigError(f"{name}: model.mean and model.std belong together; set both or none")
     if model.store and not model.bundle:
         raise ConfigError(
             f"{name}: model.store goes with model.bundle, which is what is used when all else fails"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -73,6 +73,19 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """In place of a bundle: a TFLite classifier from elsewhere."""
     labels: Path | None = None
     """The labels of ``tflite``, one a line; may be left out where the model holds them."""
+    mean: tuple[float, ...] = ()
+    """Of ``tflite``: pixel levels that stand for 0, one for all colours or one for each; go before
+    what the model says. Needed where a float model says nothing."""
+    std: tuple[float, ...] = ()
+    """Of ``tflite``: pixel levels that stand for 1; goes with ``mean``."""
+    crop: Literal["stretch", "centre", "pad"] = "stretch"
+    """Of ``tflite``: how a picture becomes as wide and high as the model's input."""
+    background: Literal["none", "add", "drop"] = "none"
+    """Of ``tflite``: the first score is a class that the labels lack (``add``), or the first label
+    has no score (``drop``)."""
+    output: Literal["auto", "logits", "probabilities"] = "auto"
+    """Of ``tflite``: what the scores are. ``auto``: probabilities where the model ends in a softmax
+    or sigmoid, else logits."""
     runtime: str = "litert"
     """Interpreter: ``litert``, ``tflite_runtime``, ``edgetpu`` or ``fake``."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1

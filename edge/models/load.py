@@ -21,7 +21,17 @@ def open_classifier(config: Config, load: Load | None = None) -> Classifier:
     """
     model = config.model
     if model.tflite:
-        return Classifier.from_tflite(model.tflite, model.labels, model.runtime, model.threads)
+        return Classifier.from_tflite(
+            model.tflite,
+            model.labels,
+            model.runtime,
+            model.threads,
+            mean=model.mean,
+            std=model.std,
+            crop=model.crop,
+            background=model.background,
+            kind=model.output,
+        )
     path = current_path(model)
     return load(path) if load else load_bundle(path, model)
 
