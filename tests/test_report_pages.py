@@ -6,6 +6,8 @@ import re
 
 from scenes import scenes
 
+from quantize.parity import ClassDrop
+from quantize.plots import class_drops
 from training.data import load_dataset
 from training.data.check import check
 from training.data.report import render
@@ -38,6 +40,15 @@ def test_names_in_a_drawing_stay_inside_it():
         )
         assert first >= 6 * wide
         assert max(places) + 0.7 * 6 * wide <= width
+
+
+def test_names_in_the_parity_plot_are_text_of_any_script():
+    """Dollar signs are no formula, letters without a font here are no warning."""
+    names = ("$a$ b_c", "$", WIDE, LONG)
+    figures = {name: 0.5 for name in ClassDrop.__annotations__ if name not in ("label", "n")}
+    drawing = class_drops(tuple(ClassDrop(label=name, n=3, **figures) for name in names))
+    assert "$a$ b_c  (3)" in drawing
+    assert shortened(WIDE, 48) in drawing
 
 
 def test_the_page_of_a_check_escapes_names_and_lists_few_of_many(tmp_path):

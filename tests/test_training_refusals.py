@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from scenes import scenes
@@ -134,3 +135,21 @@ def test_a_place_for_results_that_cannot_be_written_is_one_clear_error(tmp_path,
     done = CliRunner().invoke(app, [command, str(tmp_path / "photos"), "--out", str(place)])
     assert isinstance(done.exception, WheatearError)
     assert str(place) in str(done.exception)
+
+
+def test_make_train_checks_before_it_trains(tmp_path):
+    """As its help says; what is accepted is accepted by both."""
+    root = Path(__file__).parents[1]
+    command = [
+        "make",
+        "-n",
+        "-o",
+        ".venv/desktop.ok",
+        "train",
+        f"DATA={tmp_path}",
+        "ACCEPT=damaged",
+    ]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    steps = re.findall(r"-m training (\w+).*?(--accept damaged)?$", done.stdout, re.M)
+    assert [step for step, _ in steps] == ["check", "fit", "evaluate"]
+    assert done.stdout.count("--accept damaged") == 2
