@@ -145,14 +145,27 @@ def _walk(folder: Path, prefix: str, visited: set[str]) -> Iterator[tuple[str, s
         name = prefix + entry.name
         if is_hidden(entry.name):
             yield "hidden", name
+        elif _leads_nowhere(entry):
+            yield "closed", name
         elif entry.is_dir():
             yield from _walk(folder / entry.name, f"{name}/", visited)
         elif not entry.is_file():
-            yield ("closed" if entry.is_symlink() else "others"), name
+            yield "others", name
         elif is_picture(name):
             yield "pictures", name
         else:
             yield ("unreadable" if is_unreadable(name) else "others"), name
+
+
+def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
+    """Tell whether a link's target cannot be looked at: absent, a circle, or closed."""
+    if not entry.is_symlink():
+        return False
+    try:
+        entry.stat()
+    except OSError:
+        return True
+    return False
 
 
 def _suffix(name: str | PurePath) -> str:

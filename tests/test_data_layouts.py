@@ -164,10 +164,17 @@ def pictures_only(root):
     scenes(root / "masks", 2, 10)
 
 
+def another_table(root):
+    """A table of labels under a name of its own."""
+    scenes(root / "images", 2, 0)
+    (root / "train.csv").write_text("image_id,species\np00,aphid\n")
+
+
 REFUSED = {
+    another_table: "train.csv looks like a table of labels: if it is, give --split-csv .*train.csv",
     yolo: "looks like YOLO data",
-    yolo_in_splits: r"looks like YOLO data, boxes in photos \(data.yaml\)",
-    coco: r"looks like COCO data, boxes in photos \(annotations/all.json\)",
+    yolo_in_splits: r"looks like YOLO data, boxes or several labels \(data.yaml\)",
+    coco: r"looks like COCO data, boxes or several labels \(annotations/all.json\)",
     voc: "looks like Pascal VOC data",
     voc_beside: "looks like Pascal VOC data",
     roboflow_coco: "looks like COCO data",
@@ -201,10 +208,19 @@ def test_what_lies_around_is_counted_and_named(tmp_path):
     (tmp_path / "notes.docx").write_bytes(b"x")
     os.symlink("gone.jpg", tmp_path / "moth" / "link.jpg")
     os.symlink(tmp_path, tmp_path / "moth" / "loop")
+    os.symlink("itself", tmp_path / "moth" / "itself")
+    os.symlink("top", tmp_path / "top")
     dataset = load_dataset(tmp_path)
     words = " ".join(note.title for note in dataset.notes)
     assert len(dataset) == 4
-    for name in ("moth/.hidden.jpg", "1 HEIC", "moth/IMG_2.HEIC", "notes.docx", "moth/link.jpg"):
+    for name in (
+        "moth/.hidden.jpg",
+        "1 HEIC",
+        "moth/IMG_2.HEIC",
+        "notes.docx",
+        "moth/link.jpg",
+        "moth/itself",
+    ):
         assert name in words
     loud = [note.title for note in dataset.notes if note.severity == "warning"]
     assert len(loud) == 2

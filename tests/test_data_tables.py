@@ -30,6 +30,8 @@ READ = {
     "moth/käfer.jpg;aphid;p2\n",
     "other words": "Filename,Class,Group ID\naphid/a1.jpg,moth,p1\nmoth/käfer.jpg,aphid,p2\n",
     "more words": "image_path,CATEGORY,groups\naphid/a1.jpg,moth,p1\nmoth/käfer.jpg,aphid,p2\n",
+    "our words before others": "image,file,class,label,group\nx,aphid/a1.jpg,y,moth,p1\n"
+    "x,moth/käfer.jpg,y,aphid,p2\n",
     "blanks in the header": " file , label , group \naphid/a1.jpg, moth , p1\n"
     "moth/käfer.jpg,aphid,p2\n",
     "quoted": '"file","label","group"\n"aphid/a1.jpg","moth","p1"\n"moth/käfer.jpg","aphid","p2"\n',

@@ -145,7 +145,7 @@ def _refuse_foreign(
 
 def _nothing(root: Path, listing: Listing, stray: list[str]) -> str:
     words = foreign_layout(root) or labels_in_names(stray)
-    if not words and stray and not any(is_dir(root)):
+    if not words and stray and not folders_in(root):
         words = (
             f"{len(stray)} photos lie directly in it: if all are of one class, give the folder "
             f"above, {root.resolve().parent}; else"
@@ -158,10 +158,10 @@ def _nothing(root: Path, listing: Listing, stray: list[str]) -> str:
     )
 
 
-def is_dir(root: Path) -> list[str]:
+def folders_in(root: Path) -> list[str]:
     """Names of the visible folders in a folder, sorted; none where it cannot be listed."""
     try:
-        return sorted(e.name for e in os.scandir(root) if e.is_dir() and not is_hidden(e.name))
+        return sorted(n for n in os.listdir(root) if (root / n).is_dir() and not is_hidden(n))
     except OSError:
         return []
 
@@ -212,15 +212,15 @@ def _empty(
     """Class folders and split folders that hold nothing."""
     used = {"/".join(_parts(e)[: 2 if by_split else 1]) for e in examples}
     lost = {"/".join(PurePosixPath(f).parts[: 2 if by_split else 1]) for f in listing.unreadable}
-    tops = is_dir(root)
+    tops = folders_in(root)
     if not by_split:
         empty = [name for name in tops if name not in used | lost]
     else:
         splits = [top for top in tops if top.lower() in SPLIT_WORDS]
-        pairs = [(top, name) for top in splits for name in is_dir(root / top)]
+        pairs = [(top, name) for top in splits for name in folders_in(root / top)]
         empty = [f"{a}/{b}" for a, b in pairs if f"{a}/{b}" not in used | lost]
         full = {name.split("/")[0] for name in used}
-        empty += [top for top in splits if top not in full and not is_dir(root / top)]
+        empty += [top for top in splits if top not in full and not folders_in(root / top)]
         empty += [top for top in tops if top not in splits and not _holds(top, listing)]
     if not empty:
         return []

@@ -23,10 +23,15 @@ def foreign_layout(root: Path) -> str:
         for name, fits in _MARKS:
             if fits(path):
                 return (
-                    f"this looks like {name} ({path.relative_to(root)}), which is not read: "
-                    "Wheatear takes whole photos with one label each. Export it again for "
-                    "classification with a folder per class, or write labels.csv."
+                    f"this looks like {name}, boxes or several labels ({path.relative_to(root)}), "
+                    "which is not read: Wheatear takes whole photos with one label each. Export it "
+                    "again for classification with a folder per class, or write labels.csv."
                 )
+        if path.suffix.lower() in (".csv", ".tsv") and looks_like_labels(path):
+            return (
+                f"{path.relative_to(root)} looks like a table of labels: if it is, give "
+                f"--split-csv {path}, or name it labels.csv;"
+            )
     return ""
 
 
@@ -45,7 +50,16 @@ def _files(root: Path) -> Iterator[Path]:
     """Files that no picture is, those at the top first."""
     for pattern in ("*", "*/*", "*/*/*"):
         for path in sorted(root.glob(pattern)):
-            if path.suffix.lower() in (".json", ".yaml", ".yml", ".txt", ".xml", ".csv", ".labels"):
+            if path.suffix.lower() in (
+                ".json",
+                ".yaml",
+                ".yml",
+                ".txt",
+                ".xml",
+                ".csv",
+                ".tsv",
+                ".labels",
+            ):
                 yield path
 
 
@@ -81,14 +95,9 @@ def _roboflow(path: Path) -> bool:
     return path.name in ("_annotations.csv", "_annotations.txt", "_classes.csv", "_darknet.labels")
 
 
-def _table(path: Path) -> bool:
-    return path.suffix.lower() == ".csv" and looks_like_labels(path)
-
-
 _MARKS: tuple[tuple[str, Callable[[Path], bool]], ...] = (
-    ("a Roboflow export with boxes or several labels", _roboflow),
-    ("COCO data, boxes in photos", _coco),
-    ("YOLO data, boxes in photos", _yolo),
-    ("Pascal VOC data, boxes in photos", _voc),
-    ("photos with a table of labels", _table),
+    ("a Roboflow export", _roboflow),
+    ("COCO data", _coco),
+    ("YOLO data", _yolo),
+    ("Pascal VOC data", _voc),
 )

@@ -17,7 +17,8 @@ from training.data.dataset import SPLITS, UNLABELLED, Dataset, Example
 
 COLUMNS = ("file", "label", "split", "group")
 NAMES = {
-    "file": "file filename path filepath image imagename imagepath imagefile img picture photo",
+    "file": "file filename path filepath image imagename imagepath imagefile imageid img picture "
+    "photo",
     "label": "label labels class classname category species pest tag",
     "split": "split subset set partition",
     "group": "group groups groupid",
