@@ -194,3 +194,10 @@ def test_a_part_without_the_size_of_the_whole_is_joined(tmp_path):
     )
     with Scripted(lambda _: [next(answers)]) as server:
         assert get(server, tmp_path) == DATA
+
+
+def test_what_is_here_whole_is_not_asked_for_again(tmp_path):
+    """After a power cut between the download and the proof."""
+    with Scripted(lambda _: [answer(DATA, ETag='"a"')]) as server:
+        assert get(server, tmp_path) == get(server, tmp_path) == DATA
+    assert len(server.asked) == 1

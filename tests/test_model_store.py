@@ -58,6 +58,22 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     assert back.models == whole.models
 
 
+def test_a_trial_begins_with_nothing(tmp_path):
+    """And so does a record, in plain JSON for people to read."""
+    trial = {"starts": 0, "frames": 0, "seconds": 0.0, "interval_seconds": None}
+    assert msgspec.to_builtins(Probation()) == trial
+    records.write(tmp_path / "models.json", Record(probation=Probation()))
+    assert msgspec.json.decode((tmp_path / "models.json").read_bytes()) == {
+        "schema": 1,
+        "current": None,
+        "previous": None,
+        "probation": trial,
+        "update": None,
+        "models": {},
+        "last": None,
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
