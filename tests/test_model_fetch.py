@@ -201,3 +201,16 @@ def test_what_is_here_whole_is_not_asked_for_again(tmp_path):
     with Scripted(lambda _: [answer(DATA, ETag='"a"')]) as server:
         assert get(server, tmp_path) == get(server, tmp_path) == DATA
     assert len(server.asked) == 1
+
+
+def test_a_file_that_changes_all_the_time_is_given_up(tmp_path):
+    """Also where each attempt gets a little further than all before."""
+    pieces = iter(range(1000, len(DATA), 1000))
+
+    def script(_):
+        size = next(pieces)
+        return [answer(DATA[:size], length=len(DATA), ETag=f'"{size}"')]
+
+    with Scripted(script) as server, pytest.raises(DownloadError):
+        get(server, tmp_path)
+    assert len(server.asked) == LIMITS.attempts + 2

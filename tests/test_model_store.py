@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from edge.clock import SystemClock
 from edge.errors import StoreError, UpdateBusyError
 from edge.models import record as records
+from edge.models.jobs import Job, Jobs
 from edge.models.proof import Proof
 from edge.models.record import Entry, Outcome, Probation, Record
 from edge.models.store import Store, bundle_path
@@ -185,3 +187,27 @@ def test_a_damaged_record_is_told_in_the_log(store, caplog):
     with caplog.at_level(logging.ERROR):
         store.change(lambda record: record)
     assert "models.json.damaged" in caplog.text
+
+
+def test_names_are_on_disk_before_anything_builds_on_them(store, tmp_path, monkeypatch):
+    """Power that goes right after a change finds the record, the bundle and the job."""
+    synced, real = [], os.fsync
+
+    def fsync(fd):
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    (tmp_path / "file").write_bytes(b"bundle")
+    store.add(tmp_path / "file", proof("1"))
+    assert synced[0].endswith(".wtr.new")
+    assert synced[1:] == [str(store.bundles)]
+    synced.clear()
+    store.change(lambda record: msgspec.structs.replace(record, update="u"))
+    assert synced[-1] == str(store.folder)
+    job = Job(update="u", source=None, sha256=None, allow_downgrade=False)
+    jobs = Jobs(store)
+    for step in (lambda: jobs.put(job), jobs.cancel, lambda: jobs.drop(job)):
+        synced.clear()
+        step()
+        assert synced[-1] == str(store.incoming)
