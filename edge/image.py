@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import lru_cache
-from math import ceil
+from math import ceil, isfinite
 from os import PathLike
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -85,6 +85,8 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.channels):
                 raise ValueError(f"{name} needs 1 or {self.channels} values, not {len(values)}")
+        if not all(map(isfinite, (*self.mean, *self.std, self.scale))):
+            raise ValueError("mean, std and scale must be finite numbers")
         if not all(value > 0 for value in self.std):
             raise ValueError(f"std must be above 0, not {self.std}")
         if not self.scale > 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -30,6 +31,8 @@ class DecisionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     def __post_init__(self) -> None:
         """Refuse values out of range; ValueError, so msgspec names the path."""
+        if not isfinite(self.unknown_threshold):
+            raise ValueError(f"unknown_threshold must be finite, not {self.unknown_threshold}")
         if not 0.01 <= self.temperature <= 100:
             raise ValueError(f"temperature must be 0.01..100, not {self.temperature}")
         if self.unknown == "max-probability" and not 0 <= self.unknown_threshold <= 1:

@@ -6,9 +6,10 @@ import contextlib
 import logging
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
+from msgspec import Meta
 
 from edge.counters import Counters, Episode
 from edge.files import sync_folder, write_whole
@@ -24,9 +25,9 @@ class Record(msgspec.Struct, frozen=True):
     """The computer's start in which the program ran last."""
     running: bool
     """It was started and did not say goodbye."""
-    starts: int = 0
-    unclean_ends: int = 0
-    power_losses: int = 0
+    starts: Annotated[int, Meta(ge=0)] = 0
+    unclean_ends: Annotated[int, Meta(ge=0)] = 0
+    power_losses: Annotated[int, Meta(ge=0)] = 0
 
 
 class Starts:

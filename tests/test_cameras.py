@@ -16,11 +16,12 @@ import pytest
 from PIL import Image
 
 from edge.cameras import CAMERAS, Frame, open_camera, v4l2_abi
+from edge.cameras import v4l2_abi as abi
 from edge.cameras.folder import Folder
 from edge.cameras.photo import as_jpeg, encode_jpeg, facts, shrink_jpeg
 from edge.cameras.picamera2 import lores_size, yuv420_to_rgb
 from edge.cameras.reader import Reader
-from edge.cameras.v4l2 import yuyv_to_rgb
+from edge.cameras.v4l2 import believed, yuyv_to_rgb
 from edge.config import FolderCamera, Picamera2Camera, V4l2Camera
 from edge.counters import Counters
 from edge.errors import CameraError, ImageError
@@ -314,6 +315,27 @@ def test_yuv420_with_padding_becomes_the_right_colours():
 def test_the_small_stream_keeps_the_shape_of_the_large_one(main, side, expected):
     """Even sizes that cover the model's input, never beyond the main stream."""
     assert lores_size(main, (side, side)) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "width", "height", "stride", "sensible"),
+    [
+        (abi.PIX_FMT_YUYV, 640, 480, 1280, True),
+        (abi.PIX_FMT_YUYV, 640, 480, 0, True),
+        (abi.PIX_FMT_MJPEG, 641, 480, 0, True),
+        (abi.PIX_FMT_YUYV, 641, 480, 1282, False),
+        (abi.PIX_FMT_YUYV, 640, 480, 640, False),
+        (abi.PIX_FMT_MJPEG, 0, 480, 0, False),
+        (abi.PIX_FMT_MJPEG, 640, 4_000_000_000, 0, False),
+    ],
+)
+def test_what_a_driver_answers_must_make_sense(code, width, height, stride, sensible):
+    """Else the camera is in trouble, not a thread of the program."""
+    if sensible:
+        assert believed(code, width, height, stride) == (code, width, height, stride)
+    else:
+        with pytest.raises(CameraError, match="which no picture has"):
+            believed(code, width, height, stride)
 
 
 def test_yuyv_in_both_ranges():

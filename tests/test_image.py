@@ -266,6 +266,9 @@ def test_quantise_writes_into_a_given_array():
         ({"mean": (1.0, 2.0)}, "mean needs 1 or 3 values"),
         ({"dtype": "int8", "zero_point": 128}, "zero_point must be -128..127"),
         ({"scale": 0.0}, "scale must be above 0"),
+        ({"scale": float("inf")}, "finite"),
+        ({"mean": (float("nan"),)}, "finite"),
+        ({"std": (float("inf"),)}, "finite"),
     ],
 )
 def test_impossible_inputs_are_refused(changes, message):

@@ -6,6 +6,7 @@ threshold are fitted on the validation photos; the test photos only measure.
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,10 +16,13 @@ from numpy.typing import NDArray
 
 from edge.errors import ImageError, TrainingError
 from edge.image import load, quantise
+from edge.picture_files import list_pictures
 from edge.scores import DecisionSpec, softmax
 from training import metrics
 from training.metrics import Interval
 from training.runs import Run, write_whole
+
+log = logging.getLogger(__name__)
 
 #: Share of the right validation answers that the unknown threshold must let pass.
 KEEP = 0.95
@@ -235,13 +239,15 @@ def _per_class(
 
 
 def _foreign(run: Run, model: Any, folder: Path, temperature: float) -> NDArray[np.float32]:  # noqa: ANN401
-    """Top probability of every picture below a folder; other files are passed over."""
-    pixels = []
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+    """Top probability of every picture below a folder; what is left out is logged."""
+    listing, pixels = list_pictures(folder), []
+    for note in listing.notes():
+        log.warning("--unknown %s: %s", folder, note)
+    for name in listing.pictures:
         try:
-            pixels.append(load(path, run.info.input))
-        except ImageError:
-            continue
+            pixels.append(load(folder / name, run.info.input))
+        except ImageError as error:
+            log.warning("--unknown: %s; not used", error)
     if not pixels:
         raise TrainingError(f"--unknown {folder}: no picture there")
     logits = device_logits(run, model, np.stack(pixels))

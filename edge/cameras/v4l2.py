@@ -29,6 +29,10 @@ from edge.image import InputSpec
 if TYPE_CHECKING:
     from edge.image import Pixels
 
+_OLDEST_SECONDS = 600.0
+"""Age of a frame beyond which its time is not believed."""
+_MOST_PIXELS = 16_384
+"""A side."""
 _BUFFERS = 3
 
 
@@ -146,7 +150,7 @@ class V4l2:
                     form.pix.quantization == abi.QUANTIZATION_FULL_RANGE
                     or form.pix.colorspace == abi.COLORSPACE_JPEG
                 )
-                return code, form.pix.width, form.pix.height, form.pix.bytesperline
+                return believed(code, form.pix.width, form.pix.height, form.pix.bytesperline)
         raise CameraError(
             f"{self._config.device} offers neither of {', '.join(map(abi.fourcc_name, wanted))}; "
             '`v4l2-ctl --list-formats-ext` shows what it has; try camera.format = "auto"'
@@ -180,6 +184,8 @@ class V4l2:
                 )
             buffer = self._buffer(0)
             self._ioctl(abi.VIDIOC_DQBUF, buffer)
+            if buffer.index >= len(self._maps):
+                raise CameraError(f"{self._config.device} names a buffer that there is none of")
             age = self._age(buffer)
             ready = select.select([self._fd], [], [], 0)[0]
             # Buffers that filled while nobody looked are old: skip them, then take one fresh frame.
@@ -191,11 +197,14 @@ class V4l2:
                 return data, datetime.now(UTC) - timedelta(seconds=age)
 
     def _age(self, buffer: abi.Buffer) -> float:
-        """Give the seconds since the frame was taken; 0 where the driver's clock is another."""
+        """Give the seconds since the frame was taken; 0 where the driver's clock is another, or
+        makes no sense: some drivers leave the time at 0, which would be when the computer started.
+        """
         if buffer.flags & abi.BUF_FLAG_TIMESTAMP_MASK != abi.BUF_FLAG_TIMESTAMP_MONOTONIC:
             return 0.0
         taken: float = buffer.timestamp.tv_sec + buffer.timestamp.tv_usec / 1e6
-        return max(0.0, time.clock_gettime(time.CLOCK_MONOTONIC) - taken)
+        age = time.clock_gettime(time.CLOCK_MONOTONIC) - taken
+        return age if 0 <= age <= _OLDEST_SECONDS else 0.0
 
     def _buffer(self, index: int) -> abi.Buffer:
         buffer = abi.Buffer()
@@ -215,6 +224,17 @@ class V4l2:
                     f"{self._config.device}: {abi.REQUEST_NAMES[request]}: {error.strerror}; "
                     "the camera was unplugged, or another program uses it"
                 ) from error
+
+
+def believed(code: int, width: int, height: int, stride: int) -> tuple[int, int, int, int]:
+    """Give what a driver answered, if it makes sense. Raises CameraError."""
+    rows = code != abi.PIX_FMT_YUYV or (width % 2 == 0 and (stride == 0 or stride >= 2 * width))
+    if not (0 < width <= _MOST_PIXELS and 0 < height <= _MOST_PIXELS and rows):
+        raise CameraError(
+            f"the camera answers with {width} x {height} pixels of {abi.fourcc_name(code)}, "
+            f"{stride} bytes a row, which no picture has; try another camera.width and height"
+        )
+    return code, width, height, stride
 
 
 def yuyv_to_rgb(
