@@ -41,6 +41,13 @@ def test_a_days_budget_outlives_a_restart_and_ends_with_the_day(path):
     assert Budget(path, 1000).used(evening + timedelta(hours=2)) == 900
 
 
+def test_the_first_byte_counts(path):
+    """It is noted, too, and a byte too many is a plain no."""
+    assert Budget(path, 1).take(1, RIGHT)
+    assert Budget(path, 1).used(RIGHT) == 1
+    assert Budget(path, 1).take(1, RIGHT) is False
+
+
 @pytest.mark.parametrize("damage", [b"", b"{", b"\xff", b'{"days": {"2026-06-21": "x"}}', b"{}"])
 def test_a_damaged_budget_sends_nothing_more_that_day(path, damage):
     """Too little is the safe side; the next day is whole."""
@@ -114,6 +121,16 @@ def test_a_budget_that_was_not_used_writes_nothing(path):
     budget.used(RIGHT)
     budget.close()
     assert not path.exists()
+
+
+def test_an_end_without_a_picture_leaves_the_file_alone(path):
+    """Nothing changed, so nothing is written."""
+    Budget(path, 1000).take(10, RIGHT)
+    first = path.stat().st_ino
+    budget = Budget(path, 1000, block=100)
+    assert budget.left(RIGHT) == 990
+    budget.close()
+    assert path.stat().st_ino == first
 
 
 def test_without_a_file_it_counts_in_memory():

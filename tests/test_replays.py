@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 import typing
 
 import pytest
@@ -48,6 +49,7 @@ def test_the_same_question_asked_later_gets_the_same_answer(path):
     for more in ({"sent": 2000}, {"sent": 500}, {"token": "unused"}):
         assert desk.ask("restart", {"number": 1, "transaction": "t", "sent": 1000, **more}) == first
     assert desk.done == [("restart", 1)]
+    assert desk.memory.after == 1000
 
 
 def test_a_transaction_belongs_to_one_request(path):
@@ -65,6 +67,15 @@ def test_a_delivery_while_the_first_waits_is_passed_over(path):
     assert desk.offered("restart", FIRST, 3) == []
     assert desk.waiting() == ["t"]
     assert desk.done == [("restart", 1)]
+
+
+def test_a_delivery_after_the_first_was_carried_out_is_answered(path):
+    """As it comes from the broker; the answer may have been lost."""
+    desk = again(path)
+    desk.offered("restart", FIRST)
+    assert desk.waiting() == ["t"]
+    (answer,) = desk.offered("restart", FIRST)
+    assert answer["data"] == {"count": 1}
 
 
 def test_a_delivery_while_the_first_is_carried_out_is_passed_over(path):
@@ -141,6 +152,20 @@ def test_a_number_that_makes_no_sense_is_refused_and_shuts_nobody_out(path, sent
     assert desk.ask("restart", {"transaction": "u", "sent": 1})["status"] == "ok"
 
 
+def test_of_two_that_wait_with_one_number_the_first_is_carried_out(path):
+    """Both came in before either was begun."""
+    desk = again(path)
+    assert desk.offered("restart", FIRST) == []
+    assert desk.offered("restart", {**FIRST, "transaction": "u", "number": 2}) == []
+    assert desk.waiting() == ["t", "u"]
+    assert desk.done == [("restart", 1)]
+
+
+def test_the_largest_number_is_one_that_every_reader_of_json_keeps():
+    """Beyond 2^53 some round."""
+    assert MOST_SENT == 9_007_199_254_740_991
+
+
 def test_the_largest_jump_is_taken(path):
     """And the one after it, counted from there."""
     desk = again(path)
@@ -166,10 +191,27 @@ def test_the_memory_is_bounded():
         memory.begin("status", str(i), b"", None)
         memory.keep("status", str(i), b"x" * 30)
     assert [i for i in range(10) if memory.find("status", str(i), b"")] == [7, 8, 9]
+    assert memory.after == 0
+    memory.begin("status", "small", b"", None)
+    memory.keep("status", "small", b"x" * 10)
+    assert memory.find("status", "8", b"").answer == "x" * 30
+    memory.begin("status", "fits", b"", None)
+    memory.keep("status", "fits", b"x" * 60)
+    assert memory.find("status", "9", b"").answer == "x" * 30
     memory.begin("status", "large", b"", None)
-    memory.keep("status", "large", b"x" * 90)
+    memory.keep("status", "large", b"x" * 190)
     assert memory.find("status", "9", b"") is None
-    assert memory.find("status", "large", b"").answer == "x" * 90
+    assert memory.find("status", "large", b"").answer == "x" * 190
+
+
+def test_what_was_cut_off_and_forgotten_is_new(path):
+    """Its transaction may be used again, and has an answer then."""
+    Memory(path).begin("restart", "0", b"", None)
+    memory = Memory(path, most=3)
+    for transaction in "12340":
+        memory.begin("restart", transaction, b"", None)
+        memory.keep("restart", transaction, b"{}")
+    assert memory.find("restart", "0", b"").answer == "{}"
 
 
 def test_the_file_is_bounded_too(path):
@@ -228,7 +270,7 @@ def test_after_a_damaged_file_only_requests_from_now_on_are_carried_out(path, da
     answer = desk.ask("restart", FIRST)
     after = answer["error"]["after"]
     assert refused(answer) == "ReplayedRequestError"
-    assert after > 1_700_000_000_000
+    assert 1_700_000_000_000 < after <= time.time() * 1000
     assert desk.ask("restart", {"transaction": "new", "sent": after + 1})["status"] == "ok"
     assert again(path).ask("restart", FIRST)["error"]["after"] == after + 1
 

@@ -11,6 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
+from edge.mqtt import Incoming
 from edge.refusals import ANSWERS
 from edge.requests import BURST
 
@@ -98,6 +99,16 @@ def test_answers_go_where_mqtt_5_asks_within_the_device_only():
         answer = desk.ask("status", {"transaction": "2"}, response_topic=other)
         assert answer["topic"] == f"{BASE}/response/status"
         assert refused(answer) == "RequestDeniedError"
+
+
+@pytest.mark.parametrize(("size", "kept"), [(0, True), (1024, True), (1025, False)])
+def test_correlation_data_of_some_size_come_back(size, kept):
+    """A kilobyte; nobody makes a device carry more about."""
+    desk = Desk()
+    message = Incoming(f"{BASE}/request/status", b'{"transaction": "t"}', correlation=b"c" * size)
+    desk.requests.carry_out(message)
+    (answer,) = desk.requests.answers()
+    assert answer.correlation == (b"c" * size if kept else None)
 
 
 def test_more_than_the_rate_is_dropped_and_told_within_bounds():
