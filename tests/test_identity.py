@@ -10,7 +10,7 @@ import pytest
 from brokers import free_port
 
 from edge.config import parse_config
-from edge.identity import NAME, installation, own_id
+from edge.identity import NAME, board, boot_id, installation, own_id
 from edge.outbox import Outbox
 
 MACHINE = "0123456789abcdef0123456789abcdef"
@@ -83,6 +83,25 @@ def test_a_configured_id_stays_as_it_is(tmp_path):
     raw = {"model": {"bundle": "m.wtr"}, "camera": {"kind": "folder", "path": "p"}}
     assert parse_config({**raw, "device": {"id": "north-7"}}, tmp_path).device_id == "north-7"
     assert parse_config(raw, tmp_path).device_id == own_id()
+
+
+def test_a_start_of_the_computer_is_twelve_digits_of_the_kernels(tmp_path):
+    """Where the kernel does not say, one is drawn."""
+    file = tmp_path / "proc/sys/kernel/random/boot_id"
+    file.parent.mkdir(parents=True)
+    file.write_text("0123abcd-4567-89ef-0123-456789abcdef\n")
+    assert boot_id(tmp_path) == "0123abcd4567"
+    drawn = boot_id(tmp_path / "elsewhere")
+    assert len(bytes.fromhex(drawn)) == 6
+    assert boot_id(tmp_path / "elsewhere") == drawn
+
+
+@pytest.mark.parametrize("text", ["0", "\0", " 000 "])
+def test_a_serial_number_of_nothing_is_none(computer, text):
+    """Wherever it stands."""
+    nothing = board(computer(serial=text, second=text, cpuinfo=text))
+    assert nothing.serial is None
+    assert len(bytes.fromhex(board(computer(serial="1")).serial)) == 16
 
 
 def test_an_installation_is_drawn_once(tmp_path, computer):

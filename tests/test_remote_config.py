@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from remotes import ALLOW, BASE, changed, started
 
-from edge.changes import MOST_STARTS, NAME
+from edge.changes import MOST_STARTS, NAME, Configuration
 from edge.clock import SystemClock
 from edge.config import Requests as Settings
 from edge.config import load_config
@@ -291,3 +291,39 @@ def test_a_camera_that_rests_is_asked_for_a_picture_to_prove_a_change(file):
     assert counters["frames_classified"] == 1
     assert not configuration.trying
     assert not remote.stays()
+
+
+def test_what_would_be_in_force_is_told_without_writing_anything(file):
+    """As `wheatear check` looks at it; a damaged file of changes is refused by name."""
+    assert Configuration(file).peek() == load_config(file)
+    changed(file, decision__agree=1)
+    before = (file.parent / NAME).read_bytes()
+    assert Configuration(file).peek().decision.agree == 1
+    assert (file.parent / NAME).read_bytes() == before
+    (file.parent / NAME).write_bytes(b"{")
+    with pytest.raises(ConfigError, match="the next start sets it aside"):
+        Configuration(file).peek()
+
+
+def test_the_log_names_what_was_changed_from_afar(file, caplog):
+    """At each start; nothing where nothing was."""
+    caplog.set_level("INFO")
+    configuration = started(file)
+    assert configuration.load() == configuration.config
+    assert "changed from afar" not in caplog.text
+    assert configuration.change(configuration.revision(), None, file.read_text() + "\n")
+    started(file).confirm()
+    changed(file, decision__agree=1)
+    assert caplog.messages[-1].endswith("changed from afar: a whole configuration, decision.agree")
+
+
+def test_a_disk_that_refuses_takes_a_change_back(file):
+    """Its starts could not be counted, so it might be tried for ever; this run goes back."""
+    changed(file, decision__agree=1).confirm()
+    configuration = changed(file, decision__agree=3)
+    (file.parent / f"{NAME}.new").mkdir()
+    again = started(file)
+    assert (again.config.decision.agree, again.trying) == (1, False)
+    assert "its starts cannot be counted" in again.record.taken_back
+    configuration.take_back("a test")
+    assert configuration.record.taken_back == "a test"
