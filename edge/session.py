@@ -18,7 +18,7 @@ from edge.exchange import Exchange
 from edge.flight import Flight, Key
 from edge.mqtt import Ack
 from edge.reasons import About, reason
-from edge.spare import Spare
+from edge.spare import SPARE, Spare
 from edge.standing import Standing
 
 log = logging.getLogger(__name__)
@@ -148,8 +148,7 @@ class Session:
         self._delivery.flush()
 
     def _comes_again(self, key: Key) -> bool:
-        ours = (f"{self._base}/state", f"{self._base}/inbox")
-        return key in self._introductions or key in ours
+        return key in self._introductions or key in (f"{self._base}/state", SPARE)
 
     def _look_around(self) -> None:
         """Renew the state where it changed without news: an hour ended, or something fails."""
@@ -185,7 +184,7 @@ class Session:
             self._pending.discard(topic)
             payload = introduction.payload()
             if payload is None:
-                self._standing.suspects.cleared(topic)
+                self._standing.suspects.absent(topic)
             else:
                 self._tell(topic, payload)
 

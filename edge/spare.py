@@ -17,7 +17,8 @@ from edge.flight import Flight
 from edge.mqtt import PACKET_OVERHEAD, Ack
 from edge.standing import Standing
 
-_KIND = "spare"
+SPARE = "spare"
+"""What :class:`edge.denials.Denials` and :class:`edge.suspects.Suspects` know parcels as."""
 
 Outcome = Literal["taken", "refused", "lost"]
 """Acknowledged, denied by the broker, or the connection broke off first."""
@@ -75,15 +76,16 @@ class Spare:
         with self._flight.together():
             while self._left and self._flight.room:
                 topic, payload = self._left.popleft()
-                self._flying.add(self._flight.publish(topic, payload, key=f"{self._base}/inbox"))
+                self._flying.add(self._flight.publish(topic, payload, key=SPARE))
 
     def _begin(self) -> None:
         limits = self._flight.limits
         unacknowledged = limits.maximum_qos == 0
-        if self._source is None or unacknowledged or self._standing.denials.resting(_KIND):
+        if self._source is None or unacknowledged or self._standing.denials.resting(SPARE):
             return
         self._parcel = self._source.next()
         if self._parcel is None:
+            self._standing.suspects.absent(SPARE)
             return
         self._left.extend((f"{self._base}/{name}", load) for name, load in self._parcel.messages)
         for topic, payload in self._left:
@@ -105,8 +107,8 @@ class Spare:
                 self._refuse(f"the broker denies {self._base}/inbox ({ack.refusal})")
             elif not self._flying and not self._left and self._parcel is not None:
                 self._end("taken")
-                self._standing.suspects.cleared(f"{self._base}/inbox")
-                self._standing.taken(_KIND)
+                self._standing.suspects.cleared(SPARE)
+                self._standing.taken(SPARE)
         return others
 
     def close(self) -> None:
@@ -117,7 +119,7 @@ class Spare:
         """Let parcels rest for a while; sightings go on."""
         if self._parcel is not None:
             self._standing.counters.add("denied")
-            self._standing.denials.deny(_KIND)
+            self._standing.denials.deny(SPARE)
             self._standing.access.failed(DeniedError(f"{why}; it is tried again later"))
             self._end("refused")
 

@@ -127,6 +127,10 @@ class Suspects:
             self._others_pass.discard(key)
             self._denials.allow(_name(key))
 
+    def absent(self, key: Key) -> None:
+        """Note that there is nothing to send of this one: nothing waits for it to be cleared."""
+        self._open.discard(key)
+
     def none_waits(self) -> None:
         """Note that the outbox holds nothing more but what is set back."""
         self._open = {key for key in self._open if isinstance(key, str)}

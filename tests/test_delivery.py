@@ -226,6 +226,16 @@ def test_a_disk_that_refuses_is_tried_again_after_a_second(bench, monkeypatch):
     assert bench.problem("deleting what was delivered") is None
 
 
+def test_nothing_is_held_unless_somebody_says_so(bench):
+    """The window grows back after a denial; more than a batch acknowledged at once is deleted."""
+    plain = Delivery(bench.outbox, bench.flight, "b", 300, 60_000, bench.standing, bench.clock)
+    bench.sight(250)
+    plain.fill()
+    bench.wire.acknowledge(*bench.wire.mids[:210])
+    plain.settle(bench.flight.poll(0))
+    assert bench.waiting == 40
+
+
 def test_old_sightings_say_so_and_nothing_else_does(bench):
     """From a minute on; a picture stays as it is."""
     bench.put(sighting(), replace(image(), jpeg=b'"historical":false}'))
@@ -622,6 +632,8 @@ def test_less_is_sent_where_the_broker_takes_less():
     assert learned.learn(0x93, 10)
     assert learned.within(Limits()).receive_maximum == 5
     assert learned.learn(0x96, 4)
+    assert learned.within(Limits()).receive_maximum == 2
+    assert Learned().learn(0x96, 2)
     assert learned.within(Limits(receive_maximum=1)).receive_maximum == 1
     assert learned.within(Limits()).receive_maximum == 2
     assert learned.within(Limits()).retain

@@ -28,6 +28,8 @@ class ScriptedWire:
     protocol: str = "5"
     said: list[Said] = field(default_factory=list)
     subscribed: list[list[str]] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    """The numbers of the subscriptions."""
     waits: list[float] = field(default_factory=list)
     arriving: list[Incoming] = field(default_factory=list)
     breaks: Exception | None = None
@@ -49,6 +51,7 @@ class ScriptedWire:
         """Keep a subscription."""
         self._mid += 1
         self.subscribed.append(list(topics))
+        self.asked.append(self._mid)
         return self._mid
 
     def acknowledge(self, *mids: int, refusal: str | None = None, code: int = 0) -> None:

@@ -1,0 +1,388 @@
+"""What is said over one connection, turn by turn, on a scripted wire and a clock set by hand."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+from test_delivery import Bench
+from wires import ScriptedWire
+
+from edge.counters import Episode
+from edge.errors import LostError, StalledError
+from edge.exchange import Exchange
+from edge.mqtt import Incoming, Limits
+from edge.requests import Answer
+from edge.session import Closing, Introduction, Session
+from edge.spare import Parcel, Spare
+
+log = logging.getLogger("test")
+BASE = "wheatear/cam-1"
+OPEN = Closing(False)
+
+
+class Inlet:
+    """Takes requests, and has the answers that a test puts there."""
+
+    topics: str | None = f"{BASE}/request/#"
+    verbs = ("status", "capture")
+    most_bytes = 1000
+
+    def __init__(self) -> None:
+        self.offered: list[Incoming] = []
+        self.waiting: list[Answer] = []
+
+    def offer(self, message: Incoming) -> None:
+        """Keep a request."""
+        self.offered.append(message)
+
+    def answers(self) -> list[Answer]:
+        """Give what waits."""
+        taken, self.waiting = self.waiting, []
+        return taken
+
+
+class Parcels:
+    """Gives parcels, and remembers what became of them."""
+
+    def __init__(self, *parcels: Parcel) -> None:
+        self.parcels, self.outcomes = list(parcels), []
+
+    def next(self) -> Parcel | None:
+        """Give the next."""
+        return self.parcels.pop(0) if self.parcels else None
+
+    def settled(self, parcel: Parcel, outcome: str) -> None:
+        """Remember."""
+        self.outcomes.append((parcel.id, outcome))
+
+
+class Talk(Bench):
+    """A bench with a whole session over it."""
+
+    def __init__(self, folder, parcels=(), **limits) -> None:
+        self.inlet, self.source = Inlet(), Parcels(*parcels)
+        self.says = {f"{BASE}/availability": b"online", f"{BASE}/info": b"{}"}
+        self.taken: list[str] = []
+        super().__init__(folder, **limits)
+
+    def connect(self) -> None:
+        """Begin a connection and its session."""
+        super().connect()
+        if not hasattr(self, "broken"):
+            self.broken = Episode("broker", self.counters, log)
+        introductions = {
+            topic: Introduction(
+                topic, lambda t=topic: self.says[t], lambda t=topic: self.taken.append(t)
+            )
+            for topic in self.says
+        }
+        self.pending = set(introductions)
+        self.session = Session(
+            self.flight,
+            BASE,
+            self.delivery,
+            Spare(self.source, self.flight, BASE, self.standing),
+            Exchange(self.inlet, self.flight, self.standing),
+            introductions,
+            self.pending,
+            lambda: b"%d" % self.waiting,
+            5.0,
+            30.0,
+            self.standing,
+            self.broken,
+            self.clock,
+        )
+
+    def go(self, closing: Closing = OPEN, answer: bool = True) -> list[str]:
+        """Take a turn; give the topics that were said; answer all, unless told not to."""
+        before = len(self.wire.said)
+        self.going = self.session.turn(closing)
+        said = self.wire.said[before:]
+        if answer:
+            self.wire.acknowledge(*(one.mid for one in said if one.qos))
+        return [one.topic.removeprefix(f"{BASE}/") for one in said]
+
+    def settle(self) -> list[str]:
+        """Take turns until nothing is said any more; give what was."""
+        said: list[str] = []
+        quiet = 0
+        while quiet < 3:
+            new = self.go()
+            said += new
+            quiet = 0 if new else quiet + 1
+            assert len(said) < 100
+        return said
+
+
+@pytest.fixture
+def talk(tmp_path):
+    """A session just connected."""
+    made = Talk(tmp_path)
+    yield made
+    made.outbox.close()
+
+
+def test_a_session_begins_with_who_is_there_then_what_waits(talk):
+    """Introductions retained, the sightings, and the state when those are on their way."""
+    talk.sight(2)
+    assert talk.go() == ["availability", "info", "sighting", "sighting"]
+    assert [one.retain for one in talk.wire.said] == [True, True, False, False]
+    assert talk.wire.subscribed == [[f"{BASE}/request/#"]]
+    assert talk.go() == []  # the answers come in this turn
+    assert talk.go() == ["state"]
+    assert talk.wire.said[-1].payload == b"0"
+    assert talk.settle() == []
+    assert talk.taken == list(talk.says)
+    assert talk.counters["introduced"] == 2
+    assert talk.wire.waits[-1] == 0.5
+
+
+def test_the_state_is_said_at_its_pace(talk):
+    """After news, at most every five seconds, and not while something is on its way."""
+    talk.settle()
+    talk.sight(1)
+    talk.session.news()
+    assert talk.go() == ["sighting"]
+    assert talk.wire.waits[-1] == 0.05
+    assert talk.go() == []
+    talk.wait(4.9)
+    assert talk.go() == []
+    talk.wait(0.2)
+    assert talk.go() == ["state"]
+
+
+def test_the_state_is_said_after_all_while_much_is_on_its_way(talk):
+    """With a slot of the window left for it."""
+    talk.limits = Limits(receive_maximum=2)
+    talk.connect()
+    talk.settle()
+    talk.sight(9)
+    talk.session.news()
+    assert talk.go(answer=False) == ["sighting", "sighting"]
+    talk.wait(5.1)
+    first, second = talk.wire.mids[-2:]
+    talk.wire.acknowledge(first)
+    assert talk.go(answer=False) == []  # the answer comes
+    assert talk.go(answer=False) == ["state"]
+    talk.wire.acknowledge(second)
+    talk.go(answer=False)
+    assert talk.go(answer=False) == ["sighting"]
+
+
+def test_an_hour_that_ends_and_what_fails_renew_the_state(talk):
+    """Without any news."""
+    talk.settle()
+    talk.wait(6)
+    assert talk.go() == []
+    talk.clock.time += timedelta(hours=1)
+    assert talk.go() == ["state"]
+    talk.settle()
+    talk.wait(6)
+    talk.counters.failing("camera", "away")
+    assert talk.go() == ["state"]
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_all_together_keep_within_the_window(tmp_path, most):
+    """Nobody starves: who goes first takes what there is, and the others follow."""
+    parcel = Parcel("p", (("inbox/p/meta", b"m"), ("inbox/p", b"j")))
+    talk = Talk(tmp_path, [parcel], receive_maximum=most)
+    talk.sight(6)
+    talk.inlet.waiting = [Answer(f"{BASE}/response/status", b"{}", None, 0.0)] * 2
+    said: list[str] = []
+    for _ in range(60):
+        said += talk.go()
+        assert len(talk.flight.keys) <= most
+        talk.wait(0.2)
+    assert sorted(set(said)) == sorted(
+        ["availability", "info", "state", "sighting", "response/status", "inbox/p/meta", "inbox/p"]
+    )
+    assert talk.waiting == 0
+    assert talk.source.outcomes == [("p", "taken")]
+
+
+def test_a_message_that_breaks_connections_is_left_out_for_a_while(talk):
+    """Of what the device says of itself: three times, then it rests and is named."""
+    lost = LostError("lost", "it hung up", hung_up=True)
+    for under_way in (2, 1, 1, 1):
+        talk.pending.discard(f"{BASE}/availability")
+        talk.wire.breaks = lost
+        with pytest.raises(LostError):
+            talk.go(answer=False)
+        assert len(talk.flight.keys) == under_way  # the state only the first time
+        assert talk.flight.keys[0] == f"{BASE}/info"
+        talk.session.lost(lost)
+        talk.session.close()
+        talk.connect()
+    assert "info is left out for a while: it hung up" in talk.problem("delivery")
+    assert "info" not in talk.settle()
+    talk.wait(10.1)
+    talk.pending.add(f"{BASE}/info")
+    assert "info" in talk.settle()
+
+
+@pytest.mark.parametrize(
+    ("error", "blamed"),
+    [
+        (LostError("x", hung_up=True), True),
+        (LostError("x", code=0x82, hung_up=True), True),
+        (LostError("x", code=0x95, hung_up=True), True),
+        (StalledError("x"), True),
+        (LostError("x", hung_up=False), False),
+        (LostError("x", code=0x8E, hung_up=True), False),
+        (LostError("x", code=0x97, hung_up=True), False),
+        (LostError("x", code=0x93, hung_up=True), False),
+        (OSError("x"), False),
+    ],
+)
+def test_only_some_ends_of_a_connection_may_be_a_message(talk, error, blamed):
+    """A network that is gone, another program or a busy broker blame nobody."""
+    talk.sight(3)
+    talk.go(answer=False)
+    talk.session.lost(error)
+    assert talk.standing.suspects.careful is blamed
+
+
+def test_an_answer_is_not_said_again_and_leaves_no_caution(talk):
+    """Who asked is gone, and would ask again; it is counted."""
+    talk.settle()
+    talk.inlet.waiting = [Answer(f"{BASE}/response/status", b"{}", b"c", 0.0)]
+    assert talk.go(answer=False) == ["response/status"]
+    assert talk.wire.said[-1].correlation == b"c"
+    talk.session.lost(LostError("x", hung_up=True))
+    talk.session.close()
+    assert not talk.standing.suspects.careful
+    assert talk.counters["answers_lost"] == 1
+
+
+def test_a_break_with_a_parcel_under_way_is_told_to_its_source(tmp_path):
+    """After three of them parcels rest; sightings go on."""
+    parcel = Parcel("p", (("inbox/p", b"j"),))
+    talk = Talk(tmp_path)
+    lost = LostError("x", "it hung up", hung_up=True)
+    for _ in range(3):
+        talk.settle()
+        talk.source.parcels = [parcel]
+        assert talk.go(answer=False) == ["inbox/p"]
+        talk.session.lost(lost)
+        talk.session.close()
+        talk.connect()
+    talk.source.parcels = [parcel]
+    assert talk.source.outcomes.count(("p", "lost")) == 3
+    assert "spare is left out" in talk.problem("delivery")
+    assert "inbox/p" not in talk.settle()
+
+
+def test_a_standstill_is_in_the_state_before_the_connection_is_given_up(talk):
+    """After thirty seconds; it ends with an answer to what stood still."""
+    talk.settle()
+    talk.sight(1)
+    talk.session.news()
+    talk.go(answer=False)
+    talk.wait(30)
+    talk.go(answer=False)
+    assert talk.problem("acknowledgements") is None
+    talk.wait(0.1)
+    talk.go(answer=False)
+    assert "sighting is not acknowledged" in talk.problem("acknowledgements")
+    said = [one for one in talk.wire.said if one.topic.endswith("/sighting")]
+    talk.wait(5)
+    assert "state" in [*talk.go(), *talk.go()]
+    talk.wire.acknowledge(said[-1].mid)
+    talk.go()
+    assert talk.problem("acknowledgements") is None
+    talk.wait(6)
+    assert talk.settle() == ["state"]
+
+
+def test_requests_come_in_and_verbs_are_subscribed_to_one_by_one(tmp_path):
+    """Where the broker takes no wildcards."""
+    talk = Talk(tmp_path, wildcards=False)
+    talk.wire.arriving = [Incoming(f"{BASE}/request/status", b"{}")]
+    talk.settle()
+    assert talk.wire.subscribed == [[f"{BASE}/request/status", f"{BASE}/request/capture"]]
+    assert len(talk.inlet.offered) == 1
+
+
+def test_a_denied_subscription_is_tried_again(talk):
+    """Named, with the cure; it ends with the broker's yes."""
+    talk.go(answer=False)
+    talk.wire.acknowledge(3, refusal="No", code=0x87)
+    talk.go(answer=False)
+    assert "takes no requests" in talk.problem("broker access")
+    talk.wait(10.1)
+    talk.go(answer=False)
+    assert len(talk.wire.subscribed) == 2
+    talk.wire.acknowledge(talk.wire.asked[-1])
+    talk.go(answer=False)
+    assert talk.problem("broker access") is None
+    assert talk.counters["subscribed"] == 1
+
+
+def test_a_denied_or_too_large_introduction_is_said_again_later(tmp_path):
+    """Sightings go through meanwhile."""
+    talk = Talk(tmp_path, maximum_packet_size=2000)
+    talk.says[f"{BASE}/info"] = b"x" * 3000
+    assert talk.go() == ["availability", "state"]
+    talk.settle()
+    assert "(larger than its limit of 2000 bytes)" in talk.problem("broker access")
+    talk.says[f"{BASE}/info"] = b"short"
+    talk.wait(10.1)
+    said = talk.go(answer=False)
+    assert said[0] == "info"
+    talk.wire.acknowledge(talk.wire.mids[-len(said)], refusal="No", code=0x87)
+    talk.settle()
+    talk.wait(20.1)
+    assert "info" in talk.settle()
+    assert talk.problem("broker access") is None
+    assert talk.counters["denied"] == 2
+
+
+def test_a_session_parts_in_good_order(talk):
+    """What waits goes first; then `offline`, its acknowledgement, and goodbye."""
+    talk.settle()
+    talk.sight(1)
+    talk.session.news()
+    closing = Closing(True, flush_until=100.0)
+    assert talk.go(closing) == ["sighting"]
+    said = []
+    for _ in range(10):
+        said += talk.go(closing) if talk.going else []
+    assert said == ["state", "availability"]
+    assert talk.wire.said[-1].payload == b"offline"
+    assert talk.wire.goodbyes == 1
+
+
+def test_a_session_that_cannot_say_offline_leaves_it_to_the_last_will(tmp_path):
+    """No room in the window: it says nothing, and in particular no goodbye."""
+    talk = Talk(tmp_path, receive_maximum=1)
+    talk.go(answer=False)
+    closing = Closing(True, flush_until=0.0)
+    talk.wait(1)
+    for _ in range(20):
+        if talk.go(closing, answer=False) is None or not talk.going:
+            break
+        talk.wait(0.5)
+    assert talk.wire.goodbyes == 0
+    assert talk.wire.topics() == ["availability"]
+
+
+def test_time_to_flush_is_kept(talk):
+    """A broker that answers nothing does not hold the end up."""
+    talk.settle()
+    talk.sight(1)
+    talk.session.news()
+    talk.clock.seconds = 50.0
+    closing = Closing(True, flush_until=52.0)
+    turns = 0
+    while turns < 100:
+        talk.go(closing, answer=False)
+        if not talk.going:
+            break
+        talk.wait(0.5)
+        turns += 1
+    assert 8 <= turns <= 12
+    assert talk.wire.topics()[-1] == "availability"
+    assert isinstance(talk.wire, ScriptedWire)
