@@ -123,6 +123,9 @@ def main() -> int:
         return 130
     finally:
         console.print(table(results))
+        for result in results:
+            if report := getattr(load(result.name), "report", None):
+                console.print(report(result.rounds), highlight=False, soft_wrap=True)
     return 0 if all(result.passed for result in results) else 1
 
 

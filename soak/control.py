@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import sqlite3
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from edge.errors import OutboxDamagedError
+from edge.outbox_payload import unpack
 
 
 class Found(NamedTuple):
@@ -36,18 +38,10 @@ def messages(path: Path) -> Found:
         for kind, topic, payload in rows:
             try:
                 if kind == 2:
-                    sightings.append(json.loads(_unpacked(payload)))
+                    sightings.append(json.loads(unpack(payload)))
                 elif kind == 0:
                     pictures.add(topic.split("/")[1])
-            except (ValueError, TypeError, IndexError, AttributeError):
+            except (OutboxDamagedError, ValueError, TypeError, IndexError, AttributeError):
                 unreadable += 1
     highest = max((one["seq"] for one in sightings if isinstance(one.get("seq"), int)), default=0)
     return Found(sightings, pictures, max(number, highest + 1), sound, unreadable)
-
-
-def _unpacked(payload: bytes) -> bytes:
-    """Give the JSON of a sighting, however it is stored."""
-    if payload[:1] == b"{":
-        return payload
-    unpacked: bytes = importlib.import_module("edge.outbox_payload").unpack(payload)
-    return unpacked

@@ -57,14 +57,14 @@ def picture(label: str, form: str = "JPEG", size: tuple[int, int] = (64, 48)) ->
     return buffer.getvalue()
 
 
-def bundle(path: Path) -> Path:
+def bundle(path: Path, version: str = "1") -> Path:
     """Write a bundle for the fake runtime, which tells the colours apart."""
     model = fake_model(len(COLOURS), size=SPEC.width, colours=list(COLOURS.values()))
     golden = picture("aphid", "PNG")
     scores = Fake(model).invoke(quantise(fit(decode(golden), SPEC), SPEC))
     manifest = Manifest(
         name="colours",
-        version="1",
+        version=version,
         created="2026-01-01T00:00:00Z",
         labels=tuple(LabelSpec(id=label, name=label) for label in COLOURS),
         input=SPEC,

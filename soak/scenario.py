@@ -10,7 +10,18 @@ from typing import Protocol, cast
 
 import msgspec
 
-SCENARIOS = ("kills", "outages", "week", "disk", "readonly", "damage", "clock", "camera", "fuzz")
+SCENARIOS = (
+    "kills",
+    "outages",
+    "week",
+    "disk",
+    "readonly",
+    "powercuts",
+    "damage",
+    "clock",
+    "camera",
+    "fuzz",
+)
 """Modules of this package, in the order in which they are run."""
 
 
@@ -31,6 +42,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Disks filled while the device runs."""
     readonly: int = 20
     """Disks made read-only while the device runs."""
+    cuts: int = 10_000
+    """Power cuts, shared by file systems and loads."""
     damages: int = 500
     """Databases damaged at random pages."""
     clocks: int = 20
