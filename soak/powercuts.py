@@ -104,7 +104,7 @@ def record_and_cut(
     task: Task, folder: Path, random: Random, length: float = 1.0, processes: int = PROCESSES
 ) -> Round:
     """Play a round with a load that goes on so long, by a factor."""
-    with _in_memory(folder) as place:
+    with in_memory(folder) as place:
         (place / "other").mkdir()
         (place / "task.json").write_bytes(msgspec.json.encode(task))
         with recorded(task.file_system, place) as (disk, count):
@@ -122,7 +122,7 @@ def record_and_cut(
 
 
 @contextlib.contextmanager
-def _in_memory(folder: Path) -> Iterator[Path]:
+def in_memory(folder: Path) -> Iterator[Path]:
     """Work in memory, where there is such a folder; keep what was recorded of a bad round."""
     memory = Path("/dev/shm")
     if not memory.is_dir():
