@@ -66,8 +66,8 @@ def play(number: int, folder: Path, options: Options) -> Round:
 
 def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
     path = folder / "outbox.db"
-    before, ever, committed = *_filled(path, random), _committed(path)
-    pages, cut, in_log = _damaged(path, random)
+    before, ever, committed = *filled(path, random), _committed(path)
+    pages, cut, in_log = damaged(path, random)
     # SQLite takes the log up to there, as after a power cut.
     broken_off = in_log and (bool(damage(path)) or _committed(path) < committed)
     problems = []
@@ -112,7 +112,7 @@ def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
     return problems
 
 
-def _filled(path: Path, random: Random) -> tuple[list[Row], dict[int, Row]]:
+def filled(path: Path, random: Random) -> tuple[list[Row], dict[int, Row]]:
     """Fill an outbox with a history; give what waits in it, and all that ever did."""
     ever: dict[int, Row] = {}
     with Outbox(path) as outbox:
@@ -145,7 +145,7 @@ def _message(random: Random) -> Sighting | Evidence:
     return example
 
 
-def _damaged(path: Path, random: Random) -> tuple[int, bool, bool]:
+def damaged(path: Path, random: Random) -> tuple[int, bool, bool]:
     """Damage the file or its log; give how many pages, whether it was cut short,
     and whether it was the log."""
     log = Path(f"{path}-wal")

@@ -20,6 +20,7 @@ class FileSystem(NamedTuple):
     package: str
     """Of Debian, with the program that makes it."""
     options: str = ""
+    """Of the mount. XFS refuses a second copy of a disk otherwise."""
     megabytes: int = 48
 
 
@@ -28,7 +29,7 @@ FILE_SYSTEMS = {
     "ext4-1k": FileSystem("ext4", ("mkfs.ext4", "-q", "-F", "-b", "1024"), "e2fsprogs"),
     "ext4-data": FileSystem("ext4", ("mkfs.ext4", "-q", "-F"), "e2fsprogs", "data=journal"),
     "ext3": FileSystem("ext3", ("mkfs.ext3", "-q", "-F"), "e2fsprogs"),
-    "xfs": FileSystem("xfs", ("mkfs.xfs", "-q", "-f"), "xfsprogs", megabytes=320),
+    "xfs": FileSystem("xfs", ("mkfs.xfs", "-q", "-f"), "xfsprogs", "nouuid", 320),
     "btrfs": FileSystem("btrfs", ("mkfs.btrfs", "-q", "-f"), "btrfs-progs", megabytes=128),
     "f2fs": FileSystem("f2fs", ("mkfs.f2fs", "-q", "-f"), "f2fs-tools", megabytes=64),
 }

@@ -182,8 +182,8 @@ def _one(task: Task, place: Path, journal: Journal, cut: Cut, keep: Path | None)
             # Pictures are what a camera put there, and most of the files.
             left_out = shutil.ignore_patterns("lost+found", "photos")
             shutil.copytree(disk, copy, ignore=left_out)
-    except (OSError, shutil.Error):
-        verdict.counts["unmountable"] += 1
+    except (OSError, shutil.Error) as error:
+        verdict.wrong("unmountable", f"it cannot be mounted, or not be read: {error}")
         return verdict
     if keep:
         shutil.copytree(copy, keep)

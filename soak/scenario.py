@@ -46,6 +46,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Power cuts, shared by file systems and loads."""
     damages: int = 500
     """Databases damaged at random pages."""
+    recoveries: int = 300
+    """Databases recovered in three ways: after power cuts, and damaged."""
     clocks: int = 20
     """Stretches of hours with a clock that jumps ten times."""
     pulls: int = 50

@@ -22,6 +22,7 @@ SHORT = Options(
     disks=1,
     readonly=1,
     damages=10,
+    recoveries=60,
     clocks=1,
     pulls=2,
     inputs=2_000,
@@ -53,6 +54,14 @@ def test_damage_and_nonsense_do_no_more_harm_than_they_must(tmp_path, name):
     scenario = load(name)
     assert scenario.rounds(SHORT) == 1
     assert scenario.play(0, tmp_path, SHORT).problems == ()
+
+
+@pytest.mark.parametrize(("number", "files"), [(0, "cut"), (1, "damaged")])
+def test_no_other_way_recovers_more(tmp_path, number, files):
+    """Of the same files, ours keeps at least what SQLite does, and makes nothing up."""
+    counts = load("recovery").play(number, tmp_path, SHORT).counts
+    assert counts[f"{files}, ours: kept"] >= counts[f"{files}, plain: kept"] > 0
+    assert not any(counts[f"{files}, ours: {what}"] for what in ("wrong", "twice", "unopened"))
 
 
 def sighting(seq: int, number: int | None = None, frame: int | None = None, **changes) -> bytes:
