@@ -20,7 +20,7 @@ ALLOWED = {
     "training": {"edge", "training"},
     "quantize": {"edge", "training", "quantize"},
     "demo": {"edge", "training", "quantize", "demo"},
-    "benchmarks": {"edge", "training", "quantize", "benchmarks"},
+    "benchmarks": {"edge", "training", "quantize", "soak", "benchmarks"},
     "soak": {"edge", "soak"},
 }
 OURS = {*ALLOWED, "tests"}
