@@ -214,3 +214,17 @@ def test_a_file_that_changes_all_the_time_is_given_up(tmp_path):
     with Scripted(script) as server, pytest.raises(DownloadError):
         get(server, tmp_path)
     assert len(server.asked) == LIMITS.attempts + 2
+
+
+def test_a_range_that_is_no_more_begins_the_download_anew(tmp_path):
+    """416: the file became shorter than what is here."""
+    answers = iter(
+        [
+            answer(DATA[:1000], length=len(DATA), ETag='"a"'),
+            answer(b"", "416 Range Not Satisfiable"),
+            answer(DATA[:500], ETag='"b"'),
+        ]
+    )
+    with Scripted(lambda _: [next(answers)]) as server:
+        assert get(server, tmp_path) == DATA[:500]
+    assert [b"Range:" in one for one in server.asked] == [False, True, False]
