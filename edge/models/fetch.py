@@ -113,7 +113,7 @@ def check_source(source: Source, limits: Update) -> None:
 
 def forget(folder: Path) -> None:
     """Remove what has come. Raises nothing: what stays is begun anew."""
-    for name in ("url.json", "url.part"):
+    for name in ("url.json", "url.json.new", "url.part"):
         with contextlib.suppress(OSError):
             (folder / name).unlink(missing_ok=True)
 

@@ -119,7 +119,8 @@ class Jobs:
         with self._store.locked():
             self._over = job.update
             with contextlib.suppress(OSError):
-                for path in (self._path, self._cancelled):
+                unfinished = self._path.with_name(f"{self._path.name}.new")
+                for path in (self._path, self._cancelled, unfinished):
                     path.unlink(missing_ok=True)
                 sync_folder(self._path.parent)
 

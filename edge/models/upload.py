@@ -111,7 +111,8 @@ class Upload:
         """
         with self._lock:
             begun, self._ledger = self._begun(), None
-            for file in (self._facts, self.file):
+            unfinished = self._facts.with_name(f"{self._facts.name}.new")
+            for file in (self._facts, unfinished, self.file):
                 with contextlib.suppress(OSError):
                     file.unlink(missing_ok=True)
         return begun.sha256 if begun else None
