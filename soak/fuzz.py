@@ -135,14 +135,17 @@ def made(folder: Path) -> dict[str, tuple[list[bytes], Target]]:
 def asked() -> Target:
     """Give what takes a request to any verb, and looks at the one answer that must come."""
     device = "wheatear/cam-1"
-    settings = msgspec.convert({"allow": [*_VERBS], "max_bytes": 4_096}, RequestSettings)
-    requests = Requests(settings, device, Counters(), SystemClock(), lambda: None)
-    for verb, params in _VERBS.items():
-        requests.on(verb, params, msgspec.to_builtins)
-    logging.getLogger("edge.requests").setLevel(logging.CRITICAL)
+    given = {"allow": [*_VERBS], "max_bytes": 4_096, "unnumbered": True}
+    settings = msgspec.convert(given, RequestSettings)
+    for name in ("edge.requests", "edge.refusals"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def target(data: bytes) -> object:
         verb = [*_VERBS, "unknown"][len(data) % (len(_VERBS) + 1)]
+        # A device of its own for each: answers to refusals are bounded.
+        requests = Requests(settings, device, Counters(), SystemClock(), lambda: None)
+        for name, params in _VERBS.items():
+            requests.on(name, params, msgspec.to_builtins)
         requests.carry_out(Incoming(f"{device}/request/{verb}", data))
         (answer,) = requests.answers()
         response = msgspec.json.decode(answer.payload, type=Response)
