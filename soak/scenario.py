@@ -18,6 +18,7 @@ SCENARIOS = (
     "readonly",
     "powercuts",
     "damage",
+    "recovery",
     "clock",
     "camera",
     "fuzz",
