@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from importlib.metadata import distributions
 from typing import Any
 
 from edge.errors import WheatearError
@@ -51,6 +50,8 @@ def _cure(name: str) -> str:
 
 
 def _version(name: str, folders: Iterable[str]) -> str | None:
+    from importlib.metadata import distributions  # takes long, and is for errors only
+
     found = next(iter(distributions(name=name, path=list(folders))), None)
     return found.version if found else None
 
