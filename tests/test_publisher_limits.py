@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from random import Random
 
@@ -14,6 +15,7 @@ from senders import Sender, settings
 from strict_broker import Script, StrictBroker
 
 from edge.cameras.photo import encode_jpeg
+from edge.config import Tls
 from edge.mqtt import Will, connect
 from edge.session import Introduction
 
@@ -187,3 +189,63 @@ def test_a_will_that_the_broker_does_not_take_is_lessened():
         connection.close()
         assert broker.connects[-1].will.qos == 0
         assert not broker.connects[-1].will.retain
+
+
+@pytest.mark.parametrize(
+    ("code", "named"),
+    [
+        (0x8E, "give each its own"),
+        (0x9C, "use another server"),
+        (0x89, "busy"),
+        (0x93, "fewer are sent at once"),
+    ],
+)
+def test_a_goodbye_that_is_about_the_connection_blames_no_message(tmp_path, code, named, caplog):
+    """It is said in words; nothing becomes a dead letter, and all arrives when that is over."""
+    with StrictBroker(Script(goodbyes={"/sighting": code})) as broker:
+        with Sender(tmp_path, settings(broker.port)) as device:
+            device.sight(10)
+            assert broker.wait(lambda one: len(one.connects) > 4)
+            broker.change(goodbyes={})
+            assert device.drained()
+            assert len(device.publisher.letters) == 0
+            assert not device.publisher._standing.suspects.careful
+        assert broker.findings == []
+        assert seqs(broker) == list(range(1, 11))
+    assert named in caplog.text
+
+
+def test_verbs_are_subscribed_to_one_by_one_where_wildcards_are_not_taken(tmp_path):
+    """Wildcard Subscription Available = 0."""
+    from edge.clock import SystemClock
+    from edge.config import Requests as Settings
+    from edge.counters import Counters
+    from edge.requests import Params, Requests
+
+    asked = Requests(Settings(), "wheatear/cam-1", Counters(), SystemClock(), lambda: None)
+    asked.on("status", Params, lambda _: {})
+    asked.on("models", Params, lambda _: {})
+    with StrictBroker(Script(wildcards=False)) as broker:
+        with Sender(tmp_path, settings(broker.port), requests=asked):
+            assert broker.wait(lambda one: len(one.filters) == 2)
+        assert broker.findings == []
+        assert broker.filters == [
+            "wheatear/cam-1/request/status",
+            "wheatear/cam-1/request/models",
+        ]
+
+
+def test_a_tls_connection_that_takes_nothing_more_does_not_hold_the_end_up(authority):
+    """Writing would block for ever; closing is done in its time all the same."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority / "server.pem", authority / "server.key")
+    wrap = lambda sock: context.wrap_socket(sock, server_side=True)  # noqa: E731
+    script = Script(swallow_after=3, stop_reading=True)
+    with StrictBroker(script, wrap) as broker:
+        own = settings(broker.port, protocol="5", tls=Tls(ca=authority / "ca.pem"))
+        device = Sender(authority, own)
+        with device:
+            device.outbox.append_many([image(60_000) for _ in range(100)])
+            device.publisher.wake()
+            assert broker.wait(lambda one: len(one.seen) > 3)
+        assert not device.publisher._thread.is_alive()
