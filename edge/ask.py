@@ -64,8 +64,10 @@ def ask(
                 f"{len(payload)} bytes are more than the broker's limit of "
                 f"{connection.limits.maximum_packet_size}"
             )
-        answers = f"{base}/response/#"
-        connection.accepted(connection.subscribe([answers]), answers, deadline)
+        wanted = [f"{base}/response/#"]
+        if not connection.limits.wildcards:
+            wanted = [f"{base}/response/{verb}", f"{base}/response/unknown"]
+        connection.accepted(connection.subscribe(wanted), wanted[0], deadline)
         pause, times = _REPEAT_SECONDS, 0
         while time.monotonic() < deadline:
             connection.accepted(connection.publish(topic, payload, 1), topic, deadline)

@@ -287,9 +287,13 @@ def _connect(config: Config, opened: list[Connection], stack: contextlib.ExitSta
 
 
 def _subscribe(config: Config, connection: Connection) -> str:
-    topics = f"{config.broker.base_topic}/{config.device_id}/request/#"
+    base = f"{config.broker.base_topic}/{config.device_id}/request"
+    wanted = [f"{base}/#"]
+    if not connection.limits.wildcards:
+        wanted = [f"{base}/{verb}" for verb in config.requests.allow]
+    topics = ", ".join(wanted)
     deadline = time.monotonic() + config.broker.timeout_seconds
-    connection.accepted(connection.subscribe([topics]), f"the subscription to {topics}", deadline)
+    connection.accepted(connection.subscribe(wanted), f"the subscription to {topics}", deadline)
     return topics
 
 
