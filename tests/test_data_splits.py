@@ -86,3 +86,13 @@ def test_too_few_groups_is_an_error():
     """Two plants cannot make three splits."""
     with pytest.raises(DataError, match="2 group"):
         assign_splits(dataset([("a", 5), ("b", 5)]))
+
+
+@pytest.mark.parametrize("scenes", [2, 3])
+def test_classes_of_few_scenes_are_learned_and_validated_before_they_are_tested(scenes):
+    """Two scenes go to train and val, whatever the seed; only a third one can be for the test."""
+    examples = [Example(f"{c}{i}.jpg", c) for c in "abcdef" for i in range(scenes)]
+    for seed in range(20):
+        divided = assign_splits(Dataset(Path("."), tuple(examples)), seed=seed)
+        have = {(e.label, e.split) for e in divided.examples}
+        assert {(c, s) for c in "abcdef" for s in ("train", "val")} <= have

@@ -56,7 +56,7 @@ def _figure(record: Record) -> str:
     verdict = "" if item.label else f" ({escape(item.reason or '')})"
     return (
         f"<figure class=l><img loading=lazy alt='' src='{escape(record.file, quote=True)}'>"
-        f"<figcaption><b>{escape(record.proposal)} {item.confidence:.0%}</b>{verdict}"
+        f"<figcaption><b><bdi>{escape(record.proposal)}</bdi> {item.confidence:.0%}</b>{verdict}"
         f"<br>{escape(others)}<br>{escape(item.device)}, {item.time:%Y-%m-%d %H:%M}</figcaption>"
         "</figure>"
     )
