@@ -94,8 +94,14 @@ class _Device:
         self._switch = stack.enter_context(self._models.switch)
         self._outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
         self._camera = self._first_camera()
+        folder, most = config.outbox.path.with_name(FOLDER), config.outbox.max_dead_letter_bytes
+        self._letters = DeadLetters(folder, most)
         self._writer = Writer(
-            self._outbox, lambda: self._publisher.wake(), counters, config.outbox.commit_seconds
+            self._outbox,
+            lambda: self._publisher.wake(),
+            counters,
+            config.outbox.commit_seconds,
+            unwritable=self._set_aside,
         )
         self._gps = Gps(config.gps, clock, counters, self._renew_info)
         self._identity = _identity(config, self._switch.ref, self._gps)
@@ -132,8 +138,6 @@ class _Device:
             self._remote.memory(config.outbox.path),
         )
         self._retimer = Retimer.of(config, self._outbox, clock, counters, self._renew_info)
-        outbox = config.outbox
-        letters = DeadLetters(outbox.path.with_name(FOLDER), outbox.max_dead_letter_bytes)
         self._publisher = Publisher(
             config.broker,
             config.device_id,
@@ -150,9 +154,9 @@ class _Device:
             clock=clock,
             requests=self._requests,
             hold=self._retimer.hold,
-            letters=letters,
+            letters=self._letters,
         )
-        self._desk = Desk(letters, lambda: self._publisher.nudge())
+        self._desk = Desk(self._letters, lambda: self._publisher.nudge())
 
     def _look(self) -> None:
         """Put together what takes frames and judges them."""
@@ -248,6 +252,11 @@ class _Device:
         if ended and not counters["frames_classified"] and (problems := counters.problems()):
             raise CameraError(f"no picture could be classified: {'; '.join(problems)}")
         return not left
+
+    def _set_aside(self, message: object, error: Exception) -> None:
+        """Keep what cannot be made a message; on the writer's thread, which goes on regardless."""
+        with contextlib.suppress(OSError):  # the log and the counts have it
+            self._letters.keep(message, str(error), self._clock.now())
 
     def _renew_info(self) -> None:
         self._publisher.renew(f"{self._publisher.base}/info")

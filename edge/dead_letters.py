@@ -52,6 +52,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     set_aside: datetime
     """When it became a dead letter, by the clock of the device."""
     why: str
+    sendable: bool = True
+    """False: it never became a message, and is here only to be looked at."""
 
     def __str__(self) -> str:
         number = "" if self.seq is None else f" seq {self.seq}"
@@ -109,17 +111,40 @@ class DeadLetters:
             set_aside=now,
             why=why,
         )
+        self._write(letter, row.payload)
+
+    def keep(self, what: object, why: str, now: datetime) -> None:
+        """Write down what cannot be made a message, as Python shows it. Raises OSError."""
+        shown = repr(what).encode(errors="backslashreplace")
+        letter = DeadLetter(
+            id=f"{0:012d}-{zlib.crc32(shown):08x}",
+            topic="sighting",
+            kind="sighting",
+            bytes=len(shown),
+            time=now,
+            set_aside=now,
+            why=why,
+            sendable=False,
+        )
+        self._write(letter, shown)
+
+    def _write(self, letter: DeadLetter, payload: bytes) -> None:
         with self._lock:
             self.folder.mkdir(parents=True, exist_ok=True)
             head = msgspec.json.encode(letter)
-            write_whole(self._path(letter.id), head + b"\n" + row.payload)
+            write_whole(self._path(letter.id), head + b"\n" + payload)
             sync_folder(self.folder)
             self._keep_within()
 
     def release(self, ids: Iterable[str]) -> int:
-        """Let the device send letters again; give how many there were. Raises OSError."""
+        """Let the device send letters again; give how many there were that can be sent.
+
+        Raises OSError.
+        """
+        sendable = {letter.id for letter in self.held() if letter.sendable}
         return self._each(
-            ids, lambda id: os.replace(self._path(id), self._path(id).with_suffix(_RELEASED))
+            (id for id in ids if id in sendable),
+            lambda id: os.replace(self._path(id), self._path(id).with_suffix(_RELEASED)),
         )
 
     def discard(self, ids: Iterable[str]) -> int:

@@ -115,6 +115,19 @@ def test_files_that_hold_no_letter_are_left_alone_and_named_once(tmp_path, caplo
     assert len(list(tmp_path.iterdir())) == 5
 
 
+def test_what_never_became_a_message_can_be_looked_at_and_not_sent(tmp_path):
+    """It is shown as Python shows it."""
+    letters = DeadLetters(tmp_path)
+    letters.keep({"label": "\ud800"}, "cannot be encoded", NOW)
+    letters.add(row(1), "why", NOW)
+    first, second = letters.held()
+    assert (first.sendable, second.sendable) == (False, True)
+    assert first.why == "cannot be encoded"
+    assert letters.release([first.id, second.id]) == 1
+    assert letters.held() == (first,)
+    assert letters.discard([first.id]) == 1
+
+
 def test_a_change_by_another_program_is_seen(tmp_path):
     """Once for each change, and also where the folder is not there yet."""
     letters, other = DeadLetters(tmp_path / "x"), DeadLetters(tmp_path / "x")
