@@ -46,7 +46,7 @@ def test_a_full_disk_still_lets_the_outbox_empty(disk):
         with pytest.raises(OutboxFullError, match=r"free space|not full"):  # noqa: PT012
             while True:
                 written += len(outbox.append_many([sighting() for _ in range(50)]))
-                if written == 1000:
+                if written == 6000:
                     fill(disk / "ballast")
         assert drain(outbox) == list(range(1, written + 1))
         assert outbox.depth().waiting == 0
