@@ -23,6 +23,7 @@ BENCHMARKS = {
     "start": "benchmarks.start",
     "outbox": "benchmarks.outbox",
     "wear": "benchmarks.wear",
+    "recovery": "benchmarks.recovery",
     "field": "benchmarks.field",
     "tiles": "benchmarks.tiles",
     "motion": "benchmarks.motion",

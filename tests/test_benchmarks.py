@@ -187,6 +187,13 @@ def test_wear_is_counted_below_the_file_system(options, tmp_path):
     assert "the kernel charges the process" in figures[0].note
 
 
+def test_what_comes_out_of_damaged_outboxes_is_measured_beside_sqlite(options, tmp_path):
+    """Page by page, opening it, and row by row, of the same bytes."""
+    figures = harness.run("recovery", tmp_path, options).figures
+    assert figures
+    assert all(both_sides(figure) for figure in figures)
+
+
 def test_the_field_is_measured_on_both_sides(options, data):
     """Draining beside paho, a stalled broker beside a running one, everything beside nothing."""
     need_mosquitto()
