@@ -18,6 +18,7 @@ from edge.errors import OutboxDamagedError
 from edge.messages import Sighting, encode
 from edge.outbox_payload import pack, unpack
 from edge.outbox_rows import Kind, Stored
+from edge.printable import printable
 
 _decoder = msgspec.json.Decoder(Sighting)
 
@@ -28,7 +29,7 @@ class HourCounts(Counter[tuple[int, str]]):
     def add(self, sighting: Sighting, time_ms: int, count: int) -> None:
         """Count a sighting as taken at this time, unless it was counted when it began."""
         if sighting.phase not in ("update", "end"):
-            self[time_ms // 3_600_000, sighting.label or ""] += count
+            self[time_ms // 3_600_000, printable(sighting.label or "")] += count
 
 
 class Tally:
@@ -69,13 +70,14 @@ class Tally:
         self.hours.add(sighting, time_ms, 1)
         if sighting.phase == "single":
             return
-        self._changed.add(sighting.event)
+        event = printable(sighting.event)
+        self._changed.add(event)
         if sighting.phase == "end":
-            self._lives.pop(sighting.event, None)
+            self._lives.pop(event, None)
         else:
             # Its place in the order is that of its begin.
-            began = self._lives.get(sighting.event, (sighting.seq, sighting))[0]
-            self._lives[sighting.event] = (began, sighting)
+            began = self._lives.get(event, (sighting.seq, sighting))[0]
+            self._lives[event] = (began, sighting)
 
     def remove(self, count: int, size: int) -> None:
         """Count messages that are gone."""

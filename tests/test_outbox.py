@@ -150,7 +150,6 @@ def test_the_writer_waits_out_a_full_disk(tmp_path):
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda one: msgspec.structs.replace(one, label="\ud800"),
         lambda one: msgspec.structs.replace(one, confidence=10**5000),
         lambda one: msgspec.structs.replace(one, time=None),
         lambda one: msgspec.structs.replace(one, label=object()),
@@ -175,9 +174,25 @@ def test_a_message_that_cannot_be_encoded_stops_no_other(tmp_path, spoil):
         writer.close()
         assert [one is bad or one is other for one, _ in handed] == [True, True]
         assert counters.errors() == {"UnwritableError": 2}
-        assert counters.problems() == ()
+        assert [one.partition(":")[0] for one in counters.problems()] == ["unwritable"]
         assert [json.loads(row.payload)["id"] for row in outbox.page()] == [o.id for o in good]
         assert drain(outbox) == [1, 2, 3]
+
+
+def test_text_without_utf_8_is_counted_and_kept_in_printable_form(tmp_path):
+    """A label or an event with half a character in it keeps no count from being written."""
+    now = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
+    odd = msgspec.structs.replace(sighting("a\udcff", now), phase="begin", event="e\udcff")
+    with Outbox(tmp_path / "o.db", delete_seconds=0) as outbox:
+        outbox.append(odd)
+        assert drain(outbox) == [1]
+    with Outbox(tmp_path / "o.db") as outbox:
+        (hour,) = outbox.hours(now)
+        (life,) = outbox.lives()
+        assert list(hour.labels.values()) == [1]
+        assert life.label == next(iter(hour.labels))
+        outbox.append(msgspec.structs.replace(odd, phase="end"))
+        assert outbox.lives() == ()
 
 
 def test_what_was_delivered_is_deleted_together_and_never_given_again(tmp_path):
