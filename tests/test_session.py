@@ -386,3 +386,59 @@ def test_time_to_flush_is_kept(talk):
     assert 8 <= turns <= 12
     assert talk.wire.topics()[-1] == "availability"
     assert isinstance(talk.wire, ScriptedWire)
+
+
+def test_parcels_wait_while_anything_else_is_on_its_way(tmp_path):
+    """And none begins while the session parts."""
+    parcel = Parcel("p", (("inbox/p", b"j"),))
+    talk = Talk(tmp_path, [parcel])
+    talk.sight(1)
+    assert "inbox/p" not in talk.go(answer=False)
+    talk.go(answer=False)
+    assert "inbox/p" not in talk.go(answer=False)
+    talk.wire.acknowledge(*talk.wire.mids)
+    talk.go(answer=False)
+    assert "inbox/p" in [*talk.go(), *talk.go()]
+
+
+def test_an_outage_ends_with_a_yes_of_the_broker(talk):
+    """A no proves nothing; and the state says at once that it is over."""
+    talk.broken.failed(LostError("lost"))
+    talk.go(answer=False)
+    talk.wire.acknowledge(1, refusal="No", code=0x87)
+    talk.go(answer=False)
+    assert talk.problem("broker") == "lost"
+    talk.wire.acknowledge(2)
+    talk.go(answer=False)
+    assert talk.problem("broker") is None
+    talk.wait(6)
+    assert "state" in talk.settle()
+
+
+def test_a_sighting_alone_under_way_is_struck(talk):
+    """Five ends of connections by the broker set it back."""
+    lost = LostError("x", "it hung up", hung_up=True)
+    talk.settle()
+    talk.sight(1)
+    talk.session.news()
+    for _ in range(5):
+        assert not talk.standing.suspects.back
+        for _ in range(6):
+            said = talk.go(answer=False)
+            others = [one for one in talk.wire.said if not one.topic.endswith("/sighting")]
+            talk.wire.acknowledge(*(one.mid for one in others))
+            if "sighting" in said:
+                break
+        talk.go(answer=False)
+        assert len(talk.flight.keys) == 1
+        talk.session.lost(lost)
+        talk.session.close()
+        talk.connect()
+    assert "sighting (" in talk.problem("delivery")
+    assert "is set back: it hung up" in talk.problem("delivery")
+
+
+def test_an_introduction_that_rests_does_not_hold_the_next_up(talk):
+    """Each is said or left out for itself."""
+    talk.standing.denials.deny(f"{BASE}/availability")
+    assert talk.go()[0] == "info"
