@@ -251,7 +251,7 @@ class _Device:
         counters.crew.check()
         if ended and not counters["frames_classified"] and (problems := counters.problems()):
             raise CameraError(f"no picture could be classified: {'; '.join(problems)}")
-        return not left
+        return not left and not counters["sightings_lost"]
 
     def _set_aside(self, message: object, error: Exception) -> None:
         """Keep what cannot be made a message; on the writer's thread, which goes on regardless."""

@@ -151,7 +151,7 @@ class Publisher:
         except Exception as error:  # bad luck; or a fault, which goes on and on
             log.exception("the publisher failed")
             self._trouble.failed(error)
-            if self._counters["delivered"] > delivered:
+            if self._clock.monotonic() - started > _SETTLED_SECONDS:
                 self._patience.won()
             self._patience.lost(error)
         finally:

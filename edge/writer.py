@@ -131,10 +131,12 @@ class Writer:
                         self._waiting.popleft()
                 self._busy = False
                 self._change.notify_all()
-                if not done and self._closing and time.monotonic() >= self._give_up_at:
-                    return
-            if not done:
-                self._pause()
+            if done:
+                self._tell()
+                continue
+            if self._closing and time.monotonic() >= self._give_up_at:
+                return
+            self._pause()
 
     def _gathering_seconds(self) -> float:
         """Say how long to wait for more: long where the last commit was a moment ago."""
@@ -182,17 +184,20 @@ class Writer:
             if isinstance(message, Sighting) and message.phase in ("single", "begin"):
                 self.latest = msgspec.structs.replace(message, seq=seq)
                 break
-        self._tell()
         return True
 
     def _tell(self) -> None:
-        """Say that something was committed; a failure of that must not have it written again."""
-        try:
-            self._committed()
-        except Exception as error:
-            self._telling.failed(error)
-        else:
-            self._telling.recovered()
+        """Say that something was committed: nobody looks for it else."""
+        while True:
+            try:
+                self._committed()
+            except Exception as error:
+                self._telling.failed(error)
+                self._patience.lost(error)
+            else:
+                self._patience.won()
+                self._telling.recovered()
+                return
 
     def _without(self, batch: list[Outgoing], error: UnwritableError) -> list[Outgoing]:
         log.error("%s; it is left out", error)
