@@ -191,6 +191,8 @@ def replay(path: Path, faults: list[Fault], monkeypatch) -> tuple[str, bool]:
             real(self, *arguments, **named)
             if isinstance(self, Writer | Reader):
                 self._backoff = Backoff(0.01, 0.02)
+            if isinstance(self, Retimer):
+                self._tick_seconds = 0.05
             for fault in faults:
                 if fault.owner is owner:
                     fault.into(self)

@@ -175,6 +175,7 @@ def test_a_message_that_cannot_be_encoded_stops_no_other(tmp_path, spoil):
         assert [one is bad or one is other for one, _ in handed] == [True, True]
         assert counters.errors() == {"UnwritableError": 2}
         assert [one.partition(":")[0] for one in counters.problems()] == ["unwritable"]
+        assert counters["sightings_lost"] == 2
         assert [json.loads(row.payload)["id"] for row in outbox.page()] == [o.id for o in good]
         assert drain(outbox) == [1, 2, 3]
 

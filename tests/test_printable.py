@@ -18,6 +18,7 @@ from samples import sighting
 from edge.counters import Counters, Episode
 from edge.journal import Journal, LogParams
 from edge.messages import encode
+from edge.outbox import Outbox
 from edge.printable import printable
 
 ODD = os.fsdecode(b"02_K\xe4fer.jpg")
@@ -130,3 +131,13 @@ def test_a_terminal_that_knows_only_ascii_ends_nothing(monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", errors="strict"))
     assert main(["schema", "--markdown"]) == 0
+
+
+def test_a_sighting_with_an_odd_label_is_written_counted_and_read(tmp_path):
+    """Also where the outbox counts by label."""
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append(msgspec.structs.replace(sighting(), label="\udce4\ud800"))
+    with Outbox(tmp_path / "o.db") as outbox:
+        (row,) = outbox.page()
+        assert json.loads(row.payload)["label"] == r"\xe4\ud800"
+        assert outbox.depth().waiting == 1
