@@ -41,7 +41,7 @@ def test_text_is_told_in_printable_form(text, shown):
 
 def test_a_message_with_unprintable_text_is_encoded_all_the_same():
     """The last defence: what got into a message by a way that nobody thought of."""
-    message = sighting(1)
+    message = sighting()
     odd = msgspec.structs.replace(message, label=ODD)
     assert json.loads(encode(odd))["label"] == r"02_K\xe4fer.jpg"
     assert encode(odd).endswith(b'"historical":false}')

@@ -136,7 +136,7 @@ def test_an_outbox_on_a_read_only_medium_is_read(tmp_path):
     card, mounted = tmp_path / "card", tmp_path / "mounted"
     card.mkdir(), mounted.mkdir()
     with Outbox(card / "outbox.db") as outbox:
-        outbox.append_many([sighting(number) for number in range(3)])
+        outbox.append_many([sighting() for _ in range(3)])
         for name in os.listdir(card):  # as after a cut of the power
             (tmp_path / name).write_bytes((card / name).read_bytes())
     for name in os.listdir(card):
