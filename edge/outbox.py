@@ -25,12 +25,12 @@ from typing import Self
 import msgspec
 
 from edge import outbox_schema as schema
-from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError, UnwritableError
+from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.messages import Health, HourCount, Sighting
 from edge.outbox_exchange import finish_exchange
 from edge.outbox_numbers import Numbers
 from edge.outbox_repair import adopt, left_behind, replace
-from edge.outbox_rows import Kind, Outgoing, Row, Stored, read_rows, row_of
+from edge.outbox_rows import Kind, Outgoing, Row, ranges, read_rows, row_of, rows_of
 from edge.outbox_tally import HourCounts, Tally, merged
 from edge.room import ROOM_BYTES, Room
 
@@ -144,7 +144,7 @@ class Outbox:
             with self._committing(self._writer) as (db, tally):
                 self._hold_room(db)
                 numbered = self._with_numbers(messages, tally)
-                rows = _rows(messages, numbered, tally.next_row)
+                rows = rows_of(messages, numbered, tally.next_row)
                 count = sum(isinstance(message, Sighting) for message in messages)
                 self._numbers.cover(self._following(tally), count)
                 dropped = self._make_room(db, tally, sum(row[5] for row in rows))
@@ -462,30 +462,3 @@ class Outbox:
                 f"cannot write beside the outbox {self.path}: {error.strerror or error}; "
                 f"{os.fspath(self.path.parent)} must be writable and not full"
             ) from error
-
-
-def _rows(messages: Sequence[Outgoing], numbered: Sequence[Outgoing], first: int) -> list[Stored]:
-    """Make rows of messages. Raises UnwritableError with the one that was handed in."""
-    rows = []
-    for row, (message, with_number) in enumerate(zip(messages, numbered, strict=True), first):
-        try:
-            rows.append((row, *row_of(with_number)))
-        except UnwritableError as error:
-            error.message = message
-            raise
-    return rows
-
-
-def ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Give the runs of consecutive numbers as (first, last)."""
-    first = last = None
-    for number in sorted(numbers):
-        if last is None or first is None:
-            first = last = number
-        elif number == last + 1:
-            last = number
-        else:
-            yield first, last
-            first = last = number
-    if first is not None and last is not None:
-        yield first, last

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -92,3 +92,30 @@ def row_of(message: Outgoing) -> tuple[int, str, bytes, int, int]:
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, AttributeError) as error:
         raise UnwritableError(message, error) from error
     return int(kind), topic, payload, time_ms, len(payload) + OVERHEAD_BYTES
+
+
+def rows_of(messages: Sequence[Outgoing], numbered: Sequence[Outgoing], first: int) -> list[Stored]:
+    """Make rows of messages. Raises UnwritableError with the one that was handed in."""
+    rows = []
+    for row, (message, with_number) in enumerate(zip(messages, numbered, strict=True), first):
+        try:
+            rows.append((row, *row_of(with_number)))
+        except UnwritableError as error:
+            error.message = message
+            raise
+    return rows
+
+
+def ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Give the runs of consecutive numbers as (first, last)."""
+    first = last = None
+    for number in sorted(numbers):
+        if last is None or first is None:
+            first = last = number
+        elif number == last + 1:
+            last = number
+        else:
+            yield first, last
+            first = last = number
+    if first is not None and last is not None:
+        yield first, last
