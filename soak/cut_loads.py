@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import shutil
 import sqlite3
@@ -224,8 +223,8 @@ def settings(disk: Path, _: Path, count: Count, random: Random, length: float) -
     os.sync()
     journal.promises.append(Became(count(), before))
     journal.opened = count()
-    for turn in range(max(3, int(60 * length))):
-        agree = 1 + (turn + int(before)) % 4
+    for _turn in range(max(3, int(60 * length))):
+        agree = random.choice([one for one in (1, 2, 3, 4) if str(one) != before])
         changes.change(changes.revision(), {"decision.agree": agree, "decision.of": 5}, None)
         journal.promises.append(Became(count(), str(agree)))
         if random.random() < 0.3:
@@ -254,22 +253,16 @@ def salvage(disk: Path, folder: Path, count: Count, random: Random, length: floa
     os.sync()
     dry = folder / "dry"
     shutil.copytree(disk, dry, ignore=shutil.ignore_patterns("lost+found"))
-    level = logging.getLogger("edge").level
-    logging.getLogger("edge").setLevel(logging.CRITICAL)
-    try:
-        Outbox(dry / "outbox.db").close()
-        numbers = {one["id"]: one["seq"] for one in messages(dry / "outbox.db").sightings}
-        journal.opened = count()
-        # The highest number counts, although its message may be lost with its page.
-        journal.promises.append(Appended(0, 0, {**numbers, "highest": highest}))
-        journal.promises.append(Deleted(0, ("highest",)))
-        with Outbox(path) as box:
-            for turn in range(6):
-                append(
-                    journal, box, [message(90_000 + 3 * turn + n, random) for n in range(3)], count
-                )
-    finally:
-        logging.getLogger("edge").setLevel(level)
+    Outbox(dry / "outbox.db").close()
+    numbers = {one["id"]: one["seq"] for one in messages(dry / "outbox.db").sightings}
+    journal.opened = count()
+    # The highest number counts, although its message may be lost with its page.
+    journal.promises.append(Appended(0, 0, {**numbers, "highest": highest}))
+    journal.promises.append(Deleted(0, ("highest",)))
+    with Outbox(path) as box:
+        for turn in range(6):
+            some = [message(90_000 + 3 * turn + n, random) for n in range(3)]
+            append(journal, box, some, count)
     subprocess.run(["sync", "-f", disk], check=True)
     journal.ended = count()
     return journal

@@ -76,7 +76,7 @@ def _one(folder: Path, random: Random, counts: dict[str, int]) -> list[str]:
     except OutboxDamagedError as error:  # it must open, whatever was damaged
         return [f"cannot be opened: {error}"]
     with outbox:
-        after = _rows(outbox)
+        after = waiting_rows(outbox)
         aside = [one for one in folder.iterdir() if ".damaged-" in one.name]
         salvaged, lost = outbox.salvaged, outbox.lost
         given_out = outbox.append(EXAMPLES["Sighting"])  # type: ignore[arg-type]
@@ -119,11 +119,11 @@ def filled(path: Path, random: Random) -> tuple[list[Row], dict[int, Row]]:
                 outbox.append_many(
                     [_message(random) for _ in range(random.randint(1, _MESSAGES_A_COMMIT))]
                 )
-            waiting = _rows(outbox)
+            waiting = waiting_rows(outbox)
             ever |= {row.row: row for row in waiting}
             outbox.delete(row.row for row in waiting[: random.randint(0, len(waiting))])
         outbox.append_many([_message(random) for _ in range(_MESSAGES_A_COMMIT)])
-        waiting = _rows(outbox)
+        waiting = waiting_rows(outbox)
         # Closing would empty the log; a power cut does not.
         kept = {one: one.read_bytes() for one in path.parent.iterdir()}
     if random.random() < 0.5:
@@ -174,7 +174,7 @@ def _committed(path: Path) -> int:
         return 0
 
 
-def _rows(outbox: Outbox) -> list[Row]:
+def waiting_rows(outbox: Outbox) -> list[Row]:
     """Give all that waits. Damage that only shows then is mended as one found at the start."""
     try:
         return _read(outbox)

@@ -7,7 +7,6 @@ append until it returns. Of the blocks that differ from when all was synced, som
 from __future__ import annotations
 
 import itertools
-import logging
 import shutil
 from pathlib import Path
 from random import Random
@@ -16,6 +15,7 @@ from typing import NamedTuple
 from soak.cut_loads import outbox
 from soak.cut_verdicts import Verdict, judge
 from soak.promises import Appended, Journal
+from soak.scenario import quiet
 
 _FILES = ("", "-wal", ".seq")
 _HEADER = 32
@@ -69,7 +69,6 @@ def stretches(journal: Journal, copies: Copies) -> list[Stretch]:
 
 def cut(folder: Path, journal: Journal, copies: Copies, at: Stretch, random: Random) -> Verdict:
     """Leave some of the blocks unwritten that were not synced, and judge."""
-    logging.getLogger("edge").setLevel(logging.CRITICAL)
     old, new = copies.copies[at.synced], copies.copies[at.later]
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -78,7 +77,8 @@ def cut(folder: Path, journal: Journal, copies: Copies, at: Stretch, random: Ran
         if suffix == "-wal":
             content = mixed(old[suffix], new[suffix], random)
         (folder / f"outbox.db{suffix}").write_bytes(content)
-    return judge("outbox", folder, journal, at.later - 1, lying=False)
+    with quiet():
+        return judge("outbox", folder, journal, at.later - 1, lying=False)
 
 
 def mixed(old: bytes, new: bytes, random: Random) -> bytes:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import math
 import shutil
 import sys
@@ -35,7 +34,7 @@ from soak.filesystems import FILE_SYSTEMS, absent, impossible
 from soak.loopback import loop_device, mounted
 from soak.promises import Journal
 from soak.recording import LYING, LYING_WRITES, MODES, Cutter, Recording, recorded
-from soak.scenario import Options, Round, chance
+from soak.scenario import Options, Round, chance, quiet
 
 MOST_CUTS_A_ROUND = 500
 PROCESSES = 2
@@ -107,7 +106,7 @@ def record_and_cut(
     with in_memory(folder) as place:
         (place / "other").mkdir()
         (place / "task.json").write_bytes(msgspec.json.encode(task))
-        with recorded(task.file_system, place) as (disk, count):
+        with quiet(), recorded(task.file_system, place) as (disk, count):
             journal = LOADS[task.load](disk, place / "other", count, random, length)
         journal.write(place)
         cuts = planned(task, journal)
@@ -142,7 +141,7 @@ def planned(task: Task, journal: Journal) -> list[Cut]:
         random = Random(f"{task.seed}/{number}")
         after = random.randint(journal.opened, journal.ended)
         if number % _LYING_EVERY == _LYING_EVERY - 1:
-            kept = max(0, after - random.randint(1, LYING_WRITES))
+            kept = max(journal.opened, after - random.randint(1, LYING_WRITES))
             lying.append(Cut(number, after, kept, LYING))
         else:
             honest.append(Cut(number, after, after, random.choice(MODES)))
@@ -153,11 +152,10 @@ def planned(task: Task, journal: Journal) -> list[Cut]:
 
 def cut_all(folder: Path, cuts: Sequence[Cut], keep: bool = False) -> list[tuple[Cut, Verdict]]:
     """Make each disk, mount it and judge what is on it."""
-    logging.getLogger("edge").setLevel(logging.CRITICAL)
     task = msgspec.json.decode((folder / "task.json").read_bytes(), type=Task)
     recording, journal = Recording(folder), Journal.read(folder)
     found = []
-    with TemporaryDirectory(prefix="cut-", dir=folder) as name:
+    with quiet(), TemporaryDirectory(prefix="cut-", dir=folder) as name:
         place = Path(name)
         for lies in (False, True):
             cutter = Cutter(recording, place / "disk.img")

@@ -8,7 +8,6 @@ there before is known. The program `sqlite3` must be one that can recover, else 
 from __future__ import annotations
 
 import contextlib
-import logging
 import shutil
 import sqlite3
 import subprocess
@@ -28,10 +27,10 @@ from edge.errors import OutboxError
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
 from soak.control import messages
-from soak.damage import damaged, filled
+from soak.damage import damaged, filled, waiting_rows
 from soak.log_cuts import mixed, recorded_log, stretches
 from soak.promises import Appended
-from soak.scenario import Options, Round, chance
+from soak.scenario import Options, Round, chance, quiet
 
 _A_ROUND = 50
 _LENGTH = 0.3
@@ -81,7 +80,6 @@ def play(number: int, folder: Path, options: Options) -> Round:
     """Make files, and recover each in three ways."""
     random = chance(options, "recovery", number)
     count = min(_A_ROUND, options.recoveries - number * _A_ROUND)
-    logging.getLogger("edge").setLevel(logging.CRITICAL)
     counts: Counter[str] = Counter()
     kind = "cut" if number % 3 == 0 else "damaged"
     make = _cuts(folder, random) if kind == "cut" else _damages(random)
@@ -93,7 +91,8 @@ def play(number: int, folder: Path, options: Options) -> Round:
             copy = folder / "copy"
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(place, copy, ignore=shutil.ignore_patterns("*-shm"))
-            _compare(counts, f"{kind}, {way}: ", recover, copy / "outbox.db", before)
+            with quiet():
+                _compare(counts, f"{kind}, {way}: ", recover, copy / "outbox.db", before)
         shutil.rmtree(place)
     return Round(counts=dict(counts), problems=_behind(counts, kind))
 
@@ -139,10 +138,7 @@ def _compare(
 
 def _ours(path: Path) -> list[Known]:
     with Outbox(path) as box:
-        rows: list[Row] = []
-        while page := box.page(rows[-1].row if rows else 0, 1000):
-            rows += page
-    return _known(rows)
+        return _known(waiting_rows(box))
 
 
 def _known(rows: Iterable[Row]) -> list[Known]:

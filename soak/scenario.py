@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -86,6 +88,18 @@ def load(name: str) -> Scenario:
 def chance(options: Options, name: str, number: int) -> random.Random:
     """Give the random numbers of one round: the same for the same options."""
     return random.Random(f"{options.seed}/{name}/{number}")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what the program says of faults on purpose out of the output."""
+    logger = logging.getLogger("edge")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def together(rounds: Sequence[Round]) -> Round:
