@@ -70,7 +70,7 @@ bench: .venv/desktop.ok ## measure everything: DATA=folder with jute_pest/, cora
 	@test -n "$(DATA)" || { echo "say where the real material is: make bench DATA=folder"; exit 2; }
 	@$(BIN)/python -m benchmarks $(DATA) $(ARGS)
 
-soak: .venv/desktop.ok ## kill, cut off, fill up and damage it for half an hour; ARGS="--only kills --kills 100"
+soak: .venv/desktop.ok ## kill, cut off, fill up and damage it for an hour; ARGS="--only kills --kills 100"
 	@$(BIN)/python -m soak $(ARGS)
 
 cluster: .venv/cluster.ok ## add Ray to .venv, for: python -m quantize sweep --engine ray
