@@ -265,6 +265,8 @@ def test_check_and_fit_agree(tmp_path, name):
     if name not in WORK:
         assert not (tmp_path / "run").exists()
         report = tmp_path / "check" / "check.json"
+        unread = ("one_level_too_deep", "a_table_nobody_can_read", "no_photos")
+        assert report.exists() == (name not in unread)
         findings = json.loads(report.read_text("utf-8"))["findings"] if report.exists() else []
         for finding in findings:
             assert (finding["severity"] == "error") == (finding["title"] in said)
