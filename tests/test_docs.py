@@ -90,6 +90,42 @@ def test_every_link_leads_somewhere(page):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def anchors(text: str, level: str = "#+") -> list[str]:
+    """The names that headings (of a level) can be linked by, in order."""
+    titles = re.findall(rf"^{level} (.+)$", re.sub(r"(?ms)^```.*?^```", "", text), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(TREE).as_posix())
+def test_every_link_to_a_section_finds_its_heading(page):
+    """What stands behind the # of a link is a heading of the page that is linked to."""
+    for target, section in re.findall(r"\]\(([^)#\s]*)#([^)\s]+)\)", page.read_text("utf-8")):
+        if "://" not in target:
+            there = page.parent / target if target else page
+            assert section in anchors(there.read_text("utf-8")), (
+                f"{page.name} links to {target}#{section}"
+            )
+
+
+def test_the_contents_of_the_device_page_name_every_section():
+    """The list at its top leaves none of the sections out, and keeps their order."""
+    text = (TREE / "docs" / "device.md").read_text(encoding="utf-8")
+    contents = re.search(r"^On this page: (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
+    assert contents is not None
+    listed = re.findall(r"\(#([^)]+)\)", contents[1])
+    assert [name for name in listed if name in anchors(text, "##")] == anchors(text, "##")
+
+
+def test_every_decision_has_a_number_of_its_own():
+    """No two records bear one number, and each one's heading says that of its file."""
+    records = sorted((TREE / "docs" / "adr").glob("*.md"))
+    numbers = [int(record.name.partition("-")[0]) for record in records]
+    assert len(set(numbers)) == len(numbers), records
+    for number, record in zip(numbers, records, strict=True):
+        title = record.read_text(encoding="utf-8").partition("\n")[0]
+        assert re.match(r"# 0*(\d+)[.:] ", title)[1] == str(number), record.name  # type: ignore[index]
+
+
 def test_the_readme_shows_commands():
     """The check above has something to check."""
     assert len(commands(TREE / "README.md")) > 10
