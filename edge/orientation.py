@@ -7,6 +7,7 @@ of the *loaded* picture says what is left to do, whatever the format.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from PIL import Image
@@ -48,21 +49,31 @@ def upright_size(image: Image.Image, exif: Image.Exif | None = None) -> tuple[in
     return (height, width) if is_sideways(image, exif) else (width, height)
 
 
-def exif_of(image: Image.Image, data: bytes) -> Image.Exif:
+def exif_of(
+    image: Image.Image, data: bytes, told: Callable[[str], None] | None = None
+) -> Image.Exif:
     """Give the EXIF data of an opened picture without decoding its pixels where that can be.
 
     A PNG may hold them behind its pixels, and Pillow decodes to find out; `data`, the bytes of the
-    file, spares that where they hold no such chunk.
+    file, spares that where they hold no such chunk. Data that cannot be read count as none, which
+    `told` hears.
     """
     behind = image.format == "PNG" and "exif" not in image.info
-    if behind and not any(mark in data for mark in _PNG_NOTES):
-        return Image.Image.getexif(image)
-    return image.getexif()
+    try:
+        if behind and not any(mark in data for mark in _PNG_NOTES):
+            return Image.Image.getexif(image)
+        return image.getexif()
+    except Exception as error:  # Pillow raises anything; a picture is not refused for its notes
+        if told is not None:
+            told(f"its EXIF data cannot be read ({error})")
+        return Image.Exif()
 
 
 def _orientation(image: Image.Image, exif: Image.Exif | None = None) -> int:
     """Give the orientation 1..8; 1 where there is none or the notes cannot be read."""
     try:
-        return int((image.getexif() if exif is None else exif).get(_ORIENTATION, 1))
-    except Exception:  # Pillow raises anything; a picture is not refused for its notes
+        value: Any = (image.getexif() if exif is None else exif).get(_ORIENTATION, 1)
+        # It is one SHORT; writers are about that store a BYTE, or the number more than once.
+        return int(value[0] if isinstance(value, (bytes, tuple)) else value)
+    except Exception:  # as above
         return 1

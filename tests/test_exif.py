@@ -209,3 +209,53 @@ def test_replay_says_what_it_does_not_believe(tmp_path, caplog):
     assert caplog.text.count("2000:01:01 00:00:00, makes no sense") == 1
     assert caplog.text.count("the place in its EXIF data makes no sense") == 1
     assert caplog.text.count("the time of reading counts (1 such pictures") == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["0001:01:01 00:00:00", "0001:01:01 00:00:01", "9999:12:31 23:59:59"]
+)
+@pytest.mark.parametrize("offset", ["", "+14:00", "-12:00"])
+def test_the_first_and_last_year_make_no_sense_and_cost_no_picture(text, offset):
+    """What programs write for "no time" lies outside the calendar in other zones."""
+    known = read({0x9003: text} | ({0x9011: offset} if offset else {}))
+    assert (known.width, known.time) == (16, None)
+    assert known.odd_time == (f"the time in its EXIF data, {text}, makes no sense",)
+
+
+@pytest.mark.parametrize("offset", ["+0600", "+06:00"])
+def test_an_offset_is_read_with_and_without_its_colon(offset):
+    """Both are ISO 8601."""
+    known = read({0x9003: SEVEN, 0x9011: offset}, zone=None)
+    assert (known.time.hour, known.odd_time) == (1, ())
+
+
+@pytest.mark.parametrize("offset", ["+25:00", "+06:61", "6 hours", "+6"])
+def test_an_offset_that_makes_no_sense_is_told(offset):
+    """The configured zone is taken in its place, and not without a word."""
+    known = read({0x9003: SEVEN, 0x9011: offset})
+    assert known.time.hour == 1
+    assert known.odd_time == (
+        f"the zone of the time in its EXIF data, {offset}, makes no sense; not used",
+    )
+
+
+@pytest.mark.parametrize(("text", "hour"), [("2026:03:29 02:30:00", 1), ("2025:10:26 02:30:00", 0)])
+def test_an_hour_that_is_there_twice_or_not_at_all_is_told(text, hour):
+    """When clocks are changed a wall clock alone does not tell the time; an offset does."""
+    berlin = ZoneInfo("Europe/Berlin")
+    known = read({0x9003: text}, zone=berlin)
+    assert known.time.hour == hour
+    assert [one[:34] for one in known.odd_time] == ["clocks were changed at the time in"]
+    assert read({0x9003: text, 0x9011: "+01:00"}, zone=berlin).odd_time == ()
+
+
+@pytest.mark.parametrize("form", ["PNG", "WEBP"])
+@pytest.mark.parametrize("notes", [b"garbage", b"II*\0", b"MM\0*\xff\xff\xff\xff", b""])
+def test_exif_data_that_cannot_be_read_cost_no_picture(tmp_path, form, notes, caplog):
+    """The picture is replayed as it is decoded elsewhere; what is odd is told."""
+    file = tmp_path / f"a.{form.lower()}"
+    Image.new("RGB", (16, 16)).save(file, form, exif=b"Exif\0\0" + notes)
+    camera = Folder(FolderCamera(path=tmp_path), InputSpec(width=16, height=16))
+    frame = camera.capture()
+    assert (frame.width, frame.location) == (16, None)
+    assert ("its EXIF data cannot be read" in caplog.text) is bool(notes)

@@ -123,3 +123,16 @@ def test_an_orientation_that_there_is_none_of_leaves_the_picture(container, valu
     data = CONTAINERS[container](value)
     assert corner(decode(data)) == "TL"
     assert (facts(data).width, facts(data).height) == (120, 80)
+
+
+@pytest.mark.parametrize(
+    ("form", "count", "value"), [(1, 1, b"\6"), (3, 2, b"\6\0\6"), (4, 1, b"\6")]
+)
+@pytest.mark.filterwarnings("ignore:Metadata Warning")
+def test_an_orientation_is_read_in_whatever_form_it_is_stored(form, count, value):
+    """Some writers store a byte, a long or two numbers in place of one short."""
+    entry = struct.pack("<HHI4s", 0x112, form, count, value)
+    notes = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+    data = encode("JPEG", quality=95, exif=notes)
+    assert corner(decode(data)) == CORNER[6]
+    assert (facts(data).width, facts(data).height) == (80, 120)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
 
 from edge.messages import Location
@@ -34,7 +34,7 @@ _HEIGHTS = (-500.0, 20_000.0)
 """Metres: the Dead Sea is at -430, nothing with a camera for plants above 20 km."""
 _WORST_ERROR = 100_000.0
 """Metres."""
-_OFFSET = re.compile(r"([+-])(\d\d):(\d\d)")
+_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)", re.ASCII)
 _WIDEST = timedelta(hours=14)
 """The offset from UTC of the zone that is farthest from it."""
 _NEAR = timedelta(minutes=5)
@@ -63,7 +63,10 @@ def taken_at(
         text, wall = _text(ifd.get(tags[0])), _wall(ifd, tags)
         if not re.sub(r"[0: ]", "", text):  # absent, blank or zeroed: not set
             continue
-        offset = _offset(_text(ifd.get(tags[1])))
+        zone_text = _text(ifd.get(tags[1]))
+        offset = _offset(zone_text)
+        if offset is None and re.sub(r"[: ]", "", zone_text):
+            told(f"the zone of the time in its EXIF data, {zone_text}, makes no sense; not used")
         if wall is not None:
             moment = _moment(wall, offset, by_gps, zone, told)
             if _likely(moment, latest) and not _is_default(wall):
@@ -115,6 +118,8 @@ def _wall(ifd: Mapping[int, Any], tags: tuple[int, int, int]) -> datetime | None
         wall = datetime.strptime(_text(ifd.get(tags[0])), "%Y:%m:%d %H:%M:%S")
     except ValueError:
         return None
+    if not MINYEAR < wall.year < MAXYEAR:  # in another zone it may be in a year that there is not
+        return None
     fraction = _text(ifd.get(tags[2]))
     seconds = float(f"0.{fraction}") if fraction.isascii() and fraction.isdigit() else 0.0
     return wall + timedelta(seconds=seconds)
@@ -146,7 +151,13 @@ def _moment(
             return by_gps if abs(ahead - whole) > _NEAR else wall.replace(tzinfo=UTC) - whole
     if offset is None and zone is None:
         told("the time in its EXIF data has no zone, taken as UTC; set trigger.time_zone")
-    return wall.replace(tzinfo=offset or zone or UTC).astimezone(UTC)
+    local = wall.replace(tzinfo=offset or zone or UTC)
+    if local.utcoffset() != local.replace(fold=1).utcoffset():
+        told(
+            "clocks were changed at the time in its EXIF data, which is there twice or not at all; "
+            "taken as before the change"
+        )
+    return local.astimezone(UTC)
 
 
 def _likely(moment: datetime, latest: datetime) -> bool:

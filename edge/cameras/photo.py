@@ -43,13 +43,11 @@ def facts(data: bytes, zone: tzinfo | None = None, now: datetime | None = None) 
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            exif = exif_of(image, data)
+            place, time = list[str](), list[str]()
+            exif = exif_of(image, data, place.append)
             width, height = upright_size(image, exif)
-            if not exif:
-                return Facts(width, height, None, None)
-            time, place = list[str](), list[str]()
-            taken = taken_at(exif, zone, time.append, now)
-            location = place_of(exif, place.append)
+            taken = taken_at(exif, zone, time.append, now) if exif else None
+            location = place_of(exif, place.append) if exif else None
             return Facts(width, height, taken, location, tuple(time), tuple(place))
     except UnidentifiedImageError as error:
         raise ImageError(unknown_format(data)) from error
