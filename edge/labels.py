@@ -72,6 +72,12 @@ def parse_labels(text: str, classes: int = 0) -> Labels:
     return Labels(tuple(lines), (*_doubled(lines, classes), *_alike(lines)))
 
 
+def odd_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Tell of names that are there twice, or look the same."""
+    doubles = _doubles(list(names))
+    return (*((f"{_ALIKE}: {doubles}",) if doubles else ()), *_alike(names))
+
+
 def is_background(name: str) -> bool:
     """Tell whether a label is called as the class of everything else usually is."""
     return name.strip().lower() in _BACKGROUND
@@ -131,10 +137,7 @@ def _by_number(rows: list[tuple[int, str, int]], classes: int, layout: str = "")
         some = ", ".join(map(str, gaps[:3])) + (" ..." if len(gaps) > 3 else "")
         notes.append(f"without a name: {some}; called 'class {gaps[0]}' and so on")
     names = [by_number.get(number, f"class {number}") for number in range(last + 1)]
-    doubles = _doubles(names)
-    if doubles:
-        notes.append(f"{_ALIKE}: {doubles}")
-    return Labels(tuple(names), (*notes, *_alike(names)))
+    return Labels(tuple(names), (*notes, *odd_names(tuple(names))))
 
 
 def _refuse_mixture(lines: list[str], numbered: list[tuple[int, str, int]]) -> None:

@@ -30,6 +30,8 @@ class TFLiteFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a TFLite file says about itself."""
 
     inputs: tuple[TensorSpec, ...]
+    open_sizes: tuple[int, ...] = ()
+    """Axes of the first input whose size the file leaves open, from 0."""
     outputs: tuple[TensorSpec, ...]
     custom_operators: tuple[str, ...]
     ending: Literal["softmax", "logistic", "other"]
@@ -58,10 +60,12 @@ def _facts(model: bytes, root: Table) -> TFLiteFacts:
         raise ModelError("damaged TFLite model: it holds no graph")
     graph = graphs[0]
     tensors = graph.tables(0)
+    inputs = [tensors[int(i)] for i in graph.numbers(1, "i")]
     outputs = [int(i) for i in graph.numbers(2, "i")]
     mean, std, label_files, name = _metadata(model, root)
     return TFLiteFacts(
-        inputs=tuple(_tensor(tensors[int(i)]) for i in graph.numbers(1, "i")),
+        inputs=tuple(map(_tensor, inputs)),
+        open_sizes=_open_sizes(inputs[0]) if inputs else (),
         outputs=tuple(_tensor(tensors[i]) for i in outputs),
         custom_operators=tuple(code.text(1) for code in codes if _code(code) == _CUSTOM),
         ending=_ending(graph, codes, outputs[0]) if outputs else "other",
@@ -89,6 +93,11 @@ def _tensor(tensor: Table) -> TensorSpec:
         scale=scales[0] if scales else 0.0,
         zero_point=int(zero_points[0]) if zero_points else 0,
     )
+
+
+def _open_sizes(tensor: Table) -> tuple[int, ...]:
+    """Give the axes that are -1 in the shape's signature; the shape itself then holds 1."""
+    return tuple(axis for axis, size in enumerate(tensor.numbers(7, "i")) if size < 0)
 
 
 def _ending(

@@ -19,7 +19,7 @@ from edge import tflite_file
 from edge.classifier import Classifier, model_info
 from edge.errors import ModelError
 from edge.image import InputSpec
-from edge.labels import is_background, read_labels
+from edge.labels import is_background, odd_names, read_labels
 from edge.manifest import OutputSpec
 from edge.runtimes import TensorSpec, open_runtime
 from edge.scores import ScoreCheck
@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 
 MAX_MODEL_BYTES = 512 << 20
 _DTYPES = ("uint8", "int8", "float32")
+_SAME_LEVELS = 3
+"""Levels of an integer input by which metadata and quantisation differ by rounding."""
+
+_Scale = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and std, in pixel levels."""
 
 
 def open_tflite(
@@ -126,6 +131,11 @@ def _input_spec(
             f"no picture classifier: its input is {tensor.dtype} {tensor.shape}; "
             "(1, height, width, 1 or 3) of uint8, int8 or float32 is needed"
         )
+    if set(facts.open_sizes) - {0}:
+        raise ModelError(
+            f"its input, {tensor.dtype} {tensor.shape}, leaves sizes open; convert it with the height "
+            "and width that it was trained with, such as (1, 224, 224, 3)"
+        )
     if bool(mean) != bool(std):
         raise ModelError("mean and std (--mean, --std) must be given together")
     if not mean:
@@ -146,18 +156,46 @@ def _input_spec(
         raise ModelError(f"the model's input cannot be used: {error}") from error
 
 
-def _normalisation(
-    tensor: TensorSpec, facts: TFLiteFacts
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalisation(tensor: TensorSpec, facts: TFLiteFacts) -> _Scale:
     if tensor.dtype != "float32":
         first_level = 0 if tensor.dtype == "uint8" else -128
-        return (float(tensor.zero_point - first_level),), (1.0 / (tensor.scale or 1.0),)
+        kept = (float(tensor.zero_point - first_level),), (1.0 / (tensor.scale or 1.0),)
+        if facts.mean and facts.std:
+            _refuse_two_scales(tensor, kept, (facts.mean, facts.std))
+        return kept
     if facts.mean and facts.std:
         return facts.mean, facts.std
     raise ModelError(
         "the model does not say how its float input is scaled; give --mean 127.5 --std 127.5 if "
         "it was trained on -1..1, --mean 0 --std 255 if on 0..1"
     )
+
+
+def _refuse_two_scales(tensor: TensorSpec, kept: _Scale, told: _Scale) -> None:
+    """Hold what the metadata say of an integer input against its quantisation.
+
+    Raises:
+        ModelError: levels as they are would stand for other values than the metadata say.
+    """
+    ends = [[(level - m) / s for level in (0, 255)] for m, s in zip(*told, strict=False)]
+    apart = max(abs(x - y) for end in ends for x, y in zip(end, _ends(kept), strict=True))
+    if apart > _SAME_LEVELS * (tensor.scale or 1.0):
+        low, high = _ends(kept)
+        lowest, highest = min(end[0] for end in ends), max(end[1] for end in ends)
+        raise ModelError(
+            f"the model says two things of its input: by its quantisation black is {low:.4g} and "
+            f"white {high:.4g}, by its metadata (mean {_said(told[0])}, std {_said(told[1])}) "
+            f"{lowest:.4g} and {highest:.4g}; give --mean and --std as it was trained"
+        )
+
+
+def _ends(scale: _Scale) -> tuple[float, float]:
+    """Give the real values of black and white."""
+    return -scale[0][0] / scale[1][0], (255 - scale[0][0]) / scale[1][0]
+
+
+def _said(values: tuple[float, ...]) -> str:
+    return ",".join(f"{value:g}" for value in values)
 
 
 def _output_spec(
@@ -196,16 +234,16 @@ def _labels(
         source = f"label file {given}"
         names, notes = read_labels(Path(given), classes)
     elif given is not None:
-        source, names, notes = "labels", tuple(given), ()
+        source, names, notes = "labels", tuple(given), odd_names(tuple(given))
     elif facts.labels is not None:
         source = "the model's own labels"
-        names, notes = facts.labels, ()
+        names, notes = facts.labels, odd_names(facts.labels)
     else:
         raise ModelError(
             f"the model gives {classes} numbers and holds no labels; give a label file "
             "(--labels, model.labels). Without classes it is no classifier but an embedder"
         )
-    for note in notes:
+    for note in (*notes, *_contradiction(names, facts.labels)):
         log.warning("%s: %s", source, note)
     if background == "add":
         names = ("background", *names)
@@ -213,11 +251,29 @@ def _labels(
         if not is_background(names[0]):
             log.warning("%s: background = drop leaves out the first label, %r", source, names[0])
         names = names[1:]
+    if classes > 1 and facts.ending == "logistic":
+        log.warning(
+            "the model judges each class by itself (it ends in sigmoids), so that several may be "
+            "there at once; of a picture, or of each tile, only the surest class counts"
+        )
     if classes == 1:
         _check_yes_no(names, background)
     elif len(names) != classes:
         raise ModelError(_count_problem(classes, names))
     return names
+
+
+def _contradiction(names: tuple[str, ...], own: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Tell of labels that differ from as many that the model holds."""
+    if own is None or len(own) != len(names):
+        return ()
+    differ = [
+        f"score {i} is {one!r}, in the model {other!r}"
+        for i, (one, other) in enumerate(zip(names, own, strict=True))
+        if one.strip().casefold() != other.strip().casefold()
+    ]
+    more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
+    return (f"other than the model's own, and used: {'; '.join(differ[:3])}{more}",) * bool(differ)
 
 
 def _check_yes_no(names: tuple[str, ...], background: str) -> None:

@@ -13,9 +13,16 @@ _OPERATORS = {
 
 
 def model(
-    weights: object, bias: object, ending: str = "", shape: tuple[int, ...] = (1, 1, 1, 3)
+    weights: object,
+    bias: object,
+    ending: str = "",
+    shape: tuple[int, ...] = (1, 1, 1, 3),
+    signature: tuple[int, ...] = (),
 ) -> bytes:
-    """Give a model: `weights` (scores, 3), `bias` (scores,), `ending` softmax, logistic or none."""
+    """Give a model: `weights` (scores, 3), `bias` (scores,), `ending` softmax, logistic or none.
+
+    `signature` is the input's shape with -1 for sizes that are left open.
+    """
     matrix, added = np.array(weights, np.float32), np.array(bias, np.float32)
     buffers = [schema.BufferT(), schema.BufferT(), schema.BufferT()]
     for buffer, values in zip(buffers[1:], (matrix, added), strict=True):
@@ -26,6 +33,7 @@ def model(
         _tensor("w", matrix.shape, 1),
         _tensor("b", added.shape, 2),
     ]
+    tensors[0].shapeSignature = list(signature) or None
     tensors.append(_tensor("logits", scores))
     connected = schema.FullyConnectedOptionsT()
     operators = [_operator(0, [0, 1, 2], 3, schema.BuiltinOptions.FullyConnectedOptions, connected)]
@@ -48,7 +56,7 @@ def model(
     return bytes(builder.Output())
 
 
-def _tensor(name: str, shape: tuple[int, ...], buffer: int = 0) -> object:
+def _tensor(name: str, shape: tuple[int, ...], buffer: int = 0) -> schema.TensorT:
     tensor = schema.TensorT()
     tensor.name, tensor.shape, tensor.buffer = name, list(shape), buffer
     tensor.type = schema.TensorType.FLOAT32

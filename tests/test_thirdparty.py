@@ -7,9 +7,11 @@ import tiny
 
 from edge.classifier import Classifier
 from edge.errors import ModelError
-from edge.image import decode
+from edge.image import InputSpec, decode
+from quantize.metadata import add_metadata
 
 pytest.importorskip("ai_edge_litert")
+import floats
 
 IMAGENET = "coral_models/imagenet_labels.txt"
 PICTURES = {"dragonfly": "dragonfly", "sunflower": "daisy", "bird": "chickadee"}
@@ -141,3 +143,75 @@ def test_a_missing_model_is_named(tmp_path):
     """The message holds the path."""
     with pytest.raises(ModelError, match=r"none\.tflite: No such file"):
         Classifier.from_tflite(tmp_path / "none.tflite")
+
+
+def described(tmp_path, model: bytes, labels, mean: float, std: float):
+    """Give the path of a model with metadata."""
+    path = tmp_path / "described.tflite"
+    spec = InputSpec(width=1, height=1, mean=(mean,), std=(std,))
+    path.write_bytes(add_metadata(model, labels, spec, "described", "1"))
+    return path
+
+
+@pytest.mark.parametrize("signature", [(-1, -1, -1, 3), (1, -1, 1, 3), (1, 1, 1, -1)])
+def test_a_model_without_a_fixed_size_is_refused(tmp_path, signature):
+    """Its shape says 1 x 1 pixels, and every picture would be made that small."""
+    path = tmp_path / "open.tflite"
+    path.write_bytes(floats.model([[1, 0, 0], [0, 1, 0]], [0, 0], signature=signature))
+    with pytest.raises(ModelError, match="leaves sizes open; convert it with the height and width"):
+        Classifier.from_tflite(path, ("a", "b"), mean=(0,), std=(255,))
+
+
+def test_a_batch_that_is_left_open_is_one_picture(tmp_path):
+    """As TensorFlow's converter writes most models."""
+    path = tmp_path / "open.tflite"
+    path.write_bytes(floats.model([[1, 0, 0], [0, 1, 0]], [0, 0], signature=(-1, 1, 1, 3)))
+    with Classifier.from_tflite(path, ("a", "b"), mean=(0,), std=(255,)) as classifier:
+        assert classifier.input.width == 1
+
+
+def test_metadata_that_contradict_the_quantisation_are_refused(tmp_path):
+    """The tiny model takes -1..1 by its scale; by these metadata it would be 0..1."""
+    labels = ("red", "green", "blue")
+    path = described(tmp_path, tiny.model(), labels, 0, 255)
+    with pytest.raises(
+        ModelError, match=r"two things of its input.*std 255\) 0 and 1; give --mean"
+    ):
+        Classifier.from_tflite(path)
+    with Classifier.from_tflite(path, mean=(127.5,), std=(127.5,)) as classifier:
+        assert classifier.classify(tiny.picture("red")).label == "red"
+
+
+@pytest.mark.parametrize(("mean", "std"), [(127.5, 127.5), (128, 128), (127, 128)])
+def test_metadata_may_round_otherwise_than_the_quantisation(tmp_path, mean, std):
+    """A level or two are no contradiction."""
+    path = described(tmp_path, tiny.model(), ("red", "green", "blue"), mean, std)
+    with Classifier.from_tflite(path) as classifier:
+        assert classifier.classify(tiny.picture("blue")).label == "blue"
+
+
+def test_labels_other_than_the_models_own_are_told(tmp_path, caplog):
+    """They are used, as asked for; who mixed two files up finds out."""
+    path = described(tmp_path, tiny.model(), ("red", "green", "blue"), 127.5, 127.5)
+    with Classifier.from_tflite(path, ("Red", "blue", "green")):
+        assert "score 1 is 'blue', in the model 'green'; score 2 is" in caplog.text
+        assert "score 0" not in caplog.text
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_labels_that_look_the_same_are_told_wherever_they_come_from(tmp_path, caplog, embedded):
+    """Also those that a model holds, and those that a program gives."""
+    labels = ("aphid", "Aphid ", "aphid")
+    path = described(tmp_path, tiny.model(), labels, 127.5, 127.5)
+    with Classifier.from_tflite(path, None if embedded else labels):
+        assert "called alike cannot be told apart: 'aphid' (1, 3" in caplog.text
+
+
+def test_classes_that_may_be_there_together_are_told(tmp_path, caplog):
+    """Sigmoids of several classes do not exclude each other; one score is yes or no."""
+    for scores, labels, told in (([1, 2], ("a", "b"), True), ([1], ("a", "b"), False)):
+        caplog.clear()
+        path = tmp_path / "sigmoids.tflite"
+        path.write_bytes(floats.model([[0, 0, 0]] * len(scores), scores, "logistic"))
+        with Classifier.from_tflite(path, labels, mean=(0,), std=(255,)):
+            assert ("only the surest class counts" in caplog.text) is told
