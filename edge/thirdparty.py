@@ -133,8 +133,8 @@ def _input_spec(
         )
     if set(facts.open_sizes) - {0}:
         raise ModelError(
-            f"its input, {tensor.dtype} {tensor.shape}, leaves sizes open; convert it with the height "
-            "and width that it was trained with, such as (1, 224, 224, 3)"
+            f"its input, {tensor.dtype} {tensor.shape}, leaves sizes open; convert it with the "
+            "height and width that it was trained with, such as (1, 224, 224, 3)"
         )
     if bool(mean) != bool(std):
         raise ModelError("mean and std (--mean, --std) must be given together")
