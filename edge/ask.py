@@ -12,9 +12,10 @@ import msgspec
 
 from edge.classify import Console
 from edge.config import Broker, Tls
+from edge.dial import connect
 from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages import new_id
-from edge.mqtt import Connection, connect
+from edge.mqtt import Connection
 from edge.text import read_text
 
 _EXACT_DIGITS = 15

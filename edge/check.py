@@ -17,6 +17,7 @@ from edge.changes import Configuration
 from edge.classify import Console
 from edge.clock import SystemClock, describe
 from edge.config import Broker, Config, load_config
+from edge.dial import connect
 from edge.errors import OutboxError, PublishError, StateError, WheatearError
 from edge.gps import ask
 from edge.health import place
@@ -26,13 +27,15 @@ from edge.models.access import Access
 from edge.models.load import open_classifier
 from edge.models.record import read as read_record
 from edge.models.store import RECORD
-from edge.mqtt import Connection, Will, connect, tls_context, unreachable
+from edge.mqtt import Connection, Will
 from edge.outbox_look import waiting
 from edge.owner import become_owner
 from edge.state_lock import holder, is_held
 from edge.tiles import in_parts
+from edge.tls import tls_context
 from edge.triggers import open_schedule
 from edge.triggers.duty import outlook
+from edge.unreachable import unreachable
 from edge.viewer import Plan
 
 _ANY_SIZE = InputSpec(width=224, height=224)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
-import ssl
 import time
 from collections.abc import Iterator, Sequence
 from typing import Self
@@ -23,16 +22,18 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from edge.config import Broker, Tls
-from edge.errors import ConfigError, LostError, PublishError
+from edge.config import Broker
+from edge.errors import LostError, PublishError
 from edge.reasons import (
     FAILURE,
-    QOS_NOT_SUPPORTED,
-    RETAIN_NOT_SUPPORTED,
     UNSUPPORTED_VERSION,
     words,
 )
+from edge.tls import tls_context
+from edge.unreachable import broken_off, unreachable
 
+HUNG_UP = "it hung up"
+"""Why a connection ended of which nothing more is known."""
 _VERSIONS = {"5": paho.MQTTv5, "3.1.1": paho.MQTTv311}
 PACKET_OVERHEAD = 16
 """More than the header of an MQTT PUBLISH, beside topic and payload."""
@@ -68,6 +69,11 @@ class Limits(msgspec.Struct, frozen=True):
 
 class ProtocolRefusedError(PublishError):
     """The broker does not speak the MQTT version that was tried."""
+
+    def __init__(self, message: str, plainly: bool) -> None:
+        """Take whether it said so; else it only hung up."""
+        super().__init__(message)
+        self.plainly = plainly
 
 
 class Will(msgspec.Struct, frozen=True):
@@ -106,77 +112,12 @@ class Incoming(msgspec.Struct, frozen=True):
     """MQTT 5: what the sender wants to see again in the answer."""
 
 
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """Build the TLS context. Raises ConfigError naming the file that cannot be used."""
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"broker.tls.ca: cannot use {tls.ca}: {error}; give a PEM file"
-        ) from error
-    if tls.certificate and tls.key:
-        try:
-            context.load_cert_chain(tls.certificate, tls.key)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(
-                f"broker.tls.certificate: cannot use {tls.certificate} with {tls.key}: {error}; "
-                "give a PEM certificate and its key"
-            ) from error
-    return context
-
-
-def connect(
-    broker: Broker,
-    client_id: str,
-    will: Will | None,
-    speaks_5: bool = False,
-    most_bytes: int | None = None,
-) -> Connection:
-    """Connect, with MQTT 5 where the broker speaks it and ``protocol = "auto"``.
-
-    Unless it is known that the broker speaks 5 (`speaks_5`), a first connection without a last
-    will finds out: a broker of 3.1.1 may read a will in the layout of 5 as nonsense and say
-    nothing at all, where it plainly refuses a connection without one. Under MQTT 5 the broker keeps
-    back what is larger than `most_bytes`.
-
-    Raises:
-        PublishError: the name is unknown, nobody listens, or the broker refuses.
-        ConfigError: the password or a TLS file cannot be read.
-    """
-    if broker.protocol != "auto":
-        return _with_will(broker, client_id, will, broker.protocol, most_bytes)
-    if not speaks_5:
-        try:
-            with Connection(broker, client_id, None, "5") as probe:
-                probe.disconnect()
-                limits = probe.limits
-        except ProtocolRefusedError:
-            return Connection(broker, client_id, will, "3.1.1")
-        if will:
-            qos, retain = min(will.qos, limits.maximum_qos), will.retain and limits.retain
-            will = msgspec.structs.replace(will, qos=qos, retain=retain)
-    return _with_will(broker, client_id, will, "5", most_bytes)
-
-
-def _with_will(
-    broker: Broker, client_id: str, will: Will | None, protocol: str, most_bytes: int | None
-) -> Connection:
-    """Connect; with a lesser will where the broker takes no better one."""
-    for _ in range(2):
-        try:
-            return Connection(broker, client_id, will, protocol, most_bytes)
-        except LostError as error:
-            if will and will.qos and error.code == QOS_NOT_SUPPORTED:
-                will = msgspec.structs.replace(will, qos=0)
-            elif will and will.retain and error.code == RETAIN_NOT_SUPPORTED:
-                will = msgspec.structs.replace(will, retain=False)
-            else:
-                raise
-    return Connection(broker, client_id, will, protocol, most_bytes)
-
-
 class Connection:
     """An open connection. Use it from one thread only."""
+
+    _last_mid = 0
+    """Packet identifiers go on from one connection to the next: an acknowledgement that comes too
+    late, by whatever way, is for no other message."""
 
     def __init__(
         self,
@@ -193,7 +134,8 @@ class Connection:
         self._acks: list[Ack] = []
         self._incoming: list[Incoming] = []
         self._answer: ReasonCode | None = None
-        self._elsewhere = ""
+        self._elsewhere = self._failure = ""
+        self._asked: set[int] = set()
         self._address = "{}:{}".format(*broker.address)
         self._client = self._configured(broker, client_id, will)
         self._wake_read, self._wake_write = socket.socketpair()
@@ -246,6 +188,7 @@ class Connection:
             mid = self._client.subscribe([(topic, 1) for topic in topics])[1]
         if mid is None:
             raise PublishError(f"the connection to {self._address} was lost while subscribing")
+        self._asked.add(mid)
         return mid
 
     def accepted(self, mid: int, what: str, deadline: float) -> None:
@@ -338,6 +281,7 @@ class Connection:
     def close(self) -> None:
         """Drop the connection without a word; doing so twice is fine."""
         self._client.on_disconnect = None
+        Connection._last_mid = self._client._last_mid
         sock = self._client.socket()
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -365,6 +309,8 @@ class Connection:
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_message = self._on_message
+        client.on_log = self._on_log
+        client._last_mid = Connection._last_mid
         return client
 
     def _open(self, broker: Broker, most_bytes: int | None) -> None:
@@ -388,17 +334,23 @@ class Connection:
             try:
                 self.poll(0.2)
             except LostError as error:
+                if self._answer is None and not error.hung_up:
+                    raise PublishError(
+                        f"no MQTT connection with {self._address}: {error.why}"
+                    ) from error
                 if self._answer is None:
                     raise ProtocolRefusedError(
                         f"{self._address} hung up on an MQTT {self.protocol} connection "
-                        f"({error.why}); is it an MQTT broker?"
+                        f"({error.why}); is it an MQTT broker"
+                        + (", and does it take this device's certificate?" if broker.tls else "?"),
+                        plainly=False,
                     ) from error
         if self._answer.is_failure:
             code, name = self._answer.value, str(self._answer)
             why = f"{name}; {_LOG_IN}" if code in _LOG_IN_CODES else words(name, code)
             text = f"{self._address} refused the connection: {why}"
             if code == UNSUPPORTED_VERSION:
-                raise ProtocolRefusedError(f"{text} (tried: {self.protocol})")
+                raise ProtocolRefusedError(f"{text} (tried: {self.protocol})", plainly=True)
             raise LostError(text + self._elsewhere, code=code)
         self.connected = True
         self.lost = None
@@ -426,7 +378,7 @@ class Connection:
     ) -> None:
         self.connected = False
         told, code = flags.is_disconnect_packet_from_server, None
-        why = "it hung up"
+        why = broken_off(self._failure) or HUNG_UP
         if told and reason.value >= FAILURE:
             code, why = reason.value, words(str(reason), reason.value) + _elsewhere(properties)
         elif told or str(reason) != "Unspecified error":
@@ -435,7 +387,7 @@ class Connection:
             f"the connection to {self._address} was lost: {why}",
             why=why,
             code=code,
-            hung_up=told or why == "it hung up",
+            hung_up=told or why == HUNG_UP,
         )
 
     def _on_publish(
@@ -451,9 +403,17 @@ class Connection:
         reasons: list[ReasonCode],
         _properties: object,
     ) -> None:
+        if mid not in self._asked:
+            return  # it would count as the acknowledgement of a message
+        self._asked.discard(mid)
         # Under 3.1.1 a failure is 0x80 too. One denial of several is a denial.
         worst = max(reasons, key=lambda reason: reason.value)
         self._acks.append(_ack(mid, worst))
+
+    def _on_log(self, _client: object, _data: object, level: int, text: str) -> None:
+        """Keep what the network said: nothing else gives it away."""
+        if level == paho.MQTT_LOG_ERR:
+            self._failure = text
 
     def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         properties = message.properties
@@ -479,22 +439,3 @@ def _elsewhere(properties: object) -> str:
     named = getattr(properties, "ServerReference", None)
     said = getattr(properties, "ReasonString", None)
     return (f" (it names {named})" if named else "") + (f" (it says: {said})" if said else "")
-
-
-def unreachable(address: str, error: Exception) -> str:
-    """Say in words why no connection came about, and what to do."""
-    if isinstance(error, socket.gaierror):
-        return f"the name of {address} is unknown ({error.strerror}); check broker.host and DNS"
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"{address} shows a certificate that is not trusted ({error.verify_message}); " + (
-            "check broker.tls.ca, the name in broker.host and the clock"
-        )
-    if isinstance(error, ssl.SSLError):
-        return f"no TLS with {address} ({error.reason}); check broker.port and broker.tls"
-    if isinstance(error, ConnectionRefusedError):
-        return f"nobody listens on {address}; check broker.port, and that the broker runs"
-    if isinstance(error, ConnectionResetError):
-        return f"{address} hung up at once; check broker.port and broker.tls"
-    if isinstance(error, TimeoutError):
-        return f"{address} cannot be reached in time; check the network and broker.host"
-    return f"cannot connect to {address}: {error}"

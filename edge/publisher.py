@@ -14,10 +14,11 @@ from edge.counters import Backoff, Counters, Episode
 from edge.crew import Patience
 from edge.dead_letters import FOLDER, DeadLetters
 from edge.delivery import Delivery
+from edge.dial import connect
 from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
 from edge.exchange import Exchange, Inlet
 from edge.flight import Flight, Learned, Wire
-from edge.mqtt import Will, connect
+from edge.mqtt import Will
 from edge.outbox import Outbox
 from edge.rivals import Rivals
 from edge.session import OFFLINE, ONLINE, Closing, Introduction, Session
@@ -36,7 +37,7 @@ _SIDE = 65_535
 """Pixels: a JPEG has no more."""
 
 Dial = Callable[[Broker, str, Will | None, bool, int | None], Wire]
-"""How a connection is made: :func:`edge.mqtt.connect`."""
+"""How a connection is made: :func:`edge.dial.connect`."""
 
 
 class Publisher:

@@ -29,6 +29,8 @@ class Script:
 
     speaks: tuple[int, ...] = (4, 5)
     """Protocol levels: 4 is MQTT 3.1.1."""
+    silent: tuple[int, ...] = ()
+    """Levels at whose CONNECT it hangs up without a word."""
     connack: int = 0
     """Its reason code."""
     receive_maximum: int | None = None
@@ -46,6 +48,8 @@ class Script:
     """Acknowledgements are sent in reverse order, so many together."""
     wrong_ids: tuple[str, ...] = ()
     """Acknowledged with another packet identifier."""
+    subacks: tuple[str, ...] = ()
+    """Answered with a SUBACK."""
     codes: dict[str, int] = field(default_factory=dict)
     """Acknowledged with this reason code."""
     refuse_payload: tuple[bytes, int] | None = None
@@ -70,6 +74,8 @@ class Script:
     """After so many publishes it sends what is no MQTT."""
     trickle: bool = False
     """It sends byte by byte."""
+    subscriptions: bool = True
+    """It answers SUBSCRIBE."""
     pings: bool = True
     """It answers PINGREQ."""
 
@@ -289,6 +295,8 @@ class _Peer:
     def _connect(self, said: Connect) -> None:
         script = self._script
         self._level = said.level
+        if said.level in script.silent:
+            raise _HangUp
         if said.level not in script.speaks:
             self._send(mqtt.packet(mqtt.CONNACK, bytes([0, 1])))
             raise _HangUp
@@ -397,6 +405,9 @@ class _Peer:
             code = next(codes, 0)
             if script.refuse_payload and script.refuse_payload[0] in message.payload:
                 code = script.refuse_payload[1]
+            if _ends(message.topic, script.subacks):
+                self._held.append(_suback(mid, self._level, b"\0"))
+                continue
             self._held.append(mqtt.answer(mqtt.PUBACK, sent, code, self._level))
             if sent == mid:
                 del self._under_way[mid]
@@ -421,9 +432,8 @@ class _Peer:
                 self._breach(f"[3.2.2.3.13] {topics}: no shared subscriptions are allowed", 0x9E)
         with self._broker.notes():
             self._broker.filters += [topics for topics, _ in filters]
-        none = b"\0" if self._level == 5 else b""
-        codes = bytes(min(options & 3, 1) for _, options in filters)
-        self._send(mqtt.packet(mqtt.SUBACK, struct.pack(">H", mid) + none + codes))
+        if self._script.subscriptions:
+            self._send(_suback(mid, self._level, bytes(min(one & 3, 1) for _, one in filters)))
 
     def _ping(self, body: bytes) -> None:
         if body:
@@ -443,6 +453,11 @@ _AGREED = (
     "wildcards",
     "shared",
 )
+
+
+def _suback(mid: int, level: int, codes: bytes) -> bytes:
+    none = b"\0" if level == 5 else b""
+    return mqtt.packet(mqtt.SUBACK, struct.pack(">H", mid) + none + codes)
 
 
 def _ends(topic: str, ends: tuple[str, ...]) -> bool:

@@ -14,8 +14,9 @@ from senders import Sender, received, settings
 
 from edge.clock import SystemClock
 from edge.counters import Backoff
+from edge.dial import connect
 from edge.messages import encode
-from edge.mqtt import Will, connect
+from edge.mqtt import Will
 from edge.session import Introduction
 
 

@@ -12,7 +12,8 @@ from samples import image, sighting
 from senders import Sender, received, settings
 
 from edge.config import Broker, Tls
-from edge.mqtt import Will, connect
+from edge.dial import connect
+from edge.mqtt import Will
 from edge.session import Introduction
 
 

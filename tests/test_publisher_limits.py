@@ -16,7 +16,8 @@ from strict_broker import Script, StrictBroker
 
 from edge.cameras.photo import encode_jpeg
 from edge.config import Tls
-from edge.mqtt import Will, connect
+from edge.dial import connect
+from edge.mqtt import Will
 from edge.session import Introduction
 
 LEVELS = {"5": 5, "3.1.1": 4}

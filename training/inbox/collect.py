@@ -14,7 +14,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge.config import Broker
 from edge.counters import Backoff
 from edge.errors import DataError, PublishError
-from edge.mqtt import tls_context, unreachable
+from edge.tls import tls_context
+from edge.unreachable import unreachable
 from training.inbox.store import Record, Store
 
 _POLL_SECONDS = 0.2

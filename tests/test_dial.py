@@ -1,0 +1,154 @@
+"""How a connection comes about: the MQTT version, whose certificate, whose acknowledgement."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from brokers import Mosquitto
+from certificates import authority
+from senders import Sender, settings
+from strict_broker import Script, StrictBroker
+
+from edge.config import Broker, Tls
+from edge.dial import connect
+from edge.errors import ConfigError
+from edge.mqtt import Will
+from edge.tls import tls_context
+from edge.unreachable import broken_off
+
+WILL = Will("wheatear/cam-1/availability", b"offline")
+SAID = "failed to receive on socket: "
+
+
+def test_a_broker_that_changes_its_version_is_followed(tmp_path):
+    """From 5 to 3.1.1, as after a restored backup, and back."""
+    with StrictBroker() as broker, Sender(tmp_path, settings(broker.port)) as device:
+        for levels, version in (((4, 5), "5"), ((4,), "3.1.1"), ((4, 5), "5")):
+            broker.change(speaks=levels, hang_up=("/sighting",))
+            seen = len(broker.connects)
+            device.sight(1)
+            assert broker.wait(lambda one, seen=seen: len(one.connects) > seen)
+            broker.change(hang_up=())
+            assert device.drained()
+            assert device.publisher.protocol == version
+        assert broker.findings == []
+
+
+def test_a_connection_that_was_only_cut_is_no_broker_of_an_older_version():
+    """One dead server of several, or a bad moment: under 3.1.1 a denial could not be seen."""
+    cut = [True]
+
+    def first_is_dead(sock: socket.socket) -> socket.socket:
+        if cut:
+            cut.clear()
+            sock.close()
+            raise ConnectionError
+        return sock
+
+    with (
+        StrictBroker(wrap=first_is_dead) as broker,
+        connect(settings(broker.port), "x", WILL) as connection,
+    ):
+        assert connection.protocol == "5"
+
+
+def test_a_broker_that_hangs_up_on_5_without_a_word_speaks_the_older_version():
+    """After it did so again and again, and took 3.1.1 in between."""
+    with (
+        StrictBroker(Script(silent=(5,))) as broker,
+        connect(settings(broker.port), "x", WILL) as connection,
+    ):
+        assert connection.protocol == "3.1.1"
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_only_its_own_acknowledgement_counts_for_a_message(tmp_path, protocol):
+    """Not that of a subscription with the same number."""
+    with StrictBroker(Script(subacks=("/sighting",))) as broker:
+        limits = {"protocol": protocol, "acknowledge_seconds": 0.4}
+        with Sender(tmp_path, settings(broker.port, **limits)) as device:
+            device.sight(3)
+            assert broker.wait(lambda one: len(one.connects) > 2)
+            assert device.outbox.depth().waiting == 3
+            broker.change(subacks=())
+            assert device.drained()
+
+
+def test_packet_identifiers_go_on_from_one_connection_to_the_next():
+    """What an earlier connection still owes is never taken for an answer to another message."""
+    with StrictBroker(Script(mute=("",))) as broker:
+        given = []
+        for _ in range(3):
+            with connect(settings(broker.port, protocol="5"), "x", None) as connection:
+                given += [connection.publish("t", b"", 1) for _ in range(5)]
+    assert len(set(given)) == 15
+
+
+@pytest.mark.parametrize("protocol", ["auto", "5", "3.1.1"])
+def test_a_certificate_that_the_broker_wants_is_named(tmp_path, protocol):
+    """Under TLS 1.3 it says so when the connection is open already."""
+    folder = authority(tmp_path)
+    for file in folder.iterdir():
+        file.chmod(0o644)
+    listener = (
+        f"cafile {folder}/ca.pem\ncertfile {folder}/server.pem\nkeyfile {folder}/server.key\n"
+        "require_certificate true"
+    )
+    with Mosquitto(folder, listener=listener) as broker:
+        asked = settings(broker.port, protocol=protocol, tls=Tls(ca=folder / "ca.pem"))
+        with pytest.raises(ConnectionError, match="take this device's certificate"):
+            connect(asked, "x", WILL)
+
+
+@pytest.mark.parametrize(
+    ("failure", "why"),
+    [
+        ("", None),
+        (SAID + "[Errno 104] Connection reset by peer", None),
+        (SAID + "[Errno 32] Broken pipe", None),
+        (SAID + "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred (_ssl.c:2580)", None),
+        (SAID + "[Errno 113] No route to host", "the network failed (No route to host)"),
+        (
+            SAID + "[SSL: TLSV1_ALERT_UNKNOWN_CA] tlsv1 alert unknown ca (_ssl.c:2580)",
+            "it does not take this device's certificate (unknown ca); check "
+            "broker.tls.certificate, its dates, who signed it, and the clock",
+        ),
+        (
+            SAID + "[SSL: TLSV1_ALERT_INTERNAL_ERROR] tlsv1 alert internal error (_ssl.c:1)",
+            "it ended TLS (internal error); look at its log",
+        ),
+    ],
+)
+def test_why_an_open_connection_ended_is_said(failure, why):
+    """By whom: the other end, which may be a message's doing, or the network, which is not."""
+    assert broken_off(failure) == why
+
+
+def test_a_key_with_a_passphrase_is_refused_without_asking(tmp_path, capfd):
+    """Nobody could type it in, and the device would wait for it."""
+    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    folder = authority(tmp_path)
+    key = serialization.load_pem_private_key((folder / "client.key").read_bytes(), None)
+    (folder / "locked.key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"hush"),
+        )
+    )
+    with pytest.raises(ConfigError, match="without a passphrase"):
+        tls_context(
+            Tls(
+                ca=folder / "ca.pem",
+                certificate=folder / "client.pem",
+                key=folder / "locked.key",
+            )
+        )
+    assert capfd.readouterr().err == ""
+
+
+def test_what_is_no_name_of_a_computer_is_said():
+    """A label of more than 63 characters, for example."""
+    with pytest.raises(ConnectionError, match=r"no name of a computer .*check broker\.host"):
+        connect(Broker(host="a" * 70 + ".example"), "x", None)
