@@ -20,7 +20,7 @@ from edge.classifier import Classifier, ModelInfo
 from edge.classify import Console
 from edge.errors import ConfigError
 from edge.image import decode
-from edge.pictures import open_classifier
+from edge.pictures import files_of, open_classifier
 from edge.thirdparty import read_model
 
 if TYPE_CHECKING:
@@ -80,9 +80,10 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     if runs < 1:
         raise ConfigError(f"--runs must be at least 1, not {runs}")
     with open_classifier(arguments) as classifier:
-        sources: Sequence[str | bytes] = arguments.images or [made_up_frame()]
+        files = files_of(arguments.images, console)
+        sources: Sequence[str | bytes] = files or [made_up_frame()]
         times = measure(classifier, sources, runs)
-        report = _report(classifier, times, arguments)
+        report = _report(classifier, times, len(files), arguments)
     if arguments.json:
         console.out(msgspec.json.encode(report).decode())
     else:
@@ -174,6 +175,7 @@ def table(report: Report, model: str) -> str:
 def _report(
     classifier: Classifier,
     times: list[tuple[float, float, float, float]],
+    images: int,
     arguments: argparse.Namespace,
 ) -> Report:
     columns = np.array(times)
@@ -186,7 +188,7 @@ def _report(
         model_bytes=classifier.model_bytes,
         threads=arguments.threads,
         runs=len(times),
-        images=len(arguments.images),
+        images=images,
         decode=steps[0],
         preprocess=steps[1],
         invoke=steps[2],

@@ -18,7 +18,7 @@ from edge.classify import Console
 from edge.clock import SystemClock, describe
 from edge.config import Broker, Config, load_config
 from edge.dial import connect
-from edge.errors import OutboxError, PublishError, StateError, WheatearError
+from edge.errors import ConfigError, OutboxError, PublishError, StateError, WheatearError
 from edge.gps import ask
 from edge.health import place
 from edge.image import InputSpec
@@ -28,6 +28,7 @@ from edge.models.load import open_classifier
 from edge.models.record import read as read_record
 from edge.models.store import RECORD
 from edge.mqtt import Connection, Will
+from edge.named import by_decision
 from edge.outbox_look import waiting
 from edge.owner import become_owner
 from edge.state_lock import holder, is_held
@@ -141,6 +142,8 @@ def _model(config: Config, specs: list[InputSpec]) -> str:
     with open_classifier(config) as classifier:
         specs.append(classifier.input)
         model = classifier.model_info
+        if problem := by_decision(config.decision, classifier.labels):
+            raise ConfigError(problem)
         proved = "reproduces its golden pictures" if config.model.bundle else "no self-test"
         proved = proved if config.model.self_test else "self-test is switched off"
         return (

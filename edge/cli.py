@@ -108,7 +108,7 @@ def add_classify(parser: argparse.ArgumentParser) -> None:
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear bench``."""
-    parser.add_argument("images", nargs="*", metavar="IMAGE")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="a picture, or a folder of them")
     parser.add_argument("--runs", type=int, metavar="N", help="pictures to time (default 100)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_model(parser)
@@ -321,4 +321,7 @@ def _path(text: str) -> Path:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(part) for part in text.split(","))
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give numbers with commas between") from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import colorsys
 import os
 import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 _SIDE = 1600
 """Pixels of the longer side at most."""
 _TILE = (255, 255, 255)
+_MARK, _HEAD = b"drawn by wheatear classify", 4096
+"""By which drawings are known: a comment within the first bytes of the JPEG."""
 
 
 def colour_of(label: str | None) -> tuple[int, int, int]:
@@ -61,21 +65,71 @@ def draw(pixels: Pixels, parts: Parts, masked: NDArray[np.bool_] | None) -> Imag
     return picture
 
 
-def write(picture: Image.Image, folder: Path, name: str) -> Path:
-    """Write a picture into a folder, whole or not at all; give its path.
+def targets(folder: Path, files: Iterable[str]) -> dict[str, Path]:
+    """Give the drawing of each picture file: its name, with as much of its path as tells it apart.
 
     Raises:
-        ConfigError: it cannot be written there.
+        ConfigError: there is a file of that name which no drawing is.
     """
-    path = folder / f"{Path(name).stem}.jpg"
+    paths = {file: os.path.abspath(file) for file in files}
+    names = _apart(sorted(set(paths.values())))
+    for name in names.values():
+        _refuse_other(folder / f"{name}.jpg")
+    return {file: folder / f"{names[path]}.jpg" for file, path in paths.items()}
+
+
+def _apart(paths: Sequence[str]) -> dict[str, str]:
+    """Name files by their stems, else with suffixes, else by their paths below a common folder."""
+    above = os.path.commonpath([os.path.dirname(path) for path in paths])
+    names: dict[str, str] = {}
+    for name_of in (_stem, os.path.basename, lambda path: os.path.relpath(path, above)):
+        proposed = {path: name_of(path) for path in paths if path not in names}
+        # Also on disks that take capital and small letters for the same.
+        often = Counter(name.casefold() for name in (*names.values(), *proposed.values()))
+        names |= {path: name for path, name in proposed.items() if often[name.casefold()] == 1}
+    rest = [path for path in paths if path not in names]
+    return names | {
+        path: f"{os.path.relpath(path, above)}.{number}" for number, path in enumerate(rest, 1)
+    }
+
+
+def _stem(path: str) -> str:
+    return Path(path).stem
+
+
+def _refuse_other(path: Path) -> None:
+    """Refuse to write over what is no drawing.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        with path.open("rb") as file:
+            drawn = _MARK in file.read(_HEAD)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ConfigError(f"--draw: cannot write {path}: {error.strerror}") from error
+    if not drawn:
+        raise ConfigError(
+            f"--draw: {path} is there, and no drawing of wheatear's; name another folder"
+        )
+
+
+def write(picture: Image.Image, path: Path) -> None:
+    """Write a picture, whole or not at all.
+
+    Raises:
+        ConfigError: it cannot be written there, or another file is.
+    """
+    _refuse_other(path)
     temporary = path.with_name(path.name + ".new")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        picture.save(temporary, "JPEG", quality=85)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(temporary, "JPEG", quality=85, comment=_MARK)
         os.replace(temporary, path)
     except OSError as error:
         raise ConfigError(f"--draw: cannot write {path}: {error.strerror or error}") from error
-    return path
 
 
 def _inside(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

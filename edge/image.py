@@ -10,6 +10,8 @@ inverse DCT, Pillow's *draft mode*), then resized once, antialiased.
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Callable
 from functools import lru_cache
 from math import ceil, isfinite
@@ -290,12 +292,20 @@ def _decode(
 def _open(source: Source) -> Image.Image:
     """Open a picture. PNG bytes, as golden pictures are, without loading the other formats."""
     if not isinstance(source, bytes):
+        if isinstance(source, (str, PathLike)) and _waits(source):
+            raise ImageError("a pipe or a device, not a file; save the picture first")
         return Image.open(source)
     if source.startswith(b"\x89PNG\r\n\x1a\n"):
         from PIL.PngImagePlugin import PngImageFile
 
         return PngImageFile(io.BytesIO(source))
     return Image.open(io.BytesIO(source))
+
+
+def _waits(path: str | PathLike[str]) -> bool:
+    """Tell whether reading may wait forever, or never end."""
+    mode = os.stat(path).st_mode
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _name(source: Source) -> str:

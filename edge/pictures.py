@@ -15,8 +15,9 @@ import msgspec
 from edge.bundle import verify
 from edge.classifier import Classification, Classifier, ModelInfo, prove
 from edge.classify import Console, check_choice
-from edge.errors import ImageError
+from edge.errors import ConfigError, ImageError
 from edge.image import load
+from edge.named import unknown
 from edge.printable import printable
 from edge.scores import Reason, Score
 
@@ -122,13 +123,7 @@ def classify_pictures(
     Raises:
         WheatearError: the model cannot be used.
     """
-    images: list[str] = arguments.images
-    if any(map(os.path.isdir, images)):
-        from edge.picture_files import in_folders
-
-        images, notes = in_folders(images)
-        for note in notes:
-            console.err(note)
+    images = files_of(arguments.images, console)
     view = None
     if _in_parts(arguments):
         from edge.tiled import view_of  # the configuration takes long to import
@@ -144,12 +139,29 @@ def classify_pictures(
                 bundle, arguments.runtime, arguments.threads, self_test=False
             )
             classifier = held.enter_context(opened)
+        describe = _describer(classifier, view, arguments, images)
         # Not before: reading pictures and loading libraries at once, both in Python, takes longer.
         loader = held.enter_context(closing(Loader(images, _reader(classifier, view))))
         if bundle is not None:
             prove(classifier, bundle)
         classifier.top = arguments.top
-        return _classify(_describer(classifier, view, arguments), loader, console)
+        return _classify(describe, loader, console)
+
+
+def files_of(paths: Sequence[str], console: Console) -> Sequence[str]:
+    """Give files as they are and folders as the pictures below them; tell what that leaves out.
+
+    Raises:
+        ConfigError: a folder cannot be listed, or holds no picture.
+    """
+    if not any(map(os.path.isdir, paths)):
+        return paths
+    from edge.picture_files import in_folders
+
+    files, notes = in_folders(paths)
+    for note in notes:
+        console.err(note)
+    return files
 
 
 def _classify(describe: Callable[[Loaded], Line], loader: Loader, console: Console) -> int:
@@ -183,22 +195,28 @@ def _in_parts(arguments: argparse.Namespace) -> bool:
 
 
 def _describer(
-    classifier: Classifier, view: View | None, arguments: argparse.Namespace
+    classifier: Classifier,
+    view: View | None,
+    arguments: argparse.Namespace,
+    images: Sequence[str],
 ) -> Callable[[Loaded], Line]:
     """Give what makes a line of a picture."""
     if view is None:
         return lambda loaded: _line(classifier, loaded, classifier.classify(_pixels(loaded)))
-    from edge.tiled import draw_into, parts
+    from edge.tiled import Drawer, parts
     from edge.viewer import Viewer
 
     viewer = Viewer(classifier, view)
+    if problem := unknown({"--ignore": arguments.ignore}, classifier.labels):
+        raise ConfigError(problem)
+    drawer = Drawer(arguments.draw, images) if arguments.draw else None
 
     def describe(loaded: Loaded) -> Line:
         found = viewer.look(_pixels(loaded), loaded.size)
         whole = msgspec.structs.asdict(_line(classifier, loaded, found))
         shown = parts(found, loaded.size, arguments.ignore)
-        if arguments.draw:
-            draw_into(arguments.draw, loaded.file, _pixels(loaded), viewer, shown)
+        if drawer is not None:
+            drawer.draw(loaded.file, _pixels(loaded), viewer, shown)
         return TiledLine(**whole, parts=shown)
 
     return describe

@@ -111,12 +111,20 @@ def parts(found: Classification, size: Size, background: Sequence[str] = ()) -> 
     )
 
 
-def draw_into(folder: str, file: str, pixels: Pixels, viewer: Viewer, shown: Parts) -> None:
-    """Draw what is looked at and what was found into a JPEG of the file's name.
+class Drawer:
+    """Draws what is looked at and what was found into JPEGs, one for each picture file.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: a file is in the way.
     """
-    from edge import drawing
 
-    drawing.write(drawing.draw(pixels, shown, viewer.masked(pixels)), Path(folder), file)
+    def __init__(self, folder: str, files: Sequence[str]) -> None:
+        from edge import drawing
+
+        self._drawing = drawing
+        self._targets = drawing.targets(Path(folder), files)
+
+    def draw(self, file: str, pixels: Pixels, viewer: Viewer, shown: Parts) -> None:
+        """Draw one of the files. Raises ConfigError where that cannot be written."""
+        picture = self._drawing.draw(pixels, shown, viewer.masked(pixels))
+        self._drawing.write(picture, self._targets[file])

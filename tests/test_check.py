@@ -82,6 +82,19 @@ def test_a_broken_model_and_an_empty_camera_are_both_told(device):
     assert "00000-aphid.jpg" in steps["camera"]
 
 
+def test_labels_that_the_model_does_not_have_are_told(device):
+    """A threshold or a background by a misspelt name would never come to anything."""
+    path = devices.config(device, free_port())
+    decision = 'mode = "always"\nbackground = ["Leaf"]\nthresholds = { aphids = 0.9, leaf = 0.5 }'
+    path.write_text(path.read_text().replace('mode = "always"', decision))
+    status, steps = check(path)
+    assert status == 1
+    assert steps["model"].startswith(
+        "FAILED  decision.background names 'Leaf' and decision.thresholds names 'aphids', which "
+        "the model does not have; its labels are 'aphid', "
+    )
+
+
 def test_a_broken_configuration_is_one_line(device):
     """Nothing else can be checked then."""
     (device / "config.toml").write_text("[camera]\nkind = 'folder'\n")

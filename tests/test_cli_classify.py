@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 
@@ -119,6 +120,11 @@ def test_only_trusted_bundles_where_a_key_is_given(bundle, pictures, tmp_path, c
         (["--model", "none.tflite"], "none.tflite: No such file"),
         (["--bundle", "b", "--top", "0"], "--top must be at least 1"),
         (["--model", "m", "--trusted-key", "k"], "--trusted-key is for bundles"),
+        (["--bundle", "b", "--labels", "l"], "--labels goes with --model"),
+        (["--bundle", "b", "--mean", "0", "--std", "255"], "--mean goes with --model"),
+        (["--bundle", "b", "--crop", "pad"], "--crop goes with --model"),
+        (["--bundle", "b", "--background", "add"], "--background goes with --model"),
+        (["--bundle", "b", "--output", "logits"], "--output goes with --model"),
     ],
 )
 def test_mistakes_are_one_line_and_status_1(arguments, message, capsys):
@@ -168,6 +174,17 @@ def test_bench_tells_where_the_time_goes(bundle, pictures, capsys):
 
 
 @litert
+def test_bench_takes_a_folder_of_pictures(bundle, pictures, tmp_path, capsys):
+    """The same files as for classify; what is left out is told."""
+    (tmp_path / ".hidden.png").touch()
+    command = ["bench", str(tmp_path), "--bundle", bundle, "--runs", "2", "--json"]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["images"] == len(pictures)
+    assert "1 hidden file or folder, not used" in captured.err
+
+
+@litert
 def test_the_command_runs_as_a_process(bundle, pictures):
     """``python -m edge`` prints the line on stdout and ends with status 0."""
     command = [sys.executable, "-m", "edge", "classify", pictures[0], "--bundle", bundle]
@@ -188,3 +205,23 @@ def test_help_and_version_load_nothing_heavy():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("wheatear ")
+
+
+@litert
+def test_pipes_and_devices_are_refused_before_they_are_waited_for(
+    bundle, pictures, tmp_path, capsys
+):
+    """A pipe that nobody writes to, a device that never ends; the next picture is classified."""
+    os.mkfifo(tmp_path / "pipe.png")
+    waiting = [str(tmp_path / "pipe.png"), "/dev/zero"]
+    assert main(["classify", *waiting, pictures[0], "--bundle", bundle]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("a pipe or a device, not a file; save the picture first") == 2
+    assert json.loads(captured.out)["label"] == "red"
+
+
+def test_numbers_that_are_none_are_told_as_such(capsys):
+    """Not by the name of the function that reads them."""
+    with pytest.raises(SystemExit):
+        main(["classify", "x.png", "--bundle", "b", "--region", "left"])
+    assert "--region: 'left': give numbers with commas between" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from edge.cameras import Frame
 from edge.classifier import Classifier
 from edge.cli import main
 from edge.config import View
-from edge.drawing import colour_of, draw
+from edge.drawing import colour_of, draw, targets
 from edge.errors import ConfigError, ImageError
 from edge.findings import Finding, findings
 from edge.image import PAD_COLOUR, fit
@@ -193,6 +193,7 @@ def test_classify_shows_every_tile_and_what_they_come_to(tmp_path, capsys):
         (["--region", "0,0,2,1"], "Expected `float` <= 1.0"),
         (["--region", "0.5,0,0.5,1"], "is empty"),
         (["--mask", "none.png"], "none.png: no such file"),
+        (["--tiles", "2x2", "--ignore", "Leaf"], "--ignore names 'Leaf', which the model does not"),
     ],
 )
 def test_classify_refuses_a_wrong_view_in_one_line(tmp_path, capsys, options, expected):
@@ -226,6 +227,40 @@ def test_a_drawing_shows_mask_tiles_and_regions(tmp_path, capsys):
     assert near((400, 100), devices.COLOURS["leaf"])
     assert near((400, 321), colour_of("beetle"))
     assert drawn[400, 0].min() > 180
+
+
+def test_drawings_of_files_with_one_name_lie_apart(tmp_path):
+    """None is written over: by the suffix, then by the folder; also where case does not count."""
+    names = ("a/x.png", "b/x.png", "b/x.jpg", "b/Y.png", "b/y.jpg", "b/z.png", "c/x.jpg.png")
+    files = [str(tmp_path / name) for name in names]
+    found = targets(tmp_path / "out", [*files, str(tmp_path / "a" / "." / "x.png")])
+    drawn = [found[file].relative_to(tmp_path / "out").as_posix() for file in files]
+    assert drawn == [
+        *("a/x.png.jpg", "b/x.png.jpg", "b/x.jpg.jpg", "Y.png.jpg", "y.jpg.jpg", "z.jpg"),
+        "x.jpg.jpg",
+    ]
+    assert len(set(found.values())) == len(files)
+
+
+def test_no_photo_is_drawn_over(tmp_path, capsys):
+    """Neither one that is classified nor another; drawings are replaced by later ones."""
+    bundle = str(devices.bundle(tmp_path / "m.wtr"))
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photo, other = folder / "a.jpg", tmp_path / "a.png"
+    Image.fromarray(scene({(320, 240, 640, 480): "beetle"})).save(photo, quality=95)
+    Image.fromarray(scene({(0, 0, 640, 480): "beetle"})).save(other)
+    before = photo.read_bytes()
+    command = ["--bundle", bundle, "--runtime", "fake", "--tiles", "2x2", "--draw"]
+    for file in (photo, other):
+        assert main(["classify", str(file), *command, str(folder)]) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert f"{photo} is there, and no drawing of wheatear's; name another" in captured.err
+    assert photo.read_bytes() == before
+    for file in (photo, other):
+        assert main(["classify", str(file), *command, str(tmp_path / "drawn")]) == 0
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["a.jpg"]
 
 
 def test_a_name_at_the_edge_of_a_drawing_is_whole():

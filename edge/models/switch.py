@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edge.decision import Decider
 from edge.errors import ModelError
 from edge.messages import ModelRef, RunningModel
+from edge.named import by_decision
 from edge.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Switch:
         """The model takes other pictures than the one before it."""
         self.classifier, self._viewer = classifier, Viewer(classifier, config.view)
         self.decider = Decider(config.decision, _thresholds(classifier))
+        self._compare()
 
     @property
     def running(self) -> RunningModel:
@@ -123,10 +125,16 @@ class Switch:
         self.reframed = before.input != self.classifier.input
         self.decider.exchange(_thresholds(self.classifier))
         self.failures = 0
+        self._compare()
         for tell in self.told:
             tell()
         log.info("%s judges now", self.title)
         taken.set()
+
+    def _compare(self) -> None:
+        """Tell of settings for labels that this model does not have."""
+        if problem := by_decision(self._config.decision, self.classifier.labels):
+            log.warning("%s", problem)
 
     def close(self) -> None:
         """Let the model go; a second call does nothing."""
