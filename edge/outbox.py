@@ -29,6 +29,7 @@ from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.messages import Health, HourCount, Sighting
 from edge.outbox_exchange import finish_exchange
 from edge.outbox_numbers import Numbers
+from edge.outbox_place import Place, write_again
 from edge.outbox_repair import adopt, left_behind, replace
 from edge.outbox_rows import Kind, Outgoing, Row, ranges, read_rows, row_of, rows_of
 from edge.outbox_tally import HourCounts, Tally, merged
@@ -76,6 +77,7 @@ class Outbox:
         self._delete_seconds = delete_seconds
         self._lock = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
+        self._place: Place | None = None
         self._closed = False
         self._tally: Tally | None = None
         self._delivered: set[int] = set()
@@ -106,9 +108,8 @@ class Outbox:
             if self._connections and self._tally:
                 with contextlib.suppress(OutboxError, OSError, sqlite3.Error):
                     self._settle()
-            for connection in self._connections:
-                connection.close()
-            self._connections = []
+                    self._keep_name()
+            self._disconnect()
             if self._tally:
                 self._say_goodbye(self._following(self._tally))
 
@@ -272,12 +273,24 @@ class Outbox:
             if not self._connections:
                 self._open()
                 return True
+            self._opened()
             if self._overdue():
                 self._settle()
             if self.full:
                 self._hold_room(self._writer)
                 self.full = None
         return False
+
+    def astray(self) -> str | None:
+        """Say where the file is not any more; None: it lies under its name."""
+        with self._lock:
+            if self._place is None or not self._place.moved:
+                return None
+        return (
+            f"the outbox {self.path} was moved away, or its file system unmounted, while in use: "
+            "what is written lies where it is now, and the next start does not find it; put it "
+            "back, then restart"
+        )
 
     def depth(self) -> Depth:
         """Say how much is waiting."""
@@ -308,6 +321,35 @@ class Outbox:
             raise OutboxError(f"the outbox {self.path} is closed")
         if not self._connections:  # there was no room for a new file
             self._open()
+        self._keep_name()
+
+    def _keep_name(self) -> None:
+        """Write all that waits under the outbox's name again, where somebody deleted its files."""
+        place = self._place
+        if place is None or not (place.deleted or place.log_deleted):
+            return
+        self._settle()
+        if place.deleted:
+            write_again(self.path, self._reader)
+        else:
+            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        log.error("the outbox %s was deleted while in use; it is written anew", self.path)
+        self._disconnect()
+        self._numbers.forget()
+        self._room.forget()
+        self._attach(schema.open_database(self.path))
+
+    def _attach(self, connections: tuple[sqlite3.Connection, sqlite3.Connection]) -> None:
+        self._writer, self._reader = connections
+        self._connections, self._place = list(connections), Place(self.path)
+
+    def _disconnect(self) -> None:
+        for connection in self._connections:
+            connection.close()
+        self._connections = []
+        if self._place:
+            self._place.close()
+            self._place = None
 
     def _open(self) -> None:
         try:
@@ -329,11 +371,12 @@ class Outbox:
 
     def _connect(self, anew: bool = False) -> None:
         """Open the file; `anew`: what it lacks may be lost."""
+        anew = anew or not self.path.exists()
         behind = left_behind(self.path)  # SQLite forgets it when it opens the file
-        self._writer, self._reader = connections = schema.open_database(self.path)
+        connections = schema.open_database(self.path)
         try:
-            tally = Tally(self._writer)
-            added = adopt(self._writer, tally, behind)
+            tally = Tally(connections[0])
+            added = adopt(connections[0], tally, behind)
         except BaseException:
             for connection in connections:
                 connection.close()
@@ -347,13 +390,12 @@ class Outbox:
             self._first, self._skipped = self._numbers.begin(tally.next_seq)
         if anew:  # what is missing may be lost: nothing is said to be left out
             tally.next_seq, self._skipped = max(tally.next_seq, self._first), 0
-        self._tally, self._connections = tally, list(connections)
+        self._tally = tally
+        self._attach(connections)
 
     def _begin_anew(self, error: Exception) -> None:
         """Go on in a new file with what can be read of the damaged one, which is kept aside."""
-        for connection in self._connections:
-            connection.close()
-        self._connections = []
+        self._disconnect()
         found = replace(self.path, self._delivered)
         lost = self._tally.waiting - found.saved if self._tally else found.lost
         self.salvaged, self.lost = self.salvaged + found.saved, self.lost + max(0, lost)

@@ -75,6 +75,10 @@ class Numbers:
         """Count a commit that was synced: a write or more."""
         self._commits += 1
 
+    def forget(self) -> None:
+        """Take the file as gone: the next number is covered by a new one."""
+        self._written = self._covered = self._commits = 0
+
     def end(self, following: int) -> None:
         """Write down the next number at a good stop. Raises OSError: the next start skips some."""
         if self._written:  # else none was given, and the file is as true as before

@@ -43,6 +43,10 @@ class Room:
             os.close(descriptor)
         self._held = True
 
+    def forget(self) -> None:
+        """Take the file as gone."""
+        self._held = False
+
     def spend(self) -> None:
         """Give the room up for the next write."""
         self._held = False

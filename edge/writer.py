@@ -65,6 +65,7 @@ class Writer:
         self._trouble = Episode("outbox", counters, log)
         self._tidying = Episode("deleting what was delivered", counters, log)
         self._telling = Episode("waking the publisher", counters, log)
+        self._astray = Episode("place of the outbox", counters, log)
         self._patience = Patience(_UNEXPECTED_IN_A_ROW)
         self.latest: Sighting | None = None
         """The newest sighting on disk; not the update or end of an earlier one."""
@@ -153,6 +154,7 @@ class Writer:
             self._tidying.failed(error)
         else:
             self._tidying.recovered()
+            self._look()
             if not self._outbox.full:
                 self._trouble.recovered()
             if opened:
@@ -177,6 +179,7 @@ class Writer:
             else:
                 break
         self._last_commit = time.monotonic()
+        self._look()
         self._trouble.recovered()
         self._patience.won()
         self._backoff.reset()
@@ -185,6 +188,13 @@ class Writer:
                 self.latest = msgspec.structs.replace(message, seq=seq)
                 break
         return True
+
+    def _look(self) -> None:
+        """See that the outbox still lies where the next start looks for it."""
+        if astray := self._outbox.astray():
+            self._astray.failed(OutboxError(astray))
+        else:
+            self._astray.recovered()
 
     def _tell(self) -> None:
         """Say that something was committed: nobody looks for it else."""
