@@ -27,6 +27,8 @@ _ADOBE_MARKS = (
     b"\x01\xa0\x03\0\x01\0\0\0\x02\0",
 )
 _WHITE = (255, 255, 255)
+_GAMMA = 0.45455
+"""What PNGs give for sRGB (PNG specification, 12.1)."""
 
 
 def to_srgb(image: Image.Image, told: Told) -> Image.Image:
@@ -37,7 +39,11 @@ def to_srgb(image: Image.Image, told: Told) -> Image.Image:
     Raises:
         ImageError: the pixels have no defined range of brightness.
     """
-    convert = _conversion(image, told) if _may_differ(image) else None
+    convert = None
+    if _may_differ(image):
+        convert = _conversion(image, told)
+    elif image.format == "PNG":
+        _note_gamma(image, told)
     if image.mode == "RGB" and "transparency" not in image.info:
         return image if convert is None else convert(image)
     if image.mode.startswith(("I", "F")):
@@ -50,6 +56,16 @@ def to_srgb(image: Image.Image, told: Told) -> Image.Image:
         white.paste(_plain(rgba.convert("RGB"), convert), mask=rgba.getchannel("A"))
         return white
     return _plain(image, convert)
+
+
+def _note_gamma(image: Image.Image, told: Told) -> None:
+    """Tell of a PNG whose chunk gAMA alone says that it is brighter or darker than sRGB."""
+    gamma = image.info.get("gamma")
+    if isinstance(gamma, float) and "srgb" not in image.info and abs(gamma / _GAMMA - 1) > 0.1:
+        told(
+            f"it says that its levels have a gamma of {gamma:g} (sRGB: {_GAMMA}); they are taken "
+            "as sRGB"
+        )
 
 
 def _plain(image: Image.Image, convert: Conversion | None) -> Image.Image:

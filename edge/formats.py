@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,17 @@ def refuse_raw(image: Image.Image) -> None:
     if reduced or _DNG_VERSION in tags:
         raise ImageError(
             "a raw photo, of which only the preview could be read here; save it as JPEG"
+        )
+
+
+def note_several(image: Image.Image, told: Callable[[str], None]) -> None:
+    """Tell of a picture beside which its file holds others, before it is loaded.
+
+    The further ones of an MPO are views, depths and gains of the first one, and no others.
+    """
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        told(
+            "its file holds several pictures, of which the first is used; save each as its own file"
         )
 
 

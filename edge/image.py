@@ -25,7 +25,7 @@ from PIL import Image, UnidentifiedImageError
 from edge.colour import Told, to_srgb
 from edge.depth import note_depth
 from edge.errors import ImageError
-from edge.formats import refuse_raw, unknown_format
+from edge.formats import note_several, refuse_raw, unknown_format
 from edge.orientation import is_sideways, turn_of, upright_size
 
 if TYPE_CHECKING:
@@ -258,6 +258,7 @@ def _decode(
     told: Told | None,
 ) -> Image.Image:
     """Open, decode (at reduced scale where ``needed(upright size)`` allows) and turn upright."""
+    tell = told or (lambda text: _say(f"{_name(source)}: {text}"))
     try:
         with _open(source) as image:
             if image.width * image.height > MAX_PIXELS:
@@ -267,13 +268,14 @@ def _decode(
                 )
             refuse_raw(image)
             note_depth(image)
+            note_several(image, tell)
             if needed is not None:
                 sideways = is_sideways(image)
                 minimum = needed(upright_size(image))
                 image.draft("RGB", minimum[::-1] if sideways else minimum)
             image.load()
             turn = turn_of(image)
-            upright = to_srgb(image, told or (lambda text: _say(f"{_name(source)}: {text}")))
+            upright = to_srgb(image, tell)
     except UnidentifiedImageError as error:
         raise ImageError(f"{_name(source)}: {unknown_format(source)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -295,3 +295,42 @@ def test_what_is_odd_is_logged_where_nobody_listens(tmp_path, caplog):
     file.write_bytes(encode(plain(SEEN), "JPEG", icc_profile=b"nonsense"))
     decode(file)
     assert "odd.jpg: its colour profile cannot be used" in caplog.text
+
+
+PLAIN, OTHER = Image.new("RGB", (8, 8), SEEN), Image.new("RGB", (8, 8), (9, 9, 9))
+SEVERAL = "its file holds several pictures, of which the first is used; save each as its own file"
+
+
+@pytest.mark.parametrize("form", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_further_pictures_in_a_file_are_told(form):
+    """Animations and pages: one label for all of them is not what was looked at."""
+    pixels, told = decoded(encode(PLAIN, form, save_all=True, append_images=[OTHER]))
+    assert np.abs(pixels.astype(int) - SEEN).max() <= 3
+    assert told == [SEVERAL]
+    assert decoded(encode(PLAIN, form))[1] == []
+
+
+def test_views_and_depth_beside_a_photo_are_no_further_pictures():
+    """Phones and 3D cameras store them in an MPO, whose first picture is the photo."""
+    assert decoded(encode(PLAIN, "MPO", save_all=True, append_images=[OTHER]))[1] == []
+
+
+def with_chunks(*chunks: tuple[bytes, bytes]) -> bytes:
+    """Give a PNG with further chunks before its pixels."""
+    data = encode(PLAIN, "PNG")
+    extra = b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+    return data[:33] + extra + data[33:]
+
+
+def test_a_gamma_that_is_not_that_of_srgb_is_told():
+    """Unless the file says that it is sRGB all the same."""
+    linear, usual = (b"gAMA", struct.pack(">I", 100_000)), (b"gAMA", struct.pack(">I", 45_455))
+    (told,) = decoded(with_chunks(linear))[1]
+    assert (
+        told == "it says that its levels have a gamma of 1 (sRGB: 0.45455); they are taken as sRGB"
+    )
+    assert decoded(with_chunks(usual))[1] == []
+    assert decoded(with_chunks(linear, (b"sRGB", b"\0")))[1] == []

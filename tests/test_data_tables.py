@@ -7,6 +7,7 @@ from PIL import Image
 
 from edge.errors import DataError
 from training.data import Dataset, Example, load_dataset, read_csv, write_csv
+from training.data.names import odd_names
 
 
 @pytest.fixture
@@ -195,3 +196,36 @@ def test_labels_that_look_the_same_are_the_same(photos):
     text = "file,label\naphid/a1.jpg, käfer \nmoth/käfer.jpg,ka\u0308fer\n"
     (photos / "labels.csv").write_text(text, encoding="utf-8")
     assert load_dataset(photos).labels == ("käfer",)
+
+
+def odd_findings(folder, rows: list[str]) -> dict[str, str]:
+    """Give the titles of what `check` finds, by kind."""
+    names = [f"{i}.png" for i in range(len(rows))]
+    for i, name in enumerate(names):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(folder / name)
+    lines = [f"{name},{row}" for name, row in zip(names, rows, strict=True)]
+    (folder / "labels.csv").write_text("\n".join(("file,label,group", *lines)))
+    return {f.kind: f.title for f in odd_names(load_dataset(folder))}
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["#REF!", "#N/A", "=A1", "NaN", "null", "n/a", "-", "1-Jan", "Mar-5", "2026-01-05", "?"],
+)
+def test_labels_that_a_spreadsheet_made_are_told(tmp_path, label):
+    """Errors, formulas, empty cells and what is taken for a date."""
+    found = odd_findings(tmp_path, [f"{label},", "aphid,", "maybug,", "no pest,", "May,", "7,"])
+    assert found["odd-label"].endswith(f"spreadsheet: {label!r}")
+
+
+def test_numbers_of_one_value_are_almost_the_same_and_others_are_not(tmp_path):
+    """`1`, `01` and `1.0` may be one class; `10` is another."""
+    found = odd_findings(tmp_path, ["1,", "01,", "1.0,", "10,", "2,"])
+    assert found == {"same-name": "classes whose names are almost the same: '01' and '1' and '1.0'"}
+
+
+def test_groups_that_are_almost_the_same_are_told(tmp_path):
+    """Two ways to write one plant would let it stand on both sides of a split."""
+    found = odd_findings(tmp_path, ["a,Plant 1", "b,plant_1", "a,2", "b,2.0", "a,3", "b,3"])
+    alike = "'Plant 1' and 'plant_1', '2' and '2.0'"
+    assert found == {"same-group": f"groups whose names are almost the same: {alike}"}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from training.data.dataset import SPLITS, UNLABELLED, Case, Dataset, Finding
 from training.data.folders import some
 from training.data.grouping import Link, join, with_groups
+from training.data.names import odd_names
 from training.data.photos import Photo
 
 FEW_PHOTOS = 20
@@ -33,7 +32,7 @@ def find_problems(
         *_leaks(dataset, links),
         *_unlabelled(dataset),
         *_classes(dataset, links),
-        *_look_alike(dataset),
+        *odd_names(dataset),
         *_small(photos, min_side),
         *_exact(photos),
         *_near(photos, sets),
@@ -83,8 +82,9 @@ def _odd(photos: Sequence[Photo]) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "odd-colours",
-            f"{_plural(len(cases), 'photo')} whose colours or brightness may be wrong",
-            "Look at them; save those that look wrong again, as sRGB with 8 bits.",
+            f"{_plural(len(cases), 'photo')} whose colours or brightness may be wrong, or beside "
+            "others in the same file",
+            "Look at them; save those that look wrong again, as sRGB with 8 bits, each as a file.",
             tuple(cases),
         )
 
@@ -222,21 +222,6 @@ def _classes(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
             "few-scenes",
             f"fewer than {FEW_GROUPS} independent scenes: {some(lone, 12)}",
             "Many photos of few plants teach the plant, not the pest. Photograph other plants.",
-        )
-
-
-def _look_alike(dataset: Dataset) -> Iterator[Finding]:
-    """Classes whose names differ only in case, blanks, hyphens or underscores."""
-    names = defaultdict(list)
-    for label in dataset.classes:
-        names[re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", label).casefold())].append(label)
-    alike = [" and ".join(map(repr, labels)) for labels in names.values() if len(labels) > 1]
-    if alike:
-        yield Finding(
-            "warning",
-            "same-name",
-            f"classes whose names are almost the same: {'; '.join(alike)}",
-            "They are learned as different ones; give them one name if they are one.",
         )
 
 

@@ -1,0 +1,82 @@
+"""Names of classes and groups that are probably not what was meant."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator
+
+from training.data.dataset import Dataset, Finding
+from training.data.folders import some
+
+_MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".replace(" ", "|")
+_ODD_LABEL = re.compile(
+    rf"#[A-Z/0]+[!?]?|[=@].*|n/?a|nan|null|nil|undefined|-+|\?+|"
+    rf"\d{{1,2}}[-/ ]({_MONTHS})[a-z]*|({_MONTHS})[a-z]*[-/ ]\d{{1,4}}|"
+    r"\d{4}-\d\d-\d\d( .*)?|\d{1,2}[./]\d{1,2}[./]\d{2,4}",
+    re.I,
+)
+
+
+def odd_names(dataset: Dataset) -> Iterator[Finding]:
+    """What is odd about the names of classes and groups."""
+    yield from _look_alike(dataset)
+    yield from _spreadsheet(dataset)
+    yield from _groups_alike(dataset)
+
+
+def _plain(text: str) -> str:
+    """What is left of a name without case, blanks, hyphens and underscores; numbers by value."""
+    try:
+        return f"{float(text):g}" if text.isascii() and "_" not in text else _letters(text)
+    except ValueError:
+        return _letters(text)
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold())
+
+
+def _spreadsheet(dataset: Dataset) -> Iterator[Finding]:
+    """Classes that are called as spreadsheets write empty cells, errors, formulas and dates."""
+    odd = [label for label in dataset.classes if _ODD_LABEL.fullmatch(label)]
+    if odd:
+        yield Finding(
+            "warning",
+            "odd-label",
+            "names of classes that look like an empty cell, an error, a formula or a date of a "
+            f"spreadsheet: {some(list(map(repr, odd)), 12)}",
+            "They are learned as classes; correct the table, or leave the photos out.",
+        )
+
+
+def _groups_alike(dataset: Dataset) -> Iterator[Finding]:
+    """Groups whose names are almost the same: two of them may be one plant."""
+    names = defaultdict(set)
+    for example in dataset.examples:
+        if example.group:
+            names[_plain(example.group)].add(example.group)
+    alike = [" and ".join(map(repr, sorted(one))) for one in names.values() if len(one) > 1]
+    if alike:
+        yield Finding(
+            "warning",
+            "same-group",
+            f"groups whose names are almost the same: {some(alike)}",
+            "They may come to stand on both sides of a split; give them one name if they are one.",
+        )
+
+
+def _look_alike(dataset: Dataset) -> Iterator[Finding]:
+    """Classes whose names differ only in case, blanks, hyphens or underscores."""
+    names = defaultdict(list)
+    for label in dataset.classes:
+        names[_plain(label)].append(label)
+    alike = [" and ".join(map(repr, labels)) for labels in names.values() if len(labels) > 1]
+    if alike:
+        yield Finding(
+            "warning",
+            "same-name",
+            f"classes whose names are almost the same: {'; '.join(alike)}",
+            "They are learned as different ones; give them one name if they are one.",
+        )
