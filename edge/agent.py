@@ -138,11 +138,19 @@ class Agent:
         self._pass_on(events, lambda: self._sightings.messages(frame, events, self._decider.best))
         # Of several, the surest of something new: an end says what was there.
         news = min(events, key=lambda event: event.phase == "end", default=None)
+        self._show(frame, found, news)
+
+    def _show(self, frame: Frame, found: Classification, news: Event | None) -> None:
+        """Have the watchers look at a frame, each whatever becomes of the others."""
+        well = True
         for watch in self._watchers:
             try:
                 watch(frame, found, news)
             except Exception as error:  # who only looks on must not cost a sighting
+                well = False
                 self._watching.failed(error)
+        if well:
+            self._watching.recovered()
 
     def _end(self, events: Sequence[Event]) -> None:
         self._pass_on(events, lambda: self._sightings.ends(events))

@@ -293,11 +293,9 @@ def _running_threads(
     writer: Writer, publisher: Publisher, frames: Reader, requests: Requests
 ) -> Iterator[None]:
     """Start the threads; stop them in the order in which nothing is lost."""
-    writer.start()
-    publisher.start()
-    frames.start()
-    requests.start()
     try:
+        for part in (writer, publisher, frames, requests):
+            part.start()
         yield
     finally:
         frames.close()

@@ -66,9 +66,9 @@ def throttled(root: Path = Path("/")) -> tuple[str, ...] | None:
     get_throttled`` does; others know of under-voltage only (driver raspberrypi-hwmon).
     """
     # "soc" or, where the device tree gives it an address (Pi 5), "soc@107c000000".
-    for path in sorted(root.glob("sys/devices/platform/soc*/soc*:firmware/get_throttled")):
+    for path in _listed(root, "sys/devices/platform/soc*/soc*:firmware/get_throttled"):
         return read(path, _flags)
-    for path in sorted(root.glob("sys/class/hwmon/hwmon*")):
+    for path in _listed(root, "sys/class/hwmon/hwmon*"):
         if read(path / "name", str.strip) == "rpi_volt":
             return read(path / "in0_lcrit_alarm", lambda text: _flags(f"{int(text):x}"))
     return None
@@ -80,6 +80,14 @@ def read(path: Path, parse: Callable[[str], T]) -> T | None:
         return parse(path.read_text("ascii", errors="replace"))
     except (OSError, ValueError, IndexError):
         return None
+
+
+def _listed(root: Path, pattern: str) -> list[Path]:
+    """Give what there is; nothing where it cannot be looked for just now."""
+    try:
+        return sorted(root.glob(pattern))
+    except OSError:
+        return []
 
 
 def _flags(text: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 
 from edge.errors import ThreadEndedError
+from edge.means import beginning
 from edge.printable import told
 
 log = logging.getLogger(__name__)
@@ -79,6 +80,11 @@ class Worker(threading.Thread):
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._crew, self._loop, self._may_end = crew, loop, may_end
+
+    def start(self) -> None:
+        """Start. Raises ShortageError where the computer starts no more threads."""
+        with beginning(self.name):
+            super().start()
 
     def run(self) -> None:
         """Run the loop."""

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Generic, TypeVar
 
+from edge.means import begin
+
 T = TypeVar("T")
 
 
@@ -16,12 +18,11 @@ class Later(Generic[T]):
     """
 
     def __init__(self, function: Callable[[], T]) -> None:
-        """Begin."""
+        """Begin. Raises ShortageError where no thread can be started."""
         self._function = function
         self._result: list[T] = []
         self._error: BaseException | None = None
-        self._thread = Thread(target=self._run, name="later")
-        self._thread.start()
+        self._thread = begin(Thread(target=self._run, name="later"))
 
     def result(self) -> T:
         """Wait for the function; give what it returned, or raise what it raised."""

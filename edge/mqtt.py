@@ -23,7 +23,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import Broker
-from edge.errors import LostError, PublishError
+from edge.errors import LostError, PublishError, ShortageError
+from edge.means import SHORTAGES
 from edge.reasons import (
     FAILURE,
     UNSUPPORTED_VERSION,
@@ -137,8 +138,13 @@ class Connection:
         self._elsewhere = self._failure = ""
         self._asked: set[int] = set()
         self._address = "{}:{}".format(*broker.address)
-        self._client = self._configured(broker, client_id, will)
-        self._wake_read, self._wake_write = socket.socketpair()
+        try:
+            self._client = self._configured(broker, client_id, will)
+            self._wake_read, self._wake_write = socket.socketpair()
+        except OSError as error:
+            if error.errno in SHORTAGES:
+                raise ShortageError(f"cannot connect to {self._address}: {error}") from error
+            raise
         self._wake_read.setblocking(False)
         self._wake_write.setblocking(False)
         try:

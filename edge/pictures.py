@@ -17,6 +17,7 @@ from edge.classifier import Classification, Classifier, ModelInfo, prove
 from edge.classify import Console, check_choice
 from edge.errors import ConfigError, ImageError
 from edge.image import load
+from edge.means import begin
 from edge.named import unknown
 from edge.printable import printable
 from edge.scores import Reason, Score
@@ -84,7 +85,7 @@ class Loader:
         self._ready: SimpleQueue[Loaded] = SimpleQueue()
         self._room = Semaphore(2)
         self._closed = False
-        Thread(target=self._run, name="load pictures").start()
+        begin(Thread(target=self._run, name="load pictures"))
 
     def __iter__(self) -> Iterator[Loaded]:
         """Give the pictures in the order of the files."""

@@ -15,7 +15,14 @@ from edge.crew import Patience
 from edge.dead_letters import FOLDER, DeadLetters
 from edge.delivery import Delivery
 from edge.dial import connect
-from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
+from edge.errors import (
+    ConfigError,
+    LostError,
+    OutboxError,
+    PublishError,
+    ShortageError,
+    StalledError,
+)
 from edge.exchange import Exchange, Inlet
 from edge.flight import Flight, Learned, Wire
 from edge.mqtt import Will
@@ -145,7 +152,7 @@ class Publisher:
             stalled = True
             self._counters.add("broker_failures")
             self._counters.error(error)
-        except (PublishError, OutboxError, ConfigError) as error:
+        except (PublishError, OutboxError, ConfigError, ShortageError) as error:
             ended = error
             self._counters.add("broker_failures")
             self._trouble.failed(error)

@@ -21,6 +21,7 @@ from edge.clock import Clock
 from edge.counters import Counters
 from edge.errors import ConfigError
 from edge.journal import Journal, LogParams
+from edge.means import begin
 from edge.messages import ConfigState
 from edge.requests import Params, Requests
 from edge.transactions import NAME, Memory
@@ -132,7 +133,7 @@ class Remote:
         if self._configuration.trying:
             self._hangs = threading.Timer(seconds, give_up)
             self._hangs.daemon = True
-            self._hangs.start()
+            begin(self._hangs)
         try:
             yield
         finally:

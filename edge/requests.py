@@ -7,6 +7,7 @@ request after the other.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -96,7 +97,7 @@ class Requests:
         self._memory = memory or Memory()
         self._verbs: dict[str, Verb] = {}
         self._gate = Gate(settings, base, self._verbs)
-        self._queue: Queue[Asked] = Queue(_WAITING)
+        self._queue: Queue[Asked | None] = Queue(_WAITING)
         self._queued: set[tuple[str, str]] = set()
         self._answers: deque[Answer] = deque(maxlen=_ANSWERS)
         self._rate = Bucket(settings.per_second, BURST, clock)
@@ -135,6 +136,8 @@ class Requests:
     def close(self) -> None:
         """Let the request under way end, for a while, and start no other; twice is fine."""
         self._closing.set()
+        with contextlib.suppress(Full):  # it is awake then
+            self._queue.put_nowait(None)
         if self._thread.is_alive():
             self._thread.join(_CLOSE_SECONDS)
 
@@ -225,6 +228,8 @@ class Requests:
         try:
             asked = self._queue.get(timeout_seconds > 0, timeout_seconds)
         except Empty:
+            return False
+        if asked is None:  # the end
             return False
         self._carry_out(asked)
         return True

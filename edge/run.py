@@ -20,6 +20,7 @@ from edge.config import Config, FolderCamera, load_config, redacted, secrets
 from edge.errors import ConfigError
 from edge.journal import Journal
 from edge.kept import Kept
+from edge.means import ensure_descriptors
 from edge.remote import Control, Remote
 from edge.state_lock import StateLock, state_folders
 
@@ -30,10 +31,12 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     """Run; 0 where nothing was left behind, 1 where something was.
 
     Raises:
+        ShortageError: the process may not open the files or start the threads that a device needs.
         StateBusyError: another program writes to a folder of this device's state.
         WheatearError: the configuration, the model, the camera or the outbox cannot be used; or a
             thread of the device failed.
     """
+    ensure_descriptors()
     configuration, control = Configuration(arguments.config), Control()
     kept = Kept(lambda: control.wish == "reload")
     with (

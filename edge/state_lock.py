@@ -1,8 +1,8 @@
 """One program writes to a folder of the device's state: the kernel sees to it.
 
-The lock is one of ``flock(2)`` on a small file in the folder. It goes with the process that holds
-it, however that ends, and is not passed on: a program that replaces itself takes it anew. The file
-stays; what stands in it only says who held the lock last.
+The lock is one of ``flock(2)`` on the folder itself, so no file that somebody removes lets a second
+one in. It goes with the process that holds it, however that ends, and is not passed on: a program
+that replaces itself takes it anew. A small file in the folder says who held it last, and stays.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from edge.config import Config
 
 NAME = "wheatear.lock"
+"""Of the file that says who holds a folder."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PATIENCE_SECONDS = 1.0
 """Whoever only looks whether it is held, holds it for a moment."""
 _MOST_BYTES = 300
@@ -83,11 +86,11 @@ class StateLock:
 def is_held(folder: Path) -> bool:
     """Tell whether a program holds a folder, writing nothing. Raises StateError."""
     try:
-        opened = os.open(folder / NAME, os.O_RDONLY | os.O_CLOEXEC)
+        opened = os.open(folder, _FOLDER)
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise StateError(f"cannot read {folder / NAME}: {error.strerror}") from error
+        raise StateError(f"cannot read {folder}: {error.strerror or error}") from error
     try:
         fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -123,51 +126,57 @@ def _identity(folder: Path) -> tuple[int, int]:
 def _lock(folder: Path) -> int:
     """Lock a folder; give what holds the lock while it is open."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    while True:
-        opened = _open(folder)
-        try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(opened), os.stat(folder / NAME)):
-                _sign(opened)
-                return opened
-        except FileNotFoundError:  # removed under us: a lock on it keeps nobody out
-            pass
-        except BlockingIOError as error:
+    try:
+        opened = os.open(folder, _FOLDER)
+    except OSError as error:
+        raise StateError(f"cannot read {folder}: {error.strerror or error}") from error
+    try:
+        while not _taken(opened, folder):
             if time.monotonic() > deadline:
-                os.close(opened)
                 raise StateBusyError(
                     f"{folder} is in use by {holder(folder)}; stop that first (systemctl stop "
                     "wheatear), or give each device folders of its own (outbox.path, "
                     "inbox.folder, model.store)"
-                ) from error
+                )
             time.sleep(0.05)
-        except OSError as error:
-            os.close(opened)
-            raise _no_lock(folder, error) from error
+        _sign(folder)
+    except BaseException:
         os.close(opened)
+        raise
+    return opened
 
 
-def _open(folder: Path) -> int:
-    path, flags = folder / NAME, os.O_CREAT | os.O_CLOEXEC
+def _taken(opened: int, folder: Path) -> bool:
     try:
-        try:
-            return os.open(path, os.O_RDWR | flags, 0o644)
-        except PermissionError:  # made by root: to read is enough for a lock
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
     except OSError as error:
+        raise _no_lock(folder, error) from error
+    return True
+
+
+def _sign(folder: Path) -> None:
+    """Say in a file who holds the folder, as far as the disk has room for that.
+
+    Raises StateError where the folder takes no files.
+    """
+    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    text = f"process {os.getpid()} ({printable(command)})\n".encode()[:_MOST_BYTES]
+    path = folder / NAME
+    try:
+        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno in _FULL or path.exists():  # made by root: who holds it is then unknown
+            return
         raise StateError(
             f"cannot write to {folder}: {error.strerror or error}; the device keeps its state "
             "there: make it writable for this user, or name another folder"
         ) from error
-
-
-def _sign(opened: int) -> None:
-    """Say in the file who holds it, as far as the disk has room for that."""
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    text = f"process {os.getpid()} ({printable(command)})\n".encode()[:_MOST_BYTES]
     with contextlib.suppress(OSError):
         os.pwrite(opened, text, 0)
         os.ftruncate(opened, len(text))
+    os.close(opened)
 
 
 def _no_lock(folder: Path, error: OSError) -> StateError:

@@ -95,7 +95,16 @@ def test_always_makes_every_frame_an_event():
     ]
 
 
-def run(script, submitted, images=None, health=None, counters=None, clock=None, stop=None):
+def run(
+    script,
+    submitted,
+    images=None,
+    health=None,
+    counters=None,
+    clock=None,
+    stop=None,
+    watchers=(),
+):
     """Run an agent over a script; what it submits goes to a list."""
     agent = Agent(
         script,
@@ -109,6 +118,7 @@ def run(script, submitted, images=None, health=None, counters=None, clock=None, 
         counters or Counters(),
         clock or Clock(),
         stop or threading.Event(),
+        watchers,
     )
     agent.run()
 
@@ -150,6 +160,26 @@ def test_a_failing_classifier_is_logged_once_and_the_loop_goes_on(caplog):
     assert [one.label for one in got] == ["aphid", "mite"]
     assert counters.errors() == {"ModelError": 3}
     assert sum(r.levelname == "WARNING" for r in caplog.records) == 1
+
+
+def test_a_watcher_that_fails_is_a_problem_until_it_works_again():
+    """The others still look on, no sighting is lost, and what was failing is not forever."""
+    got, looked, counters, problems = [], [], Counters(), []
+
+    def fails_once(*_):
+        if not looked:
+            raise ValueError("blind")
+
+    def looks(*_):
+        looked.append(1)
+        problems.append(counters.problems())
+
+    watchers = [fails_once, looks]
+    run(Script([APHID, MITE, APHID]), got, counters=counters, watchers=watchers)
+    assert len(got) == len(looked) == 3
+    assert problems[0] == ("watching frames: blind",)
+    assert counters.problems() == ()
+    assert counters.errors() == {"ValueError": 1}
 
 
 def test_a_refusing_disk_holds_the_loop_until_it_takes_the_event():

@@ -17,9 +17,9 @@ import pytest
 from brokers import free_port
 from samples import sighting
 
-from edge.errors import StateBusyError, StateError
+from edge.errors import OutboxError, StateBusyError, StateError
 from edge.outbox import Outbox
-from edge.outbox_look import waiting
+from edge.outbox_look import look, waiting
 from edge.state_lock import NAME, StateLock, holder, is_held
 
 LOOP = "loop = true\nframes_per_second = 50.0"
@@ -70,6 +70,18 @@ def test_a_second_device_on_a_folder_is_refused_and_told_by_whom(tmp_path, runni
     assert process.poll() is None
 
 
+def test_removing_the_lock_file_lets_no_second_device_in(tmp_path, running):
+    """Somebody tidies up under a running device; it is the folder that is held."""
+    config, process = running
+    (tmp_path / NAME).unlink()
+    assert is_held(tmp_path)
+    second = devices.start("run", "--once", "--config", str(config))
+    _, told = second.communicate(timeout=30)
+    assert second.returncode == 1
+    assert f"{tmp_path} is in use by another program" in told
+    assert process.poll() is None
+
+
 def test_the_lock_of_a_killed_device_is_free(tmp_path, running):
     """The kernel lets it go; nothing has to be cleaned up."""
     _, process = running
@@ -115,6 +127,44 @@ def test_check_changes_nothing_beside_a_device_that_was_killed(tmp_path, running
     assert contents(tmp_path) == before
     with Outbox(tmp_path / "outbox.db") as outbox:
         assert outbox.depth().waiting == count
+
+
+@pytest.mark.parametrize("room", ["no index", "no room for a copy"])
+def test_a_log_without_its_index_is_counted_or_said_to_be_left_out(tmp_path, monkeypatch, room):
+    """As on a card that was copied: SQLite writes to bring both together, so a copy is looked at;
+    where none can be made, the file alone is, and check does not fail over it."""
+    card, path = tmp_path / "card", tmp_path / "card" / "outbox.db"
+    card.mkdir()
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(3)])
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(4)])
+        kept = {f"outbox.db{one}": Path(f"{path}{one}").read_bytes() for one in ("", "-wal")}
+    for file in card.iterdir():
+        file.unlink()
+    for name, content in kept.items():
+        (card / name).write_bytes(content)
+    before = contents(card)
+    if room == "no index":
+        assert look(path) == "7 waiting"
+    else:
+        monkeypatch.setattr(tempfile, "tempdir", "/proc/none")
+        assert look(path).startswith("3 waiting, without what stands in its log, which was not")
+        with pytest.raises(OutboxError, match="no copy can be made"):
+            waiting(path)
+    assert contents(card) == before
+
+
+def test_looking_at_what_a_killed_device_left_copies_nothing(tmp_path, running, monkeypatch):
+    """Its log and the index of that are there; no room is needed elsewhere."""
+    _, process = running
+    process.kill()
+    process.communicate(timeout=20)
+    monkeypatch.setattr(tempfile, "tempdir", "/proc/none")
+    before, count = contents(tmp_path), waiting(tmp_path / "outbox.db")
+    assert contents(tmp_path) == before
+    with Outbox(tmp_path / "outbox.db") as outbox:
+        assert outbox.depth().waiting == count > 0
 
 
 def test_check_makes_nothing_where_no_device_ever_ran(tmp_path):
@@ -203,12 +253,28 @@ def test_folders_are_held_on_taken_up_and_let_go(tmp_path):
 
 
 def test_a_lock_file_that_root_made_can_be_held(tmp_path):
-    """To read it is enough; who holds it is then unknown."""
-    (tmp_path / NAME).touch()
-    (tmp_path / NAME).chmod(0o444)
+    """It is the folder that is held; by whom is then unknown."""
+    (tmp_path / NAME).mkdir()  # root opens all else
     with StateLock() as lock:
         lock.hold([tmp_path])
         assert is_held(tmp_path)
+        assert holder(tmp_path) == "another program"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_keeps_no_folder_from_being_held(tmp_path, monkeypatch, number):
+    """Only who holds it is then unknown."""
+
+    def refuse(path, *arguments, real=os.open):
+        if Path(path).name == NAME:
+            raise OSError(number, os.strerror(number))
+        return real(path, *arguments)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with StateLock() as lock:
+        lock.hold([tmp_path])
+        assert is_held(tmp_path)
+    assert not is_held(tmp_path)
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])

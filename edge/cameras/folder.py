@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import logging
 from collections import Counter
@@ -15,11 +14,10 @@ from edge.cameras.photo import Facts, as_jpeg, facts
 from edge.config import FolderCamera, View
 from edge.errors import CameraError, ImageError, ShortageError
 from edge.image import InputSpec
+from edge.means import SHORTAGES
 from edge.picture_files import is_hidden, is_picture, list_pictures
 
 log = logging.getLogger(__name__)
-
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 class Folder:
@@ -98,7 +96,7 @@ class Folder:
         except OSError as error:
             if not self._root.is_dir():  # a stick pulled out: its pictures are not bad ones
                 raise CameraError(f"camera.path: {self._root} has vanished") from error
-            if error.errno in _SHORTAGES:  # the picture is not at fault, and comes again
+            if error.errno in SHORTAGES:  # the picture is not at fault, and comes again
                 self._next -= 1
                 raise ShortageError(f"cannot open {file}: {error.strerror}") from error
             raise ImageError(f"cannot read {file}: {error.strerror or error}") from error

@@ -23,6 +23,7 @@ from queue import Empty, Queue
 from typing import Any, NamedTuple
 
 from edge.errors import ConfigError, UnreachableError, WheatearError
+from edge.means import begin
 from edge.models.access import Access
 from edge.models.pace import STEP_SECONDS, BrokenError, Pace
 from edge.url import Url, follow, parse, shown
@@ -179,7 +180,7 @@ def _looked_up(url: Url, seconds: float, pace: Pace) -> list[tuple[int, Sockaddr
         except (OSError, UnicodeError) as error:
             answers.put(OSError(str(error)))
 
-    threading.Thread(target=look, name="names", daemon=True).start()
+    begin(threading.Thread(target=look, name="names", daemon=True))
     for _ in _steps(seconds, pace, f"looking {url.host} up"):
         with contextlib.suppress(Empty):
             found = answers.get(timeout=STEP_SECONDS)

@@ -1,0 +1,58 @@
+"""File descriptors and threads: what the program needs of the computer, and may not get."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from typing import TypeVar
+
+from edge.errors import ShortageError
+
+SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""What the kernel says where descriptors or memory are short; it is worth trying again."""
+
+DESCRIPTORS = 32
+"""Twice what a device with everything switched on was seen to hold at once."""
+
+T = TypeVar("T", bound=threading.Thread)
+
+
+def ensure_descriptors(wanted: int = DESCRIPTORS) -> None:
+    """See that so many more files can be opened; raise the limit as far as that takes and is let.
+
+    Raises ShortageError.
+    """
+    held = len(os.listdir("/proc/self/fd"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft - held >= wanted:
+        return
+    if hard == resource.RLIM_INFINITY or hard - held >= wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (held + wanted, hard))
+        return
+    raise ShortageError(
+        f"this process may hold {hard} files open, and a device needs {held + wanted}; allow more "
+        f"(LimitNOFILE={max(1024, held + wanted)} in the service, or ulimit -n)"
+    )
+
+
+def begin(thread: T) -> T:
+    """Start a thread. Raises ShortageError where the computer starts none."""
+    with beginning(thread.name):
+        thread.start()
+    return thread
+
+
+@contextlib.contextmanager
+def beginning(name: str) -> Iterator[None]:
+    """Say what is short where a thread cannot be started. Raises ShortageError."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        raise ShortageError(
+            f"the {name} thread cannot be started ({error or type(error).__name__}); allow "
+            "more (TasksMax= in the service, or ulimit -u), or free memory"
+        ) from error
