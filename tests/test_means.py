@@ -141,7 +141,7 @@ def test_descriptors_that_run_out_later_cost_no_sighting(tmp_path):
         assert seen == set(range(1, max(seen) + 1))
 
 
-@pytest.mark.parametrize("stack", [3_000_000_000, 900_000_000, 400_000_000, 250_000_000])
+@pytest.mark.parametrize("stack", [3_000_000_000, 900_000_000, 400_000_000])
 def test_a_computer_that_starts_no_more_threads_is_named(tmp_path, stack):
     """Which thread it was, and where to allow more; the program ends, and hangs in none of those
     that were started. (Each thread takes so much room for its stack, of 3 GB in all.)
