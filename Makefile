@@ -1,4 +1,5 @@
 # Everything runs in .venv, which each target sets up by itself from hashed requirements.
+# Names of files reach the recipes as shell variables ("$$DATA"), so blanks and quotes stay in them.
 # PYTHON chooses the interpreter the environment is made with: make demo PYTHON=python3.12
 PYTHON ?= python3
 BIN := .venv/bin
@@ -43,10 +44,10 @@ $(BIN)/python:
 	@touch $@
 
 demo: .venv/desktop.ok ## train, quantize and run a model on a replayed camera, over real MQTT
-	@$(BIN)/python -m demo --out $(or $(OUT),demo-out)
+	@$(BIN)/python -m demo --out "$${OUT:-demo-out}"
 
 test: .venv/test.ok ## run the tests, on up to four cores; DATA=folder adds those on real photographs
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(DATA),--data=$(DATA)) $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(DATA),--data="$$DATA") $(ARGS)
 
 mutants: .venv/mutation.ok ## change the code in small ways, and see that tests notice; ONLY="delivery outbox"
 	@tests/mutants/run.sh $(or $(ONLY),delivery publisher outbox updates settings)
@@ -57,18 +58,19 @@ lint: .venv/lint.ok .venv/test.ok ## ruff (rules and format) and mypy
 	@$(BIN)/mypy
 
 train: .venv/desktop.ok ## check, split and train: DATA=photos/ [OUT=runs/mine] [RECIPE=... WEIGHTS=... ACCEPT=...]
-	@test -n "$(DATA)" || { echo "say where the photos are: make train DATA=photos/"; exit 2; }
-	@$(BIN)/python -m training check $(DATA) $(ACCEPT:%=--accept %)
-	@$(BIN)/python -m training fit $(DATA) --out $(or $(OUT),runs/mine) $(ACCEPT:%=--accept %) \
-	    $(if $(RECIPE),--recipe $(RECIPE)) $(if $(WEIGHTS),--weights $(WEIGHTS)) $(ARGS)
-	@$(BIN)/python -m training evaluate $(or $(OUT),runs/mine)
+	@test -n "$$DATA" || { echo "say where the photos are: make train DATA=photos/"; exit 2; }
+	@$(BIN)/python -m training check "$$DATA" $(ACCEPT:%=--accept %)
+	@$(BIN)/python -m training fit "$$DATA" --out "$${OUT:-runs/mine}" $(ACCEPT:%=--accept %) \
+	    $(if $(RECIPE),--recipe $(RECIPE)) $(if $(WEIGHTS),--weights "$$WEIGHTS") $(ARGS)
+	@$(BIN)/python -m training evaluate "$${OUT:-runs/mine}"
 
-quantize: .venv/desktop.ok ## make the int8 bundle of a run: RUN=runs/mine [OUT=NAME-VERSION.wtr]
-	@$(BIN)/python -m quantize run $(or $(RUN),runs/mine) $(if $(OUT),--out $(OUT)) $(ARGS)
+quantize: .venv/desktop.ok ## make the int8 bundle of a run: OUT=NAME-VERSION.wtr [RUN=runs/mine]
+	@test -n "$$OUT" || { echo "say what the bundle is called: make quantize OUT=pests-1.0.0.wtr"; exit 2; }
+	@$(BIN)/python -m quantize run "$${RUN:-runs/mine}" --out "$$OUT" $(ARGS)
 
 bench: .venv/desktop.ok ## measure everything: DATA=folder with jute_pest/, coral_models/ ...
-	@test -n "$(DATA)" || { echo "say where the real material is: make bench DATA=folder"; exit 2; }
-	@$(BIN)/python -m benchmarks $(DATA) $(ARGS)
+	@test -n "$$DATA" || { echo "say where the real material is: make bench DATA=folder"; exit 2; }
+	@$(BIN)/python -m benchmarks "$$DATA" $(ARGS)
 
 soak: .venv/desktop.ok ## kill, cut off, fill up and damage it for an hour; ARGS="--only kills --kills 100"
 	@$(BIN)/python -m soak $(ARGS)
