@@ -74,9 +74,24 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     other.add_argument("--labels", metavar="FILE", help="one label per line")
     other.add_argument("--mean", type=_numbers, default=(), metavar="N[,N,N]", help="pixel levels")
     other.add_argument("--std", type=_numbers, default=(), metavar="N[,N,N]", help="pixel levels")
-    other.add_argument("--crop", choices=("stretch", "centre", "pad"), default="stretch")
-    other.add_argument("--background", choices=("none", "add", "drop"), default="none")
-    other.add_argument("--output", choices=("auto", "logits", "probabilities"), default="auto")
+    other.add_argument(
+        "--crop",
+        choices=("stretch", "centre", "pad"),
+        default="stretch",
+        help="how a picture is made to fit the input (default stretch)",
+    )
+    other.add_argument(
+        "--background",
+        choices=("none", "add", "drop"),
+        default="none",
+        help="add: the first score has no label; drop: the first label has no score",
+    )
+    other.add_argument(
+        "--output",
+        choices=("auto", "logits", "probabilities"),
+        default="auto",
+        help="what the scores are (default: as the model ends)",
+    )
 
 
 def add_classify(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +123,9 @@ def add_classify(parser: argparse.ArgumentParser) -> None:
 
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear bench``."""
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="a picture, or a folder of them")
+    parser.add_argument(
+        "images", nargs="*", metavar="IMAGE", help="pictures, or folders; none: one is made up"
+    )
     parser.add_argument("--runs", type=int, metavar="N", help="pictures to time (default 100)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     add_model(parser)
@@ -156,9 +173,16 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="what the verb takes: JSON or text, @FILE for a file's text",
     )
-    parser.add_argument("--broker", default="localhost", metavar="HOST[:PORT]")
-    parser.add_argument("--username", metavar="NAME", help="of the broker")
-    parser.add_argument("--password-file", type=_path, metavar="FILE", help="of the broker")
+    parser.add_argument(
+        "--broker",
+        default="localhost",
+        metavar="HOST[:PORT]",
+        help="where the device's broker is (default localhost)",
+    )
+    parser.add_argument("--username", metavar="NAME", help="yours at the broker")
+    parser.add_argument(
+        "--password-file", type=_path, metavar="FILE", help="yours at the broker, in its first line"
+    )
     parser.add_argument("--tls", action="store_true", help="encrypt, with the system's authorities")
     parser.add_argument("--ca", type=_path, metavar="FILE", help="encrypt, with this authority")
     parser.add_argument("--base", default="wheatear", metavar="TOPIC", help="broker.base_topic")
@@ -185,7 +209,9 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     def add(name: str, help: str) -> argparse.ArgumentParser:
-        return actions.add_parser(name, help=help, formatter_class=HelpFormatter)
+        return actions.add_parser(
+            name, help=help, description=_sentence(help), formatter_class=HelpFormatter
+        )
 
     _add_config(add("list", "what is in the store, and which runs"))
     install = add("install", "check, try and take a new model")
@@ -198,12 +224,19 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     _add_config(add("cancel", "end an update by request that is under way, or drop an upload"))
     _add_config(add("rollback", "go back to the model before"))
     verify = add("verify", "load a bundle here and run its golden pictures")
-    verify.add_argument("file", type=_path, metavar="FILE")
+    verify.add_argument("file", type=_path, metavar="FILE", help="the bundle")
     verify.add_argument("--json", action="store_true", help="one JSON object")
     verify.add_argument("--config", type=_path, metavar="FILE", help="runtime and keys from there")
     verify.add_argument("--runtime", default="litert", help="litert, tflite_runtime, edgetpu, fake")
     verify.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    verify.add_argument("--trusted-key", action="append", default=[], type=_path, metavar="FILE")
+    verify.add_argument(
+        "--trusted-key",
+        action="append",
+        default=[],
+        type=_path,
+        metavar="FILE",
+        help="public key that must have signed it; may be repeated",
+    )
     verify.add_argument("--memory-bytes", type=int, metavar="N", help="take no more memory")
     verify.add_argument("--seconds", type=float, metavar="N", help="take no longer")
 
@@ -216,7 +249,9 @@ def add_outbox(parser: argparse.ArgumentParser) -> None:
         ("release", "send it again"),
         ("discard", "delete it for good"),
     ):
-        action = actions.add_parser(name, help=what, formatter_class=HelpFormatter)
+        action = actions.add_parser(
+            name, help=what, description=_sentence(what), formatter_class=HelpFormatter
+        )
         if name != "list":
             action.add_argument("ids", nargs="*", metavar="ID", help="as listed")
             action.add_argument("--all", action="store_true", help="all of them")
@@ -224,8 +259,13 @@ def add_outbox(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=_path, required=True, metavar="FILE", help="TOML file")
+    parser.add_argument(
+        "--config", type=_path, required=True, metavar="FILE", help="the device's config.toml"
+    )
 
+
+PURPOSE = "Classify what a camera sees, and publish it over MQTT; nothing seen is lost."
+EPILOG = "`wheatear COMMAND -h` shows what a command takes."
 
 COMMANDS = (
     Command("run", "run the device", add_run, "edge.run:main"),
@@ -300,18 +340,25 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser; of the commands, only the one that is asked for."""
     parser = argparse.ArgumentParser(
-        prog="wheatear", description=__doc__.partition("\n")[0], formatter_class=HelpFormatter
+        prog="wheatear", description=PURPOSE, epilog=EPILOG, formatter_class=HelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"wheatear {__version__}")
     subparsers = parser.add_subparsers(prog="wheatear", metavar="COMMAND", required=True)
     asked = [command for command in COMMANDS if command.name in argv[:1]]
     for command in asked or COMMANDS:
         subparser = subparsers.add_parser(
-            command.name, help=command.help, formatter_class=HelpFormatter
+            command.name,
+            help=command.help,
+            description=_sentence(command.help),
+            formatter_class=HelpFormatter,
         )
         command.add_arguments(subparser)
         subparser.set_defaults(function=command.function)
     return parser
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _path(text: str) -> Path:

@@ -11,6 +11,7 @@ import sys
 import pytest
 import tiny
 
+import edge.cli
 from edge.cli import main
 
 litert = pytest.mark.skipif(
@@ -225,3 +226,19 @@ def test_numbers_that_are_none_are_told_as_such(capsys):
     with pytest.raises(SystemExit):
         main(["classify", "x.png", "--bundle", "b", "--region", "left"])
     assert "--region: 'left': give numbers with commas between" in capsys.readouterr().err
+
+
+def _parsers(parser):
+    yield parser
+    for action in parser._actions:
+        for inner in (action.choices or {}).values() if isinstance(action.choices, dict) else ():
+            yield from _parsers(inner)
+
+
+def test_help_says_what_every_command_and_option_is_for():
+    """No option, argument or command is left without a word, and none speaks of the code."""
+    for parser in _parsers(edge.cli._parser([])):
+        assert parser.description, parser.prog
+        assert "``" not in parser.format_help()
+        for action in parser._actions:
+            assert action.help or isinstance(action.choices, dict), (parser.prog, action)

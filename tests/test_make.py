@@ -44,7 +44,7 @@ def make(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("folder", ["Meine Fotos ü", "it's \"mine\"", "a  b;c&d", "50 $ (new)"])
+@pytest.mark.parametrize("folder", ["Meine Fotos ü", 'it\'s "mine"', "a  b;c&d", "50 $ (new)"])
 def test_folders_may_be_called_anything(make, folder):
     """Blanks, quotes and letters of the shell in DATA, OUT, RUN and WEIGHTS stay in one piece."""
     name = folder.replace("$", "$$")  # make's own way to write a dollar
