@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from edge.advice import as_options
 from edge.classify import Console
 from edge.config import Broker, Tls
 from edge.dial import connect
@@ -24,6 +25,16 @@ _REPEAT_SECONDS = 1.0
 """After which it is published again, then after twice as long: a device that is just connecting
 misses what was published before it subscribed."""
 
+_OPTIONS = {
+    "broker.host": "--broker",
+    "broker.port": "--broker",
+    "broker.username": "--username",
+    "broker.tls": "--tls",
+    "broker.tls.ca": "--ca",
+    "broker.base_topic": "--base",
+    "device.id": "DEVICE",
+}
+
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
     """Ask and print the answer as JSON; 0 where it was carried out, 1 where not.
@@ -37,7 +48,8 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.token_file:
         request["token"] = _read(arguments.token_file, "--token-file").split("\n", 1)[0]
     base = f"{arguments.base}/{arguments.device}"
-    answer = ask(_broker(arguments), base, arguments.verb, request, arguments.timeout)
+    with as_options(_OPTIONS):
+        answer = ask(_broker(arguments), base, arguments.verb, request, arguments.timeout)
     console.out(json.dumps(answer, indent=2, ensure_ascii=False))
     return 0 if answer.get("status") == "ok" else 1
 

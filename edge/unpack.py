@@ -101,7 +101,9 @@ def _read_file(path: Path | str) -> bytes:
         with open(path, "rb") as file:
             data = file.read(MAX_BUNDLE_BYTES + 1)
     except OSError as error:
-        raise BundleFormatError(f"{path}: {error.strerror}") from error
+        raise BundleFormatError(
+            f"{path}: {error.strerror}; give the file that `python -m quantize run` wrote"
+        ) from error
     if len(data) > MAX_BUNDLE_BYTES:
         raise BundleTooLargeError(f"{path}: more than {MAX_BUNDLE_BYTES} bytes")
     return data

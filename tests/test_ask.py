@@ -110,10 +110,11 @@ def test_a_parameter_may_be_the_text_of_a_file(served, tmp_path, capsys):
     ("words", "says"),
     [
         (["cam-2", "status", "--timeout", "0.5"], "no answer from wheatear/cam-2 within 0.5 s"),
-        (["cam-1", "status", "--broker", f"127.0.0.1:{free_port()}"], "nobody listens"),
+        (["cam-1", "status", "--broker", f"127.0.0.1:{free_port()}"], "; check --broker,"),
         (["cam-1", "status", "--broker", "host:port"], "give HOST or HOST:PORT"),
         (["cam-1", "status", "number"], "give key=value"),
         (["cam-1", "status", "toml=@/none/such"], "cannot read /none/such"),
+        (["cam-1", "status", "--ca", "/none/such"], "--ca: cannot use /none/such"),
         (["cam-1", "status", "--token-file", "/none/such"], "cannot read /none/such"),
     ],
 )

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from edge.advice import as_options
 from edge.config import Broker, parse_broker
 from edge.errors import ConfigError, DataError
 from edge.files import write_whole
@@ -24,6 +25,16 @@ from training.inbox.collect import Collector
 from training.inbox.page import render
 from training.inbox.store import Record, Store
 from training.inbox.tables import interface, read_annotations, tasks, write_labels
+
+_OPTIONS = {
+    "broker.host": "the address",
+    "broker.port": "the port",
+    "broker.username": "--username",
+    "broker.tls": "mqtts://",
+    "broker.tls.ca": "--ca",
+    "broker.tls.certificate": "--certificate",
+    "broker.base_topic": "--base-topic",
+}
 
 
 def inbox(
@@ -49,7 +60,8 @@ def inbox(
             say=lambda text: console.print(text, style="yellow", markup=False),
         )
         try:
-            collector.run(stop, seconds, once)
+            with as_options(_OPTIONS):
+                collector.run(stop, seconds, once)
         finally:
             labelled = write(store, image_prefix)
     if not collector.resumed:
