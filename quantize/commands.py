@@ -19,7 +19,7 @@ from quantize.edgetpu import Verdict
 from quantize.naming import identity
 from quantize.narrowing import account
 from quantize.options import Options
-from quantize.parity import Limits, Report, require
+from quantize.parity import Limits, Report, require, require_photos
 from quantize.pipeline import Outcome, Pipeline, pack
 from quantize.sweep.engines import Engine
 from quantize.timing import open_timer
@@ -100,6 +100,7 @@ def quantize_run(request: Request, console: Console | None = None) -> None:
     # Everything that can be wrong at the end is looked at before the long work begins.
     signing_key = load_private_key(request.key) if request.key else None
     run, options = load_run(request.folder), request.options()
+    require_photos({name: len(run.dataset.split(name).examples) for name in ("val", "test")})
     with (
         Bar(console) as bar,
         open_timer(request.on, request.on_command, bar.say) as timer,

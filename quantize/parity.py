@@ -180,6 +180,21 @@ def device_logits(
         runtime.close()
 
 
+def require_photos(counts: Mapping[str, int]) -> None:
+    """See that `val` and `test` have photos enough to judge by.
+
+    Raises:
+        QuantizeError: too few to decide anything.
+    """
+    if sum(counts.values()) < MIN_PHOTOS or not all(counts.values()):
+        said = ", ".join(f"{count} {name}" for name, count in counts.items())
+        raise QuantizeError(
+            f"too few photos to judge the int8 model: {said}; at least {MIN_PHOTOS} in both "
+            "splits together and one in each are needed. Label more, or give them a larger share "
+            "(python -m training split --fractions), and train again"
+        )
+
+
 def compare(
     photos: Mapping[str, Photos],
     answers: Mapping[str, Answers],
@@ -192,13 +207,7 @@ def compare(
         QuantizeError: too few photos to decide anything.
     """
     truth = {name: part.truth for name, part in photos.items()}
-    total = sum(len(part) for part in truth.values())
-    if total < MIN_PHOTOS or not all(len(part) for part in truth.values()):
-        counts = ", ".join(f"{len(part)} {name}" for name, part in truth.items())
-        raise QuantizeError(
-            f"too few photos to judge the int8 model: {counts}; at least {MIN_PHOTOS} in both "
-            "splits together and one in each are needed. Label more, or split anew"
-        )
+    require_photos({name: len(part) for name, part in truth.items()})
     all_truth = np.concatenate(list(truth.values()))
     both = Answers(
         keras=np.concatenate([a.keras for a in answers.values()]),

@@ -480,6 +480,18 @@ def test_a_folder_that_is_no_run_is_a_clear_error(tmp_path):
     assert "Traceback" not in failed.stderr
 
 
+def test_too_few_photos_to_judge_by_are_told_before_any_work(trained, tmp_path):
+    """A run that was divided from 45 photos or so ends at once, not after the training."""
+    copy = fresh_copy(trained, tmp_path)
+    rows = (copy / "split.csv").read_text().splitlines(keepends=True)
+    held = [row for row in rows if ",val" in row][:9] + [row for row in rows if ",test" in row][:9]
+    kept = [row for row in rows if ",val" not in row and ",test" not in row] + held
+    (copy / "split.csv").write_text("".join(kept))
+    with pytest.raises(QuantizeError, match=r"too few photos .* 9 val, 9 test; at least 20"):
+        quantized(copy, tmp_path / "x.wtr")
+    assert not (copy / "quantize").exists()
+
+
 def test_an_unfinished_run_is_refused(trained, tmp_path):
     """Without a model there is nothing to quantize, and the message says how to go on."""
     copy = fresh_copy(trained, tmp_path)
