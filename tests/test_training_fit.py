@@ -1,6 +1,7 @@
 """Training end to end on pictures of coloured shapes: finished, resumed, repeated, refused."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from edge.errors import TrainingError
 from training.data import load_dataset
 from training.fit import fit
 from training.recipe import load_recipe
-from training.runs import load_run
+from training.runs import Run, load_run
 
 
 def small_recipe(**changes):
@@ -169,3 +170,43 @@ def test_foreign_photos_are_counted(finished, tmp_path):
     evaluation, _ = evaluate(finished, unknown=tmp_path)
     assert evaluation.unknown.foreign == 3
     assert 0 <= evaluation.unknown.caught_foreign <= 1
+
+
+def copied(finished, photos, tmp_path):
+    """A copy of the pictures, and the finished run as if it had been made of them."""
+    shutil.copytree(photos, tmp_path / "photos")
+    shutil.copytree(finished.path, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    info = msgspec.structs.replace(run.info, data=str(tmp_path / "photos"))
+    return Run(run.path, info)
+
+
+def test_the_cache_holds_what_lies_there(finished, photos, tmp_path):
+    """Two photos of one class that change places between the splits: names and contents in all are
+    as before, and still no split is given the other's photo."""
+    run = copied(finished, photos, tmp_path)
+    first, other = (run.dataset.root / "ant" / name for name in ("00.png", "04.png"))
+    before = {split: run.arrays(split)[0].copy() for split in ("train", "test")}
+    first.rename(first.with_name("x"))
+    other.rename(first)
+    first.with_name("x").rename(other)
+    assert np.array_equal(run.arrays("train")[0][0], before["test"][0])
+    assert np.array_equal(run.arrays("test")[0][0], before["train"][0])
+
+
+@pytest.mark.parametrize("when", ["after", "while"])
+def test_photos_that_changed_are_never_judged_as_those_of_the_run(finished, photos, tmp_path, when):
+    """A photo that is replaced after training, or while it is decoded, is no error of the model."""
+    run = copied(finished, photos, tmp_path)
+    changed = run.dataset.root / "bee" / ("04.png" if when == "after" else "00.png")
+
+    def replace(_: int = 0) -> None:
+        changed.write_bytes((run.dataset.root / "moth" / "04.png").read_bytes())
+
+    if when == "after":
+        replace()
+    progress = None if when == "after" else replace
+    with pytest.raises(TrainingError, match=r"photos have changed since .*run was begun"):
+        run.pixels(run.dataset.split("test"), run.info.input, progress)
+    shutil.copy2(photos / "bee" / changed.name, changed)
+    assert len(run.pixels(run.dataset.split("test"), run.info.input)) == 18

@@ -25,11 +25,13 @@ def cached_pixels(
     fingerprint: str,
     folder: Path,
     progress: Callable[[int], None] | None = None,
+    verify: Callable[[], None] | None = None,
 ) -> Pixels:
     """The photos as the device would see them, uint8 (n, height, width, channels), read-only.
 
-    Decodes on the first call; later calls map the same file. The file's name holds a hash of the
-    data, the size and the crop rule, so a changed photo or setting never meets an old cache.
+    Decodes on the first call; later calls map the same file. Its name holds a hash of the data,
+    of the photos' names, sizes and times, and of the input rule, so that a changed photo or setting
+    never meets an old cache.
 
     Args:
         files: photos, in the order of the result.
@@ -37,19 +39,30 @@ def cached_pixels(
         fingerprint: what the contents of `files` are known by.
         folder: where caches lie; created if missing.
         progress: called with the number of photos decoded since the last call.
+        verify: called when all are decoded; raises where they are not those of the fingerprint.
 
     Raises:
-        TrainingError: photos cannot be decoded (all of them are named), or the disk is full.
+        TrainingError: what `verify` raises, photos cannot be decoded (all of them are named), or
+            the disk is full.
     """
-    key = msgspec.json.encode((fingerprint, spec, [file.name for file in files]))
+    key = msgspec.json.encode((fingerprint, spec, [_stamp(file) for file in files]))
     path = folder / f"{hashlib.sha256(key).hexdigest()[:24]}.npy"
     shape = (len(files), spec.height, spec.width, spec.channels)
     if not path.exists():
-        _decode_all(files, spec, path, shape, progress)
+        _decode_all(files, spec, path, shape, progress, verify)
     elif progress:
         progress(len(files))
     pixels: Pixels = np.load(path, mmap_mode="r")
     return pixels
+
+
+def _stamp(file: Path) -> tuple[str, int, int]:
+    """Tell one content of a file from another."""
+    try:
+        found = file.stat()
+    except OSError:  # decoding it will say why
+        return str(file), 0, 0
+    return str(file), found.st_size, found.st_mtime_ns
 
 
 def _decode_all(
@@ -58,6 +71,7 @@ def _decode_all(
     path: Path,
     shape: tuple[int, ...],
     progress: Callable[[int], None] | None,
+    verify: Callable[[], None] | None,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.{uuid4().hex}.partial")
@@ -82,6 +96,8 @@ def _decode_all(
                 f"{len(broken)} photos cannot be decoded: {'; '.join(sorted(broken)[:5])}{more}; "
                 "remove them, or see `python -m training check`"
             )
+        if verify:
+            verify()
         array.flush()
         os.replace(partial, path)
     except OSError as error:

@@ -119,10 +119,31 @@ class Run:
     def pixels(
         self, part: Dataset, spec: InputSpec, progress: Callable[[int], None] | None = None
     ) -> NDArray[np.uint8]:
-        """The photos of `part` by an input rule of one's own, uint8 (n, h, w, 3), cached."""
+        """The photos of `part` by an input rule of one's own, uint8 (n, h, w, 3), cached.
+
+        Raises:
+            TrainingError: a photo cannot be decoded, or they are not those of the run any more.
+        """
         files = [part.path(e) for e in part.examples]
         folder = Path(self.info.cache) if self.info.cache else self.path / "cache"
-        return cached_pixels(files, spec, self.info.data_fingerprint, folder, progress)
+        known = self.info.data_fingerprint
+        return cached_pixels(files, spec, known, folder, progress, self._verify)
+
+    def _verify(self) -> None:
+        """Hold the photos against those that the run was begun with.
+
+        Raises:
+            TrainingError: contents or labels differ.
+        """
+        try:
+            now = self.dataset.fingerprint()
+        except OSError as error:
+            raise TrainingError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        if now != self.info.data_fingerprint:
+            raise TrainingError(
+                f"{self.info.data}: photos have changed since {self.path} was begun with them; put "
+                "them back as they were, or train anew with another --out"
+            )
 
 
 def load_run(path: Path) -> Run:
