@@ -1,0 +1,398 @@
+"""Errors at the calls of a running device: all in the classes that work on its threads.
+
+The classes are compiled anew when they are imported, with every call's callee handed through
+:data:`POINTS`, where it may be made to fail; so no call is missed, of whatever it is. As a program:
+``faults.py FOLDER find`` lists the points that replays reach, ``faults.py FOLDER try N OF`` makes
+each N-th of them fail and tells what came of it, one line of JSON each.
+"""
+
+from __future__ import annotations
+
+import ast
+import errno
+import importlib.abc
+import importlib.machinery
+import json
+import logging
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+OWNERS = {
+    "edge.agent": ("Agent",),
+    "edge.writer": ("Writer",),
+    "edge.publisher": ("Publisher",),
+    "edge.session": ("Session",),
+    "edge.delivery": ("Delivery",),
+    "edge.exchange": ("Exchange",),
+    "edge.spare": ("Spare",),
+    "edge.cameras.reader": ("Reader",),
+    "edge.requests": ("Requests",),
+    "edge.inbox": ("Inbox",),
+    "edge.prometheus": ("Exporter",),
+    "edge.retime": ("Retimer",),
+    "edge.notify": ("Notifier",),
+    "edge.models.service": ("Models",),
+    "edge.gps": ("Gps",),
+    "edge.counters": ("Episode",),
+    "edge.crew": ("Patience",),
+}
+"""By module, the classes whose calls run on a thread of the device."""
+ERRORS = (
+    lambda: RuntimeError("injected"),
+    lambda: MemoryError("injected"),
+    lambda: OSError(errno.EMFILE, "injected"),
+    lambda: OSError(errno.ENOSPC, "injected"),
+    lambda: UnicodeEncodeError("utf-8", "injected", 0, 1, "injected"),
+    lambda: RecursionError("injected"),
+)
+PHOTOS = 3
+_LIMIT_SECONDS = 20
+Point = tuple[str, str]
+"""A place in the source, and the name of a thread."""
+
+
+class Marked(ast.NodeTransformer):
+    """Hands what is called in some classes' methods through ``_fault``; building them is left out:
+    what fails there ends the program before it runs.
+    """
+
+    def __init__(self, module: str, owners: tuple[str, ...]) -> None:
+        self._module, self._owners = module, owners
+        self._where: list[str] = []
+        self._quiet = 0
+
+    def visit_Module(self, node):
+        """Leave all but classes as it is."""
+        node.body = [self.visit(one) if isinstance(one, ast.ClassDef) else one for one in node.body]
+        return node
+
+    def visit_ClassDef(self, node):
+        """Mark the methods of the classes asked for."""
+        if node.name in self._owners:
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and method.name != "__init__":
+                    self._where = [f"{self._module}.{node.name}.{method.name}"]
+                    method.body = [self.visit(one) for one in method.body]
+        return node
+
+    def visit_With(self, node):
+        """Know what is called where errors of the system are left out on purpose."""
+        suppresses = any("suppress" in ast.unparse(one.context_expr) for one in node.items)
+        return self._within(node, suppresses)
+
+    def visit_Try(self, node):
+        """The same, in a handler's words."""
+        handles = any(one.type and "OSError" in ast.unparse(one.type) for one in node.handlers)
+        return self._within(node, handles)
+
+    def _within(self, node, quiet: bool):
+        self._quiet += quiet
+        self.generic_visit(node)
+        self._quiet -= quiet
+        return node
+
+    def visit_Call(self, node):
+        """Hand the callee through."""
+        what = ast.unparse(node.func).split("\n")[0][:40]
+        place = f"{self._where[0]}:{node.lineno}:{node.col_offset} {what}"
+        POINTS.quiet[place] = bool(self._quiet)
+        self.generic_visit(node)
+        node.func = ast.Call(
+            ast.Name("_fault", ast.Load()), [ast.Constant(place), node.func], keywords=[]
+        )
+        return node
+
+
+class Points:
+    """What was called, and what is to fail."""
+
+    def __init__(self) -> None:
+        self.quiet: dict[str, bool] = {}
+        self.begin(None, None, False)
+
+    def begin(self, point: Point | None, error, always: bool, day: str = "good") -> None:
+        """Begin a replay in which a point fails."""
+        self.point, self.error, self.always = point, error, always
+        self.reached: set[Point] = set()
+        self.fired = 0
+        self._accidents = {} if day == "good" else accidents()
+
+    def __call__(self, place: str, callee):
+        """Give what is to be called, or fail."""
+        point = (place, threading.current_thread().name)
+        self.reached.add(point)
+        if point == self.point and (self.always or not self.fired):
+            self.fired += 1
+            raise self.error()
+        what = f"{place.split(':')[0]} {place.split(' ')[1]}"
+        accident = self._accidents.get(what)
+        if accident:
+            error = accident.pop(0)
+            if error is not None:
+                raise error
+        return callee
+
+
+POINTS = Points()
+
+
+def accidents() -> dict[str, list[Exception | None]]:
+    """Give what goes wrong on a bad day, all of which a device knows: by method and call, in the
+    order of the calls (None: well).
+    """
+    from edge.errors import (
+        CameraError,
+        ImageError,
+        ModelError,
+        OutboxError,
+        PublishError,
+        StoreError,
+    )
+
+    return {
+        "edge.cameras.reader.Reader._capture camera.capture": [
+            CameraError("unplugged"),
+            ImageError("torn"),
+        ],
+        "edge.agent.Agent._see self._viewer.see": [ModelError("odd"), ValueError("odder")],
+        "edge.agent.Agent._show watch": [ValueError("blind")],
+        "edge.agent.Agent._report self._health": [ValueError("unwell")],
+        "edge.writer.Writer._commit self._outbox.append_many": [
+            OutboxError("refused"),
+            ValueError("odd"),
+        ],
+        "edge.writer.Writer._tell self._committed": [ValueError("asleep")],
+        "edge.publisher.Publisher._once self._connect": [PublishError("away"), ValueError("odd")],
+        "edge.publisher.Publisher._mind_letters self.letters.collect": [OSError("torn")],
+        "edge.session.Session.turn self._delivery.turn": [None, PublishError("hung up")],
+        "edge.models.service.Models._run self._judge": [StoreError("full"), ValueError("odd")],
+        "edge.retime.Retimer._run self.tick": [OutboxError("full"), ValueError("odd")],
+        "edge.requests.Requests._run self.carry_out_next": [ValueError("odd")],
+        "edge.notify.Notifier._run self.tick": [ValueError("odd")],
+    }
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Compiles the modules of :data:`OWNERS` with their calls marked."""
+
+    def find_spec(self, name, path, target=None):
+        """Find one of those modules."""
+        if name not in OWNERS:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        spec.loader = Loader(name, spec.origin)
+        return spec
+
+
+class Loader(importlib.machinery.SourceFileLoader):
+    """Compiles with the calls marked, and keeps nothing of it."""
+
+    def get_code(self, fullname):
+        """Compile."""
+        tree = ast.parse(self.get_data(self.path))
+        marked = Marked(fullname, OWNERS[fullname]).visit(tree)
+        return compile(ast.fix_missing_locations(marked), self.path, "exec")
+
+    def exec_module(self, module):
+        """Run the module."""
+        module.__dict__["_fault"] = POINTS
+        super().exec_module(module)
+
+
+class Field:
+    """A broker with a subscriber, photos and a model; and a device anew for each replay."""
+
+    def __init__(self, folder: Path) -> None:
+        import brokers
+        import devices
+
+        self._folder, self._count = folder, 0
+        devices.photos(folder / "photos", PHOTOS, (64, 48))
+        devices.bundle(folder / "model.wtr")
+        self.broker = brokers.Mosquitto(folder)
+        self.broker.__enter__()
+        self._subscriber = brokers.Subscriber(self.broker.port)
+        self._subscriber.__enter__()
+        self.log: list[str] = []
+        handler = logging.Handler()
+        handler.emit = lambda record: self.log.append(logging.Formatter().format(record))
+        logging.getLogger().addHandler(handler)
+        logging.getLogger().setLevel(logging.DEBUG)
+        shorten()
+
+    def close(self) -> None:
+        """End the broker."""
+        self._subscriber.__exit__(None, None, None)
+        self.broker.__exit__(None, None, None)
+
+    def device(self) -> tuple[str, Path]:
+        """Write the configuration of a device of its own with all that has a thread."""
+        import devices
+
+        self._count += 1
+        name, folder = f"cam-{self._count}", self._folder / str(self._count)
+        folder.mkdir()
+        for one in ("photos", "model.wtr"):
+            (folder / one).symlink_to(self._folder / one)
+        path = devices.config(
+            folder,
+            self.broker.port,
+            extra=f'prometheus_file = "{folder}/w.prom"\nprometheus_seconds = 1.0\n'
+            "health_seconds = 1.0\n"
+            "[outbox]\ncommit_seconds = 0.001\n"
+            '[inbox]\nkeep = true\n[requests]\nallow = ["status"]\n'
+            "[gps]\nenabled = true\nport = 1\n",
+        )
+        text = path.read_text().replace("cam-1", name)
+        text = text.replace("retry_max_seconds = 0.2", "retry_max_seconds = 0.05")
+        path.write_text(text.replace('runtime = "fake"', 'runtime = "fake"\nstore = "models"'))
+        return name, path
+
+    def replay(self, day: str, point: Point | None = None, error=None, always=False) -> dict:
+        """Run a device once through its photos; tell what came of it."""
+        from edge import app
+        from edge.changes import Configuration
+        from edge.journal import Journal
+        from edge.kept import Kept
+        from edge.outbox import Outbox
+        from edge.remote import Control, Remote
+
+        name, path = self.device()
+        self.log.clear()
+        configuration, control = Configuration(path), Control()
+        remote, kept = Remote(configuration, control, Journal()), Kept(lambda: False)
+        late = threading.Timer(_LIMIT_SECONDS, control.end)
+        late.daemon = True
+        late.start()
+        POINTS.begin(point, error, always, day)
+        started = time.monotonic()
+        try:
+            done = app.run(configuration.load(), control.stop, 1.0, remote, kept)
+            outcome = "all is well" if done else "something is left"
+        except Exception as raised:
+            outcome = f"{type(raised).__name__}: {raised}"
+        in_time = time.monotonic() - started < _LIMIT_SECONDS
+        late.cancel()
+        kept.close()
+        fired, reached = POINTS.fired, set(POINTS.reached)
+        POINTS.begin(None, None, False)
+        waiting = 0
+        if outcome == "something is left":
+            with Outbox(path.with_name("outbox.db")) as outbox:
+                waiting = outbox.depth().waiting
+        said = "\n".join(self.log)
+        return {
+            "outcome": outcome,
+            "in time": in_time,
+            "fired": fired,
+            "named": "injected" in said,
+            "lost by name": sum(
+                said.count(one)
+                for one in ("cannot be judged", "picture: ImageError", "nothing can be written of")
+            )
+            + ("the camera failed unexpectedly" in said),
+            "waiting": waiting,
+            "arrived": self._arrived(name, PHOTOS if outcome == "all is well" else 0),
+            "reached": reached,
+            "seconds": round(time.monotonic() - started, 2),
+            "log": said,
+        }
+
+    def _arrived(self, name: str, most: int) -> int:
+        def count(*_):
+            return len(set(self._subscriber.on(f"/{name}/sighting")))
+
+        self._subscriber.wait(lambda _: count() >= most, 0.3)
+        return count()
+
+
+def shorten() -> None:
+    """Have a device wait less long, and be asked for something; all else is as it is."""
+    from edge import notify
+    from edge.cameras.reader import Reader
+    from edge.counters import Backoff
+    from edge.mqtt import Incoming
+    from edge.requests import Requests
+    from edge.writer import Writer
+
+    notify._TICK_SECONDS = 0.02
+    for owner in (Writer, Reader):
+
+        def made(self, *arguments, real=owner.__init__, **named):
+            real(self, *arguments, **named)
+            self._backoff = Backoff(0.005, 0.01)
+
+        owner.__init__ = made
+
+    def start(self, real=Requests.start):
+        real(self)
+        for payload in (b'{"transaction": "1"}', b'{"transaction": "1"}', b'{"transaction": 2}'):
+            self.offer(Incoming(f"{self._base}/request/status", payload))
+        self.offer(Incoming(f"{self._base}/request/none", b"{"))
+
+    Requests.start = start
+
+
+def find(folder: Path) -> None:
+    """Write down what the replays reach, and on which day first."""
+    field = Field(folder)
+    found: dict[Point, str] = {}
+    for day in ("good", "good", "bad", "bad"):
+        done = field.replay(day)
+        tell({key: done[key] for key in ("outcome", "arrived", "seconds")})
+        for point in sorted(done["reached"]):
+            found.setdefault(point, day)
+    (folder / "points.json").write_text(json.dumps([[*one, day] for one, day in found.items()]))
+    field.close()
+
+
+def attempt(folder: Path, number: int, of: int, whole: bool) -> None:
+    """Make each `of`-th point fail, by errors of all kinds in turn; `whole`: once and always."""
+    points = json.loads((folder / "points.json").read_text())
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        field = Field(Path(own))
+        for at in range(number, len(points), of):
+            place, thread, day = points[at]
+            turn = bool(at // len(ERRORS) % 2)
+            for always in (False, True) if whole else (turn,):
+                error = ERRORS[(at + 3 * (always is not turn)) % len(ERRORS)]
+                done = field.replay(day, (place, thread), error, always)
+                quiet = POINTS.quiet[place] and isinstance(error(), OSError)
+                told = {"place": place, "thread": thread, "day": day, "always": always}
+                told |= {"error": repr(error()), "wrong": wrong(done, quiet)} | done
+                del told["reached"]
+                if not told["wrong"]:
+                    del told["log"]
+                tell(told)
+        field.close()
+
+
+def tell(what: dict) -> None:
+    """Tell one thing to whoever started this."""
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
+
+
+def wrong(done: dict, quiet: bool) -> str | None:
+    """Say what is wrong with how a replay with a fault ended; None: nothing is."""
+    if not done["in time"]:
+        return "it hangs"
+    if not done["fired"] or done["outcome"] not in ("all is well", "something is left"):
+        return None
+    if not (done["named"] or quiet):
+        return "silent"
+    if done["arrived"] + done["waiting"] + done["lost by name"] < PHOTOS:
+        return "lost without a word"
+    return None
+
+
+if __name__ == "__main__":
+    sys.meta_path.insert(0, Finder())
+    where = Path(sys.argv[1])
+    if sys.argv[2] == "find":
+        find(where)
+    else:
+        attempt(where, int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:] == ["all"])
