@@ -67,6 +67,16 @@ def test_every_topic_and_field_that_is_shown_exists(tmp_path):
                 assert has(struct, path.split(".")), (key, path)
 
 
+def test_a_class_called_as_no_value_is_shown_as_a_class(tmp_path):
+    """Home Assistant takes these words for a sensor that says nothing, and cuts no long state."""
+    found = payload(tmp_path)["components"]
+    for key in ("latest", "present"):
+        template = found[key]["value_template"]
+        assert "('class ' ~ " in template
+        assert "in ['unknown', 'unavailable', 'None'] else" in template
+    assert "[:255]" in found["present"]["value_template"]
+
+
 def has(kind, path: list[str]) -> bool:
     """Tell whether a message has a field, given by its path; methods of values do not count."""
     if kind is Any:

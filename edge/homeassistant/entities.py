@@ -13,6 +13,8 @@ MOST_LABELS = 200
 
 Component = dict[str, Any]
 
+_NO_STATES = ["unknown", "unavailable", "None"]
+"""What Home Assistant takes for no value."""
 _THROTTLED_NOW = ["under-voltage", "frequency-capped", "throttled", "soft-temperature-limit"]
 _DIAGNOSTIC = {"entity_category": "diagnostic"}
 _MEASURED = {"state_class": "measurement"}
@@ -87,8 +89,13 @@ def _sightings(camera: Camera) -> dict[str, Component]:
     """What was seen last, and an event for each sighting, for automations."""
     state = f"{camera.base}/state"
     latest = "value_json.latest"
-    # "unknown" is Home Assistant's word for a sensor without a value.
-    label = f"{latest}.label or {latest}.reason | replace('unknown', 'not recognised')"
+    label = _shown(f"{latest}.label") + (
+        f" if {latest}.label else {latest}.reason | replace('unknown', 'not recognised')"
+    )
+    present = (
+        "(value_json.present | map(attribute='label') | map('default', 'not recognised', true)"
+        " | unique | join(', ') or 'nothing')[:255]"
+    )
     return {
         "sighting": {
             "platform": "event",
@@ -100,18 +107,13 @@ def _sightings(camera: Camera) -> dict[str, Component]:
             "icon": "mdi:bug",
             "qos": 1,
         },
-        "latest": _sensor(state, "Last sighting", f"{label} if {latest} else none")
+        "latest": _sensor(state, "Last sighting", f"({label}) if {latest} else none")
         | {
             "json_attributes_topic": state,
             "json_attributes_template": f"{{{{ ({latest} or {{}}) | tojson }}}}",
             "icon": "mdi:bug",
         },
-        "present": _sensor(
-            state,
-            "There now",
-            "value_json.present | map(attribute='label') | map('default', 'not recognised', true)"
-            " | unique | join(', ') or 'nothing'",
-        )
+        "present": _sensor(state, "There now", _shown(present))
         | {
             "json_attributes_topic": state,
             "json_attributes_template": "{{ {'present': value_json.present} | tojson }}",
@@ -290,6 +292,12 @@ def _sensor(topic: str, name: str, value: str, device_class: str | None = None) 
         "qos": 1,
     }
     return sensor | {"device_class": device_class} if device_class else sensor
+
+
+def _shown(text: str) -> str:
+    """Give the expression for a text as a state, also for a class that is called as Home Assistant
+    calls a sensor without a value."""
+    return f"('class ' ~ {text} if {text} in {_NO_STATES} else {text})"
 
 
 def _share(field: str, unit: float) -> str:

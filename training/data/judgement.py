@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from edge.errors import DataError
 from training.data.dataset import SPLITS, UNLABELLED, Dataset, Finding
 from training.data.folders import some
+from training.data.names import is_broken
 from training.data.splits import assign_splits, unrepresented
 
 VALIDATION_OF_TRAINING = (0.75, 0.25, 0.0)
@@ -116,6 +117,14 @@ def _classes(dataset: Dataset) -> Iterator[Finding]:
             "one-class",
             f"only one class: {classes[0]}",
             "A classifier needs at least two; photos of empty plants make a good second one.",
+        )
+    broken = [repr(label) for label in classes if is_broken(label)]
+    if broken:
+        yield Finding(
+            "error",
+            "broken-name",
+            f"names of classes with line breaks or control characters: {some(broken)}",
+            "Lists of labels have one a line: rename the folders, or correct the table.",
         )
     long = [label[:40] + "..." for label in classes if len(label) > LONGEST_LABEL]
     if long:

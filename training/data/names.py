@@ -19,6 +19,11 @@ _ODD_LABEL = re.compile(
 )
 
 
+def is_broken(label: str) -> bool:
+    """Whether a name does not stay on its line, or holds what nobody sees or types."""
+    return any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in label)
+
+
 def odd_names(dataset: Dataset) -> Iterator[Finding]:
     """What is odd about the names of classes and groups."""
     yield from _look_alike(dataset)
