@@ -92,6 +92,7 @@ class Publisher:
         )
         self._introductions = {one.topic: one for one in (*ours, *introductions)}
         self._pending: set[str] = set()
+        self._known: set[str] = set()
         self._closing = threading.Event()
         self._flush_until = 0.0
         self._letters = Episode("releasing dead letters", counters, log)
@@ -119,7 +120,9 @@ class Publisher:
 
     def renew(self, topic: str | None = None) -> None:
         """Publish the introduction with this topic, or all, again: what it says has changed."""
-        self._pending |= set(self._introductions) if topic is None else {topic}
+        topics = set(self._introductions) if topic is None else {topic}
+        self._known -= topics
+        self._pending |= topics
         self.wake()
 
     def close(self, flush_seconds: float = 2.0) -> None:
@@ -165,7 +168,8 @@ class Publisher:
         finally:
             self._connection = None
         seconds, of_use = self._clock.monotonic() - started, self._counters["delivered"] > delivered
-        self._rivals.ended(ended, seconds, of_use or self._nothing_waits())
+        # While something waits, it may be a bad link that carries a backlog bit by bit.
+        self._rivals.ended(ended, seconds, self._nothing_waits())
         return (seconds > _SETTLED_SECONDS and not stalled) or of_use
 
     def _nothing_waits(self) -> bool:
@@ -229,6 +233,7 @@ class Publisher:
             standing,
             self._trouble,
             self._clock,
+            self._known,
         )
         try:
             self._carry(session)

@@ -37,6 +37,7 @@ TAKEN_OVER, SERVER_MOVED, USE_ANOTHER = 0x8E, 0x9D, 0x9C
 RECEIVE_MAXIMUM_EXCEEDED, RATE_TOO_HIGH = 0x93, 0x96
 RETAIN_NOT_SUPPORTED, QOS_NOT_SUPPORTED = 0x9A, 0x9B
 UNSUPPORTED_VERSION = 0x84
+KEEP_ALIVE_TIMEOUT = 0x8D
 PACKET_TOO_LARGE = 0x95
 
 _M, _T, _Q, _C = About.MESSAGE, About.TOPIC, About.QUOTA, About.CONNECTION
@@ -54,7 +55,9 @@ REASONS = {
     0x8A: Reason(_C, "this device is banned there; ask who runs it"),
     0x8B: Reason(_C, "it shuts down; it is tried again"),
     0x8C: Reason(_C, "it wants another way to log in; check broker.username"),
-    0x8D: Reason(_C, "it heard nothing for too long; check the network and keepalive_seconds"),
+    KEEP_ALIVE_TIMEOUT: Reason(
+        _C, "it heard nothing for too long; check the network and keepalive_seconds"
+    ),
     TAKEN_OVER: Reason(_C, "another program connected with the same device.id; give each its own"),
     0x8F: Reason(_T, "it does not like the topics that requests come on; check broker.base_topic"),
     0x90: Reason(_T, "it does not like the topic; check broker.base_topic and device.id"),

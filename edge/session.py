@@ -17,7 +17,8 @@ from edge.errors import LostError, StalledError
 from edge.exchange import Exchange
 from edge.flight import Flight, Key
 from edge.mqtt import Ack
-from edge.reasons import About, reason
+from edge.outbox_rows import Kind
+from edge.reasons import KEEP_ALIVE_TIMEOUT, About, reason
 from edge.spare import SPARE, Spare
 from edge.standing import Standing
 
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 
 ONLINE, OFFLINE = b"online", b"offline"
 _GOODBYE_SECONDS = 2.0
+_LASTED_SECONDS = 10.0
+"""From then on what the broker knows already is said again, in case that it forgot."""
 
 
 class Introduction(NamedTuple):
@@ -50,7 +53,9 @@ class Session:
     """The messages of one connection: introductions, answers, what waits, the state, what is spare.
 
     `pending` are the topics of the introductions that are still to be said; whoever renews one adds
-    it, also from another thread. `broken` is the episode of the connection. After `stalled_seconds`
+    it, also from another thread. Those in `known` the broker has taken on an earlier connection:
+    they wait until nothing else does, or the connection has lasted a while, lest a link that soon
+    breaks carries nothing else. `broken` is the episode of the connection. After `stalled_seconds`
     without an acknowledgement of the oldest message under way the state says so.
     """
 
@@ -69,6 +74,7 @@ class Session:
         standing: Standing,
         broken: Episode,
         clock: Clock,
+        known: set[str] | None = None,
     ) -> None:
         self._flight, self._base = flight, base
         self._delivery, self._spare, self._exchange = delivery, spare, exchange
@@ -77,6 +83,8 @@ class Session:
         self._stalled_seconds = stalled_seconds
         self._standing, self._counters = standing, standing.counters
         self._broken, self._clock = broken, clock
+        self._known = set() if known is None else known
+        self._since = clock.monotonic()
         self._told: dict[int, str] = {}
         self._state_due, self._dirty, self._idle_at = 0.0, True, 0.0
         self._seen: object = None
@@ -123,16 +131,19 @@ class Session:
     def lost(self, error: Exception) -> None:
         """Take note of what was under way when the connection broke."""
         keys = self._flight.keys
-        if not keys or not _may_be_a_message(error):
+        if not keys:
             return
         standing, suspects = self._standing, self._standing.suspects
         alone = keys[0]
         row = self._delivery.under_way(alone) if isinstance(alone, int) else None
+        picture = row is not None and row.kind is Kind.IMAGE
+        if not (_may_be_a_message(error) or (picture and _may_be_too_slow(error))):
+            return
         why = error.why if isinstance(error, LostError) else "it was never acknowledged"
         worst = suspects.broke(keys, row, why)
         for key in keys:
             if isinstance(key, str) and not self._comes_again(key):
-                suspects.cleared(key)
+                suspects.forget(key)
         if worst is not None:
             standing.denials.deny(worst)
             standing.held.failed(
@@ -176,8 +187,12 @@ class Session:
 
     def _introduce(self) -> None:
         """Say that we are there, and what we are: once a connection, again after a denial."""
+        settled = self._delivery.idle and self._delivery.looked
+        calm = settled or self._clock.monotonic() - self._since > _LASTED_SECONDS
         for topic, introduction in self._introductions.items():
             if topic not in self._pending or self._standing.denials.resting(topic):
+                continue
+            if topic in self._known and not calm:
                 continue
             if not self._flight.room:
                 return
@@ -214,6 +229,8 @@ class Session:
             if topic in self._introductions:
                 self._counters.add("introduced")
                 self._introductions[topic].acknowledged()
+                if topic != f"{self._base}/availability":  # the last will unsays it
+                    self._known.add(topic)
         if any(ack.refusal is None for ack in acks) and self._broken.recovered():
             self._dirty = True
 
@@ -247,6 +264,13 @@ class Session:
         self._parted |= {ack.mid for ack in acks}
         self._settle(acks)
         return True
+
+
+def _may_be_too_slow(error: Exception) -> bool:
+    """Tell whether a connection may have ended because a message takes too long on this network:
+    whoever waited for a sign of life meanwhile gave up.
+    """
+    return isinstance(error, LostError) and error.code in (None, KEEP_ALIVE_TIMEOUT)
 
 
 def _may_be_a_message(error: Exception) -> bool:

@@ -1,12 +1,13 @@
 """Finds the message at which connections break, or which alone the broker refuses.
 
 A message that makes the broker hang up would otherwise be sent again with every connection, for
-ever, and everything behind it would wait. So after a break with several messages under way each of
-them is sent alone. One that breaks the connection a few times is *set back*: it is left out, and
-what comes after it is tried. When that passes it was the message (a sighting is tried once more
-even then, for the broker may have changed its mind), and it becomes a dead letter
-(:mod:`edge.dead_letters`); where the next sighting fares no better no message is to blame, and all
-of them wait in their order.
+ever, and everything behind it would wait. So after two breaks in a row, with nothing taken in
+between of what was under way at the first, each message under way is sent alone; a link that breaks
+every few seconds, yet carries messages, blames none of them. One that breaks the connection a few
+times is *set back*: it is left out, and what comes after it is tried. When that passes it was the
+message (a sighting is tried once more even then, for the broker may have changed its mind), and it
+becomes a dead letter (:mod:`edge.dead_letters`); where the next sighting fares no better no message
+is to blame, and all of them wait in their order.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ class Suspects:
         self._back: dict[int, Suspect] = {}
         self._others_pass: set[int] = set()
         self._breaking_bytes: int | None = None
+        self._at_last_break: set[Key] = set()
+        self._moved = True
+        """Something of that was taken since."""
 
     @property
     def careful(self) -> bool:
@@ -64,8 +68,11 @@ class Suspects:
         alone for a while.
         """
         keys = tuple(keys)
+        stuck, self._moved = not self._moved, False
+        self._at_last_break = set(keys)
         if len(keys) != 1:
-            self._open.update(keys)
+            if stuck or self.careful:
+                self._open.update(keys)
             return None
         key = keys[0]
         self._open.add(key)
@@ -119,7 +126,12 @@ class Suspects:
         return None
 
     def cleared(self, key: Key) -> None:
-        """Note that this one is not, or no longer, to be looked at: it was taken, or is gone."""
+        """Note that this one is not, or no longer, to be looked at: it was taken."""
+        self._moved = self._moved or key in self._at_last_break
+        self.forget(key)
+
+    def forget(self, key: Key) -> None:
+        """Note that this one is gone, taken or not."""
         self._open.discard(key)
         self._strikes.pop(key, None)
         if isinstance(key, int):

@@ -543,14 +543,29 @@ def test_so_many_breaks_set_a_message_back(bench, kind, message):
 def test_after_a_break_each_is_sent_alone_until_all_are_cleared(bench):
     """The messages that were under way, whoever sent them; those behind them go together again."""
     bench.sight(6)
-    bench.turn()
-    bench.standing.suspects.broke(bench.flight.keys, None, "it hung up")
-    bench.delivery.flush()
-    bench.connect()
+    for _ in range(2):
+        bench.turn()
+        bench.standing.suspects.broke(bench.flight.keys, None, "it hung up")
+        bench.delivery.flush()
+        bench.connect()
     for mid in (1, 2, 3, 4):
         assert bench.turn() == [mid]
         bench.answer(mid)
     assert bench.turn() == [5, 6]
+
+
+def test_a_link_that_breaks_again_and_again_and_carries_messages_blames_none(bench):
+    """Every connection delivers one: the window stays as wide as it is."""
+    bench.sight(6)
+    for first in (1, 2, 3):
+        under_way = bench.turn()
+        assert len(under_way) == 4
+        bench.answer(under_way[0])
+        bench.standing.suspects.broke(bench.flight.keys, None, "it hung up")
+        bench.delivery.flush()
+        bench.connect()
+        assert bench.outbox.page(limit=1)[0].row == first + 1
+    assert not bench.standing.suspects.careful
 
 
 def test_a_large_picture_is_found_out_at_once_after_a_smaller_one(bench):
@@ -583,7 +598,8 @@ def test_rows_that_are_gone_leave_no_caution_behind(bench):
     """A full outbox may have dropped what was under way."""
     bench.sight(2)
     bench.turn()
-    bench.standing.suspects.broke([*bench.flight.keys, "info"], None, "it hung up")
+    for _ in range(2):
+        bench.standing.suspects.broke([*bench.flight.keys, "info"], None, "it hung up")
     bench.outbox.delete(row.row for row in bench.outbox.page())
     bench.connect()
     bench.turn()

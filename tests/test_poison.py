@@ -38,7 +38,21 @@ def test_a_picture_at_which_the_broker_hangs_up_holds_nothing_up(tmp_path, proto
         assert broker.findings == []
         assert seqs(broker) == [1, 2, 3]
         assert len(broker.payloads("/image")) == 2
-        assert sum(POISON in one.payload for one in broker.seen) <= 4
+        assert sum(POISON in one.payload for one in broker.seen) <= 6
+
+
+def test_connections_that_soon_break_and_yet_carry_something_blame_nobody(tmp_path, caplog):
+    """A backlog goes out bit by bit: no message is set back, no other device is suspected."""
+    with StrictBroker(Script(hang_up_after=12)) as broker:
+        with Sender(tmp_path, settings(broker.port)) as device:
+            device.sight(60)
+            assert device.drained()
+        assert broker.findings == []
+        assert seqs(broker) == list(range(1, 61))
+        assert len(broker.connects) > 5
+        assert device.counters["dead_letters"] == 0
+    assert "device id" not in caplog.text
+    assert "set back" not in caplog.text
 
 
 def test_mosquitto_without_a_word_about_its_limit(tmp_path):

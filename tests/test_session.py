@@ -6,6 +6,7 @@ import logging
 from datetime import timedelta
 
 import pytest
+from samples import image, sighting
 from test_delivery import Bench
 from wires import ScriptedWire
 
@@ -79,6 +80,7 @@ class Talk(Bench):
             for topic in self.says
         }
         self.pending = set(introductions)
+        self.known = getattr(self, "known", set())
         self.session = Session(
             self.flight,
             BASE,
@@ -93,6 +95,7 @@ class Talk(Bench):
             self.standing,
             self.broken,
             self.clock,
+            self.known,
         )
 
     def go(self, closing: Closing = OPEN, answer: bool = True) -> list[str]:
@@ -206,12 +209,12 @@ def test_all_together_keep_within_the_window(tmp_path, most):
 def test_a_message_that_breaks_connections_is_left_out_for_a_while(talk):
     """Of what the device says of itself: three times, then it rests and is named."""
     lost = LostError("lost", "it hung up", hung_up=True)
-    for under_way in (2, 1, 1, 1):
+    for under_way in (2, 2, 1, 1, 1):
         talk.pending.discard(f"{BASE}/availability")
         talk.wire.breaks = lost
         with pytest.raises(LostError):
             talk.go(answer=False)
-        assert len(talk.flight.keys) == under_way  # the state only the first time
+        assert len(talk.flight.keys) == under_way  # the state only at first
         assert talk.flight.keys[0] == f"{BASE}/info"
         talk.session.lost(lost)
         talk.session.close()
@@ -221,6 +224,52 @@ def test_a_message_that_breaks_connections_is_left_out_for_a_while(talk):
     talk.wait(10.1)
     talk.pending.add(f"{BASE}/info")
     assert "info" in talk.settle()
+
+
+def test_what_the_broker_took_before_is_said_again_when_nothing_else_waits(talk):
+    """A link that soon breaks would carry nothing else; that we are there is said at once."""
+    assert talk.settle()[:2] == ["availability", "info"]
+    for _ in range(2):
+        talk.connect()
+        talk.sight(1)
+        assert talk.go() == ["availability", "sighting"]
+        assert "info" in talk.settle()
+
+
+def test_what_the_broker_took_before_is_said_again_after_a_while(talk):
+    """However much waits: it may have forgotten; and what is renewed is said at once."""
+    talk.settle()
+    talk.connect()
+    talk.sight(9)
+    assert "info" not in talk.go(answer=False)
+    talk.wait(10.1)
+    talk.wire.acknowledge(talk.wire.said[0].mid)
+    assert "info" in talk.go(answer=False) + talk.go(answer=False)
+    talk.settle()
+    talk.connect()
+    talk.sight(9)
+    talk.known.discard(f"{BASE}/info")
+    assert "info" in talk.go(answer=False)
+
+
+@pytest.mark.parametrize("code", [None, 0x8D])
+def test_a_picture_that_takes_longer_than_the_network_stands_holds_nothing_up(talk, code):
+    """Nobody hangs up at it, but for want of a sign of life; sightings are small enough."""
+    slow = LostError("lost", "Keep alive timeout", code=code, hung_up=code is not None)
+    talk.settle()
+    talk.put(image(500), sighting())
+    for _ in range(5):
+        for _ in range(6):
+            talk.go(answer=False)
+            ours = (one.mid for one in talk.wire.said if "sighting" not in one.topic)
+            talk.wire.acknowledge(*ours)
+        talk.session.lost(slow)
+        talk.session.close()
+        talk.connect()
+    assert "set back: Keep alive timeout" in talk.problem("delivery")
+    assert "sighting" in talk.settle()
+    assert len(talk.letters) == 1
+    assert talk.waiting == 0
 
 
 @pytest.mark.parametrize(
@@ -240,8 +289,11 @@ def test_a_message_that_breaks_connections_is_left_out_for_a_while(talk):
 def test_only_some_ends_of_a_connection_may_be_a_message(talk, error, blamed):
     """A network that is gone, another program or a busy broker blame nobody."""
     talk.sight(3)
-    talk.go(answer=False)
-    talk.session.lost(error)
+    for _ in range(2):
+        talk.go(answer=False)
+        talk.session.lost(error)
+        talk.session.close()
+        talk.connect()
     assert talk.standing.suspects.careful is blamed
 
 
