@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from edge.files import sync_folder, write_whole
+from edge.json_files import read_json
 
 MOST_DAYS = 8
 """Days that are remembered: a clock that starts wrong and is then set counts on where it was."""
@@ -90,10 +91,10 @@ class Budget:
         if self._path is None:
             return {}
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=_Days).days
+            return read_json(self._path, _Days).days
         except FileNotFoundError:
             return {}
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        except (OSError, msgspec.MsgspecError):
             return {today: self._most}
 
 

@@ -23,6 +23,7 @@ from edge.afar import check_afar
 from edge.config import Config, load_config, parse_config, redacted
 from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
 from edge.files import sync_folder, write_whole
+from edge.json_files import read_json
 from edge.text import read_text, text_of
 
 log = logging.getLogger(__name__)
@@ -107,10 +108,10 @@ class Configuration:
         base = load_config(self._file)
         path = base.outbox.path.with_name(NAME)
         try:
-            self.record = msgspec.json.decode(path.read_bytes(), type=Record)
+            self.record = read_json(path, Record)
         except FileNotFoundError:
             return base
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError) as error:
             raise ConfigError(
                 f"{path}: {error}; the next start sets it aside and goes on with {self._file} alone"
             ) from error
@@ -201,10 +202,10 @@ class Configuration:
         assert self._path is not None
         self.record = Record()
         try:
-            self.record = msgspec.json.decode(self._path.read_bytes(), type=Record)
+            self.record = read_json(self._path, Record)
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError) as error:
             self._set_aside(error)
 
     def _set_aside(self, error: Exception) -> None:

@@ -20,6 +20,7 @@ from edge import distributions as d
 from edge.counters import Counters, Episode
 from edge.files import sync_folder, write_whole
 from edge.image import fit
+from edge.json_files import read_json
 from edge.later import Later
 from edge.messages import DriftPart, DriftReport
 
@@ -195,7 +196,7 @@ class Drift:
     def _load(self) -> None:
         """Go on where the last run ended, unless the file is of another model or damaged."""
         try:
-            file = msgspec.json.decode(self._path.read_bytes(), type=_File)
+            file = read_json(self._path, _File)
             if file.model != self._model:
                 return
             for name, part in self._parts.items():

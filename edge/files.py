@@ -1,25 +1,78 @@
-"""Files that appear whole, or not at all, also when the power goes."""
+"""Files that appear whole, or not at all, also when the power goes; and names that hold none."""
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
+import stat
 from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 16_000_000
+"""More than any small file of the device's own ever holds."""
+
+
+def read_small(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """Read a small file of the device's own, whatever lies under its name.
+
+    Raises OSError, also where it is no file (to read a pipe would wait for ever), or larger than it
+    can be.
+    """
+    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(opened).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
+        with open(opened, "rb", closefd=False) as file:
+            data = file.read(most_bytes + 1)
+    finally:
+        os.close(opened)
+    if len(data) > most_bytes:
+        raise OSError(errno.EFBIG, f"it holds more than {most_bytes:,} bytes", os.fspath(path))
+    return data
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write a file so that its name always shows all of `data`, or what was there before.
 
     The data is on disk on return; its name is after :func:`sync_folder`. `mode` is what the file
-    may be used for at most, from its first byte on. Raises OSError.
+    may be used for at most, from its first byte on. What is no file does not keep one from being
+    written: it is put aside. Raises OSError.
     """
     temporary = path.with_name(path.name + ".new")
-    if mode != 0o666:
-        temporary.unlink(missing_ok=True)
-    with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+    with open(_create(temporary, mode), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        os.replace(temporary, path)
+    except IsADirectoryError:
+        put_aside(path)
+        os.replace(temporary, path)
+
+
+def _create(path: Path, mode: int) -> int:
+    """Open a new file in the place of whatever a cut left there, made by whomever."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        path.unlink(missing_ok=True)
+        return os.open(path, flags, mode)
+
+
+def put_aside(path: Path) -> Path:
+    """Rename what lies where a file of the device belongs, and say so; give its new name.
+
+    Raises OSError.
+    """
+    number = 1
+    while os.path.lexists(aside := path.with_name(f"{path.name}.aside-{number}")):
+        number += 1
+    os.rename(path, aside)
+    log.error("%s is none of the device's files; it is kept as %s", path, aside)
+    return aside
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from edge.board import read
 from edge.files import sync_folder, write_whole
+from edge.json_files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -109,10 +110,10 @@ def _another(before: Board, now: Board) -> bool:
 
 def _read(path: Path) -> _Installation | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=_Installation)
+        return read_json(path, _Installation)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.MsgspecError) as error:
         log.error("%s cannot be read (%s): a new installation begins", path, error)
         return None
 

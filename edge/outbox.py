@@ -27,7 +27,7 @@ import msgspec
 from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.messages import Health, HourCount, Sighting
-from edge.outbox_exchange import finish_exchange
+from edge.outbox_exchange import clear_names, finish_exchange
 from edge.outbox_numbers import Numbers
 from edge.outbox_place import Place, write_again
 from edge.outbox_repair import adopt, left_behind, replace
@@ -363,6 +363,7 @@ class Outbox:
             self._open_as_it_is()
 
     def _open_as_it_is(self) -> None:
+        clear_names(self.path)
         finish_exchange(self.path)
         try:
             self._connect()

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from edge.errors import OutboxError
-from edge.files import sync_folder
+from edge.files import put_aside, sync_folder
 
 
 def set_aside(path: Path) -> Path:
@@ -23,6 +23,15 @@ def set_aside(path: Path) -> Path:
         with contextlib.suppress(FileNotFoundError):
             os.replace(f"{path}{suffix}", f"{aside}{suffix}")
     return aside
+
+
+def clear_names(path: Path) -> None:
+    """Put aside what is no file and lies where the database and its log belong; a link that leads
+    nowhere stays: what it leads to may come back. Raises OSError.
+    """
+    for one in (path, Path(f"{path}-wal"), Path(f"{path}-shm"), replacement(path)):
+        if one.exists() and not one.is_file():
+            put_aside(one)
 
 
 def finish_exchange(path: Path) -> None:

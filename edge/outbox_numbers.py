@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from edge.files import sync_folder, write_whole
+from edge.files import read_small, sync_folder, write_whole
 
 LOST_WRITES = 16
 """A card is taken to lose fewer of the last blocks written than this."""
@@ -26,6 +26,13 @@ them are used, and the version before covers the other half."""
 _COMMITS_AHEAD = 40
 _LARGE = 64
 """Numbers in a commit from which on the file is rather written more often."""
+
+
+_MOST_BYTES = 200
+_END = 2**53
+"""No number that every reader of JSON takes for itself lies beyond."""
+_LEAST_TIME = 1_790_000_000
+"""September 2026: a clock that shows less is not set."""
 
 
 class _Record(NamedTuple):
@@ -104,13 +111,15 @@ class Numbers:
 
     def _read(self) -> _Record | None:
         try:
-            words = self._file.read_text("ascii").split()
+            words = read_small(self._file, _MOST_BYTES).decode("ascii").split()
             number = int(words[-1])
+            if not 0 < number < _END:
+                raise ValueError(f"{number} is no number of a sighting")
         except FileNotFoundError:
             return None
         except (OSError, ValueError, IndexError):
             # Unreadable: seconds since 1970 are beyond any number given at one a second.
-            return _Record(int(time.time()), clean=False)
+            return _Record(min(max(int(time.time()), _LEAST_TIME), _END), clean=False)
         # The first version wrote nothing but a number; SQLite removes the log at a good stop.
         clean = words[0] == "next" or (len(words) == 1 and not self._log.exists())
         return _Record(number if len(words) > 1 or not clean else 0, clean)

@@ -10,6 +10,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from edge.files import put_aside
+
 ROOM_BYTES = 2_500_000
 """More than the log grows to between two checkpoints, and once more what that adds to the file."""
 
@@ -26,12 +28,14 @@ class Room:
 
     def there(self) -> bool:
         """Tell whether there is room to give up."""
-        return self.file.exists()
+        return self.file.is_file()
 
     def hold(self) -> None:
         """Take the room, unless it is held. Raises OSError where the disk has none."""
         if self._held:
             return
+        if self.file.exists() and not self.file.is_file():
+            put_aside(self.file)
         descriptor = os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             if os.fstat(descriptor).st_size < ROOM_BYTES:

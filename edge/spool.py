@@ -18,7 +18,8 @@ import msgspec
 
 from edge.doubt import USEFULNESS
 from edge.errors import SpoolError
-from edge.files import sync_folder, write_whole
+from edge.files import read_small, sync_folder, write_whole
+from edge.json_files import read_json
 from edge.messages import InboxItem, Kept, encode
 
 _NAME = re.compile(
@@ -116,8 +117,8 @@ class Spool:
         if entry is None:
             raise SpoolError(f"no picture {id} is kept here")
         try:
-            item = msgspec.json.decode(self._json(entry).read_bytes(), type=InboxItem)
-            return item, self._jpg(entry).read_bytes()
+            item = read_json(self._json(entry), InboxItem)
+            return item, read_small(self._jpg(entry))
         except (OSError, msgspec.MsgspecError) as error:
             raise SpoolError(f"the picture {id} cannot be read: {error}") from error
 

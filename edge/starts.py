@@ -13,6 +13,7 @@ from msgspec import Meta
 
 from edge.counters import Counters, Episode
 from edge.files import sync_folder, write_whole
+from edge.json_files import read_json
 from edge.messages import ProgramHealth
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Starts:
 
     def _read(self) -> Record:
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Record)
+            return read_json(self._path, Record)
         except FileNotFoundError:
             pass
         except (OSError, msgspec.MsgspecError) as error:

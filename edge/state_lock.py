@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edge.errors import StateBusyError, StateError
+from edge.files import read_small
 from edge.printable import printable
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def is_held(folder: Path) -> bool:
 def holder(folder: Path) -> str:
     """Say who held a folder last, in words."""
     try:
-        told = (folder / NAME).read_bytes()[:_MOST_BYTES].decode("utf-8", "replace").strip()
+        told = read_small(folder / NAME, _MOST_BYTES).decode("utf-8", "replace").strip()
     except OSError:
         told = ""
     return told or "another program"

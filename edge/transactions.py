@@ -19,6 +19,7 @@ import msgspec
 
 from edge.errors import MalformedRequestError, ReplayedRequestError, RequestDeniedError
 from edge.files import sync_folder, write_whole
+from edge.json_files import read_json
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Known(msgspec.Struct, frozen=True):
 
 def _digest(request: bytes) -> str:
     """Hash what is asked for, however it is written, and whenever it is sent."""
-    with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    with contextlib.suppress(msgspec.DecodeError, RecursionError):
         fields = msgspec.json.decode(request, type=dict[str, object])
         for name in ("sent", "token"):
             fields.pop(name, None)
@@ -212,10 +213,10 @@ class Memory:
 
     def _load(self, path: Path) -> None:
         try:
-            noted = msgspec.json.decode(path.read_bytes(), type=_Noted)
+            noted = read_json(path, _Noted)
         except FileNotFoundError:
             return
-        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.MsgspecError) as error:
             # What was asked before was asked before now, by a clock that is right.
             self._after = int(time.time() * 1000)
             log.error(

@@ -21,6 +21,7 @@ from edge.board import board
 from edge.config import Config
 from edge.files import write_whole
 from edge.homeassistant.entities import Camera, Component, components
+from edge.json_files import read_json
 from edge.messages import RunningModel
 from edge.session import Introduction
 
@@ -114,9 +115,7 @@ class Announced:
         self.topics: dict[str, dict[str, str]] = {}
         """Platforms of all components announced so far, by topic and component."""
         try:
-            self.topics = msgspec.json.decode(
-                self._path.read_bytes(), type=dict[str, dict[str, str]]
-            )
+            self.topics = read_json(self._path, dict[str, dict[str, str]])
         except FileNotFoundError:
             pass
         except (OSError, msgspec.MsgspecError) as error:

@@ -26,6 +26,7 @@ from edge.counters import Backoff
 from edge.errors import DownloadError, StoreError, UnreachableError, UpdateError
 from edge.files import write_whole
 from edge.journal import LOCAL
+from edge.json_files import read_json
 from edge.models.access import Access
 from edge.models.pace import STEP_SECONDS, BrokenError, Pace, SlowError
 from edge.models.web import Web, checked, told
@@ -171,7 +172,7 @@ class _Download:
         name = hashlib.sha256(msgspec.json.encode(source)).hexdigest()
         self._part, known = _Part(source=name), None
         with contextlib.suppress(OSError, msgspec.MsgspecError):
-            known = msgspec.json.decode(self._facts.read_bytes(), type=_Part)
+            known = read_json(self._facts, _Part)
         if known is not None and known.source == name:
             self._part = known
         else:  # what is here is of another file

@@ -21,6 +21,7 @@ from edge.errors import (
     UpdateExpiredError,
 )
 from edge.files import sync_folder, write_whole
+from edge.json_files import read_json
 from edge.messages import UpdateResult
 from edge.models import fetch
 from edge.models.fetch import Source
@@ -73,10 +74,10 @@ class Jobs:
         """Give the update; None: there is none."""
         for path in (self._path, self._cancelled):
             try:
-                job = msgspec.json.decode(path.read_bytes(), type=Job)
+                job = read_json(path, Job)
             except FileNotFoundError:
                 continue
-            except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (OSError, msgspec.MsgspecError) as error:
                 log.error("%s cannot be read (%s); what it names is given up", path, error)
                 with contextlib.suppress(OSError):
                     path.unlink()

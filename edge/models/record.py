@@ -11,6 +11,7 @@ import msgspec
 
 from edge.errors import StoreError
 from edge.files import sync_folder, write_whole
+from edge.json_files import read_json
 from edge.messages import UpdateResult
 
 SCHEMA_VERSION = 1
@@ -76,12 +77,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 def read(path: Path) -> Record:
     """Read a record; one that was never written is empty. Raises StoreError."""
     try:
-        record = msgspec.json.decode(path.read_bytes(), type=Record)
+        record = read_json(path, Record)
     except FileNotFoundError:
         return Record()
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except msgspec.MsgspecError as error:
         raise StoreError(f"{path} is damaged ({error})") from error
     if record.schema != SCHEMA_VERSION:
         raise StoreError(f"{path} has schema {record.schema}; {SCHEMA_VERSION} is known here")

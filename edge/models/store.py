@@ -20,7 +20,7 @@ import msgspec
 
 from edge.bundle import SUFFIX
 from edge.errors import StoreError, UpdateBusyError
-from edge.files import sync_folder
+from edge.files import put_aside, sync_folder
 from edge.models import record as records
 from edge.models.proof import Proof
 from edge.models.record import Entry, Record
@@ -158,8 +158,11 @@ class Store:
     def _file(self, name: str) -> Iterator[int]:
         path = self.folder / name
         try:
-            # To read is enough for flock, also of a file that root made.
-            opened = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            if path.is_dir():
+                put_aside(path)
+            # To read is enough for flock, also of root's file; a pipe is not to be waited for.
+            flags = os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+            opened = os.open(path, flags, 0o644)
         except OSError as error:
             raise StoreError(f"cannot open {path}: {error.strerror or error}") from error
         try:

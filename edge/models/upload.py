@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from edge.errors import DownloadError, StoreError, UpdateExpiredError
 from edge.files import sync_folder, write_whole
+from edge.json_files import read_json
 from edge.manifest import Sha256
 from edge.models.ledger import Ledger
 from edge.requests import Params
@@ -146,7 +147,7 @@ class Upload:
 
     def _begun(self) -> _Begun | None:
         with contextlib.suppress(OSError, msgspec.MsgspecError):
-            return msgspec.json.decode(self._facts.read_bytes(), type=_Begun)
+            return read_json(self._facts, _Begun)
         return None
 
     def _write(self, begun: _Begun) -> None:

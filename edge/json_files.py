@@ -1,0 +1,26 @@
+"""Small JSON files of the device's own, read whatever became of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from edge.files import read_small
+
+Stored = TypeVar("Stored")
+
+
+def read_json(path: Path, type: type[Stored]) -> Stored:
+    """Read a file as what it is to hold.
+
+    Raises:
+        OSError: it is not there, is no file, or cannot be read.
+        msgspec.DecodeError: it holds something else, whatever that is.
+    """
+    data = read_small(path)
+    try:
+        return msgspec.json.decode(data, type=type)
+    except (UnicodeDecodeError, RecursionError) as error:  # msgspec passes them on
+        raise msgspec.DecodeError(str(error)) from error
