@@ -17,9 +17,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from edge import __version__
 from edge.errors import WheatearError
+from edge.streams import open_missing
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_ABOUT = (
+    "The device program: takes pictures, classifies them, and delivers what it finds over MQTT."
+)
 
 
 class Console:
@@ -281,6 +287,7 @@ COMMANDS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; give the exit status."""
+    open_missing()
     arguments = _parse(sys.argv[1:] if argv is None else argv)
     module, _, name = arguments.function.partition(":")
     console = Console()
@@ -290,8 +297,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if level := getattr(arguments, "log_level", None):
         import logging
 
+        from edge.log_lines import LineHandler
+
         logging.basicConfig(
-            level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+            level=level.upper(),
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            handlers=[LineHandler(sys.stderr.fileno())],
         )
     try:
         status: int = getattr(import_module(module), name)(arguments, console)

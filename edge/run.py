@@ -26,6 +26,11 @@ from edge.state_lock import StateLock, state_folders
 
 log = logging.getLogger(__name__)
 
+_ENDING = (
+    *(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPWR),
+    *(signal.SIGALRM, signal.SIGXCPU, signal.SIGUSR1, signal.SIGUSR2),
+)
+
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
     """Run; 0 where nothing was left behind, 1 where something was.
@@ -79,8 +84,12 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
 
 @contextlib.contextmanager
 def _signals(control: Control) -> Iterator[None]:
-    """End in good order on SIGTERM and SIGINT."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    """End in good order on signals that would end the program at once; ignored ones stay so."""
+    before = {
+        number: handler
+        for number in _ENDING
+        if (handler := signal.getsignal(number)) is not signal.SIG_IGN
+    }
     for number in before:
         signal.signal(number, lambda *_: control.end())
     try:
@@ -110,7 +119,8 @@ def _give_up(configuration: Configuration) -> NoReturn:
 def _restart() -> NoReturn:
     """Become a new process of the same command and number, under systemd as without it."""
     logging.shutdown()
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
