@@ -20,6 +20,13 @@ _BRANDS = {
     b"crx ": "raw",
 }
 """The major brand of an ISO base media file, at its bytes 8 to 12."""
+_KNOWN = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF8": "GIF",
+    **dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "TIFF"),
+}
+"""Formats that can be read, by how their files begin; WebP and AVIF say so further on."""
 
 
 def unknown_format(source: object) -> str:
@@ -28,6 +35,14 @@ def unknown_format(source: object) -> str:
     name = _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
     if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
         name = "JPEG XL"
+    known = next((one for start, one in _KNOWN.items() if head.startswith(start)), None)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        known = "WebP"
+    if known is not None or (name == "AVIF" and _reads_avif()):
+        return (
+            f"a picture in the format {known or name} whose header makes no sense: damaged or "
+            "truncated, or of a rare kind; copy it again, or save it as JPEG with 8 bits"
+        )
     if name is None:
         return "not a picture in a format known here"
     return f"a picture in the format {name}, which cannot be read here; save it as JPEG"
@@ -47,6 +62,12 @@ def refuse_raw(image: Image.Image) -> None:
         raise ImageError(
             "a raw photo, of which only the preview could be read here; save it as JPEG"
         )
+
+
+def _reads_avif() -> bool:
+    from PIL import features
+
+    return bool(features.check("avif"))
 
 
 def note_several(image: Image.Image, told: Callable[[str], None]) -> None:

@@ -311,3 +311,22 @@ def test_an_unreadable_exif_block_does_not_cost_the_picture():
     start = data.index(b"Exif\0\0")
     data[start + 6 : start + 14] = b"\xff" * 8
     assert decode(bytes(data)).shape == (40, 64, 3)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "TIFF", "WebP", "AVIF"])
+def test_a_copy_that_was_cut_off_is_called_damaged(form):
+    """Wherever it ends: who copied half of a file is not told that its format is unknown."""
+    if form in ("WebP", "AVIF") and not features.check(form.lower()):
+        pytest.skip(f"this Pillow reads no {form}")
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, form)
+    whole = file.getvalue()
+    for length in (12, 16, 20, 30, len(whole) // 3, len(whole) // 2):
+        with pytest.raises(ImageError, match="damaged or truncated"):
+            decode(whole[:length])
+
+
+def test_a_recording_is_no_damaged_picture():
+    """It begins as WebP does."""
+    with pytest.raises(ImageError, match="not a picture in a format known here"):
+        decode(b"RIFF\x24\x08\0\0WAVEfmt " + bytes(40))
