@@ -216,12 +216,18 @@ class LostError(PublishError):
     """The connection ended, or was not accepted."""
 
     def __init__(
-        self, text: str, why: str = "", code: int | None = None, hung_up: bool = False
+        self,
+        text: str,
+        why: str = "",
+        code: int | None = None,
+        hung_up: bool = False,
+        quiet_seconds: float | None = None,
     ) -> None:
-        """Take the reason, the reason code of MQTT 5 where the broker gave one, and whether it was
-        the broker that ended it."""
+        """Take the reason, the reason code of MQTT 5 where the broker gave one, whether it was the
+        broker that ended it, and for how long nobody had said anything."""
         super().__init__(text)
         self.why, self.code, self.hung_up = why or text, code, hung_up
+        self.quiet_seconds = quiet_seconds
 
 
 class StalledError(PublishError):

@@ -101,8 +101,12 @@ class Exchange:
         return others
 
     def _subscribe(self) -> None:
-        if self._topics is None or self._subscribed or self._asked is not None:
+        if self._topics is None or self._subscribed:
             return
+        if self._asked is not None:
+            if not self._flight.unanswered:
+                return
+            self._not_subscribed(f"does not answer the subscription to {self._topics}")
         if not self._denials.resting(self._topics):
             self._asked = self._flight.subscribe(self._wanted(self._topics))
 
@@ -118,19 +122,24 @@ class Exchange:
         assert self._topics is not None
         self._asked = None
         if ack.refusal:
-            self._denials.deny(self._topics)
-            self._counters.add("denied")
-            self._standing.access.failed(
-                DeniedError(
-                    f"the broker denies the subscription to {self._topics} ({ack.refusal}); this "
-                    "device takes no requests. Allow it in the broker's access list, or set "
-                    "requests.allow = []"
-                )
-            )
+            self._not_subscribed(f"denies the subscription to {self._topics} ({ack.refusal})")
             return
         self._subscribed = True
         self._counters.add("subscribed")
         self._standing.taken(self._topics)
+
+    def _not_subscribed(self, why: str) -> None:
+        """Say that no requests come, and ask again after a while."""
+        assert self._topics is not None
+        self._asked = None
+        self._denials.deny(self._topics)
+        self._counters.add("denied")
+        self._standing.access.failed(
+            DeniedError(
+                f"the broker {why}; this device takes no requests. Allow it in the broker's access "
+                "list, or set requests.allow = []"
+            )
+        )
 
     def _publish(self, answer: Answer) -> None:
         limits = self._flight.limits

@@ -127,6 +127,7 @@ class Flight:
         learned: Learned | None = None,
     ) -> None:
         self._wire, self._limit, self._monotonic = wire, limit_seconds, monotonic
+        self._asked_at: float | None = None
         self._careful = careful
         self.limits = (learned or Learned()).within(wire.limits)
         """What the broker takes."""
@@ -180,7 +181,13 @@ class Flight:
 
     def subscribe(self, topics: Sequence[str]) -> int:
         """Ask for what is published there; it does not count as under way."""
+        self._asked_at = self._monotonic()
         return self._wire.subscribe(topics)
+
+    @property
+    def unanswered(self) -> bool:
+        """The last subscription is older than what an answer may take."""
+        return self._asked_at is not None and self._monotonic() - self._asked_at > self._limit
 
     def incoming(self) -> list[Incoming]:
         """Give what has come in."""

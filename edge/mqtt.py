@@ -137,6 +137,7 @@ class Connection:
         self._answer: ReasonCode | None = None
         self._elsewhere = self._failure = ""
         self._asked: set[int] = set()
+        self._heard = time.monotonic()
         self._address = "{}:{}".format(*broker.address)
         try:
             self._client = self._configured(broker, client_id, will)
@@ -172,6 +173,7 @@ class Connection:
         if correlation is not None and self.protocol == "5":
             properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = correlation
+        self._heard = time.monotonic()
         sent = self._client.publish(topic, payload, qos, retain, properties)
         if sent.rc == paho.MQTT_ERR_QUEUE_SIZE:
             raise PublishError(f"{self._address} still owes an answer to message {sent.mid}")
@@ -263,6 +265,7 @@ class Connection:
         try:
             if sock in readable or (pending and pending()):
                 self._client.loop_read()
+                self._heard = time.monotonic()
             if writable:
                 self._client.loop_write()
             self._client.loop_misc()
@@ -394,6 +397,7 @@ class Connection:
             why=why,
             code=code,
             hung_up=told or why == HUNG_UP,
+            quiet_seconds=time.monotonic() - self._heard,
         )
 
     def _on_publish(

@@ -8,6 +8,8 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from edge.clock import Clock, SystemClock
 from edge.config import Broker
 from edge.counters import Backoff, Counters, Episode
@@ -27,6 +29,7 @@ from edge.exchange import Exchange, Inlet
 from edge.flight import Flight, Learned, Wire
 from edge.mqtt import Will
 from edge.outbox import Outbox
+from edge.quiet import Quiet
 from edge.rivals import Rivals
 from edge.session import OFFLINE, ONLINE, Closing, Introduction, Session
 from edge.spare import Source, Spare
@@ -93,6 +96,7 @@ class Publisher:
         self._introductions = {one.topic: one for one in (*ours, *introductions)}
         self._pending: set[str] = set()
         self._known: set[str] = set()
+        self._quiet = Quiet(broker.keepalive_seconds)
         self._closing = threading.Event()
         self._flush_until = 0.0
         self._letters = Episode("releasing dead letters", counters, log)
@@ -182,7 +186,10 @@ class Publisher:
         will = Will(f"{self.base}/availability", OFFLINE)
         most = self._requests.most_bytes if self._requests else None
         client_id = f"wheatear-{self._device}"
-        return self._dial(self._broker, client_id, will, self.protocol == "5", most)
+        broker = msgspec.structs.replace(
+            self._broker, keepalive_seconds=self._quiet.keepalive_seconds
+        )
+        return self._dial(broker, client_id, will, self.protocol == "5", most)
 
     def _connected(self, connection: Wire) -> None:
         if self.protocol != connection.protocol:
@@ -239,6 +246,8 @@ class Publisher:
             self._carry(session)
         except PublishError as error:
             session.lost(error)
+            if not flight.keys:
+                self._quiet.ended(error)
             code = error.code if isinstance(error, LostError) else None
             if self._learned.learn(code, len(flight.keys)):
                 log.warning("%s", error)

@@ -74,6 +74,8 @@ class Script:
     """After so many publishes it sends what is no MQTT."""
     trickle: bool = False
     """It sends byte by byte."""
+    idle_seconds: float | None = None
+    """Nothing for so long makes it hang up, as a load balancer would."""
     subscriptions: bool = True
     """It answers SUBSCRIBE."""
     pings: bool = True
@@ -258,6 +260,8 @@ class _Peer:
 
     def _check_quiet(self) -> None:
         quiet = time.monotonic() - self._heard
+        if self._said and self._script.idle_seconds and quiet > self._script.idle_seconds:
+            raise _HangUp
         if self._said and self._keepalive and quiet > QUIET_FACTOR * self._keepalive:
             self._breach(
                 f"[MQTT-3.1.2-20] nothing for {quiet:.1f} s, with a keep alive of "

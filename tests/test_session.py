@@ -373,6 +373,26 @@ def test_a_denied_subscription_is_tried_again(talk):
     assert talk.counters["subscribed"] == 1
 
 
+def test_a_subscription_that_is_never_answered_is_named_and_tried_again(talk):
+    """Sightings go on; an answer that comes after all ends it."""
+    talk.settle()
+    talk.wait(60)
+    talk.settle()
+    assert talk.problem("broker access") is None
+    talk.wait(0.1)
+    talk.settle()
+    assert "does not answer the subscription" in talk.problem("broker access")
+    assert len(talk.wire.asked) == 1
+    talk.sight(1)
+    assert "sighting" in talk.settle()
+    talk.wait(10.1)
+    talk.settle()
+    assert len(talk.wire.asked) == 2
+    talk.wire.acknowledge(talk.wire.asked[-1])
+    talk.settle()
+    assert talk.problem("broker access") is None
+
+
 def test_a_denied_or_too_large_introduction_is_said_again_later(tmp_path):
     """Sightings go through meanwhile."""
     talk = Talk(tmp_path, maximum_packet_size=2000)

@@ -1,0 +1,66 @@
+"""Something on the way that ends quiet connections is found out, and pings come more often."""
+
+from __future__ import annotations
+
+import pytest
+from senders import Sender, settings
+from strict_broker import StrictBroker
+
+from edge.errors import LostError, StalledError
+from edge.quiet import Quiet
+
+
+def lost(quiet: float | None, code: int | None = None, hung_up: bool = True) -> LostError:
+    """Give how a connection ended after it was quiet for so long."""
+    return LostError("lost", "it hung up", code, hung_up, quiet)
+
+
+def test_two_connections_in_a_row_that_were_quiet_as_long_make_pings_more_frequent(caplog):
+    """Half of that time, and the setting that says so for good."""
+    quiet = Quiet(30)
+    quiet.ended(lost(20.0))
+    assert quiet.keepalive_seconds == 30
+    quiet.ended(lost(20.4))
+    assert quiet.keepalive_seconds == 10
+    assert "set broker.keepalive_seconds = 10" in caplog.text
+
+
+def test_what_ends_connections_at_the_first_ping_is_found_out_too():
+    """It had forgotten the connection, and said so only when asked."""
+    quiet = Quiet(30)
+    for _ in range(2):
+        quiet.ended(lost(30.1))
+    assert quiet.keepalive_seconds == 15
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [
+        (lost(20.0), lost(13.0)),
+        (lost(20.0), lost(5.0), lost(20.0)),
+        (lost(0.9), lost(0.9)),
+        (lost(20.0), StalledError("stalled"), lost(20.0)),
+        (lost(20.0, hung_up=False), lost(20.0, hung_up=False)),
+        (lost(20.0, code=0x8B), lost(20.0, code=0x8B)),
+        (lost(None), lost(None)),
+        (lost(70.0), lost(70.0)),
+    ],
+)
+def test_other_ends_change_nothing(ends):
+    """A broker that restarts, a network that is gone, breaks at any time."""
+    quiet = Quiet(30)
+    for end in ends:
+        quiet.ended(end)
+    assert quiet.keepalive_seconds == 30
+
+
+def test_a_device_keeps_its_connection_through_it(tmp_path, caplog):
+    """After two that were cut the third stays, and nobody else is suspected."""
+    with StrictBroker() as broker:
+        broker.change(idle_seconds=1.5)
+        with Sender(tmp_path, settings(broker.port, keepalive_seconds=30)) as device:
+            assert broker.wait(lambda one: one.pings >= 2, 15)
+            assert device.counters["connects"] == 3
+        assert broker.findings == []
+    assert "broker.keepalive_seconds = 1" in caplog.text
+    assert "device id" not in caplog.text
