@@ -17,6 +17,7 @@ from edge.dial import connect
 from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages import new_id
 from edge.mqtt import Connection
+from edge.printable import encoded
 from edge.text import read_text
 
 _EXACT_DIGITS = 15
@@ -69,7 +70,7 @@ def ask(
         RequestError: the request is larger than the broker takes.
     """
     request = {"sent": int(time.time() * 1000), **request}
-    topic, payload = f"{base}/request/{verb}", msgspec.json.encode(request)
+    topic, payload = f"{base}/request/{verb}", encoded(request)
     deadline = time.monotonic() + timeout_seconds
     with connect(broker, f"wheatear-request-{new_id()}", None) as connection:
         if not connection.limits.fits(topic, payload):
@@ -92,7 +93,7 @@ def ask(
                 # Sent twice, the first may have been carried out and forgotten.
                 if times == 1 and isinstance(after, int):
                     request = {**request, "sent": after + 1}
-                    payload, pause = msgspec.json.encode(request), _REPEAT_SECONDS
+                    payload, pause = encoded(request), _REPEAT_SECONDS
                     continue
                 connection.disconnect()
                 return answer

@@ -21,6 +21,7 @@ from edge.classify import Console
 from edge.errors import ConfigError
 from edge.image import decode
 from edge.pictures import files_of, open_classifier
+from edge.printable import encoded
 from edge.thirdparty import read_model
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
         times = measure(classifier, sources, runs)
         report = _report(classifier, times, len(files), arguments)
     if arguments.json:
-        console.out(msgspec.json.encode(report).decode())
+        console.out(encoded(report).decode())
     else:
         console.out(table(report, arguments.bundle or arguments.model))
     return 0
@@ -111,7 +112,7 @@ def _bare_models(arguments: argparse.Namespace, console: Console) -> int:
         arguments.threads,
         arguments.models,
     )
-    console.out(msgspec.json.encode(found).decode() if arguments.json else timing.table(found))
+    console.out(encoded(found).decode() if arguments.json else timing.table(found))
     return 0
 
 

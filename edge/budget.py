@@ -14,6 +14,7 @@ import msgspec
 
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
+from edge.printable import encoded
 
 MOST_DAYS = 8
 """Days that are remembered: a clock that starts wrong and is then set counts on where it was."""
@@ -83,7 +84,7 @@ class Budget:
     def _note(self, days: dict[str, int]) -> None:
         newest = dict(list(days.items())[-MOST_DAYS:])
         if self._path is not None:
-            write_whole(self._path, msgspec.json.encode(_Days(newest)))
+            write_whole(self._path, encoded(_Days(newest)))
             sync_folder(self._path.parent)
         self._noted = newest
 

@@ -24,6 +24,7 @@ from edge.config import Config, load_config, parse_config, redacted
 from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
+from edge.printable import encoded
 from edge.text import read_text, text_of
 
 log = logging.getLogger(__name__)
@@ -222,7 +223,7 @@ class Configuration:
     def _write(self, record: Record) -> None:
         assert self._path is not None
         try:
-            write_whole(self._path, msgspec.json.format(msgspec.json.encode(record), indent=2))
+            write_whole(self._path, msgspec.json.format(encoded(record), indent=2))
             sync_folder(self._path.parent)
         except OSError as error:
             raise ConfigError(

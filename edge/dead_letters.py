@@ -22,6 +22,7 @@ import msgspec
 from edge.errors import OutboxError
 from edge.files import sync_folder, write_whole
 from edge.outbox_rows import Kind, Row
+from edge.printable import encoded
 
 log = logging.getLogger(__name__)
 
@@ -131,7 +132,7 @@ class DeadLetters:
     def _write(self, letter: DeadLetter, payload: bytes) -> None:
         with self._lock:
             self.folder.mkdir(parents=True, exist_ok=True)
-            head = msgspec.json.encode(letter)
+            head = encoded(letter)
             write_whole(self._path(letter.id), head + b"\n" + payload)
             sync_folder(self.folder)
             self._keep_within()

@@ -23,6 +23,7 @@ from edge.image import fit
 from edge.json_files import read_json
 from edge.later import Later
 from edge.messages import DriftPart, DriftReport
+from edge.printable import encoded
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
@@ -185,7 +186,7 @@ class Drift:
             parts = {name: part.state() for name, part in self._parts.items()}
             file = _File(self._model, self._frames, parts)
         try:
-            write_whole(self._path, msgspec.json.encode(file))
+            write_whole(self._path, encoded(file))
             sync_folder(self._path.parent)
         except OSError as error:
             self._trouble.failed(error)

@@ -16,6 +16,7 @@ import msgspec
 from edge.board import read
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
+from edge.printable import encoded
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,7 @@ def installation(folder: Path, root: Path = Path("/")) -> str:
     if kept is not None:
         log.warning("the data in %s come from another board: a new installation begins", folder)
     try:
-        write_whole(path, msgspec.json.encode(new))
+        write_whole(path, encoded(new))
         sync_folder(folder)
     except OSError as error:
         log.error("cannot write %s (%s): the next start is another installation", path, error)

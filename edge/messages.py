@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.printable import printable
+from edge.printable import encoded
 
 SCHEMA_VERSION = 1
 """The ``schema`` of every message."""
@@ -644,7 +644,6 @@ PAYLOADS: tuple[type[Message], ...] = (
 )
 """The structs that are whole payloads."""
 
-_encoder = msgspec.json.Encoder()
 _NOT_LATE, _LATE = b'"historical":false}', b'"historical":true}'
 
 
@@ -655,20 +654,7 @@ def new_id() -> str:
 
 def encode(message: Message) -> bytes:
     """Give the UTF-8 JSON of `message`; text in it that has none is told in printable form."""
-    try:
-        return _encoder.encode(message)
-    except UnicodeEncodeError:
-        return _encoder.encode(_printable(msgspec.to_builtins(message)))
-
-
-def _printable(data: object) -> object:
-    if isinstance(data, str):
-        return printable(data)
-    if isinstance(data, dict):
-        return {_printable(key): _printable(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_printable(one) for one in data]
-    return data
+    return encoded(message)
 
 
 def mark_historical(payload: bytes) -> bytes:

@@ -19,7 +19,7 @@ from edge.errors import ConfigError, ImageError
 from edge.image import load
 from edge.means import begin
 from edge.named import unknown
-from edge.printable import printable
+from edge.printable import encoded, printable
 from edge.scores import Reason, Score
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _classify(describe: Callable[[Loaded], Line], loader: Loader, console: Conso
                 raise loaded.error
             line = describe(loaded)
             line = msgspec.structs.replace(line, file=printable(line.file))
-            console.out(msgspec.json.encode(line).decode())
+            console.out(encoded(line).decode())
         except ImageError as error:
             console.err(str(error))
             failed = True

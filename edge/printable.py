@@ -7,6 +7,10 @@ and no terminal takes. Text is made printable once, where it enters.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
 
 _KEPT_BYTE = re.compile("[\udc80-\udcff]")
 
@@ -33,3 +37,23 @@ def told(error: BaseException) -> str:
     except Exception:  # an error that cannot even be printed
         text = ""
     return printable(text) or type(error).__name__
+
+
+def encoded(data: object, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
+    """Give the UTF-8 JSON of what msgspec can encode; text in it that has none is told in printable
+    form. `enc_hook` as of :func:`msgspec.json.encode`.
+    """
+    try:
+        return msgspec.json.encode(data, enc_hook=enc_hook)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_all_printable(msgspec.to_builtins(data, enc_hook=enc_hook)))
+
+
+def _all_printable(data: object) -> object:
+    if isinstance(data, str):
+        return printable(data)
+    if isinstance(data, dict):
+        return {_all_printable(key): _all_printable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_all_printable(one) for one in data]
+    return data

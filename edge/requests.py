@@ -30,7 +30,7 @@ from edge.errors import (
 )
 from edge.messages import Problem, Response, encode
 from edge.mqtt import Incoming
-from edge.printable import printable
+from edge.printable import encoded, printable
 from edge.rate import Bucket
 from edge.refusals import Refusals
 from edge.transactions import READS, Memory
@@ -339,4 +339,4 @@ def _convert(fields: dict[str, Any], struct: type[T]) -> T:
 
 
 def _json(data: object) -> bytes:
-    return msgspec.json.encode(data, enc_hook=lambda one: printable(str(one)))
+    return encoded(data, lambda one: printable(str(one)))

@@ -15,6 +15,7 @@ from edge.counters import Counters, Episode
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
 from edge.messages import ProgramHealth
+from edge.printable import encoded
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class Starts:
 
     def _write(self, record: Record) -> None:
         try:
-            write_whole(self._path, msgspec.json.encode(record) + b"\n")
+            write_whole(self._path, encoded(record) + b"\n")
             with contextlib.suppress(OSError):  # the name was there before, but for the first time
                 sync_folder(self._path.parent)
         except OSError as error:

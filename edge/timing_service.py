@@ -22,6 +22,7 @@ from edge import __version__
 from edge.board import Board, board
 from edge.classify import Console
 from edge.errors import ConfigError, WheatearError
+from edge.printable import encoded
 from edge.runtimes import installed
 from edge.timing import Times, measure
 
@@ -74,7 +75,7 @@ def serve(source: BinaryIO, console: Console, runtime: str, threads: int) -> int
     """
     name, version = installed(runtime)
     hello = Hello(board=board(), runtime=name, runtime_version=version)
-    console.out(msgspec.json.encode(hello).decode())
+    console.out(encoded(hello).decode())
     held: dict[str, bytes] = {}
     while line := source.readline():
         try:
@@ -86,7 +87,7 @@ def serve(source: BinaryIO, console: Console, runtime: str, threads: int) -> int
             break
         except (msgspec.MsgspecError, ValueError, KeyError) as error:
             raise ConfigError(f"--serve: stdin is no request for times ({error})") from error
-        console.out(msgspec.json.encode(_answer(held, request, name, threads)).decode())
+        console.out(encoded(_answer(held, request, name, threads)).decode())
     return 0
 
 

@@ -20,6 +20,7 @@ import msgspec
 from edge.errors import MalformedRequestError, ReplayedRequestError, RequestDeniedError
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
+from edge.printable import encoded
 
 log = logging.getLogger(__name__)
 
@@ -208,7 +209,7 @@ class Memory:
             else msgspec.structs.replace(one, answer=None)
             for one in self._changed.values()
         )
-        write_whole(self._path, msgspec.json.encode(_Noted(after=self._after, requests=requests)))
+        write_whole(self._path, encoded(_Noted(after=self._after, requests=requests)))
         sync_folder(self._path.parent)
 
     def _load(self, path: Path) -> None:

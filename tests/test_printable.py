@@ -8,6 +8,8 @@ import logging
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
 import devices
 import msgspec
@@ -15,11 +17,14 @@ import pytest
 from brokers import Mosquitto, Subscriber
 from samples import sighting
 
+import edge
 from edge.counters import Counters, Episode
 from edge.journal import Journal, LogParams
 from edge.messages import encode
+from edge.models.record import Outcome
+from edge.models.store import Store
 from edge.outbox import Outbox
-from edge.printable import printable
+from edge.printable import encoded, printable
 
 ODD = os.fsdecode(b"02_K\xe4fer.jpg")
 
@@ -141,3 +146,46 @@ def test_a_sighting_with_an_odd_label_is_written_counted_and_read(tmp_path):
         (row,) = outbox.page()
         assert json.loads(row.payload)["label"] == r"\xe4\ud800"
         assert outbox.depth().waiting == 1
+
+
+def test_all_that_is_written_as_json_takes_text_that_cannot_be_encoded():
+    """Whatever its depth; with what has no JSON of its own, too."""
+    value = {ODD: [{"why": f"{ODD} \ud800"}, (1, None, True)], "folder": Path(ODD)}
+    text = encoded(value, str).decode()
+    assert json.loads(text) == {
+        r"02_K\xe4fer.jpg": [{"why": r"02_K\xe4fer.jpg \ud800"}, [1, None, True]],
+        "folder": r"02_K\xe4fer.jpg",
+    }
+    assert encoded({"b": "käfer", "a": 1}) == '{"b":"käfer","a":1}'.encode()
+
+
+RAW = {
+    "printable.py": "it is what the others call",
+    "transactions.py": "what was decoded from JSON; its order is that of a digest",
+    "runtimes/fake.py": "a model for tests, of numbers",
+    "models/fetch.py": "the digest of an address, which is ASCII",
+    "manifest.py": "read from JSON, or refused by the programs that make bundles",
+}
+
+
+def test_nothing_is_encoded_that_might_not_be():
+    """Every other file that writes JSON does it by the way that takes any text."""
+    folder = Path(edge.__file__).parent
+    found = {
+        file.relative_to(folder).as_posix()
+        for file in folder.rglob("*.py")
+        if "json.encode(" in file.read_text() or "json.Encoder" in file.read_text()
+    }
+    assert found == set(RAW)
+
+
+def test_a_reason_with_an_odd_path_is_written_into_the_record_of_models(tmp_path):
+    """Why an update came to nothing may name a file; not to be able to write that down would have
+    the update tried for ever.
+    """
+    last = Outcome(
+        name="", version="", result="refused", reason=f"cannot read {ODD}", time=datetime.now(UTC)
+    )
+    store = Store(tmp_path)
+    store.change(lambda record: msgspec.structs.replace(record, last=last))
+    assert store.read().last.reason == r"cannot read 02_K\xe4fer.jpg"

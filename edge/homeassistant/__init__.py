@@ -23,6 +23,7 @@ from edge.files import write_whole
 from edge.homeassistant.entities import Camera, Component, components
 from edge.json_files import read_json
 from edge.messages import RunningModel
+from edge.printable import encoded
 from edge.session import Introduction
 
 log = logging.getLogger(__name__)
@@ -78,7 +79,7 @@ def announcement(config: Config, parts: dict[str, Component]) -> bytes:
         "hw_version": str(board()),
         "sw_version": __version__,
     }
-    return msgspec.json.encode(
+    return encoded(
         {
             "device": device,
             "origin": {"name": "wheatear", "sw_version": __version__},
@@ -138,7 +139,7 @@ class Announced:
         self.topics = topics
         try:
             if topics:
-                write_whole(self._path, msgspec.json.encode(topics))
+                write_whole(self._path, encoded(topics))
             else:
                 self._path.unlink(missing_ok=True)
         except OSError as error:

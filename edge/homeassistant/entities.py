@@ -7,6 +7,7 @@ from typing import Any, get_args
 import msgspec
 
 from edge.messages import Clock
+from edge.printable import encoded
 
 MOST_LABELS = 200
 """A model with more classes gets no counter for each; the total has them as attributes."""
@@ -308,4 +309,4 @@ def _share(field: str, unit: float) -> str:
 
 def quoted(text: str) -> str:
     r"""Give a Jinja string literal; JSON's escapes (``\"``, ``\\``, ``\n``, ...) mean the same."""
-    return msgspec.json.encode(text).decode()
+    return encoded(text).decode()

@@ -6,8 +6,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import msgspec
-
 from edge.changes import Configuration
 from edge.classify import Console
 from edge.clock import SystemClock
@@ -20,6 +18,7 @@ from edge.models.proof import Proof, Refusal, Verdict, restrain, try_here
 from edge.models.record import Entry
 from edge.models.store import Store
 from edge.models.upload import Upload
+from edge.printable import encoded
 
 _NOTICED = "a running device takes it within seconds, one that does not run at its next start"
 
@@ -148,7 +147,7 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _print(console: Console, verdict: Verdict) -> None:
-    console.out(msgspec.json.encode(verdict).decode())
+    console.out(encoded(verdict).decode())
     sys.stdout.flush()
 
 

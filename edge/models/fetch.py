@@ -30,6 +30,7 @@ from edge.json_files import read_json
 from edge.models.access import Access
 from edge.models.pace import STEP_SECONDS, BrokenError, Pace, SlowError
 from edge.models.web import Web, checked, told
+from edge.printable import encoded
 from edge.unpack import MAX_BUNDLE_BYTES
 from edge.url import shown
 
@@ -247,7 +248,7 @@ class _Download:
 
     def _keep(self, first: bytes, blocks: Iterator[bytes], total: int | None) -> None:
         try:
-            write_whole(self._facts, msgspec.json.encode(self._part))
+            write_whole(self._facts, encoded(self._part))
             with open(self.file, "ab") as file:
                 block: bytes | None = first
                 while block:

@@ -26,6 +26,7 @@ from edge.messages import UpdateResult
 from edge.models import fetch
 from edge.models.fetch import Source
 from edge.models.record import Outcome, Record
+from edge.printable import encoded
 from edge.url import shown
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ class Jobs:
 
     def _write(self, job: Job) -> None:
         try:
-            write_whole(self._path, msgspec.json.encode(job), 0o600)  # addresses hold secrets
+            write_whole(self._path, encoded(job), 0o600)  # addresses hold secrets
             sync_folder(self._path.parent)
         except OSError as error:
             raise StoreError(f"cannot write {self._path}: {error.strerror or error}") from error

@@ -13,6 +13,7 @@ from edge.errors import StoreError
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
 from edge.messages import UpdateResult
+from edge.printable import encoded
 
 SCHEMA_VERSION = 1
 
@@ -95,7 +96,7 @@ def read(path: Path) -> Record:
 def write(path: Path, record: Record) -> None:
     """Put `record` in the place of the one before, on disk on return. Raises StoreError."""
     try:
-        write_whole(path, msgspec.json.encode(record))
+        write_whole(path, encoded(record))
         sync_folder(path.parent)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error

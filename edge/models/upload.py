@@ -17,6 +17,7 @@ from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
 from edge.manifest import Sha256
 from edge.models.ledger import Ledger
+from edge.printable import encoded
 from edge.requests import Params
 from edge.unpack import MAX_BUNDLE_BYTES
 
@@ -151,7 +152,7 @@ class Upload:
         return None
 
     def _write(self, begun: _Begun) -> None:
-        write_whole(self._facts, msgspec.json.encode(begun))
+        write_whole(self._facts, encoded(begun))
         sync_folder(self._facts.parent)
 
     def _done(self) -> int:

@@ -12,6 +12,7 @@ import msgspec
 from edge.clock import Clock
 from edge.counters import Counters, Episode
 from edge.files import sync_folder, write_whole
+from edge.printable import encoded
 from edge.triggers.duty import Rest
 
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Sleep:
             seconds=round(rest.seconds, 3),
             why=rest.why,
         )
-        write_whole(self._file, msgspec.json.encode(wake) + b"\n")
+        write_whole(self._file, encoded(wake) + b"\n")
         sync_folder(self._file.parent)
 
     def _try(self, action: Callable[[], object]) -> None:
