@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from array import array
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,7 @@ def _copy(pages: Pages, db: sqlite3.Connection, delivered: Collection[int]) -> S
     known, saved, last, last_row, missing = _Known(), 0, 0, 0, list[tuple[int, int]]()
     waiting = size = 0
     sound = (row for row in _sound(pages, known) if row[0] not in delivered)
-    while batch := [message for message, _ in zip(sound, range(_BATCH), strict=False)]:
+    while batch := list(islice(sound, _BATCH)):
         db.execute("BEGIN")
         schema.insert(db, batch)
         db.execute("COMMIT")

@@ -42,6 +42,18 @@ def filled(path: Path, count: int = 200) -> list[Row]:
         return waiting(outbox)
 
 
+def test_of_a_long_outbox_only_what_stood_on_a_spoilt_page_is_lost(tmp_path):
+    """However many are taken over together."""
+    path = tmp_path / "o.db"
+    before = [row.row for row in filled(path, 2600)]
+    spoil(path, 300)
+    with Outbox(path) as outbox:
+        after = {row.row for row in waiting(outbox)}
+    gone = [row for row in before if row not in after]
+    assert 0 < len(gone) <= 6
+    assert gone == list(range(gone[0], gone[-1] + 1))
+
+
 @pytest.mark.parametrize("page", [1, 2, 3, 9])
 def test_a_spoilt_page_costs_what_stood_on_it(tmp_path, page, caplog):
     """Also where it is the first page, or the root of the tree: the others are read without it."""
