@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-_ABOUT = (
-    "The device program: takes pictures, classifies them, and delivers what it finds over MQTT."
-)
-
-
 class Console:
     """Where a command says things; commands print nothing themselves."""
 

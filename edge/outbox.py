@@ -11,7 +11,6 @@ A sighting's ``seq`` is given at commit and never reused (:mod:`edge.outbox_numb
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import sqlite3
@@ -33,7 +32,7 @@ from edge.outbox_place import Place, write_again
 from edge.outbox_repair import adopt, left_behind, replace
 from edge.outbox_rows import Kind, Outgoing, Row, ranges, read_rows, row_of, rows_of
 from edge.outbox_tally import HourCounts, Tally, merged
-from edge.room import ROOM_BYTES, Room
+from edge.room import NO_ROOM, ROOM_BYTES, Room
 
 log = logging.getLogger(__name__)
 
@@ -387,6 +386,9 @@ class Outbox:
             log.warning("%d messages behind a gap in the log of %s are saved", added, self.path)
         if before := self._tally:
             tally.follow(before)
+            for first, last in ranges(self._delivered):
+                for _, size in connections[1].execute(schema.SIZES, (first, last)):
+                    tally.remove(1, size)
         else:
             self._first, self._skipped = self._numbers.begin(tally.next_seq)
         if anew:  # what is missing may be lost: nothing is said to be left out
@@ -500,7 +502,7 @@ class Outbox:
         except OutboxError:
             raise
         except OSError as error:
-            kind = OutboxFullError if error.errno == errno.ENOSPC else OutboxError
+            kind = OutboxFullError if error.errno in NO_ROOM else OutboxError
             raise kind(
                 f"cannot write beside the outbox {self.path}: {error.strerror or error}; "
                 f"{os.fspath(self.path.parent)} must be writable and not full"

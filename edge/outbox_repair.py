@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 
 from edge import outbox_schema as schema
-from edge.errors import OutboxError
+from edge.errors import OutboxError, OutboxFullError
 from edge.messages import Sighting
 from edge.outbox_exchange import discard, finish_exchange, replacement, set_aside
 from edge.outbox_rows import Stored
 from edge.outbox_tally import Tally
+from edge.room import NO_ROOM
 from edge.sqlite_log import damage
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ def adopt(
 def replace(path: Path, delivered: Collection[int]) -> Replaced:
     """Put a new file with all that can be read in the place of a damaged one, which is kept.
 
-    What was delivered is left out. Raises OutboxError where the damaged one cannot be renamed.
+    What was delivered is left out. Raises OutboxFullError where there is no room for what is to be
+    saved: everything is as it was. Raises OutboxError where the damaged one cannot be renamed.
     """
     fresh = replacement(path)
     try:
@@ -73,10 +75,23 @@ def replace(path: Path, delivered: Collection[int]) -> Replaced:
     except (OutboxError, sqlite3.Error, OSError) as failure:
         with contextlib.suppress(OSError):
             discard(fresh)
+        if _no_room(failure, path):
+            raise OutboxFullError(
+                f"the outbox {path} is damaged, and there is no room for what can be saved of it "
+                f"({failure}); free space on that disk"
+            ) from failure
         saved, lost, text = 0, 0, f"what is in it could not be saved ({failure})"
     aside = set_aside(path)
     finish_exchange(path)
     return Replaced(saved, lost, f"it is kept as {aside} and a new one begins: {text}")
+
+
+def _no_room(failure: Exception, path: Path) -> bool:
+    if isinstance(failure, sqlite3.Error):
+        failure = schema.wrap(failure, path)
+    if isinstance(failure, OSError) and failure.errno in NO_ROOM:
+        return True
+    return isinstance(failure, OutboxFullError)
 
 
 def _salvaged(path: Path, fresh: Path, delivered: Collection[int]) -> tuple[int, int, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.outbox_rows import Stored
+from edge.room import NO_ROOM
 
 APPLICATION_ID = 0x57545232
 """Marks the file as ours, and its version ("WTR2")."""
@@ -92,7 +92,7 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        kind = OutboxFullError if error.errno == errno.ENOSPC else OutboxError
+        kind = OutboxFullError if error.errno in NO_ROOM else OutboxError
         raise kind(f"cannot create {path.parent} for the outbox: {error.strerror}") from None
     opened: list[sqlite3.Connection] = []
     try:
@@ -288,7 +288,22 @@ _FULL_BYTES = 100_000
 
 
 def _is_full(folder: Path) -> bool:
-    """Tell whether a disk has less room than SQLite takes for opening a file."""
+    """Tell whether a disk, or a quota on it, has less room than SQLite takes to open a file."""
+    try:
+        opened = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        return error.errno in NO_ROOM or _seems_full(folder)
+    try:
+        os.posix_fallocate(opened, 0, _FULL_BYTES)
+    except OSError as error:
+        return error.errno in NO_ROOM
+    finally:
+        os.close(opened)
+    return False
+
+
+def _seems_full(folder: Path) -> bool:
+    """Ask a disk that makes no file without a name."""
     try:
         disk = os.statvfs(folder)
     except OSError:

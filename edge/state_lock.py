@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Self
 from edge.errors import StateBusyError, StateError
 from edge.files import read_small
 from edge.printable import printable
+from edge.room import NO_ROOM
 
 if TYPE_CHECKING:
     from edge.config import Config
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 NAME = "wheatear.lock"
 """Of the file that says who holds a folder."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PATIENCE_SECONDS = 1.0
 """Whoever only looks whether it is held, holds it for a moment."""
@@ -168,7 +168,7 @@ def _sign(folder: Path) -> None:
     try:
         opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        if error.errno in _FULL or path.exists():  # made by root: who holds it is then unknown
+        if error.errno in NO_ROOM or path.exists():  # made by root: who holds it is then unknown
             return
         raise StateError(
             f"cannot write to {folder}: {error.strerror or error}; the device keeps its state "

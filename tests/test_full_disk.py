@@ -158,3 +158,40 @@ def test_a_damaged_file_on_a_full_disk_keeps_nobody_from_starting(disk):
     with Outbox(path) as outbox:
         assert outbox.salvaged >= 190
         assert len(drain(outbox)) == outbox.salvaged
+
+
+@pytest.mark.parametrize("found", ["at the start", "while running"])
+def test_a_damaged_file_waits_for_the_room_that_saving_it_takes(disk, found):
+    """Nothing is set aside unsaved: what can be read is delivered, then what came meanwhile."""
+    path = disk / "o.db"
+    outbox = Outbox(path)
+    for _ in range(11):
+        outbox.append_many([sighting() for _ in range(1000)])
+    gone = [row.row for row in outbox.page(limit=300)]
+    if found == "at the start":
+        outbox.close()
+    with path.open("r+b") as file:
+        for page in (900, 901):
+            file.seek(page * 1024)
+            file.write(os.urandom(1024))
+    fill(disk / "ballast")
+    if found == "at the start":
+        outbox = Outbox(path)
+        assert "no room for what can be saved" in (outbox.full or "")
+        with pytest.raises(OutboxFullError):
+            outbox.append(sighting())
+    else:
+        outbox.delete(gone)
+        with pytest.raises(OutboxFullError):
+            outbox.page(2500, 1000)
+    assert path.is_file()
+    (disk / "ballast").unlink()
+    outbox.tidy()
+    for damaged in disk.glob("o.db.damaged-*"):  # a person has looked at it
+        damaged.unlink()
+    last = outbox.append(sighting())
+    assert outbox.salvaged >= 10_600
+    numbers = drain(outbox)
+    assert (numbers == sorted(set(numbers))) and numbers[-1] == last > 11_000
+    assert outbox.depth().waiting == 0
+    outbox.close()
