@@ -192,6 +192,7 @@ def test_a_damaged_file_waits_for_the_room_that_saving_it_takes(disk, found):
     last = outbox.append(sighting())
     assert outbox.salvaged >= 10_600
     numbers = drain(outbox)
-    assert (numbers == sorted(set(numbers))) and numbers[-1] == last > 11_000
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == last > 11_000
     assert outbox.depth().waiting == 0
     outbox.close()
