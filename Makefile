@@ -38,19 +38,14 @@ $(BIN)/python:
 	@$(PIP) --require-hashes -r requirements/lint.txt
 	@touch $@
 
-.venv/mutation.ok: requirements/mutation.txt .venv/test.ok
-	@echo "== installing the packages of mutation testing into .venv"
-	@$(PIP) --require-hashes -r requirements/mutation.txt
-	@touch $@
-
 demo: .venv/desktop.ok ## train, quantize and run a model on a replayed camera, over real MQTT
 	@$(BIN)/python -m demo --out "$${OUT:-demo-out}"
 
 test: .venv/test.ok ## run the tests, on up to four cores; DATA=folder adds those on real photographs
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(DATA),--data="$$DATA") $(ARGS)
 
-mutants: .venv/mutation.ok ## change the code in small ways, and see that tests notice; ONLY="delivery outbox"
-	@tests/mutants/run.sh $(or $(ONLY),delivery publisher outbox updates settings)
+mutants: .venv/test.ok ## change the code in small ways, and see that tests notice; ONLY="delivery outbox"
+	@$(BIN)/python tests/mutants $(ONLY) $(ARGS)
 
 lint: .venv/lint.ok .venv/test.ok ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .

@@ -88,7 +88,7 @@ class Delivery:
         """Give what is under way of this row."""
         return next((one for one in self._flying.values() if one.row == row), None)
 
-    def fill(self, leave: int = 0) -> None:
+    def fill(self, leave: int) -> None:
         """Publish until the window is full, there is room for no more than `leave` others, or
         nothing waits. Raises OutboxError.
         """
@@ -200,7 +200,7 @@ class Delivery:
         payload = self._fitting(row, topic)
         if payload is None:
             return
-        if row.kind is Kind.SIGHTING and now_ms - row.time_ms > self._late_ms:
+        if row.kind is Kind.SIGHTING and now_ms - row.time_ms >= self._late_ms:
             payload = mark_historical(payload)
         qos = 0 if row.kind is Kind.HEALTH else 1
         mid = self._flight.publish(topic, payload, qos, key=row.row)
@@ -226,6 +226,7 @@ class Delivery:
         elif row.kind is Kind.IMAGE:
             self._bury(Suspect(row, why))
         else:
+            self._denials.deny(row.kind.name)
             self._give_up(row, why)
         return None
 

@@ -41,8 +41,6 @@ _LETTERS_SECONDS = 1.0
 """Between looks into the folder of dead letters."""
 _SETTLED_SECONDS = 10.0
 """A connection that lasted so long, or delivered something, starts the waits over."""
-
-
 _SIDE = 65_535
 """Pixels: a JPEG has no more."""
 
@@ -106,6 +104,7 @@ class Publisher:
         self._trouble = Episode("broker", counters, log)
         self._rivals = Rivals(f"wheatear-{device}", broker.retry_max_seconds, counters, self._clock)
         self._patience = Patience()
+        self._backoff = Backoff(broker.retry_min_seconds, broker.retry_max_seconds)
         self._thread = counters.crew.worker("publisher", self._run, self._closing.is_set)
 
     def start(self) -> None:
@@ -138,13 +137,21 @@ class Publisher:
             self._thread.join(flush_seconds + 5.0)
 
     def _run(self) -> None:
-        backoff = Backoff(self._broker.retry_min_seconds, self._broker.retry_max_seconds)
         while not self._closing.is_set():
-            if self._once():
-                backoff.reset()
-            if self._rivals.there:
-                backoff.rest()
-            self._closing.wait(backoff.next(random.random()))
+            self._closing.wait(self.attempt(random.random()))
+
+    def attempt(self, spread: float) -> float:
+        """Connect and carry messages until that ends; give the seconds until the next attempt,
+        spread between half and whole by `spread`, from 0 to 1.
+
+        Called on the publisher's thread, and by tests with scripted connections. Raises what is
+        unexpected where it goes on and on.
+        """
+        if self._once():
+            self._backoff.reset()
+        if self._rivals.there:
+            self._backoff.rest()
+        return self._backoff.next(spread)
 
     def _once(self) -> bool:
         """Connect and carry messages until that ends; True where it lasted or was of use."""

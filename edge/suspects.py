@@ -88,14 +88,13 @@ class Suspects:
         return None
 
     def _needed(self, row: Row) -> int:
-        large = row.kind is Kind.IMAGE and self._breaking_bytes is not None
-        if large and len(row.payload) >= (self._breaking_bytes or 0):
-            return 1  # as large as one that was found out
+        found_out = self._breaking_bytes
+        if row.kind is Kind.IMAGE and found_out is not None and len(row.payload) >= found_out:
+            return 1
         return STRIKES[row.kind]
 
     def set_back(self, row: Row, why: str) -> None:
         """Leave a message out for now."""
-        self._open.discard(row.row)
         self._back[row.row] = Suspect(row, why)
         self._denials.deny(_name(row.row))
 

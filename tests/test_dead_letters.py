@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 
 import devices
 import pytest
@@ -59,6 +61,50 @@ def test_beyond_the_bound_pictures_go_first_and_all_is_counted(tmp_path, caplog)
     letters.add(row(6, Kind.SIGHTING), "why", NOW)
     assert [one.id[:12] for one in letters.held()] == [f"{n:012d}" for n in (4, 5, 6)]
     assert caplog.text.count("no room for this dead letter") == 4
+
+
+def test_what_just_fits_is_kept(tmp_path):
+    """The bound is how much there may be."""
+    letters = DeadLetters(tmp_path, max_bytes=300)
+    for number in range(3):
+        letters.add(row(number), "why", NOW)
+    assert len(letters) == 3
+    assert letters.dropped == 0
+
+
+@pytest.mark.parametrize(("count", "named", "more"), [(3, 3, None), (4, 3, 1), (6, 3, 3)])
+def test_a_summary_names_three_and_counts_the_others(tmp_path, count, named, more):
+    """The oldest three."""
+    letters = DeadLetters(tmp_path)
+    for number in range(count):
+        letters.add(row(number), "why", NOW)
+    summary = letters.summary()
+    assert summary.count("/image (100 bytes): why") == named
+    assert (f"; and {more} more. Look" in summary) is (more is not None)
+    assert ("more" in summary) is (more is not None)
+
+
+def test_every_change_of_the_folder_is_on_the_disk_before_it_is_told(tmp_path, monkeypatch):
+    """The folder is synced after a letter has appeared in it, was released or discarded."""
+    folder, real = tmp_path / "not" / "there yet", os.fsync
+    seen: list[list[str]] = []
+
+    def fsync(fd: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{fd}")) == folder:
+            seen.append(sorted(path.suffix for path in folder.iterdir()))
+        real(fd)
+
+    letters = DeadLetters(folder)
+    assert letters.discard(["nobody"]) == 0
+    monkeypatch.setattr(os, "fsync", fsync)
+    letters.add(row(1), "why", NOW)
+    assert seen[-1:] == [[".letter"]]
+    letters.release([letters.held()[0].id])
+    assert seen[-1:] == [[".release"]]
+    letters.collect(lambda _: None)
+    letters.add(row(2), "why", NOW)
+    letters.discard([letters.held()[0].id])
+    assert seen[-1:] == [[]]
 
 
 def test_what_was_released_goes_back_as_it_was(tmp_path):

@@ -21,7 +21,7 @@ from edge.flight import Flight, Learned
 from edge.mqtt import Limits
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
-from edge.reasons import REASONS, About, reason, words
+from edge.reasons import FAILURE, REASONS, About, reason, words
 from edge.standing import standing
 from edge.suspects import STRIKES
 
@@ -145,6 +145,7 @@ def test_room_is_left_for_others_and_shared_with_them(bench):
 
 def test_delivered_rows_are_deleted_together(bench):
     """At the end of a burst, or after a tenth of a second; until then nothing is idle."""
+    bench.wait(100)
     bench.sight(6)
     bench.turn()
     assert not bench.delivery.idle
@@ -230,7 +231,7 @@ def test_nothing_is_held_unless_somebody_says_so(bench):
     """The window grows back after a denial; more than a batch acknowledged at once is deleted."""
     plain = Delivery(bench.outbox, bench.flight, "b", 300, 60_000, bench.standing, bench.clock)
     bench.sight(250)
-    plain.fill()
+    plain.fill(0)
     bench.wire.acknowledge(*bench.wire.mids[:210])
     plain.settle(bench.flight.poll(0))
     assert bench.waiting == 40
@@ -239,9 +240,9 @@ def test_nothing_is_held_unless_somebody_says_so(bench):
 def test_old_sightings_say_so_and_nothing_else_does(bench):
     """From a minute on; a picture stays as it is."""
     bench.put(sighting(), replace(image(), jpeg=b'"historical":false}'))
-    bench.wait(60)
-    bench.sight(1)
     bench.wait(0.001)
+    bench.sight(1)
+    bench.wait(59.999)
     bench.turn()
     late = [b'"historical":true' in one.payload for one in bench.wire.said]
     assert late == [True, False, False]
@@ -278,6 +279,7 @@ def test_health_goes_with_qos_0_and_is_timed_by_nobody(bench):
     bench.answer()
     assert bench.waiting == 0
     assert bench.counters.total("puback") == (0, 0.0)
+    bench.wait(3)
     bench.sight(1)
     (mid,) = bench.turn()
     bench.wait(0.5)
@@ -524,6 +526,97 @@ def strike(bench, times: int) -> None:
         bench.connect()
 
 
+def test_an_earlier_sighting_that_is_denied_last_goes_first(bench):
+    """Answers come in any order; sightings go in theirs."""
+    bench.sight(3)
+    bench.turn()
+    bench.answer(3)
+    bench.answer(2, code=NOT_AUTHORIZED)
+    bench.answer(1, code=NOT_AUTHORIZED)
+    bench.wait(10.1)
+    bench.answer(*bench.turn())
+    bench.answer(*bench.turn())
+    assert bench.seqs() == [1, 2, 3, 1, 2]
+    assert bench.waiting == 0
+
+
+def test_trouble_with_access_lasts_while_anything_is_denied(bench):
+    """Sightings that are taken again say nothing of pictures."""
+    bench.put(image(), sighting())
+    bench.turn()
+    bench.answer(1, 2, code=NOT_AUTHORIZED)
+    bench.wait(10.1)
+    bench.answer(*bench.turn())
+    assert bench.waiting == 0
+    assert bench.problem("broker access") is not None
+    bench.put(image())
+    bench.answer(*bench.turn())
+    assert bench.problem("broker access") is None
+
+
+def test_health_that_is_too_large_is_named_until_it_passes(tmp_path):
+    """It is given up, and what comes later may fit."""
+    bench = Bench(tmp_path, maximum_packet_size=200)
+    bench.put(health())
+    assert bench.turn() == []
+    bench.answer()
+    assert bench.waiting == 0
+    assert "is given up: " in bench.problem("broker access")
+    bench.limits = Limits()
+    bench.wait(10.1)
+    bench.connect()
+    bench.put(health())
+    bench.turn()
+    bench.answer()
+    assert bench.waiting == 0
+    assert bench.problem("broker access") is None
+
+
+def test_a_picture_too_large_that_no_letter_can_be_made_of_waits(tmp_path, monkeypatch):
+    """It stays in the outbox, and nothing else does; later it is put away after all."""
+    bench = Bench(tmp_path, maximum_packet_size=2000)
+    real = bench.letters.add
+
+    def refuse(*_):
+        raise OSError("no space")
+
+    monkeypatch.setattr(bench.letters, "add", refuse)
+    bench.put(replace(image(), jpeg=b"h" * 3000), sighting())
+    bench.answer(*bench.turn())
+    assert bench.problem("delivery") == "no space"
+    assert bench.waiting == 1
+    assert bench.seqs() == [1]
+    monkeypatch.setattr(bench.letters, "add", real)
+    bench.sight(1)
+    bench.answer(*bench.turn())
+    bench.answer()
+    assert (bench.waiting, len(bench.letters)) == (0, 1)
+    assert bench.problem("delivery") is None
+
+
+def test_times_put_right_are_read_again_once(bench, monkeypatch):
+    """Not with every message."""
+    real, pages = bench.outbox.page, []
+    bench.window = 1
+    bench.connect()
+    bench.sight(4)
+    bench.turn()
+    old = bench.outbox.page()[3]
+    bench.outbox.rewrite([(old, replace(sighting("moved", bench.clock.now()), seq=4))])
+    monkeypatch.setattr(bench.outbox, "page", lambda *asked: pages.append(asked) or real(*asked))
+    for mid in (1, 2, 3):
+        bench.answer(mid)
+        bench.turn()
+    assert len(pages) == 1
+    assert bench.seqs() == [1, 2, 3, 4]
+
+
+def test_letters_of_an_earlier_start_are_named(tmp_path):
+    """From the beginning, not only when another is added."""
+    DeadLetters(tmp_path / "letters").keep("x", "why", Hand().now())
+    assert Bench(tmp_path).problem("dead letters").startswith("1 set aside")
+
+
 @pytest.mark.parametrize(("kind", "message"), [(Kind.SIGHTING, sighting), (Kind.IMAGE, image)])
 def test_so_many_breaks_set_a_message_back(bench, kind, message):
     """Five with a sighting alone under way, three with a picture; then the next is tried."""
@@ -617,7 +710,8 @@ def test_what_stands_still_is_noticed():
     assert flight.poll(0) == []
     for topic in "abc":
         flight.publish(topic, b"", key=topic.upper())
-    clock.seconds += 50
+        clock.seconds += 10
+    clock.seconds += 20
     wire.acknowledge(2)
     flight.poll(0)
     assert flight.answered == ("B",)
@@ -642,7 +736,7 @@ def test_less_is_sent_where_the_broker_takes_less():
     wire, learned = ScriptedWire(Limits(retain=False, receive_maximum=10)), Learned()
     flight = Flight(wire, 60.0, Hand().monotonic, learned=learned)
     flight.publish("t", b"", retain=True)
-    assert not wire.said[0].retain
+    assert (wire.said[0].qos, wire.said[0].retain) == (1, False)
     assert not learned.learn(None, 10)
     assert not learned.learn(0x93, 1)
     assert learned.learn(0x93, 10)
@@ -670,6 +764,7 @@ def test_every_reason_code_has_its_rule_and_a_cure():
     """Those of all packets; one that is not known is about the message."""
     known = {*range(0x80, 0xA3)} - {0x92}
     assert set(REASONS) == known
+    assert min(known) == FAILURE
     assert reason(0xFF).about is About.MESSAGE
     assert words("Quota exceeded", 0x97).startswith("Quota exceeded (0x97): a quota is used up")
     assert {code for code in known if reason(code).about is About.TOPIC} >= {0x87, 0x90}

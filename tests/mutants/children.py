@@ -1,0 +1,313 @@
+"""Runs tests in children of a process that has imported and collected everything already.
+
+A child costs a fork and the tests that reach the changed lines, the quickest first; the code of the
+changed function is exchanged where it lies. What runs while the project is imported (a constant, a
+default) is tried in a child that imports it anew. That is why there is no framework here: one that
+starts an interpreter for every change spends its time on importing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import pickle
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+
+import pytest
+from changes import Change, Source
+
+GREEN, RED, BROKEN, ANEW = 0, 1, 70, 71
+OPTIONS = [
+    *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=native"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+]
+WHOLE_SECONDS = 3600
+Try = tuple[Source, Change]
+
+
+class Covered:
+    """Which tests run which lines of the modules, and how long each takes."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.lines: dict[tuple[str, int], set[str]] = {}
+        self.foreign: list[str] = []
+        """Modules that the tests import and that are not the project's."""
+
+    def of(self, path: Path, change: Change) -> list[str]:
+        """Give the tests that run any of its lines, the quickest first."""
+        found = set(self.seconds)
+        if change.in_function:
+            reached = (self.lines.get((str(path), line), set()) for line in change.lines)
+            found = set[str]().union(*reached)
+        return sorted(found, key=lambda test: (self.seconds[test], test))
+
+
+class Children:
+    """Tries changes of the modules of a project; a child may take so many seconds."""
+
+    def __init__(self, root: Path, tests: list[str], seconds: int) -> None:
+        self._root, self._tests, self._seconds = root, tests, seconds
+        sys.path.insert(0, str(root))
+        os.chdir(root)
+
+    def unnoticed(self, tries: list[Try]) -> list[Try]:
+        """Give the changes that no test noticed. Ends the program where tests fail as it is."""
+        with tempfile.NamedTemporaryFile() as told:
+
+            def collected(folder: str) -> int:
+                plugin = _Forks(self._root, tries, self._seconds)
+                code = pytest.main([*OPTIONS, f"--basetemp={folder}", *self._tests], [plugin])
+                Path(told.name).write_bytes(
+                    pickle.dumps((plugin.covered, plugin.missed, plugin.anew))
+                )
+                return code
+
+            if (code := _fork(collected, WHOLE_SECONDS)) != GREEN:
+                sys.exit(f"the tests fail as it is ({code}): pytest {' '.join(self._tests)}")
+            covered, missed, anew = pickle.loads(Path(told.name).read_bytes())
+        for name in covered.foreign:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+        if anew and self._anew(sorted(covered.seconds), lambda: None) != GREEN:
+            sys.exit(f"the tests fail one by one: pytest {' '.join(self._tests)}")
+        missed += [number for number in anew if not self._noticed(*tries[number], covered)]
+        return [tries[number] for number in sorted(missed)]
+
+    def _noticed(self, source: Source, change: Change, covered: Covered) -> bool:
+        if not (tests := covered.of(source.path, change)):
+            return False
+
+        def install() -> None:
+            code = _changed(source, change)
+            sys.meta_path.insert(0, _Changed(source.path, self._root, code))
+
+        if (code := self._anew(tests, install)) == BROKEN:
+            sys.exit(f"pytest itself fails with: {change.name}")
+        return code != GREEN
+
+    def _anew(self, tests: list[str], install: Callable[[], None]) -> int:
+        """Run tests in a child that imports the project."""
+
+        def child(folder: str) -> int:
+            install()
+            return pytest.main([*OPTIONS, f"--basetemp={folder}", *tests])
+
+        return _fork(child, self._seconds)
+
+
+def _changed(source: Source, change: Change) -> CodeType:
+    """Make a change, in this process for good, and give the code of the module."""
+    change.apply()
+    return compile(source.tree, str(source.path), "exec")
+
+
+def _fork(run: Callable[[str], int], seconds: int) -> int:
+    """Run something in a child with a folder of its own; give its exit status, or minus the signal
+    that ended it.
+    """
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = tempfile.mkdtemp(prefix="mutants-", dir=memory)
+    sys.stdout.flush()
+    if not (child := os.fork()):
+        code = BROKEN
+        try:
+            os.setsid()
+            signal.alarm(seconds)
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(nothing, stream)
+            code = int(run(f"{folder}/tests"))
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # what the tests started
+    shutil.rmtree(folder, ignore_errors=True)
+    return os.waitstatus_to_exitcode(status)
+
+
+class _Changed(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
+    """Finds one module, with other code than its file has."""
+
+    def __init__(self, path: Path, root: Path, code: CodeType) -> None:
+        name = ".".join(path.relative_to(root).with_suffix("").parts)
+        super().__init__(name, str(path))
+        self._code = code
+
+    def find_spec(self, name: str, _path: object, _target: object = None):
+        """Find it."""
+        if name != self.name:
+            return None
+        return importlib.util.spec_from_file_location(name, self.path, loader=self)
+
+    def get_code(self, _name: str) -> CodeType:
+        """Give the other code."""
+        return self._code
+
+
+class _Forks:
+    """A plugin of pytest that runs the tests it collected in children: once to see which lines each
+    reaches, and once for each change. `missed` are the numbers of those that nothing noticed, and
+    `anew` of those that are to be tried with modules imported anew.
+    """
+
+    def __init__(self, root: Path, tries: list[Try], seconds: int) -> None:
+        self._root, self._tries, self._seconds = root, tries, seconds
+        self.covered, self.missed, self.anew = Covered(), list[int](), list[int]()
+        self._paths = {str(source.path) for source, _ in tries}
+        self._imports = _Lines(self._paths)
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Try every change."""
+        self._imports.end()
+        items = {item.nodeid: item for item in session.items}
+        if not self._record(session, list(items.values())):
+            session.testsfailed = 1
+            return True
+        live = _functions(self._paths)
+        for number, (source, change) in enumerate(self._tries):
+            if not change.in_function or self._imports.ran(source.path, change):
+                self.anew.append(number)
+                continue
+            tests = [items[name] for name in self.covered.of(source.path, change)]
+            code = self._try(session, live, number, tests) if tests else GREEN
+            if code == ANEW:
+                self.anew.append(number)
+            elif code == GREEN:
+                self.missed.append(number)
+        return True
+
+    def _record(self, session: pytest.Session, tests: list[pytest.Item]) -> bool:
+        """See which lines each test reaches; False: one fails."""
+        with tempfile.NamedTemporaryFile() as told:
+
+            def child(_folder: str) -> int:
+                recorder = _Recorder(self._paths)
+                session.config.pluginmanager.register(recorder)
+                code = _in_turn(session, tests)
+                recorder.covered.foreign = _foreign(self._root)
+                Path(told.name).write_bytes(pickle.dumps(recorder.covered))
+                return code
+
+            if _fork(child, self._seconds * 10) != GREEN:
+                return False
+            self.covered = pickle.loads(Path(told.name).read_bytes())
+            return True
+
+    def _try(
+        self,
+        session: pytest.Session,
+        live: list[FunctionType],
+        number: int,
+        tests: list[pytest.Item],
+    ) -> int:
+        def child(_folder: str) -> int:
+            if not _exchange(_changed(*self._tries[number]), live):
+                return ANEW
+            return _in_turn(session, tests)
+
+        return _fork(child, self._seconds)
+
+
+def _in_turn(session: pytest.Session, tests: Iterable[pytest.Item]) -> int:
+    """Run tests until one fails."""
+    tests = list(tests)
+    for test, following in zip(tests, [*tests[1:], None], strict=True):
+        session.config.hook.pytest_runtest_protocol(item=test, nextitem=following)
+        if session.testsfailed:
+            return RED
+    return GREEN
+
+
+def _functions(paths: set[str]) -> list[FunctionType]:
+    """Give all functions of these files that exist."""
+    return [
+        one
+        for one in gc.get_objects()
+        if isinstance(one, FunctionType) and one.__code__.co_filename in paths
+    ]
+
+
+def _exchange(code: CodeType, live: list[FunctionType]) -> bool:
+    """Give functions that exist their new code; False: one cannot take it."""
+    codes, parts = {}, [code]
+    while parts:
+        part = parts.pop()
+        codes[part.co_filename, part.co_qualname, part.co_firstlineno] = part
+        parts += [one for one in part.co_consts if isinstance(one, CodeType)]
+    for one in live:
+        old = one.__code__
+        new = codes.get((old.co_filename, old.co_qualname, old.co_firstlineno))
+        if new is None:
+            continue
+        if new.co_freevars != old.co_freevars:
+            return False
+        one.__code__ = new
+    return True
+
+
+def _foreign(root: Path) -> list[str]:
+    """Give the modules that were imported and are not the project's."""
+    ours = (f"{root}/edge", f"{root}/tests")
+    return [
+        name
+        for name, module in list(sys.modules.items())
+        if name != "__main__"
+        and (file := getattr(module, "__file__", None)) is not None
+        and not str(file).startswith(ours)
+    ]
+
+
+class _Lines:
+    """Sees which lines of some files run."""
+
+    def __init__(self, paths: set[str]) -> None:
+        self._paths, self.seen = paths, set[tuple[str, int]]()
+        threading.settrace(self._trace)
+        sys.settrace(self._trace)
+
+    def end(self) -> None:
+        """Look no more."""
+        threading.settrace(None)
+        sys.settrace(None)
+
+    def ran(self, path: Path, change: Change) -> bool:
+        """Tell whether a line of this change was seen."""
+        return any((str(path), line) in self.seen for line in change.lines)
+
+    def _trace(self, frame: FrameType, _event: str, _value: object):
+        if frame.f_code.co_filename not in self._paths:
+            return None
+        self.seen.add((frame.f_code.co_filename, frame.f_lineno))
+        return self._trace
+
+
+class _Recorder:
+    """A plugin of pytest: which test runs which lines, and how long each takes."""
+
+    def __init__(self, paths: set[str]) -> None:
+        self.covered, self._lines = Covered(), _Lines(paths)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item):
+        """Note what it runs."""
+        self._lines.seen, started = set(), time.monotonic()
+        result = yield
+        self.covered.seconds[item.nodeid] = time.monotonic() - started
+        for line in self._lines.seen:
+            self.covered.lines.setdefault(line, set()).add(item.nodeid)
+        return result
