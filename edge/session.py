@@ -86,7 +86,7 @@ class Session:
         self._known = set() if known is None else known
         self._since = clock.monotonic()
         self._told: dict[int, str] = {}
-        self._state_due, self._dirty, self._idle_at = 0.0, True, 0.0
+        self._state_due, self._dirty, self._idle_at = 0.0, True, clock.monotonic()
         self._seen: object = None
         self._parting: float | None = None
         self._offline: int | None = None
@@ -120,8 +120,8 @@ class Session:
         if settled and not closing.asked:
             self._spare.fill()
         wait = 0.05 if closing.asked or not idle else 0.5
-        if self._dirty:
-            wait = min(wait, max(0.001, self._due() - now))
+        if self._dirty and 0 < (left := self._due() - now) < wait:
+            wait = left
         acks = self._exchange.settle(self._spare.settle(self._flight.poll(wait)))
         self._idle_at = self._clock.monotonic() if delivery.idle else self._idle_at
         self._settle(acks)
@@ -231,8 +231,8 @@ class Session:
                 self._introductions[topic].acknowledged()
                 if topic != f"{self._base}/availability":  # the last will unsays it
                     self._known.add(topic)
-        if any(ack.refusal is None for ack in acks) and self._broken.recovered():
-            self._dirty = True
+        if any(ack.refusal is None for ack in acks):
+            self._broken.recovered()
 
     def _refused(self, topic: str, why: str) -> None:
         """Leave a retained message alone for a while."""
@@ -244,7 +244,7 @@ class Session:
     def _watch(self) -> None:
         """Say that acknowledgements do not come while the connection stands, and that they do."""
         for key in self._flight.answered:
-            self._dirty |= self._standing.stall.answered(key)
+            self._standing.stall.answered(key)
         if self._flight.stands_seconds > self._stalled_seconds:
             oldest, stall = self._flight.oldest, self._standing.stall
             if oldest and not stall.is_on(oldest.key):

@@ -128,7 +128,9 @@ def talk(tmp_path):
 
 
 def test_a_session_begins_with_who_is_there_then_what_waits(talk):
-    """Introductions retained, the sightings, and the state when those are on their way."""
+    """Introductions retained, the sightings, and the state when those are there."""
+    talk.wait(1000)
+    talk.connect()
     talk.sight(2)
     assert talk.go() == ["availability", "info", "sighting", "sighting"]
     assert [one.retain for one in talk.wire.said] == [True, True, False, False]
@@ -154,6 +156,101 @@ def test_the_state_is_said_at_its_pace(talk):
     assert talk.go() == []
     talk.wait(0.2)
     assert talk.go() == ["state"]
+
+
+def test_the_state_waits_five_seconds_for_what_is_on_its_way(talk):
+    """From when nothing was, however long that is ago."""
+    talk.settle()
+    talk.wait(100)
+    talk.go()
+    talk.sight(1)
+    talk.session.news()
+    assert talk.go(answer=False) == ["sighting"]
+    talk.wait(4.9)
+    assert talk.go(answer=False) == []
+    talk.wait(0.2)
+    assert talk.go(answer=False) == ["state"]
+
+
+def test_a_quiet_session_waits_for_half_a_second_or_until_the_state_is_due(talk):
+    """A twentieth where it parts; nobody is asked a thousand times a second."""
+    talk.settle()
+    talk.wait(4.5)
+    talk.session.news()
+    talk.go()
+    assert talk.wire.waits[-1] == 0.5
+    talk.wait(0.4)
+    talk.go()
+    assert talk.wire.waits[-1] == pytest.approx(0.1)
+    talk.wait(0.1)
+    assert talk.settle() == ["state"]
+    talk.go()
+    assert talk.wire.waits[-1] == 0.5
+    talk.go(Closing(True, flush_until=1e9))
+    assert talk.going
+
+
+def test_a_state_that_rests_or_has_no_room_is_waited_for_patiently(talk):
+    """Though it is due."""
+    talk.settle()
+    talk.wait(6)
+    talk.standing.denials.deny(f"{BASE}/state")
+    talk.session.news()
+    for _ in range(2):
+        assert talk.go() == []
+        assert talk.wire.waits[-1] == 0.5
+    talk.limits = Limits(receive_maximum=1)
+    talk.connect()
+    talk.go(answer=False)
+    talk.wait(20)
+    for _ in range(2):
+        assert talk.go(answer=False) == []
+        assert talk.wire.waits[-1] == 0.5
+
+
+def test_what_is_denied_of_the_state_touches_no_introduction(talk):
+    """They are not said again for it; and what is denied was not taken."""
+    talk.go(answer=False)
+    talk.wire.acknowledge(1, refusal="No", code=0x87)
+    talk.wire.acknowledge(2)
+    talk.go(answer=False)
+    assert talk.taken == [f"{BASE}/info"]
+    assert talk.counters["introduced"] == 1
+    talk.wait(10.1)
+    talk.settle()
+    assert talk.counters["introduced"] == 2
+    talk.session.news()
+    talk.wait(6)
+    assert talk.go(answer=False) == ["state"]
+    talk.wire.acknowledge(talk.wire.mids[-1], refusal="No", code=0x87)
+    talk.go(answer=False)
+    assert not talk.pending
+
+
+@pytest.mark.parametrize("payload", [b"online", None])
+def test_after_a_break_caution_ends_with_what_is_said_or_is_not(talk, payload):
+    """Each introduction that was under way is taken, or has nothing to say any more."""
+    talk.go(answer=False)
+    talk.session.lost(LostError("x", hung_up=True))
+    assert talk.standing.suspects.careful
+    talk.connect()
+    talk.says[f"{BASE}/availability"] = payload
+    talk.settle()
+    assert not talk.standing.suspects.careful
+
+
+def test_what_is_acknowledged_while_the_session_parts_leaves_the_disk(talk):
+    """It would be sent again with the next start."""
+    talk.settle()
+    talk.sight(1)
+    talk.session.news()
+    talk.go(answer=False)
+    talk.wait(1)
+    closing = Closing(True, flush_until=0.5)
+    talk.go(closing, answer=False)
+    talk.wire.acknowledge(*talk.wire.mids)
+    talk.go(closing, answer=False)
+    assert talk.waiting == 0
 
 
 def test_the_state_is_said_after_all_while_much_is_on_its_way(talk):

@@ -16,6 +16,7 @@ import importlib.machinery
 import importlib.util
 import os
 import pickle
+import resource
 import shutil
 import signal
 import sys
@@ -34,7 +35,9 @@ OPTIONS = [
     *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=native"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 ]
-WHOLE_SECONDS = 3600
+WHOLE_SECONDS = 36_000
+MOST_BYTES = 4_000_000_000
+"""Of memory in a child: a loop without end may fill it."""
 Try = tuple[Source, Change]
 
 
@@ -57,7 +60,7 @@ class Covered:
 
 
 class Children:
-    """Tries changes of the modules of a project; a child may take so many seconds."""
+    """Tries changes of the modules of a project; a child may compute for so many seconds."""
 
     def __init__(self, root: Path, tests: list[str], seconds: int) -> None:
         self._root, self._tests, self._seconds = root, tests, seconds
@@ -126,7 +129,9 @@ def _fork(run: Callable[[str], int], seconds: int) -> int:
         code = BROKEN
         try:
             os.setsid()
-            signal.alarm(seconds)
+            signal.setitimer(signal.ITIMER_PROF, seconds)  # of work; one that waits has longer
+            signal.alarm(seconds * 20)
+            resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
             nothing = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(nothing, stream)
@@ -262,13 +267,13 @@ def _exchange(code: CodeType, live: list[FunctionType]) -> bool:
 
 def _foreign(root: Path) -> list[str]:
     """Give the modules that were imported and are not the project's."""
-    ours = (f"{root}/edge", f"{root}/tests")
+    ours, theirs = f"{root}/", f"{root}/.venv/"
     return [
         name
         for name, module in list(sys.modules.items())
         if name != "__main__"
         and (file := getattr(module, "__file__", None)) is not None
-        and not str(file).startswith(ours)
+        and (not str(file).startswith(ours) or str(file).startswith(theirs))
     ]
 
 

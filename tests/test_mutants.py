@@ -1,0 +1,101 @@
+"""`make mutants` itself: what no test notices is found, and known; the tree stays as it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+MUTANTS = Path(__file__).with_name("mutants")
+MODULE = '''\
+"""Something to change."""
+
+MOST = 3
+
+
+def grows(count: int, most: int = MOST) -> int:
+    """Count up to most."""
+    return min(count, most)
+
+
+class Door:
+    """Open or not."""
+
+    def __init__(self) -> None:
+        self.open = False
+
+    def push(self, weight: float) -> None:
+        """Open it."""
+        if weight > 5:
+            self.open = True
+'''
+TESTS = """\
+from shop.door import Door, grows
+
+
+def test_it_grows():
+    assert [grows(2), grows(9), grows(0)] == [2, 3, 0]
+
+
+def test_a_door_opens():
+    door = Door()
+    door.push(1)
+    assert door.open is False
+    door.push(6)
+    assert door.open
+"""
+UNNOTICED = [
+    "Door.push: if weight > 5: => weight > 5 -> weight >= 5",
+    "Door.push: if weight > 5: => 5 -> 4",
+]
+
+
+def run(root: Path, accepted: list[str], *more: str) -> tuple[int, list[str]]:
+    """Run it on a project; give how it ended, and what it said."""
+    (root / "tests/mutants").mkdir(parents=True, exist_ok=True)
+    (root / "shop").mkdir(exist_ok=True)
+    (root / "shop/door.py").write_text(MODULE)
+    (root / "tests/test_door.py").write_text(TESTS)
+    (root / "tests/mutants/shop.toml").write_text(
+        'modules = ["shop/door.py"]\ntests = ["tests/test_door.py"]\nseconds = 1\n'
+        f'[[accepted]]\nmodule = "shop/door.py"\nwhy = "so"\nchanges = {accepted}\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", str(MUTANTS), "--root", str(root), "shop", *more],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert not done.stderr
+    return done.returncode, done.stdout.splitlines()
+
+
+def test_what_no_test_notices_is_named_unless_it_is_accepted(tmp_path):
+    """And what is accepted without need too."""
+    gone, needless = "Door.pull: pass => nothing", "module: MOST = 3 => 3 -> 4"
+    code, said = run(tmp_path, [UNNOTICED[0], gone, needless])
+    assert code == 1
+    assert said[0] == "shop/door.py: 9 of 10 (90%), 1 more accepted"
+    assert said[2:] == [
+        "== shop: no test notices:",
+        f"shop/door.py {UNNOTICED[1]}",
+        "== shop: accepted, but there is no such change any more:",
+        f"shop/door.py {gone}",
+        "== shop: accepted, but a test notices it:",
+        f"shop/door.py {needless}",
+        "to be mended: shop",
+    ]
+    assert (tmp_path / "shop/door.py").read_text() == MODULE
+    code, said = run(tmp_path, UNNOTICED, "--match", "weight")
+    assert code == 0
+    assert len(said) == 2
+
+
+def test_a_room_that_is_not_there_is_an_error_that_names_those_there_are():
+    """As for every name."""
+    done = subprocess.run(
+        [sys.executable, str(MUTANTS), "nowhere"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "no room nowhere; there are: delivery, outbox, publisher" in done.stdout
