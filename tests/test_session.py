@@ -239,6 +239,15 @@ def test_after_a_break_caution_ends_with_what_is_said_or_is_not(talk, payload):
     assert not talk.standing.suspects.careful
 
 
+def test_an_answer_to_nothing_that_was_said_is_nobodys(talk):
+    """Neither a denial of something nor the end of one."""
+    talk.settle()
+    talk.wire.acknowledge(99, refusal="No", code=0x87)
+    talk.settle()
+    assert talk.problem("broker access") is None
+    assert talk.counters["denied"] == 0
+
+
 def test_what_is_acknowledged_while_the_session_parts_leaves_the_disk(talk):
     """It would be sent again with the next start."""
     talk.settle()

@@ -115,6 +115,24 @@ def test_after_a_break_caution_ends_with_the_parcel_or_without_one(tmp_path):
         talk.outbox.close()
 
 
+def test_a_parcel_that_is_taken_begins_the_breaks_anew(tmp_path):
+    """Three in a row make parcels rest; two and two do not."""
+    talk = begun(tmp_path, ONE)
+    for breaks in (2, 2):
+        for _ in range(breaks):
+            talk.session.lost(HUNG_UP)
+            talk.session.close()
+            talk.connect()
+            talk.settle()
+            talk.source.parcels = [ONE]
+            assert talk.go(answer=False) == ["inbox/one"]
+        talk.wire.acknowledge(talk.wire.mids[-1])
+        talk.source.parcels = [ONE]
+        talk.go(answer=False)
+        assert talk.go(answer=False) == ["inbox/one"]
+    assert talk.problem("delivery") is None
+
+
 def test_a_parcel_lost_is_lost_once(tmp_path):
     """Closing again has nothing more to say."""
     talk = begun(tmp_path, PAIR)
