@@ -230,10 +230,11 @@ def test_what_is_denied_of_the_state_touches_no_introduction(talk):
 @pytest.mark.parametrize("payload", [b"online", None])
 def test_after_a_break_caution_ends_with_what_is_said_or_is_not(talk, payload):
     """Each introduction that was under way is taken, or has nothing to say any more."""
-    talk.go(answer=False)
-    talk.session.lost(LostError("x", hung_up=True))
-    assert talk.standing.suspects.careful
-    talk.connect()
+    for careful in (False, True):
+        talk.go(answer=False)
+        talk.session.lost(LostError("x", hung_up=True))
+        assert talk.standing.suspects.careful is careful
+        talk.connect()
     talk.says[f"{BASE}/availability"] = payload
     talk.settle()
     assert not talk.standing.suspects.careful

@@ -116,7 +116,9 @@ def test_what_was_alone_when_it_broke_is_tried_again_alone(suspects, clock):
 
 def test_of_what_is_not_there_any_more_nobody_waits(suspects):
     """The outbox or the parcels have nothing more of it."""
-    suspects.broke(["spare", "info", 1], None, "it hung up")
+    for _ in range(2):
+        assert not suspects.careful
+        suspects.broke(["spare", "info", 1], None, "it hung up")
     suspects.absent("spare")
     suspects.absent("info")
     assert suspects.careful
