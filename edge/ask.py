@@ -30,6 +30,7 @@ _OPTIONS = {
     "broker.host": "--broker",
     "broker.port": "--broker",
     "broker.username": "--username",
+    "broker.password_file": "--password-file",
     "broker.tls": "--tls",
     "broker.tls.ca": "--ca",
     "broker.base_topic": "--base",

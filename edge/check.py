@@ -24,7 +24,8 @@ from edge.health import place
 from edge.image import InputSpec
 from edge.learning import inbox_folder
 from edge.models.access import Access
-from edge.models.load import open_classifier
+from edge.models.choice import current_path
+from edge.models.load import load_bundle, open_classifier
 from edge.models.record import read as read_record
 from edge.models.store import RECORD
 from edge.mqtt import Connection, Will
@@ -116,6 +117,8 @@ def check(config: Config, steps: Steps) -> None:
     if (store := config.model.store) is not None:
         with steps.chain():
             steps.step("models", lambda: _store(store, config))
+            if current_path(config.model) != config.model.bundle:
+                steps.step("factory model", lambda: _last_resort(config))
     for name, file in (
         ("wake file", config.trigger.wake_file),
         ("prometheus file", config.report.prometheus_file),
@@ -184,6 +187,14 @@ def _store(folder: Path, config: Config) -> str:
     record = read_record(folder / RECORD)
     _free(folder)
     return f"{folder}, {len(record.models)} in it; {record.current or 'the factory model'} is used"
+
+
+def _last_resort(config: Config) -> str:
+    """See that the bundle of the configuration could be loaded, should no other do."""
+    assert config.model.bundle is not None  # held by the configuration
+    with load_bundle(config.model.bundle, config.model) as classifier:
+        model = classifier.model_info
+        return f"model.bundle, {model.name} {model.version}"
 
 
 def _file(path: Path) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge.requests import Requests
 
 _MOST_LISTED = 100
+_WHICH = "name ids, or all of them (--all; a request: all=true)"
 
 
 class WhichLetters(Params, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,7 +79,7 @@ class Desk:
         unknown = [id for id in which.ids if id not in known]
         if unknown or bool(which.ids) == which.all:
             there = ", ".join(known[:_MOST_LISTED]) or "none"
-            problem = f"no dead letter {unknown[0]!r}" if unknown else "name ids, or all"
+            problem = f"no dead letter {unknown[0]!r}" if unknown else _WHICH
             raise OutboxError(f"{problem}; there are: {there}")
         try:
             return act(known if which.all else list(which.ids))
@@ -108,8 +109,10 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     config = load_config(arguments.config)
     letters = DeadLetters(config.outbox.path.with_name(FOLDER), config.outbox.max_dead_letter_bytes)
     if arguments.action == "list":
-        for letter in letters.held():
+        for letter in (held := letters.held()):
             console.out(f"{letter.id}  {letter.set_aside:%Y-%m-%d %H:%M}Z  {letter}")
+        if not held:
+            console.err("nothing is set aside")
         return 0
     which = WhichLetters(ids=tuple(arguments.ids), all=arguments.all)
     desk = Desk(letters)

@@ -116,6 +116,8 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
         ),
         ({"camera": {"kind": "folder"}}, "c.toml: camera.path is missing; set it."),
         ({"broker": {"password": "hunter2"}}, "c.toml: broker.password is no setting;"),
+        ({"broker": {"host": "mqtt://b"}}, "broker.host = 'mqtt://b' is not a name or address"),
+        ({"broker": {"host": "b.example:1883"}}, "alone; the port goes into broker.port"),
         ({"broker": {"port": 0}}, "c.toml: broker.port = 0 is refused: expected int >= 1 (allowed"),
         ({"broker": {"protocol": "4"}}, "(allowed: 'auto', '5', '3.1.1')"),
         ({"device": {"id": "a/b"}}, "c.toml: device.id = 'a/b' is refused"),

@@ -224,5 +224,9 @@ def test_the_command_shows_releases_and_discards(tmp_path, capsys):
     assert main(["outbox", "discard", "--all", "--config", str(config)]) == 0
     assert "1 discarded" in capsys.readouterr().out
     assert letters.held() == ()
+    assert main(["outbox", "list", "--config", str(config)]) == 0
+    assert capsys.readouterr() == ("", "wheatear: nothing is set aside\n")
+    assert main(["outbox", "release", "--config", str(config)]) == 1
+    assert "name ids, or all of them (--all; " in capsys.readouterr().err
     assert main(["outbox", "release", "x", "--config", str(config)]) == 1
     assert "no dead letter 'x'; there are: none" in capsys.readouterr().err

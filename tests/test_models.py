@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -322,6 +323,19 @@ def command(*arguments: object, text: str = "") -> subprocess.CompletedProcess:
         timeout=60,
         check=False,
     )
+
+
+def test_check_looks_at_the_configured_bundle_too_where_another_runs(place):
+    """It is the last resort; that it is gone would be noticed only when it is needed."""
+    config = ("--config", place.path)
+    command("install", place.bundle("2"), *config)
+    check = [sys.executable, "-m", "edge", "check", *map(str, config)]
+    said = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False).stdout
+    assert re.search(r"^factory model +ok      model.bundle, colours 1 ", said, re.M), said
+    place.config.model.bundle.unlink()
+    said = subprocess.run(check, capture_output=True, text=True, timeout=60, check=False).stdout
+    assert re.search(r"^model +ok      colours 2, ", said, re.M), said
+    assert re.search(r"^factory model +FAILED  .*No such file or directory; give", said, re.M), said
 
 
 def test_models_are_managed_on_the_command_line(place):

@@ -98,6 +98,11 @@ def check_broker(broker: Broker, name: str) -> None:
             f"{name}: broker.retry_min_seconds = {broker.retry_min_seconds} is more than "
             f"broker.retry_max_seconds = {broker.retry_max_seconds}; lower the first"
         )
+    if "/" in broker.host or "[" in broker.host or broker.host.count(":") == 1:  # IPv6 has more
+        raise ConfigError(
+            f"{name}: broker.host = {broker.host!r} is not a name or address alone; the port goes "
+            "into broker.port, and [broker.tls] encrypts"
+        )
     if broker.password_file and broker.password_env:
         raise ConfigError(
             f"{name}: broker.password_file and broker.password_env are both set; keep one"

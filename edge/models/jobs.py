@@ -91,9 +91,7 @@ class Jobs:
         """Begin one. Raises UpdateBusyError, StoreError."""
         with self._store.locked():
             if self.read() is not None:
-                raise UpdateBusyError(
-                    "another update is under way; wait for its end, or ask for it: model/cancel"
-                )
+                raise UpdateBusyError("another update is under way; wait for its end, or cancel it")
             self._write(job)
 
     def spend(self, update: str, seconds: float) -> None:
@@ -220,7 +218,7 @@ def cancel(
                 conclude(store, jobs, upload, left, by_request(), now)
             if store.read().update == job.update:
                 raise UpdateError(
-                    "the update is past its last step; model/rollback goes back to the model before"
+                    "the update is past its last step; a rollback goes back to the model before"
                 )
             return Cancelled(update=job.update, upload=None, ended=True)
         sleep(0.1)
@@ -238,8 +236,8 @@ def _drop_upload(store: Store, upload: Upload) -> Cancelled:
     if sha256 is None:
         trial = store.read()
         raise UpdateError(
-            f"no update is under way; {trial.current} is on probation, and model/rollback returns "
-            "from it"
+            f"no update is under way; {trial.current} is on probation, and a rollback "
+            "returns from it"
             if trial.probation
             else "no update is under way, and no upload is here"
         )

@@ -30,6 +30,8 @@ _OPTIONS = {
     "broker.host": "the address",
     "broker.port": "the port",
     "broker.username": "--username",
+    "broker.password_file": "--password-file",
+    "broker.password_env": "--password-env",
     "broker.tls": "mqtts://",
     "broker.tls.ca": "--ca",
     "broker.tls.certificate": "--certificate",
