@@ -113,6 +113,15 @@ class Incoming(msgspec.Struct, frozen=True):
     """MQTT 5: what the sender wants to see again in the answer."""
 
 
+class _Client(paho.Client):
+    """Connects to one address of a name that may have several; TLS is still about the name."""
+
+    target: tuple[str, int]
+
+    def _create_socket_connection(self) -> socket.socket:
+        return socket.create_connection(self.target, timeout=self.connect_timeout)
+
+
 class Connection:
     """An open connection. Use it from one thread only."""
 
@@ -127,7 +136,9 @@ class Connection:
         will: Will | None,
         protocol: str,
         most_bytes: int | None = None,
+        at: str | None = None,
     ) -> None:
+        """Connect; to the address `at` where one is given, else to any of the broker's name."""
         self.protocol = protocol
         self.limits = Limits()
         self.connected = False
@@ -138,9 +149,11 @@ class Connection:
         self._elsewhere = self._failure = ""
         self._asked: set[int] = set()
         self._heard = time.monotonic()
-        self._address = "{}:{}".format(*broker.address)
+        host, port = broker.address
+        self._address = f"{host}:{port}" + (f" ({at})" if at and at != host else "")
         try:
             self._client = self._configured(broker, client_id, will)
+            self._client.target = (at or host, port)
             self._wake_read, self._wake_write = socket.socketpair()
         except OSError as error:
             if error.errno in SHORTAGES:
@@ -298,8 +311,8 @@ class Connection:
         self._wake_read.close()
         self._wake_write.close()
 
-    def _configured(self, broker: Broker, client_id: str, will: Will | None) -> paho.Client:
-        client = paho.Client(
+    def _configured(self, broker: Broker, client_id: str, will: Will | None) -> _Client:
+        client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id,
             protocol=_VERSIONS[self.protocol],

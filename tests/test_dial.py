@@ -10,6 +10,7 @@ from certificates import authority
 from senders import Sender, settings
 from strict_broker import Script, StrictBroker
 
+from edge.addresses import addresses
 from edge.config import Broker, Tls
 from edge.dial import connect
 from edge.errors import ConfigError
@@ -60,6 +61,28 @@ def test_a_broker_that_hangs_up_on_5_without_a_word_speaks_the_older_version():
         connect(settings(broker.port), "x", WILL) as connection,
     ):
         assert connection.protocol == "3.1.1"
+
+
+def test_one_dead_address_of_several_is_passed_over():
+    """It takes connections and says nothing; the next address of the name is tried."""
+    with StrictBroker() as broker:
+        try:
+            dead = socket.create_server(("::1", broker.port), family=socket.AF_INET6)
+        except OSError:
+            pytest.skip("NO IPv6 on this computer")
+        asked = settings(broker.port, timeout_seconds=0.3)
+        both = ["::1", "127.0.0.1"]
+        with dead, connect(asked, "x", WILL, resolve=lambda *_: both) as connection:
+            assert connection.connected
+    with pytest.raises(ConnectionError, match=r"nobody listens on 127\.0\.0\.1:\d+ \(::1\)"):
+        connect(asked, "x", WILL, resolve=lambda *_: both[::-1])
+
+
+def test_a_name_is_resolved_into_its_addresses():
+    """Each once; one that is unknown is named."""
+    assert addresses("127.0.0.1", 1883) == ["127.0.0.1"]
+    with pytest.raises(ConnectionError, match=r"nowhere\.invalid:1883 is unknown .*DNS"):
+        addresses("nowhere.invalid", 1883)
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])

@@ -1,0 +1,38 @@
+"""The addresses of a broker's name: each is tried, for one of several servers may be dead."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from edge.errors import PublishError
+from edge.unreachable import unreachable
+
+T = TypeVar("T")
+
+
+def addresses(host: str, port: int) -> list[str]:
+    """Give the addresses of a name, in the order in which the system prefers them.
+
+    Raises PublishError: the name is unknown.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise PublishError(unreachable(f"{host}:{port}", error)) from error
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+def first_that_answers(where: Sequence[str], attempt: Callable[[str], T]) -> T:
+    """Give what `attempt` gives for the first address that it succeeds with.
+
+    A server that takes connections and says nothing, or has the wrong certificate, is passed over
+    like one that is gone. Raises PublishError: why the last address failed.
+    """
+    for at in where[:-1]:
+        try:
+            return attempt(at)
+        except PublishError:
+            continue
+    return attempt(where[-1])
