@@ -198,8 +198,8 @@ def models(disk: Path, folder: Path, count: Count, random: Random, length: float
     journal.opened = count()
     for version in range(2, 2 + max(3, int(14 * length))):
         file = bundle(folder / "next.wtr", str(version))
-        with store.installing():
-            found = install(store, config.model, bring(store, file))
+        with store.installing(), file.open("rb") as opened:
+            found = install(store, config.model, bring(store, opened))
         journal.promises.append(Became(count(), str(found.id)))
         if random.random() < 0.3:
             back = roll_back(store, "tried", START)

@@ -75,7 +75,9 @@ def kill_at(number: int, told: int) -> None:
 def live(store: Store, model, bundle: Path) -> None:
     """Install, start on probation, be confirmed, go back."""
     with store.installing():
-        install(store, model, bring(store, bundle))
+        with bundle.open("rb") as opened:
+            copied = bring(store, opened)
+        install(store, model, copied)
     start(store, model)
     store.change(lambda record: msgspec.structs.replace(record, probation=None))
     start(store, model)

@@ -57,7 +57,9 @@ class Place:
     def install(self, file: Path, **options):
         """Install a file."""
         with self.store.installing():
-            return install(self.store, self.config.model, bring(self.store, file), **options)
+            with file.open("rb") as opened:
+                copied = bring(self.store, opened)
+            return install(self.store, self.config.model, copied, **options)
 
     def bundle(self, version: str, **options) -> Path:
         """Write a bundle to install."""

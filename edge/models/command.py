@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 from edge.changes import Configuration
 from edge.classify import Console
 from edge.clock import SystemClock
 from edge.config import Config
-from edge.errors import ConfigError, WheatearError
+from edge.errors import ConfigError, StoreError, WheatearError
 from edge.models.fetch import Source, fetch, forget
 from edge.models.install import bring, check_free, check_keys, factory, install, roll_back
 from edge.models.jobs import Jobs, cancel
 from edge.models.proof import Proof, Refusal, Verdict, restrain, try_here
-from edge.models.record import Entry
-from edge.models.store import Store
+from edge.models.record import Entry, read
+from edge.models.store import RECORD, Store, bundle_path
 from edge.models.upload import Upload
+from edge.owner import become_owner
 from edge.printable import encoded
 
 _NOTICED = "a running device takes it within seconds, one that does not run at its next start"
@@ -42,17 +45,24 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def open_store(config: Config) -> Store:
-    """Open the configured store. Raises ConfigError, StoreError."""
-    model = config.model
-    if model.store is None:
+    """Open the configured store, to write to it; as root, as the user who owns it from here on, so
+    that the device can change what is written. Raises ConfigError, StoreError.
+    """
+    folder = _folder(config)
+    become_owner(folder)
+    return Store(folder, config.model.update.keep, config.model.update.max_bytes)
+
+
+def _folder(config: Config) -> Path:
+    if config.model.store is None:
         raise ConfigError("model.store is not set; name a folder, such as /var/lib/wheatear/models")
-    return Store(model.store, model.update.keep, model.update.max_bytes)
+    return config.model.store
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> int:
     config = Configuration(arguments.config).peek()
-    store = open_store(config)
-    record = store.read()
+    folder = _folder(config)
+    record = read(folder / RECORD)
     mark = {record.previous: "previous", record.current: "current"}
     if record.probation is not None:
         mark[record.current] = f"current, on probation (start {record.probation.starts})"
@@ -60,7 +70,7 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
     if first is not None:
         console.out(_line(first, mark.get(None, ""), "factory"))
     for id, entry in record.models.items():
-        console.out(_line(entry, mark.get(id, ""), str(store.path(id))))
+        console.out(_line(entry, mark.get(id, ""), str(bundle_path(folder, id))))
     if (last := record.last) is not None:
         reason = f": {last.reason}" if last.reason else ""
         console.out(f"last update: {last.name} {last.version} {last.result}{reason}")
@@ -74,18 +84,21 @@ def _line(entry: Entry, mark: str, where: str) -> str:
 
 def _install(arguments: argparse.Namespace, console: Console) -> int:
     config = Configuration(arguments.config).peek()
-    store, source = open_store(config), arguments.source
+    source = arguments.source
     if source == "-":
         source = sys.stdin.readline().strip()
-    with store.installing():
+    with contextlib.ExitStack() as stack:
+        here = None if "://" in source else stack.enter_context(_opened(Path(source)))
+        store = open_store(config)
+        stack.enter_context(store.installing())
         check_free(store)
-        if "://" in source:
+        if here is None:
             check_keys(config.model)
             file = fetch(
                 Source(url=source, sha256=arguments.sha256), store.incoming, config.model.update
             )
         else:
-            file = bring(store, Path(source))
+            file = bring(store, here)
         done = install(
             store,
             config.model,
@@ -99,6 +112,16 @@ def _install(arguments: argparse.Namespace, console: Console) -> int:
         if labels:
             console.out(f"labels that are {word}: {', '.join(labels)}")
     return 0
+
+
+def _opened(file: Path) -> BinaryIO:
+    """Open a bundle while we still are who was asked: it may lie where the device's user cannot
+    read. Raises StoreError.
+    """
+    try:
+        return file.open("rb")
+    except OSError as error:
+        raise StoreError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def _cancel(arguments: argparse.Namespace, console: Console) -> int:

@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
@@ -82,18 +82,24 @@ def wanted_name(model: Model, current: Entry | None) -> str | None:
     return known.name if known is not None else None
 
 
-def bring(store: Store, file: Path) -> Path:
+def bring(store: Store, file: BinaryIO) -> Path:
     """Copy a file from elsewhere to where installing begins. Raises UpdateError, StoreError."""
     target = store.incoming / "file.part"
     try:
-        size = os.stat(file).st_size
+        size = os.fstat(file.fileno()).st_size
         if size > MAX_BUNDLE_BYTES:
-            raise UpdateError(f"{file} has {size} bytes; a bundle has {MAX_BUNDLE_BYTES} at most")
-        shutil.copyfile(file, target)
+            raise UpdateError(
+                f"{file.name} has {size} bytes; a bundle has {MAX_BUNDLE_BYTES} at most"
+            )
+        target.unlink(missing_ok=True)  # another user's, it could not be written to
+        with target.open("xb") as copied:
+            shutil.copyfileobj(file, copied)
     except OSError as error:
         with contextlib.suppress(OSError):
             target.unlink(missing_ok=True)
-        raise StoreError(f"cannot copy {file} to {target}: {error.strerror or error}") from error
+        raise StoreError(
+            f"cannot copy {file.name} to {target}: {error.strerror or error}"
+        ) from error
     return target
 
 
