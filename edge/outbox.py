@@ -292,9 +292,9 @@ class Outbox:
         )
 
     def depth(self) -> Depth:
-        """Say how much is waiting."""
-        with self._lock:
-            return Depth(self._tally.waiting, self._tally.bytes) if self._tally else Depth(0, 0)
+        """Say how much is waiting, at once: whoever asks must not wait for a slow disk."""
+        tally = self._tally
+        return Depth(tally.waiting, tally.bytes) if tally else Depth(0, 0)
 
     def hours(self, now: datetime) -> tuple[HourCount, ...]:
         """Count the sightings per label of the last 24 hours, oldest first. Raises OutboxError."""

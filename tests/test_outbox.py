@@ -476,3 +476,22 @@ def test_any_history_delivers_every_number_once_and_in_order(tmp_path_factory, h
     finally:
         outbox.close()
     assert delivered == given_out == list(range(1, len(given_out) + 1))
+
+
+def test_how_much_waits_is_said_while_a_write_waits_for_the_disk(tmp_path):
+    """Else a disk that takes minutes would keep the watchdog from being fed."""
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append_many([sighting() for _ in range(3)])
+        other = sqlite3.connect(tmp_path / "o.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        began = threading.Event()
+        outbox._writer.set_trace_callback(lambda _: began.set())
+        thread = threading.Thread(target=outbox.append, args=[sighting()])
+        thread.start()
+        assert began.wait(10)
+        assert outbox.depth().waiting == 3
+        assert thread.is_alive()
+        other.execute("ROLLBACK")
+        thread.join(20)
+        other.close()
+        assert outbox.depth().waiting == 4
