@@ -188,6 +188,11 @@ def test_a_broken_file_is_one_error_with_its_name(tmp_path):
         ({"tile": 640}, "view.tile is no setting; did you mean tiles?"),
         ({"regions": [[0, 0, 2, 1]]}, "view.regions.0.2 = 2 is refused: expected float <= 1.0"),
         ({"regions": [[0.5, 0, 0.5, 1]]}, "view.regions[0] = [0.5, 0.0, 0.5, 1.0] is empty"),
+        ({"mask_polygons": [[[0, 0], [0, 0], [0, 0]]]}, "view.mask_polygons[0] has no area"),
+        (
+            {"mask_polygons": [[[0, 0], [1, 0], [0, 1]], [[0, 0], [0.25, 0.5], [0.5, 1]]]},
+            "view.mask_polygons[1] has no area",
+        ),
         ({"mask_polygons": [[[0, 0], [1, 1]]]}, "expected array of length >= 3"),
         ({"overlap": 1.0}, "view.overlap = 1.0 is refused: expected float <= 0.9"),
     ],

@@ -155,10 +155,18 @@ def check_trigger(config: Config, name: str) -> None:
 
 
 def check_view(view: View, name: str) -> None:
-    """Check that every region has an inside. Raises ConfigError."""
+    """Check that every region and every polygon has an inside. Raises ConfigError."""
     for i, (left, top, right, bottom) in enumerate(view.regions):
         if left >= right or top >= bottom:
             raise ConfigError(
                 f"{name}: view.regions[{i}] = {[left, top, right, bottom]} is empty; give left, "
                 "top, right, bottom with left < right and top < bottom"
+            )
+    for i, polygon in enumerate(view.mask_polygons):
+        (x0, y0), *others = polygon
+        (x1, y1) = max(others, key=lambda one: abs(one[0] - x0) + abs(one[1] - y0))
+        if all(abs((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) < 1e-9 for x, y in others):
+            raise ConfigError(
+                f"{name}: view.mask_polygons[{i}] has no area, its corners lie on one line; give "
+                "three corners at least that do not"
             )
