@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,7 @@ from discs import COLOURS, paint
 from PIL import Image
 
 from edge.errors import TrainingError
-from training.data import load_dataset
+from training.data import load_dataset, write_csv
 from training.fit import fit
 from training.recipe import load_recipe
 from training.runs import Run, load_run
@@ -127,6 +128,24 @@ def test_an_unfinished_run_of_other_settings_is_refused(finished, photos, tmp_pa
         fit(load_dataset(photos), "small", small_recipe(epochs=9), out, seed=3)
 
 
+@pytest.mark.parametrize("change", [{"split": "test"}, {"group": "another"}])
+def test_an_unfinished_run_of_other_splits_is_refused(finished, photos, tmp_path, change):
+    """Going on would train and judge by the old ones, whatever the table says by now."""
+    out = tmp_path / "begun"
+    out.mkdir()
+    dataset = load_dataset(photos)
+    info = msgspec.structs.replace(finished.info, result=None)
+    (out / "run.json").write_bytes(msgspec.json.encode(info))
+    write_csv(dataset, out / "split.csv")
+    first, *others = dataset.examples
+    changed = dataset.with_examples([replace(first, **change), *others])
+    said = (
+        r"was begun with other names, splits or groups of photos \(ant/00\.png,ant,train,ant0, now"
+    )
+    with pytest.raises(TrainingError, match=said):
+        fit(changed, "small", finished.info.recipe, out, seed=3)
+
+
 def test_broken_photos_are_named(photos, tmp_path):
     """A truncated file stops the run before training, by name."""
     broken = tmp_path / "broken"
@@ -200,12 +219,12 @@ def test_photos_that_changed_are_never_judged_as_those_of_the_run(finished, phot
     run = copied(finished, photos, tmp_path)
     changed = run.dataset.root / "bee" / ("04.png" if when == "after" else "00.png")
 
-    def replace(_: int = 0) -> None:
+    def overwrite(_: int = 0) -> None:
         changed.write_bytes((run.dataset.root / "moth" / "04.png").read_bytes())
 
     if when == "after":
-        replace()
-    progress = None if when == "after" else replace
+        overwrite()
+    progress = None if when == "after" else overwrite
     with pytest.raises(TrainingError, match=r"photos have changed since .*run was begun"):
         run.pixels(run.dataset.split("test"), run.info.input, progress)
     shutil.copy2(photos / "bee" / changed.name, changed)

@@ -7,6 +7,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from edge.errors import TrainingError
 from edge.image import InputSpec
 from training.data import Dataset, write_csv
 from training.data.judgement import obstacles, refuse
+from training.data.tables import as_csv
 from training.recipe import Recipe
 from training.runs import (
     Result,
@@ -150,7 +152,28 @@ def _begin(out: Path, info: RunInfo, dataset: Dataset) -> Run:
                 f"{out}: was begun with another {name.replace('_', ' ')}; repeat its command to go "
                 "on with it, or choose another --out"
             )
+    _same_splits(out, dataset)
     return Run(out, found)
+
+
+def _same_splits(out: Path, dataset: Dataset) -> None:
+    """See that a run goes on with the splits that it was begun with.
+
+    Raises:
+        TrainingError: the photos' names, splits or groups are others, or cannot be read.
+    """
+    path = out / "split.csv"
+    try:
+        begun = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeError) as error:
+        raise TrainingError(f"{path}: cannot be read ({error}); choose another --out") from error
+    if begun != as_csv(dataset):
+        lines = zip_longest(begun.splitlines(), as_csv(dataset).splitlines(), fillvalue="(none)")
+        was, now = next((one, other) for one, other in lines if one != other)
+        raise TrainingError(
+            f"{out}: was begun with other names, splits or groups of photos ({was}, now {now}); "
+            "put them back to go on with it, or choose another --out"
+        )
 
 
 def _photos(run: Run, progress: Progress) -> Photos:

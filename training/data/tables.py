@@ -116,15 +116,20 @@ def write_csv(dataset: Dataset, path: Path | str) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            for e in dataset.examples:
-                writer.writerow((e.file, e.label, e.split or "", e.group or ""))
+        partial.write_text(as_csv(dataset), encoding="utf-8", newline="")
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def as_csv(dataset: Dataset) -> str:
+    """The text that :func:`write_csv` writes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows((e.file, e.label, e.split or "", e.group or "") for e in dataset.examples)
+    return text.getvalue()
 
 
 def clean_label(text: str) -> str:
