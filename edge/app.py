@@ -255,8 +255,7 @@ class _Device:
 
     def _set_aside(self, message: object, error: Exception) -> None:
         """Keep what cannot be made a message; on the writer's thread, which goes on regardless."""
-        with contextlib.suppress(OSError):  # the log and the counts have it
-            self._letters.keep(message, str(error), self._clock.now())
+        self._letters.keep(message, str(error), self._clock.now())
 
     def _renew_info(self) -> None:
         self._publisher.renew(f"{self._publisher.base}/info")

@@ -116,7 +116,7 @@ class DeadLetters:
 
     def keep(self, what: object, why: str, now: datetime) -> None:
         """Write down what cannot be made a message, as Python shows it. Raises OSError."""
-        shown = repr(what).encode(errors="backslashreplace")
+        shown = _shown(what).encode(errors="backslashreplace")
         letter = DeadLetter(
             id=f"{0:012d}-{zlib.crc32(shown):08x}",
             topic="sighting",
@@ -233,6 +233,18 @@ class DeadLetters:
                 log.warning("%s is no dead letter: %s; remove it", path, error)
             raise OutboxError(f"{path} is no dead letter: {error}; remove it") from error
         return msgspec.structs.replace(letter, id=path.stem), payload
+
+
+def _shown(what: object) -> str:
+    """Show a message as Python does; of one that cannot be shown, each field that can."""
+    try:
+        return repr(what)
+    except Exception as error:  # such as a number with too many digits
+        name, fields = type(what).__name__, getattr(what, "__struct_fields__", ())
+        if not fields:
+            return f"<{name}: {type(error).__name__}>"
+        shown = (f"{field}={_shown(getattr(what, field))}" for field in fields)
+        return f"{name}({', '.join(shown)})"
 
 
 def _seq(row: Row) -> int | None:

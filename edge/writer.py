@@ -216,7 +216,11 @@ class Writer:
         for message in batch:
             if message is error.message:
                 self._counters.add("sightings_lost", isinstance(message, Sighting))
-                self._unwritable(message, error)
+                try:
+                    self._unwritable(message, error)
+                except Exception as why:  # the log names it, and the others are written
+                    log.error("it cannot be set aside: %s", told(why))
+                    self._counters.error(why)
         return [message for message in batch if message is not error.message]
 
     def _pause(self) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
 from pathlib import Path
 
 import devices
+import msgspec
 import pytest
+from brokers import Mosquitto, Subscriber
 from samples import health, image, sighting
 
 from edge.cli import main
 from edge.dead_letter_desk import Desk, WhichLetters
-from edge.dead_letters import DeadLetters
+from edge.dead_letters import FOLDER, DeadLetters
 from edge.errors import OutboxError
 from edge.messages import encode
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
 from edge.requests import Params
+from edge.sightings import Sightings
 
 NOW = datetime(2026, 6, 21, 9, 30, tzinfo=UTC)
 
@@ -230,3 +234,32 @@ def test_the_command_shows_releases_and_discards(tmp_path, capsys):
     assert "name ids, or all of them (--all; " in capsys.readouterr().err
     assert main(["outbox", "release", "x", "--config", str(config)]) == 1
     assert "no dead letter 'x'; there are: none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [{"confidence": 10**5000}, {"label": object()}, {"time": None}],
+    ids=lambda one: next(iter(one)),
+)
+def test_a_sighting_that_cannot_be_encoded_becomes_a_dead_letter(tmp_path, monkeypatch, spoil):
+    """In a whole device: the others arrive, it is kept to be looked at, and the run says so."""
+    devices.photos(tmp_path / "photos", 3)
+    real = Sightings.messages
+
+    def messages(self, frame, *arguments):
+        found = real(self, frame, *arguments)
+        bad = frame.source.startswith("00001")
+        return [msgspec.structs.replace(one, **spoil) if bad else one for one in found]
+
+    monkeypatch.setattr(Sightings, "messages", messages)
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        path = devices.config(tmp_path, broker.port)
+        assert main(["run", "--once", "--drain-timeout", "10", "--config", str(path)]) == 1
+        assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) >= 2)
+    found = [json.loads(one) for one in subscriber.on("/sighting")]
+    assert [one["frame"]["source"][:5] for one in found] == ["00000", "00002"]
+    (letter,) = DeadLetters(tmp_path / FOLDER).held()
+    assert "cannot be encoded" in letter.why
+    assert not letter.sendable
+    (file,) = (tmp_path / FOLDER).glob("*.letter")
+    assert b"00001-beetle.jpg" in file.read_bytes()

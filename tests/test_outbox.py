@@ -180,6 +180,25 @@ def test_a_message_that_cannot_be_encoded_stops_no_other(tmp_path, spoil):
         assert drain(outbox) == [1, 2, 3]
 
 
+def test_a_message_that_cannot_even_be_set_aside_stops_no_other(tmp_path, caplog):
+    """A full disk, or whatever keeps it from being kept; it stands in the log."""
+    counters, bad = Counters(), msgspec.structs.replace(sighting(), time=None)
+
+    def refuse(*_):
+        raise ValueError("no room")
+
+    with Outbox(tmp_path / "o.db") as outbox:
+        writer = Writer(outbox, lambda: None, counters, 0, unwritable=refuse)
+        writer.start()
+        writer.submit([bad, sighting()])
+        assert writer.flush(5)
+        writer.close()
+        assert drain(outbox) == [1]
+    assert "it cannot be set aside: no room" in caplog.text
+    assert counters.errors() == {"UnwritableError": 1, "ValueError": 1}
+    counters.crew.check()
+
+
 def test_text_without_utf_8_is_counted_and_kept_in_printable_form(tmp_path):
     """A label or an event with half a character in it keeps no count from being written."""
     now = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
