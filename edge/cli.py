@@ -310,6 +310,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{sys.executable} -m pip install --force-reinstall with the wheel's file"
         )
         return 1
+    except MemoryError:
+        console.err("there is not enough memory; stop other programs, or allow more (MemoryMax)")
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -111,6 +111,15 @@ def test_the_command_runs_with_optimised_bytecode(level):
         )
 
 
+def test_too_little_memory_is_told_in_one_line(device):
+    """As other errors are."""
+    process = device('ulimit -d 100000; exec "$0" "$@"', stderr=subprocess.PIPE, text=True)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert told.splitlines()[-1].startswith("wheatear: ")
+    assert "Traceback" not in told
+
+
 def test_lines_that_are_not_taken_are_counted_where_they_would_stand():
     """A line longer than the pipe, more behind it; then somebody reads again."""
     reading, writing = os.pipe()
