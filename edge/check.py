@@ -198,8 +198,10 @@ def _last_resort(config: Config) -> str:
 
 
 def _file(path: Path) -> str:
-    """See that the folder of a file that others read takes one."""
+    """See that the folder of a file that others read is there (nobody makes it) and takes one."""
     _free(path.parent)
+    if not path.parent.exists():
+        raise StateError(f"there is no folder {path.parent}; make it, or name another")
     return str(path)
 
 

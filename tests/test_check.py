@@ -136,12 +136,24 @@ def test_every_folder_that_is_written_to_is_tried_and_none_is_made(device):
     """What root makes while it checks, the device's own user could not write to."""
     path = devices.config(device, free_port(), 'prometheus_file = "prom/w.prom"\n' + MORE)
     path.write_text(path.read_text().replace("[camera]", 'store = "models"\n[camera]'))
+    for folder in ("run", "prom"):
+        (device / folder).mkdir()
     before = sorted(device.rglob("*"))
     _, steps = check(path)
     for name in ("outbox", "models", "wake file", "prometheus file", "inbox"):
         assert steps[name].startswith("ok "), steps
     assert "the factory model is used" in steps["models"]
     assert sorted(device.rglob("*")) == before
+
+
+def test_folders_of_others_that_nobody_makes_have_to_be_there(device):
+    """The device writes no Prometheus or wake file where there is no folder; so check says so."""
+    path = devices.config(device, free_port(), 'prometheus_file = "prom/w.prom"\n' + MORE)
+    _, steps = check(path)
+    for name, folder in (("wake file", "run"), ("prometheus file", "prom")):
+        assert (
+            steps[name] == f"FAILED  there is no folder {device}/{folder}; make it, or name another"
+        )
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(device):
