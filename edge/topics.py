@@ -230,8 +230,9 @@ _RULES = f"""
   A gap may also be a message that the broker does not take, and that is set aside on the device: a
   dead letter, counted in `health`, named with its `seq` in `state.health.problems`. Released, it
   comes late, out of order. So does a sighting that was left out while the broker refused all.
-- **Delivery** is at least once: after a broken connection or a power cut, the messages that the
-  broker had taken but not yet acknowledged come again, with the same `id`. De-duplicate by `id`.
+- **Delivery** is at least once: after a broken connection, what the broker had taken but not yet
+  acknowledged comes again, and after a kill or a power cut what the device had not yet deleted (of
+  20 s at most), each with the same `id`. De-duplicate by `id`.
 - **Lives.** By default a sighting has a life: a message with `phase: "begin"`, an `update` at most
   every `decision.update_seconds`, and an `end` with `duration_seconds`, the reason (`ended`) and
   the best frame; `event` is the same in all. Count `begin` and `single` (all there is where
