@@ -26,9 +26,12 @@ def unreachable(address: str, error: Exception) -> str:
         return f"{address} hung up at once; check broker.port and broker.tls"
     if isinstance(error, TimeoutError):
         return f"{address} cannot be reached in time; check the network and broker.host"
+    if isinstance(error, OSError) and error.errno in _NO_WAY:
+        return f"there is no way to {address} ({error.strerror}); check the network and broker.host"
     return f"cannot connect to {address}: {error}"
 
 
+_NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 _OTHER_END = {errno.ECONNRESET, errno.EPIPE}
 _CERTIFICATE = re.compile(r"certificate|unknown ca|handshake failure|access denied")
 

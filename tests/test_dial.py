@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 import pytest
@@ -16,7 +17,7 @@ from edge.dial import connect
 from edge.errors import ConfigError
 from edge.mqtt import Will
 from edge.tls import tls_context
-from edge.unreachable import broken_off
+from edge.unreachable import broken_off, unreachable
 
 WILL = Will("wheatear/cam-1/availability", b"offline")
 SAID = "failed to receive on socket: "
@@ -146,6 +147,14 @@ def test_a_certificate_that_the_broker_wants_is_named(tmp_path, protocol):
 def test_why_an_open_connection_ended_is_said(failure, why):
     """By whom: the other end, which may be a message's doing, or the network, which is not."""
     assert broken_off(failure) == why
+
+
+def test_a_network_that_is_down_is_named():
+    """No route, or an interface without an address."""
+    error = OSError(errno.EHOSTUNREACH, "No route to host")
+    assert unreachable("b:1883", error) == (
+        "there is no way to b:1883 (No route to host); check the network and broker.host"
+    )
 
 
 def test_a_key_with_a_passphrase_is_refused_without_asking(tmp_path, capfd):
