@@ -20,15 +20,14 @@ _IN_A_ROW = 10
 
 
 class Crew:
-    """Knows the threads that were started; safe to use from several of them.
+    """Knows which threads ended that should not have; safe to use from several of them.
 
-    `noted` is told of a thread that ended when it should not have, by its name and in words.
+    `noted` is told of each, by its name and in words.
     """
 
     def __init__(self, noted: Callable[[str, str], None]) -> None:
         self._noted = noted
         self._lock = threading.Lock()
-        self._workers: list[Worker] = []
         self._ended: dict[str, str] = {}
         self._alarms: list[Callable[[], object]] = []
 
@@ -36,10 +35,7 @@ class Crew:
         self, name: str, loop: Callable[[], object], may_end: Callable[[], bool]
     ) -> threading.Thread:
         """Make a thread around `loop`, which is to go on until `may_end` says so."""
-        worker = Worker(self, name, loop, may_end)
-        with self._lock:
-            self._workers.append(worker)
-        return worker
+        return Worker(self, name, loop, may_end)
 
     def alarm(self, call: Callable[[], object]) -> None:
         """Call `call` when a thread ends that should not have; at once if one has already."""

@@ -21,8 +21,8 @@ def run(counters, loop, may_end=lambda: False):
 @pytest.mark.parametrize(
     "error", [MemoryError(), OSError(24, "Too many open files"), UnicodeError("x"), SystemExit(0)]
 )
-def test_a_thread_that_ends_by_an_error_is_a_problem_and_an_error(error):
-    """It is named with its reason, the alarm rings, and the check fails."""
+def test_a_thread_that_ends_by_an_error_is_a_problem_and_an_error(error, caplog):
+    """It is named with its reason, also in the log, the alarm rings, and the check fails."""
     counters, rang = Counters(), threading.Event()
     counters.crew.alarm(rang.set)
 
@@ -31,10 +31,18 @@ def test_a_thread_that_ends_by_an_error_is_a_problem_and_an_error(error):
 
     run(counters, loop)
     assert rang.is_set()
+    (line,) = (one for one in caplog.records if one.levelname == "CRITICAL")
+    assert line.message.startswith(f"the scout thread ends: {type(error).__name__}")
+    assert line.exc_info[1] is error
     (problem,) = counters.problems()
     assert problem.startswith(f"scout thread: {type(error).__name__}")
     with pytest.raises(ThreadEndedError, match=f"the scout thread: {type(error).__name__}"):
         counters.crew.check()
+
+
+def test_a_thread_that_hangs_keeps_no_program_from_ending():
+    """A camera's driver may never return."""
+    assert Counters().crew.worker("scout", lambda: None, lambda: True).daemon
 
 
 def test_a_thread_that_just_returns_too_early_is_noticed():

@@ -84,6 +84,20 @@ def test_the_watchdog_is_ours_or_off(monkeypatch):
         assert watchdog_seconds() == expected
 
 
+def test_a_thread_that_ended_starves_the_watchdog_and_is_told(tmp_path, monkeypatch):
+    """Also where the program itself hangs at its end: systemd then starts it anew."""
+    counters = Counters()
+    with Systemd(str(tmp_path / "notify"), monkeypatch) as systemd:
+        notifier = Notifier(lambda: None, lambda: "well", counters)
+        notifier.tick()
+        assert systemd.hear() == ["WATCHDOG=1", "STATUS=well"]
+        counters.crew.worker("scout", lambda: None, lambda: False).run()
+        notifier.tick()
+        (told,) = systemd.hear()
+    assert told == "STATUS=the scout thread: it returned before it was told to"
+    assert any(one.startswith("frames: the scout thread") for one in counters.problems())
+
+
 def test_a_pulse_is_missed_after_its_limit_and_what_is_expected():
     """A beat ends the waiting; a planned rest is added to the limit."""
     clock = Field()

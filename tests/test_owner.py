@@ -20,7 +20,7 @@ import json, os, sys
 from pathlib import Path
 from edge.owner import become_owner
 name = become_owner(Path(sys.argv[1]), Path(sys.argv[2]))
-print(json.dumps([name, os.geteuid(), os.getegid(), os.getgroups()]))
+print(json.dumps([name, os.geteuid(), os.getegid(), os.getgroups(), os.environ["HOME"]]))
 """
 
 
@@ -73,7 +73,8 @@ def test_as_root_the_owner_of_the_state_gets_the_services_groups(tmp_path):
     (tmp_path / "state").mkdir()
     nobody = pwd.getpwnam("nobody")
     os.chown(tmp_path / "state", nobody.pw_uid, nobody.pw_gid)
-    name, user, group, groups = become(tmp_path / "state", tmp_path)
+    name, user, group, groups, home = become(tmp_path / "state", tmp_path)
+    assert home == nobody.pw_dir
     assert (name, user, group) == ("nobody", nobody.pw_uid, nobody.pw_gid)
     assert {grp.getgrnam("video").gr_gid, 4242} <= set(groups)
     assert 0 not in groups

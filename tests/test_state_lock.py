@@ -75,6 +75,10 @@ def test_removing_the_lock_file_lets_no_second_device_in(tmp_path, running):
     config, process = running
     (tmp_path / NAME).unlink()
     assert is_held(tmp_path)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(BlockingIOError):
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(folder)
     second = devices.start("run", "--once", "--config", str(config))
     _, told = second.communicate(timeout=30)
     assert second.returncode == 1
