@@ -123,6 +123,22 @@ def test_a_wrong_csv_says_the_line_and_the_cure(folder, text, message):
         load_dataset(table)
 
 
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("a.JPG", "one picture; give the folder"),
+        ("a.heic", "one picture; give the folder"),
+        ("photos.zip", "an archive; unpack it"),
+        ("photos.tar.gz", "an archive; unpack it"),
+    ],
+)
+def test_a_file_that_is_no_table_is_told_as_what_it_is(tmp_path, name, cure):
+    """Not as a table in the wrong encoding."""
+    (tmp_path / name).write_bytes(b"\xff\xd8")
+    with pytest.raises(DataError, match=cure):
+        load_dataset(tmp_path / name)
+
+
 def test_a_csv_that_is_no_text_is_refused(tmp_path):
     """A spreadsheet file is told apart from a CSV."""
     (tmp_path / "x.csv").write_bytes(b"PK\x03\x04\xff\xfe\x00")

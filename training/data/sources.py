@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from edge.errors import DataError
-from edge.picture_files import Listing, list_pictures
+from edge.picture_files import Listing, is_picture, is_unreadable, list_pictures
 from training.data.dataset import UNLABELLED, Dataset, Example, Finding
 from training.data.folders import from_folders, photos, some
 from training.data.rows import Names
@@ -14,6 +14,7 @@ from training.data.tables import Table, looks_like_labels, read_csv, read_table
 
 TABLES = ("split.csv", "labels.csv", "split.tsv", "labels.tsv")
 """Tables of labels that are used when they lie in the folder of photos, the first of them."""
+_ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".xz", ".bz2", ".7z", ".rar"))
 SPREADSHEETS = frozenset((".xlsx", ".xls", ".ods", ".numbers"))
 
 
@@ -46,6 +47,10 @@ def load_dataset(
         raise DataError(f"{path}: no such folder or CSV file")
     if split_csv is not None and not path.is_dir():
         raise DataError(f"{path}: a separate split CSV needs the folder of photos, not a file")
+    if path.is_file() and (is_picture(path) or is_unreadable(path)):
+        raise DataError(f"{path}: one picture; give the folder that holds a folder per class")
+    if path.is_file() and path.suffix.lower() in _ARCHIVES:
+        raise DataError(f"{path}: an archive; unpack it, and give the folder")
     root = path if path.is_dir() else path.parent
     table = None if path.is_dir() else path
     if split_csv is not None:
