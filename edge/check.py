@@ -8,8 +8,9 @@ import os
 import pwd
 import socket
 import ssl
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edge.cameras import open_camera
@@ -86,7 +87,9 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
         found = f"{arguments.config}, device {configs[0].device_id}"
         return f"{found}; changed from afar: {changed}" if changed else found
 
-    _as_its_user(arguments.config, console)
+    if user := _as_its_user(arguments.config, console):
+        with steps.chain():
+            steps.step("program", lambda: readable(user, (sys.executable, os.__file__, __file__)))
     with steps.chain():
         steps.step("config", read)
         check(configs[0], steps)
@@ -94,11 +97,24 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     return 1 if steps.failed else 0
 
 
-def _as_its_user(file: Path, console: Console) -> None:
+def _as_its_user(file: Path, console: Console) -> str | None:
     """Go on as the user who runs the device, where root asks; a bad file is told by its step."""
     with contextlib.suppress(WheatearError):
         if user := become_owner(load_config(file).outbox.path.parent):
             console.out(f"as user {user}, who owns the device's state")
+            return user
+    return None
+
+
+def readable(user: str, files: Iterable[str]) -> str:
+    """See that `user`, who runs this, can read the files of the program. Raises StateError."""
+    for file in files:
+        if not os.access(file, os.R_OK):
+            raise StateError(
+                f"user {user} cannot read {file}, so no device can run as that user; make the "
+                "environment anew where it can, with a Python that it can read"
+            )
+    return f"can be read by {user}"
 
 
 def check(config: Config, steps: Steps) -> None:

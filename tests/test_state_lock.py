@@ -230,6 +230,23 @@ def test_as_root_check_says_what_the_owner_of_the_state_would_meet(open_folder):
     assert not any(state.iterdir())
 
 
+def test_a_program_that_the_user_of_the_state_cannot_read_is_told(open_folder):
+    """As when the environment lies in root's home: the service would not even start."""
+    if os.geteuid() != 0:
+        pytest.skip("NOT ROOT: it is who it is")
+    (open_folder / "shown.py").touch()
+    (open_folder / "home").mkdir(mode=0o700)
+    (open_folder / "home" / "hidden.py").touch()
+    code = (
+        "import os, sys; from edge.check import readable; os.setuid(65534)\n"
+        "print(readable('nobody', sys.argv[1:2])); readable('nobody', sys.argv[1:])"
+    )
+    names = [open_folder / "shown.py", open_folder / "home" / "hidden.py"]
+    done = subprocess.run([sys.executable, "-c", code, *names], capture_output=True, text=True)
+    assert done.stdout == "can be read by nobody\n"
+    assert f"StateError: user nobody cannot read {names[1]}, so no device" in done.stderr
+
+
 def test_a_child_process_does_not_hold_the_lock(tmp_path):
     """Such as the one that tries a new model, and may outlive the device."""
     with StateLock() as lock:
