@@ -58,6 +58,17 @@ def test_what_is_not_carried_out_is_answered_with_an_error(verb, payload, kind, 
     assert desk.done == []
 
 
+def test_the_end_wakes_whoever_waits_for_requests_and_is_none():
+    """A stop need not wait for the next look, and is no error."""
+    desk = Desk()
+    desk.requests.start()
+    desk.requests.close()
+    assert desk.counters.errors() == {}
+    assert desk.counters.problems() == ()
+    assert not desk.requests.carry_out_next(0)
+    desk.counters.crew.check()
+
+
 def test_with_a_token_file_each_request_needs_the_token(tmp_path):
     """A missing or wrong token is refused, whatever else is in the request."""
     (tmp_path / "token").write_text("s3cret\n")
