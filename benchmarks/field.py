@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -28,6 +27,7 @@ from benchmarks.result import Figure, pair, single
 from benchmarks.sightings import sightings
 from benchmarks.start import wheatear
 from edge.messages import Health, encode
+from soak.control import beside
 
 SOURCES = ("edge/**/*.py", "benchmarks/b*.py", "benchmarks/outbox.py", "benchmarks/drain.py")
 MATERIAL = (material.MODEL, material.LABELS)
@@ -219,9 +219,6 @@ def _listen(port: int) -> tuple[list[Health], threading.Event]:
 
 def _waiting(path: Path) -> list[Health]:
     """Read the health messages that wait in an outbox, oldest first."""
-    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-    try:
-        rows = connection.execute("SELECT payload FROM message WHERE kind = 1 ORDER BY row")
+    with beside(path) as database:
+        rows = database.execute("SELECT payload FROM message WHERE kind = 1 ORDER BY row")
         return [msgspec.json.decode(payload, type=Health) for (payload,) in rows]
-    finally:
-        connection.close()

@@ -2,7 +2,8 @@
 
 `wheatear run` takes a picture from a folder at that rate and reports each, with the settings it is
 shipped with, in real time: what is gathered over seconds, by the program or by the file system, is
-gathered here too. Its folder lies on an ext4 of its own whose writes and flushes are recorded
+gathered here too. Its folder lies on an ext4 of its own, with blocks of 1 KiB, of 4 KiB as cards
+mostly have, and the latter with the mount option `commit=60`, whose writes and flushes are recorded
 below the file system, so that journal and write-back are in it; beside it stands what the kernel
 charges the process (`write_bytes` of /proc/PID/io). Needs root, FUSE and loop devices.
 """
@@ -30,6 +31,11 @@ SOURCES = ("edge/**/*.py", "soak/device.py", "soak/record*.py", "soak/loopback.p
 MATERIAL = ()
 MOST_BYTES = {1: 6_000, 20: 3_000}
 """Promised of the recorded bytes per sighting, by sightings per second."""
+DISKS = {
+    "ext4-1k": "1 KiB blocks",
+    "ext4": "4 KiB blocks",
+    "ext4-commit": "4 KiB blocks, commit=60",
+}
 
 
 class Wear(NamedTuple):
@@ -45,32 +51,32 @@ class Wear(NamedTuple):
 
 
 def run(data: Path, options: Options) -> tuple[Figure, ...]:  # noqa: ARG001
-    """Measure four at once, each on a disk of its own in memory."""
+    """Measure those of a rate at once, each on a disk of its own in memory."""
     if reason := impossible():
         note = f"not measured: {reason}"
         return (single("written per sighting", "B", ("to the disk", ()), note=note),)
     warm, seconds = (2.0, 3.0) if options.tiny else (40.0, 180.0)
-    cases = [(rate, connected) for rate in MOST_BYTES for connected in (False, True)]
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else options.out, prefix="wear-"))
+    figures = []
     try:
-        with ThreadPoolExecutor(len(cases)) as threads:
-            futures = [
-                threads.submit(measure, folder / str(number), *case, warm, seconds)
-                for number, case in enumerate(cases)
-            ]
-        found = [future.result() for future in futures]
+        for rate in MOST_BYTES:
+            disks = [disk for disk in DISKS if rate == 1 or disk != "ext4-commit"]
+            cases = [(disk, rate, connected) for disk in disks for connected in (False, True)]
+            with ThreadPoolExecutor(len(cases)) as threads:
+                futures = [
+                    threads.submit(measure, folder / f"{rate}-{number}", *case, warm, seconds)
+                    for number, case in enumerate(cases)
+                ]
+            for case, future in zip(cases, futures, strict=True):
+                figures += _figures(*case, future.result())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return tuple(
-        figure
-        for (rate, connected), wear in zip(cases, found, strict=True)
-        for figure in _figures(rate, connected, wear)
-    )
+    return tuple(figures)
 
 
-def _figures(rate: int, connected: bool, wear: Wear) -> list[Figure]:
-    name = f"{rate}/s, {'delivering' if connected else 'offline'}"
+def _figures(disk: str, rate: int, connected: bool, wear: Wear) -> list[Figure]:
+    name = f"{rate}/s, {'delivering' if connected else 'offline'}, {DISKS[disk]}"
     size = f", {wear.payload:.0f} B of JSON each" if wear.payload else ""
     charged = wear.charged_bytes / wear.sightings
     return [
@@ -88,10 +94,15 @@ def _figures(rate: int, connected: bool, wear: Wear) -> list[Figure]:
     ]
 
 
-def measure(folder: Path, rate: int, connected: bool, warm: float, seconds: float) -> Wear:
-    """Run the program, let it warm up, and count. Raises RuntimeError where it does not run."""
+def measure(
+    folder: Path, name: str, rate: int, connected: bool, warm: float, seconds: float
+) -> Wear:
+    """Run the program on one of the `DISKS`, let it warm up, and count.
+
+    Raises RuntimeError where it does not run.
+    """
     folder.mkdir()
-    with Broker(folder) as broker, recorded("ext4", folder) as (disk, count):
+    with Broker(folder) as broker, recorded(name, folder) as (disk, count):
         port = broker.port if connected else free_port()
         device = _device(disk, port, rate)
         device.log = folder / "device.log"

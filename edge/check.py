@@ -31,7 +31,7 @@ from edge.models.record import read as read_record
 from edge.models.store import RECORD
 from edge.mqtt import Connection, Will
 from edge.named import by_decision
-from edge.outbox_look import look
+from edge.outbox_look import waiting
 from edge.owner import become_owner
 from edge.state_lock import holder, is_held
 from edge.tiles import in_parts
@@ -190,9 +190,9 @@ def _camera(config: Config, spec: InputSpec) -> str:
 def _outbox(config: Config) -> str:
     """Look into the outbox, if there is one, and see that its folder takes files."""
     path = config.outbox.path
-    found, free = look(path), _free(path.parent)
+    count, free = waiting(path), _free(path.parent)
     held = f", in use by {holder(path.parent)}" if is_held(path.parent) else ""
-    return f"{path}, {found}, {free / 1e9:.1f} GB free{held}"
+    return f"{path}, {count} waiting, {free / 1e9:.1f} GB free{held}"
 
 
 def _store(folder: Path, config: Config) -> str:

@@ -36,7 +36,7 @@ from edge.room import NO_ROOM, ROOM_BYTES, Room
 
 log = logging.getLogger(__name__)
 
-_DELETE_SECONDS = 20.0
+_DELETE_SECONDS = 60.0
 _DELETE_ROWS = 500
 _WRITE_ROWS = 1_000
 """So many messages at most are counted anew at a start."""

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
-import tempfile
+import struct
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 from edge.errors import OutboxError
 from edge.outbox_schema import wrap
+from edge.sqlite_pages import Pages, table
 from edge.state_lock import is_held
 
 _WAITING = """SELECT waiting + (SELECT count(*) FROM message WHERE row >= next_row) FROM total"""
 _WAITING_FIRST = "SELECT waiting FROM total"
 """Of a file of the first version."""
-_BESIDE = "mode=ro&readonly_shm=1"
-"""With the index of the log that its device left, which is read and not trusted."""
 
-
-def look(path: Path) -> str:
-    """Say how many messages wait in an outbox, and what of it could not be looked at.
-
-    Nothing is written beside it. Raises OutboxError, StateError.
-    """
-    try:
-        return f"{waiting(path)} waiting"
-    except _NoRoomError as error:
-        count = _count(path, "mode=ro&immutable=1")
-        return f"{count} waiting, without what stands in its log, which was not looked at: {error}"
+_LOOKS = 50
+_PAUSE_SECONDS = 0.05
+"""A commit comes every half second at most, and a look takes a tenth of that."""
 
 
 def waiting(path: Path) -> int:
@@ -39,61 +30,65 @@ def waiting(path: Path) -> int:
     """
     if not path.exists():
         return 0
-    if is_held(path.parent):
-        return _count(path, "mode=ro", whole=False)  # a check would hold up its log
-    if not _has_log(path):
-        return _count(path, "mode=ro&immutable=1")
+    if is_held(path.parent) or _log(path):
+        return _count_in_pages(path)
+    return _count(path)
+
+
+def _count_in_pages(path: Path) -> int:
+    """Count where a log is, or a device that writes: it has the file to itself, and SQLite looks at
+    no log without writing beside it.
+
+    A look counts when the log was the same before and after it: no page in the file that the log
+    does not hold was written meanwhile.
+    """
     try:
-        if Path(f"{path}-shm").exists():
-            return _count(path, _BESIDE)
-        return _count_in_copy(path)
-    except OutboxError:
-        if is_held(path.parent):  # it was started meanwhile, and writes
-            return _count(path, "mode=ro", whole=False)
-        raise
-
-
-class _NoRoomError(OutboxError):
-    """A copy cannot be made."""
-
-
-def _count_in_copy(path: Path) -> int:
-    """Bring together file and log without an index, which SQLite does by writing beside them."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="wheatear-") as folder:
-            copy = Path(folder) / "outbox.db"
-            for suffix in ("", "-wal"):
-                shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
-            return _count(copy, "mode=rw", path=path)
-    except OutboxError:
-        raise
+        for _ in range(_LOOKS):
+            before = _log(path)
+            with contextlib.suppress(ValueError, IndexError, struct.error, StopIteration):
+                count = _waiting(path)
+                if _log(path) == before:
+                    return count
+            time.sleep(_PAUSE_SECONDS)
     except OSError as error:
-        why = error.strerror or error
-        raise _NoRoomError(
-            f"no copy can be made in the folder for temporary files: {why}"
-        ) from error
+        raise OutboxError(f"cannot look into {path}: {error.strerror or error}") from error
+    raise OutboxError(
+        f"what waits in {path} cannot be counted: it is damaged, or written all the time; try "
+        "again, or start the device, which saves what can be read"
+    )
 
 
-def _has_log(path: Path) -> bool:
+def _waiting(path: Path) -> int:
+    """Count in the pages as they are. Raises what is no outbox brings."""
+    with contextlib.closing(Pages(path, as_sqlite=True)) as pages:
+        if not pages.count:  # its device is about to make it
+            return 0
+        roots = {record[1]: record[3] for _, record in table(pages, 1)}
+        if "total" not in roots:
+            return 0
+        _, (_, waiting, _, *next_row) = next(table(pages, roots["total"]))
+        if not next_row:  # of the first version
+            return int(waiting)
+        return int(waiting) + sum(1 for _ in table(pages, roots["message"], next_row[0]))
+
+
+def _log(path: Path) -> bytes:
     try:
-        return Path(f"{path}-wal").stat().st_size > 0
+        return Path(f"{path}-wal").read_bytes()
     except FileNotFoundError:
-        return False
+        return b""
     except OSError as error:
         raise OutboxError(f"cannot look into {path}: {error.strerror or error}") from error
 
 
-def _count(file: Path, options: str, whole: bool = True, path: Path | None = None) -> int:
-    """Count what waits; before that see whether the file is sound, where it is to be `whole`."""
+def _count(path: Path) -> int:
+    """Count in a file without a log that nobody writes to."""
+    address = f"file:{quote(bytes(path.absolute()))}?mode=ro&immutable=1"
     try:
-        db = sqlite3.connect(
-            f"file:{quote(bytes(file.absolute()))}?{options}", uri=True, timeout=10
-        )
-        with contextlib.closing(db):
-            if whole:
-                found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if found != "ok":
-                    raise sqlite3.DatabaseError(f"damaged: {found}")
+        with contextlib.closing(sqlite3.connect(address, uri=True)) as db:
+            found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if found != "ok":
+                raise sqlite3.DatabaseError(f"damaged: {found}")
             columns = [row[1] for row in db.execute("PRAGMA table_info(total)")]
             if not columns:  # its device is about to make it
                 return 0
@@ -101,4 +96,4 @@ def _count(file: Path, options: str, whole: bool = True, path: Path | None = Non
             number = db.execute(query).fetchone()
             return int(number[0]) if number else 0
     except sqlite3.Error as error:
-        raise wrap(error, path or file) from error
+        raise wrap(error, path) from error

@@ -12,22 +12,24 @@ from edge.errors import OutboxDamagedError
 _PLAIN, _DEFLATED = 0x7B, 1
 """First bytes: that of a JSON object, and of what was deflated with the first dictionary."""
 
-# What a sighting mostly says, what is said most often last. Never to be changed: what was written
-# with it waits on devices. Another one gets a first byte of its own.
+# What a sighting mostly says, what is said most often last: a whole one as a device sends it that
+# follows no lives. Never to be changed: what was written with it waits on devices. Another one gets
+# a first byte of its own.
 _DICTIONARY = (
     b'"reason":"below-threshold","reason":"background","phase":"single","ended":"gone","ended":'
     b'"blind","ended":"stop","ended":"cut","clock":"retimed","clock":"holdover","clock":"rtc",'
     b'"clock":"unsynced","reason":"unknown","location":{"lat":-0.0,"lon":0.0,"alt":null,'
-    b'"accuracy_metres":null,"source":"gps"},"historical":true,"region":null,"regions":[],'
-    b'"tiles":1},{"box":[,"phase":"update","phase":"end","location":{"lat":51.,"lon":4.,"alt":2.0,'
-    b'"accuracy_metres":null,"source":"config"},{"schema":1,"device":"cam-","boot":"","seq":1,'
-    b'"id":"","time":"2026-06-01T00:00:00.000000Z","clock":"synced","boot_seconds":null,"label":"",'
-    b'"reason":null,"confidence":0.9,"alternatives":[{"label":"","confidence":0.9},{"label":"",'
-    b'"confidence":0.0}],"votes":{"agree":2,"of":3},"model":{"name":"","version":"1","sha256":""},'
-    b'"frame":{"width":1920,"height":1080,"region":[0,0,640,480],"source":".jpg","regions":[{"box":'
-    b'[0,0,640,480],"confidence":0.9,"tiles":1}]},"location":null,"phase":"begin","event":"",'
-    b'"since":"2026-06-01T00:00:00.000000Z","duration_seconds":0.0,"best_time":'
-    b'"2026-06-01T00:00:00.000000Z","ended":null,"historical":false,"skipped":0}'
+    b'"accuracy_metres":null,"source":"gps"},"historical":true,"region":null,"region":'
+    b'[0,0,640,480],"source":".jpg","regions":[{"box":[0,0,640,480],"confidence":0.9,"tiles":1},'
+    b'{"box":[,"phase":"begin","phase":"update","phase":"end","location":{"lat":51.,"lon":4.,'
+    b'"alt":2.0,"accuracy_metres":null,"source":"config"},{"schema":1,"device":"cam-",'
+    b'"installation":"","boot":"","seq":1,"id":"","time":"2026-06-01T00:00:00.000000Z","clock":'
+    b'"synced","boot_seconds":null,"label":"","reason":null,"confidence":0.9,"alternatives":['
+    b'{"label":"","confidence":0.99999},{"label":"","confidence":0.0},{"label":"","confidence":'
+    b'0.0}],"votes":{"agree":1,"of":1},"model":{"name":"","version":"1","sha256":""},"frame":{'
+    b'"width":1920,"height":1080,"region":null,"source":".jpg","regions":[]},"location":null,'
+    b'"phase":"single","event":"","since":"2026-06-01T00:00:00.000000Z","duration_seconds":0.0,'
+    b'"best_time":"2026-06-01T00:00:00.000000Z","ended":null,"skipped":0,"historical":false}'
 )
 
 

@@ -40,6 +40,8 @@ class Log:
     def __init__(self, file: BinaryIO, page_bytes: int | None = None) -> None:
         self.places: dict[int, int] = {}
         """Where in the file the newest version of a page begins, by its number."""
+        self.taken: dict[int, int] = {}
+        """The same, of the frames that SQLite takes."""
         self.committed = 0
         """Frames up to the last commit, sound or not."""
         self.sound = 0
@@ -76,6 +78,7 @@ class Log:
                 self.places |= since
                 if chained:
                     self.sound = index
+                    self.taken |= since
                 else:
                     self.behind |= sound_since
                 since, sound_since, self.committed = {}, {}, index

@@ -15,7 +15,9 @@ from typing import Any
 from edge.sqlite_log import PAGE_SIZES, Log, read_at
 
 _HEADER_BYTES = 100  # before the first page's tree
-_LEAF, _INDEX_LEAF = 0x0D, 0x0A
+_LEAF, _INDEX_LEAF, _INTERIOR = 0x0D, 0x0A, 0x05
+_DEEPEST = 20
+"""A tree has fewer levels, unless its pages point in a circle."""
 
 Record = tuple[Any, ...]
 
@@ -23,13 +25,15 @@ Record = tuple[Any, ...]
 class Pages:
     """The newest committed version of every page of a database file and its log.
 
-    With `behind`, of pages that SQLite does not take only such as are sound. `page_bytes` is what
-    to read by where the file itself does not say.
+    With `behind`, of pages that SQLite does not take only such as are sound; `as_sqlite`: none of
+    them. `page_bytes` is what to read by where the file itself does not say.
 
     Raises OSError where the file cannot be read.
     """
 
-    def __init__(self, path: Path, behind: bool = False, page_bytes: int = 0) -> None:
+    def __init__(
+        self, path: Path, behind: bool = False, page_bytes: int = 0, as_sqlite: bool = False
+    ) -> None:
         self._file = path.open("rb")
         log = Path(f"{path}-wal")
         self._log = log.open("rb") if log.exists() else None
@@ -40,7 +44,7 @@ class Pages:
         """The file or its log says how large a page is; else it is guessed."""
         self.bytes = known or (found.page_bytes if found else PAGE_SIZES[0])
         """Of a page."""
-        self._in_log = found.places if found else {}
+        self._in_log = (found.taken if as_sqlite else found.places) if found else {}
         if found and behind:
             self._in_log |= found.behind
         self.behind = sorted(found.behind) if found else []
@@ -111,6 +115,32 @@ def index_records(pages: Pages) -> Iterator[Record]:
 def read(pages: Pages, number: int, at: int) -> Record | None:
     """Give the values of a table's record, None where it is no sound one."""
     return _read(pages, pages[number], at, skip=1)
+
+
+def table(pages: Pages, root: int, first: int = 0, depth: int = 0) -> Iterator[tuple[int, Record]]:
+    """Give row and values of a table's records from the row `first` on, in order, by its tree.
+
+    Raises ValueError where a page or a record is none.
+    """
+    page = pages[root]
+    header = _HEADER_BYTES if root == 1 else 0
+    if page[header] == _LEAF:
+        for at in _cells(page, root, _LEAF):
+            row, _ = _varint(page, _varint(page, at)[1])
+            if row >= first:
+                record = _read(pages, page, at, skip=1)
+                if record is None:
+                    raise ValueError(f"page {root} holds no sound record at {at}")
+                yield row, record
+        return
+    if page[header] != _INTERIOR or depth > _DEEPEST:
+        raise ValueError(f"page {root} is none of a table")
+    (count,) = struct.unpack_from(">H", page, header + 3)
+    for at in struct.unpack_from(f">{count}H", page, header + 12):
+        if _varint(page, at + 4)[0] >= first:
+            yield from table(pages, int.from_bytes(page[at : at + 4], "big"), first, depth + 1)
+    last = int.from_bytes(page[header + 8 : header + 12], "big")
+    yield from table(pages, last, first, depth + 1)
 
 
 def _read(pages: Pages, page: bytes, at: int, skip: int) -> Record | None:

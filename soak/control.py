@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import shutil
 import sqlite3
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +29,26 @@ class Found(NamedTuple):
     """SQLite's own check finds nothing."""
     unreadable: int = 0
     """Rows that are no message."""
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[sqlite3.Connection]:
+    """Give a copy of an outbox beside its device, which has the file itself to itself.
+
+    What is in it may not have been synced yet. Raises OSError, sqlite3.Error: try again.
+    """
+    with tempfile.TemporaryDirectory(prefix="outbox-") as folder:
+        copy, log = Path(folder) / path.name, Path(f"{path}-wal")
+        for _ in range(50):
+            before = log.read_bytes() if log.exists() else b""
+            shutil.copyfile(path, copy)
+            Path(f"{copy}-wal").write_bytes(before)
+            if (log.read_bytes() if log.exists() else b"") == before:
+                break  # else what the file holds may be of later than the log
+        else:
+            raise OSError(errno.EAGAIN, "it is written all the time", str(path))
+        with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as database:
+            yield database
 
 
 def messages(path: Path) -> Found:

@@ -25,7 +25,7 @@ from edge.outbox_payload import unpack
 from edge.outbox_rows import Kind, Outgoing
 from edge.topics import EXAMPLES
 from soak.broker import Application, Broker
-from soak.control import messages
+from soak.control import beside, messages
 from soak.device import Device, bundle
 from soak.ledger import Ledger
 from soak.promises import Appended, Became, Deleted, Journal
@@ -161,16 +161,18 @@ def program(disk: Path, folder: Path, count: Count, random: Random, length: floa
 
 
 def _watch(path: Path, journal: Journal, ledger: _Delivered, count: Count, seconds: float) -> None:
-    """Enter what shows in the database: what others can read there has been synced."""
+    """Enter what shows in the database, once a later commit shows: it was synced before that."""
     deadline, last = time.monotonic() + seconds, 0
-    uri = f"file:{path}?mode=ro"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as database:
-        while time.monotonic() < deadline:
+    numbers, pictures = dict[str, int](), list[str]()
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError, sqlite3.Error), beside(path) as database:
             rows = database.execute(
                 "SELECT row, kind, topic, payload FROM message WHERE row > ? ORDER BY row", (last,)
             ).fetchall()
             now = count()
-            numbers, pictures = {}, []
+            if rows and (numbers or pictures):
+                journal.promises.append(Appended(now, now, numbers, tuple(pictures)))
+                numbers, pictures = {}, []
             for row, kind, topic, payload in rows:
                 last = row
                 if kind == Kind.SIGHTING:
@@ -178,10 +180,8 @@ def _watch(path: Path, journal: Journal, ledger: _Delivered, count: Count, secon
                     numbers[one.id] = one.seq
                 elif kind == Kind.IMAGE:
                     pictures.append(topic.split("/")[1])
-            if rows:
-                journal.promises.append(Appended(now, now, numbers, tuple(pictures)))
-            ledger.counts_before.append(now)
-            time.sleep(0.025)
+        ledger.counts_before.append(count())
+        time.sleep(0.025)
 
 
 def models(disk: Path, folder: Path, count: Count, random: Random, length: float) -> Journal:

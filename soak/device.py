@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +17,7 @@ from edge.manifest import Golden, Interpreter, LabelSpec, Manifest, OutputSpec
 from edge.outbox_tally import Tally
 from edge.runtimes.fake import Fake, fake_model
 from edge.scores import DecisionSpec
+from soak.control import beside
 
 TREE = Path(__file__).parent.parent
 COLOURS = {"aphid": (40, 160, 40), "beetle": (160, 30, 30), "leaf": (90, 90, 200)}
@@ -122,6 +121,5 @@ class Device:
 
     def given_out(self) -> int:
         """Read the last number that it gave to a sighting, from its database."""
-        uri = f"file:{self.outbox}?mode=ro"
-        with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+        with beside(self.outbox) as database:
             return Tally(database).next_seq - 1

@@ -25,10 +25,16 @@ class FileSystem(NamedTuple):
 
 
 FILE_SYSTEMS = {
-    "ext4": FileSystem("ext4", ("mkfs.ext4", "-q", "-F"), "e2fsprogs"),
+    # Blocks of 4 KiB, as a card's has them: so small a disk would get smaller ones.
+    "ext4": FileSystem("ext4", ("mkfs.ext4", "-q", "-F", "-b", "4096"), "e2fsprogs"),
     "ext4-1k": FileSystem("ext4", ("mkfs.ext4", "-q", "-F", "-b", "1024"), "e2fsprogs"),
-    "ext4-data": FileSystem("ext4", ("mkfs.ext4", "-q", "-F"), "e2fsprogs", "data=journal"),
-    "ext3": FileSystem("ext3", ("mkfs.ext3", "-q", "-F"), "e2fsprogs"),
+    "ext4-data": FileSystem(
+        "ext4", ("mkfs.ext4", "-q", "-F", "-b", "4096"), "e2fsprogs", "data=journal"
+    ),
+    "ext4-commit": FileSystem(
+        "ext4", ("mkfs.ext4", "-q", "-F", "-b", "4096"), "e2fsprogs", "commit=60"
+    ),
+    "ext3": FileSystem("ext3", ("mkfs.ext3", "-q", "-F", "-b", "4096"), "e2fsprogs"),
     "xfs": FileSystem("xfs", ("mkfs.xfs", "-q", "-f"), "xfsprogs", "nouuid", 320),
     "btrfs": FileSystem("btrfs", ("mkfs.btrfs", "-q", "-f"), "btrfs-progs", megabytes=128),
     "f2fs": FileSystem("f2fs", ("mkfs.f2fs", "-q", "-f"), "f2fs-tools", megabytes=64),

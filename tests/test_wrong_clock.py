@@ -19,6 +19,7 @@ import pytest
 from brokers import Mosquitto, Subscriber, free_port
 
 from edge.clock import Errors
+from soak.control import beside
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +62,12 @@ class Device:
         """Wait until it has written so many messages."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            with contextlib.suppress(sqlite3.Error):
-                file = f"file:{self.folder}/outbox.db?mode=ro"
-                with contextlib.closing(sqlite3.connect(file, uri=True)) as db:
-                    if db.execute("SELECT count(*) FROM message").fetchone()[0] >= count:
-                        return
+            with (
+                contextlib.suppress(sqlite3.Error, OSError),
+                beside(self.folder / "outbox.db") as db,
+            ):
+                if db.execute("SELECT count(*) FROM message").fetchone()[0] >= count:
+                    return
             time.sleep(0.05)
         raise AssertionError(f"there are not {count} messages waiting")
 
