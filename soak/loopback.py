@@ -66,8 +66,11 @@ def mounted(device: Path, folder: Path, kind: str, options: str = "") -> Iterato
 
 
 def unmount(folder: Path) -> None:
-    """Unmount; a file that is just being closed is waited for. Raises OSError."""
-    for _ in range(200):
+    """Unmount; a file that is just being closed is waited for, on a busy machine for half a minute.
+
+    Raises OSError.
+    """
+    for _ in range(3000):
         if not _libc.umount2(os.fsencode(folder), 0):
             return
         if ctypes.get_errno() != errno.EBUSY:
