@@ -118,10 +118,10 @@ def measure(
             marks = [(_given_out(device), count(), _charged(process.pid))]
             time.sleep(seconds)
             marks.append((_given_out(device), count(), _charged(process.pid)))
-            payload = _payload(device)
         finally:
             process.kill()
             process.wait()
+        payload = _payload(device)
     (first, entry, charged), (last, last_entry, last_charged) = marks
     counted = Recording(folder).written(entry, last_entry)
     return Wear(last - first, *counted, last_charged - charged, payload)
