@@ -69,10 +69,11 @@ class Children:
 
     def unnoticed(self, tries: list[Try]) -> list[Try]:
         """Give the changes that no test noticed. Ends the program where tests fail as it is."""
+        screen = os.dup(2)
         with tempfile.NamedTemporaryFile() as told:
 
             def collected(folder: str) -> int:
-                plugin = _Forks(self._root, tries, self._seconds)
+                plugin = _Forks(self._root, tries, self._seconds, screen)
                 code = pytest.main([*OPTIONS, f"--basetemp={folder}", *self._tests], [plugin])
                 Path(told.name).write_bytes(
                     pickle.dumps((plugin.covered, plugin.missed, plugin.anew))
@@ -87,7 +88,11 @@ class Children:
                 importlib.import_module(name)
         if anew and self._anew(sorted(covered.seconds), lambda: None) != GREEN:
             sys.exit(f"the tests fail one by one: pytest {' '.join(self._tests)}")
-        missed += [number for number in anew if not self._noticed(*tries[number], covered)]
+        for number in anew:
+            _count(screen, number, len(tries))
+            if not self._noticed(*tries[number], covered):
+                missed.append(number)
+        os.close(screen)
         return [tries[number] for number in sorted(missed)]
 
     def _noticed(self, source: Source, change: Change, covered: Covered) -> bool:
@@ -110,6 +115,12 @@ class Children:
             return pytest.main([*OPTIONS, f"--basetemp={folder}", *tests])
 
         return _fork(child, self._seconds)
+
+
+def _count(screen: int, number: int, of: int) -> None:
+    """Show a person how far it is."""
+    if os.isatty(screen):
+        os.write(screen, f"\r{number + 1} of {of} ".encode())
 
 
 def _changed(source: Source, change: Change) -> CodeType:
@@ -170,8 +181,8 @@ class _Forks:
     `anew` of those that are to be tried with modules imported anew.
     """
 
-    def __init__(self, root: Path, tries: list[Try], seconds: int) -> None:
-        self._root, self._tries, self._seconds = root, tries, seconds
+    def __init__(self, root: Path, tries: list[Try], seconds: int, screen: int) -> None:
+        self._root, self._tries, self._seconds, self._screen = root, tries, seconds, screen
         self.covered, self.missed, self.anew = Covered(), list[int](), list[int]()
         self._paths = {str(source.path) for source, _ in tries}
         self._imports = _Lines(self._paths)
@@ -185,6 +196,7 @@ class _Forks:
             return True
         live = _functions(self._paths)
         for number, (source, change) in enumerate(self._tries):
+            _count(self._screen, number, len(self._tries))
             if not change.in_function or self._imports.ran(source.path, change):
                 self.anew.append(number)
                 continue
