@@ -102,6 +102,8 @@ def test_two_sightings_in_a_row_acquit_all_messages(suspects, clock):
     assert not suspects.careful
     suspects.set_back(row(5), "no")
     assert not suspects.guilty(5)
+    suspects.cleared(5)
+    suspects.set_back(row(3), "no")
     assert rest(suspects, clock) == 10
 
 
