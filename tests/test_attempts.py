@@ -66,7 +66,7 @@ class Field:
         self.outbox = Outbox(folder / "o.db")
         self.limits, self.protocol, self.lines, self.dialled = Limits(), "5", [], []
         self.plan: list[object] = []
-        self.dialling_seconds = 0.0
+        self.dialling_seconds, self.pings = 0.0, []
         self.publisher = Publisher(
             Broker(**{"retry_min_seconds": 1.0, "retry_max_seconds": 16.0, **(broker or {})}),
             "cam-1",
@@ -79,9 +79,10 @@ class Field:
             **more,
         )
 
-    def dial(self, _broker, client_id, will, speaks_5, most_bytes):
+    def dial(self, broker, client_id, will, speaks_5, most_bytes):
         """Give the next connection, or the error that a test put there."""
         self.dialled.append(SimpleNamespace(id=client_id, will=will, v5=speaks_5, most=most_bytes))
+        self.pings.append(broker.keepalive_seconds)
         self.clock.forward(self.dialling_seconds)
         does = self.plan.pop(0)
         if isinstance(does, Exception):
@@ -230,6 +231,28 @@ def test_every_connection_begins_with_who_we_are(field):
     topics = [one for one in field.lines[2].topics() if one != "state"]
     assert topics == ["availability", "info", "info", "availability", "info"]
     assert field.lines[2].woken == 2
+
+
+def test_what_is_renewed_does_not_wait_for_a_backlog(field):
+    """What the broker knows already does."""
+    field.limits = Limits(receive_maximum=1)
+    field.attempt(ending(NETWORK, 5))
+    field.sight(20)
+    field.attempt(ending(NETWORK, 5))
+    assert "info" not in field.lines[1].topics()
+    field.publisher.renew(f"{BASE}/info")
+    field.attempt(ending(NETWORK, 5))
+    assert "info" in field.lines[2].topics()
+    assert field.outbox.depth().waiting > 0
+
+
+@pytest.mark.parametrize(("busy", "pings"), [(False, [30, 30, 10]), (True, [30, 30, 30])])
+def test_quiet_connections_that_end_alike_are_pinged_more_often(field, busy, pings):
+    """Where something was under way it was not for want of it."""
+    quiet = LostError("x", hung_up=True, quiet_seconds=20.0)
+    for _ in range(3):
+        field.attempt(ending(quiet, 5, lambda line, _: setattr(line, "answers", not busy)))
+    assert field.pings == pings
 
 
 def test_others_introductions_are_said_too_and_told_when_taken(tmp_path):

@@ -178,6 +178,13 @@ def test_what_never_became_a_message_can_be_looked_at_and_not_sent(tmp_path):
     assert letters.discard([first.id]) == 1
 
 
+def test_what_cannot_even_be_shown_is_kept_by_its_kind(tmp_path):
+    """With the error that showing it makes."""
+    DeadLetters(tmp_path).keep(10**5000, "cannot be encoded", NOW)
+    (path,) = tmp_path.iterdir()
+    assert path.read_bytes().endswith(b"\n<int: ValueError>")
+
+
 def test_a_change_by_another_program_is_seen(tmp_path):
     """Once for each change, and also where the folder is not there yet."""
     letters, other = DeadLetters(tmp_path / "x"), DeadLetters(tmp_path / "x")

@@ -67,8 +67,10 @@ def test_answers_that_are_lost_with_a_connection_are_counted(tmp_path):
 
 def test_an_answer_that_is_taken_leaves_no_caution(talk):
     """Though a connection broke while one of its kind was under way."""
-    talk.standing.suspects.broke([f"{BASE}/response/status", "x"], None, "it hung up")
-    talk.standing.suspects.cleared("x")
+    for _ in range(2):
+        talk.standing.suspects.broke([f"{BASE}/response/status", "x"], None, "it hung up")
+    talk.standing.suspects.forget("x")
+    assert talk.standing.suspects.careful
     talk.inlet.waiting = [answer()]
     talk.settle()
     assert not talk.standing.suspects.careful
@@ -84,6 +86,19 @@ def test_a_subscription_is_asked_for_once(talk):
     talk.settle()
     assert len(talk.wire.subscribed) == 1
     assert talk.counters["subscribed"] == 1
+
+
+def test_a_number_that_is_given_out_again_is_no_answer_to_the_subscription(talk):
+    """There are 65,535 of them."""
+    talk.connect()
+    talk.go()
+    talk.wire.acknowledge(talk.wire.asked[0])
+    talk.settle()
+    talk.wire._mid = talk.wire.asked[0] - 1
+    talk.sight(1)
+    talk.session.news()
+    talk.settle()
+    assert talk.waiting == 0
 
 
 def test_a_denied_subscription_is_counted(talk):

@@ -240,6 +240,38 @@ def test_after_a_break_caution_ends_with_what_is_said_or_is_not(talk, payload):
     assert not talk.standing.suspects.careful
 
 
+@pytest.mark.parametrize(
+    ("error", "blamed"),
+    [
+        (LostError("x"), True),
+        (LostError("x", code=0x8D, hung_up=True), True),
+        (LostError("x", code=0x8E, hung_up=True), False),
+        (OSError("x"), False),
+    ],
+)
+def test_a_picture_alone_may_be_too_slow_for_the_network(talk, error, blamed):
+    """Where the connection ended for want of a sign of life, and not for another reason."""
+    talk.settle()
+    talk.put(image())
+    assert talk.go(answer=False)[0].endswith("/image")
+    talk.session.lost(error)
+    assert talk.standing.suspects.careful is blamed
+
+
+def test_what_the_broker_knows_waits_for_a_backlog_however_old_the_clock_is(talk):
+    """For ten seconds of this connection."""
+    talk.settle()
+    talk.limits = Limits(receive_maximum=1)
+    talk.wait(1000)
+    talk.connect()
+    talk.sight(40)
+    said = [topic for _ in range(9) for topic in talk.go()]
+    assert "info" not in said
+    talk.wait(10.1)
+    said = [topic for _ in range(9) for topic in talk.go()]
+    assert "info" in said
+
+
 def test_an_answer_to_nothing_that_was_said_is_nobodys(talk):
     """Neither a denial of something nor the end of one."""
     talk.settle()
