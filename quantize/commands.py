@@ -248,7 +248,7 @@ def checked_out(out: Path) -> Path:
 def table(report: Report) -> Table:
     """The figures of the gate for the terminal."""
     shown = Table(title="float and int8 on the same photos", title_justify="left")
-    columns = ["split", "photos", "float", "float TFLite", "int8", "lost", "agreement"]
+    columns = ["split", "photos", "float", "float TFLite", "int8", "lost", "agree"]
     if report.pruned:
         columns[3:4] = ["pruned", "its TFLite"]
     for column in columns:
@@ -256,7 +256,7 @@ def table(report: Report) -> Table:
     for name, split in report.splits.items():
         low, high = 100 * split.lost_low, 100 * split.lost_high
         shown.add_row(
-            {"val": "validation", "test": "test", "both": "both (gate)"}.get(name, name),
+            {"both": "both (gate)"}.get(name, name),
             str(split.n),
             f"{split.keras.accuracy:.1%}",
             *([f"{split.source.accuracy:.1%}"] if report.pruned else []),

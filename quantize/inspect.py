@@ -27,7 +27,7 @@ def show(path: Path, key: Path | None = None, console: Console | None = None) ->
     bundle = read_bundle(path, (load_public_key(key),) if key else ())
     for part in (
         _identity(path, bundle),
-        _labels(bundle.manifest),
+        labels(bundle.manifest),
         _figures(bundle.manifest),
         _graph(bundle),
         _zeros(layers(read_graph(bundle.model))),
@@ -87,10 +87,12 @@ def _identity(path: Path, bundle: Bundle) -> Table:
     return _pairs(f"{m.name} {m.version}", rows)
 
 
-def _labels(m: Manifest) -> Table:
-    table = Table(title="labels", title_justify="left")
-    for column in ("", "id", "name", "threshold", "test photos", "precision", "recall", "F1"):
-        table.add_column(column, justify="left" if column in ("id", "name") else "right")
+def labels(m: Manifest) -> Table:
+    """Give the classes, with their figures on test photos."""
+    table = Table(title="labels, with figures on test photos", title_justify="left")
+    for column in ("", "id", "name", "threshold", "photos", "precision", "recall", "F1"):
+        named = column in ("id", "name")  # never cut short: two may begin alike
+        table.add_column(column, justify="left" if named else "right", overflow="fold")
     for index, label in enumerate(m.labels):
         found = m.metrics.per_class.get(label.id) if m.metrics else None
         figures = (
