@@ -64,7 +64,13 @@ def recorded(name: str, folder: Path) -> Iterator[tuple[Path, Callable[[], int]]
             count.close()
             unmount(file)
     finally:
-        recorder.wait(30)
+        # All of it is on disk when the recorded file system is unmounted; see `unmount` for why the
+        # recorder may be asked further.
+        try:
+            recorder.wait(5)
+        except subprocess.TimeoutExpired:
+            recorder.terminate()
+            recorder.wait(30)
         recorder.stdout.close() if recorder.stdout else None
 
 
