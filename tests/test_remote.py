@@ -154,7 +154,7 @@ def test_a_shell_that_talks_first_does_no_harm(sshd, tmp_path):
         ),
         (
             patched("sys.modules.update(ai_edge_litert=None, tflite_runtime=None)"),
-            r"no TFLite interpreter found: runtime 'litert' needs the package ai-edge-litert",
+            r"no TFLite interpreter found: runtime 'litert' needs ai_edge_litert",
         ),
         ("true", r"it ended without a word"),
     ],
