@@ -100,7 +100,7 @@ def test_a_record_that_makes_no_sense_says_so(tmp_path, text, said):
 def test_folders_where_files_should_be_are_errors_with_names(tmp_path):
     """Read, written, made."""
     (tmp_path / "models.json").mkdir()
-    with pytest.raises(StoreError, match=r"cannot read .*models\.json: Is a directory"):
+    with pytest.raises(StoreError, match=r"cannot read .*models\.json: it is no file"):
         records.read(tmp_path / "models.json")
     with pytest.raises(StoreError, match=r"cannot write .*models\.json"):
         records.write(tmp_path / "models.json", Record())
