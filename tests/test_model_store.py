@@ -97,13 +97,14 @@ def test_a_record_that_makes_no_sense_says_so(tmp_path, text, said):
     assert not store.record_path.exists()
 
 
-def test_folders_where_files_should_be_are_errors_with_names(tmp_path):
-    """Read, written, made."""
+def test_folders_where_files_should_be_are_named_or_put_aside(tmp_path):
+    """Read or made: an error; written: the folder is kept under another name."""
     (tmp_path / "models.json").mkdir()
     with pytest.raises(StoreError, match=r"cannot read .*models\.json: it is no file"):
         records.read(tmp_path / "models.json")
-    with pytest.raises(StoreError, match=r"cannot write .*models\.json"):
-        records.write(tmp_path / "models.json", Record())
+    records.write(tmp_path / "models.json", Record())
+    assert records.read(tmp_path / "models.json") == Record()
+    assert (tmp_path / "models.json.aside-1").is_dir()
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match=r"cannot make .*file.*model\.store"):
         Store(tmp_path / "file")
