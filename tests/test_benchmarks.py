@@ -182,7 +182,7 @@ def test_wear_is_counted_below_the_file_system(options, tmp_path):
     if reason := impossible():
         pytest.skip(f"WEAR NOT MEASURED: {reason}")
     figures = harness.run("wear", tmp_path, options).figures
-    assert len(figures) == 8
+    assert len(figures) == 20  # bytes and flushes, offline and delivering, on 3 disks and on 2
     assert all(both_sides(figure) for figure in figures)
     assert "the kernel charges the process" in figures[0].note
 
