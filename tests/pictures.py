@@ -8,6 +8,7 @@ import devices
 import numpy as np
 from clocks import RIGHT
 
+from edge import state_lock
 from edge.cameras import Frame
 from edge.config import Inbox as InboxConfig
 from edge.messages import FrameRef, InboxItem, InboxPicture, ModelRef, new_id
@@ -49,5 +50,5 @@ def item(why="unknown", seconds: float = 0.0, id: str = "") -> InboxItem:
 
 
 def names(spool: Spool) -> list[str]:
-    """Give the names of the files in the folder."""
-    return sorted(path.name for path in spool.folder.iterdir())
+    """Give the names of the files in the folder, but for that of who holds it."""
+    return sorted(path.name for path in spool.folder.iterdir() if path.name != state_lock.NAME)
