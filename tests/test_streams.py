@@ -17,6 +17,7 @@ from brokers import Mosquitto, Subscriber
 
 from edge.log_lines import LineHandler
 
+SIGNALS = ["HUP", "QUIT", "USR1", "USR2", "ALRM", "XCPU", "PWR"]
 SET_PIPE_SIZE = 1031
 """fcntl(2), F_SETPIPE_SZ."""
 
@@ -76,7 +77,18 @@ def test_a_log_that_nobody_reads_holds_nobody_up(device):
     os.close(reading)
 
 
-@pytest.mark.parametrize("name", ["HUP", "QUIT", "USR1", "USR2", "ALRM", "XCPU", "PWR"])
+@pytest.fixture
+def unignored():
+    """Whoever runs the tests may have signals ignored (nohup), which a program inherits."""
+    ours = [getattr(signal, f"SIG{name}") for name in SIGNALS]
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ours}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("unignored")
+@pytest.mark.parametrize("name", SIGNALS)
 def test_whatever_signal_ends_the_program_ends_it_in_good_order(device, name):
     """What it has seen is delivered, the status is 0, and it says that it is offline."""
     process = device(stderr=subprocess.PIPE, text=True)
