@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,10 @@ from pathlib import Path
 import pytest
 
 TREE = Path(__file__).parent.parent
+GIVEN = {
+    *("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL"),
+    *("DATA", "OUT", "RUN", "RECIPE", "WEIGHTS", "ACCEPT", "ARGS", "ONLY"),
+}
 ECHO = """#!{python}
 import json, sys
 with open({said!r}, "a") as said:
@@ -35,8 +40,16 @@ def make(tmp_path):
 
     def run(*words: str) -> tuple[subprocess.CompletedProcess[str], list[list[str]]]:
         said.unlink(missing_ok=True)
+        # What an outer `make test DATA=...` was given is not given to this one.
+        kept = {name: value for name, value in os.environ.items() if name not in GIVEN}
         done = subprocess.run(
-            ["make", *words], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            ["make", *words],
+            cwd=tmp_path,
+            env=kept,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
         )
         lines = said.read_text().splitlines() if said.exists() else []
         return done, [json.loads(line) for line in lines]
