@@ -3,50 +3,67 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
-import subprocess
-import sys
+import signal
 import time
-from pathlib import Path
+from itertools import groupby
 
-import pytest
 from brokers import Mosquitto
-from killed_install import kill_at
 from servers import Scripted, answer
+from steps import kill_at, moments
 from test_model_fetch import DATA
 from test_model_updates import Field, send
 from test_models import CLOCK, Place
 
 from edge.config import Update
 from edge.models.fetch import Source, fetch, forget
+from edge.models.install import roll_back
 from edge.models.jobs import Job, Jobs, by_request, cancel, conclude
+from edge.models.store import Store
 from edge.models.upload import Chunk, Upload
 
 
-@pytest.mark.xfail(reason="FAILS: one step is seen, not 20; the cause is not established")
 def test_a_kill_at_every_durable_step_leaves_a_model_that_works(tmp_path):
-    """Before and after each fsync, rename and removal: the next start runs 1 or 2, proved."""
+    """Before and after each, also where what was not synced is lost with the power: the next start
+    runs the model before or the new one, proved, as the steps until then say.
+    """
     place = Place(tmp_path)
-    done = subprocess.run(
-        [
-            sys.executable,
-            str(Path(__file__).with_name("killed_install.py")),
-            *map(str, (place.path, place.bundle("2"), tmp_path / "killed")),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    kills = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(kills) >= 20
-    assert [one for one in kills if one["wrong"]] == []
-    versions = [one["version"] for one in kills]
-    assert set(versions) == {"1", "2"}
-    assert (versions[0], versions[-1]) == ("1", "1")
+    bundle = place.bundle("2")
+
+    def live():
+        place.install(bundle)
+        place.open()
+        place.confirm()
+        place.open()
+        roll_back(place.store, "a test", CLOCK.now())
+        place.install(bundle)  # over the file that is there
+
+    found = moments(place.store.folder, live, tmp_path / "moments")
+    names = {what.split()[2] for what, _ in found}
+    assert names >= {"fsync", "replace", "unlink", "open"}
+    ran = []
+    for what, folder in found:
+        place.store = Store(folder)
+        ran.append((what, starts(place)))
+    assert [version for version, _ in groupby(ran, lambda one: one[1])] == ["1", "2", "1", "2"], ran
+    assert sum(what.startswith("killed") for what, _ in ran) >= 20
+    assert sum(what.startswith("cut") for what, _ in ran) >= 10
+
+
+def starts(place):
+    """Start after the power came back; hold the record against the folder. Gives the version."""
+    before = place.store.read()
+    version = place.open()
+    with place.store.installing():
+        place.store.prune()
+    record = place.store.read()
+    assert (record.current, record.models) == (before.current, before.models)
+    assert version == ("1" if record.current is None else record.models[record.current].version)
+    kept = {one.stem: sha256(one.read_bytes()) for one in place.store.bundles.iterdir()}
+    assert kept == {id: entry.sha256 for id, entry in record.models.items()}
+    assert not [*place.store.folder.glob("*.damaged"), *place.store.folder.glob("*.aside-*")]
+    return version
 
 
 def test_kills_at_random_times_of_an_update_strand_no_camera(tmp_path):
@@ -86,17 +103,17 @@ def test_a_kill_at_every_durable_step_of_a_download_wedges_no_update(tmp_path):
     """
     place = Place(tmp_path)
     with Scripted(served) as server:
-        over = [False]
         for number in range(1000):
             child = os.fork()
             if child == 0:
                 try:
-                    kill_at(number, os.open(os.devnull, os.O_WRONLY))
-                    live_download(place.store, server.url)
+                    with kill_at(number, place.store.folder):
+                        live_download(place.store, server.url)
                     os._exit(0)
                 finally:
                     os._exit(1)
-            over.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0)
+            ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            assert ended in (0, -signal.SIGKILL)
             jobs, upload = Jobs(place.store), Upload(place.store.incoming, 9.0)
             left = jobs.read()
             if left is not None:
@@ -108,7 +125,7 @@ def test_a_kill_at_every_durable_step_of_a_download_wedges_no_update(tmp_path):
             forget(place.store.incoming)
             jobs.drop(job("later"))
             assert not list(place.store.incoming.iterdir())
-            if all(over[-2:]):  # a removal of nothing is no step, so that one number is missing
+            if ended == 0:
                 break
     assert number >= 30
 
@@ -117,7 +134,7 @@ def live_download(store, url):
     """What a device does with an upload and an update, until it is killed."""
     jobs, upload = Jobs(store), Upload(store.incoming, 9.0)
     data = b"a piece"
-    upload.take(Chunk(sha256=hashlib.sha256(data).hexdigest(), size=len(data), data=data))
+    upload.take(Chunk(sha256=sha256(data), size=len(data), data=data))
     upload.expire()
     upload.forget()
     jobs.put(job("first"))
@@ -125,6 +142,11 @@ def live_download(store, url):
     fetch(source(url), store.incoming, Update())
     jobs.cancel()
     conclude(store, jobs, upload, job("first"), by_request(), CLOCK.now())
+
+
+def sha256(data):
+    """Give the digest in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def served(_request):

@@ -33,11 +33,14 @@ class Hand:
 
 
 def test_what_is_fast_enough_goes_on():
-    """Exactly the lowest rate, for several windows; a byte now and then is no silence."""
+    """Exactly the lowest rate, window after window; a byte less in one of them ends it."""
     hand = Hand()
     for _ in range(10):
-        hand.flow(29.0, 1500)
-        hand.flow(29.0, 1500)
+        hand.flow(30.0, 1500)
+        hand.flow(30.0, 1500)
+    hand.flow(30.0, 1500)
+    with pytest.raises(SlowError, match=r"2999 bytes in 60 s"):
+        hand.flow(30.0, 1499)
 
 
 def test_what_is_slower_ends_with_its_window():

@@ -244,10 +244,11 @@ def test_a_child_process_does_not_hold_the_lock(tmp_path):
     """Such as the one that tries a new model, and may outlive the device."""
     with StateLock() as lock:
         lock.hold([tmp_path])
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        command = [sys.executable, "-c", "input()"]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, close_fds=False)
     try:
-        with StateLock() as lock:
-            lock.hold([tmp_path])
+        assert not is_held(tmp_path)
+        assert child.poll() is None
     finally:
         child.communicate(b"\n", timeout=20)
 

@@ -1,0 +1,143 @@
+"""Every step of this process that lasts in a folder; what kills and power cuts there leave."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import io
+import os
+import shutil
+import signal
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+NAMES = (
+    "fsync", "fdatasync", "replace", "rename", "unlink", "remove", "mkdir", "rmdir", "truncate",
+    "ftruncate", "link", "symlink", "sendfile", "write", "pwrite", "posix_fallocate",
+)  # fmt: skip
+"""Of `os`; the making of a file is a step too, by whatever name."""
+_WRITES = {"sendfile", "write", "pwrite", "posix_fallocate", "ftruncate", "truncate"}
+_SYNCS = {"fsync", "fdatasync"}
+Told = Callable[[str], None]
+"""Called before and after each step with what it is."""
+
+
+class Unsynced:
+    """Files whose contents a power cut may take: by inode, so that a rename does not save them."""
+
+    def __init__(self) -> None:
+        self.inodes: set[int] = set()
+
+    def learn(self, name: str, what: int | str | Path) -> None:
+        """Take note of a step that was done with a descriptor or a path."""
+        with contextlib.suppress(OSError):
+            found = os.stat(what)
+            if stat.S_ISREG(found.st_mode):
+                change = self.inodes.discard if name in _SYNCS else self.inodes.add
+                change(found.st_ino)
+
+    def cut(self, live: Path, copied: Path, share: float) -> None:
+        """Leave so much of them in a copy of the folder."""
+        for file in live.rglob("*"):
+            if file.is_file() and file.stat().st_ino in self.inodes:
+                copy = copied / file.relative_to(live)
+                os.truncate(copy, int(share * copy.stat().st_size))
+
+
+@contextlib.contextmanager
+def told_steps(folder: Path, tell: Told, unsynced: Unsynced | None = None) -> Iterator[None]:
+    """Tell of each step below the folder, also of one that fails."""
+    kept = unsynced or Unsynced()
+    quiet = [False]
+
+    def wrapped(name: str, real, changes: Callable[[tuple, dict], bool]):
+        def step(*arguments, **options):
+            where = "" if quiet[0] else _place(arguments[0])
+            if not where.startswith(str(folder)) or not changes(arguments, options):
+                return real(*arguments, **options)
+            _aside(quiet, tell, f"before {name} {where}")
+            try:
+                result = real(*arguments, **options)
+                if name in _WRITES | _SYNCS or name == "open":
+                    kept.learn(name, arguments[0])
+                return result
+            finally:
+                _aside(quiet, tell, f"after {name} {where}")
+
+        return step
+
+    patched = [(os, name, lambda *_: True) for name in NAMES]
+    patched += [(os, "open", _os_makes), (builtins, "open", _makes), (io, "open", _makes)]
+    before = [(owner, name, getattr(owner, name)) for owner, name, _ in patched]
+    try:
+        for owner, name, changes in patched:
+            setattr(owner, name, wrapped(name, getattr(owner, name), changes))
+        yield
+    finally:
+        for owner, name, real in before:
+            setattr(owner, name, real)
+
+
+def kill_at(number: int, folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Have this process kill itself before (even) or after (odd) a step of that number // 2."""
+    count = iter(range(1_000_000))
+
+    def tell(_what: str) -> None:
+        if next(count) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return told_steps(folder, tell)
+
+
+def moments(folder: Path, work: Callable[[], object], into: Path) -> list[tuple[str, Path]]:
+    """Do the work once; give, for each moment around its steps, a copy of the folder as a kill
+    would leave it, and as cuts of the power would: without, or with half of what was not synced.
+    """
+    found: list[tuple[str, Path]] = []
+    unsynced = Unsynced()
+
+    def copy(what: str, share: float | None) -> None:
+        copied = into / str(len(found))
+        shutil.copytree(folder, copied)
+        if share is not None:
+            unsynced.cut(folder, copied, share)
+        found.append((what, copied))
+
+    def tell(what: str) -> None:
+        copy(f"killed {what}", None)
+        if unsynced.inodes:
+            copy(f"cut {what}", 0.0)
+            copy(f"torn {what}", 0.5)
+
+    with told_steps(folder, tell, unsynced):
+        work()
+    return found
+
+
+def _aside(quiet: list[bool], tell: Told, what: str) -> None:
+    """Tell, and take what that does for no step."""
+    quiet[0] = True
+    try:
+        tell(what)
+    finally:
+        quiet[0] = False
+
+
+def _place(what: int | str | bytes | Path) -> str:
+    if isinstance(what, int):
+        try:
+            return os.readlink(f"/proc/self/fd/{what}")
+        except OSError:
+            return ""
+    return os.path.abspath(os.fsdecode(what))
+
+
+def _os_makes(arguments: tuple, options: dict) -> bool:
+    flags = arguments[1] if len(arguments) > 1 else options["flags"]
+    return bool(flags & os.O_TRUNC or (flags & os.O_CREAT and not os.path.lexists(arguments[0])))
+
+
+def _makes(arguments: tuple, options: dict) -> bool:
+    mode = arguments[1] if len(arguments) > 1 else options.get("mode", "r")
+    return not isinstance(arguments[0], int) and bool(set(mode) & set("wax+"))
