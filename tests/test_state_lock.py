@@ -247,7 +247,7 @@ def test_a_child_process_does_not_hold_the_lock(tmp_path):
         command = [sys.executable, "-c", "input()"]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, close_fds=False)
     try:
-        assert not is_held(tmp_path)
+        wait_for(lambda: not is_held(tmp_path))  # until the child runs a program of its own
         assert child.poll() is None
     finally:
         child.communicate(b"\n", timeout=20)
