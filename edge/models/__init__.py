@@ -12,6 +12,8 @@ jobs        the update that was accepted, and how it ends; ledger: its seconds o
 choice      which model a start takes
 switch      another model between two frames
 probation   whether the new model holds up
-service     all of it in a running device
+follower    has the model judge that the record names, and watches over its probation
+updater     carries an accepted update out
+service     both, on a thread of a running device
 command     ``wheatear model``
 """
