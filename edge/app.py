@@ -154,6 +154,7 @@ class _Device:
             clock=clock,
             requests=self._requests,
             hold=self._retimer.hold,
+            righted=self._retimer.righted,
             letters=self._letters,
         )
         self._desk = Desk(self._letters, lambda: self._publisher.nudge())

@@ -76,7 +76,10 @@ class Clock(ABC):
 
     @abstractmethod
     def quality(self) -> Quality:
-        """Say how far :meth:`now` can be trusted."""
+        """Say how far :meth:`now` can be trusted, if that is called after this.
+
+        The other way round the clock may be set in between, and a wrong time pass for a right one.
+        """
 
     def errors(self) -> Errors:
         """Say how wrong :meth:`now` may be."""
@@ -106,11 +109,22 @@ class Clock(ABC):
         """
         return self._place(moment)[1]
 
-    def restated(self, moment: datetime) -> datetime:
-        """Give what the clock as it is now would have said then, for a time that it gave."""
+    def restated(self, moment: datetime, booted: datetime | None = None) -> datetime:
+        """Give what the clock as it is now would have said then, for a time that it gave.
+
+        Times of one message are told by the same `booted`: the clock may be set between two calls.
+        """
         era, seconds = self._place(moment)
-        booted = self.booted()
+        booted = booted or self.booted()
         return moment if era.booted == booted else booted + timedelta(seconds=seconds)
+
+    def told(self, moment: datetime) -> tuple[datetime, Quality]:
+        """Give what the clock as it is now would have said then, and how far that can be trusted.
+
+        Never a time from before the clock was set with the word that it is right.
+        """
+        quality = self.quality()
+        return self.restated(moment), quality
 
     def _read(self) -> tuple[float, datetime]:
         """Give seconds since boot, and when that was, read at one moment."""

@@ -46,7 +46,8 @@ class Delivery:
     a while it is tried again, alone, until the broker takes it. A picture that an access list
     forbids is given up and counted: pictures must not hold up sightings. A message that the broker
     does not take for what it is, or hangs up at, is set back (:mod:`edge.suspects`).
-    While `hold` says so, nothing is sent. `shrink` makes a JPEG that has so many bytes at most.
+    While `hold` says so, nothing is sent. `righted` gives rows with their right times, where those
+    have become known. `shrink` makes a JPEG that has so many bytes at most.
     """
 
     def __init__(
@@ -60,8 +61,10 @@ class Delivery:
         clock: Clock,
         hold: Callable[[], bool] = lambda: False,
         shrink: Callable[[bytes, int], bytes | None] = lambda _jpeg, _most: None,
+        righted: Callable[[Sequence[Row]], list[Row]] = list,
     ) -> None:
-        self._hold, self._shrink = hold, shrink
+        self._hold, self._shrink, self._righted = hold, shrink, righted
+        self._synced = False
         self._edition = outbox.edition
         self._outbox, self._flight, self._base = outbox, flight, base
         self._window, self._late_ms, self._clock = window, late_ms, clock
@@ -96,7 +99,9 @@ class Delivery:
             return
         if (row := self._suspects.due()) is not None:
             self._rewind(row)
-        if self._edition != self._outbox.edition:
+        synced, before = self._clock.quality() == "synced", self._synced
+        self._synced = synced
+        if self._edition != self._outbox.edition or (synced and not before):
             self._read_again()
         if self._rewound:
             if self._flying:
@@ -180,7 +185,7 @@ class Delivery:
         self.looked = len(page) < _PAGE_ROWS
         if page:
             self._cursor = page[-1].row
-            self._ready.extend(page)
+            self._ready.extend(self._righted(page))
         return bool(page)
 
     def _read_again(self) -> None:

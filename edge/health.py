@@ -69,7 +69,8 @@ class Reporter:
 
     def info(self, protocol: str) -> bytes:
         """Give the retained description for a connection over this MQTT version."""
-        config, booted = self._config, self._clock.booted()
+        config, quality = self._config, self._clock.quality()
+        booted = self._clock.booted()
         return encode(
             Info(
                 device=config.device_id,
@@ -77,7 +78,7 @@ class Reporter:
                 installation=self._installation,
                 boot=self._boot,
                 started=booted + timedelta(seconds=self._started),
-                clock=self._clock.quality(),
+                clock=quality,
                 booted=booted,
                 software=Software(
                     name="wheatear", version=__version__, python=platform.python_version()
@@ -95,7 +96,7 @@ class Reporter:
 
     def state(self) -> bytes:
         """Give the retained state."""
-        now = self._clock.now()
+        now, latest = self._clock.now(), self._writer.latest
         try:
             hours, depth = self._outbox.hours(now), self._outbox.depth()
             lives = self._outbox.lives()
@@ -106,10 +107,11 @@ class Reporter:
             State(
                 device=self._config.device_id,
                 time=now,
-                latest=self._latest(),
+                latest=self._righted(latest) if latest else None,
                 hours=hours,
                 present=tuple(
-                    Present(label=one.label, event=one.event, since=one.since) for one in lives
+                    Present(label=one.label, event=one.event, since=one.since)
+                    for one in map(self._righted, lives)
                 ),
                 health=HealthSummary(
                     ok=not problems,
@@ -123,16 +125,15 @@ class Reporter:
             )
         )
 
-    def _latest(self) -> Sighting | None:
-        """Give the newest sighting, with the right time if the clock was set since."""
-        latest = self._writer.latest
-        if latest is None or self._clock.quality() != "synced":
-            return latest
-        return retimed(latest, self._boot, self._clock.booted()) or latest
+    def _righted(self, sighting: Sighting) -> Sighting:
+        """Give a sighting with the right time if the clock was set since."""
+        if self._clock.quality() != "synced":
+            return sighting
+        return retimed(sighting, self._boot, self._clock.booted()) or sighting
 
     def health(self, milliseconds: Timings) -> Health:
         """Measure."""
-        count = self._counters
+        count, quality = self._counters, self._clock.quality()
         try:
             depth = self._outbox.depth()
         except OutboxError:
@@ -143,7 +144,7 @@ class Reporter:
             boot=self._boot,
             time=self._clock.now(),
             uptime_seconds=round(self._clock.monotonic() - self._started_monotonic, 3),
-            clock=self._clock.quality(),
+            clock=quality,
             boot_seconds=round(self._clock.since_boot(), 3),
             clock_health=self._clock_health(),
             temperature_celsius=temperature(self._root),

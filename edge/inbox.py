@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,7 @@ _LEAST_PROBABILITY = 1e-4
 
 class _Job(msgspec.Struct, frozen=True):
     doubt: Doubt
+    time: datetime
     clock: Quality
     model: ModelRef
     labels: tuple[str, ...]
@@ -121,13 +123,14 @@ class Inbox:
         doubt = self._doubts.see(frame, found, self._clock.monotonic())
         if doubt is None:
             return
+        time, quality = self._clock.told(doubt.frame.time)
+        if doubt.frame.recorded:
+            time = doubt.frame.time
         with self._change:
             if len(self._jobs) >= _GATHERED:
                 self._counters.add("inbox_missed")
                 return
-            self._jobs.append(
-                _Job(doubt, self._clock.quality(), self._identity.model, self._labels)
-            )
+            self._jobs.append(_Job(doubt, time, quality, self._identity.model, self._labels))
             self._change.notify_all()
 
     def next(self) -> Parcel | None:
@@ -229,7 +232,7 @@ class Inbox:
             boot=identity.boot,
             id=id,
             kept=kept,
-            time=frame.time,
+            time=job.time,
             clock=job.clock,
             boot_seconds=None
             if frame.recorded

@@ -213,8 +213,9 @@ class Outbox:
     ) -> int:
         """Put messages with another time in the place of waiting ones, in one durable commit.
 
-        Rows that were delivered meanwhile are left out. Give how many were rewritten. Counts per
-        hour go along; `lives` replace what :meth:`lives` gave. Raises OutboxError: nothing changed.
+        Rows that were delivered or rewritten meanwhile are left out. Give how many were rewritten.
+        Counts per hour go along; `lives` replace what :meth:`lives` gave. Raises OutboxError:
+        nothing changed.
         """
         count, grown, hours = 0, 0, HourCounts()
         with self._lock, self._errors():
@@ -223,7 +224,7 @@ class Outbox:
                 self._delete(db, tally)
                 for old, message in changes:
                     _, _, payload, time_ms, size = row_of(message)
-                    more = schema.rewrite(db, old.row, payload, time_ms, size)
+                    more = schema.rewrite(db, old.row, old.time_ms, payload, time_ms, size)
                     if more is None:
                         continue
                     count, grown = count + 1, grown + more

@@ -230,10 +230,13 @@ def count_hours(db: sqlite3.Connection, hours: Mapping[tuple[int, str], int]) ->
 
 
 def rewrite(
-    db: sqlite3.Connection, row: int, payload: bytes, time_ms: int, size: int
+    db: sqlite3.Connection, row: int, before_ms: int, payload: bytes, time_ms: int, size: int
 ) -> int | None:
-    """Change a row; give by how many bytes it grew, None where it is gone."""
-    found = db.execute("SELECT bytes FROM message WHERE row = ?", (row,)).fetchone()
+    """Change a row of this time before; give by how many bytes it grew, None where it is gone, or
+    has another time by now.
+    """
+    query = "SELECT bytes FROM message WHERE row = ? AND time_ms = ?"
+    found = db.execute(query, (row, before_ms)).fetchone()
     if found is None:
         return None
     db.execute(

@@ -29,6 +29,7 @@ from edge.exchange import Exchange, Inlet
 from edge.flight import Flight, Learned, Wire
 from edge.mqtt import Will
 from edge.outbox import Outbox
+from edge.outbox_rows import Row
 from edge.quiet import Quiet
 from edge.rivals import Rivals
 from edge.session import OFFLINE, ONLINE, Closing, Introduction, Session
@@ -54,8 +55,9 @@ class Publisher:
     `info` gives the retained description (for the MQTT version agreed), `state` the retained
     state; both are called on the publisher's thread. `introductions` are what else is retained,
     `spare` is what is sent when nothing else waits; `requests` take what is asked of the device.
-    While `hold` says so, what waits in the outbox is not sent yet. What the broker does not take
-    goes to `letters` (by default: a folder beside the outbox).
+    While `hold` says so, what waits in the outbox is not sent yet; `righted` gives it with its
+    right times. What the broker does not take goes to `letters` (by default: a folder beside the
+    outbox).
     """
 
     def __init__(
@@ -75,10 +77,11 @@ class Publisher:
         hold: Callable[[], bool] = lambda: False,
         letters: DeadLetters | None = None,
         dial: Dial = connect,
+        righted: Callable[[Sequence[Row]], list[Row]] = list,
     ) -> None:
         self._broker, self._device, self._outbox = broker, device, outbox
         self._state, self._counters = state, counters
-        self._clock, self._hold = clock or SystemClock(), hold
+        self._clock, self._hold, self._righted = clock or SystemClock(), hold, righted
         self._state_seconds, self._spare, self._requests = state_seconds, spare, requests
         self._dial, self._learned = dial, Learned()
         self.letters = letters or DeadLetters(outbox.path.with_name(FOLDER))
@@ -232,6 +235,7 @@ class Publisher:
             self._clock,
             self._hold,
             shrink,
+            self._righted,
         )
         session = Session(
             flight,

@@ -5,13 +5,18 @@ seconds since the computer's start too, so when NTP has set the clock, those tha
 outbox get the time that a right clock would have given them, and say ``retimed``. What went out
 already stays as it is: ``booted`` in the retained ``info`` gives its time. Messages of an earlier
 start of the computer keep theirs: nothing ties their seconds to this clock.
+
+A message may reach the outbox after the clock was set and yet be of before: it was being made,
+gathered or tried again meanwhile. And a full disk rewrites nothing. So all that is read to be sent
+is put right then, whether or not the disk takes it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Self, TypeVar
 
@@ -23,7 +28,7 @@ from edge.counters import Counters, Episode
 from edge.errors import OutboxError
 from edge.identity import boot_id
 from edge.messages import Clock as Quality
-from edge.messages import Health, Sighting
+from edge.messages import Health, Sighting, encode
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
 
@@ -33,7 +38,7 @@ _TICK_SECONDS = 1.0
 _WAIT_SECONDS = 30.0
 _PAGE_ROWS = 200
 _WORSE: frozenset[Quality] = frozenset(("unsynced", "rtc", "holdover"))
-
+_MARKS = tuple(f'"clock":"{quality}"'.encode() for quality in sorted(_WORSE))
 
 T = TypeVar("T", bound=Sighting | Health)
 
@@ -62,8 +67,9 @@ def retimed(message: T, boot: str, booted: datetime) -> T | None:
 def retime(outbox: Outbox, boot: str, booted: datetime, after: int = 0) -> tuple[int, int]:
     """Rewrite what waits beyond row `after`; give how many were, and the newest row looked at.
 
-    From the newest back to the first message of another start, page by page, each in a transaction:
-    a kill in the middle leaves the older ones for the next time. Raises OutboxError.
+    From the newest back to the first page that holds other starts' messages only (some in between
+    may be released dead letters), page by page, each in a transaction: a kill in the middle leaves
+    the older ones for the next time. Raises OutboxError.
     """
     lives = [new for one in outbox.lives() if (new := retimed(one, boot, booted))]
     if lives:
@@ -71,17 +77,19 @@ def retime(outbox: Outbox, boot: str, booted: datetime, after: int = 0) -> tuple
     count, newest, below = 0, after, None
     while page := outbox.newest(after, below, _PAGE_ROWS):
         newest = max(newest, page[0].row)
-        below = page[-1].row
+        below, ours, others = page[-1].row, False, False
         changes: list[tuple[Row, Sighting | Health]] = []
         for row in page:
             message = _message(row)
-            if message is not None and message.boot != boot:
-                after = below  # all that is older is of another start
-                break
-            if message is not None and (better := retimed(message, boot, booted)):
+            if message is None:
+                continue
+            ours, others = ours or message.boot == boot, others or message.boot != boot
+            if better := retimed(message, boot, booted):
                 changes.append((row, better))
         if changes:
             count += outbox.rewrite(changes)
+        if others and not ours:
+            break
     return count, newest
 
 
@@ -95,6 +103,17 @@ def _message(row: Row) -> Sighting | Health | None:
     except msgspec.MsgspecError:
         log.debug("row %d of the outbox is left as it is: %.80r", row.row, row.payload)
     return None
+
+
+def _looks_worse(row: Row) -> bool:
+    """Tell, without reading it, whether a message may have a time that could be better."""
+    return row.kind is not Kind.IMAGE and any(mark in row.payload for mark in _MARKS)
+
+
+def _restated(row: Row, message: Sighting | Health) -> Row:
+    """Give a row with another message in it."""
+    time_ms = int(message.time.timestamp() * 1000)
+    return msgspec.structs.replace(row, payload=encode(message), time_ms=time_ms)
 
 
 class Retimer:
@@ -170,25 +189,49 @@ class Retimer:
             self._settled.set()
         return not self._settled.is_set()
 
+    def righted(self, rows: Sequence[Row]) -> list[Row]:
+        """Give waiting rows as they are to be sent now: with the right time, if that is known.
+
+        They are rewritten in the outbox too; where the disk refuses that, :meth:`tick` says so.
+        """
+        if self._clock.quality() != "synced":
+            return list(rows)
+        booted = self._clock.booted()
+        better = {
+            row.row: (row, new)
+            for row in rows
+            if _looks_worse(row)
+            and (message := _message(row))
+            and (new := retimed(message, self._boot, booted))
+        }
+        if better:
+            with contextlib.suppress(OutboxError):
+                self._counters.add("retimed", self._outbox.rewrite(list(better.values())))
+        return [_restated(*better[row.row]) if row.row in better else row for row in rows]
+
     def tick(self) -> None:
         """Look at the clock once, and rewrite what was added since the last time if it is right."""
-        booted, quality = self._clock.booted(), self._clock.quality()
+        quality = self._clock.quality()
+        booted = self._clock.booted()  # in this order: a clock is set first, and then called synced
         synced = quality == "synced"
         if synced:
-            try:
-                count, self._looked = retime(self._outbox, self._boot, booted, self._looked)
-            except OutboxError as error:
-                self._trouble.failed(error)
-                return
-            self._trouble.recovered()
-            if count:
-                self._counters.add("retimed", count)
-                log.info("the clock is right: %d waiting messages got the right time", count)
+            self._rewrite(booted)
         if quality != "unsynced":
             self._settled.set()
         told, self._told = self._told, (booted, synced)
         if told is not None and told != self._told:
             self._corrected()
+
+    def _rewrite(self, booted: datetime) -> None:
+        try:
+            count, self._looked = retime(self._outbox, self._boot, booted, self._looked)
+        except OutboxError as error:
+            self._trouble.failed(error)
+            return
+        self._trouble.recovered()
+        if count:
+            self._counters.add("retimed", count)
+            log.info("the clock is right: %d waiting messages got the right time", count)
 
     def _run(self) -> None:
         while not self._stop.wait(self._tick_seconds):

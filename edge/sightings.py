@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -131,7 +132,8 @@ class Sightings:
     ) -> Sighting:
         identity, found, clock = self._identity, event.found, self._clock
         # The clock may have jumped since the frame was taken, and more so since a life began.
-        told = (lambda moment: moment) if recorded else clock.restated
+        quality, booted = clock.quality(), clock.booted()
+        told = partial(clock.restated, booted=booted) if not recorded else lambda moment: moment
         own = event.life if event.phase == "begin" else new_id()
         return Sighting(
             device=identity.device,
@@ -139,7 +141,7 @@ class Sightings:
             boot=identity.boot,
             id=own,
             time=told(event.taken),
-            clock=clock.quality(),
+            clock=quality,
             boot_seconds=None if recorded else round(clock.seconds_since_boot(event.taken), 3),
             label=event.label,
             reason=event.reason,

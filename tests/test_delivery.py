@@ -37,6 +37,7 @@ class Bench:
         self.letters = DeadLetters(folder / "letters", letters_bytes)
         self.standing = standing(self.counters, self.letters, log, 10.0, self.clock.monotonic)
         self.window, self.limits, self.held, self.shrunk = window, Limits(**limits), False, []
+        self.righted = list
         self.connect()
 
     def connect(self) -> None:
@@ -54,6 +55,7 @@ class Bench:
             self.clock,
             lambda: self.held,
             self.shrink,
+            lambda rows: self.righted(rows),
         )
 
     def shrink(self, jpeg: bytes, most: int) -> bytes | None:
@@ -259,6 +261,23 @@ def test_times_that_were_put_right_are_read_again(bench):
     bench.turn()
     assert bench.seqs() == [1, 2, 3, 4, 5, 6]
     assert json.loads(bench.wire.said[4].payload)["label"] == "moved"
+
+
+def test_what_was_read_before_the_clock_was_right_is_read_again_before_it_goes(bench):
+    """Not only when the clock's watch comes by; and once it is right no more than once."""
+    bench.sight(8)
+    assert bench.turn() == [1, 2, 3, 4]
+    asked = []
+    bench.righted = lambda rows: asked.append([one.row for one in rows]) or list(rows)
+    bench.answer(1)
+    assert bench.turn() == [5]
+    assert asked == []
+    bench.clock.is_ = "synced"
+    for mid in (2, 3):
+        bench.answer(mid)
+        bench.turn()
+    assert asked == [[6, 7, 8]]
+    assert bench.seqs() == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_nothing_is_sent_while_it_is_held(bench):

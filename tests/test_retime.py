@@ -22,11 +22,13 @@ from edge.cameras import Frame
 from edge.config import Broker, Decision, Images
 from edge.counters import Counters
 from edge.decision import Decider
+from edge.errors import OutboxFullError
 from edge.messages import Health, ModelRef, Sighting
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind
 from edge.retime import Retimer, retime, retimed
 from edge.sightings import Identity, Sightings
+from edge.writer import Writer
 
 
 def waiting(outbox: Outbox) -> list[Sighting]:
@@ -219,6 +221,157 @@ def test_what_a_slow_disk_writes_after_the_clock_was_set_is_put_right_too(tmp_pa
         retimer.tick()
         assert waiting(outbox)[0].time == RIGHT + timedelta(seconds=100)
         assert counters["retimed"] == 1
+
+
+def test_what_was_still_in_memory_when_the_clock_was_set_goes_out_right(tmp_path):
+    """Written after the clock's watch has looked, and sent at once; its hour is counted too."""
+    clock = Field()
+    with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
+        settings_ = Broker(host="127.0.0.1", port=broker.port)
+        righted = lambda rows: retimer.righted(rows)  # noqa: E731
+        with Sender(tmp_path, settings_, clock=clock, righted=righted) as device:
+            retimer = Retimer(device.outbox, BOOT, clock, device.counters, 30, lambda: None)
+            gathered, released = taken(clock), taken(clock, "another start")
+            clock.set()
+            retimer.tick()
+            device.outbox.append_many([gathered, released, image(), taken(clock)])
+            device.publisher.wake()
+            assert device.drained()
+            assert device.counters["retimed"] == 1
+            assert device.outbox.hours(RIGHT)[0].labels == {"aphid": 2}
+        assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) == 3)
+        sent = [msgspec.json.decode(one, type=Sighting) for one in subscriber.on("/sighting")]
+    assert [one.clock for one in sent] == ["retimed", "unsynced", "synced"]
+    assert sent[0].time == sent[2].time == RIGHT + timedelta(seconds=100)
+    assert sent[1].time == released.time
+
+
+def test_a_batch_that_the_disk_refused_goes_out_right_when_it_is_written_at_last(tmp_path):
+    """It was made, and tried, on the wrong clock."""
+    clock, counters = Field(), Counters()
+    with Outbox(tmp_path / "o.db") as outbox:
+        real, clear = outbox.append_many, threading.Event()
+
+        def append_many(messages):
+            if not clear.is_set():
+                raise OutboxFullError("no room")
+            return real(messages)
+
+        outbox.append_many = append_many
+        retimer = Retimer(outbox, BOOT, clock, counters, 30, lambda: None)
+        writer = Writer(outbox, lambda: None, counters, 0, retry_max_seconds=0.01)
+        writer.start()
+        writer.submit([taken(clock), taken(clock)])
+        assert not writer.flush(0.05)
+        clock.set()
+        retimer.tick()
+        clear.set()
+        assert writer.flush(10)
+        writer.close()
+        sent = retimer.righted(outbox.page())
+        assert {msgspec.json.decode(one.payload)["clock"] for one in sent} == {"retimed"}
+        assert outbox.page() == sent
+
+
+def test_a_disk_that_refuses_to_rewrite_keeps_no_right_time_back(tmp_path):
+    """What is sent is right all the same, and does not wait for the disk; that it fails is said."""
+    clock, counters = Field(), Counters()
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append_many([taken(clock), image(), taken(clock)])
+        retimer = Retimer(outbox, BOOT, clock, counters, 30, lambda: None)
+        assert retimer.hold()
+        real = outbox.rewrite
+
+        def rewrite(*_):
+            raise OutboxFullError("no room")
+
+        outbox.rewrite = rewrite
+        clock.set()
+        retimer.tick()
+        assert not retimer.hold()
+        assert counters.problems() == ("retiming: no room",)
+        sent = retimer.righted(outbox.page())
+        assert [one.row for one in sent] == [1, 2, 3]
+        assert msgspec.json.decode(sent[2].payload, type=Sighting).time.date() == RIGHT.date()
+        assert sent[2].time_ms == int((RIGHT + timedelta(seconds=100)).timestamp() * 1000)
+        assert {one.clock for one in waiting(outbox)} == {"unsynced"}
+        outbox.rewrite = real
+        retimer.tick()
+        assert [row.payload for row in outbox.page()] == [row.payload for row in sent]
+        assert counters.problems() == ()
+
+
+def test_the_same_row_rewritten_from_two_threads_is_counted_once(tmp_path):
+    """Whoever comes second, with what it read before, changes nothing."""
+    clock = Field()
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append(taken(clock))
+        (row,), (before,) = outbox.page(), waiting(outbox)
+        clock.set()
+        better = retimed(before, BOOT, clock.booted())
+        assert [outbox.rewrite([(row, better)]) for _ in range(2)] == [1, 0]
+        assert outbox.hours(RIGHT)[0].labels == {"aphid": 1}
+        assert outbox.depth().bytes == stored(outbox.page())
+
+
+def test_released_messages_of_another_start_hide_none_before_them(tmp_path):
+    """They stand behind those of this start."""
+    clock = Field()
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append_many([taken(clock) for _ in range(300)])
+        outbox.append_many([taken(clock, "another start") for _ in range(20)])
+        clock.set()
+        assert retime(outbox, BOOT, clock.booted())[0] == 300
+
+
+class Turning(Field):
+    """A clock that is set right between two of the questions put to it."""
+
+    left = 10**9
+
+    def now(self):
+        """Give what it shows."""
+        self.turn()
+        return super().now()
+
+    def quality(self):
+        """Say how good it is."""
+        self.turn()
+        return super().quality()
+
+    def turn(self) -> None:
+        """Count a question."""
+        self.left -= 1
+        if self.left == 0:
+            self.set()
+
+
+@pytest.mark.parametrize("left", range(1, 15))
+def test_a_clock_that_is_set_in_the_middle_makes_no_wrong_time_pass_for_right(tmp_path, left):
+    """Whatever was asked of it before: sightings as they are made, and as they are rewritten."""
+    clock, rule, got = Turning(), Decision(agree=1, of=1, cooldown_seconds=0), []
+    clock.booted()
+    decider, model = Decider(rule), ModelRef(name="m", version="1", sha256="0")
+    sightings = Sightings(Identity("c", BOOT, model, None), Images(), Counters(), clock)
+    for result in (APHID, MITE):
+        frame = Frame(None, clock.now(), "a", 9, 9, lambda: b"")
+        events = decider.see(result, clock.monotonic(), frame.time)
+        clock.left = left if result is MITE else clock.left
+        got.extend(sightings.messages(frame, events, decider.best))
+        clock.seconds += 10
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append_many(got)
+        retimer = Retimer(outbox, BOOT, clock, Counters(), 0, lambda: None)
+        clock.left = left if clock.left > 0 else clock.left
+        for _ in range(15):
+            retimer.tick()
+            retimer.righted(outbox.page())
+        assert clock.is_ == "synced"
+        found = waiting(outbox)
+    for one in found:
+        assert one.time == RIGHT + timedelta(seconds=one.boot_seconds)
+    end = next(one for one in found if one.phase == "end")
+    assert end.since == end.best_time == RIGHT + timedelta(seconds=100)
 
 
 def test_a_life_that_spans_the_setting_of_the_clock_is_told_in_one_time(tmp_path):

@@ -84,9 +84,10 @@ class Capture:
         image = None
         if params.image:
             image = shrink_jpeg(frame.jpeg(), self._images.max_bytes, self._images.max_side)
+        time, quality = self._clock.told(frame.time)
         return Captured(
-            time=frame.time,
-            clock=self._clock.quality(),
+            time=frame.time if frame.recorded else time,
+            clock=quality,
             findings=says,
             sighting=event is not None,
             model=self._identity.model,
