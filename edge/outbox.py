@@ -26,6 +26,7 @@ import msgspec
 from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.messages import Health, HourCount, Sighting
+from edge.outbox_attempt import Attempt
 from edge.outbox_exchange import clear_names, finish_exchange
 from edge.outbox_numbers import Numbers
 from edge.outbox_place import Place, write_again
@@ -81,6 +82,10 @@ class Outbox:
         self._tally: Tally | None = None
         self._delivered: set[int] = set()
         self._delivered_since = 0.0
+        self._unsure = False
+        """What is known of the file may not be so: a commit ended in an error."""
+        self._last: Attempt | None = None
+        """An append, until whoever asked for it has its numbers."""
         self._room = Room(path)
         self._numbers = Numbers(path)
         self._first = self._skipped = 0
@@ -106,6 +111,7 @@ class Outbox:
             self._closed = True
             if self._connections and self._tally:
                 with contextlib.suppress(OutboxError, OSError, sqlite3.Error):
+                    self._be_sure()
                     self._settle()
                     self._keep_name()
             self._disconnect()
@@ -136,33 +142,51 @@ class Outbox:
             OutboxError: nothing was written (disk full, ...); the same call may be tried again.
             OutboxDamagedError: the file was damaged and is now set aside; try again.
         """
-        with self._lock, self._errors():
-            self._opened()
-            if self._overdue():
-                with contextlib.suppress(OutboxFullError):
-                    self._settle()
-            with self._committing(self._writer) as (db, tally):
-                self._hold_room(db)
-                numbered = self._with_numbers(messages, tally)
-                rows = rows_of(messages, numbered, tally.next_row)
-                count = sum(isinstance(message, Sighting) for message in messages)
-                self._numbers.cover(self._following(tally), count)
-                dropped = self._make_room(db, tally, sum(row[5] for row in rows))
-                schema.insert(db, rows)
-            self._numbers.committed()
-            self.full = None
-            if dropped is not None:
-                self._written(tally)
-                for kind, (number, size) in dropped.items():
-                    tally.remove(number, size)
-                    self.dropped[kind] += number
-            for row, message in zip(rows, numbered, strict=True):
-                sighting = message if isinstance(message, Sighting) else None
-                tally.add(row[0], row[5], row[4], sighting)
-            if count:
-                self._skipped = 0
-        self.appended += count
-        return [one.seq if isinstance(one, Sighting) else 0 for one in numbered]
+        with self._lock:
+            with self._errors():
+                self._opened()
+                if self._overdue():
+                    with contextlib.suppress(OutboxFullError):
+                        self._settle()
+                seqs = self._written_before(messages)
+                seqs += self._append(messages[len(seqs) :])
+            self._last = None
+            return seqs
+
+    def _append(self, messages: Sequence[Outgoing]) -> list[int]:
+        with self._committing(self._writer) as (db, tally):
+            self._hold_room(db)
+            numbered = self._with_numbers(messages, tally)
+            rows = rows_of(messages, numbered, tally.next_row)
+            count = sum(isinstance(message, Sighting) for message in messages)
+            self._numbers.cover(self._following(tally), count)
+            dropped = self._make_room(db, tally, sum(row[5] for row in rows))
+            attempt = Attempt(tuple(messages), numbered, rows, count, dropped)
+            schema.insert(db, rows)
+            self._last = attempt
+        if dropped is not None:
+            self._written(tally)
+            for number, size in dropped.values():
+                tally.remove(number, size)
+        attempt.add_to(tally)
+        self._count(attempt)
+        self._unsure = False
+        return attempt.seqs
+
+    def _written_before(self, messages: Sequence[Outgoing]) -> list[int]:
+        """Give the numbers of those messages, from the first on, that the call before wrote,
+        although it ended in an error.
+        """
+        return self._last.seqs if self._last and self._last.begins(messages) else []
+
+    def _count(self, attempt: Attempt) -> None:
+        """Count an append that is on disk; all of it, or nothing."""
+        appended, dropped = self.appended + attempt.count, dict(self.dropped)
+        for kind, (number, _) in (attempt.dropped or {}).items():
+            dropped[kind] += number
+        self._numbers.committed()
+        self._skipped = 0 if attempt.count else self._skipped
+        self.dropped, self.appended, self.full = dropped, appended, None
 
     def _with_numbers(self, messages: Sequence[Outgoing], tally: Tally) -> list[Outgoing]:
         """Give sightings their numbers; the first says how many were left out before it."""
@@ -236,6 +260,7 @@ class Outbox:
             self._written(tally)
             tally.bytes += grown
             tally.restate(lives)
+            self._unsure = False
             self.edition += bool(count)
         return count
 
@@ -248,6 +273,7 @@ class Outbox:
         with self._lock, self._errors():
             if not self._connections or self._tally is None:
                 return 0
+            self._be_sure()
             found = [
                 (row, size)
                 for run in ranges(rows)
@@ -256,8 +282,10 @@ class Outbox:
             ]
             if found and not self._delivered:
                 self._delivered_since = time.monotonic()
+            self._unsure = True
             self._delivered.update(row for row, _ in found)
             self._tally.remove(len(found), sum(size for _, size in found))
+            self._unsure = False
             if self._overdue():
                 self._settle()
         return len(found)
@@ -321,7 +349,30 @@ class Outbox:
             raise OutboxError(f"the outbox {self.path} is closed")
         if not self._connections:  # there was no room for a new file
             self._open()
+        self._be_sure()
         self._keep_name()
+
+    def _be_sure(self) -> None:
+        """Learn from the file what came of a commit that ended in an error."""
+        if not self._unsure or self._tally is None:
+            return
+        for db in self._connections:
+            if db.in_transaction:  # there was no memory to roll it back
+                db.execute("ROLLBACK")
+        tally, last = Tally(self._writer), self._last
+        if last and not last.is_in(self._writer):
+            last = None
+        tally.resume(self._tally, last.ended() if last else ())
+        self._discount(tally, self._reader)
+        if last:
+            self._count(last)
+        self._tally, self._last, self._unsure = tally, last, False
+
+    def _discount(self, tally: Tally, db: sqlite3.Connection) -> None:
+        """Count what was delivered, and is not deleted yet, as gone. Raises sqlite3.Error."""
+        for run in ranges(self._delivered):
+            for _, size in db.execute(schema.SIZES, run):
+                tally.remove(1, size)
 
     def _keep_name(self) -> None:
         """Write all that waits under the outbox's name again, where somebody deleted its files."""
@@ -387,9 +438,7 @@ class Outbox:
             log.warning("%d messages behind a gap in the log of %s are saved", added, self.path)
         if before := self._tally:
             tally.follow(before)
-            for first, last in ranges(self._delivered):
-                for _, size in connections[1].execute(schema.SIZES, (first, last)):
-                    tally.remove(1, size)
+            self._discount(tally, connections[1])
         else:
             self._first, self._skipped = self._numbers.begin(tally.next_seq)
         if anew:  # what is missing may be lost: nothing is said to be left out
@@ -430,6 +479,7 @@ class Outbox:
         with self._committing(self._reader) as (db, tally):
             self._delete(db, tally)
         self._written(tally)
+        self._unsure = False
 
     def _delete(self, db: sqlite3.Connection, tally: Tally) -> None:
         for first, last in ranges(self._delivered):
@@ -478,12 +528,13 @@ class Outbox:
     @contextlib.contextmanager
     def _committing(self, db: sqlite3.Connection) -> Iterator[tuple[sqlite3.Connection, Tally]]:
         assert self._tally is not None
-        db.execute("BEGIN IMMEDIATE")
+        self._unsure = True
         try:
+            db.execute("BEGIN IMMEDIATE")
             yield db, self._tally
             db.execute("COMMIT")
         except BaseException:
-            with contextlib.suppress(sqlite3.Error):
+            with contextlib.suppress(sqlite3.Error, MemoryError):
                 db.execute("ROLLBACK")
             raise
 

@@ -218,6 +218,11 @@ def insert(db: sqlite3.Connection, rows: Sequence[Stored]) -> None:
     db.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?)", rows)
 
 
+def has_row(db: sqlite3.Connection, row: int) -> bool:
+    """Tell whether a row is there."""
+    return db.execute("SELECT 1 FROM message WHERE row = ?", (row,)).fetchone() is not None
+
+
 def count_hours(db: sqlite3.Connection, hours: Mapping[tuple[int, str], int]) -> None:
     """Add to the counts per hour and label; forget all long before them but the newest.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -93,6 +93,19 @@ class Tally:
         self.next_row = max(self.next_row, before.next_row)
         self._lives = before._lives
         self._changed = set(before._lives)
+
+    def resume(self, before: Tally, ended: Collection[str]) -> None:
+        """Go on where another one of the same file stopped, which may have missed the last append.
+
+        Lives that are not in the file yet, as after :meth:`follow`, go on unless they `ended`.
+        """
+        self.next_seq = max(self.next_seq, before.next_seq)
+        self.next_row = max(self.next_row, before.next_row)
+        self._changed |= before._changed
+        for event, life in before._lives.items():
+            if event not in self._lives and event not in ended:
+                self._lives[event] = life
+                self._changed.add(event)
 
     def restate(self, lives: Sequence[Sighting]) -> None:
         """Change the newest messages of lives that have no newer one."""
