@@ -20,14 +20,18 @@ from edge.crew import Patience
 from edge.decision import Decider
 from edge.errors import ImageError, ModelError
 from edge.life import Event
+from edge.means import is_shortage
 from edge.messages import Health, Timings
 from edge.outbox_rows import Outgoing
+from edge.printable import told
 from edge.sightings import Identity, Sightings
 
 log = logging.getLogger(__name__)
 
 _WAIT_SECONDS = 0.5
 _FIRST_HEALTH_SECONDS = 5.0
+_SHORTAGE_SECONDS = (0.02, 0.1, 0.5, 2.0)
+"""What is seen waits so long, then longer, for memory and descriptors."""
 
 
 class Frames(Protocol):
@@ -161,7 +165,7 @@ class Agent:
         Raises what is raised so often in a row.
         """
         try:
-            messages = write()
+            messages = self._written(write)
         except Exception as error:
             log.exception("nothing can be written of %d sightings", len(events))
             self._telling.failed(error)
@@ -170,6 +174,19 @@ class Agent:
             return
         self._patience.won()
         self._tell(messages)
+
+    def _written(self, write: Callable[[], list[Outgoing]]) -> list[Outgoing]:
+        """Write; again after growing waits where memory or descriptors are short just now."""
+        for seconds in _SHORTAGE_SECONDS:
+            try:
+                return write()
+            except Exception as error:
+                if not is_shortage(error):
+                    raise
+                self._counters.error(error)
+                log.warning("sightings are written again: %s", told(error))
+            self._stop.wait(seconds)
+        return write()
 
     def _tell(self, messages: list[Outgoing]) -> None:
         """Wait for room while the disk refuses: older events are worth more than new frames."""

@@ -293,15 +293,14 @@ def _running_threads(
     writer: Writer, publisher: Publisher, frames: Reader, requests: Requests
 ) -> Iterator[None]:
     """Start the threads; stop them in the order in which nothing is lost."""
-    try:
+    with ExitStack() as ends:  # each, whatever becomes of those before it
+        ends.callback(publisher.close, FLUSH_SECONDS)
+        ends.callback(writer.close)
+        ends.callback(requests.close)
+        ends.callback(frames.close)
         for part in (writer, publisher, frames, requests):
             part.start()
         yield
-    finally:
-        frames.close()
-        requests.close()
-        writer.close()
-        publisher.close(FLUSH_SECONDS)
 
 
 def _drain(

@@ -6,7 +6,9 @@ device: whoever started the program starts it anew, and what is on disk goes out
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable
 
@@ -58,8 +60,7 @@ class Crew:
         if ended := self.ended:
             raise ThreadEndedError(ended)
 
-    def _end(self, worker: Worker, why: str, error: BaseException | None) -> None:
-        log.critical("the %s thread ends: %s; the program ends", worker.name, why, exc_info=error)
+    def _end(self, worker: Worker, why: str) -> None:
         with self._lock:
             self._ended.setdefault(worker.name, why)
             alarms = list(self._alarms)
@@ -85,12 +86,23 @@ class Worker(threading.Thread):
     def run(self) -> None:
         """Run the loop."""
         try:
+            self._run()
+        except BaseException:  # no memory even to say so; nobody would miss this thread
+            os._exit(1)
+
+    def _run(self) -> None:
+        try:
             self._loop()
         except BaseException as error:  # also SystemExit: nothing here ends a thread on purpose
-            self._crew._end(self, f"{type(error).__name__}: {told(error)}", error)
+            self._tell(f"{type(error).__name__}: {told(error)}", error)
         else:
             if not self._may_end():
-                self._crew._end(self, "it returned before it was told to", None)
+                self._tell("it returned before it was told to", None)
+
+    def _tell(self, why: str, error: BaseException | None) -> None:
+        self._crew._end(self, why)
+        with contextlib.suppress(Exception):
+            log.critical("the %s thread ends: %s; the program ends", self.name, why, exc_info=error)
 
 
 class Patience:

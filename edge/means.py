@@ -15,10 +15,18 @@ from edge.errors import ShortageError
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """What the kernel says where descriptors or memory are short; it is worth trying again."""
 
+
 DESCRIPTORS = 32
 """Twice what a device with everything switched on was seen to hold at once."""
 
 T = TypeVar("T", bound=threading.Thread)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Tell whether an error is a lack of descriptors or memory."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, OSError) and error.errno in SHORTAGES
+    )
 
 
 def ensure_descriptors(wanted: int = DESCRIPTORS) -> None:

@@ -85,7 +85,7 @@ class Sightings:
     ) -> list[Outgoing]:
         """Give what is to be sent of a frame's events, each followed by its picture.
 
-        `best` is :attr:`edge.decision.Decider.best`.
+        `best` is :attr:`edge.decision.Decider.best`. Whoever has no memory for it may call again.
         """
         begun = {event.life for event in events if event.phase == "begin"}
         for life, found in best.items():
@@ -107,6 +107,7 @@ class Sightings:
             messages.append(sighting)
             if event.phase != "update":
                 messages += self._evidence(sighting, self._shrunk(frame, event.found))
+        self._forget(events)
         return messages
 
     def close(self) -> None:
@@ -115,10 +116,17 @@ class Sightings:
 
     def ends(self, events: Sequence[Event]) -> list[Outgoing]:
         """Give what is to be sent of lives that end without a frame."""
-        return [message for event in events for message in self._end(event)]
+        messages = [message for event in events for message in self._end(event)]
+        self._forget(events)
+        return messages
+
+    def _forget(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if event.phase == "end":
+                self._best.pop(event.life, None)
 
     def _end(self, event: Event) -> list[Outgoing]:
-        kept = self._best.pop(event.life)
+        kept = self._best[event.life]
         sighting = self._sighting(event, kept.frame, kept.location, kept.recorded, kept.model)
         return [sighting, *self._evidence(sighting, kept.jpeg)]
 

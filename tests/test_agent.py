@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from datetime import timedelta
 from itertools import pairwise
@@ -104,12 +105,13 @@ def run(
     clock=None,
     stop=None,
     watchers=(),
+    rule=None,
 ):
     """Run an agent over a script; what it submits goes to a list."""
     agent = Agent(
         script,
         script,
-        Decider(Decision(mode="always")),
+        Decider(rule or Decision(mode="always")),
         submitted if callable(submitted) else lambda batch: submitted.extend(batch) or True,
         Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), HOME),
         images or Images(),
@@ -255,3 +257,24 @@ def test_a_machine_without_sensors_says_null(reporter, tmp_path):
 
     health = reporter.health(Milliseconds())
     assert health.temperature_celsius is health.throttled is health.process_bytes is None
+
+
+@pytest.mark.parametrize("shortage", [MemoryError(), OSError(errno.ENOMEM, "no memory")])
+def test_memory_that_is_short_for_a_moment_costs_no_sighting(shortage):
+    """What was seen is written again after a moment, a life's end too; the errors are counted."""
+    counters, got = Counters(), []
+
+    class Short(Clock):
+        asked = 0
+
+        def quality(self):
+            self.asked += 1
+            if self.asked % 2:
+                raise shortage
+            return super().quality()
+
+    run(Script([APHID, APHID]), got, clock=Short(), counters=counters, rule=Decision(agree=1, of=1))
+    assert [(one.label, one.phase) for one in got] == [("aphid", "begin"), ("aphid", "end")]
+    assert counters["sightings_lost"] == 0
+    assert counters.errors() == {type(shortage).__name__: 2}
+    assert not counters.problems()
