@@ -408,10 +408,15 @@ class Outbox:
         except OutboxFullError as error:
             if not self._room.there():
                 raise
-            self._room.spend()
-            self.full = str(error)
-            log.warning("%s; the room kept in %s is used", error, self._room.file)
+            self._use_room(error)
             self._open_as_it_is()
+
+    def _use_room(self, error: OutboxFullError) -> None:
+        """Give up the room, and say so: nothing new is written until there is as much again."""
+        if self._room.there():
+            log.warning("%s; the room kept in %s is used", error, self._room.file)
+            self.full = str(error)
+        self._room.spend()
 
     def _open_as_it_is(self) -> None:
         clear_names(self.path)
@@ -469,9 +474,10 @@ class Outbox:
         try:
             self._try_to_settle()
         except sqlite3.Error as error:
-            if not isinstance(schema.wrap(error, self.path), OutboxFullError):
+            ours = schema.wrap(error, self.path)
+            if not isinstance(ours, OutboxFullError):
                 raise
-            self._room.spend()
+            self._use_room(ours)
             self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._try_to_settle()
 

@@ -28,5 +28,5 @@ def play(number: int, folder: Path, options: Options) -> Round:
     for frame in random.sample(range(FRAMES), 10):
         largest = random.choice(_LARGEST)
         jumps[str(frame)] = round(random.uniform(-largest, largest), 3)
-    found, _ = week.live(folder, FRAMES, jumps)
+    found = week.live(folder, FRAMES, jumps)
     return Round(counts={"jumps": len(jumps), **found.counts}, problems=found.problems)

@@ -9,6 +9,8 @@ from typing import Any
 
 Expectation = Callable[[dict[str, Any]], datetime]
 """What ``time`` a sighting must bear."""
+Lateness = Callable[[dict[str, Any]], bool | None]
+"""Whether a sighting must say that it is late; None: it may."""
 
 _EXAMPLES = 5
 
@@ -21,8 +23,13 @@ class Ledger:
     (``first`` starts a run), and times must not go back, or be exactly as expected.
     """
 
-    def __init__(self, expected: Expectation | None = None, follows: bool = True) -> None:
-        self._expected, self._follows = expected, follows
+    def __init__(
+        self,
+        expected: Expectation | None = None,
+        follows: bool = True,
+        late: Lateness = lambda _: None,
+    ) -> None:
+        self._expected, self._follows, self._late = expected, follows, late
         self._ids: set[int] = set()
         self._frame = -1
         self._time: datetime | None = None
@@ -73,6 +80,8 @@ class Ledger:
         elif self._time and time < self._time:
             self._wrong(f"number {sighting['seq']} is older than the one before")
         self._time = time
+        if self._late(sighting) not in (None, said := sighting["historical"]):
+            self._wrong(f"number {sighting['seq']} says historical: {said}, and should not")
         if self._follows:
             frame = int(sighting["frame"]["source"].partition("-")[0])
             if frame not in (0, self._frame + 1):  # a run begins, and a replay goes on, at 0

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 from samples import drain, sighting
+from test_publisher_limits import until
 
 from edge.counters import Counters
 from edge.errors import OutboxError, OutboxFullError
@@ -80,11 +81,15 @@ def test_room_is_taken_again_when_there_is_some(disk):
 
 
 @pytest.mark.parametrize("ended", ["well", "by a kill"])
-def test_a_start_on_a_full_disk_delivers(disk, ended):
-    """Nothing more may be written: opening takes no room, deleting that which is kept for it."""
-    path = disk / "o.db"
+def test_a_start_on_a_full_disk_delivers_and_says_what_waits(disk, ended, caplog):
+    """Nothing more may be written: opening takes no room, deleting that which is kept for it.
+
+    What is new is kept in memory, named among the problems, and written when there is room.
+    """
+    path, counters = disk / "o.db", Counters()
     outbox = Outbox(path)
-    outbox.append_many([sighting() for _ in range(200)])
+    for _ in range(15):
+        outbox.append_many([sighting() for _ in range(200)])
     if ended == "well":
         outbox.close()
     else:
@@ -95,15 +100,45 @@ def test_a_start_on_a_full_disk_delivers(disk, ended):
                 one.write_bytes(content)
     fill(disk / "ballast")
     with Outbox(path) as again:
-        assert drain(again) == list(range(1, 201))
-        with pytest.raises(OutboxFullError):
-            again.append(sighting())
+        writer = Writer(again, lambda: None, counters, 0, retry_max_seconds=0.05)
+        writer.start()
+        assert counters.problems() == (), "nothing was refused yet"
+        assert drain(again) == list(range(1, 3001))
+        if ended == "well":  # after a kill the log has room to use again
+            assert not (disk / "o.db.room").exists()
+            assert f"the room kept in {disk / 'o.db.room'} is used" in caplog.text
+            assert again.full
+        fill(disk / "more")
+        writer.submit([sighting()])
+        assert not writer.flush(0.2)
+        assert counters.problems()[0].startswith("outbox: ")
+        assert "No space left" in counters.problems()[0]
+        assert "edge.writer" in [one.name for one in caplog.records if one.levelname == "WARNING"]
         (disk / "ballast").unlink()
-        again.tidy()
+        assert writer.flush(10)
+        writer.close()
+        assert counters.problems() == ()
         assert again.full is None
-        assert again.append(sighting()) >= 201
-    with Outbox(path) as again:
-        assert len(drain(again)) == 1
+        assert [number > 3000 for number in drain(again)] == [True]
+
+
+def test_that_the_room_is_used_is_said_before_anything_new_comes(disk, monkeypatch):
+    """With the writer's next look while nothing is to be written; it ends when there is room."""
+    monkeypatch.setattr("edge.writer._TIDY_SECONDS", 0.02)
+    path, counters = disk / "o.db", Counters()
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(3000)])
+    fill(disk / "ballast")
+    with Outbox(path) as outbox:
+        writer = Writer(outbox, lambda: None, counters)
+        writer.start()
+        assert drain(outbox) == list(range(1, 3001))
+        fill(disk / "more")
+        assert until(lambda: counters.is_failing("outbox"))
+        assert "not full" in counters.problems()[0]
+        (disk / "ballast").unlink()
+        assert until(lambda: not counters.problems())
+        writer.close()
 
 
 @pytest.mark.parametrize("folder", ["", "new/one"])

@@ -97,6 +97,15 @@ def test_the_ledger_names_what_is_wrong(payloads, given_out, problem):
     assert problem in "\n".join(ledger.judge(given_out))
 
 
+@pytest.mark.parametrize(("late", "wrong"), [(True, 1), (False, 0), (None, 0)])
+def test_the_ledger_knows_which_sightings_are_late(late, wrong):
+    """Where that is known, one that says otherwise is wrong."""
+    ledger = Ledger(late=lambda _: late)
+    ledger.take("wheatear/cam-1/sighting", sighting(1))
+    ledger.judge(1)
+    assert ledger.wrong == wrong
+
+
 def test_the_ledger_takes_a_repetition_once():
     """The same id again is counted as such, and is no fault."""
     ledger = Ledger()
