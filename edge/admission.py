@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from edge.config import Requests as Settings
 from edge.errors import MalformedRequestError, RequestDeniedError, UnknownRequestError
-from edge.mqtt import Incoming
+from edge.packets import Incoming
 from edge.transactions import MOST_SENT
 
 
@@ -50,7 +50,7 @@ class Gate:
 
     def read(self, message: Incoming) -> Asked:
         """Read what every request carries. Raises MalformedRequestError."""
-        size, most = len(message.payload), self._settings.max_bytes
+        size, most = len(message.payload) + message.left_out, self._settings.max_bytes
         if size > most:
             raise MalformedRequestError(
                 f"a request of {size} bytes is larger than requests.max_bytes = {most}"

@@ -38,6 +38,7 @@
     ├── PublishError           (ConnectionError) the broker refused or vanished
     │   ├── LostError                  the connection ended
     │   └── StalledError               the connection stands, and nothing is acknowledged
+    ├── PacketError            (ValueError)   a packet of the broker is none
     ├── RequestError           (ValueError)   a request over MQTT is not carried out; leaves say why
     │   ├── MalformedRequestError      not what a request looks like, or too large
     │   ├── UnknownRequestError        no such verb
@@ -232,6 +233,10 @@ class LostError(PublishError):
 
 class StalledError(PublishError):
     """The connection stands, and the oldest message under way is not acknowledged."""
+
+
+class PacketError(WheatearError, ValueError):
+    """A packet of the broker is shorter than it says."""
 
 
 class RequestError(WheatearError, ValueError):

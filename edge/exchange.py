@@ -9,7 +9,8 @@ from typing import Protocol
 
 from edge.delivery import DeniedError
 from edge.flight import Flight
-from edge.mqtt import Ack, Incoming
+from edge.mqtt import Ack
+from edge.packets import Incoming
 from edge.requests import Answer
 from edge.standing import Standing
 

@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from edge.errors import StalledError
-from edge.mqtt import Ack, Incoming, Limits
+from edge.mqtt import Ack, Limits
+from edge.packets import Incoming
 from edge.reasons import (
     QOS_NOT_SUPPORTED,
     RATE_TOO_HIGH,

@@ -16,30 +16,41 @@ from typing import Self
 
 import msgspec
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt.properties import Properties as PahoProperties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import Broker
 from edge.errors import LostError, PublishError, ShortageError
 from edge.means import SHORTAGES
-from edge.reasons import (
-    FAILURE,
-    UNSUPPORTED_VERSION,
-    words,
+from edge.mqtt_client import Client, reason_name
+from edge.packets import (
+    MAXIMUM_PACKET_SIZE,
+    MAXIMUM_QOS,
+    REASON_STRING,
+    RECEIVE_MAXIMUM,
+    RETAIN_AVAILABLE,
+    SERVER_REFERENCE,
+    WILDCARDS_AVAILABLE,
+    Incoming,
+    Properties,
+    Said,
 )
+from edge.reasons import FAILURE, UNSUPPORTED_VERSION, words
 from edge.tls import tls_context
 from edge.unreachable import broken_off, unreachable
 
 HUNG_UP = "it hung up"
 """Why a connection ended of which nothing more is known."""
-_VERSIONS = {"5": paho.MQTTv5, "3.1.1": paho.MQTTv311}
 PACKET_OVERHEAD = 16
 """More than the header of an MQTT PUBLISH, beside topic and payload."""
 _LOG_IN = "check broker.username, its password and the access list"
 _LOG_IN_CODES = (0x80, 0x83, 0x86, 0x87, 0x8A)
+_NOT_MQTT = "Protocol error"
+"""What paho says of a packet that is none."""
+_MOST_BYTES = 1_000_000
+"""Of a message, where nobody says what is enough."""
 _MOST_UNDER_WAY = 65_535
 """What MQTT 5 allows where the broker says nothing; there are no more packet identifiers."""
 
@@ -101,27 +112,6 @@ class Ack(msgspec.Struct, frozen=True):
         return words(self.refusal or "", self.code)
 
 
-class Incoming(msgspec.Struct, frozen=True):
-    """A message from the broker."""
-
-    topic: str
-    payload: bytes
-    retained: bool = False
-    response_topic: str | None = None
-    """MQTT 5: where the sender wants the answer."""
-    correlation: bytes | None = None
-    """MQTT 5: what the sender wants to see again in the answer."""
-
-
-class _Client(paho.Client):
-    """Connects to one address of a name that may have several; TLS is still about the name."""
-
-    target: tuple[str, int]
-
-    def _create_socket_connection(self) -> socket.socket:
-        return socket.create_connection(self.target, timeout=self.connect_timeout)
-
-
 class Connection:
     """An open connection. Use it from one thread only."""
 
@@ -144,15 +134,14 @@ class Connection:
         self.connected = False
         self.lost: LostError | None = None
         self._acks: list[Ack] = []
-        self._incoming: list[Incoming] = []
-        self._answer: ReasonCode | None = None
-        self._elsewhere = self._failure = ""
+        self._answer: tuple[int, str] | None = None
+        self._failure = ""
         self._asked: set[int] = set()
         self._heard = time.monotonic()
         host, port = broker.address
         self._address = f"{host}:{port}" + (f" ({at})" if at and at != host else "")
         try:
-            self._client = self._configured(broker, client_id, will)
+            self._client = self._configured(broker, client_id, will, most_bytes)
             self._client.target = (at or host, port)
             self._wake_read, self._wake_write = socket.socketpair()
         except OSError as error:
@@ -184,7 +173,7 @@ class Connection:
         """Hand a message over; give the number its :class:`Ack` will carry."""
         properties = None
         if correlation is not None and self.protocol == "5":
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties = PahoProperties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = correlation
         self._heard = time.monotonic()
         sent = self._client.publish(topic, payload, qos, retain, properties)
@@ -231,8 +220,18 @@ class Connection:
 
     def incoming(self) -> list[Incoming]:
         """Give what has come in during :meth:`poll`, oldest first."""
-        taken, self._incoming = self._incoming, []
+        taken, self._client.incoming = self._client.incoming, []
         return taken
+
+    @property
+    def queued(self) -> int:
+        """How many bytes were handed over since the beginning."""
+        return self._client.queued
+
+    @property
+    def passed(self) -> int:
+        """How many of them have reached the other end (elsewhere than on Linux: the kernel)."""
+        return self._client.passed
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -311,13 +310,10 @@ class Connection:
         self._wake_read.close()
         self._wake_write.close()
 
-    def _configured(self, broker: Broker, client_id: str, will: Will | None) -> _Client:
-        client = _Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id,
-            protocol=_VERSIONS[self.protocol],
-            reconnect_on_failure=False,
-        )
+    def _configured(
+        self, broker: Broker, client_id: str, will: Will | None, most_bytes: int | None
+    ) -> Client:
+        client = Client(client_id, self.protocol, most_bytes or _MOST_BYTES)
         client.max_inflight_messages_set(0)  # the window is ours: paho would queue in memory
         client.connect_timeout = broker.timeout_seconds
         if will:
@@ -330,7 +326,6 @@ class Connection:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
-        client.on_message = self._on_message
         client.on_log = self._on_log
         client._last_mid = Connection._last_mid
         return client
@@ -338,7 +333,7 @@ class Connection:
     def _open(self, broker: Broker, most_bytes: int | None) -> None:
         properties = None
         if most_bytes is not None and self.protocol == "5":
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            properties = PahoProperties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.MaximumPacketSize = most_bytes
         try:
             self._client.connect(
@@ -367,28 +362,23 @@ class Connection:
                         + (", and does it take this device's certificate?" if broker.tls else "?"),
                         plainly=False,
                     ) from error
-        if self._answer.is_failure:
-            code, name = self._answer.value, str(self._answer)
+        code, name = self._answer
+        if code >= FAILURE:
             why = f"{name}; {_LOG_IN}" if code in _LOG_IN_CODES else words(name, code)
             text = f"{self._address} refused the connection: {why}"
             if code == UNSUPPORTED_VERSION:
                 raise ProtocolRefusedError(f"{text} (tried: {self.protocol})", plainly=True)
-            raise LostError(text + self._elsewhere, code=code)
+            raise LostError(text + _elsewhere(self._client.said), code=code)
         self.connected = True
         self.lost = None
 
     def _on_connect(
-        self, _client: object, _data: object, _flags: object, reason: ReasonCode, properties: object
+        self, _client: object, _data: object, _flags: object, reason: ReasonCode, _more: object
     ) -> None:
-        self._answer = reason
-        self._elsewhere = _elsewhere(properties)
-        self.limits = Limits(
-            receive_maximum=getattr(properties, "ReceiveMaximum", _MOST_UNDER_WAY),
-            maximum_packet_size=getattr(properties, "MaximumPacketSize", None),
-            maximum_qos=getattr(properties, "MaximumQoS", 2),
-            retain=bool(getattr(properties, "RetainAvailable", True)),
-            wildcards=bool(getattr(properties, "WildcardSubscriptionAvailable", True)),
-        )
+        said, self._answer = self._client.said, (reason.value, str(reason))
+        if said is not None and reason.value != UNSUPPORTED_VERSION:
+            self._answer = (said.code, reason_name(said.code))
+            self.limits = _limits(said.properties)
 
     def _on_disconnect(
         self,
@@ -396,13 +386,15 @@ class Connection:
         _data: object,
         flags: paho.DisconnectFlags,
         reason: ReasonCode,
-        properties: object,
+        _more: object,
     ) -> None:
         self.connected = False
-        told, code = flags.is_disconnect_packet_from_server, None
+        told, said, code = flags.is_disconnect_packet_from_server, self._client.said, None
         why = broken_off(self._failure) or HUNG_UP
-        if told and reason.value >= FAILURE:
-            code, why = reason.value, words(str(reason), reason.value) + _elsewhere(properties)
+        if told and said is not None and said.code >= FAILURE:
+            code, why = said.code, words(reason_name(said.code), said.code) + _elsewhere(said)
+        elif str(reason) == _NOT_MQTT:
+            why = "it sent what is not MQTT"
         elif told or str(reason) != "Unspecified error":
             why = str(reason)
         self.lost = LostError(
@@ -414,51 +406,47 @@ class Connection:
         )
 
     def _on_publish(
-        self, _client: object, _data: object, mid: int, reason: ReasonCode, _properties: object
+        self, _client: object, _data: object, mid: int, _reason: object, _properties: object
     ) -> None:
-        self._acks.append(_ack(mid, reason))
+        self._acks.append(self._ack(mid))
 
     def _on_subscribe(
         self,
         _client: object,
         _data: object,
         mid: int,
-        reasons: list[ReasonCode],
+        _reasons: object,
         _properties: object,
     ) -> None:
         if mid not in self._asked:
             return  # it would count as the acknowledgement of a message
         self._asked.discard(mid)
-        # Under 3.1.1 a failure is 0x80 too. One denial of several is a denial.
-        worst = max(reasons, key=lambda reason: reason.value)
-        self._acks.append(_ack(mid, worst))
+        self._acks.append(self._ack(mid))
+
+    def _ack(self, mid: int) -> Ack:
+        code = self._client.codes.pop(mid, 0)
+        return Ack(mid, reason_name(code) if code else None, code)
 
     def _on_log(self, _client: object, _data: object, level: int, text: str) -> None:
         """Keep what the network said: nothing else gives it away."""
         if level == paho.MQTT_LOG_ERR:
             self._failure = text
 
-    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        properties = message.properties
-        self._incoming.append(
-            Incoming(
-                message.topic,
-                bytes(message.payload),
-                message.retain,
-                getattr(properties, "ResponseTopic", None),
-                getattr(properties, "CorrelationData", None),
-            )
-        )
+
+def _limits(said: Properties) -> Limits:
+    """Read what the broker takes. Nought would be nothing at all, which no broker can mean."""
+    number = said.number
+    return Limits(
+        receive_maximum=number(RECEIVE_MAXIMUM) or _MOST_UNDER_WAY,
+        maximum_packet_size=number(MAXIMUM_PACKET_SIZE) or None,
+        maximum_qos=2 if (qos := number(MAXIMUM_QOS)) is None else qos,
+        retain=number(RETAIN_AVAILABLE) != 0,
+        wildcards=number(WILDCARDS_AVAILABLE) != 0,
+    )
 
 
-def _ack(mid: int, reason: ReasonCode) -> Ack:
-    if reason.value < FAILURE:
-        return Ack(mid, None)
-    return Ack(mid, str(reason), reason.value)
-
-
-def _elsewhere(properties: object) -> str:
+def _elsewhere(said: Said | None) -> str:
     """Say which server the broker names in its place, and what else it says."""
-    named = getattr(properties, "ServerReference", None)
-    said = getattr(properties, "ReasonString", None)
-    return (f" (it names {named})" if named else "") + (f" (it says: {said})" if said else "")
+    properties = said.properties if said else Properties()
+    named, more = properties.text(SERVER_REFERENCE), properties.text(REASON_STRING)
+    return (f" (it names {named})" if named else "") + (f" (it says: {more})" if more else "")

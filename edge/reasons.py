@@ -62,6 +62,7 @@ REASONS = {
     0x8F: Reason(_T, "it does not like the topics that requests come on; check broker.base_topic"),
     0x90: Reason(_T, "it does not like the topic; check broker.base_topic and device.id"),
     0x91: Reason(_C, "it believes a packet identifier is in use; the connection is made anew"),
+    0x92: Reason(_C, "it does not know a packet identifier; the message is sent again"),
     RECEIVE_MAXIMUM_EXCEEDED: Reason(_C, "too many messages under way; fewer are sent at once"),
     0x94: Reason(_M, "it does not like a topic alias; look at its log"),
     PACKET_TOO_LARGE: Reason(_M, "the message is too large for it; raise its limit"),

@@ -29,7 +29,7 @@ from edge.errors import (
     WheatearError,
 )
 from edge.messages import Problem, Response, encode
-from edge.mqtt import Incoming
+from edge.packets import Incoming
 from edge.printable import encoded, printable
 from edge.rate import Bucket
 from edge.refusals import Refusals
@@ -144,8 +144,12 @@ class Requests:
     def offer(self, message: Incoming) -> None:
         """Take a message in without waiting; called on the publisher's thread.
 
-        What may not be asked, and what was asked before, takes nothing of the rate.
+        What may not be asked, and what was asked before, takes nothing of the rate. What is no
+        request is passed over: a broker may subscribe us to more on its own account, also to our
+        own answers, and an answer to those would come back for ever.
         """
+        if not message.topic.startswith(f"{self._base}/request/"):
+            return
         asked = self._admit(message)
         if asked is None:
             return

@@ -30,7 +30,7 @@ from edge.journal import LogParams
 from edge.messages import Response
 from edge.models.upload import Chunk
 from edge.models.verbs import InstallParams
-from edge.mqtt import Incoming
+from edge.packets import Incoming
 from edge.remote import ConfigSetParams
 from edge.requests import Params, Requests
 from edge.triggers.capture import CaptureParams

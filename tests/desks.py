@@ -11,7 +11,7 @@ from edge.clock import SystemClock
 from edge.config import Requests as Settings
 from edge.counters import Counters
 from edge.errors import CameraError
-from edge.mqtt import Incoming
+from edge.packets import Incoming
 from edge.requests import Params, Requests
 from edge.transactions import Memory
 

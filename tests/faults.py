@@ -316,7 +316,7 @@ def shorten() -> None:
     from edge import notify
     from edge.cameras.reader import Reader
     from edge.counters import Backoff
-    from edge.mqtt import Incoming
+    from edge.packets import Incoming
     from edge.requests import Requests
     from edge.writer import Writer
 

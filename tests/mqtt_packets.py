@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-CONNECT, CONNACK, PUBLISH, PUBACK = 1, 2, 3, 4
+CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = 1, 2, 3, 4, 5, 6, 7
 SUBSCRIBE, SUBACK, UNSUBSCRIBE, PINGREQ, PINGRESP, DISCONNECT = 8, 9, 10, 12, 13, 14
 
 # Identifier: what it is encoded as, and the packets it may stand in (0: the will).
@@ -238,6 +238,19 @@ def vary(number: int) -> bytes:
 def packet(kind: int, body: bytes = b"", flags: int = 0) -> bytes:
     """Put a packet together."""
     return bytes([kind << 4 | flags]) + vary(len(body)) + body
+
+
+def text(value: str | bytes) -> bytes:
+    """Encode a UTF-8 string, or data."""
+    raw = value.encode() if isinstance(value, str) else value
+    return struct.pack(">H", len(raw)) + raw
+
+
+def message(topic: str | bytes, payload: bytes, properties: bytes = b"", qos: int = 0) -> bytes:
+    """Put a PUBLISH of MQTT 5 together."""
+    mid = struct.pack(">H", 77) if qos else b""
+    about = vary(len(properties)) + properties
+    return packet(PUBLISH, text(topic) + mid + about + payload, qos << 1)
 
 
 def connack(code: int, level: int, properties: bytes) -> bytes:

@@ -48,6 +48,8 @@ class Script:
     """Acknowledgements are sent in reverse order, so many together."""
     wrong_ids: tuple[str, ...] = ()
     """Acknowledged with another packet identifier."""
+    pubrecs: tuple[str, ...] = ()
+    """Answered with a PUBREC, and what comes upon that with a PUBCOMP."""
     subacks: tuple[str, ...] = ()
     """Answered with a SUBACK."""
     codes: dict[str, int] = field(default_factory=dict)
@@ -76,6 +78,10 @@ class Script:
     """It sends byte by byte."""
     idle_seconds: float | None = None
     """Nothing for so long makes it hang up, as a load balancer would."""
+    properties: bytes = b""
+    """More properties of its CONNACK, as they stand there."""
+    says: tuple[bytes, ...] = ()
+    """Packets that it sends once it has answered a subscription."""
     subscriptions: bool = True
     """It answers SUBSCRIBE."""
     pings: bool = True
@@ -280,7 +286,7 @@ class _Peer:
         most = self._script.maximum_packet_size if self._level == 5 else None
         if most is not None and size > most:
             self._breach(f"[MQTT-3.2.2-15] a packet of {size} bytes, {most} are allowed", 0x95)
-        wanted = 2 if kind in (mqtt.SUBSCRIBE, mqtt.UNSUBSCRIBE) else 0
+        wanted = 2 if kind in (mqtt.SUBSCRIBE, mqtt.UNSUBSCRIBE, mqtt.PUBREL) else 0
         if kind != mqtt.PUBLISH and flags != wanted:
             raise Fault(f"[MQTT-2.1.3-1] flags {flags:04b} in a packet of type {kind}")
         if kind == mqtt.PUBLISH:
@@ -289,6 +295,10 @@ class _Peer:
             self._subscribe(*mqtt.subscribe(body, self._level))
         elif kind == mqtt.PINGREQ:
             self._ping(body)
+        elif kind == mqtt.PUBREL and self._script.pubrecs:
+            self._send(mqtt.packet(mqtt.PUBCOMP, body[:2]))
+        elif kind in (mqtt.PUBREC, mqtt.PUBCOMP) and self._script.says:
+            pass
         elif kind == mqtt.DISCONNECT:
             self._goodbye = True
         elif kind == mqtt.CONNECT:
@@ -333,7 +343,7 @@ class _Peer:
         ):
             if value is not None:
                 out += bytes([identifier]) + struct.pack(form, value)
-        return out
+        return out + script.properties
 
     def _publish(self, message: Publish) -> None:
         self._publishes += 1
@@ -412,7 +422,8 @@ class _Peer:
             if _ends(message.topic, script.subacks):
                 self._held.append(_suback(mid, self._level, b"\0"))
                 continue
-            self._held.append(mqtt.answer(mqtt.PUBACK, sent, code, self._level))
+            kind = mqtt.PUBREC if _ends(message.topic, script.pubrecs) else mqtt.PUBACK
+            self._held.append(mqtt.answer(kind, sent, code, self._level))
             if sent == mid:
                 del self._under_way[mid]
                 if code < 0x80:
@@ -436,8 +447,11 @@ class _Peer:
                 self._breach(f"[3.2.2.3.13] {topics}: no shared subscriptions are allowed", 0x9E)
         with self._broker.notes():
             self._broker.filters += [topics for topics, _ in filters]
-        if self._script.subscriptions:
-            self._send(_suback(mid, self._level, bytes(min(one & 3, 1) for _, one in filters)))
+        if not self._script.subscriptions:
+            return
+        self._send(_suback(mid, self._level, bytes(min(one & 3, 1) for _, one in filters)))
+        for said in self._script.says:
+            self._sock.sendall(said)
 
     def _ping(self, body: bytes) -> None:
         if body:

@@ -98,7 +98,7 @@ def test_acknowledgements_that_do_not_come_are_noticed(tmp_path, script, protoco
 @pytest.mark.parametrize(
     ("script", "named"),
     [
-        (Script(garbage_after=3), "Protocol error"),
+        (Script(garbage_after=3), "it sent what is not MQTT"),
         (Script(half_packet_after=3), "hung up"),
         (Script(hang_up_after=3), "hung up"),
     ],

@@ -18,7 +18,7 @@ from edge.config import load_config
 from edge.counters import Counters
 from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
 from edge.journal import Journal
-from edge.mqtt import Incoming
+from edge.packets import Incoming
 from edge.remote import Control, Remote
 from edge.requests import Requests
 

@@ -11,7 +11,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
-from edge.mqtt import Incoming
+from edge.packets import Incoming
 from edge.refusals import ANSWERS
 from edge.requests import BURST
 

@@ -13,7 +13,8 @@ from wires import ScriptedWire
 from edge.counters import Episode
 from edge.errors import LostError, StalledError
 from edge.exchange import Exchange
-from edge.mqtt import Incoming, Limits
+from edge.mqtt import Limits
+from edge.packets import Incoming
 from edge.requests import Answer
 from edge.session import Closing, Introduction, Session
 from edge.spare import Parcel, Spare

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 
-from edge.mqtt import Ack, Incoming, Limits
+from edge.mqtt import Ack, Limits
+from edge.packets import Incoming
 
 
 @dataclass
