@@ -168,17 +168,18 @@ def test_a_second_update_waits_for_the_first(place):
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"),
+    ("fault", "seconds", "said"),
     [
-        (Fault(kind="crash"), "SIGSEGV"),
-        (Fault(kind="hang"), "proof_seconds = 3"),
-        (Fault(kind="memory"), "memory"),
-        (Fault(kind="error"), "ModelError: the fake model fails"),
+        (Fault(kind="crash"), 60, "SIGSEGV"),
+        (Fault(kind="hang"), 1, "proof_seconds = 1"),
+        (Fault(kind="memory"), 60, "memory"),
+        (Fault(kind="error"), 60, "ModelError: the fake model fails"),
     ],
 )
-def test_a_model_that_fails_in_its_trial_is_an_error_with_a_name(tmp_path, fault, said):
+def test_a_model_that_fails_in_its_trial_is_an_error_with_a_name(tmp_path, fault, seconds, said):
     """Crash, hang, memory and error stay in the other process; the device goes on as it was."""
-    place = Place(tmp_path, "[model.update]\nproof_seconds = 3.0\nproof_bytes = 256_000_000")
+    limits = f"proof_seconds = {seconds:.1f}\nproof_bytes = 256_000_000"
+    place = Place(tmp_path, f"[model.update]\n{limits}")
     with pytest.raises(ProofError, match=said):
         place.install(place.bundle("2", fault=fault))
     assert place.store.read() == Record()
