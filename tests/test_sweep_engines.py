@@ -22,6 +22,17 @@ from quantize.sweep.work import check
 TREE = Path(__file__).parent.parent
 QUICK = ("--epochs", "1", "--pruning-epochs", "2")
 PATIENCE = 240
+HELD = """
+import os, sys, time
+
+def hold(event, arguments):
+    if event == "os.rename" and str(arguments[1]).endswith(os.environ["HELD"]):
+        while os.path.exists(os.environ["WHILE"]):
+            time.sleep(0.05)
+
+sys.addaudithook(hold)
+"""
+"""Run by Python at its start: whatever would put a file of a name in place waits before that."""
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +60,15 @@ def sweep(run, out, *options, **environment):
             yield process
         finally:
             process.kill()
+
+
+def held(out, name):
+    """Environment in which no file of that name is finished while `out`/hold is there."""
+    (out / "python").mkdir()
+    (out / "python" / "sitecustomize.py").write_text(HELD)
+    (out / "hold").touch()
+    paths = os.pathsep.join([str(out / "python"), str(TREE), os.environ.get("PYTHONPATH", "")])
+    return {"PYTHONPATH": paths, "HELD": f"/{name}", "WHILE": str(out / "hold")}
 
 
 def said(out):
@@ -88,9 +108,9 @@ def alive(process_id):
 def test_a_killed_trial_stops_no_other_and_goes_on_when_repeated(trained, tmp_path):
     """The trial, then the sweep is killed, then Ctrl-C is pressed; at last all is done."""
     log = tmp_path / trained.name / "zeros-50.log"
-    # Long enough to be caught at work.
-    options = ("--variants", "zeros-50,ptq", "--jobs", "2", "--epochs", "40")
-    with sweep(trained, tmp_path, *options) as process:
+    options = ("--variants", "zeros-50,ptq", "--jobs", "2")
+    hold = held(tmp_path, "zeros-50.wtr")
+    with sweep(trained, tmp_path, *options, **hold) as process:
         wait_for(lambda: pruned(trained))
         (trial,) = working(log)
         os.kill(int(trial), signal.SIGKILL)
@@ -98,7 +118,7 @@ def test_a_killed_trial_stops_no_other_and_goes_on_when_repeated(trained, tmp_pa
     assert "zeros-50: failed: ended by signal 9" in said(tmp_path)
     assert "ptq: done (" in said(tmp_path)
     for number in (signal.SIGKILL, signal.SIGINT):
-        with sweep(trained, tmp_path, *options) as process:
+        with sweep(trained, tmp_path, *options, **hold) as process:
             (trial,) = wait_for(lambda old=trial: [each for each in working(log) if each != old])
             process.send_signal(number)
             process.wait(PATIENCE)
@@ -107,6 +127,7 @@ def test_a_killed_trial_stops_no_other_and_goes_on_when_repeated(trained, tmp_pa
         assert not log.with_suffix(".wtr").exists()
     assert process.returncode == 130
     assert "interrupted; repeat the command to go on" in said(tmp_path)
+    (tmp_path / "hold").unlink()
     with sweep(trained, tmp_path, *options) as process:
         assert process.wait(PATIENCE) == 0
     assert "ptq: done before" in said(tmp_path)
@@ -199,7 +220,8 @@ def test_ray_begins_a_trial_anew_when_its_worker_dies(trained, tmp_path):
     """A Ray of our own: the worker is killed after pruning, another goes on from there."""
     log = tmp_path / trained.name / "zeros-75.log"
     (tmp_path / "home").mkdir()
-    settings = {"RAY_ADDRESS": "local", "HOME": str(tmp_path / "home")}
+    hold = held(tmp_path, "zeros-75.wtr")
+    settings = {"RAY_ADDRESS": "local", "HOME": str(tmp_path / "home"), **hold}
     options = ("--variants", "zeros-75", "--engine", "ray", "--cpus-per-trial", "1")
     before = pruned(trained)
     with sweep(trained, tmp_path, *options, **settings) as process:
@@ -208,6 +230,7 @@ def test_ray_begins_a_trial_anew_when_its_worker_dies(trained, tmp_path):
         worker = re.search(r"^PPid:\t(\d+)$", Path(f"/proc/{trial}/status").read_text(), re.M)
         os.kill(int(worker[1]), signal.SIGKILL)
         wait_for(lambda: not alive(trial))
+        (tmp_path / "hold").unlink()
         assert process.wait(PATIENCE) == 0
     assert "zeros-75: begun anew on " in said(tmp_path)
     assert "zeros-75: done (" in said(tmp_path)
