@@ -21,7 +21,7 @@ import msgspec
 
 from edge.afar import check_afar
 from edge.config import Config, load_config, parse_config, redacted
-from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
+from edge.errors import ConfigError, RequestDeniedError, ShortageError, StaleRevisionError
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
 from edge.printable import encoded
@@ -84,6 +84,7 @@ class Configuration:
         Raises:
             ConfigError: the file itself is missing or wrong. What was changed from afar never keeps
                 a device from starting: where it does not fit the file any more, it is set aside.
+                What cannot be opened just now is another matter: it stays, and so does the error.
         """
         base = load_config(self._file)
         self._path = base.outbox.path.with_name(NAME)
@@ -112,6 +113,8 @@ class Configuration:
             self.record = read_json(path, Record)
         except FileNotFoundError:
             return base
+        except ShortageError as error:
+            raise ConfigError(f"{error}; try again") from error
         except (OSError, msgspec.DecodeError) as error:
             raise ConfigError(
                 f"{path}: {error}; the next start sets it aside and goes on with {self._file} alone"
@@ -206,6 +209,8 @@ class Configuration:
             self.record = read_json(self._path, Record)
         except FileNotFoundError:
             pass
+        except ShortageError as error:
+            raise ConfigError(f"{error}; try again") from error
         except (OSError, msgspec.DecodeError) as error:
             self._set_aside(error)
 

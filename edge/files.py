@@ -8,6 +8,9 @@ import os
 import stat
 from pathlib import Path
 
+from edge.errors import ShortageError
+from edge.means import SHORTAGES
+
 log = logging.getLogger(__name__)
 
 MOST_BYTES = 16_000_000
@@ -17,10 +20,17 @@ MOST_BYTES = 16_000_000
 def read_small(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """Read a small file of the device's own, whatever lies under its name.
 
-    Raises OSError, also where it is no file (to read a pipe would wait for ever), or larger than it
-    can be.
+    Raises:
+        ShortageError: it cannot be opened just now, which says nothing about the file.
+        OSError: it is not there, cannot be read, is no file (to read a pipe would wait for ever),
+            or is larger than it can be.
     """
-    opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            raise ShortageError(f"cannot open {path} just now: {error.strerror}") from error
+        raise
     try:
         if not stat.S_ISREG(os.fstat(opened).st_mode):
             raise OSError(errno.EINVAL, "it is no file", os.fspath(path))

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from edge.board import read
+from edge.errors import ShortageError
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
 from edge.printable import encoded
@@ -83,7 +84,7 @@ class _Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def installation(folder: Path, root: Path = Path("/")) -> str:
     """Give the id of this installation: 16 hexadecimal digits, drawn at the first start and kept in
-    `folder`; drawn anew where the folder was copied to another board.
+    `folder`; drawn anew where the folder was copied to another board. Raises ShortageError.
     """
     path, here = folder / NAME, board(root)
     kept = _read(path)
@@ -114,6 +115,8 @@ def _read(path: Path) -> _Installation | None:
         return read_json(path, _Installation)
     except FileNotFoundError:
         return None
+    except ShortageError:
+        raise
     except (OSError, msgspec.MsgspecError) as error:
         log.error("%s cannot be read (%s): a new installation begins", path, error)
         return None

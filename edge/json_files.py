@@ -16,6 +16,7 @@ def read_json(path: Path, type: type[Stored]) -> Stored:
     """Read a file as what it is to hold.
 
     Raises:
+        ShortageError: it cannot be opened just now; it is to stay as it is.
         OSError: it is not there, is no file, or cannot be read.
         msgspec.DecodeError: it holds something else, whatever that is.
     """

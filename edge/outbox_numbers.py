@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from edge.errors import OutboxError, ShortageError
 from edge.files import read_small, sync_folder, write_whole
 
 LOST_WRITES = 16
@@ -44,7 +45,7 @@ class _Record(NamedTuple):
 
 
 class Numbers:
-    """The file ``outbox.db.seq``; it is read before the database is opened."""
+    """The file ``outbox.db.seq``; it is read before the database is opened. Raises OutboxError."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.with_name(path.name + ".seq")
@@ -117,6 +118,8 @@ class Numbers:
                 raise ValueError(f"{number} is no number of a sighting")
         except FileNotFoundError:
             return None
+        except ShortageError as error:
+            raise OutboxError(f"{error}; try again") from error
         except (OSError, ValueError, IndexError):
             # Unreadable: seconds since 1970 are beyond any number given at one a second.
             return _Record(min(max(int(time.time()), _LEAST_TIME), _END), clean=False)

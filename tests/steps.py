@@ -6,6 +6,7 @@ import builtins
 import contextlib
 import io
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -56,7 +57,7 @@ def told_steps(folder: Path, tell: Told, unsynced: Unsynced | None = None) -> It
             where = "" if quiet[0] else _place(arguments[0])
             if not where.startswith(str(folder)) or not changes(arguments, options):
                 return real(*arguments, **options)
-            _aside(quiet, tell, f"before {name} {where}")
+            _aside(quiet, tell, f"before {name} {where}")  # may raise what the step then raises
             try:
                 result = real(*arguments, **options)
                 if name in _WRITES | _SYNCS or name == "open":
@@ -88,6 +89,42 @@ def kill_at(number: int, folder: Path) -> contextlib.AbstractContextManager[None
             os.kill(os.getpid(), signal.SIGKILL)
 
     return told_steps(folder, tell)
+
+
+class Refusing:
+    """A disk that refuses a step and, where it stays so, all that follow; `only` those of a name.
+
+    What it refuses never happened. `refused` counts.
+    """
+
+    def __init__(self, number: int, error: int, stays: bool, only: tuple[str, ...] = NAMES) -> None:
+        self._number, self._error, self._stays, self._only = number, error, stays, only
+        self._count = self.refused = 0
+
+    def on(self, folder: Path) -> contextlib.AbstractContextManager[None]:
+        """Refuse below a folder."""
+        return told_steps(folder, self._tell)
+
+    def _tell(self, what: str) -> None:
+        when, name, where = what.split(" ", 2)
+        if when == "before" and name in self._only:
+            at, self._count = self._count, self._count + 1
+            if at == self._number or (self._stays and at > self._number):
+                self.refused += 1
+                raise OSError(self._error, os.strerror(self._error), where)
+
+
+@contextlib.contextmanager
+def descriptors(left: int) -> Iterator[None]:
+    """Have this process open so many files more, and no others."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open("/dev/null", "rb") as lowest:
+        limit = lowest.fileno() + left
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def moments(folder: Path, work: Callable[[], object], into: Path) -> list[tuple[str, Path]]:

@@ -122,11 +122,14 @@ def check_free(store: Store) -> None:
 
 
 def check_hash(file: Path, sha256: str | None) -> None:
-    """Hold a file against the hash that was asked for. Raises UpdateError."""
+    """Hold a file against the hash that was asked for. Raises UpdateError, StoreError."""
     if sha256 is None:
         return
-    with open(file, "rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    try:
+        with open(file, "rb") as opened:
+            found = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise StoreError(f"cannot read {file}: {error.strerror or error}") from error
     if found != sha256:
         raise UpdateError(f"the file has SHA-256 {found}, not {sha256} as asked for")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import (
+    ShortageError,
     StoreError,
     UnreachableError,
     UpdateBusyError,
@@ -72,12 +73,14 @@ class Jobs:
         self._over: str | None = None
 
     def read(self) -> Job | None:
-        """Give the update; None: there is none."""
+        """Give the update; None: there is none. Raises StoreError: that is not known just now."""
         for path in (self._path, self._cancelled):
             try:
                 job = read_json(path, Job)
             except FileNotFoundError:
                 continue
+            except ShortageError as error:
+                raise StoreError(str(error)) from error
             except (OSError, msgspec.MsgspecError) as error:
                 log.error("%s cannot be read (%s); what it names is given up", path, error)
                 with contextlib.suppress(OSError):

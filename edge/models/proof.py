@@ -58,14 +58,20 @@ def prove_apart(
     golden pictures there, within ``model.update.proof_seconds`` and ``proof_bytes``.
 
     Raises:
-        ProofError: refused there, crashed, hung, or out of memory.
+        ProofError: refused there, crashed, hung, or out of memory; or no process can be started.
     """
-    with subprocess.Popen(
-        _command(python, file, model),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    try:
+        trial = subprocess.Popen(
+            _command(python, file, model),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    except OSError as error:
+        raise ProofError(
+            f"the trial cannot be started ({error.strerror or error}); the model is not used"
+        ) from error
+    with trial as process:
         try:
             out, err = _wait(process, model.update.proof_seconds, stop)
         finally:

@@ -136,7 +136,7 @@ class Models:
                 updater.work(closing)
                 self._trouble.recovered()
             except StoppedError:
-                return
+                pass  # or it was an update alone that stopped: it goes on
             except WheatearError as error:
                 self._trouble.failed(error)
             except Exception as error:  # a bug here must not end the watch over a probation

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from edge.bundle import SUFFIX
-from edge.errors import StoreError, UpdateBusyError
+from edge.errors import ShortageError, StoreError, UpdateBusyError
 from edge.files import put_aside, sync_folder
 from edge.models import record as records
 from edge.models.proof import Proof
@@ -34,6 +34,13 @@ RECORD = "models.json"
 def bundle_path(folder: Path, model: str) -> Path:
     """Give the bundle of a model in a store."""
     return folder / "bundles" / f"{model}{SUFFIX}"
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s cannot be removed: %s", file, error.strerror or error)
 
 
 class Store:
@@ -67,7 +74,8 @@ class Store:
         return. A damaged record is set aside, and the change starts from the factory model.
 
         Raises:
-            StoreError: the disk refuses; the record is as before.
+            StoreError: the disk refuses; the record is as before, or the new one is there and may
+                not survive a cut of the power.
         """
         with self.locked():
             before = self._sound()
@@ -80,6 +88,8 @@ class Store:
         try:
             return self.read()
         except StoreError as error:
+            if isinstance(error.__cause__, ShortageError):
+                raise
             log.error(
                 "%s; it is kept as %s, and the configured bundle is used",
                 error,
@@ -115,11 +125,16 @@ class Store:
         return model
 
     def prune(self) -> None:
-        """Remove the oldest models beyond the bounds, and files that the record does not know."""
-        record = self.change(self._pruned)
-        for file in self.bundles.iterdir():
-            if file.name.removesuffix(SUFFIX) not in record.models:
-                file.unlink(missing_ok=True)
+        """Remove the oldest models beyond the bounds, and what the record does not know; what the
+        disk does not let go stays, and is told in the log.
+        """
+        try:
+            record = self.change(self._pruned)
+            for file in self.bundles.iterdir():
+                if file.name.removesuffix(SUFFIX) not in record.models:
+                    _remove(file)
+        except OSError as error:  # StoreError is one
+            log.warning("older models stay in %s: %s", self.bundles, error)
 
     def _pruned(self, record: Record) -> Record:
         """Leave the oldest models out of the record; entries stand in the order of arrival."""
@@ -137,7 +152,10 @@ class Store:
 
     @contextlib.contextmanager
     def installing(self) -> Iterator[None]:
-        """Be the one update that is under way, of all processes. Raises UpdateBusyError."""
+        """Be the one update that is under way, of all processes.
+
+        Raises UpdateBusyError, StoreError.
+        """
         with self._file("install.lock") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -145,13 +163,18 @@ class Store:
                 raise UpdateBusyError(
                     f"another update is under way in {self.folder}; wait for its end"
                 ) from error
+            except OSError as error:
+                raise StoreError(f"cannot lock {self.folder}: {error.strerror}") from error
             yield
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Be the one, of all processes, that changes small files here. Raises StoreError."""
         with self._file("lock") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError as error:
+                raise StoreError(f"cannot lock {self.folder}: {error.strerror}") from error
             yield
 
     @contextlib.contextmanager

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.errors import StoppedError, UpdateBusyError, UpdateExpiredError, WheatearError
+from edge.errors import (
+    StoppedError,
+    StoreError,
+    UpdateBusyError,
+    UpdateExpiredError,
+    WheatearError,
+)
 from edge.journal import LOCAL
 from edge.models.fetch import fetch, forget
 from edge.models.install import install
@@ -93,7 +99,10 @@ class Updater:
             self._drop(job)
 
     def _cancelled(self, job: Job) -> bool:
-        known = self._jobs.read()
+        try:
+            known = self._jobs.read()
+        except StoreError:  # not known now; it is asked again in a moment
+            return False
         return known is None or known.update != job.update or known.cancelled
 
     def _expired(self) -> UpdateExpiredError:
