@@ -104,6 +104,22 @@ def test_the_whole_has_its_seconds_those_of_earlier_runs_included():
     assert not hand.pace.stopped
 
 
+def test_a_download_begins_with_all_of_its_seconds():
+    """Where no earlier run is told of; what a server sends before it is asked is too much."""
+    seconds = [0.0]
+    pace = Pace(LIMITS, lambda: False, now=lambda: seconds[0])
+    seconds[0] = 999.5
+    pace.check()
+    with pytest.raises(UnreachableError):
+        pace.got(1)
+
+
+def test_an_attempt_that_broke_off_says_why_and_for_how_long_to_rest():
+    """Not at all, unless it is said."""
+    assert (str(BrokenError("busy", 5.0)), BrokenError("busy", 5.0).rest_seconds) == ("busy", 5.0)
+    assert BrokenError("busy").rest_seconds == 0.0
+
+
 def test_a_stop_comes_before_all():
     """And is remembered."""
     stops = [False]

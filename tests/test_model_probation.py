@@ -33,6 +33,14 @@ def test_the_time_between_frames_is_a_median():
     assert seen.frames == 11 + 1 + 101
 
 
+def test_the_last_hundred_times_count():
+    """Half of them one way, and half another: the median lies between."""
+    seen = rhythm(52, 1.0)
+    for i in range(50):
+        seen.frame(54.0 + 3 * i)
+    assert seen.interval_seconds == 2.0
+
+
 def test_a_new_run_begins_from_nothing():
     """Frames, intervals and seconds; the first frame ends no interval."""
     seen = rhythm(30, 2.0)

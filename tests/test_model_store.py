@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import shutil
 import threading
 
 import msgspec
@@ -105,6 +107,8 @@ def test_folders_where_files_should_be_are_named_or_put_aside(tmp_path):
     records.write(tmp_path / "models.json", Record())
     assert records.read(tmp_path / "models.json") == Record()
     assert (tmp_path / "models.json.aside-1").is_dir()
+    with pytest.raises(StoreError, match=r"cannot write .*models\.json: No such file"):
+        records.write(tmp_path / "none" / "models.json", Record())
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StoreError, match=r"cannot make .*file.*model\.store"):
         Store(tmp_path / "file")
@@ -118,7 +122,7 @@ def test_a_change_that_changes_nothing_writes_nothing(store):
     assert store.read().update == "u"
 
 
-def test_a_bundle_is_copied_under_its_name_version_and_hash(store, tmp_path):
+def test_a_bundle_is_copied_under_its_name_version_and_hash(store, tmp_path, monkeypatch):
     """The file on its way stays; a copy that fails leaves nothing."""
     (tmp_path / "file").write_bytes(b"bundle")
     id = store.add(tmp_path / "file", proof("1"))
@@ -128,6 +132,14 @@ def test_a_bundle_is_copied_under_its_name_version_and_hash(store, tmp_path):
     assert store.path(id).read_bytes() == (tmp_path / "file").read_bytes() == b"bundle"
     with pytest.raises(StoreError, match="cannot keep a-2-"):
         store.add(tmp_path / "none", proof("2"))
+    assert len(list(store.bundles.iterdir())) == 1
+
+    def full(_fd):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match=r"cannot keep a-2-.*: No space left"):
+        store.add(tmp_path / "file", proof("2"))
     assert len(list(store.bundles.iterdir())) == 1
 
 
@@ -154,6 +166,47 @@ def test_the_oldest_go_beyond_the_bounds(store, sizes, current, previous, kept):
     store.prune()
     assert "".join(store.read().models) == kept
     assert {file.stem for file in store.bundles.iterdir()} == set(kept)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "kept"),
+    [([1] * 5, "2345"), ([100_000_000] * 2, "12"), ([100_000_000, 100_000_001], "2")],
+)
+def test_unless_it_is_said_four_models_stay_of_200_megabytes_together(tmp_path, sizes, kept):
+    """As the configuration has it."""
+    store = Store(tmp_path)
+    models = {str(i + 1): entry(str(i + 1), size) for i, size in enumerate(sizes)}
+    store.change(lambda record: msgspec.structs.replace(record, models=models))
+    store.change(lambda record: msgspec.structs.replace(record, current=str(len(sizes))))
+    store.prune()
+    assert "".join(store.read().models) == kept
+
+
+def test_what_cannot_be_removed_keeps_nothing_else(store, caplog):
+    """A folder among the bundles: it is named, and stays."""
+    for name in ("a", "b", "c"):
+        (store.bundles / f"{name}.wtr").write_bytes(b"")
+    (store.bundles / "b.wtr").unlink()
+    (store.bundles / "b.wtr").mkdir()
+    store.prune()
+    assert [file.name for file in store.bundles.iterdir()] == ["b.wtr"]
+    assert "b.wtr stays: Is a directory" in caplog.text
+
+
+def test_locks_are_files_that_others_may_open(store):
+    """What else lies under the name is put aside; without a folder there is none."""
+    (store.folder / "lock").mkdir()
+    before = os.umask(0o022)
+    try:
+        store.change(lambda record: msgspec.structs.replace(record, update="u"))
+    finally:
+        os.umask(before)
+    assert store.read().update == "u"
+    assert (store.folder / "lock.aside-1").is_dir()
+    assert (store.folder / "lock").stat().st_mode & 0o777 == 0o644
+    shutil.rmtree(store.folder)
+    with pytest.raises(StoreError, match=r"cannot open .*lock: No such file"):
+        store.change(lambda record: record)
 
 
 def test_one_update_at_a_time_and_one_change_after_the_other(store):

@@ -42,9 +42,7 @@ class Pace:
     ) -> None:
         self._limits, self._stop, self._now = limits, stop, now
         self._until = now() + limits.download_seconds - spent
-        self._last = self._since = now()
-        self._bytes = 0
-        self._room = 0
+        self.begin(0)
         self.stopped = False
         """:meth:`check` found that it is to stop."""
 

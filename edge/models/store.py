@@ -118,7 +118,7 @@ class Store:
             sync_folder(self.bundles)
         except OSError as error:
             with contextlib.suppress(OSError):
-                copied.unlink(missing_ok=True)
+                copied.unlink()
             raise StoreError(
                 f"cannot keep {model} in {self.bundles}: {error.strerror or error}"
             ) from error

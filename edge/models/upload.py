@@ -116,7 +116,7 @@ class Upload:
             unfinished = self._facts.with_name(f"{self._facts.name}.new")
             for file in (self._facts, unfinished, self.file):
                 with contextlib.suppress(OSError):
-                    file.unlink(missing_ok=True)
+                    file.unlink()
         return begun.sha256 if begun else None
 
     def expire(self) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from math import inf
 
 _RELEASE = re.compile(r"[vV]?(\d+(?:\.\d+)*)")
 _PART = re.compile(r"\d+|[A-Za-z]+")
 
-Part = tuple[int, int, str]
-Key = tuple[tuple[int, ...], int, tuple[Part, ...]]
+Part = tuple[float, str]
+Key = tuple[tuple[int, ...], bool, tuple[Part, ...]]
 
 
 def key(version: str) -> Key:
@@ -26,10 +27,8 @@ def key(version: str) -> Key:
     while numbers and not numbers[-1]:
         numbers.pop()
     rest = _PART.findall(plain[found.end() :] if found else plain)
-    if not rest:
-        return tuple(numbers), 0, ()
-    rank = 1 if rest[0].lower() == "post" else -1
-    return tuple(numbers), rank, tuple(_part(one.lower()) for one in rest)
+    released = not rest or rest[0].lower() == "post"
+    return tuple(numbers), released, tuple(_part(one.lower()) for one in rest)
 
 
 def newer(version: str, than: str) -> bool:
@@ -40,5 +39,5 @@ def newer(version: str, than: str) -> bool:
 def _part(text: str) -> Part:
     """Numbers go before words, ``dev`` before both."""
     if text == "dev":
-        return (0, 0, "")
-    return (1, int(text), "") if text.isdigit() else (2, 0, text)
+        return -inf, ""
+    return (int(text), "") if text.isdigit() else (inf, text)
