@@ -11,6 +11,7 @@ from pathlib import Path
 
 import devices
 import msgspec
+import proofs
 import pytest
 import tiny
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -79,8 +80,9 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path):
-    """A device with a store."""
+def place(tmp_path, monkeypatch):
+    """A device with a store; what it installs is proved in this process."""
+    proofs.in_this_process(monkeypatch)
     return Place(tmp_path)
 
 
@@ -123,8 +125,9 @@ def test_a_device_takes_models_of_its_own_name_only(place):
     assert not list(place.store.incoming.iterdir())
 
 
-def test_a_device_goes_over_to_another_model_by_its_configuration(tmp_path):
+def test_a_device_goes_over_to_another_model_by_its_configuration(tmp_path, monkeypatch):
     """`model.name` says so; only versions of the same name are compared."""
+    proofs.in_this_process(monkeypatch)
     place = Place(tmp_path, 'name = "other"')
     with pytest.raises(OtherModelError, match="named other only"):
         place.install(place.bundle("2"))
@@ -203,8 +206,9 @@ def test_damaged_bundles_are_refused_whatever_byte_is_wrong(place):
     assert not list(place.store.bundles.iterdir()) + list(place.store.incoming.iterdir())
 
 
-def test_only_what_a_trusted_key_signed_is_taken(tmp_path):
+def test_only_what_a_trusted_key_signed_is_taken(tmp_path, monkeypatch):
     """Unsigned and signed by another are refused."""
+    proofs.in_this_process(monkeypatch)
     trusted, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
     pem = trusted.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     (tmp_path / "key.pem").write_bytes(pem)

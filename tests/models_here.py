@@ -1,0 +1,106 @@
+"""The models of a device without the device: a store, what judges, what is told, by turns."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import proofs
+import pytest
+from clocks import Hand
+from test_models import Place
+
+from edge.cameras import Frame
+from edge.counters import Counters
+from edge.errors import ModelError
+from edge.models.load import load_bundle
+from edge.models.progress import Teller
+from edge.models.service import Models
+from edge.models.switch import Switch
+
+PIXELS = np.full((32, 32, 3), 90, np.uint8)
+FRAME = Frame(PIXELS, datetime(2026, 6, 21, tzinfo=UTC), "1.jpg", 32, 32, lambda: b"")
+
+
+class Here:
+    """All that :class:`Models` brings together, on the thread of the test."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, model: str = "") -> None:
+        proofs.in_this_process(patch)
+        self.place = Place(folder, model)
+        self.store, self.model = self.place.store, self.place.config.model
+        self.clock, self.counters = Hand(), Counters()
+        self.ended = 0
+        self.closing = threading.Event()
+        self.payloads: list[dict] = []
+        self.start()
+
+    def start(self) -> None:
+        """Start the program anew."""
+        self.models = Models(
+            self.store, self.model, self.load, self.counters, self.clock, self._end
+        )
+        self.switch = Switch(
+            self.models.open(), self.place.config, self.clock, lambda last: last.close()
+        )
+        self.tell = Teller("wheatear/cam-1", lambda: self.switch.running, self.clock, self._said)
+        self.models.attach(self.switch, self.tell)
+        self.follower, self.updater = self.models._follower, self.models._updater
+        self.follower.rhythm.begin(self.clock.seconds)
+
+    def load(self, path):
+        """Load a bundle, as a device does."""
+        return load_bundle(path, self.model)
+
+    def _end(self) -> None:
+        self.ended += 1
+
+    def _said(self, _topic: str) -> None:
+        self.payloads.append(json.loads(self.tell.introduction().payload()))
+
+    @property
+    def said(self) -> dict:
+        """What the topic says."""
+        return json.loads(self.tell.introduction().payload())
+
+    @property
+    def version(self) -> str:
+        """Of the model that judges."""
+        return self.switch.running.version
+
+    def look(self) -> None:
+        """Do once what the thread does all the time, while frames come."""
+        self.follow()
+        self.follower.judge()
+        self.updater.work(self.closing.is_set)
+
+    def follow(self) -> None:
+        """Follow the record while frames come, for some seconds at most."""
+        over, until = threading.Event(), time.monotonic() + 5.0
+
+        def frames():
+            while not over.wait(0.001):
+                if self.switch._coming is not None:
+                    self.see()
+
+        thread = threading.Thread(target=frames)
+        thread.start()
+        try:
+            self.follower.follow(lambda: self.closing.is_set() or time.monotonic() > until)
+        finally:
+            over.set()
+            thread.join()
+
+    def see(self, count: int = 1, seconds: float = 0.0) -> None:
+        """Have frames judged, so many seconds apart; what fails is left out."""
+        for _ in range(count):
+            self.clock.forward(seconds)
+            try:
+                found = self.switch.see(FRAME)
+            except ModelError:
+                continue
+            self.models.watch(FRAME, found, None)

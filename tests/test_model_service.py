@@ -1,0 +1,129 @@
+"""The thread of a device's models: it looks at the record, goes on after errors, and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+
+import pytest
+from models_here import Here
+from test_model_updater import fetched
+
+from edge.errors import StoppedError, StoreError, UpdateBusyError
+from edge.models.record import Probation
+
+QUICK = "[model.update]\nunsigned = true\nframes = 10\nseconds = 30.0"
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The models of a device."""
+    return Here(tmp_path, monkeypatch, QUICK)
+
+
+def passes(here, times=1):
+    """Have an event that is set when the thread has looked so often."""
+    seen, left = threading.Event(), [times]
+    real = here.updater.work
+
+    def work(closing):
+        real(closing)
+        left[0] -= 1
+        if left[0] <= 0:
+            seen.set()
+
+    here.updater.work = work
+    return seen
+
+
+def test_a_change_is_seen_when_somebody_tells_of_it(here):
+    """The thread goes on until the end, and no further."""
+    with here.models as models:
+        assert models is here.models
+        assert passes(here).wait(5)
+        seen = passes(here)
+        here.place.install(here.place.bundle("2"))
+        models.wake()
+        taken = threading.Event()
+        here.switch.told.append(taken.set)
+        for _ in range(500):
+            if taken.wait(0.01):
+                break
+            here.see()
+        assert seen.wait(5)
+    assert not here.models._thread.is_alive()
+    assert here.version == "2"
+    assert here.counters.crew.ended is None
+
+
+def test_a_run_in_good_order_is_carried_over(here):
+    """Its frames and seconds; one that ends with an error is a start against the model."""
+    here.place.install(here.place.bundle("2"))
+    here.start()
+    with here.models:
+        here.see(3, seconds=2.0)
+    assert here.store.read().probation == Probation(frames=3, seconds=6.0)
+    here.start()
+    with contextlib.suppress(ZeroDivisionError), here.models:
+        here.see(3, seconds=2.0)
+        raise ZeroDivisionError
+    assert here.store.read().probation == Probation(starts=1, frames=3, seconds=6.0)
+
+
+@pytest.mark.parametrize("error", [StoreError("full"), ValueError("a bug")])
+def test_the_thread_goes_on_after_an_error(here, error):
+    """It is told as failing meanwhile, and as working again afterwards."""
+    fails, failing = threading.Event(), threading.Event()
+    fails.set()
+
+    def judge():
+        if fails.is_set():
+            failing.set()
+            raise error
+
+    here.follower.judge = judge
+    with here.models as models:
+        assert failing.wait(5)
+        failing.clear()
+        models.wake()
+        assert failing.wait(5)
+        assert here.counters.is_failing("models")
+        fails.clear()
+        seen = passes(here)
+        models.wake()
+        assert seen.wait(5)
+    assert not here.counters.is_failing("models")
+    assert here.counters.errors()[type(error).__name__] >= 2
+
+
+def test_a_device_that_ends_ends_an_update_under_way(here):
+    """It is not told as trouble, and goes on with the next start."""
+    here.models.jobs.put(fetched("http://127.0.0.1:1/a.wtr"))
+    begun = threading.Event()
+
+    def work(closing):
+        begun.set()
+        for _ in range(500):
+            if closing():
+                break
+            time.sleep(0.01)
+        raise StoppedError
+
+    here.updater.work = work
+    with here.models:
+        assert begun.wait(5)
+    assert not here.models._thread.is_alive()
+    assert here.counters.errors() == {}
+    assert here.counters.crew.ended is None
+
+
+def test_nothing_is_accepted_while_a_model_is_on_probation(here):
+    """What is accepted wakes the thread."""
+    here.models.accept(fetched("http://127.0.0.1:1/a.wtr"))
+    assert here.models._news.is_set()
+    here.models.jobs.drop(here.models.jobs.read())
+    here.place.install(here.place.bundle("2"))
+    with pytest.raises(UpdateBusyError, match="is on probation"):
+        here.models.accept(fetched("http://127.0.0.1:1/a.wtr"))
+    assert here.models.jobs.read() is None

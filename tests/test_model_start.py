@@ -1,0 +1,115 @@
+"""Which model a start takes, and what becomes of the record where it is another."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from test_models import CLOCK, Place, place  # noqa: F401 - a fixture
+
+from edge.errors import StoreError
+from edge.models.choice import begin, current_path, open_current, path_of
+from edge.models.load import load_bundle
+from edge.models.record import Probation, Record
+
+
+def refuse(*_arguments):
+    """Be a disk that takes nothing."""
+    raise StoreError("no space")
+
+
+def with_two(place: Place) -> Record:  # noqa: F811
+    """Have two models, the second on probation."""
+    place.install(place.bundle("2"), update="u2")
+    place.confirm()
+    place.install(place.bundle("3"), update="u3")
+    return place.store.read()
+
+
+def test_each_start_on_probation_is_counted(place):  # noqa: F811
+    """Up to the last; then it is over, and said so."""
+    before = with_two(place)
+    for count in (1, 2):
+        assert begin(place.store, 2, CLOCK).probation == Probation(starts=count)
+    back = begin(place.store, 2, CLOCK)
+    assert back == place.store.read()
+    assert (back.current, back.previous, back.probation) == (before.previous, None, None)
+    assert (back.last.result, back.last.version, back.last.update) == ("returned", "3", "u3")
+    assert back.last.reason == "it was started 2 times and never confirmed"
+    assert begin(place.store, 2, CLOCK) == back
+
+
+def test_a_start_that_cannot_be_counted_takes_the_model_before(place, monkeypatch):  # noqa: F811
+    """A confirmed one needs no count; nothing is written down."""
+    before = with_two(place)
+    monkeypatch.setattr("edge.models.record.write", refuse)
+    run = begin(place.store, 3, CLOCK)
+    assert (run.current, run.previous, run.probation) == (before.previous, None, None)
+    assert run.last == before.last
+    assert place.store.read() == before
+
+
+def test_without_a_lock_a_confirmed_model_runs_on(place, monkeypatch):  # noqa: F811
+    """And the factory model, where the record cannot be read either."""
+    with_two(place)
+    place.confirm()
+    before = place.store.read()
+    monkeypatch.setattr(type(place.store), "locked", refuse)
+    assert begin(place.store, 3, CLOCK) == before
+    place.store.record_path.write_bytes(b"{")
+    assert begin(place.store, 3, CLOCK) == Record()
+
+
+def test_a_model_that_is_no_more_is_written_down(place):  # noqa: F811
+    """What runs in its place, with nothing before it, and why."""
+    before = with_two(place)
+    place.store.path(before.current).unlink()
+    assert place.open() == "2"
+    record = place.store.read()
+    assert (record.current, record.previous, record.probation) == (before.previous, None, None)
+    assert (record.last.version, record.last.result) == ("3", "returned")
+    assert "No such file" in record.last.reason
+
+
+def test_the_factory_model_is_the_last_resort(place):  # noqa: F811
+    """Where both others are gone, and where writing that down fails, too."""
+    before = with_two(place)
+    for id in before.models:
+        place.store.path(id).unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        place.confirm()
+        kept = place.store.read()
+        patch.setattr("edge.models.record.write", refuse)
+        assert place.open() == "1"
+        assert place.store.read() == kept
+    assert place.open() == "1"
+    record = place.store.read()
+    assert (record.current, record.previous) == (None, None)
+    assert record.last.version == "3"
+
+
+def test_a_record_that_moved_on_meanwhile_is_left_alone(place):  # noqa: F811
+    """Somebody rolled back while the model was loaded."""
+    before = with_two(place)
+    moved = msgspec.structs.replace(before, current=before.previous, probation=None)
+
+    def load(path):
+        if path == place.store.path(before.current):
+            place.store.change(lambda _: moved)
+            raise StoreError("gone")
+        return load_bundle(path, place.config.model)
+
+    classifier, id = open_current(place.store, place.config.model, load, CLOCK)
+    classifier.close()
+    assert id == before.previous
+    assert place.store.read() == moved
+
+
+def test_the_bundle_that_a_check_looks_at(place):  # noqa: F811
+    """The configured one, or the current one of the store; nothing is counted."""
+    model = place.config.model
+    assert current_path(model) == path_of(place.store, model, None) == model.bundle
+    record = with_two(place)
+    assert current_path(model) == path_of(place.store, model, record.current)
+    assert current_path(model) == place.store.path(record.current)
+    assert place.store.read() == record
+    assert current_path(msgspec.structs.replace(model, store=None)) == model.bundle
