@@ -190,7 +190,7 @@ def test_what_cannot_be_removed_keeps_nothing_else(store, caplog):
     (store.bundles / "b.wtr").mkdir()
     store.prune()
     assert [file.name for file in store.bundles.iterdir()] == ["b.wtr"]
-    assert "b.wtr stays: Is a directory" in caplog.text
+    assert "b.wtr cannot be removed: Is a directory" in caplog.text
 
 
 def test_locks_are_files_that_others_may_open(store):
