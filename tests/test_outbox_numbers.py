@@ -129,10 +129,10 @@ def test_a_sighting_that_is_refused_leaves_what_is_left_out_to_the_next(tmp_path
         outbox.append(sighting())
     path.with_name("o.db.seq").write_text("below 300\n")
     with Outbox(path) as outbox:
-        outbox._writer.execute("PRAGMA query_only = 1")
+        outbox._file.writer.execute("PRAGMA query_only = 1")
         with pytest.raises(OSError, match="readonly"):
             outbox.append(sighting())
-        outbox._writer.execute("PRAGMA query_only = 0")
+        outbox._file.writer.execute("PRAGMA query_only = 0")
         assert outbox.append_many([image(), sighting(), sighting()]) == [0, 300, 301]
         skipped = [json.loads(row.payload)["skipped"] for row in outbox.newest(limit=2)]
     assert skipped == [0, 298]

@@ -96,14 +96,14 @@ def test_what_cannot_be_deleted_is_not_sent_again_and_again(tmp_path):
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         with Sender(tmp_path, settings(broker.port), delete_seconds=0) as device:
             with device.outbox._lock:
-                device.outbox._reader.execute("PRAGMA query_only = 1")
+                device.outbox._file.reader.execute("PRAGMA query_only = 1")
             device.sight(300)
             assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) == 300)
             time.sleep(1.5)
             assert len(subscriber.on("/sighting")) == 300
             assert device.counters.problems()[0].startswith("deleting what was delivered: ")
             with device.outbox._lock:
-                device.outbox._reader.execute("PRAGMA query_only = 0")
+                device.outbox._file.reader.execute("PRAGMA query_only = 0")
             assert device.drained()
             assert device.counters["connects"] == 1
         assert len(subscriber.on("/sighting")) == 300

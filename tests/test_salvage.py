@@ -197,8 +197,8 @@ def test_a_file_that_breaks_while_running_goes_on_under_the_same_rows(tmp_path):
     with Outbox(path) as outbox:
         outbox.append_many([sighting() for _ in range(200)])
         flying = [row.row for row in waiting(outbox)[:20]]
-        outbox._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        outbox._writer.execute("PRAGMA shrink_memory")
+        outbox._file.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        outbox._file.writer.execute("PRAGMA shrink_memory")
         spoil(path, 2)
         spoil(path, 20)
         with pytest.raises(OutboxError, match="damaged"):
