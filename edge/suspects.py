@@ -20,7 +20,8 @@ from edge.flight import Key
 from edge.outbox_rows import Kind, Row
 
 STRIKES = {Kind.SIGHTING: 5, Kind.IMAGE: 3, Kind.HEALTH: 3}
-"""So many breaks with a message alone under way set it back: more for what matters more."""
+"""So many breaks with a message alone under way set it back: more for what matters more. One less
+where it was under way at the two that made it suspect: a picture is sent four times at most."""
 TOPIC_STRIKES = 3
 """The same for what is not in the outbox."""
 
@@ -40,6 +41,8 @@ class Suspects:
         self._denials = denials
         self._open: set[Key] = set()
         self._strikes: dict[Key, int] = {}
+        self._together: set[Key] = set()
+        """Under way at two breaks in a row, with others."""
         self._back: dict[int, Suspect] = {}
         self._others_pass: set[int] = set()
         self._breaking_bytes: int | None = None
@@ -69,10 +72,13 @@ class Suspects:
         """
         keys = tuple(keys)
         stuck, self._moved = not self._moved, False
-        self._at_last_break = set(keys)
+        # What the device says of itself is small: that it passes does not carry the backlog on.
+        self._at_last_break = {key for key in keys if isinstance(key, int)} or set(keys)
         if len(keys) != 1:
             if stuck or self.careful:
                 self._open.update(keys)
+            if stuck:
+                self._together.update(keys)
             return None
         key = keys[0]
         self._open.add(key)
@@ -91,7 +97,7 @@ class Suspects:
         found_out = self._breaking_bytes
         if row.kind is Kind.IMAGE and found_out is not None and len(row.payload) >= found_out:
             return 1
-        return STRIKES[row.kind]
+        return STRIKES[row.kind] - (row.row in self._together)
 
     def set_back(self, row: Row, why: str) -> None:
         """Leave a message out for now."""
@@ -132,6 +138,7 @@ class Suspects:
     def forget(self, key: Key) -> None:
         """Note that this one is gone, taken or not."""
         self._open.discard(key)
+        self._together.discard(key)
         self._strikes.pop(key, None)
         if isinstance(key, int):
             self._back.pop(key, None)

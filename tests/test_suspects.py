@@ -51,6 +51,33 @@ def test_sightings_have_five_breaks_and_pictures_three(suspects, kind, breaks):
     assert broken_alone(suspects, row(1, kind)) == breaks
 
 
+@pytest.mark.parametrize(("kind", "breaks"), [(Kind.SIGHTING, 4), (Kind.IMAGE, 2)])
+def test_breaks_together_spare_one_alone(suspects, kind, breaks):
+    """Two in a row count as one: a picture is sent four times, with others or alone."""
+    for _ in range(2):
+        suspects.broke([1, 2], row(1, kind), "it hung up")
+    assert broken_alone(suspects, row(1, kind)) == breaks
+    assert f"({breaks} times with nothing else" in suspects.back[0].why
+    suspects.cleared(2)
+    assert broken_alone(suspects, row(2, kind)) == breaks + 1, "it was taken meanwhile"
+
+
+def test_what_the_device_says_of_itself_carries_no_backlog_on(suspects):
+    """That it passes between two breaks acquits no message of the outbox."""
+    suspects.broke(["info", 1, 2], row(1), "it hung up")
+    suspects.cleared("info")
+    suspects.broke([1, 2], row(1), "it hung up")
+    assert suspects.careful
+    assert broken_alone(suspects, row(1)) == 4
+
+
+def test_one_break_together_is_no_evidence(suspects):
+    """While others are looked at, too."""
+    suspects.set_back(row(9), "no")
+    suspects.broke([1, 2], row(1), "it hung up")
+    assert broken_alone(suspects, row(1, Kind.IMAGE)) == 3
+
+
 def test_after_a_break_alone_it_goes_alone_again(suspects):
     """Until it is taken: with others under way nobody would know who it was."""
     suspects.broke([1], row(1), "it hung up")
