@@ -141,9 +141,11 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         raise OutboxError(
             f"{path} is another program's database; set outbox.path to a file of its own"
         )
-    if version not in (_FIRST_VERSION, APPLICATION_ID):
+    later = db.execute("PRAGMA user_version").fetchone()[0]  # 0 in all files until now
+    if version not in (_FIRST_VERSION, APPLICATION_ID) or later:
+        found = chr(version & 0xFF) + (f".{later}" if later else "")
         raise OutboxError(
-            f"{path} is of version {chr(version & 0xFF)!r}, this program reads '1' and '2'; "
+            f"{path} is of version {found!r}, this program reads '1' and '2'; "
             "install the version that wrote it, or set outbox.path to a file of its own"
         )
     found = db.execute("PRAGMA quick_check(1)").fetchone()[0]

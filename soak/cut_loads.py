@@ -17,7 +17,9 @@ from typing import Any
 import msgspec
 
 from edge.changes import Configuration
+from edge.clock import SystemClock
 from edge.messages import Evidence, Health, Sighting
+from edge.models.choice import begin
 from edge.models.install import bring, install, roll_back
 from edge.models.store import Store
 from edge.outbox import Outbox
@@ -201,6 +203,8 @@ def models(disk: Path, folder: Path, count: Count, random: Random, length: float
         with store.installing(), file.open("rb") as opened:
             found = install(store, config.model, bring(store, opened))
         journal.promises.append(Became(count(), str(found.id)))
+        for _ in range(random.randint(0, 2)):  # starts on probation, counted before each
+            begin(store, 3, SystemClock())
         if random.random() < 0.3:
             back = roll_back(store, "tried", START)
             journal.promises.append(Became(count(), str(back.current)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pwd
 import subprocess
@@ -15,7 +16,10 @@ import pytest
 from test_models import Place
 
 from edge.cli import main
-from edge.models.record import read
+from edge.errors import ProofError, UpdateError
+from edge.models import install as installing
+from edge.models.install import bring
+from edge.models.record import Record, read
 from edge.models.store import RECORD
 
 ADDS = """
@@ -135,3 +139,88 @@ def test_a_bundle_that_is_not_there_is_named(tmp_path, capsys):
     assert main(["model", "install", "--config", str(path), str(tmp_path / "none.wtr")]) == 1
     assert f"cannot read {tmp_path}/none.wtr: No such file" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
+
+
+def test_of_two_installs_at_once_one_is_taken_and_the_other_is_told_why(tmp_path):
+    """Whichever was first; what runs then is whole."""
+    made = Place(tmp_path)
+    bundles = [made.bundle("2"), made.bundle("3")]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "edge", "model", "install", "--config", made.path, one],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for one in bundles
+    ]
+    told = [process.communicate(timeout=60)[1] for process in running]
+    assert sorted(process.returncode for process in running) == [0, 1]
+    refused = next(said for one, said in zip(running, told, strict=True) if one.returncode)
+    assert "another update is under way" in refused or "is on probation" in refused
+    taken = next(version for one, version in zip(running, "23", strict=True) if not one.returncode)
+    assert made.open() == taken
+    assert list(made.store.read().models) == [one.stem for one in made.store.bundles.iterdir()]
+    assert not list(made.store.incoming.iterdir())
+
+
+class Changing(io.BufferedReader):
+    """A bundle that somebody changes when a part of it was read."""
+
+    def __init__(self, path: Path, change) -> None:
+        super().__init__(io.FileIO(path))
+        self._change = change
+
+    def read(self, size=-1):
+        """Read a part; then have it changed."""
+        piece = super().read(min(size, 1000) if size > 0 else size)
+        if self._change is not None:
+            self._change()
+            self._change = None
+        return piece
+
+
+def test_a_bundle_that_is_exchanged_while_it_is_copied_is_taken_as_it_was_or_not_at_all(tmp_path):
+    """Another file under its name is not mixed in; what is written into it is found out."""
+    made = Place(tmp_path)
+    two, other = made.bundle("2"), made.bundle("3", size=16)
+
+    def install(change):
+        with made.store.installing(), Changing(two, change) as opened:
+            return made.installed(bring(made.store, opened))
+
+    before = two.read_bytes()
+    with pytest.raises(ProofError, match="Bundle"):
+        install(lambda: two.write_bytes(before[:500] + other.read_bytes()[500:]))
+    assert made.store.read() == Record()
+    two.write_bytes(before)
+    with pytest.raises(ProofError, match="Bundle"):
+        install(lambda: os.truncate(two, 500))
+    two.write_bytes(before)
+    install(lambda: other.replace(two))
+    assert made.open() == "2"
+
+
+def test_what_has_no_end_is_no_bundle(tmp_path, monkeypatch):
+    """A device or a pipe tells no size, and would fill the disk."""
+    monkeypatch.setattr(installing, "MAX_BUNDLE_BYTES", 3_000_000)
+    made = Place(tmp_path)
+    with pytest.raises(UpdateError, match="/dev/zero has 3145728 bytes or more; a"):
+        made.install(Path("/dev/zero"))
+    assert not list(made.store.incoming.iterdir())
+
+
+@pytest.mark.parametrize("files", [6, 8, 10, 20])
+def test_an_install_that_may_open_few_files_ends_well_or_says_so(tmp_path, files):
+    """In words; the model before goes on."""
+    made = Place(tmp_path)
+    command = [sys.executable, "-m", "edge", "model", "install", "--config", made.path]
+    done = subprocess.run(
+        ["prlimit", f"--nofile={files}", *command, made.bundle("2")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    assert made.open() == ("2" if done.returncode == 0 else "1")
+    assert (done.returncode == 0) == (done.stderr == "")
+    assert files < 20 or done.returncode == 0

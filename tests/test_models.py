@@ -60,7 +60,11 @@ class Place:
         with self.store.installing():
             with file.open("rb") as opened:
                 copied = bring(self.store, opened)
-            return install(self.store, self.config.model, copied, **options)
+            return self.installed(copied, **options)
+
+    def installed(self, copied: Path, **options):
+        """Install what lies in the store already, with the store held."""
+        return install(self.store, self.config.model, copied, **options)
 
     def bundle(self, version: str, **options) -> Path:
         """Write a bundle to install."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
 import sqlite3
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from first_outbox import first_outbox
 from samples import health, sighting
 
-from edge.errors import OutboxError
+from edge.errors import OutboxError, OutboxFullError
 from edge.messages import new_id
 from edge.outbox import Outbox
 
@@ -96,15 +99,74 @@ def test_a_file_of_the_first_version_without_lives_learns_of_them(tmp_path):
         assert [life.event for life in outbox.lives()] == ["e"]
 
 
-def test_a_file_of_a_later_version_is_refused_and_left_alone(tmp_path):
-    """The error says which versions are read, and what to do."""
-    path = tmp_path / "o.db"
+@pytest.mark.parametrize(
+    ("mark", "version"),
+    [("application_id = 0x57545233", "'3'"), ("user_version = 1", "'2.1'")],
+)
+@pytest.mark.parametrize("log", ["in place", "brought in"])
+def test_a_file_of_a_later_version_is_refused_and_left_alone(tmp_path, mark, version, log):
+    """The error says which versions are read, and what to do; the later program finds all, also
+    what it wrote last before it was killed.
+    """
+    path, kept = tmp_path / "o.db", tmp_path / "kept"
     with Outbox(path) as outbox:
         outbox.append(sighting())
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA application_id = 0x57545233")
-    db.close()
-    before = path.read_bytes()
-    with pytest.raises(OutboxError, match="version '3', this program reads '1' and '2'; install"):
-        Outbox(path)
-    assert path.read_bytes() == before
+    kept.mkdir()
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            f"PRAGMA {mark}; ALTER TABLE message ADD COLUMN more; "
+            "UPDATE message SET more = 'precious'"
+        )
+        if log == "in place":
+            for one in tmp_path.glob("o.db*"):
+                shutil.copy(one, kept)
+    if log == "brought in":
+        for one in tmp_path.glob("o.db*"):
+            shutil.copy(one, kept)
+    (kept / "o.db-shm").unlink(missing_ok=True)
+    before = {one.name: one.read_bytes() for one in kept.iterdir()}
+    said = f"version {version}, this program reads '1' and '2'; install"
+    for _ in range(2):
+        with pytest.raises(OutboxError, match=said):
+            Outbox(kept / "o.db")
+    if log == "brought in":
+        assert {one.name: one.read_bytes() for one in kept.iterdir()} == before
+    assert (kept / "o.db.seq").read_bytes() == before["o.db.seq"]
+    assert not list(kept.glob("*damaged*"))
+    with contextlib.closing(sqlite3.connect(kept / "o.db")) as db:
+        assert db.execute("SELECT more FROM message").fetchall() == [("precious",)]
+
+
+def test_a_full_disk_at_any_point_of_the_takeover_costs_nothing(tmp_path):
+    """Whatever room is left: it is taken over, or waits for room; then all is there, in order."""
+    if os.geteuid() != 0:
+        pytest.skip("FULL DISK ABSENT: mounting a small one needs root")
+    sent, first, disk = messages(), tmp_path / "first", tmp_path / "disk"
+    first.mkdir(), disk.mkdir()
+    with first_outbox(first / "o.db", sent, delivered=5):
+        pass
+    outcomes = set()
+    for left in (0, 1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 256, 400):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "test", disk], check=True)
+        try:
+            for one in first.iterdir():
+                shutil.copy(one, disk)
+            room = os.statvfs(disk)
+            with (disk / "ballast").open("wb") as ballast:
+                size = room.f_bavail * room.f_bsize - left * 1024
+                os.posix_fallocate(ballast.fileno(), 0, size)
+            with Outbox(disk / "o.db") as outbox:
+                outcomes.add(bool(outbox.full))
+                if outbox.full:
+                    with pytest.raises(OutboxFullError):
+                        outbox.append(sighting())
+            (disk / "ballast").unlink()
+            with Outbox(disk / "o.db") as outbox:
+                assert not outbox.full
+                rows = outbox.page(limit=100)
+                assert ids(rows) == [getattr(one, "id", None) for one in sent[5:]]
+                assert [life.event for life in outbox.lives()] == [sent[-1].event]
+            assert not list(disk.glob("*damaged*"))
+        finally:
+            subprocess.run(["umount", "-l", disk], check=True)
+    assert outcomes == {True, False}

@@ -7,7 +7,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -39,6 +38,9 @@ if TYPE_CHECKING:
 
 Announce = Callable[[UpdatePhase, Proof | None], None]
 """Called when a phase begins, with what is known of the new model."""
+
+
+_PIECE_BYTES = 1 << 20
 
 
 class Installed(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,14 +88,16 @@ def bring(store: Store, file: BinaryIO) -> Path:
     """Copy a file from elsewhere to where installing begins. Raises UpdateError, StoreError."""
     target = store.incoming / "file.part"
     try:
-        size = os.fstat(file.fileno()).st_size
-        if size > MAX_BUNDLE_BYTES:
-            raise UpdateError(
-                f"{file.name} has {size} bytes; a bundle has {MAX_BUNDLE_BYTES} at most"
-            )
+        _check_size(file.name, os.fstat(file.fileno()).st_size)
         target.unlink(missing_ok=True)  # another user's, it could not be written to
         with target.open("xb") as copied:
-            shutil.copyfileobj(file, copied)
+            while piece := file.read(_PIECE_BYTES):  # a pipe tells no size, and a file may grow
+                _check_size(file.name, copied.tell() + len(piece))
+                copied.write(piece)
+    except UpdateError:
+        with contextlib.suppress(OSError):
+            target.unlink(missing_ok=True)
+        raise
     except OSError as error:
         with contextlib.suppress(OSError):
             target.unlink(missing_ok=True)
@@ -101,6 +105,13 @@ def bring(store: Store, file: BinaryIO) -> Path:
             f"cannot copy {file.name} to {target}: {error.strerror or error}"
         ) from error
     return target
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > MAX_BUNDLE_BYTES:
+        raise UpdateError(
+            f"{name} has {size} bytes or more; a bundle has {MAX_BUNDLE_BYTES} at most"
+        )
 
 
 def check_keys(model: Model) -> None:
