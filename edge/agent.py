@@ -108,7 +108,7 @@ class Agent:
             elif self._frames.ended:
                 break
             elif not self._recorded:
-                self._end(self._decider.idle(self._clock.monotonic()))
+                self._end(self._decider.idle(self._clock.since_boot()))
             if self._clock.monotonic() >= self._health_due:
                 self._report()
         self._end(self._decider.close())
@@ -137,7 +137,7 @@ class Agent:
         self._preprocess += found.timings.preprocess_ms
         self._invoke += found.timings.invoke_ms
         self._recorded = frame.recorded
-        now = frame.time.timestamp() if frame.recorded else self._clock.monotonic()
+        now = frame.time.timestamp() if frame.recorded else self._clock.since_boot()
         events = self._decider.see(found, now, frame.time)
         self._pass_on(events, lambda: self._sightings.messages(frame, events, self._decider.best))
         # Of several, the surest of something new: an end says what was there.

@@ -32,7 +32,7 @@ class Doubts:
     """Picks frames one after the other; use from one thread.
 
     `random` gives numbers from 0 to 1. Times between frames are those of the frames themselves;
-    the rests between two pictures of one reason go by the monotonic time passed in.
+    the rests between two pictures of one reason go by the seconds passed in, which never jump.
     """
 
     def __init__(self, config: Inbox, random: Callable[[], float]) -> None:
@@ -42,7 +42,7 @@ class Doubts:
         self._last: dict[Kept, float] = {}
 
     def see(self, frame: Frame, found: Classification, now: float) -> Doubt | None:
-        """Judge a frame at the monotonic time `now` (seconds); give what is to be kept.
+        """Judge a frame at the time `now` (seconds, never jumping); give what is to be kept.
 
         A single frame that contradicts its neighbours is noticed with the next one, and is then
         given in its place.

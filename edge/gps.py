@@ -152,7 +152,7 @@ class Gps:
     def where(self) -> Location | None:
         """Give the newest fix; None where it is older than configured, or there was none."""
         newest = self._fix
-        if newest is None or self._clock.monotonic() - newest[1] > self._config.max_age_seconds:
+        if newest is None or self._clock.since_boot() - newest[1] > self._config.max_age_seconds:
             return None
         return newest[0]
 
@@ -237,7 +237,7 @@ class Gps:
             return report.odd
         self._trouble.recovered()
         self._backoff.reset()
-        before, self._fix = self.where(), (place, self._clock.monotonic())
+        before, self._fix = self.where(), (place, self._clock.since_boot())
         if before is None:
             self._found()
         return False

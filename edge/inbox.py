@@ -120,7 +120,7 @@ class Inbox:
 
     def watch(self, frame: Frame, found: Classification, _event: Event | None) -> None:
         """Look at a classified frame, and hand it over where it is worth keeping."""
-        doubt = self._doubts.see(frame, found, self._clock.monotonic())
+        doubt = self._doubts.see(frame, found, self._clock.since_boot())
         if doubt is None:
             return
         time, quality = self._clock.told(doubt.frame.time)

@@ -137,7 +137,7 @@ class Connection:
         self._answer: tuple[int, str] | None = None
         self._failure = ""
         self._asked: set[int] = set()
-        self._heard = time.monotonic()
+        self._heard = _awake_or_not()
         host, port = broker.address
         self._address = f"{host}:{port}" + (f" ({at})" if at and at != host else "")
         try:
@@ -175,7 +175,7 @@ class Connection:
         if correlation is not None and self.protocol == "5":
             properties = PahoProperties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = correlation
-        self._heard = time.monotonic()
+        self._heard = _awake_or_not()
         sent = self._client.publish(topic, payload, qos, retain, properties)
         if sent.rc == paho.MQTT_ERR_QUEUE_SIZE:
             raise PublishError(f"{self._address} still owes an answer to message {sent.mid}")
@@ -277,7 +277,7 @@ class Connection:
         try:
             if sock in readable or (pending and pending()):
                 self._client.loop_read()
-                self._heard = time.monotonic()
+                self._heard = _awake_or_not()
             if writable:
                 self._client.loop_write()
             self._client.loop_misc()
@@ -402,7 +402,7 @@ class Connection:
             why=why,
             code=code,
             hung_up=told or why == HUNG_UP,
-            quiet_seconds=time.monotonic() - self._heard,
+            quiet_seconds=_awake_or_not() - self._heard,
         )
 
     def _on_publish(
@@ -431,6 +431,13 @@ class Connection:
         """Keep what the network said: nothing else gives it away."""
         if level == paho.MQTT_LOG_ERR:
             self._failure = text
+
+
+def _awake_or_not() -> float:
+    """Give seconds that go on while the computer sleeps, where it can tell (Linux): to the broker,
+    and to what lies on the way, it was quiet then too.
+    """
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _limits(said: Properties) -> Limits:

@@ -15,15 +15,19 @@ class Field(Clock):
 
     def __init__(self, wrong_by: timedelta = timedelta(days=-200), quality: str = "unsynced"):
         super().__init__()
-        self.seconds, self.wrong_by, self.is_ = 100.0, wrong_by, quality
+        self.seconds, self.wrong_by, self.is_, self.asleep = 100.0, wrong_by, quality, 0.0
 
     def now(self):
         """Give what it shows."""
-        return RIGHT + timedelta(seconds=self.seconds) + self.wrong_by
+        return RIGHT + timedelta(seconds=self.since_boot()) + self.wrong_by
 
     def monotonic(self):
-        """Give seconds since the start."""
+        """Give seconds since the start, without those asleep."""
         return self.seconds
+
+    def since_boot(self):
+        """Give seconds since the start."""
+        return self.seconds + self.asleep
 
     def quality(self):
         """Say what it was told to say."""

@@ -58,11 +58,15 @@ class Script:
 class Clock(clock.Clock):
     """Time that stands still until told."""
 
-    seconds = 0.0
+    seconds = asleep = 0.0
 
     def now(self):
         """Give the time of day."""
-        return START + timedelta(seconds=self.seconds)
+        return START + timedelta(seconds=self.since_boot())
+
+    def since_boot(self):
+        """Give the seconds, those asleep included."""
+        return self.seconds + self.asleep
 
     def monotonic(self):
         """Give the seconds."""

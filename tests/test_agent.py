@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 
@@ -198,6 +199,33 @@ def test_a_refusing_disk_holds_the_loop_until_it_takes_the_event():
 
     run(Script([APHID, MITE, APHID]), submit, stop=stop)
     assert [one.label for one in got] == ["aphid", "mite"]
+
+
+class Sleeper(Script):
+    """A camera on a computer that is suspended for eight hours before its fourth frame."""
+
+    def next(self, timeout):
+        """Give a frame, taken now."""
+        if self.count == 3:
+            self.clock.asleep += 8 * 3600
+        frame = super().next(timeout)
+        return frame and replace(frame, time=self.clock.now())
+
+
+def test_a_sighting_does_not_live_on_while_the_computer_sleeps():
+    """Nobody looked: it ends, and is a new one afterwards; no duration hides the hours."""
+    clock, got = Clock(), []
+    rule = Decision(agree=1, of=1, cooldown_seconds=60, blind_seconds=7200)
+    run(Sleeper([APHID] * 6, clock), got, clock=clock, rule=rule, images=Images(send=False))
+    told = [one for one in got if isinstance(one, Sighting)]
+    assert [(one.phase, one.ended) for one in told] == [
+        ("begin", None),
+        ("end", "blind"),
+        ("begin", None),
+        ("end", "stop"),
+    ]
+    assert [one.duration_seconds for one in told] == [0, 2, 0, 2]
+    assert told[2].time - told[0].time == timedelta(hours=8, seconds=3)
 
 
 @pytest.fixture

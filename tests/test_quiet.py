@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from senders import Sender, settings
 from strict_broker import StrictBroker
 
+from edge.dial import connect
 from edge.errors import LostError, StalledError
 from edge.quiet import Quiet
 
@@ -52,6 +55,23 @@ def test_other_ends_change_nothing(ends):
     for end in ends:
         quiet.ended(end)
     assert quiet.keepalive_seconds == 30
+
+
+def test_a_connection_was_quiet_while_the_computer_slept(monkeypatch):
+    """Two nights with as many minutes awake are no load balancer."""
+    real, asleep = time.clock_gettime, [0.0]
+
+    def read(which: int) -> float:
+        return real(which) + (asleep[0] if which == time.CLOCK_BOOTTIME else 0.0)
+
+    monkeypatch.setattr(time, "clock_gettime", read)
+    with StrictBroker() as broker, connect(settings(broker.port), "x", None) as connection:
+        asleep[0] = 8 * 3600.0
+        broker.change(idle_seconds=0.01)
+        with pytest.raises(LostError) as lost:  # noqa: PT012
+            while True:
+                connection.poll(0.1)
+    assert lost.value.quiet_seconds > 8 * 3600
 
 
 def test_a_device_keeps_its_connection_through_it(tmp_path, caplog):

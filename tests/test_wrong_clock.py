@@ -42,10 +42,10 @@ class Device:
         self.env = {**os.environ, "LD_PRELOAD": str(library), "WRONG_CLOCK": str(self.setting)}
         self.process: subprocess.Popen | None = None
 
-    def set(self, seconds: int, synced: bool) -> None:
-        """Have the clock go wrong by so much, and say whether it is synced."""
+    def set(self, seconds: int, synced: bool, asleep: int = 0) -> None:
+        """Have the clock go wrong by so much, and say whether it is synced; suspend it so long."""
         new = self.setting.with_suffix(".new")
-        new.write_text(f"{seconds} {int(synced)}")
+        new.write_text(f"{seconds} {int(synced)} {asleep}")
         new.replace(self.setting)
 
     def start(self, config: Path) -> None:
@@ -120,15 +120,22 @@ def test_a_real_process_sends_the_right_time_after_its_clock_was_set(tmp_path, w
         assert abs(booted + one["boot_seconds"] - moment) < 0.25
 
 
-def test_a_connection_that_is_up_when_the_clock_is_set_sends_right_times(tmp_path, wrong_clock):
-    """The clock is a year behind and set right a little later: nothing wrong goes out."""
+@pytest.mark.parametrize(
+    "wrong_by",
+    [-YEAR, 60 - int(time.time()), 3 * 3600, YEAR],
+    ids=["a year behind", "in 1970", "hours ahead", "a year ahead"],
+)
+def test_a_connection_that_is_up_when_the_clock_is_set_sends_right_times(
+    tmp_path, wrong_clock, wrong_by
+):
+    """The clock is wrong and set right a little later: nothing wrong goes out."""
     devices.photos(tmp_path / "photos", 1)
     with (
         Mosquitto(tmp_path) as broker,
         Subscriber(broker.port) as subscriber,
         Device(wrong_clock, tmp_path) as device,
     ):
-        device.set(-YEAR, synced=False)
+        device.set(wrong_by, synced=False)
         camera, wait = "loop = true\nframes_per_second = 20", "clock_wait_seconds = 60"
         device.start(devices.config(tmp_path, broker.port, camera=camera, broker=wait))
         device.await_waiting(10)
@@ -146,6 +153,37 @@ def test_a_connection_that_is_up_when_the_clock_is_set_sends_right_times(tmp_pat
     assert {one["clock"] for one in found} == {"retimed", "synced"}
     for one in found:
         assert abs(datetime.fromisoformat(one["time"]).timestamp() - time.time()) < 60
+
+
+def test_a_real_process_that_was_suspended_says_what_is_right(tmp_path, wrong_clock):
+    """For eight hours: what it saw before has ended, what it sees now is new, times fit."""
+    devices.photos(tmp_path / "photos", 1)
+    life = '[decision]\nmode = "life"\nagree = 1\nof = 1\nblind_seconds = 3600\n'
+    with (
+        Mosquitto(tmp_path) as broker,
+        Subscriber(broker.port) as subscriber,
+        Device(wrong_clock, tmp_path) as device,
+    ):
+        path = devices.config(tmp_path, broker.port, camera="loop = true\nframes_per_second = 20")
+        path.write_text(path.read_text().replace('[decision]\nmode = "always"\n', life))
+        device.set(0, synced=True)
+        device.start(path)
+        assert subscriber.wait(lambda _: subscriber.on("/sighting"))
+        device.set(0, synced=True, asleep=8 * 3600)
+        assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) > 2)
+        device.stop()
+        found = [json.loads(payload) for payload in subscriber.on("/sighting")[:3]]
+        booted = datetime.fromisoformat(json.loads(subscriber.on("/info")[-1])["booted"])
+    assert [(one["phase"], one["ended"]) for one in found] == [
+        ("begin", None),
+        ("end", "blind"),
+        ("begin", None),
+    ]
+    assert found[1]["duration_seconds"] < 3600
+    times = [datetime.fromisoformat(one["time"]).timestamp() for one in found]
+    assert times[2] - times[0] > 8 * 3600
+    for one, moment in zip(found, times, strict=True):
+        assert abs(booted.timestamp() + one["boot_seconds"] - moment) < 0.25
 
 
 def test_the_kernels_errors_are_told_in_seconds(wrong_clock, tmp_path):
