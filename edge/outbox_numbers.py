@@ -91,7 +91,6 @@ class Numbers:
         """Write down the next number at a good stop. Raises OSError: the next start skips some."""
         if self._written:  # else none was given, and the file is as true as before
             self._write(following, clean=True)
-            self._written = self._covered = 0
 
     def _write(self, number: int, clean: bool = False) -> None:
         write_whole(self._file, _text(_Record(number, clean)))
@@ -122,7 +121,7 @@ class Numbers:
             raise OutboxError(f"{error}; try again") from error
         except (OSError, ValueError, IndexError):
             # Unreadable: seconds since 1970 are beyond any number given at one a second.
-            return _Record(min(max(int(time.time()), _LEAST_TIME), _END), clean=False)
+            return _Record(max(int(time.time()), _LEAST_TIME), clean=False)
         # The first version wrote nothing but a number; SQLite removes the log at a good stop.
         clean = words[0] == "next" or (len(words) == 1 and not self._log.exists())
         return _Record(number if len(words) > 1 or not clean else 0, clean)

@@ -20,10 +20,10 @@ class Place:
         self._path, self._log = path, Path(f"{path}-wal")
         # Not opened as SQLite opens them: closing another descriptor of a file would let go its
         # locks.
-        self._file: int | None = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        self._file: int | None = os.open(path, os.O_PATH)
         self._log_file: int | None = None
         with contextlib.suppress(FileNotFoundError):
-            self._log_file = os.open(self._log, os.O_PATH | os.O_CLOEXEC)
+            self._log_file = os.open(self._log, os.O_PATH)
 
     def close(self) -> None:
         """Forget them; doing so twice is fine."""

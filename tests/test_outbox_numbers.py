@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 from random import Random
 
@@ -146,6 +147,10 @@ def test_a_sighting_that_is_refused_leaves_what_is_left_out_to_the_next(tmp_path
         ("below 700", 700, 695),
         ("below 4", 5, 0),
         ("900", 5, 0),
+        ("next 1", 5, 0),
+        (f"next {2**53 - 1}", 2**53 - 1, 0),
+        (f"next {2**53}", 1_000_000_000, None),
+        ("next 0", 1_000_000_000, None),
         ("", 1_000_000_000, None),
         ("next", 1_000_000_000, None),
         ("\x00\x00", 1_000_000_000, None),
@@ -158,8 +163,18 @@ def test_a_start_goes_on_where_none_was_given(tmp_path, text, number, left_out):
     """
     (tmp_path / "o.db.seq").write_text(text)
     following, skipped = Numbers(tmp_path / "o.db").begin(5)
-    assert following == number or (number > 10**6 and following > number)
+    assert following == number or (number == 10**9 < following < 2**40)
     assert skipped == left_out or left_out is None
+
+
+@pytest.mark.parametrize(("clock", "number"), [(7.5, 1_790_000_000), (2e9, 2_000_000_000)])
+def test_numbers_of_a_file_that_cannot_be_read_go_on_at_the_seconds_since_1970(
+    tmp_path, monkeypatch, clock, number
+):
+    """At those of September 2026 where the clock is not set; all below is said to be left out."""
+    (tmp_path / "o.db.seq").write_text("torn")
+    monkeypatch.setattr(time, "time", lambda: clock)
+    assert Numbers(tmp_path / "o.db").begin(5) == (number, number - 5)
 
 
 def test_the_first_versions_number_counts_after_a_kill(tmp_path):
@@ -195,7 +210,8 @@ def test_the_file_is_written_when_half_is_used_and_the_one_before_covers_the_res
     for seq in range(2, 2000):
         numbers.cover(seq, 1)
         numbers.committed()
-        now = int(file.read_text().split()[1])
+        kind, now = file.read_text().split()[0], int(file.read_text().split()[1])
+        assert kind == "below"
         if now != below:
             assert seq + 1 <= below - 255  # the version before covers 255 more
             written.append(seq)
@@ -229,3 +245,67 @@ def test_it_takes_as_many_commits_as_a_card_may_lose_to_trust_a_version(tmp_path
 def test_a_card_is_taken_to_lose_fifteen_writes():
     """What was seen of cheap cards."""
     assert outbox_numbers.LOST_WRITES == 16
+
+
+def below(folder: Path) -> int:
+    """Give the number that stands in the file."""
+    kind, number = (folder / "o.db.seq").read_text().split()
+    assert kind == "below"
+    return int(number)
+
+
+def test_the_file_is_ahead_by_forty_commits(tmp_path):
+    """By 512 numbers at least, and by forty commits of 64 at most; half of that is used before it
+    is written again."""
+    for count, ahead in ((1, 512), (12, 512), (20, 800), (64, 2560), (100, 2560)):
+        numbers = Numbers(tmp_path / "o.db")
+        numbers.cover(1, count)
+        first = 1 + count + ahead
+        assert below(tmp_path) == first
+        half = first - ahead // 2
+        numbers.cover(half - count, count)
+        assert below(tmp_path) == first
+        numbers.cover(half - count + 1, count)
+        assert below(tmp_path) == half + 1 + ahead
+
+
+def test_a_version_is_written_over_as_often_as_a_card_may_lose(tmp_path, monkeypatch):
+    """Each write is synced before the next, and the name of the file too; a number that the
+    version before covers needs none of it."""
+    done, opened = [], len(os.listdir("/proc/self/fd"))
+
+    def note(name):
+        whole = getattr(os, name)
+
+        def noted(descriptor, *more):
+            done.append((name, os.readlink(f"/proc/self/fd/{descriptor}")))
+            return whole(descriptor, *more)
+
+        monkeypatch.setattr(os, name, noted)
+
+    for name in ("fsync", "fdatasync", "pwrite"):
+        note(name)
+    numbers, file = Numbers(tmp_path / "o.db"), str(tmp_path / "o.db.seq")
+    numbers.cover(1, 1)
+    assert done[:2] == [("fsync", f"{file}.new"), ("fsync", str(tmp_path))]
+    assert done[2:] == [("pwrite", file), ("fdatasync", file)] * LOST_WRITES
+    done.clear()
+    numbers.cover(300, 1)
+    numbers.cover(513, 1)
+    assert done == [("fsync", f"{file}.new"), ("fsync", str(tmp_path))]
+    numbers.cover(514, 1)
+    assert done[2:] == [("pwrite", file), ("fdatasync", file)] * LOST_WRITES
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
+def test_a_file_that_is_gone_covers_nothing(tmp_path, monkeypatch):
+    """It is made anew, and written over as the first was."""
+    numbers = Numbers(tmp_path / "o.db")
+    numbers.cover(1, 1)
+    (tmp_path / "o.db.seq").unlink()
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    numbers.forget()
+    numbers.cover(2, 1)
+    assert below(tmp_path) == 515
+    assert len(synced) == LOST_WRITES

@@ -22,18 +22,29 @@ def killed(outbox: Outbox, copy) -> None:
 
 
 @pytest.mark.parametrize(
-    "gone", ["the folder", "o.db", "o.db-wal", "o.db.seq", "o.db.room", "o.db, replaced"]
+    "gone",
+    [
+        "the folder",
+        "and the one above",
+        "o.db",
+        "o.db-wal",
+        "o.db.seq",
+        "o.db.room",
+        "o.db, replaced",
+    ],
 )
 @pytest.mark.parametrize("by", ["an append", "tidying"])
 def test_what_waits_in_deleted_files_is_there_after_a_kill(tmp_path, gone, by, caplog):
     """All that was written is found by the next start, under its numbers, none of them given
     again."""
-    folder = tmp_path / "state"
+    folder = tmp_path / "device" / "state"
     outbox = Outbox(folder / "o.db")
     outbox.append_many([sighting() for _ in range(40)])
     outbox.delete(row.row for row in outbox.page(limit=10))
     if gone == "the folder":
         shutil.rmtree(folder)
+    elif gone == "and the one above":
+        shutil.rmtree(folder.parent)
     elif gone == "o.db, replaced":
         other = folder / "other"
         other.write_text("something else")
@@ -51,8 +62,24 @@ def test_what_waits_in_deleted_files_is_there_after_a_kill(tmp_path, gone, by, c
     with Outbox(tmp_path / "after" / "o.db") as again:
         assert [number for number in drain(again) if number > 10] == expected
         assert again.append(sighting()) > expected[-1]
-    told = gone in ("the folder", "o.db", "o.db-wal", "o.db, replaced")
+    told = gone in ("the folder", "and the one above", "o.db", "o.db-wal", "o.db, replaced")
     assert ("was deleted while in use" in caplog.text) == told
+
+
+def test_what_took_a_deleted_files_name_is_kept_aside(tmp_path):
+    """Also where nothing stands in the log any more, and a copy was begun and cut before."""
+    path = tmp_path / "o.db"
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(5)])
+        outbox._file.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (tmp_path / "other").write_text("something else")
+        (tmp_path / "other").replace(path)
+        path.with_name("o.db.salvaged").write_text("no whole copy" * 1000)
+        assert outbox.append(sighting()) == 6
+        assert drain(outbox) == [1, 2, 3, 4, 5, 6]
+        assert (outbox.salvaged, outbox.lost) == (0, 0)
+    kept = [one for one in tmp_path.iterdir() if "damaged" in one.name and "-wal" not in one.name]
+    assert [one.read_text() for one in kept] == ["something else"]
 
 
 def test_an_outbox_deleted_before_a_stop_is_written_once_more(tmp_path):
@@ -121,7 +148,7 @@ def test_an_outbox_whose_file_system_is_unmounted_is_not_begun_anew_below(tmp_pa
 
 def test_a_deleted_file_is_neither_there_nor_moved(tmp_path):
     """And one that nobody watches any more is neither."""
-    file = tmp_path / "o.db"
+    file, opened = tmp_path / "o.db", len(os.listdir("/proc/self/fd"))
     file.touch()
     place = Place(file)
     assert not place.deleted
@@ -130,5 +157,6 @@ def test_a_deleted_file_is_neither_there_nor_moved(tmp_path):
     assert place.deleted
     assert not place.moved
     place.close()
+    assert len(os.listdir("/proc/self/fd")) == opened
     place.close()
     assert not place.deleted
