@@ -108,14 +108,13 @@ def rows_of(messages: Sequence[Outgoing], numbered: Sequence[Outgoing], first: i
 
 def ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
     """Give the runs of consecutive numbers as (first, last)."""
-    first = last = None
+    run: tuple[int, int] | None = None
     for number in sorted(numbers):
-        if last is None or first is None:
-            first = last = number
-        elif number == last + 1:
-            last = number
-        else:
-            yield first, last
-            first = last = number
-    if first is not None and last is not None:
-        yield first, last
+        if run and number == run[1] + 1:
+            run = run[0], number
+            continue
+        if run:
+            yield run
+        run = number, number
+    if run:
+        yield run

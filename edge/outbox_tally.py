@@ -101,7 +101,6 @@ class Tally:
         """
         self.next_seq = max(self.next_seq, before.next_seq)
         self.next_row = max(self.next_row, before.next_row)
-        self._changed |= before._changed
         for event, life in before._lives.items():
             if event not in self._lives and event not in ended:
                 self._lives[event] = life
@@ -110,9 +109,9 @@ class Tally:
     def restate(self, lives: Sequence[Sighting]) -> None:
         """Change the newest messages of lives that have no newer one."""
         for life in lives:
-            began, newest = self._lives.get(life.event, (0, None))
-            if newest is not None and newest.seq == life.seq:
-                self._lives[life.event] = (began, life)
+            known = self._lives.get(life.event)
+            if known and known[1].seq == life.seq:
+                self._lives[life.event] = known[0], life
                 self._changed.add(life.event)
 
     def write(self, db: sqlite3.Connection) -> None:

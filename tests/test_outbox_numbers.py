@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import shutil
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from samples import drain, image, sighting
 
 from edge import outbox_numbers
+from edge.errors import OutboxError
 from edge.outbox import Outbox
 from edge.outbox_numbers import LOST_WRITES, Numbers
 
@@ -309,3 +311,16 @@ def test_a_file_that_is_gone_covers_nothing(tmp_path, monkeypatch):
     numbers.cover(2, 1)
     assert below(tmp_path) == 515
     assert len(synced) == LOST_WRITES
+
+
+def test_a_computer_out_of_descriptors_makes_no_number_of_the_time(tmp_path):
+    """Whether there is a file, and what it says, is not known just now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    (tmp_path / "o.db.seq").write_text("next 7")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(OutboxError, match="just now: Too many open files; try again"):
+            Numbers(tmp_path / "o.db")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert Numbers(tmp_path / "o.db").begin(5) == (7, 0)
