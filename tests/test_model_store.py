@@ -265,3 +265,15 @@ def test_names_are_on_disk_before_anything_builds_on_them(store, tmp_path, monke
         synced.clear()
         step()
         assert synced[-1] == str(store.incoming)
+
+
+def test_a_folder_in_the_place_of_the_record_is_kept_where_the_log_says(store, caplog):
+    """Also where another damaged record was set aside before; updates are taken again."""
+    store.record_path.mkdir()
+    (store.record_path / "file").touch()
+    (store.folder / "models.json.damaged").write_bytes(b"{")
+    store.change(lambda record: msgspec.structs.replace(record, update="u"))
+    assert store.read().update == "u"
+    assert (store.folder / "models.json.damaged").read_bytes() == b"{"
+    assert (store.folder / "models.json.aside-1" / "file").exists()
+    assert f"it is kept as {store.folder}/models.json.aside-1" in caplog.text

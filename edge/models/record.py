@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import StoreError
-from edge.files import sync_folder, write_whole
+from edge.files import put_aside, sync_folder, write_whole
 from edge.json_files import read_json
 from edge.messages import UpdateResult
 from edge.printable import encoded
@@ -103,8 +103,14 @@ def write(path: Path, record: Record) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Move a damaged record out of the way, for people to look at. Never raises."""
+    """Move a damaged record out of the way, for people to look at; give where it is then, which is
+    where it was if the disk refuses. Never raises.
+    """
     aside = path.with_name(path.name + ".damaged")
-    with contextlib.suppress(OSError):
+    try:
         os.replace(path, aside)
+    except OSError:  # such as a folder, where a file has that name already
+        with contextlib.suppress(OSError):
+            return put_aside(path)
+        return path
     return aside
