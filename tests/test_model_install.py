@@ -7,14 +7,28 @@ import hashlib
 import os
 import shutil
 
+import devices
 import msgspec
+import proofs
 import pytest
-from test_models import CLOCK, Place, place  # noqa: F401 - a fixture
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from test_models import CLOCK, Place, proved_here  # noqa: F401 - a fixture
 
-from edge.errors import StoppedError, StoreError, UpdateBusyError, UpdateError
+from edge.errors import (
+    DowngradeError,
+    OtherModelError,
+    ProofError,
+    SameVersionError,
+    StoppedError,
+    StoreError,
+    UpdateBusyError,
+    UpdateError,
+)
 from edge.models.install import (
     bring,
     check_free,
+    check_hash,
     check_keys,
     current,
     factory,
@@ -23,9 +37,10 @@ from edge.models.install import (
     wanted_name,
 )
 from edge.models.record import Entry, Probation, Record
+from edge.models.store import Store
 
 
-def opened(place: Place, **options):  # noqa: F811
+def opened(place: Place, **options):
     """Install version 2 from where it lies in the store."""
     incoming = place.store.incoming / "file.part"
     shutil.copyfile(place.bundle("2"), incoming)
@@ -33,12 +48,12 @@ def opened(place: Place, **options):  # noqa: F811
         return install(place.store, place.config.model, incoming, **options)
 
 
-def incoming(place: Place) -> list[str]:  # noqa: F811
+def incoming(place: Place) -> list[str]:
     """Give the names of what is on its way."""
     return sorted(file.name for file in place.store.incoming.iterdir())
 
 
-def test_the_configured_bundle_is_what_its_file_says(place):  # noqa: F811
+def test_the_configured_bundle_is_what_its_file_says(place):
     """And what runs, until another is in the store; nothing where it cannot be read."""
     data = place.config.model.bundle.read_bytes()
     first = Entry(
@@ -57,7 +72,7 @@ def test_the_configured_bundle_is_what_its_file_says(place):  # noqa: F811
     assert factory(model) is None
 
 
-def test_the_name_that_is_taken(place):  # noqa: F811
+def test_the_name_that_is_taken(place):
     """As configured, of the bundle, of what runs: whichever is known first."""
     model, other = place.config.model, Entry(name="b", version="1", sha256="0", bytes=1, labels=())
     assert wanted_name(msgspec.structs.replace(model, name="a"), other) == "a"
@@ -67,7 +82,7 @@ def test_the_name_that_is_taken(place):  # noqa: F811
     assert wanted_name(model, None) is None
 
 
-def test_a_file_is_brought_whole_whatever_lay_there(place):  # noqa: F811
+def test_a_file_is_brought_whole_whatever_lay_there(place):
     """One that another user left cannot be written to, but removed."""
     (place.store.incoming / "file.part").write_bytes(b"x" * 100)
     os.chmod(place.store.incoming / "file.part", 0)
@@ -77,7 +92,7 @@ def test_a_file_is_brought_whole_whatever_lay_there(place):  # noqa: F811
     assert brought.read_bytes() == (place.folder / "new-2.wtr").read_bytes()
 
 
-def test_a_file_that_cannot_be_brought_leaves_nothing(place, monkeypatch):  # noqa: F811
+def test_a_file_that_cannot_be_brought_leaves_nothing(place, monkeypatch):
     """The disk is full in the middle, and what is wrong is said."""
 
     def full(_file, copied):
@@ -93,7 +108,7 @@ def test_a_file_that_cannot_be_brought_leaves_nothing(place, monkeypatch):  # no
     assert incoming(place) == []
 
 
-def test_a_file_larger_than_a_bundle_is_not_brought(place, monkeypatch):  # noqa: F811
+def test_a_file_larger_than_a_bundle_is_not_brought(place, monkeypatch):
     """One that is as large as the largest is."""
     monkeypatch.setattr("edge.models.install.MAX_BUNDLE_BYTES", 1000)
     (place.folder / "large").write_bytes(bytes(1001))
@@ -107,7 +122,7 @@ def test_a_file_larger_than_a_bundle_is_not_brought(place, monkeypatch):  # noqa
         assert bring(place.store, file).stat().st_size == 1000
 
 
-def test_a_key_or_a_word_is_needed_for_the_network(place):  # noqa: F811
+def test_a_key_or_a_word_is_needed_for_the_network(place):
     """Either is enough."""
     model = place.config.model
     with pytest.raises(UpdateError, match=r"model\.trusted_keys is empty"):
@@ -117,7 +132,7 @@ def test_a_key_or_a_word_is_needed_for_the_network(place):  # noqa: F811
     check_keys(msgspec.structs.replace(model, update=unsigned))
 
 
-def test_a_model_on_probation_holds_up_the_next(place):  # noqa: F811
+def test_a_model_on_probation_holds_up_the_next(place):
     """It is named."""
     check_free(place.store)
     done = opened(place)
@@ -125,7 +140,7 @@ def test_a_model_on_probation_holds_up_the_next(place):  # noqa: F811
         check_free(place.store)
 
 
-def test_an_installed_model_is_kept_and_named(place):  # noqa: F811
+def test_an_installed_model_is_kept_and_named(place):
     """With its phases told, the update that brought it, and the labels that change."""
     told = []
     done = opened(
@@ -151,7 +166,7 @@ def test_an_installed_model_is_kept_and_named(place):  # noqa: F811
     assert incoming(place) == []
 
 
-def test_labels_that_come_and_go_are_told(place):  # noqa: F811
+def test_labels_that_come_and_go_are_told(place):
     """New ones as the model has them, lost ones by name; all are new where nothing ran."""
     grey = (90, 90, 90)
     colours = {"wasp": grey, "leaf": (90, 90, 200), "mite": (250, 250, 250)}
@@ -162,7 +177,7 @@ def test_labels_that_come_and_go_are_told(place):  # noqa: F811
     assert place.install(place.bundle("3")).labels_added == ("aphid", "beetle", "leaf")
 
 
-def test_a_model_that_comes_again_is_the_newest(place):  # noqa: F811
+def test_a_model_that_comes_again_is_the_newest(place):
     """It goes last of those that are kept, and the one that ran is the one before it."""
     for version in ("2", "3"):
         place.install(place.bundle(version))
@@ -174,7 +189,7 @@ def test_a_model_that_comes_again_is_the_newest(place):  # noqa: F811
     assert (record.current, record.previous) == (again, third)
 
 
-def test_what_is_refused_is_gone_and_what_is_stopped_stays(place):  # noqa: F811
+def test_what_is_refused_is_gone_and_what_is_stopped_stays(place):
     """A stop comes from a device that ends, which goes on later."""
     with pytest.raises(UpdateError, match=f"SHA-256 .*, not {'0' * 64} as asked for"):
         opened(place, sha256="0" * 64)
@@ -185,7 +200,7 @@ def test_what_is_refused_is_gone_and_what_is_stopped_stays(place):  # noqa: F811
     assert place.store.read() == Record()
 
 
-def test_the_way_back_is_written_down(place):  # noqa: F811
+def test_the_way_back_is_written_down(place):
     """What is returned from, why, when, and which update brought it."""
     done = opened(place, update="u1")
     now = CLOCK.now()
@@ -196,3 +211,123 @@ def test_the_way_back_is_written_down(place):  # noqa: F811
     last = record.last
     assert (last.name, last.version, last.result) == ("colours", "2", "returned")
     assert (last.reason, last.time, last.update) == ("a test", now, "u1")
+
+
+@pytest.mark.parametrize("version", ["1", "0.9", "1-rc1", "1.0"])
+def test_an_older_or_equal_version_is_refused_unless_asked_for(place, version):
+    """No silent downgrade."""
+    file = place.bundle(version, size=16)
+    with pytest.raises(DowngradeError, match=r"not newer than 1"):
+        place.install(file)
+    assert place.store.read() == Record()
+    assert not list(place.store.bundles.iterdir())
+    place.install(file, allow_downgrade=True)
+    assert place.open() == version
+
+
+def test_what_runs_already_is_nothing_new(place):
+    """The same file is refused with a word, also where a downgrade is asked for."""
+    with pytest.raises(UpdateError, match="runs already"):
+        place.install(place.folder / "model.wtr", allow_downgrade=True)
+
+
+def test_a_device_takes_models_of_its_own_name_only(place):
+    """That of its bundle, whatever version another one has, and whatever is asked for."""
+    for version in ("0.1", "9"):
+        with pytest.raises(OtherModelError, match=r"it is other .* models named colours only"):
+            place.install(place.bundle(version, name="other"), allow_downgrade=True)
+    assert place.store.read() == Record()
+    assert not list(place.store.incoming.iterdir())
+
+
+def test_a_device_goes_over_to_another_model_by_its_configuration(tmp_path, monkeypatch):
+    """`model.name` says so; only versions of the same name are compared."""
+    proofs.in_this_process(monkeypatch)
+    place = Place(tmp_path, 'name = "other"')
+    with pytest.raises(OtherModelError, match="named other only"):
+        place.install(place.bundle("2"))
+    place.install(place.bundle("0.2", name="other"))
+    place.confirm()
+    with pytest.raises(DowngradeError, match=r"not newer than 0\.2"):
+        place.install(place.bundle("0.1", name="other"))
+    assert place.open() == "0.2"
+
+
+def test_without_a_readable_bundle_the_name_that_runs_is_taken(place):
+    """And any, where nothing runs either: the device needs one."""
+    place.install(place.bundle("2"))
+    place.confirm()
+    (place.folder / "model.wtr").write_bytes(b"")
+    with pytest.raises(OtherModelError, match="named colours only"):
+        place.install(place.bundle("3", name="other"))
+    roll_back(place.store, "a test", CLOCK.now())
+    place.install(place.bundle("3", name="other"))
+    assert place.open() == "3"
+
+
+def test_other_contents_under_the_version_that_runs_are_refused(place):
+    """In words of their own: nobody could tell the two apart by what sightings say."""
+    for version in ("1", "1.0", "1+b"):
+        with pytest.raises(SameVersionError, match="has other contents"):
+            place.install(place.bundle(version, size=16))
+    assert place.store.read() == Record()
+    with pytest.raises(DowngradeError) as older:
+        place.install(place.bundle("0.9"))
+    assert "other contents" not in str(older.value)
+
+
+def test_a_second_update_waits_for_the_first(place):
+    """Neither while one is under way, nor while one is on probation."""
+    with place.store.installing(), pytest.raises(UpdateBusyError):
+        place.install(place.bundle("2"))
+    place.install(place.bundle("2"))
+    with pytest.raises(UpdateBusyError, match="on probation"):
+        place.install(place.bundle("3"))
+
+
+def test_only_what_a_trusted_key_signed_is_taken(tmp_path, monkeypatch):
+    """Unsigned and signed by another are refused."""
+    proofs.in_this_process(monkeypatch)
+    trusted, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    pem = trusted.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "key.pem").write_bytes(pem)
+    place = Place(tmp_path, 'trusted_keys = ["key.pem"]')
+    devices.bundle(tmp_path / "model.wtr", key=trusted)
+    for key in (None, other):
+        with pytest.raises(ProofError, match="BundleSignatureError"):
+            place.install(place.bundle("2", key=key))
+    place.install(place.bundle("3", key=trusted))
+    assert place.open() == "3"
+
+
+def test_a_roll_back_goes_one_model_back_and_then_to_the_factorys(place):
+    """And not further."""
+    for version in ("2", "3"):
+        place.install(place.bundle(version))
+        place.confirm()
+    for expected in ("2", "1"):
+        roll_back(place.store, "a test", CLOCK.now())
+        assert place.open() == expected
+    with pytest.raises(UpdateError, match="factory"):
+        roll_back(place.store, "a test", CLOCK.now())
+
+
+def test_old_models_go_and_the_current_and_previous_stay(place):
+    """Four bundles at most, and none that the record does not know."""
+    (place.store.bundles / "stray.wtr").write_bytes(b"x")
+    for version in range(2, 8):
+        place.install(place.bundle(str(version)))
+        place.confirm()
+    record = place.store.read()
+    assert [entry.version for entry in record.models.values()] == ["4", "5", "6", "7"]
+    names = {file.name for file in place.store.bundles.iterdir()}
+    assert names == {f"{id}.wtr" for id in record.models}
+    Store(place.store.folder, max_bytes=1).prune()
+    assert [entry.version for entry in place.store.read().models.values()] == ["6", "7"]
+
+
+def test_a_file_that_is_gone_has_no_hash(tmp_path):
+    """That is an error of the disk; without a hash to hold it against it is not looked at."""
+    check_hash(tmp_path / "none", None)
+    with pytest.raises(StoreError, match=r"cannot read .*none: No such file"):
+        check_hash(tmp_path / "none", "0" * 64)

@@ -14,23 +14,15 @@ import msgspec
 import proofs
 import pytest
 import tiny
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from edge.clock import SystemClock
 from edge.config import Update, load_config
 from edge.errors import (
-    DowngradeError,
-    OtherModelError,
     ProofError,
-    SameVersionError,
     StoreError,
-    UpdateBusyError,
-    UpdateError,
-    WheatearError,
 )
 from edge.models.choice import open_current
-from edge.models.install import bring, install, roll_back
+from edge.models.install import bring, install
 from edge.models.load import load_bundle
 from edge.models.proof import prove_apart
 from edge.models.record import Entry, Probation, Record
@@ -83,8 +75,8 @@ class Place:
             return classifier.model_info.version
 
 
-@pytest.fixture
-def place(tmp_path, monkeypatch):
+@pytest.fixture(name="place")
+def proved_here(tmp_path, monkeypatch):
     """A device with a store; what it installs is proved in this process."""
     proofs.in_this_process(monkeypatch)
     return Place(tmp_path)
@@ -100,78 +92,6 @@ def test_a_new_model_is_proved_kept_and_put_on_probation(place):
     assert place.open() == "2"
     assert place.store.read().probation.starts == 1
     assert not list(place.store.incoming.iterdir())
-
-
-@pytest.mark.parametrize("version", ["1", "0.9", "1-rc1", "1.0"])
-def test_an_older_or_equal_version_is_refused_unless_asked_for(place, version):
-    """No silent downgrade."""
-    file = place.bundle(version, size=16)
-    with pytest.raises(DowngradeError, match=r"not newer than 1"):
-        place.install(file)
-    assert place.store.read() == Record()
-    assert not list(place.store.bundles.iterdir())
-    place.install(file, allow_downgrade=True)
-    assert place.open() == version
-
-
-def test_what_runs_already_is_nothing_new(place):
-    """The same file is refused with a word, also where a downgrade is asked for."""
-    with pytest.raises(UpdateError, match="runs already"):
-        place.install(place.folder / "model.wtr", allow_downgrade=True)
-
-
-def test_a_device_takes_models_of_its_own_name_only(place):
-    """That of its bundle, whatever version another one has, and whatever is asked for."""
-    for version in ("0.1", "9"):
-        with pytest.raises(OtherModelError, match=r"it is other .* models named colours only"):
-            place.install(place.bundle(version, name="other"), allow_downgrade=True)
-    assert place.store.read() == Record()
-    assert not list(place.store.incoming.iterdir())
-
-
-def test_a_device_goes_over_to_another_model_by_its_configuration(tmp_path, monkeypatch):
-    """`model.name` says so; only versions of the same name are compared."""
-    proofs.in_this_process(monkeypatch)
-    place = Place(tmp_path, 'name = "other"')
-    with pytest.raises(OtherModelError, match="named other only"):
-        place.install(place.bundle("2"))
-    place.install(place.bundle("0.2", name="other"))
-    place.confirm()
-    with pytest.raises(DowngradeError, match=r"not newer than 0\.2"):
-        place.install(place.bundle("0.1", name="other"))
-    assert place.open() == "0.2"
-
-
-def test_without_a_readable_bundle_the_name_that_runs_is_taken(place):
-    """And any, where nothing runs either: the device needs one."""
-    place.install(place.bundle("2"))
-    place.confirm()
-    (place.folder / "model.wtr").write_bytes(b"")
-    with pytest.raises(OtherModelError, match="named colours only"):
-        place.install(place.bundle("3", name="other"))
-    roll_back(place.store, "a test", CLOCK.now())
-    place.install(place.bundle("3", name="other"))
-    assert place.open() == "3"
-
-
-def test_other_contents_under_the_version_that_runs_are_refused(place):
-    """In words of their own: nobody could tell the two apart by what sightings say."""
-    for version in ("1", "1.0", "1+b"):
-        with pytest.raises(SameVersionError, match="has other contents"):
-            place.install(place.bundle(version, size=16))
-    assert place.store.read() == Record()
-    with pytest.raises(DowngradeError) as older:
-        place.install(place.bundle("0.9"))
-    assert "other contents" not in str(older.value)
-
-
-def test_a_second_update_waits_for_the_first(place):
-    """Neither while one is under way, nor while one is on probation."""
-    with place.store.installing(), pytest.raises(UpdateBusyError):
-        place.install(place.bundle("2"))
-    place.install(place.bundle("2"))
-    with pytest.raises(UpdateBusyError, match="on probation"):
-        place.install(place.bundle("3"))
 
 
 @pytest.mark.parametrize(
@@ -208,107 +128,6 @@ def test_damaged_bundles_are_refused_whatever_byte_is_wrong(place):
             place.install(file)
     assert place.store.read() == Record()
     assert not list(place.store.bundles.iterdir()) + list(place.store.incoming.iterdir())
-
-
-def test_only_what_a_trusted_key_signed_is_taken(tmp_path, monkeypatch):
-    """Unsigned and signed by another are refused."""
-    proofs.in_this_process(monkeypatch)
-    trusted, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    pem = trusted.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    (tmp_path / "key.pem").write_bytes(pem)
-    place = Place(tmp_path, 'trusted_keys = ["key.pem"]')
-    devices.bundle(tmp_path / "model.wtr", key=trusted)
-    for key in (None, other):
-        with pytest.raises(ProofError, match="BundleSignatureError"):
-            place.install(place.bundle("2", key=key))
-    place.install(place.bundle("3", key=trusted))
-    assert place.open() == "3"
-
-
-def test_a_model_never_confirmed_has_only_so_many_starts(place):
-    """The fourth start takes the model before, and says why."""
-    place.install(place.bundle("2"))
-    assert [place.open() for _ in range(5)] == ["2", "2", "2", "1", "1"]
-    last = place.store.read().last
-    assert (last.version, last.result) == ("2", "returned")
-    assert "started 3 times" in last.reason
-
-
-def test_a_start_is_counted_before_the_model_is_loaded(place):
-    """A model that takes the program with it while it loads is counted all the same."""
-    place.install(place.bundle("2"))
-    seen = []
-    with pytest.raises(ZeroDivisionError):
-        open_current(
-            place.store,
-            place.config.model,
-            lambda _: seen.append(place.store.read().probation.starts) or 1 / 0,
-            CLOCK,
-        )
-    assert seen == [1]
-
-
-def test_a_confirmed_model_whose_file_is_lost_gives_way_to_the_one_before(place):
-    """The one before, and the factory model at last; the record follows."""
-    second = place.install(place.bundle("2")).id
-    place.confirm()
-    third = place.install(place.bundle("3")).id
-    place.confirm()
-    place.store.path(third).write_bytes(b"PK")
-    assert place.open() == "2"
-    assert place.store.read().current == second
-    place.store.path(second).unlink()
-    assert place.open() == "1"
-    assert place.store.read().current is None
-
-
-@pytest.mark.parametrize("text", [b"", b"{", b"\0" * 200, b'{"schema":9}', b'{"current":"gone"}'])
-def test_a_damaged_record_is_set_aside_and_the_factory_model_runs(place, text):
-    """Whatever is in the file; it is kept for people to look at."""
-    place.install(place.bundle("2"))
-    place.store.record_path.write_bytes(text)
-    assert place.open() == "1"
-    assert place.store.record_path.with_name("models.json.damaged").read_bytes() == text
-    place.install(place.bundle("2"))
-    assert place.open() == "2"
-
-
-def test_without_any_usable_model_the_current_ones_error_is_told(place):
-    """Nothing to fall back to is said, and the record stays."""
-    place.install(place.bundle("2"))
-    place.confirm()
-    before = place.store.read()
-    for file in (place.folder / "model.wtr", place.store.path(before.current)):
-        file.unlink()
-    with pytest.raises(WheatearError, match="colours-2"):
-        place.open()
-    assert place.store.read() == before
-
-
-def test_a_roll_back_goes_one_model_back_and_then_to_the_factorys(place):
-    """And not further."""
-    for version in ("2", "3"):
-        place.install(place.bundle(version))
-        place.confirm()
-    for expected in ("2", "1"):
-        roll_back(place.store, "a test", CLOCK.now())
-        assert place.open() == expected
-    with pytest.raises(UpdateError, match="factory"):
-        roll_back(place.store, "a test", CLOCK.now())
-
-
-def test_old_models_go_and_the_current_and_previous_stay(place):
-    """Four bundles at most, and none that the record does not know."""
-    (place.store.bundles / "stray.wtr").write_bytes(b"x")
-    for version in range(2, 8):
-        place.install(place.bundle(str(version)))
-        place.confirm()
-    record = place.store.read()
-    assert [entry.version for entry in record.models.values()] == ["4", "5", "6", "7"]
-    names = {file.name for file in place.store.bundles.iterdir()}
-    assert names == {f"{id}.wtr" for id in record.models}
-    Store(place.store.folder, max_bytes=1).prune()
-    assert [entry.version for entry in place.store.read().models.values()] == ["6", "7"]
 
 
 def test_the_real_interpreter_proves_a_real_model(tmp_path):
@@ -424,19 +243,6 @@ def test_locks_that_root_made_lock_the_devices_user_not_out(tmp_path, monkeypatc
         assert store.read().update == "1"
     finally:
         os.seteuid(0)
-
-
-def test_a_full_disk_starts_no_model_on_probation(place, monkeypatch):
-    """Where a start cannot be counted, the model before runs, and nothing is written down."""
-    place.install(place.bundle("2"))
-    before = place.store.read()
-
-    def refuse(*_arguments):
-        raise StoreError("no space")
-
-    monkeypatch.setattr("edge.models.record.write", refuse)
-    assert place.open() == "1"
-    assert place.store.read() == before
 
 
 def test_entries_keep_what_a_list_shows():

@@ -100,7 +100,7 @@ def bring(store: Store, file: BinaryIO) -> Path:
         raise
     except OSError as error:
         with contextlib.suppress(OSError):
-            target.unlink(missing_ok=True)
+            target.unlink()
         raise StoreError(
             f"cannot copy {file.name} to {target}: {error.strerror or error}"
         ) from error
@@ -183,12 +183,12 @@ def install(
         raise
     except BaseException:
         with contextlib.suppress(OSError):
-            incoming.unlink(missing_ok=True)
+            incoming.unlink()
         raise
     entry = _entry(proof)
     store.change(lambda record: _named(record, id, entry, update))
     with contextlib.suppress(OSError):
-        incoming.unlink(missing_ok=True)
+        incoming.unlink()
     store.prune()
     known = set(before.labels) if before else set()
     return Installed(
