@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import threading
 import time
 
@@ -12,6 +13,7 @@ from test_model_updater import fetched
 
 from edge.errors import StoppedError, StoreError, UpdateBusyError
 from edge.models.record import Probation
+from edge.models.service import Models
 
 QUICK = "[model.update]\nunsigned = true\nframes = 10\nseconds = 30.0"
 
@@ -116,6 +118,15 @@ def test_a_device_that_ends_ends_an_update_under_way(here):
     assert not here.models._thread.is_alive()
     assert here.counters.errors() == {}
     assert here.counters.crew.ended is None
+
+
+def test_a_program_whose_model_hangs_ends_with_the_status_of_a_fault(here):
+    """70, EX_SOFTWARE, whatever its other threads are at."""
+    models = Models(here.store, here.model, here.load, here.counters, here.clock)
+    child = multiprocessing.get_context("fork").Process(target=models._end)
+    child.start()
+    child.join(5)
+    assert child.exitcode == 70
 
 
 def test_nothing_is_accepted_while_a_model_is_on_probation(here):

@@ -91,6 +91,7 @@ def test_an_offer_that_is_taken_back_at_the_last_moment_changes_nothing(here):
 def test_failures_in_a_row_are_counted(here):
     """A frame that goes well ends the row, and so does another model."""
     switch = here.switch
+    assert switch.failures == 0
     switch.offer(loaded(here, fault=Fault(kind="error", after=2)))
     for count in (0, 1, 2):
         here.see()
@@ -121,6 +122,7 @@ def test_failures_in_a_row_are_counted(here):
 def test_how_long_a_frame_takes_is_seen_while_it_does(here):
     """And not when none is under way, however the last one ended."""
     switch, seen = here.switch, []
+    here.clock.forward(3.0)
     assert switch.busy_seconds == 0.0
     sound = switch.classifier.classify
 

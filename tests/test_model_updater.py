@@ -218,6 +218,23 @@ def test_an_update_that_is_ended_meanwhile_goes_no_further(here, how):
     assert (here.said["result"], here.said["update"]) == ("cancelled", "u1")
 
 
+def test_what_is_not_known_just_now_stops_no_update(here, monkeypatch):
+    """Whether somebody cancelled it is asked again in a moment."""
+    here.models.accept(send(here, here.place.bundle("2").read_bytes()))
+    real, looked = here.models.jobs.read, []
+
+    def read():
+        looked.append(1)
+        if len(looked) > 2:
+            raise StoreError("cannot open job.json just now")
+        return real()
+
+    monkeypatch.setattr(here.models.jobs, "read", read)
+    work(here)
+    assert here.store.read().update == "u1"
+    assert len(looked) > 4
+
+
 def test_what_another_process_is_at_is_waited_for(here):
     """And done at the next look."""
     here.models.accept(send(here, here.place.bundle("2").read_bytes()))
