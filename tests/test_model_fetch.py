@@ -61,7 +61,7 @@ def server():
     made.ranges = made.tags = True
     made.breaks, made.breaks_after, made.leads_to, made.refuses = 0, 20_000, "", 0
     made.url = f"http://127.0.0.1:{made.server_port}/new.wtr"
-    thread = threading.Thread(target=made.serve_forever)
+    thread = threading.Thread(target=made.serve_forever, args=[0.01])
     thread.start()
     yield made
     made.shutdown()
