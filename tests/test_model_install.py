@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import shutil
@@ -92,17 +91,11 @@ def test_a_file_is_brought_whole_whatever_lay_there(place):
     assert brought.read_bytes() == (place.folder / "new-2.wtr").read_bytes()
 
 
-def test_a_file_that_cannot_be_brought_leaves_nothing(place, monkeypatch):
-    """The disk is full in the middle, and what is wrong is said."""
-
-    def full(_file, copied):
-        copied.write(b"PK")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+def test_a_file_that_cannot_be_brought_leaves_nothing(place):
+    """It cannot be read, and what is wrong is said."""
     with (
-        place.bundle("2").open("rb") as file,
-        pytest.raises(StoreError, match=r"cannot copy .*new-2\.wtr to .*part: No space left"),
+        open("/proc/self/mem", "rb", buffering=0) as file,
+        pytest.raises(StoreError, match=r"cannot copy /proc/self/mem to .*part: Input/output err"),
     ):
         bring(place.store, file)
     assert incoming(place) == []
@@ -114,12 +107,30 @@ def test_a_file_larger_than_a_bundle_is_not_brought(place, monkeypatch):
     (place.folder / "large").write_bytes(bytes(1001))
     with (
         (place.folder / "large").open("rb") as file,
-        pytest.raises(UpdateError, match="large has 1001 bytes; a bundle has 1000 at most"),
+        pytest.raises(UpdateError, match="large has 1001 bytes or more; a bundle has 1000 at most"),
     ):
         bring(place.store, file)
+    assert incoming(place) == []
     (place.folder / "large").write_bytes(bytes(1000))
     with (place.folder / "large").open("rb") as file:
         assert bring(place.store, file).stat().st_size == 1000
+
+
+@pytest.mark.parametrize(("size", "taken"), [(1000, True), (1001, False), (1999, False)])
+def test_what_tells_no_size_is_brought_up_to_that_of_a_bundle(place, monkeypatch, size, taken):
+    """A pipe: what is too large leaves nothing."""
+    monkeypatch.setattr("edge.models.install.MAX_BUNDLE_BYTES", 1000)
+    monkeypatch.setattr("edge.models.install._PIECE_BYTES", 400)
+    reads, writes = os.pipe()
+    os.write(writes, bytes(size))
+    os.close(writes)
+    with open(reads, "rb") as file:
+        if taken:
+            assert bring(place.store, file).stat().st_size == size
+            return
+        with pytest.raises(UpdateError, match="a bundle has 1000 at most"):
+            bring(place.store, file)
+    assert incoming(place) == []
 
 
 def test_a_key_or_a_word_is_needed_for_the_network(place):

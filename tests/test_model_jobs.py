@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -183,6 +184,23 @@ def test_a_disk_that_refuses_is_told_by_the_name_of_the_file(store, jobs):
     (store.incoming / "job.cancelled.json").mkdir()
     with pytest.raises(StoreError, match=r"cannot rename .*job\.json: "):
         jobs.cancel()
+    assert jobs.read() == JOB
+
+
+def test_what_cannot_be_opened_just_now_is_not_given_up(jobs, monkeypatch):
+    """It may be there: nothing else is accepted meanwhile."""
+    jobs.put(JOB)
+    real = os.open
+
+    def refuse(path, *arguments):
+        if os.fspath(path).endswith("job.json"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(StoreError, match="Too many open files"):
+            jobs.read()
     assert jobs.read() == JOB
 
 

@@ -193,6 +193,35 @@ def test_what_cannot_be_removed_keeps_nothing_else(store, caplog):
     assert "b.wtr cannot be removed: Is a directory" in caplog.text
 
 
+def test_a_lock_that_the_system_refuses_is_said(store, monkeypatch):
+    """As some network disks do."""
+
+    def refuse(_fd, _how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    for lock in (store.installing, store.locked):
+        with pytest.raises(StoreError, match=r"cannot lock .*: No locks available"), lock():
+            pass
+
+
+def test_a_record_that_cannot_be_opened_just_now_stays(store, monkeypatch):
+    """Nothing is known of it; it is not taken for damaged."""
+    store.change(lambda record: msgspec.structs.replace(record, update="u"))
+    real = os.open
+
+    def refuse(path, *arguments):
+        if os.fspath(path).endswith("models.json"):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(StoreError, match="Too many open files"):
+            store.change(lambda record: msgspec.structs.replace(record, update="v"))
+    assert store.read().update == "u"
+
+
 def test_locks_are_files_that_others_may_open(store):
     """What else lies under the name is put aside; without a folder there is none."""
     (store.folder / "lock").mkdir()

@@ -96,7 +96,7 @@ def bring(store: Store, file: BinaryIO) -> Path:
                 copied.write(piece)
     except UpdateError:
         with contextlib.suppress(OSError):
-            target.unlink(missing_ok=True)
+            target.unlink()
         raise
     except OSError as error:
         with contextlib.suppress(OSError):
