@@ -22,7 +22,7 @@ from edge.messages import Clock as Quality
 STEP_SECONDS = 0.2
 """From here on a change of the clock is a jump; NTP daemons slew away what is less."""
 
-_WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
+WRITTEN = datetime(2026, 11, 1, tzinfo=UTC)
 """It was later than this when the program was written."""
 
 # adjtimex(2)
@@ -184,7 +184,7 @@ class SystemClock(Clock):
         except (OSError, UnicodeDecodeError):
             was_set = False
         # A clock whose battery is empty or was never put in is set from as well.
-        return "rtc" if was_set and self.now() > _WRITTEN else "unsynced"
+        return "rtc" if was_set and self.now() > WRITTEN else "unsynced"
 
     def errors(self) -> Errors:
         """Say how wrong the clock may be, by the kernel."""

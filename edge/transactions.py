@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from edge.clock import WRITTEN
 from edge.errors import MalformedRequestError, ReplayedRequestError, RequestDeniedError
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
@@ -218,13 +219,13 @@ class Memory:
         except FileNotFoundError:
             return
         except (OSError, msgspec.MsgspecError) as error:
-            # What was asked before was asked before now, by a clock that is right.
-            self._after = int(time.time() * 1000)
+            self._after = _before_now(path)
             log.error(
                 "%s cannot be read (%s): which requests came before is forgotten; `sent` has to be "
-                "later than now",
+                "more than %d",
                 path,
                 error,
+                self._after,
             )
             return
         self._after = noted.after
@@ -233,3 +234,15 @@ class Memory:
             self._changed[key] = one
             if one.answer is None:
                 self._cut.add(key)
+
+
+def _before_now(path: Path) -> int:
+    """Give a time, in milliseconds, by which all that was asked before was asked: now, or, where
+    the clock is evidently not set, when the file was written last.
+    """
+    now = time.time()
+    if now < WRITTEN.timestamp():
+        now = WRITTEN.timestamp()
+        with contextlib.suppress(OSError):
+            now = max(now, path.stat().st_mtime)
+    return int(now * 1000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import typing
 import pytest
 from desks import Desk, Number, refused
 
+from edge.clock import WRITTEN
 from edge.config.requests import Verb
 from edge.errors import ReplayedRequestError
 from edge.transactions import CHECKS_ITSELF, MOST_JUMP, MOST_SENT, NAME, READS, Memory
@@ -273,6 +275,17 @@ def test_after_a_damaged_file_only_requests_from_now_on_are_carried_out(path, da
     assert 1_700_000_000_000 < after <= time.time() * 1000
     assert desk.ask("restart", {"transaction": "new", "sent": after + 1})["status"] == "ok"
     assert again(path).ask("restart", FIRST)["error"]["after"] == after + 1
+
+
+@pytest.mark.parametrize(("written", "least"), [(0, WRITTEN.timestamp()), (2e9, 2e9)])
+def test_a_clock_that_is_not_set_lets_nothing_from_before_a_damaged_file_in(
+    path, monkeypatch, written, least
+):
+    """In 1970 all that was ever asked would be of later: the file's own time counts then."""
+    path.write_bytes(b"{")
+    os.utime(path, (written, written))
+    monkeypatch.setattr(time, "time", lambda: 60.0)
+    assert again(path).ask("restart", FIRST)["error"]["after"] == least * 1000
 
 
 @pytest.mark.parametrize("cut", [0, 1, 20])
