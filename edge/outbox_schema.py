@@ -313,7 +313,7 @@ _FULL_BYTES = 100_000
 def _is_full(folder: Path) -> bool:
     """Tell whether a disk, or a quota on it, has less room than SQLite takes to open a file."""
     try:
-        opened = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        opened = os.open(folder, os.O_TMPFILE | os.O_WRONLY)
     except OSError as error:
         return error.errno in NO_ROOM or _seems_full(folder)
     try:
