@@ -252,7 +252,7 @@ class Inbox:
     def _prepare(self, spool: Spool) -> None:
         """Make the next thumbnail ready, if the day's budget has room for it."""
         assert self._budget is not None
-        while self._made is None and (entry := self._choose(spool.unsent())) is not None:
+        while self._made is None and (entry := self._choose(spool)) is not None:
             self._made = self._parcel(spool, entry)
             self._last_sent = USEFULNESS.index(entry.kept)
         if self._made is None or not self._budget.take(self._made.bytes, self._clock.now()):
@@ -261,14 +261,11 @@ class Inbox:
             self._ready, self._made = self._made, None
         self._tell()
 
-    def _choose(self, unsent: list[Entry]) -> Entry | None:
+    def _choose(self, spool: Spool) -> Entry | None:
         """Let the reasons take turns, the oldest of each first: none uses up the budget alone."""
-        turns = len(USEFULNESS)
-        return min(
-            unsent,
-            key=lambda entry: (USEFULNESS.index(entry.kept) - self._last_sent - 1) % turns,
-            default=None,
-        )
+        turn = self._last_sent + 1
+        reasons = (*USEFULNESS[turn:], *USEFULNESS[:turn])
+        return next(filter(None, map(spool.oldest_unsent, reasons)), None)
 
     def _parcel(self, spool: Spool, entry: Entry) -> Parcel | None:
         """Give the thumbnail and what is said of it; a picture that cannot be read is given up."""
@@ -293,7 +290,7 @@ class Inbox:
             held=len(spool),
             bytes=spool.bytes,
             dropped=spool.dropped,
-            unsent=len(spool.unsent()),
+            unsent=spool.unsent,
             sent_bytes_today=used,
         )
 

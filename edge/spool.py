@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -40,13 +41,21 @@ class Entry(msgspec.Struct, frozen=True):
     sent: bool = False
 
 
-def uselessness(entry: Entry) -> tuple[bool, int, str]:
+_Key = tuple[bool, int, str]
+_UNSENT: _Key = (True, 0, "")
+
+
+def uselessness(entry: Entry) -> _Key:
     """Sort key of what goes first when there is no room.
 
     What was sent goes before what was not: its thumbnail is safe elsewhere. Then by
     :data:`~edge.doubt.USEFULNESS`, then the oldest.
     """
     return (not entry.sent, USEFULNESS.index(entry.kept), entry.stem)
+
+
+def _id(key: _Key) -> str:
+    return key[2].rpartition("_")[2]
 
 
 class Spool:
@@ -63,6 +72,8 @@ class Spool:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._entries = {entry.id: entry for entry in _tidy(folder)}
+            self._order = sorted(uselessness(entry) for entry in self._entries.values())
+            """Keys of all entries, what goes first at the front: a folder may hold many."""
         except OSError as error:
             raise SpoolError(
                 f"cannot use the folder {folder} for pictures to learn from: "
@@ -97,15 +108,22 @@ class Spool:
                 f"cannot keep a picture in {self.folder}: {error.strerror or error}"
             ) from error
         self._entries[entry.id] = entry
+        insort(self._order, uselessness(entry))
         self.bytes += entry.bytes
         return True
 
-    def unsent(self) -> list[Entry]:
-        """Give what was not sent yet, oldest first."""
-        return sorted(
-            (entry for entry in self._entries.values() if not entry.sent),
-            key=lambda entry: entry.stem,
-        )
+    @property
+    def unsent(self) -> int:
+        """How many items were not sent yet."""
+        return len(self._order) - bisect_left(self._order, _UNSENT)
+
+    def oldest_unsent(self, kept: Kept) -> Entry | None:
+        """Give the oldest item of a reason that was not sent yet."""
+        first = (True, USEFULNESS.index(kept), "")
+        at = bisect_left(self._order, first)
+        if at == len(self._order) or self._order[at][:2] != first[:2]:
+            return None
+        return self._entries[_id(self._order[at])]
 
     def read(self, id: str) -> tuple[InboxItem, bytes]:
         """Give an item and its JPEG.
@@ -131,23 +149,28 @@ class Spool:
         with contextlib.suppress(OSError):
             os.replace(self._json(entry), self._json(done))
         self._entries[id] = done
+        self._forget(entry)
+        insort(self._order, uselessness(done))
 
     def drop(self, id: str) -> None:
         """Give an item up, and count it."""
         entry = self._entries.pop(id, None)
         if entry is not None:
+            self._forget(entry)
             self.bytes -= entry.bytes
             self.dropped += 1
             self._remove(entry)
 
     def _make_room(self, new: Entry) -> bool:
         while self.bytes + new.bytes > self.max_bytes:
-            worst = min((*self._entries.values(), new), key=uselessness)
-            if worst is new:
+            if not self._order or uselessness(new) < self._order[0]:
                 self.dropped += 1
                 return False
-            self.drop(worst.id)
+            self.drop(_id(self._order[0]))
         return True
+
+    def _forget(self, entry: Entry) -> None:
+        del self._order[bisect_left(self._order, uselessness(entry))]
 
     def _check_disk(self, wanted: int) -> None:
         disk = os.statvfs(self.folder)

@@ -52,3 +52,8 @@ def item(why="unknown", seconds: float = 0.0, id: str = "") -> InboxItem:
 def names(spool: Spool) -> list[str]:
     """Give the names of the files in the folder, but for that of who holds it."""
     return sorted(path.name for path in spool.folder.iterdir() if path.name != state_lock.NAME)
+
+
+def unsent(folder) -> list[str]:
+    """Give the stems of the items in a folder that were not sent yet, oldest first."""
+    return sorted(path.stem for path in folder.glob("2026*[0-9a-f].json"))

@@ -8,7 +8,7 @@ import time
 
 import devices
 from brokers import Mosquitto, Subscriber, free_port
-from pictures import names
+from pictures import names, unsent
 
 from edge.spool import Spool
 
@@ -111,10 +111,10 @@ def test_kill_9_leaves_only_whole_pictures(tmp_path):
         process.kill()
         process.communicate()
     spool = Spool(tmp_path / "inbox", 10**6)
-    entries = spool.unsent()
-    assert len(entries) >= 10
-    for entry in entries:
-        about, jpeg = spool.read(entry.id)
+    entries = [stem.split("_")[2] for stem in unsent(spool.folder)]
+    assert len(entries) == spool.unsent >= 10
+    for id in entries:
+        about, jpeg = spool.read(id)
         assert hashlib.sha256(jpeg).hexdigest() == about.picture.sha256
-        assert about.id == entry.id
+        assert about.id == id
     assert len(names(spool)) == 2 * len(entries)

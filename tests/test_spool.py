@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections import Counter
 
 import pytest
-from pictures import JPEG, item, names
+from pictures import JPEG, item, names, unsent
 
 from edge import files
 from edge.errors import SpoolError
@@ -46,7 +48,7 @@ def test_what_is_worth_less_than_all_that_is_there_is_not_kept(tmp_path):
     spool.add(item("random"), JPEG)
     spool.max_bytes = spool.bytes + 100
     assert not spool.add(item("low-confidence"), JPEG)
-    assert [entry.kept for entry in spool.unsent()] == ["random"]
+    assert [stem.split("_")[1] for stem in unsent(tmp_path)] == ["random"]
     assert spool.dropped == 1
 
 
@@ -56,14 +58,15 @@ def test_what_a_power_cut_left_half_is_cleared_away_and_nothing_else(tmp_path):
     for number in range(4):
         spool.add(item(seconds=number, id=f"{number:016x}"), JPEG)
     spool.mark_sent(f"{3:016x}")
-    stems = [entry.stem for entry in spool.unsent()]
+    stems = unsent(tmp_path)
     (tmp_path / f"{stems[0]}.json").unlink()
     (tmp_path / f"{stems[1]}.jpg").unlink()
     (tmp_path / "20260621T090009Z_random_00000000000000ff.jpg.new").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "holiday.jpg").write_bytes(JPEG)
     again = Spool(tmp_path, 10**7)
-    assert [entry.stem for entry in again.unsent()] == [stems[2]]
+    assert unsent(tmp_path) == [stems[2]]
+    assert again.unsent == 1
     assert len(again) == 2
     assert again.bytes == sum(p.stat().st_size for p in tmp_path.glob("2026*"))
     assert {"notes.txt", "holiday.jpg"} < set(names(again))
@@ -95,3 +98,38 @@ def test_room_for_sightings_is_left_alone(tmp_path):
     with pytest.raises(SpoolError, match=r"inbox\.min_free_bytes"):
         spool.add(item(), JPEG)
     assert names(spool) == []
+
+
+def test_reasons_are_asked_for_by_their_oldest(tmp_path):
+    """Of those that were not sent, in a folder found and in one that is added to."""
+    spool = Spool(tmp_path, 10**9)
+    for number, why in enumerate(("unknown", "random", "unknown", "random")):
+        spool.add(item(why, number, f"{number:016x}"), JPEG)
+    spool.mark_sent(f"{0:016x}")
+    spool.drop(f"{1:016x}")
+    for one in (spool, Spool(tmp_path, 10**9)):
+        oldest = [one.oldest_unsent(why) for why in ("unknown", "random", "disagreement")]
+        assert [entry and int(entry.id, 16) for entry in oldest] == [2, 3, None]
+        assert one.unsent == 2
+
+
+def test_what_a_smaller_bound_costs_does_not_grow_with_the_square_of_what_is_there(tmp_path):
+    """Counted in calls of functions: twice as many pictures that go cost about twice as much."""
+    called = []
+    for many in (100, 200):
+        spool = Spool(tmp_path / str(many), 10**9)
+        for number in range(many):
+            stem = spool.folder / f"20260621T090000Z_random_{number:016x}"
+            for end in ("jpg", "json"):
+                stem.with_suffix(f".{end}").touch()
+        spool = Spool(spool.folder, max_bytes=2 * len(JPEG))
+        spool.bytes += 10**6  # files without bytes take no time to make
+        calls = Counter()
+        sys.setprofile(lambda _, event, __, calls=calls: calls.update([event]))
+        try:
+            assert not spool.add(item("random"), JPEG)
+        finally:
+            sys.setprofile(None)
+        assert len(spool) == 0
+        called.append(calls["call"])
+    assert called[1] < 2.5 * called[0]
