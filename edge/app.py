@@ -26,7 +26,7 @@ from edge.kept import Kept
 from edge.learning import Learning
 from edge.messages import ModelRef
 from edge.models.device import DeviceModels
-from edge.notify import Notifier
+from edge.notify import Longer, Notifier
 from edge.outbox import Outbox
 from edge.prometheus import Exporter
 from edge.publisher import Publisher
@@ -46,6 +46,9 @@ log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 2.0
 """How long a program that is told to stop goes on delivering."""
+
+_OPEN_SECONDS, _LEAVE_SECONDS = 3600.0, 300.0
+"""How long systemd is asked for more time while the outbox is opened, and at the end."""
 
 
 def run(
@@ -92,7 +95,10 @@ class _Device:
         config, counters, clock = self._config, self._counters, self._clock
         self._models = DeviceModels(config, self._kept, counters, clock)
         self._switch = stack.enter_context(self._models.switch)
-        self._outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
+        self._leaving = stack.enter_context(Longer(_LEAVE_SECONDS))
+        with Longer(_OPEN_SECONDS) as longer:  # to look through a large file takes its time
+            longer.begin()
+            self._outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
         self._camera = self._first_camera()
         folder, most = config.outbox.path.with_name(FOLDER), config.outbox.max_dead_letter_bytes
         self._letters = DeadLetters(folder, most)
@@ -220,6 +226,7 @@ class _Device:
             lambda: _status(counters, self._outbox),
             counters,
             self._remote.stays,
+            self._leaving.begin,
         )
         self._remote.serve(self._requests, config.requests.confirm_seconds)
         self._exporter = Exporter(

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Self
 
 from edge.counters import Counters
+from edge.errors import ShortageError
+from edge.means import begin
 from edge.printable import told
 
 log = logging.getLogger(__name__)
 
 _TICK_SECONDS = 5.0
+_MORE_SECONDS = 30
+"""Several times what passes until it is asked for again: the computer may be busy."""
 
 
 def notify(state: str) -> bool:
@@ -43,13 +49,48 @@ def watchdog_seconds() -> float | None:
     return microseconds / 1e6 if ours and microseconds > 0 else None
 
 
+class Longer:
+    """Asks systemd for more time, from :meth:`begin` on until it is left.
+
+    A disk that takes long over each flush is no program that hangs, but for `most_seconds` at most.
+    """
+
+    def __init__(self, most_seconds: float) -> None:
+        self._most_seconds = most_seconds
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def begin(self) -> None:
+        """Ask, and go on asking."""
+        if self._thread is None and self._ask():
+            thread = threading.Thread(name="more time", target=self._run, daemon=True)
+            with contextlib.suppress(ShortageError):  # it has what it asked for once
+                self._thread = begin(thread)
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join(5.0)
+
+    def _ask(self) -> bool:
+        return notify(f"WATCHDOG=1\nEXTEND_TIMEOUT_USEC={_MORE_SECONDS * 10**6}")
+
+    def _run(self) -> None:
+        until = time.monotonic() + self._most_seconds
+        while not self._over.wait(_TICK_SECONDS) and time.monotonic() < until:
+            self._ask()
+
+
 class Notifier:
     """Says ``READY`` when entered, ``STOPPING`` when left, and what becomes of the frames between.
 
     `stalled` says what does not go on, `status` what the program does, in words. The watchdog is
     fed while nothing is stalled: systemd then restarts the program, and what it has on disk goes
     out with the next run. Where the process `stays` to run the device anew, ``STOPPING`` would have
-    systemd kill it.
+    systemd kill it. `leaving` is called when it is left.
     """
 
     def __init__(
@@ -58,8 +99,9 @@ class Notifier:
         status: Callable[[], str],
         counters: Counters,
         stays: Callable[[], bool] = lambda: False,
+        leaving: Callable[[], object] = lambda: None,
     ) -> None:
-        self._stays = stays
+        self._stays, self._leaving = stays, leaving
         self._stalled, self._status, self._counters = stalled, status, counters
         self._tick_seconds = min(_TICK_SECONDS, (watchdog_seconds() or 60.0) / 3)
         self._was_stalled = False
@@ -76,6 +118,7 @@ class Notifier:
             notify("WATCHDOG=1\nSTATUS=starting anew")
         else:
             notify("STOPPING=1\nSTATUS=delivering what is left")
+        self._leaving()
         self._stop.set()
         self._thread.join(5.0)
 

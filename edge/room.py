@@ -40,7 +40,11 @@ class Room:
             return
         if self.file.exists() and not self.file.is_file():
             put_aside(self.file)
-        descriptor = os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            descriptor = self._opened()
+        except PermissionError:  # made by another user: it holds nothing
+            self.spend()
+            descriptor = self._opened()
         try:
             if os.fstat(descriptor).st_size < ROOM_BYTES:
                 os.posix_fallocate(descriptor, 0, ROOM_BYTES)
@@ -50,6 +54,9 @@ class Room:
         finally:
             os.close(descriptor)
         self._held = True
+
+    def _opened(self) -> int:
+        return os.open(self.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
 
     def forget(self) -> None:
         """Take the file as gone."""

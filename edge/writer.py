@@ -32,6 +32,9 @@ costs a flush and whole blocks, however little it holds."""
 _TIDY_SECONDS = 5.0
 _UNEXPECTED_IN_A_ROW = 5
 
+_SLOW_SECONDS = 240.0
+"""A commit that takes so long at the end is given up: the disk hangs."""
+
 _MAX_GATHERED = 1000
 """Messages held in memory while the disk refuses; then :meth:`Writer.submit` waits."""
 
@@ -101,13 +104,18 @@ class Writer:
         return tuple(self._waiting)
 
     def close(self, timeout_seconds: float = 10.0) -> None:
-        """Write what is left, trying so long at most, and end the thread."""
+        """Write what is left, and end the thread; a disk that refuses is tried so long at most. One
+        that takes its time over a commit is waited for.
+        """
         with self._change:
             again, self._closing = self._closing, True
             self._give_up_at = time.monotonic() + timeout_seconds
             self._change.notify_all()
-        if self._thread.is_alive():
-            self._thread.join(timeout_seconds + 5.0)
+            until = self._give_up_at + 5.0
+        while self._thread.is_alive() and (left := until - time.monotonic()) > 0:
+            self._thread.join(min(1.0, left))
+            if self._waiting and not self._counters.is_failing("outbox"):
+                until = min(time.monotonic() + 5.0, self._give_up_at + _SLOW_SECONDS)
         if not again:
             for message in self.unwritten:
                 log.error("not written to disk: %s", _name(message))

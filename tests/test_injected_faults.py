@@ -44,6 +44,7 @@ ELSEWHERE = {
     "later": "edge/later.py: its error is raised in result()",
     "load pictures": "edge/pictures.py: its error is handed to whoever takes the picture",
     "names": "edge/models/web.py: a name is looked up; its error is the fetch's",
+    "more time": "edge/notify.py: asks systemd for it; tested in test_notify",
     "Timer": "edge/remote.py: restarts a program that hangs while it opens",
 }
 PROCESSES = 6

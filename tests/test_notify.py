@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import tomllib
 from pathlib import Path
 
@@ -20,9 +21,10 @@ from results import APHID
 from edge.cameras import Frame
 from edge.config import load_config
 from edge.counters import Counters
-from edge.notify import Notifier, notify, watchdog_seconds
+from edge.notify import Longer, Notifier, notify, watchdog_seconds
 from edge.pulse import Flow, Pulse
 
+MORE = "EXTEND_TIMEOUT_USEC=30000000"
 UNIT = Path(__file__).parents[1] / "firmware-config" / "wheatear.service"
 
 
@@ -184,6 +186,27 @@ def test_a_rest_an_end_and_a_refusing_disk_are_no_stall(flow):
     assert flow.live(5000, taken=False, looks=False) is None
 
 
+def test_more_time_is_asked_for_until_it_is_over_or_too_long(tmp_path, monkeypatch):
+    """At once, then again and again; where nobody listens there is no thread for it."""
+    monkeypatch.setattr("edge.notify._TICK_SECONDS", 0.01)
+    with Systemd(str(tmp_path / "s"), monkeypatch) as systemd:
+        with Longer(60) as longer:
+            longer.begin()
+            longer.begin()
+            asking = [one for one in threading.enumerate() if one.name == "more time"]
+            assert len(asking) == 1
+            assert [systemd.hear() for _ in range(3)] == [["WATCHDOG=1", MORE]] * 3
+        assert not asking[0].is_alive()
+        with Longer(0) as longer:
+            longer.begin()
+            for one in threading.enumerate():
+                if one.name == "more time":
+                    one.join(10)
+    with Longer(60) as longer:
+        longer.begin()
+        assert "more time" not in {one.name for one in threading.enumerate()}
+
+
 def test_a_stall_is_told_counted_and_taken_back(tmp_path, monkeypatch, caplog):
     """Status and problems say it; the watchdog is fed before and after only."""
     answers = [None, "no frame was taken for 130 s", "no frame was taken for 135 s", None]
@@ -220,7 +243,8 @@ def test_a_real_process_whose_camera_hangs_starves_the_watchdog(tmp_path):
         )
         try:
             ready = systemd.hear_until(lambda lines: "READY=1" in lines)
-            assert len(ready) == 1, "nothing is said before it is ready"
+            assert all(MORE in lines for lines in ready[:-1]), "it only asks for time to be ready"
+            assert len(ready) > 1
             systemd.hear_until(lambda lines: "WATCHDOG=1" in lines)
             second.unlink()
             os.mkfifo(second)  # to read it is to wait for ever
@@ -229,6 +253,7 @@ def test_a_real_process_whose_camera_hangs_starves_the_watchdog(tmp_path):
             assert all("WATCHDOG=1" not in systemd.hear() for _ in range(3))
             process.terminate()
             systemd.hear_until(lambda lines: "STOPPING=1" in lines)
+            systemd.hear_until(lambda lines: MORE in lines)
         finally:
             if process.poll() is None:
                 os.close(os.open(second, os.O_RDWR | os.O_NONBLOCK))

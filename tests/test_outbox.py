@@ -180,6 +180,28 @@ def test_a_message_that_cannot_be_encoded_stops_no_other(tmp_path, spoil):
         assert drain(outbox) == [1, 2, 3]
 
 
+def test_a_commit_that_takes_its_time_at_the_end_is_waited_for(tmp_path):
+    """Longer than a disk that refuses is tried; so is what came meanwhile."""
+    late = 0.3
+
+    class Slow(Outbox):
+        def append_many(self, messages):
+            begun.set()
+            time.sleep(late)  # a card that tidies itself up
+            return super().append_many(messages)
+
+    begun = threading.Event()
+    with Slow(tmp_path / "o.db") as outbox:
+        writer = Writer(outbox, lambda: None, Counters(), 0)
+        writer.start()
+        writer.submit([sighting()])
+        assert begun.wait(10)
+        writer.submit([sighting()])
+        writer.close(timeout_seconds=late - 5.0)
+        assert not writer.unwritten
+        assert drain(outbox) == [1, 2]
+
+
 def test_a_message_that_cannot_even_be_set_aside_stops_no_other(tmp_path, caplog):
     """A full disk, or whatever keeps it from being kept; it stands in the log."""
     counters, bad = Counters(), msgspec.structs.replace(sighting(), time=None)

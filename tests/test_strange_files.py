@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ FILES = (
     *("installation.json", "requests.json", "config-changes.json", "images.json", "drift.json"),
     *("wheatear.lock", "models/models.json", "models/wheatear.lock", "models/lock"),
 )
+NOBODY = 65534
 DATABASE = ("outbox.db", "outbox.db-wal", "outbox.db.salvaged")
 
 
@@ -112,3 +114,19 @@ def test_a_small_file_is_read_up_to_a_bound(tmp_path):
         read_small(file, 4)
     with pytest.raises(OSError, match="no file"):
         read_small(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT ROOT: no file of another user can be made")
+def test_room_that_another_user_holds_keeps_nothing_from_being_written():
+    """As after a start as root: the file holds nothing, so it is made anew."""
+    with tempfile.TemporaryDirectory() as name:  # where another user may go
+        os.chown(name, NOBODY, NOBODY)
+        room = Path(name) / "o.db.room"
+        room.touch(0o600)
+        os.seteuid(NOBODY)
+        try:
+            with Outbox(Path(name) / "o.db") as outbox:
+                assert outbox.append(sighting()) == 1
+        finally:
+            os.seteuid(0)
+        assert room.stat().st_uid == NOBODY
