@@ -36,6 +36,16 @@ class Wire(Protocol):
         """What the broker takes."""
         ...
 
+    @property
+    def queued(self) -> int:
+        """How many bytes were handed over since the beginning."""
+        ...
+
+    @property
+    def passed(self) -> int:
+        """How many of them have reached the other end."""
+        ...
+
     def publish(
         self,
         topic: str,
@@ -81,6 +91,8 @@ class Sent(NamedTuple):
 
     topic: str
     key: Key
+    end: int
+    """How many bytes are handed over with it and before it."""
 
 
 class Learned:
@@ -133,7 +145,7 @@ class Flight:
         self.limits = (learned or Learned()).within(wire.limits)
         """What the broker takes."""
         self._under_way: dict[int, Sent] = {}
-        self._oldest_since = 0.0
+        self._oldest_since, self._passed = 0.0, 0
         self.answered: tuple[Key, ...] = ()
         """Whose messages were answered, with yes or no, in the last :meth:`poll`."""
 
@@ -155,7 +167,9 @@ class Flight:
 
     @property
     def stands_seconds(self) -> float:
-        """For how long the same message has been the oldest under way."""
+        """For how long nothing has gone on with the oldest message under way: neither was the one
+        before it acknowledged, nor another of its bytes taken, as long as some are left.
+        """
         return self._monotonic() - self._oldest_since if self._under_way else 0.0
 
     def publish(
@@ -176,8 +190,9 @@ class Flight:
         mid = self._wire.publish(topic, payload, qos, retain and limits.retain, correlation)
         if qos:
             if not self._under_way:
-                self._oldest_since = self._monotonic()
-            self._under_way[mid] = Sent(topic, topic if key is None else key)
+                self._oldest_since, self._passed = self._monotonic(), self._wire.passed
+            key = topic if key is None else key
+            self._under_way[mid] = Sent(topic, key, self._wire.queued)
         return mid
 
     def subscribe(self, topics: Sequence[str]) -> int:
@@ -206,6 +221,7 @@ class Flight:
             StalledError: the oldest message under way was not acknowledged in time.
         """
         acks, answered = self._wire.poll(timeout_seconds), []
+        self._progress()
         for ack in acks:
             oldest = next(iter(self._under_way), None)
             if (sent := self._under_way.pop(ack.mid, None)) is not None:
@@ -219,6 +235,14 @@ class Flight:
                 "(broker.acknowledge_seconds); the connection is made anew"
             )
         return acks
+
+    def _progress(self) -> None:
+        """See whether more of the oldest message has reached the other end: a slow network takes
+        long for a large one, and is no broker that does not answer.
+        """
+        before, self._passed = self._passed, self._wire.passed
+        if self.oldest and before < min(self._passed, self.oldest.end):
+            self._oldest_since = self._monotonic()
 
     def disconnect(self) -> None:
         """Say goodbye."""

@@ -11,6 +11,7 @@ import fcntl
 import socket
 import struct
 import sys
+import time
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -65,7 +66,8 @@ class Client(paho.Client):
             waiting = struct.unpack("i", fcntl.ioctl(sock.fileno(), _UNSENT, bytes(4)))[0]
         passed = self._sent - waiting  # under TLS, what waits is a little more than it was
         if passed > self._passed:
-            if self._passed < self._ping_at:
+            late = time.monotonic() - self._ping_t > self._keepalive / 2
+            if passed < self._ping_at and late:
                 self._ping_t = 0  # the broker cannot have seen the ping yet: ask again later
             self._passed = passed
         return self._passed

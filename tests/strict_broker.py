@@ -78,6 +78,8 @@ class Script:
     """It sends byte by byte."""
     idle_seconds: float | None = None
     """Nothing for so long makes it hang up, as a load balancer would."""
+    bytes_per_second: int | None = None
+    """It reads no faster, and holds little in between; from the start on."""
     properties: bytes = b""
     """More properties of its CONNACK, as they stand there."""
     says: tuple[bytes, ...] = ()
@@ -107,6 +109,8 @@ class StrictBroker:
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self._socket = socket.create_server(("127.0.0.1", 0))
+        if self.script.bytes_per_second:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         self.port = self._socket.getsockname()[1]
         self._start(self._accept)
 
@@ -244,9 +248,12 @@ class _Peer:
         pending = getattr(self._sock, "pending", lambda: 0)
         if not pending() and not select.select([self._sock], [], [], 0.01)[0]:
             return False
-        data = self._sock.recv(65536)
+        speed = self._script.bytes_per_second
+        data = self._sock.recv(1024 if speed else 65536)
         if not data:
             raise _HangUp
+        if speed:
+            time.sleep(len(data) / speed)
         self._buffer += data
         return True
 
@@ -404,7 +411,7 @@ class _Peer:
 
     def _swallow(self) -> None:
         while not self._closing.wait(0.02):
-            if not self._script.stop_reading and self._read():
+            while not self._script.stop_reading and self._read():
                 self._buffer = b""
         raise _HangUp
 

@@ -750,6 +750,28 @@ def test_what_stands_still_is_noticed():
     assert flight.poll(0) == []
 
 
+def test_a_large_message_on_a_slow_network_stands_only_when_no_byte_of_it_passes():
+    """From its last byte on the broker has its time to acknowledge; what is behind it is none."""
+    clock, wire = Hand(), ScriptedWire(slow=True)
+    flight = Flight(wire, 60.0, clock.monotonic)
+    flight.publish("large", bytes(1000), key=1)
+    flight.publish("next", bytes(1000), key=2)
+    for wire.passed in (1, 500, 999, 1000):
+        clock.seconds += 59
+        flight.poll(0)
+        assert flight.stands_seconds == 0
+    for wire.passed in (1001, 2000):
+        clock.seconds += 30
+        flight.poll(0)
+    assert flight.stands_seconds == 60
+    wire.acknowledge(1)
+    flight.poll(0)
+    assert flight.stands_seconds == 0
+    clock.seconds += 60.1
+    with pytest.raises(StalledError, match="next was not acknowledged"):
+        flight.poll(0)
+
+
 def test_less_is_sent_where_the_broker_takes_less():
     """Retain and QoS by what it said, and by what its reason codes taught; nothing grows back."""
     wire, learned = ScriptedWire(Limits(retain=False, receive_maximum=10)), Learned()

@@ -182,6 +182,31 @@ def test_a_half_open_connection_is_noticed(tmp_path, stop_reading):
         assert len(device.publisher.letters) == 0
 
 
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_a_large_picture_on_a_slow_network_is_waited_for(tmp_path, protocol):
+    """Longer than an acknowledgement or a ping may take, while bytes of it pass."""
+    with StrictBroker(Script(bytes_per_second=80_000)) as broker:
+        limits = {"protocol": protocol, "acknowledge_seconds": 0.4}
+        with Sender(tmp_path, settings(broker.port, **limits)) as device:
+            device.outbox.append_many([image(100_000)])
+            device.sight(1)
+            assert device.drained()
+            assert device.counters["dead_letters"] == 0
+        assert len(broker.connects) == 1
+
+
+def test_a_ping_behind_a_large_picture_is_waited_for(tmp_path):
+    """Its answer is due when it has left; the picture takes longer than two pings may."""
+    with StrictBroker(Script(bytes_per_second=40_000, keep_alive=0)) as broker:
+        asked = settings(broker.port, protocol="5", keepalive_seconds=1)
+        with Sender(tmp_path, asked) as device:
+            device.outbox.append_many([image(120_000)])
+            device.sight(1)
+            assert device.drained()
+        assert broker.pings
+        assert len(broker.connects) == 1
+
+
 def test_a_will_that_the_broker_does_not_take_is_lessened():
     """QoS and retain of the last will follow what the broker refuses."""
     with StrictBroker(Script(maximum_qos=0, retain=False)) as broker:

@@ -37,6 +37,10 @@ class ScriptedWire:
     """What the next poll raises."""
     goodbyes: int = 0
     together_now: bool = False
+    queued: int = 0
+    slow: bool = False
+    """What is published passes when the test says so."""
+    passed: int = 0
     _acks: list[Ack] = field(default_factory=list)
     _mid: int = 0
 
@@ -44,6 +48,9 @@ class ScriptedWire:
         """Keep a message; QoS 0 is acknowledged by itself."""
         self._mid += 1
         self.said.append(Said(topic, payload, qos, retain, correlation, self._mid))
+        self.queued += len(payload)
+        if not self.slow:
+            self.passed = self.queued
         if not qos:
             self.acknowledge(self._mid)
         return self._mid
