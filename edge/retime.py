@@ -38,7 +38,9 @@ _TICK_SECONDS = 1.0
 _WAIT_SECONDS = 30.0
 _PAGE_ROWS = 200
 _WORSE: frozenset[Quality] = frozenset(("unsynced", "rtc", "holdover"))
-_MARKS = tuple(f'"clock":"{quality}"'.encode() for quality in sorted(_WORSE))
+_CLOCK = b'"clock":"'
+"""How the field begins; within a text its quotes would be escaped."""
+_WORSE_BYTES = tuple(f'{quality}"'.encode() for quality in sorted(_WORSE))
 
 T = TypeVar("T", bound=Sighting | Health)
 
@@ -107,7 +109,9 @@ def _message(row: Row) -> Sighting | Health | None:
 
 def _looks_worse(row: Row) -> bool:
     """Tell, without reading it, whether a message may have a time that could be better."""
-    return row.kind is not Kind.IMAGE and any(mark in row.payload for mark in _MARKS)
+    if row.kind is Kind.IMAGE or (at := row.payload.find(_CLOCK)) < 0:
+        return False
+    return row.payload.startswith(_WORSE_BYTES, at + len(_CLOCK))
 
 
 def _restated(row: Row, message: Sighting | Health) -> Row:
