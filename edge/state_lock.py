@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 NAME = "wheatear.lock"
 """Of the file that says who holds a folder."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FOLDER = os.O_DIRECTORY
+"""To be read only; Python passes on no file that it opens."""
 _PATIENCE_SECONDS = 1.0
 """Whoever only looks whether it is held, holds it for a moment."""
 _MOST_BYTES = 300
@@ -166,7 +167,7 @@ def _sign(folder: Path) -> None:
     text = f"process {os.getpid()} ({printable(command)})\n".encode()[:_MOST_BYTES]
     path = folder / NAME
     try:
-        opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         if error.errno in NO_ROOM or path.exists():  # made by root: who holds it is then unknown
             return
