@@ -142,7 +142,6 @@ class Remote:
     def _opened(self) -> None:
         if self._hangs is not None:
             self._hangs.cancel()
-            self._hangs = None
 
     @contextmanager
     def trial(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 
 import devices
@@ -40,7 +42,7 @@ def test_a_change_that_is_never_confirmed_is_taken_back(file):
     """After so many starts without proof, what was before is in force again."""
     changed(file, decision__agree=1).confirm()
     configuration = changed(file, decision__agree=2)
-    for _ in range(MOST_STARTS - 1):
+    for _ in range(2):
         assert configuration.trying
         configuration = started(file)
         assert configuration.config.decision.agree == 2
@@ -303,6 +305,67 @@ def test_what_would_be_in_force_is_told_without_writing_anything(file):
     (file.parent / NAME).write_bytes(b"{")
     with pytest.raises(ConfigError, match="the next start sets it aside"):
         Configuration(file).peek()
+
+
+def test_a_configuration_is_known_by_sixteen_digits(file):
+    """Whatever the order in which things are written."""
+    seen = []
+    for order in ('aphid = 0.5, "leaf" = 0.6', '"leaf" = 0.6, aphid = 0.5'):
+        text = devices.config(file.parent, 1883, ALLOW.format(seconds=60)).read_text()
+        file.write_text(text.replace("[decision]", f"[decision]\nthresholds = {{ {order} }}"))
+        seen.append(started(file).revision())
+    assert seen[0] == seen[1]
+    assert len(seen[0]) == 16
+
+
+def test_what_was_changed_is_on_disk_for_people_to_read(file, monkeypatch):
+    """The name of the file, too, before anybody is told."""
+    synced, real = [], os.fsync
+
+    def fsync(fd):
+        synced.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    configuration = started(file)
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert configuration.change(configuration.revision(), {"decision.agree": 1}, None)
+    assert synced == [str(file.parent / f"{NAME}.new"), str(file.parent)]
+    text = (file.parent / NAME).read_text()
+    assert text.startswith('{\n  "schema": 1,\n  "current": {\n    "toml": null,')
+
+
+def test_changes_that_are_gone_are_in_force_no_more(file):
+    """Somebody at the device removed the file."""
+    configuration = changed(file, decision__agree=1)
+    (file.parent / NAME).unlink()
+    assert configuration.load() == load_config(file)
+    assert not configuration.trying
+
+
+def test_what_is_no_toml_is_refused(file):
+    """And nothing is written down."""
+    configuration = started(file)
+    with pytest.raises(ConfigError, match="no TOML: "):
+        configuration.change(configuration.revision(), None, "[broker\n")
+    assert not (file.parent / NAME).exists()
+
+
+def test_changes_that_cannot_be_opened_just_now_are_not_set_aside(file, monkeypatch):
+    """Whoever asks is told to try again."""
+    changed(file, decision__agree=1).confirm()
+    real = os.open
+
+    def refuse(path, *arguments):
+        if os.fspath(path).endswith(NAME):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        for ask in (Configuration(file).load, Configuration(file).peek):
+            with pytest.raises(ConfigError, match=f"{NAME} just now: Too many .*; try again"):
+                ask()
+    assert started(file).config.decision.agree == 1
 
 
 def test_the_log_names_what_was_changed_from_afar(file, caplog):

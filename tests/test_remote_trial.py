@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import queue
 import threading
+import time
 
 import devices
 import pytest
@@ -18,6 +19,7 @@ from edge.journal import Journal
 from edge.packets import Incoming
 from edge.remote import Control, Remote
 from edge.requests import Requests
+from edge.transactions import Memory
 
 OPEN = Settings(allow=("config/get", "config/set", "log", "restart"), unnumbered=True)
 
@@ -100,6 +102,9 @@ def test_a_wish_ends_the_device_and_says_what_comes_then():
 def test_a_signal_wins_over_wishes():
     """Those before it, and those after."""
     control = Control()
+    control.end()
+    assert (control.wish, control.stop.is_set()) == ("end", True)
+    control = Control()
     control.again("reload")
     control.end()
     assert (control.wish, control.stop.is_set()) == ("end", True)
@@ -112,6 +117,7 @@ def test_what_was_asked_before_is_kept_beside_the_outbox(file, tmp_path):
     """The same over all runs of the device inside the program."""
     afar = Afar(started(file))
     memory = afar.remote.memory(tmp_path / "outbox.db")
+    assert isinstance(memory, Memory)
     assert afar.remote.memory(tmp_path / "other" / "outbox.db") is memory
     assert not afar.remote.stays()
 
@@ -235,6 +241,24 @@ def test_a_trial_ends_when_all_was_shown(file, settings):
     assert not configuration.trying
     assert started(file).config.decision.agree == 1
     assert afar.control.wish == "end"
+    assert afar.counters.crew.ended is None
+
+
+def test_a_device_that_ends_waits_for_its_trial(file):
+    """What it looks at is not taken away under it."""
+    afar = Afar(changed(file, decision__agree=1))
+    entered, leave, left = threading.Event(), threading.Event(), []
+
+    def look():
+        entered.set()
+        leave.wait(5)
+        time.sleep(0.05)
+        left.append(1)
+
+    with afar.remote.trial(afar.counters, afar.clock, look, afar.told.set):
+        assert entered.wait(5)
+        leave.set()
+    assert left
 
 
 def test_a_trial_that_cannot_be_written_down_as_won_is_taken_back(file):
