@@ -2,12 +2,17 @@
 
 import contextlib
 import shutil
+import sqlite3
 import struct
+import time
 from pathlib import Path
 
 import pytest
+from first_outbox import first_outbox
 from samples import sighting
 
+from edge import outbox_look
+from edge.errors import OutboxDamagedError, OutboxError
 from edge.outbox import Outbox
 from edge.outbox_look import waiting
 from edge.outbox_schema import PAGE_BYTES
@@ -79,3 +84,114 @@ def test_a_table_is_read_by_its_tree_from_a_row_on(tmp_path):
         assert [row for row, _ in table(pages, roots["message"], 297)] == [297, 298, 299, 300]
         with pytest.raises(ValueError, match="none of a table"):
             list(table(pages, roots["lesser"]))
+
+
+@pytest.fixture(params=["held", "left"])
+def folder(request, tmp_path):
+    """A folder that a device holds, and one that none does."""
+    if request.param == "left":
+        yield tmp_path
+        return
+    with StateLock() as lock:
+        lock.hold([tmp_path])
+        yield tmp_path
+
+
+@contextlib.contextmanager
+def changed(path: Path):
+    """Change an outbox that was closed, and bring all into its file."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        yield db
+
+
+def test_what_waits_is_counted_in_a_file_without_a_log(folder):
+    """As its totals say, and what was appended since; nothing appears beside it."""
+    path = folder / "a room?#1%.db"
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(5)])
+    with changed(path) as db:
+        db.execute("UPDATE total SET waiting = 4, next_row = 4")
+    before = set(folder.iterdir())
+    assert waiting(path) == 4 + 2
+    assert set(folder.iterdir()) == before
+
+
+def test_an_outbox_that_is_being_made_holds_nothing(folder):
+    """No byte of it, no table, no totals."""
+    path = folder / "o.db"
+    path.touch()
+    assert waiting(path) == 0
+    with changed(path) as db:
+        db.execute("CREATE TABLE other (x)")
+    assert waiting(path) == 0
+
+
+def test_a_file_of_the_first_version_is_counted(folder):
+    """It has its count, and no row from which to count on."""
+    path = folder / "o.db"
+    with first_outbox(path, [sighting() for _ in range(9)], delivered=2):
+        pass
+    assert waiting(path) == 7
+
+
+def test_an_outbox_without_totals_holds_nothing_that_could_be_told(tmp_path):
+    """Its device will say so."""
+    path = tmp_path / "o.db"
+    with Outbox(path):
+        pass
+    with changed(path) as db:
+        db.execute("DELETE FROM total")
+    assert waiting(path) == 0
+
+
+def test_damage_is_told_and_nothing_is_counted(tmp_path, monkeypatch):
+    """Beside a device that may be writing, it is looked again fifty times before."""
+    path, waited = tmp_path / "o.db", []
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(50)])
+    data = bytearray(path.read_bytes())
+    data[3 * PAGE_BYTES : 9 * PAGE_BYTES] = bytes(6 * PAGE_BYTES)
+    path.write_bytes(data)
+    with pytest.raises(OutboxError, match="damaged: "):
+        waiting(path)
+    monkeypatch.setattr(time, "sleep", waited.append)
+    with StateLock() as lock:
+        lock.hold([tmp_path])
+        waited.clear()
+        path.write_bytes(b"no database at all" * 100)
+        with pytest.raises(OutboxError, match="cannot be counted: it is damaged, or written all"):
+            waiting(path)
+    assert waited == [0.05] * 50
+    with pytest.raises(OutboxDamagedError):
+        waiting(path)
+
+
+def test_a_look_that_a_write_comes_between_does_not_count(held, monkeypatch):
+    """It is looked once more."""
+    path, looks = held / "o.db", []
+    with Outbox(path) as outbox:
+        outbox.append(sighting())
+
+        def look(path, real=outbox_look._waiting):
+            looks.append(real(path))
+            if len(looks) == 1:
+                outbox.append_many([sighting() for _ in range(3)])
+            return looks[-1]
+
+        monkeypatch.setattr(outbox_look, "_waiting", look)
+        assert waiting(path) == 4
+    assert looks == [1, 4]
+
+
+def test_what_cannot_be_read_is_told(tmp_path):
+    """A folder where the file belongs, or its log."""
+    (tmp_path / "o.db").mkdir()
+    with StateLock() as lock:
+        lock.hold([tmp_path])
+        with pytest.raises(OutboxError, match=r"cannot look into .*o\.db: Is a directory"):
+            waiting(tmp_path / "o.db")
+    (tmp_path / "p.db").touch()
+    (tmp_path / "p.db-wal").mkdir()
+    with pytest.raises(OutboxError, match=r"cannot look into .*p\.db: Is a directory"):
+        waiting(tmp_path / "p.db")

@@ -1,0 +1,121 @@
+"""What is done for an outbox that is damaged, step by step."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from samples import drain, health, sighting
+
+from edge.errors import OutboxError, OutboxFullError
+from edge.outbox import Outbox
+from edge.outbox_exchange import replacement
+from edge.outbox_repair import _no_room, adopt, left_behind, replace
+from edge.outbox_rows import rows_of
+from edge.outbox_schema import open_database
+from edge.outbox_tally import Tally
+
+
+def spoilt(path: Path) -> None:
+    """Make an outbox of sixty sightings whose first page is none."""
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(60)])
+    data = bytearray(path.read_bytes())
+    data[:100] = bytes(100)
+    path.write_bytes(data)
+
+
+def test_a_damaged_file_is_replaced_by_what_was_saved_of_it(tmp_path):
+    """What was begun before and cut is no hindrance, what was delivered stays gone, and nothing
+    stays open."""
+    path = tmp_path / "o.db"
+    spoilt(path)
+    replacement(path).write_text("no whole copy" * 1000)
+    before = len(os.listdir("/proc/self/fd"))
+    done = replace(path, {1, 2, 60})
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert done.saved == 57
+    (aside,) = tmp_path.glob("*damaged*")
+    assert str(done).startswith(f"it is kept as {aside} and a new one begins: ")
+    with Outbox(path) as outbox:
+        assert drain(outbox) == list(range(3, 60))
+
+
+def test_what_cannot_be_saved_at_all_is_kept(tmp_path):
+    """A folder in its place, say; nothing half is put there."""
+    path = tmp_path / "o.db"
+    path.mkdir()
+    done = replace(path, ())
+    assert (done.saved, done.lost) == (0, 0)
+    assert "what is in it could not be saved (" in str(done)
+    assert not path.exists()
+    assert not replacement(path).exists()
+    (aside,) = tmp_path.glob("*damaged*")
+    assert aside.is_dir()
+
+
+def full() -> sqlite3.Error:
+    """Make SQLite's error of a full disk."""
+    error = sqlite3.OperationalError("database or disk is full")
+    error.sqlite_errorcode = sqlite3.SQLITE_FULL
+    return error
+
+
+@pytest.mark.parametrize(
+    ("failure", "room"),
+    [
+        (full(), False),
+        (OSError(28, "No space left on device"), False),
+        (OutboxFullError("no room"), False),
+        (sqlite3.OperationalError("locked"), True),
+        (OSError(5, "Input/output error"), True),
+        (OutboxError("another"), True),
+    ],
+)
+def test_what_fails_for_want_of_room_waits_for_it(tmp_path, failure, room):
+    """All else is not cured by waiting."""
+    assert _no_room(failure, tmp_path / "o.db") is not room
+
+
+def test_a_log_that_cannot_be_read_holds_nothing(tmp_path):
+    """Nor does one that is not there, or is sound."""
+    path = tmp_path / "o.db"
+    assert left_behind(path) == []
+    Path(f"{path}-wal").mkdir()
+    assert left_behind(path) == []
+
+
+def test_rows_behind_a_gap_are_adopted_where_nothing_comes_before_them(tmp_path):
+    """Neither a row nor a number that is there is given out again; all are counted."""
+    writer, reader = open_database(tmp_path / "o.db")
+    messages = [sighting() for _ in range(6)]
+    numbered = [
+        type(one)(**{name: getattr(one, name) for name in one.__struct_fields__} | {"seq": seq})
+        for seq, one in enumerate(messages, 5)
+    ]
+    tally = Tally(writer)
+    first = rows_of(numbered[:1], numbered[:1], 10)
+    assert adopt(writer, tally, [(first[0], numbered[0])]) == 1
+    assert (tally.next_row, tally.next_seq, tally.waiting) == (11, 6, 1)
+    found = [
+        (rows_of(numbered[1:2], numbered[1:2], 10)[0], numbered[1]),  # a row that is there
+        (rows_of(numbered[:1], numbered[:1], 11)[0], numbered[0]),  # a number that is there
+        (rows_of([health()], [health()], 9)[0], None),
+        (rows_of([health()], [health()], 11)[0], None),
+        (rows_of(numbered[1:2], numbered[1:2], 12)[0], numbered[1]),
+        (rows_of(numbered[3:4], numbered[3:4], 15)[0], numbered[3]),
+    ]
+    assert adopt(writer, tally, found) == 3
+    assert [row for (row,) in writer.execute("SELECT row FROM message")] == [10, 11, 12, 15]
+    counted = Tally(writer)
+    assert (tally.waiting, tally.bytes, tally.next_row, tally.next_seq) == (
+        counted.waiting,
+        counted.bytes,
+        16,
+        9,
+    )
+    assert tally.hours == counted.hours
+    writer.close()
+    reader.close()
