@@ -164,3 +164,19 @@ def test_rewriting_that_fails_anywhere_is_done_or_not(tmp_path):
 def json_sighting(row: Row) -> Sighting:
     """Read one."""
     return msgspec.json.decode(row.payload, type=Sighting)
+
+
+def test_a_stop_after_an_append_that_failed_anywhere_leaves_all_counted(tmp_path):
+    """Nobody tried again: it is there with all its messages, or with none."""
+    number, again = 0, True
+    while again:
+        number += 1
+        with Outbox(tmp_path / f"{number}.db", max_bytes=20_000) as outbox:
+            outbox.append(image(18_000))
+            again = failing(number, lambda box=outbox: box.append_many([single("a"), image(9_000)]))
+        with Outbox(tmp_path / f"{number}.db") as outbox:
+            rows = outbox.page()
+            assert [row.row for row in rows] in ([1], [2, 3]), number
+            check(outbox, rows)
+            assert outbox.append(single("b")) == len(rows), number
+    assert number > 5
