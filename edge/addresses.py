@@ -24,6 +24,23 @@ def addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
+class Known:
+    """Where a broker answered last; of several addresses that one is tried first, so that dead ones
+    cost their time once and not with every connection.
+    """
+
+    def __init__(self) -> None:
+        self._last: str | None = None
+
+    def first(self, where: Sequence[str]) -> list[str]:
+        """Give the addresses, the one that answered last before the others."""
+        return sorted(where, key=lambda at: at != self._last)
+
+    def answered(self, at: str) -> None:
+        """Note where a broker answered."""
+        self._last = at
+
+
 def first_that_answers(where: Sequence[str], attempt: Callable[[str], T]) -> T:
     """Give what `attempt` gives for the first address that it succeeds with.
 

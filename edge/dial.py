@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from edge.addresses import addresses, first_that_answers
+from edge.addresses import Known, addresses, first_that_answers
 from edge.config import Broker
 from edge.errors import LostError
 from edge.mqtt import Connection, Limits, ProtocolRefusedError, Will
@@ -23,10 +23,12 @@ def connect(
     speaks_5: bool = False,
     most_bytes: int | None = None,
     resolve: Addresses = addresses,
+    known: Known | None = None,
 ) -> Connection:
     """Connect, with MQTT 5 where the broker speaks it and ``protocol = "auto"``.
 
-    Of several addresses the first at which a broker answers is taken. Unless the broker spoke 5 the
+    Of several addresses the first at which a broker answers is taken, beginning with the one that
+    `known` has from the last time. Unless the broker spoke 5 the
     last time (`speaks_5`) and does so again, a first connection without a last will finds out: a
     broker of 3.1.1 may read a will in the layout of 5 as nonsense and say nothing at all, where it
     plainly refuses a connection without one. Under MQTT 5 the broker keeps back what is larger than
@@ -38,9 +40,12 @@ def connect(
     """
 
     def attempt(at: str) -> Connection:
-        return _Caller(broker, client_id, most_bytes, at).connect(will, speaks_5)
+        connection = _Caller(broker, client_id, most_bytes, at).connect(will, speaks_5)
+        last.answered(at)
+        return connection
 
-    return first_that_answers(resolve(*broker.address), attempt)
+    last = known or Known()
+    return first_that_answers(last.first(resolve(*broker.address)), attempt)
 
 
 class _Caller:

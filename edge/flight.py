@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, Protocol
 
 import msgspec
 
+from edge.denials import Denials
 from edge.errors import StalledError
 from edge.mqtt import Ack, Limits
 from edge.packets import Incoming
@@ -95,21 +97,29 @@ class Sent(NamedTuple):
     """How many bytes are handed over with it and before it."""
 
 
-class Learned:
-    """What the broker takes less of than it said, told by why it ended connections."""
+_RETAIN, _QOS = "retain", "QoS"
+_DOUBT_SECONDS = 30.0
 
-    def __init__(self) -> None:
+
+class Learned:
+    """What the broker takes less of than it said, told by why it ended connections.
+
+    Going without retain or QoS is not for good: by the next time it may be another broker, or
+    another configuration, and without QoS no sighting goes.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._most: int | None = None
-        self._retain, self._maximum_qos = True, 2
+        self._without = Denials(_DOUBT_SECONDS, monotonic)
 
     def learn(self, code: int | None, under_way: int) -> bool:
         """Take the reason code of a lost connection; True where there was something to learn."""
         if code in (RECEIVE_MAXIMUM_EXCEEDED, RATE_TOO_HIGH) and under_way > 1:
             self._most = under_way // 2
-        elif code == RETAIN_NOT_SUPPORTED and self._retain:
-            self._retain = False
-        elif code == QOS_NOT_SUPPORTED and self._maximum_qos:
-            self._maximum_qos = 0
+        elif code == RETAIN_NOT_SUPPORTED and not self._without.resting(_RETAIN):
+            self._without.deny(_RETAIN)
+        elif code == QOS_NOT_SUPPORTED and not self._without.resting(_QOS):
+            self._without.deny(_QOS)
         else:
             return False
         return True
@@ -119,8 +129,8 @@ class Learned:
         return msgspec.structs.replace(
             limits,
             receive_maximum=min(limits.receive_maximum, self._most or limits.receive_maximum),
-            retain=limits.retain and self._retain,
-            maximum_qos=min(limits.maximum_qos, self._maximum_qos),
+            retain=limits.retain and not self._without.resting(_RETAIN),
+            maximum_qos=0 if self._without.resting(_QOS) else limits.maximum_qos,
         )
 
 
@@ -142,12 +152,17 @@ class Flight:
         self._wire, self._limit, self._monotonic = wire, limit_seconds, monotonic
         self._asked_at: float | None = None
         self._careful = careful
-        self.limits = (learned or Learned()).within(wire.limits)
-        """What the broker takes."""
+        self._learned = learned or Learned()
         self._under_way: dict[int, Sent] = {}
-        self._oldest_since, self._passed = 0.0, 0
+        self._oldest_since = 0.0
+        self._passed = 0
         self.answered: tuple[Key, ...] = ()
         """Whose messages were answered, with yes or no, in the last :meth:`poll`."""
+
+    @property
+    def limits(self) -> Limits:
+        """What the broker takes."""
+        return self._learned.within(self._wire.limits)
 
     @property
     def room(self) -> int:

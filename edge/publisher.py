@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import random
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from edge.addresses import Known
 from edge.clock import Clock, SystemClock
 from edge.config import Broker
 from edge.counters import Backoff, Counters, Episode
@@ -76,14 +78,15 @@ class Publisher:
         requests: Inlet | None = None,
         hold: Callable[[], bool] = lambda: False,
         letters: DeadLetters | None = None,
-        dial: Dial = connect,
+        dial: Dial | None = None,
         righted: Callable[[Sequence[Row]], list[Row]] = list,
     ) -> None:
         self._broker, self._device, self._outbox = broker, device, outbox
         self._state, self._counters = state, counters
         self._clock, self._hold, self._righted = clock or SystemClock(), hold, righted
         self._state_seconds, self._spare, self._requests = state_seconds, spare, requests
-        self._dial, self._learned = dial, Learned()
+        self._dial = dial or functools.partial(connect, known=Known())
+        self._learned = Learned(self._clock.monotonic)
         self.letters = letters or DeadLetters(outbox.path.with_name(FOLDER))
         self._standing = standing(
             counters, self.letters, log, denied_seconds, self._clock.monotonic

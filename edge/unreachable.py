@@ -6,17 +6,25 @@ import errno
 import re
 import socket
 import ssl
+from datetime import UTC, datetime
 
 
 def unreachable(address: str, error: Exception) -> str:
     """Say in words why no connection came about, and what to do."""
+    if isinstance(error, socket.gaierror) and error.errno in _NO_DNS:
+        return f"the name of {address} cannot be looked up now ({error.strerror}); check the " + (
+            "network and DNS"
+        )
     if isinstance(error, socket.gaierror):
         return f"the name of {address} is unknown ({error.strerror}); check broker.host and DNS"
     if isinstance(error, UnicodeError):
         return f"{address} is no name of a computer ({error}); check broker.host"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{address} shows a certificate that is not trusted ({error.verify_message}); " + (
-            "check broker.tls.ca, the name in broker.host and the clock"
+            f"the clock here says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: set it where that is "
+            "wrong, else renew the certificate"
+            if error.verify_code in _DATES
+            else "check broker.tls.ca, the name in broker.host and the clock"
         )
     if isinstance(error, ssl.SSLError):
         return f"no TLS with {address} ({error.reason}); check broker.port and broker.tls"
@@ -31,6 +39,9 @@ def unreachable(address: str, error: Exception) -> str:
     return f"cannot connect to {address}: {error}"
 
 
+_NO_DNS = {socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM}
+_DATES = {9, 10}
+"""X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED of OpenSSL."""
 _NO_WAY = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 _OTHER_END = {errno.ECONNRESET, errno.EPIPE}
 _CERTIFICATE = re.compile(r"certificate|unknown ca|handshake failure|access denied")

@@ -773,7 +773,7 @@ def test_a_large_message_on_a_slow_network_stands_only_when_no_byte_of_it_passes
 
 
 def test_less_is_sent_where_the_broker_takes_less():
-    """Retain and QoS by what it said, and by what its reason codes taught; nothing grows back."""
+    """Retain and QoS by what it said, and by what its reason codes taught."""
     wire, learned = ScriptedWire(Limits(retain=False, receive_maximum=10)), Learned()
     flight = Flight(wire, 60.0, Hand().monotonic, learned=learned)
     flight.publish("t", b"", retain=True)
@@ -799,6 +799,21 @@ def test_less_is_sent_where_the_broker_takes_less():
     assert flight.limits.maximum_qos == 0
     assert flight.room == 2
     flight.disconnect()
+
+
+@pytest.mark.parametrize(("code", "less"), [(0x9A, {"retain": False}), (0x9B, {"maximum_qos": 0})])
+def test_what_a_broker_did_not_take_is_tried_again_later(code, less):
+    """It may be another one by then; each time it refuses again the wait is longer."""
+    clock = Hand()
+    learned = Learned(clock.monotonic)
+    flight = Flight(ScriptedWire(), 60.0, clock.monotonic, learned=learned)
+    for seconds in (30, 60, 120):
+        assert learned.learn(code, 1)
+        assert flight.limits == replace(Limits(), **less)
+        clock.seconds += seconds - 1
+        assert flight.limits == replace(Limits(), **less)
+        clock.seconds += 1
+        assert flight.limits == Limits()
 
 
 def test_every_reason_code_has_its_rule_and_a_cure():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
 
 import pytest
 from brokers import Mosquitto
@@ -11,7 +12,7 @@ from certificates import authority
 from senders import Sender, settings
 from strict_broker import Script, StrictBroker
 
-from edge.addresses import addresses
+from edge.addresses import Known, addresses
 from edge.config import Broker, Tls
 from edge.dial import connect
 from edge.errors import ConfigError
@@ -77,6 +78,38 @@ def test_one_dead_address_of_several_is_passed_over():
             assert connection.connected
     with pytest.raises(ConnectionError, match=r"nobody listens on 127\.0\.0\.1:\d+ \(::1\)"):
         connect(asked, "x", WILL, resolve=lambda *_: both[::-1])
+
+
+def test_the_address_that_answered_last_is_tried_first():
+    """Dead ones cost their time once, not with every connection; it may be dead by then itself."""
+    with StrictBroker() as broker, StrictBroker(Script(silent=(4, 5))) as dead:
+        asked, known, tried = settings(broker.port, protocol="5"), Known(), []
+        for where in (["127.0.0.2", "127.0.0.1"], ["127.0.0.2", "127.0.0.1"], ["127.0.0.1"]):
+
+            def resolve(_host, _port, where=where):
+                tried.append(known.first(where))
+                return where
+
+            with connect(asked, "x", None, resolve=resolve, known=known):
+                pass
+        assert tried == [["127.0.0.2", "127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["127.0.0.1"]]
+        asked = settings(dead.port, protocol="5")
+        with pytest.raises(ConnectionError, match=r"127\.0\.0\.2"):
+            connect(
+                asked, "x", None, resolve=lambda *_: ["127.0.0.2", "127.0.0.1"], known=known
+            ).close()
+
+
+def test_a_resolver_that_does_not_answer_is_no_unknown_name():
+    """It may answer later; and a certificate is held against the clock here, which is named."""
+    assert unreachable("b:1883", socket.gaierror(socket.EAI_AGAIN, "try again")) == (
+        "the name of b:1883 cannot be looked up now (try again); check the network and DNS"
+    )
+    error = ssl.SSLCertVerificationError("x")
+    for error.verify_code, error.verify_message in ((9, "not yet valid"), (10, "expired")):
+        assert f"({error.verify_message}); the clock here says 20" in unreachable("b:8883", error)
+    error.verify_code, error.verify_message = 18, "self-signed certificate"
+    assert unreachable("b:8883", error).endswith("the name in broker.host and the clock")
 
 
 def test_a_name_is_resolved_into_its_addresses():
