@@ -92,3 +92,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def is_readable(path: Path) -> bool:
+    """Tell whether the disk gives all of a database and of its log, as far as they are there.
+
+    Not of an open one: SQLite's locks would go.
+    """
+    for one in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            with one.open("rb", buffering=0) as file:
+                while file.read(1 << 20):
+                    pass
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return False
+    return True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sqlite3
 import time
@@ -18,6 +19,7 @@ from pathlib import Path
 
 from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
+from edge.files import is_readable
 from edge.outbox_attempt import Attempt
 from edge.outbox_exchange import clear_names, finish_exchange
 from edge.outbox_numbers import Numbers
@@ -32,6 +34,10 @@ log = logging.getLogger(__name__)
 _DELETE_ROWS = 500
 _WRITE_ROWS = 1_000
 """So many messages at most are counted anew at a start."""
+_READ_SECONDS, _READ_TRIES = 10.0, 20
+"""How long a disk that fails to read the file is tried, and how often."""
+_EXAMINED_SECONDS = 60.0
+"""What seems damaged once more so soon is, whatever SQLite's check says."""
 
 
 class OutboxFile:
@@ -60,6 +66,7 @@ class OutboxFile:
         self._connections: list[sqlite3.Connection] = []
         self._place: Place | None = None
         self._room = Room(path)
+        self._examined = -math.inf
 
     def open(self) -> None:
         """Open or create the file; where a full disk keeps it from that, with the room held for it.
@@ -170,13 +177,43 @@ class OutboxFile:
             self._place.close()
             self._place = None
 
-    def _open_as_it_is(self) -> None:
+    def _open_as_it_is(self) -> OutboxDamagedError | None:
+        """Open the file; give what is wrong with it where it was, and a new one begins.
+
+        A file that the disk fails to read looks damaged too (SQLITE_IOERR_CORRUPTFS), and may be
+        read in a moment.
+        """
         clear_names(self.path)
         finish_exchange(self.path)
-        try:
-            self._connect()
-        except OutboxDamagedError as error:
+        for tried in range(_READ_TRIES):
+            readable = is_readable(self.path)
+            try:
+                self._connect()
+                return None
+            except OutboxFullError:
+                raise
+            except OutboxDamagedError as error:
+                found = error
+            except OutboxError:
+                if readable or tried == _READ_TRIES - 1:
+                    raise
+            if readable and tried:
+                break
+            time.sleep(0.0 if readable else _READ_SECONDS / _READ_TRIES)
+        self._begin_anew(found)
+        return found
+
+    def _examine(self, error: OutboxDamagedError) -> OutboxError:
+        """Open the file anew; say whether it was damaged, or the disk had failed to read it."""
+        self._disconnect()
+        now = time.monotonic()
+        again, self._examined = now - self._examined < _EXAMINED_SECONDS, now
+        if again:  # though it seemed sound
             self._begin_anew(error)
+            return error
+        return self._open_as_it_is() or OutboxError(
+            f"the disk failed to read the outbox {self.path}, which is sound; it is tried again"
+        )
 
     def _connect(self, anew: bool = False) -> None:
         """Open the file; `anew`: what it lacks may be lost."""
@@ -306,7 +343,10 @@ class OutboxFile:
         except sqlite3.Error as error:
             ours = schema.wrap(error, self.path)
             if isinstance(ours, OutboxDamagedError):
-                self._begin_anew(ours)
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+                    ours = self._examine(ours)
+                else:
+                    self._begin_anew(ours)
             raise ours from error
         except OutboxDamagedError as error:
             self._begin_anew(error)
