@@ -63,9 +63,13 @@ def impossible() -> str:
 
 
 def make(name: str, image: Path) -> None:
-    """Make an empty file system in a sparse file. Raises CalledProcessError."""
+    """Make an empty file system in a sparse file. Raises OSError: its program says no, and why."""
     one = FILE_SYSTEMS[name]
     with image.open("wb") as file:
         file.truncate(one.megabytes << 20)
     environment = {**os.environ, "PATH": _PATH}
-    subprocess.run([*one.make, image], check=True, capture_output=True, env=environment)
+    done = subprocess.run(
+        [*one.make, image], capture_output=True, text=True, check=False, env=environment
+    )
+    if done.returncode:
+        raise OSError(f"{one.make[0]} makes no file system: {done.stderr.strip()}")
