@@ -1,0 +1,295 @@
+"""A download, attempt by attempt: what is asked, waited for, kept, given up, and how it is told."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+
+import msgspec
+import pytest
+from servers import Scripted, answer
+from test_model_fetch import DATA
+
+from edge.config import Update
+from edge.errors import DownloadError, StoreError, UnreachableError
+from edge.models.fetch import Source, check_source, fetch, forget
+
+LIMITS = Update(timeout_seconds=5.0, attempts=3)
+SHA256 = hashlib.sha256(DATA).hexdigest()
+REST = f"bytes 1000-{len(DATA) - 1}/{len(DATA)}"
+START = answer(DATA[:1000], length=len(DATA), ETag='"a"')
+BUSY = answer(b"", "503 Busy")
+
+
+def get(server, folder, limits=LIMITS, wait=lambda _: None, progress=None, **options):
+    """Fetch."""
+    source = Source(url=server.url, **options)
+    told = {} if progress is None else {"progress": progress}
+    return fetch(source, folder, limits, wait=wait, **told).read_bytes()
+
+
+def names(folder):
+    """Give what lies there."""
+    return sorted(file.name for file in folder.iterdir())
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """Give what notes how long is waited before each new attempt, at the most there is."""
+    monkeypatch.setattr("random.random", lambda: 1.0)
+    seconds = []
+
+    def waited(step):
+        assert 0 < step <= 0.2
+        seconds.append(step)
+
+    waited.seconds = seconds
+    return waited
+
+
+def test_each_failure_doubles_the_wait(waits, tmp_path):
+    """In steps, so that a stop is seen; after the last attempt there is none."""
+    limits = msgspec.structs.replace(LIMITS, attempts=4)
+    with Scripted(lambda _: [BUSY]) as server, pytest.raises(UnreachableError) as told:
+        get(server, tmp_path, limits, waits)
+    assert str(told.value) == f"{server.url}: 503 Busy; 4 attempts in a row brought nothing"
+    assert sum(waits.seconds) == pytest.approx(1 + 2 + 4)
+    assert len(server.asked) == 4
+
+
+def test_an_attempt_that_brings_something_begins_the_count_anew(waits, tmp_path):
+    """And the waits; one that brings nothing counts from there."""
+    answers = itertools.chain([BUSY, BUSY, START, BUSY, BUSY], itertools.repeat(None))
+
+    def script(_):
+        given = next(answers)
+        if given is not None:
+            return [given]
+        return [answer(DATA[1000:], "206 Part", Content_Range=REST, ETag='"a"')]
+
+    with Scripted(script) as server:
+        assert get(server, tmp_path, LIMITS, waits) == DATA
+    assert sum(waits.seconds) == pytest.approx(1 + 2 + 1 + 2 + 4)
+
+
+def test_a_server_may_ask_for_a_longer_wait(waits, tmp_path):
+    """The longer of the two counts; what is no number of seconds says nothing."""
+    answers = iter(
+        [
+            answer(b"", "503 Busy", Retry_After="7"),
+            answer(b"", "503 Busy", Retry_After="1"),
+            answer(b"", "503 Busy", Retry_After="-7"),
+            answer(DATA),
+        ]
+    )
+    limits = msgspec.structs.replace(LIMITS, attempts=9)
+    with Scripted(lambda _: [next(answers)]) as server:
+        assert get(server, tmp_path, limits, waits) == DATA
+    assert sum(waits.seconds) == pytest.approx(7 + 2 + 4)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 599])
+def test_refusals_that_may_pass_are_tried_again(status, tmp_path):
+    """Those of the server's own trouble, and three that say so."""
+    answers = iter([answer(b"", f"{status} Later"), answer(DATA)])
+    with Scripted(lambda _: [next(answers)]) as server:
+        assert get(server, tmp_path) == DATA
+
+
+@pytest.mark.parametrize("status", [204, 400, 404, 410, 424, 499])
+def test_other_refusals_are_final_and_leave_nothing(status, tmp_path):
+    """They are told with the address and the status."""
+    with Scripted(lambda _: [answer(b"", f"{status} No")]) as server:
+        with pytest.raises(UnreachableError, match=rf"/new\.wtr: {status} No$"):
+            get(server, tmp_path)
+        assert len(server.asked) == 1
+    assert names(tmp_path) == []
+
+
+def test_what_is_asked(tmp_path):
+    """The whole, unpacked; then the rest, as long as it is of the same."""
+    answers = iter([START, answer(DATA[1000:], "206 Part", Content_Range=REST, ETag='"a"')])
+    with Scripted(lambda _: [next(answers)]) as server:
+        assert get(server, tmp_path) == DATA
+        host = f"127.0.0.1:{server.port}"
+        head = [b"GET /new.wtr HTTP/1.1", f"Host: {host}".encode(), b"Accept-Encoding: identity"]
+        first, second = (set(one.rstrip().split(b"\r\n")) for one in server.asked)
+    assert first == {*head, b"User-Agent: wheatear"}
+    assert second == first | {b"Range: bytes=1000-", b'If-Range: "a"'}
+    assert names(tmp_path) == ["url.json", "url.part"]
+    facts = json.loads((tmp_path / "url.json").read_bytes())
+    assert (facts["validator"], facts["total"]) == ('"a"', len(DATA))
+    assert server.url not in (tmp_path / "url.json").read_text()
+
+
+def test_with_a_hash_the_rest_is_asked_for_without_more(tmp_path):
+    """What comes is held against it later."""
+    answers = iter(
+        [
+            answer(DATA[:1000], length=len(DATA)),
+            answer(DATA[1000:], "206 Part", Content_Range=REST),
+        ]
+    )
+    with Scripted(lambda _: [next(answers)]) as server:
+        assert get(server, tmp_path, sha256=SHA256) == DATA
+        assert b"Range: bytes=1000-" in server.asked[1]
+        assert b"If-Range" not in server.asked[1]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"ETag": '"' + "x" * 198 + '"'},
+        {"ETag": 'W/"a"', "Last_Modified": "Thu, 01 Jan 2026 00:00:00 GMT"},
+        {"Last_Modified": "Thu, 01 Jan 2026 00:00:00 GMT"},
+    ],
+)
+def test_what_tells_one_content_from_another_is_sent_back(headers, tmp_path):
+    """A strong tag of two hundred characters at most, else the date."""
+    answers = iter(
+        [
+            answer(DATA[:1000], length=len(DATA), **headers),
+            answer(DATA[1000:], "206 Part", Content_Range=REST, **headers),
+        ]
+    )
+    expected = headers.get("Last_Modified") or headers["ETag"]
+    with Scripted(lambda _: [next(answers)]) as server:
+        assert get(server, tmp_path) == DATA
+        assert f"If-Range: {expected}\r\n".encode() in server.asked[1]
+
+
+def test_a_tag_that_is_too_long_is_not_sent_back(tmp_path):
+    """Nothing is joined then."""
+    answers = iter([answer(DATA[:9], length=len(DATA), ETag="x" * 201), answer(DATA)])
+    with Scripted(lambda _: [next(answers)]) as server:
+        assert get(server, tmp_path) == DATA
+        assert b"Range" not in server.asked[1]
+
+
+def test_what_is_here_of_another_address_is_dropped(tmp_path):
+    """Of another hash or size, too; facts that cannot be read are none."""
+    with Scripted(lambda _: [START]) as server, pytest.raises(UnreachableError):
+        get(server, tmp_path, msgspec.structs.replace(LIMITS, attempts=1), sha256="0" * 64)
+    assert (tmp_path / "url.part").stat().st_size == 1000
+    for damage in (None, b"{"):
+        if damage is not None:
+            (tmp_path / "url.part").write_bytes(DATA[:1000])
+            (tmp_path / "url.json").write_bytes(damage)
+        with Scripted(lambda _: [answer(DATA)]) as server:
+            assert get(server, tmp_path, sha256=SHA256) == DATA
+            assert b"Range" not in server.asked[0]
+            assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
+def test_a_size_that_was_asked_for_is_held(size, tmp_path):
+    """Where the server tells one, and where it does not."""
+    with Scripted(lambda _: [answer(DATA)]) as server:
+        said = rf"has {len(DATA)} bytes; {size} were asked for"
+        with pytest.raises(UnreachableError, match=said):
+            get(server, tmp_path, size=size)
+        assert names(tmp_path) == []
+    with Scripted(lambda _: [answer(DATA)]) as server:
+        assert get(server, tmp_path, size=len(DATA)) == DATA
+
+
+def untold(data):
+    """Give an answer that ends with its connection."""
+    return b"HTTP/1.1 200 OK\r\n\r\n" + data
+
+
+def test_an_answer_without_a_size_has_no_more_than_was_asked_for(tmp_path):
+    """Up to that it is taken."""
+    with Scripted(lambda _: [untold(DATA)]) as server:
+        assert get(server, tmp_path, size=len(DATA)) == DATA
+    forget(tmp_path)
+    with (
+        Scripted(lambda _: [untold(DATA)]) as server,
+        pytest.raises(DownloadError, match=f"gives more than {len(DATA) - 1} bytes"),
+    ):
+        get(server, tmp_path, size=len(DATA) - 1)
+
+
+def test_nothing_is_larger_than_a_bundle(tmp_path, monkeypatch):
+    """Neither what is announced nor what comes; exactly as large is taken."""
+    monkeypatch.setattr("edge.models.fetch.MAX_BUNDLE_BYTES", len(DATA))
+    with Scripted(lambda _: [answer(DATA)]) as server:
+        assert get(server, tmp_path) == DATA
+        forget(tmp_path)
+        check_source(Source(url=server.url, size=len(DATA)), LIMITS)
+        with pytest.raises(DownloadError, match=f"a bundle has {len(DATA)} at most"):
+            check_source(Source(url=server.url, size=len(DATA) + 1), LIMITS)
+    with (
+        Scripted(lambda _: [answer(DATA + b"x")]) as server,
+        pytest.raises(UnreachableError, match=f"{len(DATA)} are the limit"),
+    ):
+        get(server, tmp_path)
+    with (
+        Scripted(lambda _: [untold(DATA + b"x")]) as server,
+        pytest.raises(DownloadError, match=f"gives more than {len(DATA)} bytes"),
+    ):
+        get(server, tmp_path)
+
+
+def test_how_far_it_is_is_told_with_each_piece(tmp_path):
+    """From where it went on, up to the whole."""
+    answers = iter([START, answer(DATA[1000:], "206 Part", Content_Range=REST, ETag='"a"')])
+    told = []
+    with Scripted(lambda _: [next(answers)]) as server:
+        get(server, tmp_path, progress=lambda done, total: told.append((done, total)))
+    assert told[0] == (1000, len(DATA))
+    assert told[-1] == (len(DATA), len(DATA))
+    assert {total for _, total in told} == {len(DATA)}
+    assert sorted(told) == told
+
+
+def test_the_first_bytes_tell_a_bundle_however_they_come(tmp_path):
+    """One by one; what is shorter than them is none."""
+    pieces = [answer(b"", length=len(DATA)), *(DATA[i : i + 1] for i in range(4)), DATA[4:]]
+    with Scripted(lambda _: pieces) as server:
+        assert get(server, tmp_path) == DATA
+    forget(tmp_path)
+    with (
+        Scripted(lambda _: [answer(b"PK\x03", Content_Type="text/x")]) as server,
+        pytest.raises(UnreachableError, match=r"what comes is no bundle \(text/x\)"),
+    ):
+        get(server, tmp_path)
+
+
+def test_an_attempt_that_is_too_slow_is_told_as_that(tmp_path):
+    """Where something came it is no secret that the server was reached."""
+    slow = msgspec.structs.replace(
+        LIMITS, attempts=1, least_window_seconds=0.05, least_bytes_per_second=1e9
+    )
+
+    def script(_):
+        return itertools.chain([START], server.trickle(b"x", 0.005))
+
+    with Scripted(script) as server, pytest.raises(DownloadError) as told:
+        get(server, tmp_path, slow)
+    assert type(told.value) is DownloadError
+    assert "1 attempts in a row" in str(told.value)
+    assert (tmp_path / "url.part").stat().st_size >= 1000
+
+
+def test_a_disk_that_refuses_is_told(tmp_path):
+    """What cannot be removed, and what cannot be written."""
+    (tmp_path / "url.part").mkdir()
+    with Scripted(lambda _: [answer(DATA)]) as server:
+        with pytest.raises(StoreError, match=r"cannot remove .*url\.part: Is a directory"):
+            get(server, tmp_path)
+        (tmp_path / "url.part").rmdir()
+        (tmp_path / "url.json.new").mkdir()
+        with pytest.raises(StoreError, match=r"cannot write .*url\.part: .*; make room"):
+            get(server, tmp_path)
+        assert not (tmp_path / "url.part").exists()
+
+
+def test_what_has_come_is_forgotten(tmp_path):
+    """All of it, and nothing else."""
+    for name in ("url.json", "url.json.new", "url.part", "upload.part"):
+        (tmp_path / name).write_bytes(b"x")
+    forget(tmp_path)
+    assert names(tmp_path) == ["upload.part"]
+    forget(tmp_path)
