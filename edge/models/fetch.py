@@ -117,7 +117,7 @@ def forget(folder: Path) -> None:
     """Remove what has come. Raises nothing: what stays is begun anew."""
     for name in ("url.json", "url.json.new", "url.part"):
         with contextlib.suppress(OSError):
-            (folder / name).unlink(missing_ok=True)
+            (folder / name).unlink()
 
 
 class _GivenUpError(Exception):
