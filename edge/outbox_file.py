@@ -175,7 +175,6 @@ class OutboxFile:
         self._connections = []
         if self._place:
             self._place.close()
-            self._place = None
 
     def _open_as_it_is(self) -> OutboxDamagedError | None:
         """Open the file; give what is wrong with it where it was, and a new one begins.

@@ -66,9 +66,12 @@ def test_a_closed_outbox_says_so_and_does_nothing(tmp_path):
         assert numbers(again.page()) == [1]
 
 
-def test_an_append_writes_its_rows_and_nothing_else(tmp_path):
+@pytest.mark.parametrize("delete_seconds", [0, 60])
+def test_an_append_writes_its_rows_and_nothing_else(tmp_path, delete_seconds):
     """Whatever was done before it, as long as nothing failed."""
-    with Outbox(tmp_path / "o.db") as outbox:
+    with Outbox(tmp_path / "new.db") as outbox:
+        assert not outbox._file.unsure
+    with Outbox(tmp_path / "o.db", delete_seconds=delete_seconds) as outbox:
         outbox.append_many([single("a") for _ in range(9)])
         row = outbox.page()[0]
         for before in (

@@ -165,7 +165,7 @@ def test_a_script_that_fails_changes_nothing(db):
         *(f"UPDATE total SET {c} = 'x'" for c in ("next_seq", "waiting", "bytes", "next_row")),
     ],
 )
-def test_totals_that_are_no_four_numbers_are_damage(db, change):
+def test_totals_that_are_no_four_numbers_are_damage(db, change, tmp_path):
     """None of them, one of them, or two for one."""
     write_totals(db, 5, 4, 300, 7)
     add_bytes(db, -100)
@@ -173,6 +173,10 @@ def test_totals_that_are_no_four_numbers_are_damage(db, change):
     db.execute(change)
     with pytest.raises(OutboxDamagedError, match="its totals are no numbers"):
         totals(db)
+    shutil.copy(tmp_path / "o.db", tmp_path / "copy.db")
+    shutil.copy(tmp_path / "o.db-wal", tmp_path / "copy.db-wal")
+    with pytest.raises(OutboxDamagedError, match=r"copy\.db is damaged \(its totals are no num"):
+        open_database(tmp_path / "copy.db")
 
 
 def test_a_row_is_rewritten_where_it_is_as_it_was_read(db):
