@@ -32,7 +32,7 @@ def input_sizes(model: Any, layers: Sequence[Any], photos: Floats) -> dict[str, 
         layers: Conv2D and Dense layers of it.
         photos: to measure on, float32 (n, h, w, c) as the model takes them.
     """
-    from training.tf import keras, tf
+    from training.tf import keras, tf, traced
 
     inputs = keras.Model(model.input, [layer.input for layer in layers])
 
@@ -40,7 +40,7 @@ def input_sizes(model: Any, layers: Sequence[Any], photos: Floats) -> dict[str, 
         found = tf.nest.flatten(inputs(images, training=False))
         return [tf.reduce_mean(tf.square(x), axis=list(range(len(x.shape) - 1))) for x in found]
 
-    means = tf.function(squares)(photos)
+    means = traced(squares)(photos)
     # Kernels are (..., in, out).
     return {
         layer.name: np.sqrt(mean.numpy())[:, None] + np.float32(1e-9)
@@ -64,9 +64,9 @@ def allocate(
         sparsity: target over all of them, 0..1.
         photos: to measure on, float32 (n, h, w, c) as the model takes them.
     """
-    from training.tf import tf
+    from training.tf import tf, traced
 
-    run = tf.function(lambda images: tf.nn.softmax(model(images, training=False)))
+    run = traced(lambda images: tf.nn.softmax(model(images, training=False)))
     before = run(photos).numpy()
     harms, counts = {}, {}
     for layer in layers:

@@ -97,7 +97,7 @@ def _converter(model: Any) -> Any:  # noqa: ANN401 - TensorFlow carries no types
     import tensorflow as tf
 
     shape = (1, *model.input_shape[1:])
-    call = tf.function(lambda image: model(image, training=False))
+    call = tf.function(lambda image: model(image, training=False), autograph=False)
     concrete = call.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
     # Only the function and its variables go to the converter: given the model, it would trace and
     # save every layer of it, which takes four times as long and adds nothing.

@@ -104,13 +104,13 @@ def _step(
     schedule: Schedule,
     features: NDArray[np.int64] | None,
 ) -> tuple[Any, Any]:
-    from training.tf import keras, tf
+    from training.tf import keras, tf, traced
 
     optimizer = keras.optimizers.Adam(schedule.learning_rate, clipnorm=1.0)
     optimizer.build(student.trainable_variables)
     asked, wanted_of = _features_and_logits(student), _features_and_logits(teacher)
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @traced
     def step(images: Any) -> Any:  # noqa: ANN401
         wanted = wanted_of(images, training=False)
         if features is not None:
@@ -164,11 +164,11 @@ class _Average:
     """Exponential moving average of a model's trainable weights."""
 
     def __init__(self, model: Any, decay: float) -> None:  # noqa: ANN401
-        from training.tf import tf
+        from training.tf import tf, traced
 
         self._model, self._decay, self._steps = model, decay, 0
         self._shadow = [tf.Variable(v) for v in model.trainable_variables] if decay else []
-        self._function = tf.function(self._update)
+        self._function = traced(self._update)
 
     def _update(self, decay: Any) -> None:  # noqa: ANN401
         for shadow, variable in zip(self._shadow, self._model.trainable_variables, strict=True):

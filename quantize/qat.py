@@ -235,9 +235,9 @@ class _Ranges:
         self._runner()(batch)
 
     def _runner(self) -> Any:  # noqa: ANN401 - a new function, so the mode is traced anew
-        from training.tf import tf
+        from training.tf import traced
 
-        return tf.function(lambda batch: self._student(batch, training=True))
+        return traced(lambda batch: self._student(batch, training=True))
 
 
 def _quantizer() -> Any:  # noqa: ANN401

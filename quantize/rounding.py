@@ -30,12 +30,12 @@ ENOUGH = 0.01
 
 def ranged(pipeline: Pipeline) -> bytes:
     """The int8 TFLite file with ranges as photos show them, nothing else (--method ptq)."""
-    from training.input import plain_dataset
+    from training.input import plain_batches
 
     source = pipeline.source
     pixels = pipeline.train_photos(CALIBRATION_PHOTOS)
     pipeline.watcher.phase("converting to int8", 1)
-    photos = (photo.numpy() for photo in plain_dataset(pixels, batch=1))
+    photos = (photo.numpy() for photo in plain_batches(pixels, batch=1))
     model = to_int8_ptq(source, photos, pipeline.options.io)
     pipeline.watcher.advance(1)
     return model

@@ -18,7 +18,7 @@ from training.optimizer import AdamW
 from training.recipe import Recipe
 from training.sampling import epoch_order
 from training.step import Parts, smoothed_loss
-from training.tf import tf
+from training.tf import tf, traced
 
 Floats = NDArray[np.float32]
 
@@ -55,7 +55,7 @@ def fit_head(
         x = x if parts.stem is None else parts.stem(x, training=False)
         return parts.body(x, training=False)
 
-    extract = tf.function(forward)
+    extract = traced(forward)
     for view in range(recipe.head_views):
         data = train_dataset(
             images,
@@ -96,7 +96,7 @@ def _fit(
             loss = smoothed_loss(head(x, training=False), y, class_weights, 0.0)
         optimizer.apply(tape.gradient(loss, optimizer.variables), rate)
 
-    compiled = tf.function(step)
+    compiled = traced(step)
     rng = np.random.default_rng(seed)
     for rate in np.linspace(5e-3, 0, steps, endpoint=False, dtype=np.float32):
         pick = rng.integers(len(features), size=256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -55,16 +56,18 @@ def train_dataset(
         )
 
     dataset = tf.data.Dataset.from_tensor_slices((numbers, rows)).map(
-        make, num_parallel_calls=1, deterministic=True
+        # As in `training.tf.traced`: nothing here branches on a tensor.
+        tf.autograph.experimental.do_not_convert(make),
+        num_parallel_calls=1,
+        deterministic=True,
     )
     return dataset.prefetch(2)
 
 
-def plain_dataset(images: Pixels, batch: int = 64) -> Any:  # noqa: ANN401
-    """The photos in order, unvaried: float32 (<= batch, h, w, 3) in -1..1."""
-    pixels = tf.convert_to_tensor(images)
-    starts = tf.data.Dataset.range(0, len(images), batch)
-    return starts.map(lambda start: scale(pixels[start : start + batch])).prefetch(2)
+def plain_batches(images: Pixels, batch: int = 64) -> Iterator[Any]:
+    """The photos in order, unvaried: tensors float32 (<= batch, h, w, 3) in -1..1."""
+    for first in range(0, len(images), batch):
+        yield scale(tf.convert_to_tensor(images[first : first + batch]))
 
 
 def one_hot(labels: NDArray[np.integer], classes: int) -> NDArray[np.float32]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge.errors import TrainingError
 from training.optimizer import AdamW
 from training.recipe import Recipe
-from training.tf import keras, tf
+from training.tf import keras, tf, traced
 
 _LAST = 99
 """How deep what follows the last block lies."""
@@ -101,7 +101,7 @@ def make_step(
         hit = tf.equal(tf.argmax(logits, 1), tf.argmax(targets, 1))
         return loss, tf.reduce_mean(tf.cast(hit, tf.float32))
 
-    compiled: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = tf.function(step)
+    compiled: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = traced(step)
     return compiled
 
 

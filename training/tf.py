@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -42,4 +43,14 @@ with _without_start_up_lines():
 
 tf.get_logger().setLevel("ERROR")
 
-__all__ = ["keras", "tf"]
+
+def traced(function: Callable[..., Any], **options: Any) -> Any:  # noqa: ANN401
+    """`tf.function` for functions that branch on no tensor, which ours do not.
+
+    AutoGraph would rewrite each of them, and TFMOT's layers, before tracing: a tenth of the
+    processor's time in which a small net is trained and compressed, for the same bytes.
+    """
+    return tf.function(function, autograph=False, **options)
+
+
+__all__ = ["keras", "tf", "traced"]

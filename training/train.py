@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from training import metrics
 from training.head import fit_head
-from training.input import one_hot, plain_dataset, train_dataset
+from training.input import one_hot, plain_batches, train_dataset
 from training.optimizer import AdamW
 from training.recipe import Recipe, steps_per_epoch
 from training.sampling import class_weights, epoch_order, group_shares
 from training.state import Arrays, State, assign, load_state, save_state, values_of
 from training.step import learning_rates, make_step, scheduled_rate, take_apart
-from training.tf import tf
+from training.tf import tf, traced
 
 Row = dict[str, float]
 Pixels = NDArray[np.uint8]
@@ -260,13 +260,13 @@ def _finish_member(state: State) -> State:
 def predict_logits(model: Any, pixels: Pixels, batch: int = 64) -> NDArray[np.float32]:  # noqa: ANN401
     """Logits float32 (n, classes) for uint8 photos (n, h, w, 3)."""
     forward = _compiled(model)
-    return np.concatenate([forward(x).numpy() for x in plain_dataset(pixels, batch)])
+    return np.concatenate([forward(x).numpy() for x in plain_batches(pixels, batch)])
 
 
 def _compiled(model: Any) -> Any:  # noqa: ANN401
     """One traced function per model, kept on it."""
     if not hasattr(model, "_wheatear_forward"):
-        model._wheatear_forward = tf.function(
+        model._wheatear_forward = traced(
             lambda x: model(x, training=False),
             input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)],
         )

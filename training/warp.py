@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from training.tf import tf
+from training.tf import tf, traced
 
 Tensor = Any
 
@@ -76,5 +76,5 @@ def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
     return index, tf.minimum(index + 1, size - 1), (inside - before)[..., None]
 
 
-affine: Callable[[Tensor, Tensor, int], Tensor] = tf.function(_affine, jit_compile=True)
-recolour: Callable[[Tensor, Tensor, Tensor], Tensor] = tf.function(_recolour, jit_compile=True)
+affine: Callable[[Tensor, Tensor, int], Tensor] = traced(_affine, jit_compile=True)
+recolour: Callable[[Tensor, Tensor, Tensor], Tensor] = traced(_recolour, jit_compile=True)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from quantize.channels.graph import Channels, Group
 from training.step import smoothed_loss
-from training.tf import keras, tf
+from training.tf import keras, tf, traced
 
 Rule = Literal["taylor", "scale"]
 Scores = list[NDArray[np.float64]]
@@ -48,7 +48,7 @@ def importance(
     variables = [v for group in norms for norm in group for v in (norm.gamma, norm.beta)]
     classes = tf.ones(model.output_shape[-1])
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @traced
     def gradients(images: Any, labels: Any) -> Any:  # noqa: ANN401
         with tf.GradientTape() as tape:
             loss = smoothed_loss(model(images, training=False), labels, classes, 0.0)
