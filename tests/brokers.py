@@ -18,6 +18,9 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+#: Seconds that nothing takes on the busiest machine: only a test that fails waits so long.
+PATIENCE = 60.0
+
 
 def mosquitto_path() -> str:
     """Find mosquitto, or skip the test loudly."""
@@ -37,6 +40,15 @@ def free_port() -> int:
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", port))
             return port
+
+
+def wait_for(condition):
+    """Wait until something is so that nobody tells of; give it."""
+    deadline = time.monotonic() + PATIENCE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return found
 
 
 class Mosquitto:
@@ -69,7 +81,8 @@ class Mosquitto:
         self._process = subprocess.Popen(
             [self._path, "-c", str(self._file)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         )
-        for _ in range(200):
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 raise RuntimeError(f"mosquitto ended: {self._process.stderr.read().decode()}")
             with socket.socket() as sock:
@@ -86,7 +99,7 @@ class Mosquitto:
         """End it in good order; its sessions are kept."""
         if self._process and self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(PATIENCE)
         if self._process and self._process.stderr:
             self._process.stderr.close()
 
@@ -125,21 +138,21 @@ class Subscriber:
             self._client.tls_set_context(tls)
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        assert self._subscribed.wait(5)
+        assert self._subscribed.wait(PATIENCE)
 
     def _on_message(self, _client, _data, message):
         with self._change:
             self.messages.append(message)
             self._change.notify_all()
 
-    def wait(self, condition, seconds: float = 10.0):
+    def wait(self, condition, seconds: float = PATIENCE):
         """Wait until `condition(messages)` holds."""
         with self._change:
             return self._change.wait_for(lambda: condition(self.messages), seconds)
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Say something, at QoS 1."""
-        self._client.publish(topic, payload, qos=1).wait_for_publish(5)
+        self._client.publish(topic, payload, qos=1).wait_for_publish(PATIENCE)
 
     def on(self, suffix: str) -> list[bytes]:
         """Give the payloads on topics that end so."""
@@ -181,26 +194,31 @@ class Embedded:
 
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(serve()))
         self._thread.start()
-        assert started.wait(10)
+        assert started.wait(PATIENCE)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(PATIENCE)
         self._loop.close()
 
 
 def retained(port: int, topic: str) -> bytes | None:
-    """Ask, as a newcomer does, for the retained message of a topic."""
-    got, arrived = [], threading.Event()
+    """Ask, as a newcomer does, for the retained message of a topic.
+
+    A broker answers in order: with its word on a second subscription, all of the first is here.
+    """
+    got, told = [], threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2)
-    client.on_message = lambda *a: (got.append(a[2].payload), arrived.set())
+    then = iter((lambda: client.subscribe("nothing/here"), told.set))
+    client.on_message = lambda *a: got.append(a[2].payload)
+    client.on_subscribe = lambda *_: next(then)()
     client.on_connect = lambda *_: client.subscribe(topic)
     client.connect("127.0.0.1", port)
     client.loop_start()
-    arrived.wait(1.0)
+    assert told.wait(PATIENCE)
     end(client)
     return got[0] if got else None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 
+from brokers import PATIENCE
 from samples import sighting
 
 from edge.config import Broker
@@ -44,7 +45,7 @@ class Sender:
         self.outbox.append_many([sighting() for _ in range(count)])
         self.publisher.wake()
 
-    def drained(self, seconds=10.0) -> bool:
+    def drained(self, seconds=PATIENCE) -> bool:
         """Wait until everything was acknowledged and deleted."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -139,7 +139,7 @@ class StrictBroker:
         with self._change:
             return [one for one in self.seen if one.topic.endswith(end)]
 
-    def wait(self, condition: Callable[[StrictBroker], object], seconds: float = 10.0) -> bool:
+    def wait(self, condition: Callable[[StrictBroker], object], seconds: float = 60.0) -> bool:
         """Wait until a condition of this broker holds."""
         with self._change:
             return self._change.wait_for(lambda: bool(condition(self)), seconds)

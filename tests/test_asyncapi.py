@@ -153,7 +153,7 @@ def test_everything_a_running_device_sends_is_as_documented(tmp_path):
             _, told = process.communicate(timeout=30)
             assert process.returncode == 0, told
         expected = set(found.channels)
-        assert subscriber.wait(lambda _: seen(found, subscriber) >= expected, 5), expected - seen(
+        assert subscriber.wait(lambda _: seen(found, subscriber) >= expected), expected - seen(
             found, subscriber
         )
     for verb in ASKED:

@@ -238,7 +238,7 @@ def ask(subscriber, port: int, verb: str, **parameters) -> dict:
         found = [json.loads(payload) for payload in subscriber.on(f"response/{verb}")]
         return [one for one in found if one["transaction"] == transaction]
 
-    assert subscriber.wait(lambda _: answers(), 20)
+    assert subscriber.wait(lambda _: answers())
     return answers()[0]
 
 
@@ -260,7 +260,7 @@ def test_health_and_requests_tell_of_drift_and_give_whole_pictures(tmp_path):
         path = devices.config(tmp_path, broker.port, extra, camera)
         process = devices.start("run", "--config", str(path))
         try:
-            assert subscriber.wait(lambda _: any(healths(subscriber)), 20)
+            assert subscriber.wait(lambda _: any(healths(subscriber)))
             answer = ask(subscriber, broker.port, "drift")["data"]
             (kept,) = (tmp_path / "inbox").glob("*.jpg")
             id, whole = kept.stem.split("_")[2], b""

@@ -89,7 +89,7 @@ def test_sigterm_ends_lives_before_the_goodbye(endless):
     """The end arrives, then offline."""
     subscriber, path = endless
     process = devices.start("run", "--config", path)
-    assert subscriber.wait(lambda _: len(lived(subscriber)) == 1, 20)
+    assert subscriber.wait(lambda _: len(lived(subscriber)) == 1)
     assert subscriber.wait(
         lambda _: any(json.loads(one)["present"] for one in subscriber.on("/state")), 20
     )
@@ -106,11 +106,11 @@ def test_a_life_cut_off_by_kill_9_is_ended_at_the_next_start(endless):
     """The next run says first what was known of it; then its own life begins."""
     subscriber, path = endless
     process = devices.start("run", "--config", path)
-    assert subscriber.wait(lambda _: len(lived(subscriber)) == 1, 20)
+    assert subscriber.wait(lambda _: len(lived(subscriber)) == 1)
     process.kill()
     process.communicate()
     process = devices.start("run", "--config", path)
-    assert subscriber.wait(lambda _: len({e for *_, e in lived(subscriber)}) == 2, 20)
+    assert subscriber.wait(lambda _: len({e for *_, e in lived(subscriber)}) == 2)
     process.terminate()
     process.communicate(timeout=20)
     told = list(dict.fromkeys(lived(subscriber)))  # the first may have come twice

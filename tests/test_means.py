@@ -8,12 +8,11 @@ import re
 import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import devices
 import pytest
-from brokers import Mosquitto, Subscriber, free_port
+from brokers import Mosquitto, Subscriber, free_port, wait_for
 
 from edge.errors import ShortageError
 from edge.means import DESCRIPTORS, ensure_descriptors
@@ -47,15 +46,6 @@ def run_once(path: Path, limits: dict[int, tuple[int, int]], seconds=60):
         preexec_fn=limit,
     )
     return done.returncode, done.stderr
-
-
-def wait_for(condition, seconds=20.0):
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def told_of_bugs(log: str) -> bool:
@@ -132,7 +122,7 @@ def test_descriptors_that_run_out_later_cost_no_sighting(tmp_path):
             assert process.poll() is None, (tmp_path / "log").read_text()
             return text in (tmp_path / "log").read_text()
 
-        assert subscriber.wait(lambda _: subscriber.on("/sighting"), 20)
+        assert subscriber.wait(lambda _: subscriber.on("/sighting"))
         before = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, before[1]))
         broker.stop()
@@ -186,7 +176,7 @@ def test_memory_that_runs_out_in_the_middle_is_never_told_as_success(tmp_path, s
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         path = devices.config(tmp_path, broker.port, camera="frames_per_second = 20")
         process = devices.start("run", "--once", "--config", str(path))
-        assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) >= 3, 20)
+        assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) >= 3)
         pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
         most = pages * resource.getpagesize() + spare
         resource.prlimit(process.pid, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))

@@ -9,12 +9,11 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import devices
 import pytest
-from brokers import free_port
+from brokers import free_port, wait_for
 from samples import sighting
 
 from edge.errors import StateBusyError, StateError
@@ -23,14 +22,6 @@ from edge.outbox_look import waiting
 from edge.state_lock import NAME, StateLock, holder, is_held
 
 LOOP = "loop = true\nframes_per_second = 50.0"
-
-
-def wait_for(condition, seconds=20.0):
-    """Wait until something is so."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def contents(folder):

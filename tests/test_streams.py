@@ -43,7 +43,7 @@ def device(tmp_path):
 def more(subscriber, count: int = 5) -> bool:
     """Wait for so many more sightings."""
     wanted = len(subscriber.on("/sighting")) + count
-    return subscriber.wait(lambda _: len(subscriber.on("/sighting")) >= wanted, 20)
+    return subscriber.wait(lambda _: len(subscriber.on("/sighting")) >= wanted)
 
 
 def test_closed_streams_are_no_ones_and_a_restart_works(device):
