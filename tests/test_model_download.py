@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 
 import msgspec
 import pytest
@@ -12,7 +13,7 @@ from servers import Scripted, answer
 from test_model_fetch import DATA
 
 from edge.config import Update
-from edge.errors import DownloadError, StoreError, UnreachableError
+from edge.errors import DownloadError, StoppedError, StoreError, UnreachableError
 from edge.models.fetch import Source, check_source, fetch, forget
 
 LIMITS = Update(timeout_seconds=5.0, attempts=3)
@@ -22,11 +23,12 @@ START = answer(DATA[:1000], length=len(DATA), ETag='"a"')
 BUSY = answer(b"", "503 Busy")
 
 
-def get(server, folder, limits=LIMITS, wait=lambda _: None, progress=None, **options):
+def get(server, folder, limits=LIMITS, wait=lambda _: None, progress=None, stop=None, **options):
     """Fetch."""
     source = Source(url=server.url, **options)
-    told = {} if progress is None else {"progress": progress}
-    return fetch(source, folder, limits, wait=wait, **told).read_bytes()
+    told = {"progress": progress, "stop": stop}
+    given = {name: call for name, call in told.items() if call is not None}
+    return fetch(source, folder, limits, wait=wait, **given).read_bytes()
 
 
 def names(folder):
@@ -293,3 +295,81 @@ def test_what_has_come_is_forgotten(tmp_path):
     forget(tmp_path)
     assert names(tmp_path) == ["upload.part"]
     forget(tmp_path)
+
+
+def test_a_wait_is_half_as_long_at_the_least(monkeypatch, tmp_path):
+    """So that a field of cameras does not come all at once; a stop ends it."""
+    monkeypatch.setattr("random.random", lambda: 0.0)
+    waited, answers = [], iter([BUSY, answer(DATA)])
+    with Scripted(lambda _: [next(answers)]) as server:
+        assert get(server, tmp_path, wait=waited.append) == DATA
+    assert sum(waited) == pytest.approx(0.5)
+    waited.clear()
+    forget(tmp_path)
+    with Scripted(lambda _: [BUSY]) as server, pytest.raises(StoppedError):
+        get(server, tmp_path, wait=waited.append, stop=lambda: bool(waited))
+    assert len(waited) == 1
+
+
+def test_what_may_not_be_fetched_is_not_asked_for(tmp_path):
+    """Neither by its address nor by its size."""
+    with pytest.raises(UnreachableError, match="only http and https"):
+        check_source(Source(url="ftp://models.example/a"), LIMITS)
+    with (
+        Scripted(lambda _: [answer(DATA)]) as server,
+        pytest.raises(DownloadError, match="a bundle has"),
+    ):
+        get(server, tmp_path, size=10**12)
+    assert server.asked == []
+
+
+def test_a_download_that_is_refused_later_leaves_nothing(tmp_path):
+    """What had come is of no use to anybody."""
+    answers = iter([START, answer(b"", "410 Gone")])
+    with Scripted(lambda _: [next(answers)]) as server, pytest.raises(UnreachableError):
+        get(server, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_what_is_whole_and_may_be_another_by_now_is_asked_for_again(tmp_path):
+    """Nothing tells it from what the server has."""
+    with Scripted(lambda _: [answer(DATA)]) as server:
+        assert get(server, tmp_path) == get(server, tmp_path) == DATA
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (answer(DATA, Content_Encoding="gzip"), r"comes packed \('gzip'\)"),
+        (answer(b""), "nothing came; 3 attempts"),
+        (untold(b""), "nothing came; 3 attempts"),
+    ],
+)
+def test_what_is_no_bundle_is_refused(given, said, tmp_path):
+    """Packed, though that was not asked for; empty."""
+    with Scripted(lambda _: [given]) as server, pytest.raises(UnreachableError, match=said):
+        get(server, tmp_path)
+
+
+def test_what_has_come_is_on_disk(tmp_path, monkeypatch):
+    """Piece by piece as it is told, and synced at the end."""
+    part, synced, real = tmp_path / "url.part", {}, os.fsync
+
+    def fsync(fd):
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        synced[path] = os.fstat(fd).st_size
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    seen = []
+    with Scripted(lambda _: [answer(DATA)]) as server:
+        get(server, tmp_path, progress=lambda done, _: seen.append(part.stat().st_size == done))
+    assert all(seen)
+    assert synced[str(part)] == len(DATA)
+
+
+def test_a_download_has_all_of_its_seconds(tmp_path):
+    """Where no earlier run is told of."""
+    with Scripted(lambda _: [answer(DATA)]) as server:
+        assert get(server, tmp_path, msgspec.structs.replace(LIMITS, download_seconds=0.99)) == DATA

@@ -181,7 +181,7 @@ def test_another_part_than_was_asked_for_is_never_joined(part, tmp_path):
     )
     with Scripted(lambda _: [next(answers, answer(DATA))]) as server:
         assert get(server, tmp_path) == DATA
-    assert [b"Range: bytes=1000-" in one for one in server.asked] == [False, True, False]
+    assert [b"Range:" in one for one in server.asked] == [False, True, False]
 
 
 def test_a_part_without_the_size_of_the_whole_is_joined(tmp_path):

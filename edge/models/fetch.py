@@ -122,7 +122,6 @@ def forget(folder: Path) -> None:
 
 class _GivenUpError(Exception):
     def __init__(self, attempts: int, last: BrokenError) -> None:
-        super().__init__()
         self.attempts, self.last = attempts, last
 
 
