@@ -131,9 +131,16 @@ def trained(tmp_path_factory):
     return discs.train(tmp_path_factory.mktemp("sweep"))
 
 
+def at_the_runs_own_input(monkeypatch, variant):
+    """Leave out what a variant with a budget tries besides: other inputs, each with a training."""
+    options = (*trials.VARIANTS[variant], "--resolution", "32")
+    monkeypatch.setitem(trials.VARIANTS, variant, options)
+
+
 def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_path, monkeypatch):
     """One variant cannot work: its message is shown, the others are measured; again is quick."""
     monkeypatch.setitem(trials.VARIANTS, "bad", ("--budget", "macs=0.0001"))
+    at_the_runs_own_input(monkeypatch, "macs-50")
     chosen = ["ptq", "qat", "macs-50", "bad"]
     stream = io.StringIO()
     quick = ["--epochs", "1", "--pruning-epochs", "1"]
@@ -161,8 +168,9 @@ def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_p
     assert again.getvalue().count("done before") == 3
 
 
-def test_a_sweep_is_timed_on_the_board_that_is_named(trained, tmp_path, sshd):
+def test_a_sweep_is_timed_on_the_board_that_is_named(trained, tmp_path, sshd, monkeypatch):
     """The report says where; a variant with a budget is told too, and shows it in its command."""
+    at_the_runs_own_input(monkeypatch, "macs-70")
     stream = io.StringIO()
     quick = ["--epochs", "1", "--pruning-epochs", "1"]
     quantize_sweep(
@@ -180,6 +188,9 @@ def test_a_sweep_is_timed_on_the_board_that_is_named(trained, tmp_path, sshd):
     assert f"timing all models on {record['machine']}" in stream.getvalue()
     commands = {p["variant"]: p["command"] for p in record["points"]}
     assert "--on" not in commands["ptq"]
-    assert f"--budget macs=0.7 --on {sshd.on} --on-command 'env " in commands["macs-70"]
+    assert (
+        f"--budget macs=0.7 --resolution 32 --on {sshd.on} --on-command 'env "
+        in commands["macs-70"]
+    )
     log = (tmp_path / trained.name / "macs-70.log").read_text()
     assert f"one thread, {record['machine']}" in log
