@@ -47,7 +47,7 @@ tf.get_logger().setLevel("ERROR")
 def traced(function: Callable[..., Any], **options: Any) -> Any:  # noqa: ANN401
     """`tf.function` for functions that branch on no tensor, which ours do not.
 
-    AutoGraph would rewrite each of them, and TFMOT's layers, before tracing: a tenth of the
+    AutoGraph would rewrite each of them, and TFMOT's layers, before tracing: some of the
     processor's time in which a small net is trained and compressed, for the same bytes.
     """
     return tf.function(function, autograph=False, **options)
