@@ -177,6 +177,19 @@ def test_a_full_outbox_drops_no_more_than_it_must(tmp_path):
         assert numbers(outbox.page()) == [4, 5, 6]
 
 
+def test_hours_are_counted_once_where_others_made_room(tmp_path):
+    """They are written with what is dropped, and not again at the end."""
+    with Outbox(tmp_path / "o.db", max_bytes=20_000) as outbox:
+        outbox.append_many([image(15_000), single("a"), single("a")])
+        outbox.delete([3])
+        outbox.append_many([image(15_000), single("a")])
+        assert outbox.dropped[Kind.IMAGE] == 1
+        assert [one.labels for one in outbox.hours(NOW)] == [{"a": 3}]
+    with Outbox(tmp_path / "o.db") as outbox:
+        assert [one.labels for one in outbox.hours(NOW)] == [{"a": 3}]
+        assert numbers(outbox.page()) == [2, 4, 5]
+
+
 def test_an_outbox_without_room_for_its_file_is_empty_until_there_is_some(tmp_path):
     """Whatever is asked of it; it is opened by whoever comes by."""
     if os.geteuid() != 0:

@@ -125,7 +125,9 @@ def test_a_deletion_that_fails_anywhere_is_made_good(tmp_path):
         outbox.append_many([sighting() for _ in range(200)])
         for at in each_call(lambda: outbox.delete([outbox.page(limit=1)[0].row])):
             left = outbox.page(limit=1000)
-            outbox.tidy()
+            if at % 2:
+                outbox.tidy()
+            outbox.delete([])
             assert outbox.page(limit=1000) == left, at
             check(outbox, left)
         left = outbox.page(limit=1000)
