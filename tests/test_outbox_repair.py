@@ -76,7 +76,7 @@ def full() -> sqlite3.Error:
 )
 def test_what_fails_for_want_of_room_waits_for_it(tmp_path, failure, room):
     """All else is not cured by waiting."""
-    assert _no_room(failure, tmp_path / "o.db") is not room
+    assert _no_room(failure, tmp_path / "o.db") is (not room)
 
 
 def test_a_log_that_cannot_be_read_holds_nothing(tmp_path):
@@ -108,7 +108,8 @@ def test_rows_behind_a_gap_are_adopted_where_nothing_comes_before_them(tmp_path)
         (rows_of(numbered[3:4], numbered[3:4], 15)[0], numbered[3]),
     ]
     assert adopt(writer, tally, found) == 3
-    assert [row for (row,) in writer.execute("SELECT row FROM message")] == [10, 11, 12, 15]
+    kept = writer.execute("SELECT row, topic FROM message").fetchall()
+    assert kept == [(10, "sighting"), (11, "health"), (12, "sighting"), (15, "sighting")]
     counted = Tally(writer)
     assert (tally.waiting, tally.bytes, tally.next_row, tally.next_seq) == (
         counted.waiting,
