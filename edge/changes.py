@@ -15,7 +15,7 @@ import logging
 import tomllib
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -49,7 +49,8 @@ class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of the file on disk."""
 
-    schema: int = 1
+    schema: Literal[1] = 1
+    """Another one is another program's: read as damaged."""
     current: Changes = Changes()
     previous: Changes = Changes()
     """To go back to."""

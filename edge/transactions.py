@@ -14,6 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -78,7 +79,7 @@ def _digest(request: bytes) -> str:
 class _Noted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of the file on disk."""
 
-    schema: int = 1
+    schema: Literal[1] = 1
     after: int = 0
     """The largest `sent` of a request that was begun."""
     requests: tuple[Known, ...] = ()

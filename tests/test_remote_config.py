@@ -217,6 +217,21 @@ def test_a_damaged_file_of_changes_is_set_aside(file, damage):
     assert (file.parent / f"{NAME}.refused").read_bytes() == damage
 
 
+@pytest.mark.parametrize("later", [{"schema": 2}, {"schema": 2, "unheard": 0}, {"schema": 0}])
+def test_changes_in_a_form_of_another_version_are_set_aside(file, later):
+    """What they mean there is not known here: none is in force, and the file is kept whole."""
+    configuration = changed(file, decision__agree=1)
+    configuration.confirm()
+    kept = json.loads((file.parent / NAME).read_text())
+    (file.parent / NAME).write_text(json.dumps(kept | later))
+    with pytest.raises(ConfigError, match=r"schema.*the next start sets it aside"):
+        Configuration(file).peek()
+    again = started(file)
+    assert again.config == load_config(file)
+    assert "schema" in again.record.taken_back
+    assert json.loads((file.parent / f"{NAME}.refused").read_text()) == kept | later
+
+
 def test_changes_that_no_longer_fit_the_file_are_set_aside(file):
     """A person at the device edits the file: it has to start, whatever was set from afar."""
     changed(file, decision__agree=3).confirm()

@@ -263,7 +263,10 @@ def test_an_answer_that_cannot_be_noted_is_given_all_the_same(tmp_path):
     assert desk.ask("restart", FIRST)["status"] == "ok"
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"\xff" * 40, b"[]", b'{"schema": 1, "new": 1}'])
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"{", b"\xff" * 40, b"[]", b'{"schema": 1, "new": 1}', b'{"schema": 2, "after": 1}'],
+)
 def test_after_a_damaged_file_only_requests_from_now_on_are_carried_out(path, damage, caplog):
     """Which ones came before is not known, but that they came before is."""
     path.write_bytes(damage)
