@@ -23,6 +23,7 @@ from edge.gps import Gps
 from edge.health import Reporter, place
 from edge.identity import boot_id, installation
 from edge.kept import Kept
+from edge.lasting import fleeting
 from edge.learning import Learning
 from edge.messages import ModelRef
 from edge.models.device import DeviceModels
@@ -99,6 +100,9 @@ class _Device:
         with Longer(_OPEN_SECONDS) as longer:  # to look through a large file takes its time
             longer.begin()
             self._outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
+        if lost := fleeting(config.outbox.path.parent):
+            log.warning("outbox.path: %s", lost)
+            counters.failing("outbox.path", lost)
         self._camera = self._first_camera()
         folder, most = config.outbox.path.with_name(FOLDER), config.outbox.max_dead_letter_bytes
         self._letters = DeadLetters(folder, most)

@@ -23,6 +23,7 @@ from edge.errors import ConfigError, OutboxError, PublishError, StateError, Whea
 from edge.gps import ask
 from edge.health import place
 from edge.image import InputSpec
+from edge.lasting import fleeting
 from edge.learning import inbox_folder
 from edge.models.access import Access
 from edge.models.choice import current_path
@@ -188,9 +189,11 @@ def _camera(config: Config, spec: InputSpec) -> str:
 
 
 def _outbox(config: Config) -> str:
-    """Look into the outbox, if there is one, and see that its folder takes files."""
+    """Look into the outbox, if there is one, and see that its folder takes files and keeps them."""
     path = config.outbox.path
     count, free = waiting(path), _free(path.parent)
+    if lost := fleeting(path.parent):
+        raise OutboxError(lost)
     held = f", in use by {holder(path.parent)}" if is_held(path.parent) else ""
     return f"{path}, {count} waiting, {free / 1e9:.1f} GB free{held}"
 

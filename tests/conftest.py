@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from hypothesis import HealthCheck, settings
 # No example is wrong for being slow: the machine may be busy.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+
+from edge.lasting import fleeting
 
 HAVE_DESKTOP = all(importlib.util.find_spec(name) for name in ("training", "quantize"))
 DESKTOP_IMPORT = re.compile(r"(?m)^\s*(from|import) (training|quantize|benchmarks|demo|soak)\b")
@@ -30,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--system", help="unpacked Debian system on which the README's steps are tried"
     )
+
+
+def pytest_configure() -> None:
+    """Make folders for tests on a disk: where they were in memory, each device would say so."""
+    if fleeting(Path(tempfile.gettempdir())) and not fleeting(Path("/var/tmp")):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp")
 
 
 @pytest.fixture(scope="session")
