@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from edge.lasting import fleeting
+
 # No example is wrong for being slow: the machine may be busy.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
-
-from edge.lasting import fleeting
 
 HAVE_DESKTOP = all(importlib.util.find_spec(name) for name in ("training", "quantize"))
 DESKTOP_IMPORT = re.compile(r"(?m)^\s*(from|import) (training|quantize|benchmarks|demo|soak)\b")
