@@ -17,6 +17,7 @@ from edge.board import read
 from edge.errors import ShortageError
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
+from edge.keeping import Keeping, keeping
 from edge.printable import encoded
 
 log = logging.getLogger(__name__)
@@ -80,28 +81,42 @@ class _Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     id: str
     board: Board
+    keeping: Keeping = Keeping()
 
 
 def installation(folder: Path, root: Path = Path("/")) -> str:
     """Give the id of this installation: 16 hexadecimal digits, drawn at the first start and kept in
-    `folder`; drawn anew where the folder was copied to another board. Raises ShortageError.
+    `folder`; drawn anew where the folder was copied to another board or card, or was put back from
+    a copy, as far as that can be told. Raises ShortageError.
     """
     path, here = folder / NAME, board(root)
-    kept = _read(path)
-    if kept is not None and not _another(kept.board, here):
-        return kept.id
-    new = _Installation(secrets.token_hex(8), here)
-    if kept is not None:
-        log.warning("the data in %s come from another board: a new installation begins", folder)
-    try:
-        write_whole(path, encoded(new))
-        sync_folder(folder)
-    except OSError as error:
-        log.error("cannot write %s (%s): the next start is another installation", path, error)
+    kept, now = _read(path), keeping(folder, boot_id(root), _hash, root)
+    if kept is None:
+        new = _Installation(secrets.token_hex(8), here, now)
+    elif why := _another(kept, here, now):
+        log.warning("the data in %s %s: a new installation begins", folder, why)
+        new = _Installation(secrets.token_hex(8), here, now)
+    else:
+        new = _Installation(kept.id, kept.board, kept.keeping.along(now))
+    if new != kept:
+        try:
+            write_whole(path, encoded(new))
+            sync_folder(folder)
+        except OSError as error:
+            log.error("cannot write %s (%s): the next start is another installation", path, error)
     return new.id
 
 
-def _another(before: Board, now: Board) -> bool:
+def _another(kept: _Installation, here: Board, now: Keeping) -> str | None:
+    """Say why this is another installation than the one before; None: it is not."""
+    if _other_board(kept.board, here):
+        return "come from another board"
+    if kept.keeping.another(now):
+        return "lie on another card or were put back from a copy"
+    return None
+
+
+def _other_board(before: Board, now: Board) -> bool:
     """Tell whether a computer is another one; by its serial number where both say theirs."""
     if before.serial and now.serial:
         return before.serial != now.serial

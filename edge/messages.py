@@ -108,7 +108,7 @@ class Sighting(Message, frozen=True, kw_only=True):
         str,
         Meta(
             description="Tells devices with the same id apart: drawn at the first start, and anew "
-            "where the data of a device are copied to another board."
+            "where its data are copied to another board or card, or put back from a copy."
         ),
     ] = ""
     boot: Annotated[str, Meta(description="Changes with every start of the computer.")]

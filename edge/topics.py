@@ -216,9 +216,9 @@ _RULES = f"""
   sighting that was sent late (`broker.historical_after_seconds`, 60 s by default) has
   `historical: true`.
 - **What to key on.** An event by its `id`, which no other device ever draws. A device by `device`
-  and `installation`: of a card that was copied, each board draws an `installation` of its own, so
-  that the same `device` and `seq` of the two are not taken for one. What was waiting when the card
-  was copied comes from both, with the same `id`.
+  and `installation`: of a card that was copied, each board and card draws an `installation` of its
+  own, so that the same `device` and `seq` of the two are not taken for one. What was waiting when
+  the card was copied comes from both, with the same `id`.
 - **Order and loss.** Sightings arrive in the order of `seq`, which rises by one per `installation`
   (a new one goes on counting where the copied one stood) and is never reused, not even after the
   queue on the device was emptied, damaged or replaced: a gap means that something was lost, and

@@ -12,6 +12,7 @@ from pathlib import Path
 import devices
 import pytest
 from brokers import Mosquitto, Subscriber
+from computers import computer
 
 from edge.lasting import fleeting
 
@@ -46,18 +47,6 @@ def memory(tmp_path):
     """A tmpfs whose name takes some quoting."""
     with mounted(tmp_path / "in, memory", "tmpfs", "size=8m") as folder:
         yield folder
-
-
-def computer(folder: Path, kind: str, source: str = "/dev/root", options: str = "rw") -> Path:
-    """Write the kernel's files of a computer on which every folder lies on this mount."""
-    (folder / "proc/self/fdinfo").mkdir(parents=True)
-    for number in range(64):
-        (folder / f"proc/self/fdinfo/{number}").write_text("pos:\t0\nmnt_id:\t7\nino:\t2\n")
-    (folder / "proc/self/mountinfo").write_text(
-        "70 1 0:1 / /other rw - tmpfs tmpfs rw\n"
-        f"7 1 9:8 / / rw shared:1 - {kind} {source} {options}\n"
-    )
-    return folder
 
 
 def test_a_folder_in_memory_is_named_also_before_it_is_there(memory):

@@ -1,0 +1,88 @@
+"""What keeps a device's state: which card, and whether its files are those that were there before.
+
+A card's copy in another card, and files put back from a backup, know nothing of the numbers that
+were given out since. So whoever finds another card or other files gives numbers a new name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from edge.lasting import fleeting
+from edge.mounts import mount_of
+from edge.state_lock import NAME as LOCK
+
+T = TypeVar("T")
+
+_GETVERSION = 0x80087601 if struct.calcsize("l") == 8 else 0x80047601
+"""FS_IOC_GETVERSION of Linux: a number that the file system draws for each new file."""
+_SERIALS = ("device/cid", "device/serial", "device/wwid", "wwid", "serial")
+
+
+class Keeping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Words that change when what keeps the state does; None: nothing is told."""
+
+    card: str | None = None
+    """Of the card or disk: what its maker gave it."""
+    file: str | None = None
+    """Of the file that says who holds the folder. It is made once and written to at each start, so
+    a copy that is put back replaces it."""
+    boot: str | None = None
+    """The computer's start, where nothing in the folder outlives it."""
+
+    def another(self, now: Keeping) -> bool:
+        """Tell whether this is known to keep the state no more."""
+        pairs = ((self.card, now.card), (self.file, now.file))
+        # What was written to disk and shows in memory was hidden by each start before, too.
+        return any(a and b and a != b for a, b in pairs) or now.boot not in (None, self.boot)
+
+    def along(self, now: Keeping) -> Keeping:
+        """Give what is known now, and else what was."""
+        return Keeping(now.card or self.card, now.file or self.file, now.boot or self.boot)
+
+
+def keeping(folder: Path, boot: str, hashed: Callable[[str], str], root: Path) -> Keeping:
+    """Look at what keeps `folder`; the maker's number is told as `hashed` only."""
+    card = _told(lambda: _serial(folder, root))
+    return Keeping(
+        card=card and hashed(card),
+        file=_told(lambda: _mark(folder / LOCK)),
+        boot=boot if fleeting(folder, root) else None,
+    )
+
+
+def _told(ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _serial(folder: Path, root: Path) -> str | None:
+    """Read the number of the disk, or of the one that a partition is on."""
+    part = mount_of(folder, root).disk(root)
+    for disk in (part, part.parent):
+        for name in _SERIALS:
+            with suppress(OSError):
+                if found := (disk / name).read_text("utf-8", "replace").strip(" \0\n"):
+                    return found
+    return None
+
+
+def _mark(file: Path) -> str:
+    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        drawn = struct.unpack("l", fcntl.ioctl(opened, _GETVERSION, struct.pack("l", 0)))[0]
+        if not drawn & 0xFFFFFFFF:
+            raise ValueError("this file system draws no numbers")
+        return f"{os.fstat(opened).st_ino}-{drawn & 0xFFFFFFFF:x}"
+    finally:
+        os.close(opened)

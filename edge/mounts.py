@@ -1,0 +1,56 @@
+"""What is mounted where, and on which disk, as the kernel tells."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Mount(NamedTuple):
+    """A file system at its place."""
+
+    point: str
+    device: str
+    """Major and minor number: ``179:2``."""
+    kind: str
+    options: dict[str, str]
+    """Of the file system: ``upperdir`` and the like."""
+
+    def disk(self, root: Path = Path("/")) -> Path:
+        """Give the folder in /sys of what it lies on: a partition or a disk. It need not exist."""
+        return (root / "sys/dev/block" / self.device).resolve()
+
+
+def mount_of(folder: Path, root: Path = Path("/")) -> Mount:
+    """Find what a folder, or the one in which it would be made, is on.
+
+    By the kernel's number of the mount, since device numbers differ from those of the mount on some
+    file systems. Raises OSError, ValueError, IndexError where the kernel does not tell.
+    """
+    folder = folder.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    opened = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    try:
+        told = (root / f"proc/self/fdinfo/{opened}").read_text("utf-8", "surrogateescape")
+    finally:
+        os.close(opened)
+    number = re.findall(r"^mnt_id:\s*(\d+)$", told, re.MULTILINE)[0]
+    table = (root / "proc/self/mountinfo").read_text("utf-8", "surrogateescape")
+    (line,) = (line for line in table.split("\n") if line.startswith(f"{number} "))
+    before, _, after = line.partition(" - ")
+    kind, _source, options = after.split(" ", 2)
+    pairs = (option.partition("=") for option in re.split(r"(?<!\\),", options))
+    return Mount(
+        point=_plain(before.split(" ")[4]),
+        device=before.split(" ")[2],
+        kind=kind,
+        options={name: _plain(value) for name, _, value in pairs},
+    )
+
+
+def _plain(text: str) -> str:
+    r"""Undo the kernel's escapes: ``\040`` is a space."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), text)
