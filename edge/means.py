@@ -19,6 +19,9 @@ SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 DESCRIPTORS = 32
 """Twice what a device with everything switched on was seen to hold at once."""
 
+_LOWEST = 1024
+"""The kernel gives the lowest number that is free: a program that starts has no higher ones."""
+
 T = TypeVar("T", bound=threading.Thread)
 
 
@@ -34,7 +37,7 @@ def ensure_descriptors(wanted: int = DESCRIPTORS) -> None:
 
     Raises ShortageError.
     """
-    held = len(os.listdir("/proc/self/fd"))
+    held = _held()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft - held >= wanted:
         return
@@ -45,6 +48,22 @@ def ensure_descriptors(wanted: int = DESCRIPTORS) -> None:
         f"this process may hold {hard} files open, and a device needs {held + wanted}; allow more "
         f"(LimitNOFILE={max(1024, held + wanted)} in the service, or ulimit -n)"
     )
+
+
+def _held() -> int:
+    """Count the descriptors that are open, and one for looking."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:  # a bare chroot has no /proc, and one more may be too many already
+        return 1 + sum(_is_open(descriptor) for descriptor in range(_LOWEST))
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
 
 
 def begin(thread: T) -> T:

@@ -104,6 +104,25 @@ def test_the_limit_is_only_touched_where_it_is_too_low(monkeypatch):
         ensure_descriptors(9)
 
 
+def test_a_device_runs_where_there_is_no_proc(tmp_path):
+    """As in a bare chroot: what is open is counted in another way, and a limit told as well."""
+    devices.photos(tmp_path / "photos", 3)
+    path = devices.config(tmp_path, free_port())
+    run = f"{sys.executable} -m edge run --once --drain-timeout 0.1 --config {path}"
+
+    def bare(limit: int) -> str:
+        script = f"umount -l /proc && ulimit -n {limit} && exec {run}"
+        done = subprocess.run(
+            ["unshare", "--mount", "sh", "-c", script], capture_output=True, text=True
+        )
+        if "unshare" in done.stderr or "umount" in done.stderr:
+            pytest.skip(f"NO NAMESPACE of mounts: {done.stderr}")
+        return done.stderr
+
+    assert "3 frames classified (0 bad" in bare(200)
+    assert f"may hold 20 files open, and a device needs {DESCRIPTORS + 4}; allow" in bare(20)
+
+
 def test_descriptors_that_run_out_later_cost_no_sighting(tmp_path):
     """None can be opened while the broker is away; when there are some again all goes on."""
     devices.photos(tmp_path / "photos", 3)

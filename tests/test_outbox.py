@@ -462,10 +462,8 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
 def test_memory_stays_flat_whatever_waits(tmp_path):
     """Opening and walking through 100,000 waiting messages takes no more than a few megabytes."""
     with Outbox(tmp_path / "o.db") as outbox:
-        started = time.process_time()
         for _ in range(100):
             outbox.append_many([sighting()] * 1000)
-        rate = 100_000 / (time.process_time() - started)
     code = (
         "import resource, sys; from pathlib import Path; from edge.outbox import Outbox\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
@@ -484,7 +482,6 @@ def test_memory_stays_flat_whatever_waits(tmp_path):
     ).stdout.split()
     assert int(told[0]) == 100_000
     assert int(told[1]) < 8_000, "KiB"
-    assert rate > 5_000, "durable events in a second of the processor"
 
 
 @given(st.sets(st.integers(0, 60)))
