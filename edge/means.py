@@ -8,6 +8,7 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TypeVar
 
 from edge.errors import ShortageError
@@ -19,6 +20,8 @@ SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 DESCRIPTORS = 32
 """Twice what a device with everything switched on was seen to hold at once."""
 
+_WRITTEN_AT_ONCE = 4_000_000
+"""More than anything here makes a file larger by."""
 _LOWEST = 1024
 """The kernel gives the lowest number that is free: a program that starts has no higher ones."""
 
@@ -64,6 +67,29 @@ def _is_open(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def larger_files(*files: Path) -> str | None:
+    """Say how to allow larger files, where this process may not add to one of these any more.
+
+    None: it may, as far as that goes by a limit of the process.
+    """
+    most, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if most == resource.RLIM_INFINITY:
+        return None
+    if all(_size(file) + _WRITTEN_AT_ONCE <= most for file in files):
+        return None
+    return (
+        f"this process may write files of {most:,} bytes at most; allow more (LimitFSIZE= in the "
+        "service, or ulimit -f)"
+    )
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
 
 
 def begin(thread: T) -> T:

@@ -9,6 +9,7 @@ twice, and de-duplicated by its id), so they are gathered, and go through a seco
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import math
 import os
@@ -20,9 +21,10 @@ from pathlib import Path
 from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.files import is_readable
+from edge.means import larger_files
 from edge.outbox_attempt import Attempt
 from edge.outbox_exchange import clear_names, finish_exchange
-from edge.outbox_numbers import Numbers
+from edge.outbox_numbers import READ_SECONDS, READ_TRIES, Numbers
 from edge.outbox_place import Place, write_again
 from edge.outbox_repair import adopt, left_behind, replace
 from edge.outbox_rows import ranges
@@ -34,8 +36,6 @@ log = logging.getLogger(__name__)
 _DELETE_ROWS = 500
 _WRITE_ROWS = 1_000
 """So many messages at most are counted anew at a start."""
-_READ_SECONDS, _READ_TRIES = 10.0, 20
-"""How long a disk that fails to read the file is tried, and how often."""
 _EXAMINED_SECONDS = 60.0
 """What seems damaged once more so soon is, whatever SQLite's check says."""
 
@@ -184,7 +184,7 @@ class OutboxFile:
         """
         clear_names(self.path)
         finish_exchange(self.path)
-        for tried in range(_READ_TRIES):
+        for tried in range(READ_TRIES):
             readable = is_readable(self.path)
             try:
                 self._connect()
@@ -194,11 +194,11 @@ class OutboxFile:
             except OutboxDamagedError as error:
                 found = error
             except OutboxError:
-                if readable or tried == _READ_TRIES - 1:
+                if readable or tried == READ_TRIES - 1:
                     raise
             if readable and tried:
                 break
-            time.sleep(0.0 if readable else _READ_SECONDS / _READ_TRIES)
+            time.sleep(0.0 if readable else READ_SECONDS / READ_TRIES)
         self._begin_anew(found)
         return found
 
@@ -354,7 +354,8 @@ class OutboxFile:
             raise
         except OSError as error:
             kind = OutboxFullError if error.errno in NO_ROOM else OutboxError
+            large = larger_files(self.path) if error.errno == errno.EFBIG else None
             raise kind(
                 f"cannot write beside the outbox {self.path}: {error.strerror or error}; "
-                f"{os.fspath(self.path.parent)} must be writable and not full"
+                + (large or f"{os.fspath(self.path.parent)} must be writable and not full")
             ) from error

@@ -10,6 +10,7 @@ after it leaves none out; any other start goes on behind all that may have been 
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
@@ -28,8 +29,14 @@ _COMMITS_AHEAD = 40
 _LARGE = 64
 """Numbers in a commit from which on the file is rather written more often."""
 
-
 _MOST_BYTES = 200
+READ_SECONDS, READ_TRIES = 10.0, 20
+"""How long a disk that fails to read is tried, and how often."""
+_FAILS_TO_READ = {
+    *(errno.EIO, errno.EREMOTEIO, errno.ENODATA, errno.EILSEQ, errno.EBADMSG, errno.EUCLEAN),
+    *(errno.ETIMEDOUT, errno.ESTALE),
+}
+"""What the kernel says of a disk; other errors are about what lies there."""
 _END = 2**53
 """No number that every reader of JSON takes for itself lies beyond."""
 _LEAST_TIME = 1_790_000_000
@@ -111,7 +118,7 @@ class Numbers:
 
     def _read(self) -> _Record | None:
         try:
-            words = read_small(self._file, _MOST_BYTES).decode("ascii").split()
+            words = self._patiently().decode("ascii").split()
             number = int(words[-1])
             if not 0 < number < _END:
                 raise ValueError(f"{number} is no number of a sighting")
@@ -125,6 +132,17 @@ class Numbers:
         # The first version wrote nothing but a number; SQLite removes the log at a good stop.
         clean = words[0] == "next" or (len(words) == 1 and not self._log.exists())
         return _Record(number if len(words) > 1 or not clean else 0, clean)
+
+    def _patiently(self) -> bytes:
+        """Read the file, which a disk that fails to may give in a moment. Raises OSError."""
+        for _ in range(READ_TRIES - 1):
+            try:
+                return read_small(self._file, _MOST_BYTES)
+            except OSError as error:
+                if error.errno not in _FAILS_TO_READ:
+                    raise
+            time.sleep(READ_SECONDS / READ_TRIES)
+        return read_small(self._file, _MOST_BYTES)
 
 
 def _text(record: _Record) -> bytes:

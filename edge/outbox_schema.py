@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
+from edge.means import larger_files
 from edge.outbox_rows import Stored
 from edge.room import NO_ROOM
 
@@ -299,7 +300,8 @@ def wrap(error: sqlite3.Error, path: Path) -> OutboxError:
         sqlite3.SQLITE_READONLY: "make the file and its folder writable by this user",
         sqlite3.SQLITE_CANTOPEN: "make the folder exist and writable by this user",
         sqlite3.SQLITE_BUSY: "stop the other program that holds it",
-        sqlite3.SQLITE_IOERR: "look at the disk's health (dmesg)",
+        sqlite3.SQLITE_IOERR: larger_files(path, Path(f"{path}-wal"))
+        or "look at the disk's health (dmesg)",
     }
     return OutboxError(f"the outbox {path}: {error}; {cures.get(code, 'see the log')}")
 

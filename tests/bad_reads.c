@@ -1,4 +1,4 @@
-/* A disk that fails to read: preloaded into a real process, it refuses to read a database while the
+/* A disk that fails to read: preloaded into a real process, it refuses to read an outbox while the
    file named by BAD_READS is there. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,7 +18,7 @@ static int refused(int file) {
     if (size < 0) return 0;
     path[size] = 0;
     const char *end = strstr(path, ".db");
-    return end && (!strcmp(end, ".db") || !strcmp(end, ".db-wal"));
+    return end && (!strcmp(end, ".db") || !strcmp(end, ".db-wal") || !strcmp(end, ".db.seq"));
 }
 
 #define READS(name, offset)                                                     \

@@ -123,6 +123,25 @@ def test_a_device_runs_where_there_is_no_proc(tmp_path):
     assert f"may hold 20 files open, and a device needs {DESCRIPTORS + 4}; allow" in bare(20)
 
 
+@pytest.mark.parametrize("most", [0, 1024, 5000, 200_000])
+def test_a_limit_on_the_size_of_files_is_told_as_what_it_is(tmp_path, most):
+    """However far it lets the outbox come: no disk is to blame for it."""
+    code = "import sys; from pathlib import Path; from samples import sighting\n"
+    code += "from edge.outbox import Outbox\nOutbox(Path(sys.argv[1])).append(sighting())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "o.db"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+    )
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("edge.errors.OutboxError: ")
+    assert f"files of {most:,} bytes at most; allow more (LimitFSIZE= in the service" in told
+    assert "dmesg" not in told
+    assert "writable" not in told
+
+
 def test_descriptors_that_run_out_later_cost_no_sighting(tmp_path):
     """None can be opened while the broker is away; when there are some again all goes on."""
     devices.photos(tmp_path / "photos", 3)
