@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 MUTANTS = Path(__file__).with_name("mutants")
@@ -37,7 +40,8 @@ def test_it_grows():
     assert [grows(2), grows(9), grows(0)] == [2, 3, 0]
 
 
-def test_a_door_opens():
+def test_a_door_opens(tmp_path):
+    (tmp_path / "door").touch()
     door = Door()
     door.push(1)
     assert door.open is False
@@ -92,10 +96,82 @@ def test_what_no_test_notices_is_named_unless_it_is_accepted(tmp_path):
     assert len(said) == 2
 
 
+WAITS = """\
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from shop.door import Door
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    place = tmp_path / "place"
+    place.mkdir()
+    if not os.geteuid():
+        subprocess.run(["mount", "-t", "tmpfs", "MARK", place], check=True)
+    yield
+    if not os.geteuid():
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_door_opens(mounted):
+    door = Door()
+    door.push(6)
+    if not door.open:
+        Path("waits").write_text(str(os.getpid()))
+        threading.Event().wait()
+"""
+
+
+def traces(root: Path) -> list[str]:
+    """Give the processes at work in a folder, and what they mounted."""
+    found = [line for line in Path("/proc/mounts").read_text().splitlines() if str(root) in line]
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cwd").resolve() == root:
+                found.append(str(process))
+    return found
+
+
+def waiting_room(root: Path) -> list[str]:
+    """Make a project with a test that waits for ever for a door; give how to try its changes."""
+    run(root, [], "--list")
+    (root / "tests/test_door.py").write_text(WAITS.replace("MARK", str(root)))
+    words = [sys.executable, "-B", str(MUTANTS), "--root", str(root), "shop"]
+    return [*words, "--match", "True -> False"]
+
+
+def test_a_change_that_has_a_test_wait_for_ever_is_noticed(tmp_path):
+    """What the test had mounted is gone."""
+    words = waiting_room(tmp_path)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.startswith("shop/door.py: 1 of 1 (100%)")
+    assert traces(tmp_path) == []
+
+
+def test_whoever_is_told_to_end_leaves_nothing_behind(tmp_path):
+    """No child that waits, nothing mounted."""
+    with subprocess.Popen(waiting_room(tmp_path)) as program:
+        for _ in range(4000):
+            if (tmp_path / "waits").exists():
+                break
+            time.sleep(0.005)
+        assert traces(tmp_path)
+        program.terminate()
+        assert program.wait(60) == 128 + signal.SIGTERM
+    assert traces(tmp_path) == []
+
+
 def test_a_room_that_is_not_there_is_an_error_that_names_those_there_are():
     """As for every name."""
     done = subprocess.run(
         [sys.executable, str(MUTANTS), "nowhere"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "no room nowhere; there are: delivery, outbox, publisher" in done.stdout
+    rooms = ", ".join(sorted(path.stem for path in MUTANTS.glob("*.toml")))
+    assert done.stdout == f"no room nowhere; there are: {rooms}\n"

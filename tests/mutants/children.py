@@ -19,6 +19,7 @@ import pickle
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -36,6 +37,10 @@ OPTIONS = [
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 ]
 WHOLE_SECONDS = 36_000
+WAIT_TIMES, WAIT_SECONDS = 4, 5
+"""A child that waits has so many times as long as its tests took unchanged, and so much more."""
+END_SECONDS = 5
+"""A child that is to end has so long for that before it is killed."""
 MOST_BYTES = 4_000_000_000
 """Of memory in a child: a loop without end may fill it."""
 Try = tuple[Source, Change]
@@ -58,42 +63,58 @@ class Covered:
             found = set[str]().union(*reached)
         return sorted(found, key=lambda test: (self.seconds[test], test))
 
+    def patience(self, tests: Iterable[str]) -> float:
+        """Give how many seconds these may take with a change: one may make them wait for ever."""
+        return WAIT_TIMES * sum(self.seconds[test] for test in tests) + WAIT_SECONDS
+
 
 class Children:
     """Tries changes of the modules of a project; a child may compute for so many seconds."""
 
     def __init__(self, root: Path, tests: list[str], seconds: int) -> None:
         self._root, self._tests, self._seconds = root, tests, seconds
+        self._import_seconds = 0.0
         sys.path.insert(0, str(root))
         os.chdir(root)
 
     def unnoticed(self, tries: list[Try]) -> list[Try]:
         """Give the changes that no test noticed. Ends the program where tests fail as it is."""
         screen = os.dup(2)
+        _tidy_when_ended()
         with tempfile.NamedTemporaryFile() as told:
 
             def collected(folder: str) -> int:
-                plugin = _Forks(self._root, tries, self._seconds, screen)
+                _tidy_when_ended()
+                plugin = _Forks(self._root, tries, self._seconds, screen, folder)
                 code = pytest.main([*OPTIONS, f"--basetemp={folder}", *self._tests], [plugin])
                 Path(told.name).write_bytes(
                     pickle.dumps((plugin.covered, plugin.missed, plugin.anew))
                 )
                 return code
 
-            if (code := _fork(collected, WHOLE_SECONDS)) != GREEN:
+            if (code := _fork(collected, WHOLE_SECONDS, WHOLE_SECONDS)) != GREEN:
                 sys.exit(f"the tests fail as it is ({code}): pytest {' '.join(self._tests)}")
             covered, missed, anew = pickle.loads(Path(told.name).read_bytes())
         for name in covered.foreign:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
-        if anew and self._anew(sorted(covered.seconds), lambda: None) != GREEN:
-            sys.exit(f"the tests fail one by one: pytest {' '.join(self._tests)}")
+        if anew:
+            self._try_unchanged(covered)
         for number in anew:
             _count(screen, number, len(tries))
             if not self._noticed(*tries[number], covered):
                 missed.append(number)
         os.close(screen)
         return [tries[number] for number in sorted(missed)]
+
+    def _try_unchanged(self, covered: Covered) -> None:
+        """See that all tests pass in a child that imports the project, and how long that takes."""
+        if self._anew(sorted(covered.seconds), lambda: None, WHOLE_SECONDS) != GREEN:
+            sys.exit(f"the tests fail one by one: pytest {' '.join(self._tests)}")
+        quickest = min(covered.seconds, key=lambda test: covered.seconds[test])
+        started = time.monotonic()
+        self._anew([quickest], lambda: None, WHOLE_SECONDS)
+        self._import_seconds = time.monotonic() - started
 
     def _noticed(self, source: Source, change: Change, covered: Covered) -> bool:
         if not (tests := covered.of(source.path, change)):
@@ -103,18 +124,19 @@ class Children:
             code = _changed(source, change)
             sys.meta_path.insert(0, _Changed(source.path, self._root, code))
 
-        if (code := self._anew(tests, install)) == BROKEN:
+        patience = covered.patience(tests) + WAIT_TIMES * self._import_seconds
+        if (code := self._anew(tests, install, patience)) == BROKEN:
             sys.exit(f"pytest itself fails with: {change.name}")
         return code != GREEN
 
-    def _anew(self, tests: list[str], install: Callable[[], None]) -> int:
+    def _anew(self, tests: list[str], install: Callable[[], None], patience: float) -> int:
         """Run tests in a child that imports the project."""
 
         def child(folder: str) -> int:
             install()
             return pytest.main([*OPTIONS, f"--basetemp={folder}", *tests])
 
-        return _fork(child, self._seconds)
+        return _fork(child, self._seconds, patience)
 
 
 def _count(screen: int, number: int, of: int) -> None:
@@ -129,9 +151,9 @@ def _changed(source: Source, change: Change) -> CodeType:
     return compile(source.tree, str(source.path), "exec")
 
 
-def _fork(run: Callable[[str], int], seconds: int) -> int:
+def _fork(run: Callable[[str], int], seconds: float, patience: float) -> int:
     """Run something in a child with a folder of its own; give its exit status, or minus the signal
-    that ended it.
+    that ended it: it may compute for `seconds`, and take `patience` seconds in all.
     """
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = tempfile.mkdtemp(prefix="mutants-", dir=memory)
@@ -140,8 +162,9 @@ def _fork(run: Callable[[str], int], seconds: int) -> int:
         code = BROKEN
         try:
             os.setsid()
-            signal.setitimer(signal.ITIMER_PROF, seconds)  # of work; one that waits has longer
-            signal.alarm(seconds * 20)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.setitimer(signal.ITIMER_PROF, seconds)
+            signal.setitimer(signal.ITIMER_REAL, patience)
             resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
             nothing = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
@@ -149,11 +172,41 @@ def _fork(run: Callable[[str], int], seconds: int) -> int:
             code = int(run(f"{folder}/tests"))
         finally:
             os._exit(code)
-    _, status = os.waitpid(child, 0)
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child, signal.SIGKILL)  # what the tests started
-    shutil.rmtree(folder, ignore_errors=True)
+    status = None
+    try:
+        _, status = os.waitpid(child, 0)
+    finally:
+        if status is None:  # this process is to end itself
+            _end(child)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)  # what the tests started
+        _remove(folder)
     return os.waitstatus_to_exitcode(status)
+
+
+def _tidy_when_ended() -> None:
+    """Have this process end its child and remove its folder when it is told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def _end(child: int) -> None:
+    """Have a child end what it started itself, and wait for that a while."""
+    until = time.monotonic() + END_SECONDS
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGTERM)
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > until:
+            os.killpg(child, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _remove(folder: str) -> None:
+    """Remove a folder, and what is mounted in it still: a test that was killed left it so."""
+    table = Path("/proc/self/mountinfo").read_text()
+    points = [line.split()[4] for line in table.splitlines()]
+    for point in reversed([one for one in points if one.startswith(f"{folder}/")]):
+        subprocess.run(["umount", "--lazy", point], check=False, stderr=subprocess.DEVNULL)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Changed(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
@@ -181,8 +234,11 @@ class _Forks:
     `anew` of those that are to be tried with modules imported anew.
     """
 
-    def __init__(self, root: Path, tries: list[Try], seconds: int, screen: int) -> None:
+    def __init__(
+        self, root: Path, tries: list[Try], seconds: int, screen: int, folder: str
+    ) -> None:
         self._root, self._tries, self._seconds, self._screen = root, tries, seconds, screen
+        self._folder = folder
         self.covered, self.missed, self.anew = Covered(), list[int](), list[int]()
         self._paths = {str(source.path) for source, _ in tries}
         self._imports = _Lines(self._paths)
@@ -200,8 +256,10 @@ class _Forks:
             if not change.in_function or self._imports.ran(source.path, change):
                 self.anew.append(number)
                 continue
-            tests = [items[name] for name in self.covered.of(source.path, change)]
-            code = self._try(session, live, number, tests) if tests else GREEN
+            names = self.covered.of(source.path, change)
+            tests = [items[name] for name in names]
+            patience = self.covered.patience(names)
+            code = self._try(session, live, number, tests, patience) if tests else GREEN
             if code == ANEW:
                 self.anew.append(number)
             elif code == GREEN:
@@ -220,7 +278,7 @@ class _Forks:
                 Path(told.name).write_bytes(pickle.dumps(recorder.covered))
                 return code
 
-            if _fork(child, self._seconds * 10) != GREEN:
+            if self._child(child, self._seconds * 10, WHOLE_SECONDS) != GREEN:
                 return False
             self.covered = pickle.loads(Path(told.name).read_bytes())
             return True
@@ -231,13 +289,21 @@ class _Forks:
         live: list[FunctionType],
         number: int,
         tests: list[pytest.Item],
+        patience: float,
     ) -> int:
         def child(_folder: str) -> int:
             if not _exchange(_changed(*self._tries[number]), live):
                 return ANEW
             return _in_turn(session, tests)
 
-        return _fork(child, self._seconds)
+        return self._child(child, self._seconds, patience)
+
+    def _child(self, run: Callable[[str], int], seconds: float, patience: float) -> int:
+        """Run tests in a child, and empty the folder that was named when they were collected."""
+        try:
+            return _fork(run, seconds, patience)
+        finally:
+            _remove(self._folder)
 
 
 def _in_turn(session: pytest.Session, tests: Iterable[pytest.Item]) -> int:
