@@ -1,0 +1,159 @@
+"""A file that looks damaged is looked at again before anything new takes its place."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from samples import drain, sighting
+
+from edge import outbox_file
+from edge.errors import OutboxDamagedError, OutboxError
+from edge.outbox import Outbox
+
+COUNT = 5
+
+
+class Disk:
+    """One that gives a file's true bytes after so many waits; `waits` are their seconds."""
+
+    def __init__(self, path: Path, true: bytes, after: int) -> None:
+        self.path, self._true, self._after = path, true, after
+        self.waits: list[float] = []
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.waits.append(seconds)
+        if len(self.waits) == self._after:
+            self.path.unlink()
+            self.path.write_bytes(self._true)
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch) -> Callable[..., Disk]:
+    """Make disks: what they give looks damaged, or cannot be opened; and can be read, or not."""
+
+    def make(after: int, readable: bool, damaged: bool = True) -> Disk:
+        path = tmp_path / "o.db"
+        with Outbox(path) as outbox:
+            outbox.append_many([sighting() for _ in range(COUNT)])
+        made = Disk(path, path.read_bytes(), after)
+        path.unlink()
+        if damaged:
+            path.write_bytes(b"no database" * 1000)
+        else:
+            path.symlink_to(path)
+        monkeypatch.setattr(outbox_file, "is_readable", lambda _: readable)
+        monkeypatch.setattr(time, "sleep", made.wait)
+        return made
+
+    return make
+
+
+def aside(folder: Path) -> int:
+    """Count what was set aside for damaged."""
+    return len(list(folder.glob("*.damaged-*")))
+
+
+@pytest.mark.parametrize(
+    ("after", "readable", "damaged", "waits"),
+    [
+        (1, True, True, [0.0]),
+        (1, False, True, [0.5]),
+        (19, False, True, [0.5] * 19),
+        (19, False, False, [0.5] * 19),
+    ],
+)
+def test_what_comes_right_in_time_is_opened_as_it_is(
+    disk, tmp_path, after, readable, damaged, waits
+):
+    """A disk that cannot read it has ten seconds; what can be read is looked at once more."""
+    found = disk(after, readable, damaged)
+    with Outbox(found.path) as outbox:
+        assert drain(outbox) == list(range(1, COUNT + 1))
+    assert found.waits == waits
+    assert aside(tmp_path) == 0
+
+
+@pytest.mark.parametrize(("readable", "waits"), [(True, [0.0]), (False, [0.5] * 20)])
+def test_what_stays_damaged_is_set_aside(disk, tmp_path, readable, waits):
+    """The device goes on in a new file."""
+    found = disk(1000, readable)
+    with Outbox(found.path) as outbox:
+        assert drain(outbox) == []
+    assert found.waits == waits
+    assert aside(tmp_path) == 1
+
+
+@pytest.mark.parametrize(("readable", "waits"), [(True, []), (False, [0.5] * 19)])
+def test_what_stays_closed_is_told(disk, tmp_path, readable, waits):
+    """Nothing is known to be damaged: it stays where it is."""
+    found = disk(1000, readable, damaged=False)
+    with pytest.raises(OutboxError):
+        Outbox(found.path)
+    assert found.waits == waits
+    assert aside(tmp_path) == 0
+
+
+def told(outbox: Outbox, code: int) -> OutboxError:
+    """Have SQLite end with an error; give what is made of it."""
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = code
+    with pytest.raises(OutboxError) as found, outbox._file.errors():
+        raise error
+    return found.value
+
+
+def handles() -> int:
+    """Count what this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_sound_file_that_was_called_malformed_is_gone_on_with(tmp_path, monkeypatch):
+    """Once a minute; so soon again it is damaged, however sound it seems, and its content saved."""
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append_many([sighting() for _ in range(COUNT)])
+        before = handles()
+        for code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CORRUPT | 1 << 8):
+            said = told(outbox, code)
+            assert not isinstance(said, OutboxDamagedError)
+            assert "failed to read" in str(said)
+            assert outbox.depth().waiting == COUNT
+            assert handles() == before
+            now += 60
+        told(outbox, sqlite3.SQLITE_CORRUPT)
+        assert aside(tmp_path) == 0
+        now += 59.9
+        assert isinstance(told(outbox, sqlite3.SQLITE_CORRUPT), OutboxDamagedError)
+        assert aside(tmp_path) == 1
+        assert outbox.salvaged == COUNT
+        assert handles() == before
+        assert drain(outbox) == list(range(1, COUNT + 1))
+
+
+def test_what_is_no_database_is_replaced_at_once(tmp_path):
+    """Nothing that comes and goes makes it so."""
+    with Outbox(tmp_path / "o.db") as outbox:
+        outbox.append_many([sighting() for _ in range(COUNT)])
+        assert isinstance(told(outbox, sqlite3.SQLITE_NOTADB), OutboxDamagedError)
+        assert aside(tmp_path) == 1
+        assert drain(outbox) == list(range(1, COUNT + 1))
+
+
+def test_a_file_that_is_damaged_indeed_is_replaced_at_the_first_error(tmp_path):
+    """It is told for what it is."""
+    path = tmp_path / "o.db"
+    with Outbox(path) as outbox:
+        outbox.append_many([sighting() for _ in range(COUNT)])
+        outbox._file.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with path.open("r+b") as file:
+            file.write(bytes(100))
+        assert isinstance(told(outbox, sqlite3.SQLITE_CORRUPT), OutboxDamagedError)
+        assert aside(tmp_path) == 1
+        assert outbox.append(sighting()) > COUNT
