@@ -17,6 +17,9 @@ from demo.field import Field, prepare
 from demo.sheet import draw_sheet
 from edge.bundle import read_bundle
 
+MADE_BY_DEMO = "made-by-demo.txt"
+"""The next demo removes only a folder that has this file."""
+
 console = Console()
 
 
@@ -42,11 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     started = time.monotonic()
     out: Path = options.out
-    if out.exists():
-        if not (out / "photos").exists() and any(out.iterdir()):
-            sys.exit(f"{out} holds something else: name another folder with --out")
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
+    begin_anew(out)
     bundle = make_model(out, options.per_class, options.epochs)
     console.print(Rule("6  In the field: replayed camera, durable outbox, MQTT", align="left"))
     field = Field(prepare(out, bundle, options.rate), console)
@@ -56,6 +55,22 @@ def main() -> None:
     for contradiction in field.dashboard.contradictions:
         console.print(f"[red]{contradiction}[/red]")
     sys.exit(1 if field.missing() or field.dashboard.contradictions else 0)
+
+
+def begin_anew(out: Path) -> None:
+    """Make `out` an empty folder of the demo's; what an earlier demo left there goes.
+
+    Raises:
+        SystemExit: something is there that no demo made, such as a person's own photos.
+    """
+    if out.exists() and not out.is_dir():
+        sys.exit(f"{out} is no folder: make demo OUT=folder")
+    if out.exists():
+        if any(out.iterdir()) and not (out / MADE_BY_DEMO).is_file():
+            sys.exit(f"{out} holds files that no demo made: make demo OUT=another-folder")
+        shutil.rmtree(out)
+    out.mkdir(parents=True)
+    (out / MADE_BY_DEMO).write_text("make demo made this folder, and removes it when run again.\n")
 
 
 def make_model(out: Path, per_class: int, epochs: int | None) -> Path:

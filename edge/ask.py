@@ -37,6 +37,9 @@ _OPTIONS = {
     "device.id": "DEVICE",
 }
 
+_PARTS = {"base": "--base", "device": "DEVICE", "verb": "VERB"}
+"""What makes the topic of a request, as a person types it."""
+
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
     """Ask and print the answer as JSON; 0 where it was carried out, 1 where not.
@@ -49,6 +52,8 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     request |= dict(map(_parameter, arguments.parameters))
     if arguments.token_file:
         request["token"] = _read(arguments.token_file, "--token-file").split("\n", 1)[0]
+    for what in ("base", "device", "verb"):
+        _check_topic(_PARTS[what], getattr(arguments, what))
     base = f"{arguments.base}/{arguments.device}"
     with as_options(_OPTIONS):
         answer = ask(_broker(arguments), base, arguments.verb, request, arguments.timeout)
@@ -120,6 +125,13 @@ def _object(payload: bytes) -> dict[str, Any]:
         return msgspec.json.decode(payload, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return {}
+
+
+def _check_topic(what: str, text: str) -> None:
+    if not text or not text.isprintable() or set(text) & set("+# "):
+        raise ConfigError(
+            f"{what} {text!r} cannot be in a topic: it is empty, or has a blank, +, # or the like"
+        )
 
 
 def _broker(arguments: argparse.Namespace) -> Broker:

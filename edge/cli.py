@@ -13,14 +13,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from edge import __version__
 from edge.errors import WheatearError
+from edge.option_types import above_zero, numbers, path, seconds, seconds_or_none
 from edge.streams import open_missing
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Console:
@@ -73,8 +71,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
     other = parser.add_argument_group("for --model")
     other.add_argument("--labels", metavar="FILE", help="one label per line")
-    other.add_argument("--mean", type=_numbers, default=(), metavar="N[,N,N]", help="pixel levels")
-    other.add_argument("--std", type=_numbers, default=(), metavar="N[,N,N]", help="pixel levels")
+    other.add_argument("--mean", type=numbers, default=(), metavar="N[,N,N]", help="pixel levels")
+    other.add_argument("--std", type=numbers, default=(), metavar="N[,N,N]", help="pixel levels")
     other.add_argument(
         "--crop",
         choices=("stretch", "centre", "pad"),
@@ -104,7 +102,7 @@ def add_classify(parser: argparse.ArgumentParser) -> None:
     view.add_argument("--overlap", type=float, metavar="N", help="share of a tile (default 0.2)")
     view.add_argument(
         "--region",
-        type=_numbers,
+        type=numbers,
         action="append",
         default=[],
         metavar="L,T,R,B",
@@ -147,7 +145,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="replay the folder once, then end")
     parser.add_argument(
         "--drain-timeout",
-        type=float,
+        type=seconds_or_none,
         metavar="SECONDS",
         help="after the last picture, wait so long for the broker (default: until stopped)",
     )
@@ -171,6 +169,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "parameters",
         nargs="*",
+        default=[],  # else argparse counts them among what is missing
         metavar="KEY=VALUE",
         help="what the verb takes: JSON or text, @FILE for a file's text",
     )
@@ -182,15 +181,19 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--username", metavar="NAME", help="yours at the broker")
     parser.add_argument(
-        "--password-file", type=_path, metavar="FILE", help="yours at the broker, in its first line"
+        "--password-file", type=path, metavar="FILE", help="yours at the broker, in its first line"
     )
     parser.add_argument("--tls", action="store_true", help="encrypt, with the system's authorities")
-    parser.add_argument("--ca", type=_path, metavar="FILE", help="encrypt, with this authority")
+    parser.add_argument("--ca", type=path, metavar="FILE", help="encrypt, with this authority")
     parser.add_argument("--base", default="wheatear", metavar="TOPIC", help="broker.base_topic")
-    parser.add_argument("--token-file", type=_path, metavar="FILE", help="requests.token_file")
+    parser.add_argument("--token-file", type=path, metavar="FILE", help="requests.token_file")
     parser.add_argument("--transaction", metavar="TEXT", help="default: drawn at random")
     parser.add_argument(
-        "--timeout", type=float, default=30.0, metavar="SECONDS", help="for an answer (default 30)"
+        "--timeout",
+        type=seconds,
+        default=30.0,
+        metavar="SECONDS",
+        help="for an answer (default 30)",
     )
 
 
@@ -225,21 +228,21 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     _add_config(add("cancel", "end an update by request that is under way, or drop an upload"))
     _add_config(add("rollback", "go back to the model before"))
     verify = add("verify", "load a bundle here and run its golden pictures")
-    verify.add_argument("file", type=_path, metavar="FILE", help="the bundle")
+    verify.add_argument("file", type=path, metavar="FILE", help="the bundle")
     verify.add_argument("--json", action="store_true", help="one JSON object")
-    verify.add_argument("--config", type=_path, metavar="FILE", help="runtime and keys from there")
+    verify.add_argument("--config", type=path, metavar="FILE", help="runtime and keys from there")
     verify.add_argument("--runtime", default="litert", help="litert, tflite_runtime, edgetpu, fake")
     verify.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     verify.add_argument(
         "--trusted-key",
         action="append",
         default=[],
-        type=_path,
+        type=path,
         metavar="FILE",
         help="public key that must have signed it; may be repeated",
     )
-    verify.add_argument("--memory-bytes", type=int, metavar="N", help="take no more memory")
-    verify.add_argument("--seconds", type=float, metavar="N", help="take no longer")
+    verify.add_argument("--memory-bytes", type=above_zero, metavar="N", help="take no more memory")
+    verify.add_argument("--seconds", type=seconds, metavar="N", help="take no longer")
 
 
 def add_outbox(parser: argparse.ArgumentParser) -> None:
@@ -254,14 +257,14 @@ def add_outbox(parser: argparse.ArgumentParser) -> None:
             name, help=what, description=_sentence(what), formatter_class=HelpFormatter
         )
         if name != "list":
-            action.add_argument("ids", nargs="*", metavar="ID", help="as listed")
+            action.add_argument("ids", nargs="*", default=[], metavar="ID", help="as listed")
             action.add_argument("--all", action="store_true", help="all of them")
         _add_config(action)
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", type=_path, required=True, metavar="FILE", help="the device's config.toml"
+        "--config", type=path, required=True, metavar="FILE", help="the device's config.toml"
     )
 
 
@@ -368,16 +371,3 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _path(text: str) -> Path:
-    from pathlib import Path
-
-    return Path(text)
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: give numbers with commas between") from None

@@ -85,6 +85,33 @@ def test_an_option_that_does_not_exist_is_no_parameter(capsys):
         assert f"unrecognized arguments: {words[-1]}" in capsys.readouterr().err
 
 
+def test_only_what_is_missing_is_called_missing(capsys):
+    """Parameters may be left out."""
+    with pytest.raises(SystemExit, match="2"):
+        main(["request", "cam-1"])
+    assert capsys.readouterr().err.endswith("arguments are required: VERB\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["outbox", "release"])
+    assert capsys.readouterr().err.endswith("arguments are required: --config\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["request", "cam-1", "status", f"--timeout={n}"] for n in ("-3", "0", "nan", "1e300")),
+        *(["model", "verify", "a.wtr", f"--seconds={n}"] for n in ("-1", "0", "x")),
+        *(["model", "verify", "a.wtr", f"--memory-bytes={n}"] for n in ("-1", "0", "9" * 19)),
+        *(["run", "--config", "c.toml", f"--drain-timeout={n}"] for n in ("-1", "inf")),
+    ],
+)
+def test_a_number_that_cannot_be_used_is_refused_with_its_option(capsys, words):
+    """Status 2, and the value is named, before anything is done."""
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    option, _, value = words[-1].partition("=")
+    assert f"argument {option}: '{value}': give " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
@@ -113,6 +140,11 @@ def test_a_parameter_may_be_the_text_of_a_file(served, tmp_path, capsys):
         (["cam-1", "status", "--broker", f"127.0.0.1:{free_port()}"], "; check --broker,"),
         (["cam-1", "status", "--broker", "host:port"], "give HOST or HOST:PORT"),
         (["cam-1", "status", "number"], "give key=value"),
+        (["cam/#", "status"], "DEVICE 'cam/#' cannot be in a topic"),
+        (["cam-1", "+"], "VERB '+' cannot be in a topic"),
+        (["cam-1", "stat us"], "VERB 'stat us' cannot be in a topic"),
+        (["cam-1", "\udcff"], "cannot be in a topic"),
+        (["cam-1", "status", "--base", ""], "--base '' cannot be in a topic"),
         (["cam-1", "status", "toml=@/none/such"], "cannot read /none/such"),
         (["cam-1", "status", "--ca", "/none/such"], "--ca: cannot use /none/such"),
         (["cam-1", "status", "--token-file", "/none/such"], "cannot read /none/such"),

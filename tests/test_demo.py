@@ -15,6 +15,7 @@ from devices import COLOURS, photo
 from rich.console import Console
 
 import demo.field
+from demo.__main__ import begin_anew
 from demo.dashboard import Dashboard
 from demo.field import Field, prepare
 from demo.sheet import draw_sheet
@@ -59,6 +60,23 @@ def test_nothing_is_lost_while_the_broker_is_away(out, monkeypatch):
     sheet = draw_sheet(field.truth, field.dashboard.sightings.values(), out / "sheet.jpg")
     with Image.open(sheet) as picture:
         assert picture.width > 1000
+
+
+def test_only_what_a_demo_made_is_removed(tmp_path):
+    """A folder of a person's own stays as it is, also one that has photos in it."""
+    own = tmp_path / "photos" / "aphid.jpg"
+    own.parent.mkdir()
+    own.write_bytes(b"mine")
+    with pytest.raises(SystemExit, match="holds files that no demo made"):
+        begin_anew(tmp_path)
+    with pytest.raises(SystemExit, match="is no folder"):
+        begin_anew(own)
+    assert own.read_bytes() == b"mine"
+    out = tmp_path / "out"
+    begin_anew(out)
+    (out / "photos").mkdir()
+    begin_anew(out)
+    assert not (out / "photos").exists()
 
 
 def test_the_dashboard_counts_each_id_once():

@@ -173,11 +173,11 @@ def test_weights_of_another_width_are_refused(weights_file):
 
 
 def test_a_file_that_is_no_hdf5_is_refused(mobilenet, tmp_path):
-    """Also a missing one."""
+    """So is a missing one, in words of its own."""
     from training.models.weights import load_backbone_weights
 
     path = tmp_path / "x.weights.h5"
-    with pytest.raises(TrainingError, match="cannot be read as HDF5"):
+    with pytest.raises(TrainingError, match=r"x\.weights\.h5: there is no such file"):
         load_backbone_weights(mobilenet, path)
     path.write_bytes(b"nothing")
     with pytest.raises(TrainingError, match="cannot be read as HDF5"):

@@ -103,7 +103,9 @@ def fit(
         Path | None, typer.Option(help="Labels, splits and groups, where not beside the photos.")
     ] = None,
     seed: Seed = 0,
-    epochs: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Instead of the recipe's; 0: the head alone.")
+    ] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE changes, as augment.hue=0.")
     ] = None,

@@ -28,6 +28,8 @@ def load_backbone_weights(model: Any, path: Path) -> None:  # noqa: ANN401
                 _load_keras_2(model, path)
                 return
             stored = _stored_layers(file["layers"])
+    except FileNotFoundError:
+        raise TrainingError(f"weights {path}: there is no such file") from None
     except OSError as error:
         raise TrainingError(f"weights {path}: cannot be read as HDF5 ({error})") from error
     values = []
