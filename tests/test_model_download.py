@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+from http.client import HTTPResponse
 
 import msgspec
 import pytest
@@ -15,6 +16,7 @@ from test_model_fetch import DATA
 from edge.config import Update
 from edge.errors import DownloadError, StoppedError, StoreError, UnreachableError
 from edge.models.fetch import Source, check_source, fetch, forget
+from edge.models.pace import Pace
 
 LIMITS = Update(timeout_seconds=5.0, attempts=3)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -75,6 +77,14 @@ def test_an_attempt_that_brings_something_begins_the_count_anew(waits, tmp_path)
     assert sum(waits.seconds) == pytest.approx(1 + 2 + 1 + 2 + 4)
 
 
+def test_waits_grow_up_to_a_minute(waits, tmp_path):
+    """Then they stay there."""
+    limits = msgspec.structs.replace(LIMITS, attempts=9)
+    with Scripted(lambda _: [BUSY]) as server, pytest.raises(UnreachableError):
+        get(server, tmp_path, limits, waits)
+    assert sum(waits.seconds) == pytest.approx(1 + 2 + 4 + 8 + 16 + 32 + 60 + 60)
+
+
 def test_a_server_may_ask_for_a_longer_wait(waits, tmp_path):
     """The longer of the two counts; what is no number of seconds says nothing."""
     answers = iter(
@@ -89,6 +99,14 @@ def test_a_server_may_ask_for_a_longer_wait(waits, tmp_path):
     with Scripted(lambda _: [next(answers)]) as server:
         assert get(server, tmp_path, limits, waits) == DATA
     assert sum(waits.seconds) == pytest.approx(7 + 2 + 4)
+
+
+def test_a_server_may_not_ask_for_more_than_five_minutes(waits, tmp_path):
+    """It is asked again then."""
+    answers = iter([answer(b"", "503 Busy", Retry_After="301"), answer(DATA)])
+    with Scripted(lambda _: [next(answers)]) as server:
+        assert get(server, tmp_path, LIMITS, waits) == DATA
+    assert sum(waits.seconds) == pytest.approx(300)
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 599])
@@ -259,6 +277,23 @@ def test_the_first_bytes_tell_a_bundle_however_they_come(tmp_path):
         get(server, tmp_path)
 
 
+def test_bytes_that_come_one_by_one_are_on_disk_as_they_are_told(tmp_path, monkeypatch):
+    """But for the first four, which tell that it is a bundle; never more than 64 KiB at once."""
+    real, asked = HTTPResponse.read1, []
+
+    def read1(self, most=-1):
+        asked.append(most)
+        return real(self, 1 if len(asked) <= 7 else most)
+
+    monkeypatch.setattr(HTTPResponse, "read1", read1)
+    part, seen = tmp_path / "url.part", []
+    with Scripted(lambda _: [answer(DATA)]) as server:
+        get(server, tmp_path, progress=lambda done, _: seen.append((done, part.stat().st_size)))
+    assert seen[:4] == [(4, 4), (5, 5), (6, 6), (7, 7)]
+    assert seen[-1] == (len(DATA), len(DATA))
+    assert set(asked) == {64 << 10}
+
+
 def test_an_attempt_that_is_too_slow_is_told_as_that(tmp_path):
     """Where something came it is no secret that the server was reached."""
     slow = msgspec.structs.replace(
@@ -369,7 +404,16 @@ def test_what_has_come_is_on_disk(tmp_path, monkeypatch):
     assert synced[str(part)] == len(DATA)
 
 
-def test_a_download_has_all_of_its_seconds(tmp_path):
+def test_a_download_has_all_of_its_seconds(tmp_path, monkeypatch):
     """Where no earlier run is told of."""
+    spent = []
+
+    class Noted(Pace):
+        def __init__(self, limits, stop, seconds):
+            spent.append(seconds)
+            super().__init__(limits, stop, seconds)
+
+    monkeypatch.setattr("edge.models.fetch.Pace", Noted)
     with Scripted(lambda _: [answer(DATA)]) as server:
-        assert get(server, tmp_path, msgspec.structs.replace(LIMITS, download_seconds=0.99)) == DATA
+        assert get(server, tmp_path) == DATA
+    assert spent == [0.0]

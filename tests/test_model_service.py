@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import queue
 import threading
 import time
 
@@ -12,6 +13,7 @@ from models_here import Here
 from test_model_updater import fetched
 
 from edge.errors import StoppedError, StoreError, UpdateBusyError
+from edge.models import service
 from edge.models.record import Probation
 from edge.models.service import Models
 
@@ -59,10 +61,35 @@ def test_a_change_is_seen_when_somebody_tells_of_it(here):
     assert here.counters.crew.ended is None
 
 
+class News(threading.Event):
+    """Tells of each rest: for how long, and whether there is something to do already."""
+
+    def __init__(self):
+        super().__init__()
+        self.rests = queue.Queue()
+
+    def wait(self, timeout=None):
+        """Rest."""
+        self.rests.put((timeout, self.is_set()))
+        return super().wait(timeout)
+
+
+def test_the_thread_rests_until_it_is_told(here, monkeypatch):
+    """Of something to do, once each time, or of the end."""
+    monkeypatch.setattr(service, "_LOOK_SECONDS", 60.0)
+    here.models._news = news = News()
+    with here.models as models:
+        assert news.rests.get(timeout=5) == (60.0, False)
+        models.wake()
+        assert news.rests.get(timeout=5) == (60.0, False)
+    assert not here.models._thread.is_alive()
+
+
 def test_a_run_in_good_order_is_carried_over(here):
     """Its frames and seconds; one that ends with an error is a start against the model."""
     here.place.install(here.place.bundle("2"))
     here.start()
+    here.clock.forward(100.0)  # the camera opens; that counts for nothing
     with here.models:
         here.see(3, seconds=2.0)
     assert here.store.read().probation == Probation(frames=3, seconds=6.0)

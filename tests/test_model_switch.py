@@ -33,7 +33,8 @@ def test_the_next_frame_is_judged_by_the_model_that_was_offered(here):
     switch.told.append(lambda: told.append(switch.classifier))
     taken = switch.offer(coming)
     assert (switch.classifier, taken.is_set(), switch.reframed) == (before, False, False)
-    switch.see(FRAME)
+    found = switch.see(FRAME)
+    assert found.alternatives[0].label in coming.labels
     assert (switch.classifier, taken.is_set(), switch.reframed) == (coming, True, True)
     assert told == [coming]
     switch.see(FRAME)
