@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -48,8 +49,6 @@ def first_that_answers(where: Sequence[str], attempt: Callable[[str], T]) -> T:
     like one that is gone. Raises PublishError: why the last address failed.
     """
     for at in where[:-1]:
-        try:
+        with contextlib.suppress(PublishError):
             return attempt(at)
-        except PublishError:
-            continue
     return attempt(where[-1])

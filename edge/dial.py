@@ -82,13 +82,13 @@ class _Caller:
         answer: a network does that too, and a server without a broker behind it. Such a broker must
         take 3.1.1 and hang up on 5 again, twice.
         """
-        for doubts in (2, 1, 0):
+        for last in (False, False, True):
             try:
                 with self._open(None, "5") as probe:
                     probe.disconnect()
                     return probe.limits
             except ProtocolRefusedError as error:
-                if error.plainly or not doubts:
+                if error.plainly or last:
                     return None
             with self._open(None, "3.1.1") as probe:
                 probe.disconnect()
@@ -96,7 +96,7 @@ class _Caller:
 
     def _with_will(self, will: Will | None, protocol: str) -> Connection:
         """Connect; with a lesser will where the broker takes no better one."""
-        for _ in range(2):
+        while True:
             try:
                 return self._open(will, protocol, self._most_bytes)
             except LostError as error:
@@ -106,4 +106,3 @@ class _Caller:
                     will = msgspec.structs.replace(will, retain=False)
                 else:
                     raise
-        return self._open(will, protocol, self._most_bytes)

@@ -104,6 +104,8 @@ class StrictBroker:
         self.filters: list[str] = []
         self.most_under_way = 0
         self.pings = 0
+        self.goodbyes = 0
+        """Connections that the client ended in good order."""
         self._wrap = wrap or (lambda sock: sock)
         self._change = threading.Condition()
         self._closing = threading.Event()
@@ -308,6 +310,8 @@ class _Peer:
             pass
         elif kind == mqtt.DISCONNECT:
             self._goodbye = True
+            with self._broker.notes():
+                self._broker.goodbyes += 1
         elif kind == mqtt.CONNECT:
             raise Fault("[MQTT-3.1.0-2] a second CONNECT")
         elif kind != mqtt.PUBACK:

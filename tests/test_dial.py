@@ -63,6 +63,40 @@ def test_a_broker_that_hangs_up_on_5_without_a_word_speaks_the_older_version():
         connect(settings(broker.port), "x", WILL) as connection,
     ):
         assert connection.protocol == "3.1.1"
+        assert [bool(one.will) for one in broker.connects] == [False, False, True]
+        assert broker.wait(lambda one: one.goodbyes == 2)
+
+
+def test_a_broker_that_says_that_it_speaks_the_older_version_is_believed():
+    """At once."""
+    with (
+        StrictBroker(Script(speaks=(4,))) as broker,
+        connect(settings(broker.port), "x", WILL) as connection,
+    ):
+        assert connection.protocol == "3.1.1"
+        assert len(broker.connects) == 1
+
+
+def test_a_first_connection_learns_which_will_the_broker_takes():
+    """It leaves in good order; the second has that will, and is not refused."""
+    with (
+        StrictBroker(Script(maximum_qos=0, retain=False)) as broker,
+        connect(settings(broker.port), "x", WILL) as connection,
+    ):
+        assert connection.protocol == "5"
+        first, second = broker.connects
+        assert first.will is None
+        assert (second.will.qos, bool(second.will.retain)) == (0, False)
+        assert broker.wait(lambda one: one.goodbyes == 1)
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_what_is_refused_for_another_reason_than_its_will_is_tried_once(protocol):
+    """The broker would say no again."""
+    with StrictBroker(Script(connack=0x87 if protocol == "5" else 5)) as broker:
+        with pytest.raises(ConnectionError, match="refused the connection"):
+            connect(settings(broker.port, protocol=protocol), "x", WILL)
+        assert len(broker.connects) == 1
 
 
 def test_one_dead_address_of_several_is_passed_over():
@@ -101,7 +135,9 @@ def test_the_address_that_answered_last_is_tried_first():
 
 
 def test_a_resolver_that_does_not_answer_is_no_unknown_name():
-    """It may answer later; and a certificate is held against the clock here, which is named."""
+    """It may answer later; a certificate is held against the clock here, which is named; a port
+    without TLS shows none.
+    """
     assert unreachable("b:1883", socket.gaierror(socket.EAI_AGAIN, "try again")) == (
         "the name of b:1883 cannot be looked up now (try again); check the network and DNS"
     )
@@ -110,6 +146,11 @@ def test_a_resolver_that_does_not_answer_is_no_unknown_name():
         assert f"({error.verify_message}); the clock here says 20" in unreachable("b:8883", error)
     error.verify_code, error.verify_message = 18, "self-signed certificate"
     assert unreachable("b:8883", error).endswith("the name in broker.host and the clock")
+    other = ssl.SSLError()
+    other.reason = "WRONG_VERSION_NUMBER"
+    assert unreachable("b:1883", other) == (
+        "no TLS with b:1883 (WRONG_VERSION_NUMBER); check broker.port and broker.tls"
+    )
 
 
 def test_a_name_is_resolved_into_its_addresses():
@@ -182,12 +223,22 @@ def test_why_an_open_connection_ended_is_said(failure, why):
     assert broken_off(failure) == why
 
 
-def test_a_network_that_is_down_is_named():
-    """No route, or an interface without an address."""
-    error = OSError(errno.EHOSTUNREACH, "No route to host")
-    assert unreachable("b:1883", error) == (
-        "there is no way to b:1883 (No route to host); check the network and broker.host"
-    )
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            OSError(errno.EHOSTUNREACH, "No route to host"),
+            "there is no way to b:1 (No route to host); check the network and broker.host",
+        ),
+        (ConnectionResetError(), "b:1 hung up at once; check broker.port and broker.tls"),
+        (TimeoutError(), "b:1 cannot be reached in time; check the network and broker.host"),
+        (OSError(errno.EPERM, "not here"), "cannot connect to b:1: [Errno 1] not here"),
+        (ValueError("odd"), "cannot connect to b:1: odd"),
+    ],
+)
+def test_why_no_connection_came_about_is_said(error, told):
+    """No route, an end at once, no answer; and what is not known, as it is."""
+    assert unreachable("b:1", error) == told
 
 
 def test_a_key_with_a_passphrase_is_refused_without_asking(tmp_path, capfd):

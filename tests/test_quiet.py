@@ -37,11 +37,26 @@ def test_what_ends_connections_at_the_first_ping_is_found_out_too():
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "often"),
+    [(20.0, 18.0, 9), (18.0, 20.0, 9), (1.0, 1.0, 1), (1.5, 1.5, 1), (4.1, 4.0, 2)],
+)
+def test_alike_is_within_a_tenth_of_the_longer_one(first, second, often):
+    """From one second on; a ping goes out in half of the shorter one, or every second."""
+    quiet = Quiet(30)
+    quiet.ended(lost(first))
+    quiet.ended(lost(second))
+    assert quiet.keepalive_seconds == often
+
+
+@pytest.mark.parametrize(
     "ends",
     [
         (lost(20.0), lost(13.0)),
         (lost(20.0), lost(5.0), lost(20.0)),
         (lost(0.9), lost(0.9)),
+        (lost(0.95), lost(1.02)),
+        (lost(20.0), lost(17.9)),
+        (lost(60.0), lost(60.0)),
         (lost(20.0), StalledError("stalled"), lost(20.0)),
         (lost(20.0, hung_up=False), lost(20.0, hung_up=False)),
         (lost(20.0, code=0x8B), lost(20.0, code=0x8B)),
@@ -49,12 +64,13 @@ def test_what_ends_connections_at_the_first_ping_is_found_out_too():
         (lost(70.0), lost(70.0)),
     ],
 )
-def test_other_ends_change_nothing(ends):
+def test_other_ends_change_nothing(ends, caplog):
     """A broker that restarts, a network that is gone, breaks at any time."""
     quiet = Quiet(30)
     for end in ends:
         quiet.ended(end)
     assert quiet.keepalive_seconds == 30
+    assert not caplog.records
 
 
 def test_a_connection_was_quiet_while_the_computer_slept(monkeypatch):
