@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import logging
+import os
+import stat
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +20,9 @@ from edge.means import SHORTAGES
 from edge.picture_files import is_hidden, is_picture, list_pictures
 
 log = logging.getLogger(__name__)
+
+MOST_BYTES = 600_000_000
+"""Of a picture's file: the most pixels that are taken, three colours of 16 bits uncompressed."""
 
 
 class Folder:
@@ -44,7 +49,7 @@ class Folder:
         for note in notes:
             log.warning("camera.path: %s: %s", config.path, note)
         if config.order == "time":
-            self._files.sort(key=lambda file: (file.stat().st_mtime, file))
+            self._files.sort(key=lambda file: (modified(file), file))
         self._next = 0
         self._odd = Counter[str]()
         rate = config.frames_per_second
@@ -92,14 +97,16 @@ class Folder:
 
     def _frame(self, file: Path) -> Frame:
         try:
-            data = file.read_bytes()
+            data = _read(file)
         except OSError as error:
-            if not self._root.is_dir():  # a stick pulled out: its pictures are not bad ones
-                raise CameraError(f"camera.path: {self._root} has vanished") from error
             if error.errno in SHORTAGES:  # the picture is not at fault, and comes again
                 self._next -= 1
                 raise ShortageError(f"cannot open {file}: {error.strerror}") from error
+            if why := _away(self._root):  # a stick pulled out: its pictures are not bad ones
+                raise CameraError(f"camera.path: {self._root} has vanished: {why}") from error
             raise ImageError(f"cannot read {file}: {error.strerror or error}") from error
+        except ImageError as error:
+            raise ImageError(f"{file}: {error}") from error
         try:
             known = self._facts(file, data)
             pixels = see(data, self._spec, self._view, lambda text: self._say(file, text))
@@ -123,6 +130,55 @@ def find(path: Path) -> tuple[Path, list[Path], tuple[str, ...]]:
 
     Raises CameraError.
     """
+    try:
+        return _find(path)
+    except OSError as error:
+        raise CameraError(
+            f"camera.path: cannot look at {path}: {error.strerror or error}; see that the disk is "
+            "there and that this user may read it"
+        ) from error
+
+
+def _read(file: Path) -> bytes:
+    """Read a file, whatever took the picture's name meanwhile: a pipe would be waited for, and what
+    is larger than any picture takes all memory.
+
+    Raises ImageError, OSError.
+    """
+    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode):
+            raise ImageError("a folder, a pipe or a device, no file")
+        if found.st_size > MOST_BYTES:
+            raise ImageError(
+                f"{found.st_size:,} bytes are more than {MOST_BYTES:,}; scale the picture down "
+                "first"
+            )
+        with open(opened, "rb", closefd=False) as source:
+            return source.read()
+    finally:
+        os.close(opened)
+
+
+def _away(folder: Path) -> str | None:
+    """Say why a folder is not there, or cannot be looked into any more."""
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
+
+
+def modified(file: Path) -> float:
+    """Give when a file was written; one that went meanwhile comes first, and is told."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _find(path: Path) -> tuple[Path, list[Path], tuple[str, ...]]:
     if path.is_file():
         return path.parent, [path], ()
     if path.is_dir():
