@@ -98,6 +98,14 @@ def bundle(trained, tmp_path_factory):
     return out
 
 
+@pytest.fixture
+def brief(monkeypatch):
+    """Fewer rounds and trainings of a smaller network: each of them builds its own graph."""
+    monkeypatch.setattr("quantize.channels.shrink.ROUNDS", 2)
+    monkeypatch.setattr("quantize.narrowing.MEMBERS", 2)
+    monkeypatch.setattr("quantize.narrowing.TRIAL_STEPS", 24)
+
+
 def fresh_copy(trained, folder):
     """The run without anything that quantization left in it."""
     copy = shutil.copytree(trained, folder / "run")
@@ -289,9 +297,11 @@ def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path)
     assert "made smaller for macs=0.5" in text(tmp_path / "discs.wtr")
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
     """Ways to half of the multiply-adds are tried, and what is closest to the run is taken."""
     changes = {"pruning": 0.3, "budget": "macs=0.5", "tolerance": 1.0, "min_agreement": 0.0}
+    changes |= {"epochs": 1, "pruning_epochs": 2}
     printed = quantized(trained, tmp_path / "discs.wtr", **changes)
     missed = {
         int(side): float(distance)
@@ -306,6 +316,7 @@ def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
     assert sum(x.zeros for x in pruned) >= 0.3 * sum(x.size for x in pruned) - len(pruned)
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_smaller_input_can_be_asked_for(trained, tmp_path):
     """The bundle takes 16 pixels and proves itself so; a side whose maps are odd is refused."""
     quantized(trained, tmp_path / "discs.wtr", pruning=0.0, resolution=16)
@@ -317,15 +328,20 @@ def test_a_smaller_input_can_be_asked_for(trained, tmp_path):
         quantized(trained, tmp_path / "odd.wtr", pruning=0.0, resolution=20)
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_measured_budget_is_searched_once_and_kept(trained, tmp_path):
     """Zipped bytes: every try is told, the model keeps within, the next call goes on from it."""
     first = quantized(trained, tmp_path / "discs.wtr", pruning=0.0, budget="bytes=14kB")
     assert first.count("of the predicted cost: bytes") >= 4
     assert deflated(read_bundle(tmp_path / "discs.wtr").model) <= 1.05 * 14_000
-    again = quantized(trained, tmp_path / "more.wtr", pruning=0.0, budget="bytes=14kB", epochs=1)
-    assert "smaller network taken from" in again
+    again = Recorder()
+    options = request(trained, tmp_path, pruning=0.0, budget="bytes=14kB", epochs=1).options()
+    assert Pipeline(load_run(trained), options, again).source
+    assert [line.split(" taken from")[0] for line in again.lines] == ["smaller network"]
+    assert again.phases == []
 
 
+@pytest.mark.usefixtures("brief")
 def test_a_time_budget_is_measured_on_the_board_that_is_named(trained, tmp_path, sshd):
     """All over SSH: every line with a time says where; the bundle names the board, not the login.
 
