@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import devices
+import msgspec
 import pytest
 from brokers import Mosquitto
 
@@ -121,6 +122,7 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
         ({"broker": {"port": 0}}, "c.toml: broker.port = 0 is refused: expected int >= 1 (allowed"),
         ({"broker": {"protocol": "4"}}, "(allowed: 'auto', '5', '3.1.1')"),
         ({"device": {"id": "a/b"}}, "c.toml: device.id = 'a/b' is refused"),
+        ({"outbox": {"kind": "x"}}, "c.toml: outbox.kind is no setting; known: path,"),
         ({"decision": {"agree": 4, "of": 3}}, "decision.agree = 4 is more than decision.of = 3"),
         (
             {"trigger": {"windows": ["06:00-10:00", "6-10"], "time_zone": "UTC"}},
@@ -145,6 +147,12 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
 def test_a_refusal_names_path_value_and_cure(raw, expected):
     """Unknown keys and values out of range are refused by name, and never clamped."""
     assert expected in refusal(raw)
+
+
+def test_what_has_no_range_is_told_without_one():
+    """Nor is anything told of a setting where the program has no source with it."""
+    assert "allowed" not in refusal({"device": {"id": "a/b"}})
+    assert _docstrings(msgspec.defstruct("Bare", ["setting"])) == {}
 
 
 def test_a_secret_written_inline_is_not_repeated():

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from edge.config import Config, parse_config, redacted, secrets, settings
+from edge.config.hosts import pattern
 from edge.config.load import parse_broker
 from edge.errors import ConfigError
+from edge.identity import own_id
+from edge.url import parse
 
 V4L2 = {"kind": "v4l2"}
 LEAST = {"model": {"bundle": "m.wtr"}, "camera": V4L2}
@@ -40,7 +43,7 @@ def parsed(raw: dict) -> Config:
         {"camera": V4L2 | {"interval_seconds": 10}, "decision": VOTES},
         {"camera": {"kind": "folder", "path": "p"}, "decision": {"blind_seconds": 1}},
         {"report": {"prometheus_file": "wheatear.prom"}},
-        {"outbox": {"max_bytes": 1_000_000}, "images": {"max_bytes": 100_000}},
+        {"outbox": {"max_bytes": 1_000_000}, "images": {"max_bytes": 100_000, "send": True}},
         {"outbox": {"max_bytes": 1_000_000}, "images": {"max_bytes": 100_001, "send": False}},
         {"inbox": {"keep": True, "send": True}},
         {"inbox": {"keep": True}},
@@ -58,6 +61,18 @@ def parsed(raw: dict) -> Config:
         {"view": {"regions": [[0.1, 0.2, 0.3, 0.4]]}},
         {"view": {"mask_polygons": [[[0, 0], [0.5, 0.5], [1, 1], [1, 0.999]]]}},
         {"view": {"mask_polygons": [[[0.5, 0.5], [0.6, 0.5], [0.5, 0.6]]]}},
+        # The first corner once more, wherever the others are:
+        *(
+            {"view": {"mask_polygons": [[corners[0], *corners]]}}
+            for corners in [
+                [[0.5, 0.5], [0.9, 0.5], [0.5, 0.9]],
+                [[0.5, 0.5], [0.5, 0.9], [0.6, 0.9]],
+                [[0.9, 0.1], [0.1, 0.1], [0.1, 0.3]],
+                [[0.1, 0.9], [0.1, 0.1], [0.3, 0.1]],
+                [[0, 1], [0.5, 1], [0.5, 0.5]],
+                [[1, 0], [1, 0.5], [0.5, 0.5]],
+            ]
+        ),
     ],
 )
 def test_what_goes_together_is_taken(raw):
@@ -139,6 +154,42 @@ def test_a_broker_is_checked_alone():
         parse_broker({"port": 0})
     with pytest.raises(ConfigError, match=r"broker: broker\.host = 'a/b' is not a name"):
         parse_broker({"host": "a/b"})
+    with pytest.raises(ConfigError, match=r"the file = 5 is refused: expected object, got int"):
+        parse_broker(5)
+
+
+@pytest.mark.parametrize(
+    ("listed", "servers"),
+    [
+        ("models.example", ["http://models.example/a", "https://models.example/a"]),
+        ("2001:db8::1", ["http://[2001:db8::1]/a", "https://[2001:db8::1]/a"]),
+        ("[2001:db8::1]:8443", ["https://[2001:db8::1]:8443/a"]),
+        ("models.example:8443", ["http://models.example:8443/a"]),
+    ],
+)
+def test_a_listed_host_has_the_usual_port_unless_it_says_one(listed, servers):
+    """That of the scheme that is asked with; no other."""
+    found = pattern(listed)
+    assert all(found.fits(parse(server)) for server in servers)
+    assert not found.fits(parse("https://models.example:81/a"))
+
+
+def test_a_device_has_the_id_that_it_was_given():
+    """Else one of its own."""
+    assert parsed({"device": {"id": "cam-07"}}).device_id == "cam-07"
+    assert parsed({}).device_id == own_id()
+
+
+def test_requests_may_have_to_carry_a_token(tmp_path):
+    """The first line of a file, which has to have one."""
+    assert parsed({}).requests.token() is None
+    file = tmp_path / "token"
+    requests = parsed({"requests": {"token_file": str(file)}}).requests
+    file.write_text("open sesame\nmore\n")
+    assert requests.token() == "open sesame"
+    file.write_text("\nmore\n")
+    with pytest.raises(ConfigError, match=r"token has no token in its first line"):
+        requests.token()
 
 
 @pytest.mark.parametrize(("tls", "port"), [(None, 1883), ({}, 8883)])
