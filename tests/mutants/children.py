@@ -38,7 +38,7 @@ OPTIONS = [
 ]
 WHOLE_SECONDS = 36_000
 WAIT_TIMES, WAIT_SECONDS = 4, 5
-"""A child that waits has so many times as long as its tests took unchanged, and so much more."""
+"""A test that waits has so many times as long as it took unchanged, and so much more."""
 END_SECONDS = 5
 """A child that is to end has so long for that before it is killed."""
 MOST_BYTES = 4_000_000_000
@@ -63,9 +63,16 @@ class Covered:
             found = set[str]().union(*reached)
         return sorted(found, key=lambda test: (self.seconds[test], test))
 
-    def patience(self, tests: Iterable[str]) -> float:
-        """Give how many seconds these may take with a change: one may make them wait for ever."""
-        return WAIT_TIMES * sum(self.seconds[test] for test in tests) + WAIT_SECONDS
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item):
+        """End this process where a test takes far longer than unchanged: it may wait for ever."""
+        _limit(self.seconds.get(item.nodeid, WHOLE_SECONDS))
+        return (yield)
+
+
+def _limit(seconds: float) -> None:
+    """End this process where what takes so long unchanged takes far longer."""
+    signal.setitimer(signal.ITIMER_REAL, WAIT_TIMES * seconds + WAIT_SECONDS)
 
 
 class Children:
@@ -124,19 +131,20 @@ class Children:
             code = _changed(source, change)
             sys.meta_path.insert(0, _Changed(source.path, self._root, code))
 
-        patience = covered.patience(tests) + WAIT_TIMES * self._import_seconds
-        if (code := self._anew(tests, install, patience)) == BROKEN:
+        if (code := self._anew(tests, install, self._import_seconds, covered)) == BROKEN:
             sys.exit(f"pytest itself fails with: {change.name}")
         return code != GREEN
 
-    def _anew(self, tests: list[str], install: Callable[[], None], patience: float) -> int:
-        """Run tests in a child that imports the project."""
+    def _anew(
+        self, tests: list[str], install: Callable[[], None], usual: float, *plugins: object
+    ) -> int:
+        """Run tests in a child that imports the project, which takes `usual` seconds."""
 
         def child(folder: str) -> int:
             install()
-            return pytest.main([*OPTIONS, f"--basetemp={folder}", *tests])
+            return pytest.main([*OPTIONS, f"--basetemp={folder}", *tests], [*plugins])
 
-        return _fork(child, self._seconds, patience)
+        return _fork(child, self._seconds, usual)
 
 
 def _count(screen: int, number: int, of: int) -> None:
@@ -151,9 +159,9 @@ def _changed(source: Source, change: Change) -> CodeType:
     return compile(source.tree, str(source.path), "exec")
 
 
-def _fork(run: Callable[[str], int], seconds: float, patience: float) -> int:
+def _fork(run: Callable[[str], int], seconds: float, usual: float) -> int:
     """Run something in a child with a folder of its own; give its exit status, or minus the signal
-    that ended it: it may compute for `seconds`, and take `patience` seconds in all.
+    that ended it: it may compute for `seconds`, and takes `usual` seconds unless told better.
     """
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     folder = tempfile.mkdtemp(prefix="mutants-", dir=memory)
@@ -164,7 +172,7 @@ def _fork(run: Callable[[str], int], seconds: float, patience: float) -> int:
             os.setsid()
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.setitimer(signal.ITIMER_PROF, seconds)
-            signal.setitimer(signal.ITIMER_REAL, patience)
+            _limit(usual)
             resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
             nothing = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
@@ -256,10 +264,8 @@ class _Forks:
             if not change.in_function or self._imports.ran(source.path, change):
                 self.anew.append(number)
                 continue
-            names = self.covered.of(source.path, change)
-            tests = [items[name] for name in names]
-            patience = self.covered.patience(names)
-            code = self._try(session, live, number, tests, patience) if tests else GREEN
+            tests = [items[name] for name in self.covered.of(source.path, change)]
+            code = self._try(session, live, number, tests) if tests else GREEN
             if code == ANEW:
                 self.anew.append(number)
             elif code == GREEN:
@@ -289,19 +295,19 @@ class _Forks:
         live: list[FunctionType],
         number: int,
         tests: list[pytest.Item],
-        patience: float,
     ) -> int:
         def child(_folder: str) -> int:
             if not _exchange(_changed(*self._tries[number]), live):
                 return ANEW
+            session.config.pluginmanager.register(self.covered)
             return _in_turn(session, tests)
 
-        return self._child(child, self._seconds, patience)
+        return self._child(child, self._seconds, 0.0)
 
-    def _child(self, run: Callable[[str], int], seconds: float, patience: float) -> int:
+    def _child(self, run: Callable[[str], int], seconds: float, usual: float) -> int:
         """Run tests in a child, and empty the folder that was named when they were collected."""
         try:
-            return _fork(run, seconds, patience)
+            return _fork(run, seconds, usual)
         finally:
             _remove(self._folder)
 
