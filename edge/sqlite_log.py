@@ -54,7 +54,7 @@ class Log:
         following: tuple[int, ...] = checksum(header[:24], (0, 0), words)
         chained = magic & ~1 == _MAGIC and following == struct.unpack_from(">II", header, 24)
         if not chained:
-            header = header[:16] + read_at(file, _HEADER + 8, 8) + header[24:]  # the first frame's
+            header = header[:16] + read_at(file, _HEADER + 8, 8)  # the first frame's salts
         (self.page_bytes,) = struct.unpack_from(">I", header, 8)
         if self.page_bytes not in PAGE_SIZES:
             self.page_bytes = page_bytes or PAGE_SIZES[0]
@@ -119,9 +119,9 @@ def checksum(data: bytes, state: State, words: str) -> State:
 def _fibonacci(count: int) -> NDArray[np.uint32]:
     """Give Fibonacci numbers from F(0) = 0, modulo 2**32: uint32 (count,)."""
     numbers = [0, 1]
-    while len(numbers) < count:
+    for _ in range(count - 2):
         numbers.append((numbers[-1] + numbers[-2]) & 0xFFFFFFFF)
-    return np.array(numbers[:count], np.uint32)
+    return np.array(numbers, np.uint32)
 
 
 def read_at(file: BinaryIO, at: int, size: int) -> bytes:

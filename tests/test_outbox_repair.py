@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from samples import drain, health, sighting
 
+from edge import salvage
 from edge.errors import OutboxError, OutboxFullError
 from edge.outbox import Outbox
 from edge.outbox_exchange import replacement
@@ -37,6 +38,8 @@ def test_a_damaged_file_is_replaced_by_what_was_saved_of_it(tmp_path):
     done = replace(path, {1, 2, 60})
     assert len(os.listdir("/proc/self/fd")) == before
     assert done.saved == 57
+    assert path.exists()
+    assert not replacement(path).exists()
     (aside,) = tmp_path.glob("*damaged*")
     assert str(done).startswith(f"it is kept as {aside} and a new one begins: ")
     with Outbox(path) as outbox:
@@ -77,6 +80,25 @@ def full() -> sqlite3.Error:
 def test_what_fails_for_want_of_room_waits_for_it(tmp_path, failure, room):
     """All else is not cured by waiting."""
     assert _no_room(failure, tmp_path / "o.db") is (not room)
+
+
+def test_what_is_saved_waits_for_the_disk_or_nothing_changes(tmp_path, monkeypatch):
+    """The damaged file goes aside when the other is on disk; where there is no room, it stays."""
+    path, levels = tmp_path / "o.db", []
+    spoilt(path)
+    before = path.read_bytes()
+
+    def no_room(_path, db, _delivered):
+        levels.append(db.execute("PRAGMA synchronous").fetchone()[0])
+        raise full()
+
+    monkeypatch.setattr(salvage, "salvage", no_room)
+    with pytest.raises(OutboxFullError, match=r"o\.db is damaged, and there is no room"):
+        replace(path, ())
+    assert levels == [2]
+    assert path.read_bytes() == before
+    assert not replacement(path).exists()
+    assert not list(tmp_path.glob("*damaged*"))
 
 
 def test_a_log_that_cannot_be_read_holds_nothing(tmp_path):

@@ -37,10 +37,12 @@ class Written:
         self._state = by_the_rule(header, (0, 0), order)
         self.data = bytearray(header + struct.pack(">II", *self._state))
 
-    def frame(self, number: int, size: int = 0, salts: bytes = SALTS) -> int:
+    def frame(
+        self, number: int, size: int = 0, salts: bytes = SALTS, page: bytes | None = None
+    ) -> int:
         """Add a page, with a size that of a commit; give where the page begins."""
         at = len(self.data)
-        page = Random(at).randbytes(self.page_bytes)
+        page = Random(at).randbytes(self.page_bytes) if page is None else page
         front = struct.pack(">II", number, size)
         self._state = by_the_rule(front + page, self._state, self.order)
         self.data += front + salts + struct.pack(">II", *self._state) + page
@@ -82,6 +84,17 @@ def test_the_newest_version_of_each_committed_page_is_found(order, page_bytes):
         assert (log.committed, log.sound) == (3, 3)
         assert log.places == log.taken == {1: one, 2: two}
         assert log.behind == {}
+
+
+def test_a_frame_without_its_last_byte_is_none():
+    """Though that byte was a zero: it was not written whole."""
+    written = Written()
+    one = written.frame(1, 1)
+    two = written.frame(2, 2, page=bytes(1024))
+    assert written.log().places == {1: one, 2: two}
+    del written.data[-1]
+    log = written.log()
+    assert (log.committed, log.sound, log.places) == (1, 1, {1: one})
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
