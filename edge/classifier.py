@@ -282,6 +282,11 @@ def _check_tensors(runtime: Runtime, spec: InputSpec, output: OutputSpec, classe
             f"the model takes {found.dtype} {found.shape}, its description says "
             f"{spec.dtype} {expected}"
         )
+    if classes < 2:
+        raise ModelError(
+            "one label cannot be told from anything else, and each picture would be of it; a model "
+            "that says yes or no needs two: first what a high score stands for, then the opposite"
+        )
     scores = int(np.prod(result.shape))
     yes_or_no = scores == 1 and classes == 2
     if len(runtime.outputs) != 1 or (scores != classes and not yes_or_no):

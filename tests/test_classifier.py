@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import devices
 import msgspec
 import numpy as np
 import pytest
@@ -110,6 +111,13 @@ def test_a_label_too_many_is_refused(tmp_path):
     path = tiny.write(tmp_path / "b.wtr", labels=labels, goldens=goldens)
     with pytest.raises(ModelError, match="one output of 4 scores is needed"):
         Classifier.from_bundle(path)
+
+
+def test_a_bundle_with_one_label_is_refused_before_it_judges(tmp_path):
+    """Its golden pictures would be reproduced, and then no frame could be judged."""
+    devices.bundle(tmp_path / "one.wtr", colours={"aphid": (40, 160, 40)})
+    with pytest.raises(ModelError, match="one label cannot be told from anything else"):
+        Classifier.from_bundle(read_bundle(tmp_path / "one.wtr"), "fake")
 
 
 def test_the_edge_tpu_needs_a_compiled_model(bundle):

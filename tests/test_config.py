@@ -214,3 +214,47 @@ def test_an_interval_that_leaves_every_frame_alone_is_refused():
     """With hours between frames no two would ever count together."""
     camera = {"kind": "v4l2", "interval_seconds": 7200}
     assert "decision.blind_seconds = 7200; no two frames" in refusal({"camera": camera})
+
+
+@pytest.mark.parametrize("setting", ["broker.base_topic", "homeassistant.discovery_prefix"])
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "",
+        "/a",
+        "a/",
+        "a/#",
+        "+/a",
+        "a b",
+        "a\n",
+        "a\x00b",
+        "a\x7fb",
+        "a\x85b",
+        "a\ufffeb",
+        "$S",
+        "a" * 201,
+    ],
+)
+def test_a_topic_at_which_brokers_hang_up_is_refused(setting, topic):
+    """With one the device would never be connected, and could not know why."""
+    section, name = setting.split(".")
+    assert f"{setting} = " in refusal({section: {name: topic}})
+
+
+@pytest.mark.parametrize("topic", ["a", "a//b", "farm/two", "é/$b", "a" * 200])
+def test_topics_that_brokers_take_are_taken(topic):
+    """Also with empty levels, which are levels like others."""
+    config = parse_config(LEAST | {"broker": {"base_topic": topic}}, Path("/"), "c.toml")
+    assert config.broker.base_topic == topic
+
+
+@pytest.mark.parametrize("name", ["cam\n", "cam 1", "cam+", "\U0001f41b", "a" * 65])
+def test_an_id_that_is_no_part_of_a_topic_is_refused(name):
+    """It stands in each of them; so does what ends a line."""
+    assert "device.id = " in refusal({"device": {"id": name}})
+
+
+@pytest.mark.parametrize("name", ["cam\x00", "cam\n", "a" * 1001])
+def test_a_user_name_that_no_broker_reads_is_refused(name):
+    """MQTT has no control characters in a text."""
+    assert "broker.username = " in refusal({"broker": {"username": name}})

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from edge.config.section import Section, first_line
+from edge.config.section import Section, TopicStart, UserName, first_line
 from edge.errors import ConfigError
 
 
@@ -46,14 +46,14 @@ class Broker(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """TCP port. Unset: 1883, with TLS 8883."""
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     """MQTT version; ``auto``: 5, and 3.1.1 where the broker does not speak it."""
-    username: str | None = None
-    """User name."""
+    username: UserName | None = None
+    """User name, without control characters."""
     password_file: Path | None = None
     """File whose first line is the password."""
     password_env: str | None = None
     """Environment variable that holds the password."""
-    base_topic: Annotated[str, Meta(pattern=r"^[^+#\s/][^+#\s]*[^+#\s/]$|^[^+#\s/]$")] = "wheatear"
-    """First part of every topic."""
+    base_topic: TopicStart = "wheatear"
+    """First part of every topic: no ``+``, ``#`` or space, and not ``$`` or ``/`` first."""
     keepalive_seconds: Annotated[int, Meta(ge=5, le=3600)] = 30
     """Seconds of silence after which broker and device ask whether the other is there."""
     timeout_seconds: Annotated[float, Meta(ge=0.5, le=300)] = 15.0

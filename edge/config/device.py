@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from edge.config.section import Section
 
-_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+_ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
 
 
 class Place(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -39,6 +39,8 @@ def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> st
     parent = _struct_at(root, path[:-1], raw)
     about = _docstrings(parent).get(path[-1], "") if parent and path else ""
     allowed = _range(parent, path[-1]) if parent and path else ""
+    if "matching regex" in what:  # what follows says it in words
+        what = "it does not have the form of such a name"
     text = f"{_dotted(path)} = {value!r} is refused: {what[:1].lower()}{what[1:].replace('`', '')}"
     return f"{text}{f' (allowed: {allowed})' if allowed else ''}. {about}".rstrip()
 

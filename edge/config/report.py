@@ -7,7 +7,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from edge.config.section import Section
+from edge.config.section import Section, TopicStart
 
 
 class Report(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,7 +32,6 @@ class HomeAssistant(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     enabled: bool = False
     """Announce this device. Switching it off again takes the device out of Home Assistant."""
-    discovery_prefix: Annotated[str, Meta(pattern=r"^[^+#\s/][^+#\s]*[^+#\s/]$|^[^+#\s/]$")] = (
-        "homeassistant"
-    )
-    """First part of the topic that Home Assistant listens to, as set there."""
+    discovery_prefix: TopicStart = "homeassistant"
+    """First part of the topic that Home Assistant listens to, as set there; no ``+``, ``#`` or
+    space, and not ``$`` or ``/`` first."""

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from edge.errors import ConfigError
 from edge.text import read_text
+
+_BARRED = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
+"""Characters at which a broker may hang up (MQTT, 1.5.4): it would look like no broker at all."""
+
+TopicStart = Annotated[
+    str, Meta(pattern=rf"^(?![$/])[^+#\s{_BARRED}]+(?<!/)\Z", min_length=1, max_length=200)
+]
+"""What topics begin with: no wildcards, no spaces, and not ``$``, where only a broker publishes.
+Mosquitto takes 200 levels."""
+UserName = Annotated[str, Meta(pattern=rf"^[^{_BARRED}]*\Z", max_length=1000)]
+"""What a broker knows this device as."""
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
