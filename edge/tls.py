@@ -6,11 +6,14 @@ import ssl
 
 from edge.config import Tls
 from edge.errors import ConfigError
+from edge.files import refuse_pipe
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
     """Build the TLS context. Raises ConfigError naming the file that cannot be used."""
     try:
+        if tls.ca:
+            refuse_pipe(tls.ca)
         context = ssl.create_default_context(cafile=tls.ca)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
@@ -18,6 +21,8 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
         ) from error
     if tls.certificate and tls.key:
         try:
+            refuse_pipe(tls.certificate)
+            refuse_pipe(tls.key)
             context.load_cert_chain(tls.certificate, tls.key, _no_passphrase)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import ConfigError
+from edge.files import refuse_pipe
 from edge.text import read_text
 
 _BARRED = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
@@ -30,6 +31,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 def first_line(file: Path, setting: str) -> str:
     """Read a secret. Raises ConfigError."""
     try:
+        refuse_pipe(file)
         return read_text(file).split("\n", 1)[0]
     except (OSError, ValueError) as error:
         raise ConfigError(

@@ -23,6 +23,7 @@ from queue import Empty, Queue
 from typing import Any, NamedTuple
 
 from edge.errors import ConfigError, UnreachableError, WheatearError
+from edge.files import refuse_pipe
 from edge.means import begin
 from edge.models.access import Access
 from edge.models.pace import STEP_SECONDS, BrokenError, Pace
@@ -153,6 +154,8 @@ def told(pace: Pace) -> Iterator[None]:
 
 def _context(ca: Path | None) -> ssl.SSLContext:
     try:
+        if ca:
+            refuse_pipe(ca)
         return ssl.create_default_context(cafile=ca)
     except (OSError, ValueError) as error:
         raise ConfigError(
