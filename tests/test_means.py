@@ -15,7 +15,7 @@ import pytest
 from brokers import Mosquitto, Subscriber, free_port, wait_for
 
 from edge.errors import ShortageError
-from edge.means import DESCRIPTORS, ensure_descriptors
+from edge.means import DESCRIPTORS, ensure_descriptors, larger_files
 
 ALL = """
 prometheus_seconds = 1.0
@@ -140,6 +140,21 @@ def test_a_limit_on_the_size_of_files_is_told_as_what_it_is(tmp_path, most):
     assert f"files of {most:,} bytes at most; allow more (LimitFSIZE= in the service" in told
     assert "dmesg" not in told
     assert "writable" not in told
+
+
+def test_a_limit_on_the_size_of_files_counts_where_a_file_comes_near_it(tmp_path, monkeypatch):
+    """Of several the largest; one that is not there yet begins with nothing."""
+    large, absent = tmp_path / "large", tmp_path / "absent"
+    large.write_bytes(bytes(5000))
+    for most, told in (
+        (4_005_000, False),
+        (4_004_999, True),
+        (resource.RLIM_INFINITY, False),
+    ):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, most=most: (most, most))
+        assert (larger_files(absent, large) is not None) == told
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (4_000_000, 4_000_000))
+    assert larger_files(absent) is None
 
 
 def test_descriptors_that_run_out_later_cost_no_sighting(tmp_path):

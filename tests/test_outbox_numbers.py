@@ -7,6 +7,7 @@ disk is as it was some writes ago. Every sync of a file is at least one write.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import resource
@@ -177,6 +178,30 @@ def test_numbers_of_a_file_that_cannot_be_read_go_on_at_the_seconds_since_1970(
     (tmp_path / "o.db.seq").write_text("torn")
     monkeypatch.setattr(time, "time", lambda: clock)
     assert Numbers(tmp_path / "o.db").begin(5) == (number, number - 5)
+
+
+def test_a_disk_that_fails_to_read_the_file_is_tried_for_ten_seconds(tmp_path, monkeypatch):
+    """Twenty times; then numbers go on at the seconds since 1970, for the file may stay so."""
+    file, opened, slept = tmp_path / "o.db.seq", [], []
+    file.write_text("next 41")
+
+    def fails(path, *_):
+        opened.append(path)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "open", fails)
+    monkeypatch.setattr(time, "sleep", slept.append)
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    assert Numbers(tmp_path / "o.db").begin(5) == (2_000_000_000, 2_000_000_000 - 5)
+    assert opened == [file] * 20
+    assert slept == [0.5] * 19
+
+
+def test_what_lies_in_the_place_of_the_file_is_not_waited_for(tmp_path, monkeypatch):
+    """It will be no other in a moment."""
+    (tmp_path / "o.db.seq").mkdir()
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
+    assert Numbers(tmp_path / "o.db").begin(5)[0] > 10**9
 
 
 def test_the_first_versions_number_counts_after_a_kill(tmp_path):
