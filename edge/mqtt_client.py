@@ -125,7 +125,7 @@ class Client(paho.Client):
         mid, code = packets.subscribed(body, self._level)
         if code >= FAILURE:
             self.codes[mid] = code
-        return struct.pack(">H", mid) + b"\0" * (2 if self._level == 5 else 1)
+        return struct.pack(">H", mid) + b"\0\0"  # under 3.1.1 two codes, of which none is read
 
     def _plain_answer(self, kind: int, body: bytes) -> bytes:
         mid, code = packets.answer(body)

@@ -84,6 +84,8 @@ class Script:
     """More properties of its CONNACK, as they stand there."""
     says: tuple[bytes, ...] = ()
     """Packets that it sends once it has answered a subscription."""
+    granted: int | None = None
+    """What it answers to each filter, if not what was asked for."""
     subscriptions: bool = True
     """It answers SUBSCRIBE."""
     pings: bool = True
@@ -460,7 +462,9 @@ class _Peer:
             self._broker.filters += [topics for topics, _ in filters]
         if not self._script.subscriptions:
             return
-        self._send(_suback(mid, self._level, bytes(min(one & 3, 1) for _, one in filters)))
+        granted = self._script.granted
+        codes = (min(one & 3, 1) if granted is None else granted for _, one in filters)
+        self._send(_suback(mid, self._level, bytes(codes)))
         for said in self._script.says:
             self._sock.sendall(said)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
-from mqtt_packets import message, text
+from mqtt_packets import PUBLISH, message, packet, text
 from senders import settings
 from strict_broker import Script, StrictBroker
 
@@ -191,6 +191,41 @@ def test_what_was_asked_for_comes_in_once(protocol):
         ]
         assert connection.incoming() == []
         assert broker.filters == ["a", "b"]
+
+
+@pytest.mark.parametrize(("protocol", "code"), [("5", 0x80), ("5", 0x87), ("3.1.1", 0x80)])
+def test_a_subscription_may_be_denied(protocol, code):
+    """By its reason code, from the first that is a failure."""
+    with StrictBroker(Script(granted=code)) as broker, made(broker, protocol) as connection:
+        mid = connection.subscribe(["a", "b"])
+        (found,) = acks(connection)
+        assert (found.mid, found.code, bool(found.refusal)) == (mid, code, True)
+
+
+def test_the_first_code_that_is_a_failure_is_a_no():
+    """The one before it is none."""
+    with StrictBroker(Script(codes={"a": 0x7F, "b": 0x80})) as broker, made(broker) as connection:
+        found = []
+        for topic in ("a", "b"):
+            connection.publish(topic, b"", 1)
+            found += acks(connection)
+        assert [one.code for one in found] == [0, 0x80]
+
+
+def test_of_a_large_message_its_beginning_is_kept():
+    """How much was left out is said; whether it was retained stands in its flags."""
+    large = packet(PUBLISH, text("a") + b"\0" + bytes(900_000), 1)
+    with StrictBroker(Script(says=(large,))) as broker:
+        own = settings(broker.port, protocol="5", keepalive_seconds=NEVER)
+        with connect(own, "x", None, most_bytes=10) as connection:
+            connection.subscribe(["a"])
+            found: list[Incoming] = []
+            while not found:
+                connection.poll(10)
+                found += connection.incoming()
+            assert found[0].retained
+            assert len(found[0].payload) + found[0].left_out == 900_000
+            assert 10 < len(found[0].payload) < 500_000
 
 
 def test_a_yes_is_waited_for():
