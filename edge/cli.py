@@ -70,7 +70,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         help="Ed25519 public key that must have signed the bundle; may be repeated",
     )
     other = parser.add_argument_group("for --model")
-    other.add_argument("--labels", metavar="FILE", help="one label per line")
+    other.add_argument("--labels", metavar="FILE", help="one a line, or a table")
     other.add_argument("--mean", type=numbers, default=(), metavar="N[,N,N]", help="pixel levels")
     other.add_argument("--std", type=numbers, default=(), metavar="N[,N,N]", help="pixel levels")
     other.add_argument(
@@ -165,7 +165,11 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 def add_request(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear request``."""
     parser.add_argument("device", metavar="DEVICE", help="its id, the second part of its topics")
-    parser.add_argument("verb", metavar="VERB", help="such as status, config/get or restart")
+    parser.add_argument(
+        "verb",
+        metavar="VERB",
+        help="such as status, config/get or restart; a wrong one is answered with all",
+    )
     parser.add_argument(
         "parameters",
         nargs="*",

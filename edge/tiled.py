@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,9 +72,25 @@ def view_of(arguments: argparse.Namespace) -> View:
     try:
         view = msgspec.convert(raw, View, dec_hook=lambda _, value: value)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"--tiles, --overlap, --region, --mask: {error}") from error
+        raise ConfigError(_refused(str(error), raw)) from error
     check_view(view, "--region")
     return view
+
+
+_REFUSED = re.compile(r"^(?P<what>.*) - at `\$\.(?P<name>\w+)(?:\[(?P<number>\d+)\])?")
+
+
+def _refused(message: str, raw: dict[str, Any]) -> str:
+    """Name the option and its value in a refusal that names a field of the view."""
+    found = _REFUSED.search(message)
+    if found is None:
+        return f"--tiles, --overlap, --region, --mask: {message}"
+    name, value = found["name"], raw[found["name"]]
+    if name == "regions":
+        name, value = "region", ",".join(f"{share:g}" for share in value[int(found["number"])])
+    elif name == "tiles" and isinstance(value, list):
+        value = "x".join(map(str, value))
+    return f"--{name} {value}: {found['what'][0].lower()}{found['what'][1:].replace('`', '')}"
 
 
 def read(file: str, spec: InputSpec, view: View) -> tuple[Pixels, Size]:

@@ -161,7 +161,8 @@ class Store:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise UpdateBusyError(
-                    f"another update is under way in {self.folder}; wait for its end"
+                    f"another update is under way in {self.folder}; wait for its end, or end one "
+                    "that a request began: wheatear model cancel"
                 ) from error
             except OSError as error:
                 raise StoreError(f"cannot lock {self.folder}: {error.strerror}") from error
