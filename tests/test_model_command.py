@@ -99,6 +99,21 @@ def test_a_file_is_installed(place, run):
     assert "is on probation; wait until it is confirmed" in told
 
 
+def test_one_update_at_a_time_is_installed(place, run, monkeypatch):
+    """None where somebody is at the store, or a model is on probation."""
+    none, file = place.folder / "none.wtr", place.bundle("3")
+    told = run("install", none)[1]
+    assert f"cannot read {none}: No such file or directory" in told
+    with place.store.installing():
+        assert run("install", file)[0] == 1
+    place.install(place.bundle("2"))
+    assert "is on probation; wait until it is confirmed" in run("install", file)[1]
+    became = []
+    monkeypatch.setattr("edge.models.command.become_owner", became.append)
+    assert run("rollback")[0] == 0
+    assert became == [place.config.model.store]  # as whose user it is changed
+
+
 def test_a_file_is_held_against_what_was_asked_for(place, run):
     """Its hash, and whether it may be older."""
     file = place.bundle("0.9")

@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import devices
 import msgspec
@@ -100,6 +101,32 @@ def test_a_process_that_takes_too_long_is_ended(prove, tmp_path):
         prove(script, stop=(tmp_path / "pid").exists)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_process_has_all_of_its_seconds(prove, tmp_path, monkeypatch):
+    """Half a second before their end it goes on still."""
+    seconds, looks = [1000.0], []
+    monkeypatch.setattr("edge.models.proof.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+
+    def stop():
+        looks.append(seconds[0])
+        seconds[0] = 1019.5
+        if len(looks) == 2:
+            (tmp_path / "go").touch()
+        return False
+
+    verdict = msgspec.json.encode({"proof": PROOF}).decode()
+    assert prove(f"while [ ! -e go ]; do sleep 0.01; done; echo '{verdict}'", stop) == PROOF
+    assert looks[:2] == [1000.0, 1019.5]
+
+
+def test_a_process_that_nobody_ends_goes_on(tmp_path):
+    """Unless somebody says when to stop, nothing but its seconds ends it."""
+    python = tmp_path / "python"
+    verdict = msgspec.json.encode({"proof": PROOF}).decode()
+    python.write_text(f"#!/bin/sh\nsleep 0.3; echo '{verdict}'\n")
+    python.chmod(0o755)
+    assert prove_apart(Path("new.wtr"), MODEL, python=str(python)) == PROOF
 
 
 def test_a_process_that_cannot_be_started_is_said():

@@ -7,8 +7,9 @@ import pytest
 from test_models import CLOCK, Place, proved_here  # noqa: F401 - a fixture
 
 from edge.errors import StoreError, WheatearError
+from edge.kept import Kept
 from edge.models.choice import begin, current_path, open_current, path_of
-from edge.models.load import load_bundle
+from edge.models.load import kept_bundles, load_bundle, open_classifier
 from edge.models.record import Probation, Record
 
 
@@ -186,3 +187,20 @@ def test_a_full_disk_starts_no_model_on_probation(place, monkeypatch):
     monkeypatch.setattr("edge.models.record.write", refuse)
     assert place.open() == "1"
     assert place.store.read() == before
+
+
+def test_a_bundle_stays_open_from_run_to_run_until_its_file_is_another(place):
+    """Though it has the same name; the configured model is taken where it is open."""
+    model = place.config.model
+    kept = Kept(lambda: True)
+    load = kept_bundles(kept, model)
+    first = open_classifier(place.config, load)
+    kept.leave(first)
+    assert load(model.bundle) is first
+    kept.leave(first)
+    model.bundle.write_bytes(place.bundle("2").read_bytes())
+    with load(model.bundle) as second:
+        assert second is not first
+        assert second.model_info.version == "2"
+    with open_classifier(place.config) as alone:
+        assert alone.model_info.version == "2"
