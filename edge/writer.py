@@ -62,7 +62,7 @@ class Writer:
         self._backoff = Backoff(min(0.5, retry_max_seconds), retry_max_seconds)
         self._waiting: deque[Outgoing] = deque()
         self._change = threading.Condition()
-        self._busy = self._closing = False
+        self._closing = False
         self._give_up_at = 0.0
         self._last_commit = -math.inf
         self._trouble = Episode("outbox", counters, log)
@@ -94,9 +94,7 @@ class Writer:
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until everything submitted is on disk; False where it is not in time."""
         with self._change:
-            return self._change.wait_for(
-                lambda: not self._waiting and not self._busy, timeout_seconds
-            )
+            return self._change.wait_for(lambda: not self._waiting, timeout_seconds)
 
     @property
     def unwritten(self) -> tuple[Outgoing, ...]:
@@ -129,7 +127,6 @@ class Writer:
                 if work and not self._closing:
                     self._change.wait_for(lambda: self._closing, self._gathering_seconds())
                 batch = _batch(self._waiting)
-                self._busy = bool(batch)
             if not batch:
                 self._tidy()
                 continue
@@ -138,7 +135,6 @@ class Writer:
                 if done:
                     for _ in batch:
                         self._waiting.popleft()
-                self._busy = False
                 self._change.notify_all()
             if done:
                 self._tell()

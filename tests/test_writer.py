@@ -114,6 +114,8 @@ def test_what_is_written_together_is_half_a_megabyte():
     assert len(_batch([health()] * 600)) == 500
     assert len(_batch([image(1_000), *[health()] * 600])) == 500
     assert len(_batch([sighting(), image(5), health()])) == 3
+    assert len(_batch([image(498_999), health(), image(1)])) == 3
+    assert len(_batch([image(499_000), health(), image(1)])) == 2
 
 
 def test_a_thousand_messages_wait_in_memory_and_then_whoever_brings_more(outbox, counters):
@@ -121,9 +123,9 @@ def test_a_thousand_messages_wait_in_memory_and_then_whoever_brings_more(outbox,
     writer = Writer(outbox, lambda: None, counters)
     assert writer.submit([health()] * 999, 0)
     assert not writer.flush(0)
-    assert writer.submit([health()] * 2, 0)
+    assert writer.submit([health()], 0)
     assert not writer.submit([health()], 0)
-    assert len(writer.unwritten) == 1001
+    assert len(writer.unwritten) == 1000
 
 
 def test_the_newest_sighting_on_disk_is_no_update_of_an_earlier_one(outbox, start):
@@ -179,6 +181,7 @@ def test_what_fails_five_times_in_a_row_unexpectedly_ends_the_writer(outbox, sta
         writer.submit([sighting()])
         assert writer.flush(20)
     assert counters.crew.ended is None
+    assert counters.errors() == {"RuntimeError": 8}
     assert drain(outbox) == [1, 2]
     outbox.errors.extend(RuntimeError("odd") for _ in range(5))
     writer.submit([sighting()])
@@ -229,6 +232,7 @@ def test_while_nothing_is_written_the_outbox_does_what_may_wait(
     outbox._file.full = "no room"
     outbox.tidy_errors.append(OutboxFullError("no room"))
     until(lambda: not counters.problems() and outbox.full is None)
+    assert not told.is_set()
     outbox.opened = True
     assert told.wait(20)
 
@@ -273,7 +277,9 @@ def test_what_could_not_be_written_is_named_once(outbox, start, caplog):
     writer.submit([one, two])
     assert outbox.waits.wait(20)
     writer.close(0)
+    told = len([one for one in caplog.records if "not written" in one.getMessage()])
     writer.close(0)
+    assert told == 2
     said = [one.getMessage() for one in caplog.records if "not written" in one.getMessage()]
     assert said == [
         f"not written to disk: sighting {one.id} mite",
@@ -284,7 +290,42 @@ def test_what_could_not_be_written_is_named_once(outbox, start, caplog):
     ] * 2
 
 
-def test_what_was_submitted_before_the_end_is_written(outbox, start):
+def test_what_fails_before_and_after_a_commit_is_counted_apart(outbox, start, counters):
+    """A commit that works, and somebody who is woken, begin anew."""
+    left: list[Exception] = []
+    woken = threading.Event()
+
+    def wake() -> None:
+        if left:
+            raise left.pop()
+        woken.set()
+
+    writer = start(wake)
+    for _ in range(2):
+        outbox.errors.extend(RuntimeError("odd") for _ in range(4))
+        left[:] = [RuntimeError("not now")] * 4
+        woken.clear()
+        writer.submit([sighting()])
+        assert woken.wait(20)
+    assert writer.flush(20)
+    assert counters.crew.ended is None
+    assert drain(outbox) == [1, 2]
+
+
+def test_a_disk_that_takes_its_time_at_the_end_gets_all_batches(outbox, start):
+    """It refuses nothing: the time is for those that do."""
+    writer = start()
+    outbox.may_go.clear()
+    writer.submit([image(600_000)] * 3)
+    assert outbox.waits.wait(20)
+    with writer._change:
+        writer._closing = True
+    outbox.may_go.set()
+    assert writer.flush(20)
+    assert outbox.batches == [1, 1, 1]
+
+
+def test_what_was_submitted_before_the_end_is_written(outbox, start, counters):
     """Without waiting for more, and trying again as long as there is time."""
     writer = start(commit_seconds=100)
     outbox.errors.extend([OutboxError("busy")] * 2)
@@ -292,6 +333,7 @@ def test_what_was_submitted_before_the_end_is_written(outbox, start):
     writer.close(20)
     assert writer.unwritten == ()
     assert outbox.batches == [2, 2, 2]
+    assert counters.crew.ended is None
     assert drain(outbox) == [1]
 
 

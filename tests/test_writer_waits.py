@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -116,18 +117,22 @@ def test_a_hanging_commit_that_ends_leaves_five_seconds(writer, waits):
     assert sum(waits.all) == 34
 
 
-def test_a_disk_that_refuses_is_tried_less_and_less_often(writer, waits):
+def test_a_disk_that_refuses_is_tried_less_and_less_often(writer, waits, monkeypatch):
     """Up to half a minute; five times a second when the device is to stop, at once from then."""
+    monkeypatch.setattr(random, "random", lambda: 1.0)
     writer._change = Asked(waits)
     for limit in (0.5, 1, 2, 4, 8, 16, 30, 30):
         writer._pause()
-        assert limit / 2 <= waits.all[-1] <= limit
+        assert waits.all[-1] == limit
     assert not any(writer._change.met)
     writer._closing = True
     writer._pause()
     assert waits.all[-1] == 0.2
     assert not any(writer._change.met)
     writer._closing = False
+    assert writer._commit([sighting()])
+    writer._pause()
+    assert waits.all[-1] == 0.5
     writer._change.meanwhile = lambda: setattr(writer, "_closing", True)
     writer._pause()
     assert writer._change.met[-2:] == [False, True]
