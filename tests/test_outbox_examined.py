@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import sqlite3
 import time
 from collections.abc import Callable
@@ -157,3 +159,18 @@ def test_a_file_that_is_damaged_indeed_is_replaced_at_the_first_error(tmp_path):
         assert isinstance(told(outbox, sqlite3.SQLITE_CORRUPT), OutboxDamagedError)
         assert aside(tmp_path) == 1
         assert outbox.append(sighting()) > COUNT
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"), [(errno.EFBIG, "LimitFSIZE="), (errno.EIO, "be writa")]
+)
+def test_a_limit_on_files_is_told_for_what_it_stops_only(tmp_path, number, cure):
+    """Other errors beside the outbox are not its doing."""
+    with Outbox(tmp_path / "o.db") as outbox:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        try:
+            with pytest.raises(OutboxError, match=cure), outbox._file.errors():
+                raise OSError(number, os.strerror(number))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
