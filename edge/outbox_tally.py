@@ -56,6 +56,8 @@ class Tally:
         number, kind, _, payload, time_ms, size = row
         if not isinstance(time_ms, int) or not isinstance(size, int):
             raise OutboxDamagedError(f"row {number} is no message")
+        if number < self.next_row:
+            raise OutboxDamagedError(f"row {number} stands twice, or behind a later one")
         sighting = _sighting(payload) if kind == Kind.SIGHTING else None
         self.add(number, size, time_ms, sighting)
 

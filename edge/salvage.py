@@ -54,6 +54,11 @@ class _Known:
         self.next_seq = self.waiting = self.next_row = 0
         self.lives: dict[str, tuple[int, bytes] | None] = {}
 
+    @property
+    def first(self) -> int:
+        """The first row that waited: what is delivered, and deleted, are the oldest. 0: unknown."""
+        return max(1, self.next_row - self.waiting) if self.next_row else 0
+
     def take(self, record: Record) -> None:
         """Look whether this is a record of one of the small tables."""
         match record:
@@ -110,7 +115,7 @@ def _pages(path: Path) -> Pages:
 
 def _copy(pages: Pages, db: sqlite3.Connection, delivered: Collection[int]) -> Salvage:
     known, saved, last, last_row, missing = _Known(), 0, 0, 0, list[tuple[int, int]]()
-    waiting = size = 0
+    waiting = size = of_those = 0
     sound = (row for row in _sound(pages, known) if row[0] not in delivered)
     while batch := list(islice(sound, _BATCH)):
         db.execute("BEGIN")
@@ -120,9 +125,13 @@ def _copy(pages: Pages, db: sqlite3.Connection, delivered: Collection[int]) -> S
         for row in batch:
             if not known.next_row or row[0] < known.next_row:
                 waiting, size = waiting + 1, size + row[5]
+            before = row[0] - known.first
+            of_those += before >= 0
             if seq := number(row):
-                if last and seq > last + 1:
-                    missing.append((last + 1, seq - 1))
+                # What stood before the first that waited was delivered.
+                first = max(last + 1, seq - before) if known.first else last + 1
+                if last and seq > first and before >= 0:
+                    missing.append((first, seq - 1))
                 last = max(last, seq)
     if last and known.next_seq > last + 1:
         missing.append((last + 1, known.next_seq - 1))
@@ -133,8 +142,12 @@ def _copy(pages: Pages, db: sqlite3.Connection, delivered: Collection[int]) -> S
     next_seq = known.next_seq if known.next_row else max(last + 1, known.next_seq)
     schema.write_totals(db, next_seq, waiting, size, known.next_row or last_row + 1)
     db.execute("COMMIT")
-    holes = sum(end - start + 1 for start, end in missing)
-    return Salvage(saved, max(holes, known.waiting - waiting, 0), tuple(missing))
+    if known.next_row:
+        lost = max(last_row + 1, known.next_row) - known.first - of_those
+    else:
+        holes = sum(end - start + 1 for start, end in missing)
+        lost = max(holes, known.waiting - waiting, 0)
+    return Salvage(saved, lost, tuple(missing))
 
 
 def _sound(pages: Pages, known: _Known, numbers: Iterable[int] | None = None) -> Iterator[Stored]:

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from samples import drain, health, sighting
 
 from edge import outbox_schema
-from edge.errors import OutboxError
+from edge.errors import OutboxDamagedError, OutboxError
 from edge.messages import Evidence, new_id
 from edge.outbox import Outbox
 from edge.outbox_rows import Row
+from edge.outbox_tally import Tally
 from edge.salvage import salvage
 from edge.sqlite_log import damage
 from edge.sqlite_pages import Pages
@@ -52,6 +53,30 @@ def test_of_a_long_outbox_only_what_stood_on_a_spoilt_page_is_lost(tmp_path):
     gone = [row for row in before if row not in after]
     assert 0 < len(gone) <= 6
     assert gone == list(range(gone[0], gone[-1] + 1))
+
+
+def test_what_was_delivered_and_comes_out_again_hides_and_adds_no_loss(tmp_path):
+    """Whichever page is spoilt: of what waited so much is lost as is not there."""
+    path, damaged = tmp_path / "o.db", tmp_path / "damaged.db"
+    rows = [row.row for row in filled(path)]
+    with Outbox(path, delete_seconds=0) as outbox:
+        outbox.delete(rows[:100])
+    again = lost = 0
+    for page in range(2, path.stat().st_size // 1024 + 1):
+        shutil.copy(path, damaged)
+        spoil(damaged, page)
+        fresh = tmp_path / f"fresh-{page}.db"
+        connections = outbox_schema.open_database(fresh)
+        told = salvage(damaged, connections[0])
+        out = {row for (row,) in connections[0].execute("SELECT row FROM message")}
+        for connection in connections:
+            connection.close()
+        gone = set(rows[100:]) - out
+        assert told.lost == len(gone)
+        assert {n for first, last in told.missing for n in range(first, last + 1)} <= gone
+        again, lost = again + len(out & set(rows[:100])), lost + len(gone)
+    assert again
+    assert lost
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 9])
@@ -303,3 +328,17 @@ def test_a_life_that_cannot_be_read_keeps_no_device_from_starting(tmp_path, payl
         assert [life.seq for life in outbox.lives()] == [200]
         (hour,) = outbox.hours(sighting().time)
         assert list(hour.labels.values()) == [200]
+
+
+def test_rows_that_a_damaged_tree_gives_twice_are_not_counted_twice(tmp_path):
+    """They are damage, found when the file is opened: the count of what waits is to be right."""
+    path = tmp_path / "o.db"
+    filled(path, 3)
+    db = sqlite3.connect(path)
+    db.execute("UPDATE total SET next_row = 1, waiting = 0")
+    db.execute("CREATE TABLE heap AS SELECT * FROM message UNION ALL SELECT * FROM message")
+    db.execute("DROP TABLE message")
+    db.execute("ALTER TABLE heap RENAME TO message")
+    with pytest.raises(OutboxDamagedError, match="twice"):
+        Tally(db)
+    db.close()
