@@ -23,8 +23,8 @@ from edge.life import Event
 from edge.means import is_shortage
 from edge.messages import Health, Timings
 from edge.outbox_rows import Outgoing
-from edge.printable import told
 from edge.sightings import Identity, Sightings
+from edge.text.printable import told
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from edge.dial import connect
 from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages import new_id
 from edge.mqtt import Connection
-from edge.printable import encoded
-from edge.text import read_text
+from edge.text.encodings import read_text
+from edge.text.printable import encoded
 
 _EXACT_DIGITS = 15
 """So many a number of JSON may have and be the same everywhere; a revision has one more."""

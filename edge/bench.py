@@ -21,7 +21,7 @@ from edge.classify import Console
 from edge.errors import ConfigError
 from edge.image import decode
 from edge.pictures import files_of, open_classifier
-from edge.printable import encoded
+from edge.text.printable import encoded
 from edge.thirdparty import read_model
 
 if TYPE_CHECKING:

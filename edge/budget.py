@@ -14,7 +14,7 @@ import msgspec
 
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
-from edge.printable import encoded
+from edge.text.printable import encoded
 
 MOST_DAYS = 8
 """Days that are remembered: a clock that starts wrong and is then set counts on where it was."""

@@ -24,8 +24,8 @@ from edge.config import Config, load_config, parse_config, redacted
 from edge.errors import ConfigError, RequestDeniedError, ShortageError, StaleRevisionError
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
-from edge.printable import encoded
-from edge.text import read_text, text_of
+from edge.text.encodings import read_text, text_of
+from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from collections import Counter
 
 from edge.crew import Crew
 from edge.messages import Spread
-from edge.printable import printable, told
 from edge.spread import Histogram
+from edge.text.printable import printable, told
 
 
 class Counters:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from edge.errors import ThreadEndedError
 from edge.means import beginning
-from edge.printable import told
+from edge.text.printable import told
 
 log = logging.getLogger(__name__)
 

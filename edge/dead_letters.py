@@ -22,7 +22,7 @@ import msgspec
 from edge.errors import OutboxError
 from edge.files import sync_folder, write_whole
 from edge.outbox_rows import Kind, Row
-from edge.printable import encoded
+from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from edge.image import fit
 from edge.json_files import read_json
 from edge.later import Later
 from edge.messages import DriftPart, DriftReport
-from edge.printable import encoded
+from edge.text.printable import encoded
 
 if TYPE_CHECKING:
     from edge.cameras import Frame

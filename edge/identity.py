@@ -18,7 +18,7 @@ from edge.errors import ShortageError
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
 from edge.keeping import Keeping, keeping
-from edge.printable import encoded
+from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.printable import printable
 from edge.requests import Params
+from edge.text.printable import printable
 
 MOST_LINES = 500
 _MOST_CHARACTERS = 1000

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.errors import ModelError
-from edge.text import read_text
+from edge.text.encodings import read_text
 
 _INDEXED = re.compile(r"(\d+)(?:\s*[:;,|\t]\s*|\s+)(\S.*)")
 _SEPARATORS = (",", ";", "\t", "|")

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.printable import encoded
+from edge.text.printable import encoded
 
 SCHEMA_VERSION = 1
 """The ``schema`` of every message."""

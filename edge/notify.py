@@ -14,7 +14,7 @@ from typing import Self
 from edge.counters import Counters
 from edge.errors import ShortageError
 from edge.means import begin
-from edge.printable import told
+from edge.text.printable import told
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from edge.errors import OutboxDamagedError
 from edge.messages import Sighting, encode
 from edge.outbox_payload import pack, unpack
 from edge.outbox_rows import Kind, Stored
-from edge.printable import printable
+from edge.text.printable import printable
 
 _decoder = msgspec.json.Decoder(Sighting)
 

@@ -19,8 +19,8 @@ from edge.errors import ConfigError, ImageError
 from edge.image import load
 from edge.means import begin
 from edge.named import unknown
-from edge.printable import encoded, printable
 from edge.scores import Reason, Score
+from edge.text.printable import encoded, printable
 
 if TYPE_CHECKING:
     import argparse

@@ -30,9 +30,9 @@ from edge.errors import (
 )
 from edge.messages import Problem, Response, encode
 from edge.packets import Incoming
-from edge.printable import encoded, printable
 from edge.rate import Bucket
 from edge.refusals import Refusals
+from edge.text.printable import encoded, printable
 from edge.transactions import READS, Memory
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from edge.counters import Counters, Episode
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
 from edge.messages import ProgramHealth
-from edge.printable import encoded
+from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Self
 
 from edge.errors import StateBusyError, StateError
 from edge.files import read_small
-from edge.printable import printable
 from edge.room import NO_ROOM
+from edge.text.printable import printable
 
 if TYPE_CHECKING:
     from edge.config import Config

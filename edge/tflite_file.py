@@ -14,7 +14,7 @@ import msgspec
 from edge.errors import ModelError
 from edge.flatbuffer import Table, guarded
 from edge.runtimes import TensorSpec
-from edge.text import text_of
+from edge.text.encodings import text_of
 
 _TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8", 7: "int16"}
 _SOFTMAX, _LOGISTIC, _CUSTOM = 25, 14, 32

@@ -22,8 +22,8 @@ from edge import __version__
 from edge.board import Board, board
 from edge.classify import Console
 from edge.errors import ConfigError, WheatearError
-from edge.printable import encoded
 from edge.runtimes import installed
+from edge.text.printable import encoded
 from edge.timing import Times, measure
 
 PROTOCOL = 1

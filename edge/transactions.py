@@ -22,7 +22,7 @@ from edge.clock import WRITTEN
 from edge.errors import MalformedRequestError, ReplayedRequestError, RequestDeniedError
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
-from edge.printable import encoded
+from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from edge.errors import OutboxError, OutboxFullError, UnwritableError
 from edge.messages import Evidence, Sighting
 from edge.outbox import Outbox
 from edge.outbox_rows import Outgoing
-from edge.printable import told
+from edge.text.printable import told
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from edge.config.hosts import pattern
 from edge.config.load import parse_broker
 from edge.errors import ConfigError
 from edge.identity import own_id
-from edge.url import parse
+from edge.text.url import parse
 
 V4L2 = {"kind": "v4l2"}
 LEAST = {"model": {"bundle": "m.wtr"}, "camera": V4L2}

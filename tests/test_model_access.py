@@ -25,7 +25,7 @@ from edge.errors import ConfigError, DownloadError, UnreachableError
 from edge.models.access import Access
 from edge.models.fetch import Source, fetch
 from edge.models.jobs import Job, public
-from edge.url import parse, shown
+from edge.text.url import parse, shown
 
 LIMITS = Update(timeout_seconds=5.0, attempts=2)
 SECRET = "hunter2"

@@ -24,7 +24,7 @@ from edge.messages import encode
 from edge.models.record import Outcome
 from edge.models.store import Store
 from edge.outbox import Outbox
-from edge.printable import encoded, printable
+from edge.text.printable import encoded, printable
 
 ODD = os.fsdecode(b"02_K\xe4fer.jpg")
 
@@ -160,7 +160,7 @@ def test_all_that_is_written_as_json_takes_text_that_cannot_be_encoded():
 
 
 RAW = {
-    "printable.py": "it is what the others call",
+    "text/printable.py": "it is what the others call",
     "transactions.py": "what was decoded from JSON; its order is that of a digest",
     "runtimes/fake.py": "a model for tests, of numbers",
     "models/fetch.py": "the digest of an address, which is ASCII",

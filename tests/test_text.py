@@ -7,7 +7,7 @@ import pytest
 from edge.config import load_config
 from edge.config.section import first_line
 from edge.errors import ConfigError
-from edge.text import text_of
+from edge.text.encodings import text_of
 
 CONFIG = """[device]
 id = "cam-a"

@@ -18,7 +18,7 @@ from edge.config import Camera as CameraConfig
 from edge.config import FolderCamera, View
 from edge.image import InputSpec, decode, load
 from edge.messages import Location
-from edge.printable import printable
+from edge.text.printable import printable
 from edge.tiles import in_parts, needed
 
 if TYPE_CHECKING:

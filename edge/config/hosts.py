@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from edge.url import PORTS, Url, parse
+from edge.text.url import PORTS, Url, parse
 
 
 class Pattern(NamedTuple):

@@ -16,7 +16,7 @@ from edge.config.explain import explain
 from edge.config.section import first_line
 from edge.config.whole import Config
 from edge.errors import ConfigError
-from edge.text import read_text
+from edge.text.encodings import read_text
 
 
 def load_config(path: Path | str) -> Config:

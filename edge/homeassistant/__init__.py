@@ -23,8 +23,8 @@ from edge.files import write_whole
 from edge.homeassistant.entities import Camera, Component, components
 from edge.json_files import read_json
 from edge.messages import RunningModel
-from edge.printable import encoded
 from edge.session import Introduction
+from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
 

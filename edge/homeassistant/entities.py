@@ -7,7 +7,7 @@ from typing import Any, get_args
 import msgspec
 
 from edge.messages import Clock
-from edge.printable import encoded
+from edge.text.printable import encoded
 
 MOST_LABELS = 200
 """A model with more classes gets no counter for each; the total has them as attributes."""

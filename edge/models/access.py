@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from edge.config.hosts import pattern
 from edge.config.section import first_line
 from edge.errors import ConfigError
-from edge.url import Url
+from edge.text.url import Url
 
 if TYPE_CHECKING:
     from edge.config import Update

@@ -21,7 +21,7 @@ from edge.models.record import Entry, read
 from edge.models.store import RECORD, Store, bundle_path
 from edge.models.upload import Upload
 from edge.owner import become_owner
-from edge.printable import encoded
+from edge.text.printable import encoded
 
 _NOTICED = "a running device takes it within seconds, one that does not run at its next start"
 

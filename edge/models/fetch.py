@@ -30,9 +30,9 @@ from edge.json_files import read_json
 from edge.models.access import Access
 from edge.models.pace import STEP_SECONDS, BrokenError, Pace, SlowError
 from edge.models.web import Web, checked, told
-from edge.printable import encoded
+from edge.text.printable import encoded
+from edge.text.url import shown
 from edge.unpack import MAX_BUNDLE_BYTES
-from edge.url import shown
 
 if TYPE_CHECKING:
     from edge.config import Update

@@ -27,8 +27,8 @@ from edge.messages import UpdateResult
 from edge.models import fetch
 from edge.models.fetch import Source
 from edge.models.record import Outcome, Record
-from edge.printable import encoded
-from edge.url import shown
+from edge.text.printable import encoded
+from edge.text.url import shown
 
 if TYPE_CHECKING:
     from edge.models.proof import Proof

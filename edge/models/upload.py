@@ -17,8 +17,8 @@ from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
 from edge.manifest import Sha256
 from edge.models.ledger import Ledger
-from edge.printable import encoded
 from edge.requests import Params
+from edge.text.printable import encoded
 from edge.unpack import MAX_BUNDLE_BYTES
 
 

@@ -27,7 +27,7 @@ from edge.files import refuse_pipe
 from edge.means import begin
 from edge.models.access import Access
 from edge.models.pace import STEP_SECONDS, BrokenError, Pace
-from edge.url import Url, follow, parse, shown
+from edge.text.url import Url, follow, parse, shown
 
 MOST_REDIRECTS = 5
 HEAD_BYTES = 64 << 10

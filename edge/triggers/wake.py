@@ -12,7 +12,7 @@ import msgspec
 from edge.clock import Clock
 from edge.counters import Counters, Episode
 from edge.files import sync_folder, write_whole
-from edge.printable import encoded
+from edge.text.printable import encoded
 from edge.triggers.duty import Rest
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from xml.sax.saxutils import quoteattr
 
 from edge.errors import DataError
 from edge.files import write_whole
-from edge.text import read_text
+from edge.text.encodings import read_text
 from training.data.dataset import UNLABELLED
 from training.inbox.store import Record
 
