@@ -21,7 +21,7 @@ from edge.decision import Decider
 from edge.errors import ImageError, ModelError
 from edge.life import Event
 from edge.means import is_shortage
-from edge.messages import Health, Timings
+from edge.messages.base import Health, Timings
 from edge.outbox_rows import Outgoing
 from edge.sightings import Identity, Sightings
 from edge.text.printable import told

@@ -25,7 +25,7 @@ from edge.identity import boot_id, installation
 from edge.kept import Kept
 from edge.lasting import fleeting
 from edge.learning import Learning
-from edge.messages import ModelRef
+from edge.messages.base import ModelRef
 from edge.models.device import DeviceModels
 from edge.notify import Longer, Notifier
 from edge.outbox import Outbox

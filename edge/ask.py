@@ -15,7 +15,7 @@ from edge.classify import Console
 from edge.config import Broker, Tls
 from edge.dial import connect
 from edge.errors import ConfigError, PublishError, RequestError
-from edge.messages import new_id
+from edge.messages.base import new_id
 from edge.mqtt import Connection
 from edge.text.encodings import read_text
 from edge.text.printable import encoded

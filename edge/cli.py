@@ -281,7 +281,9 @@ COMMANDS = (
     Command("request", "ask a device over MQTT", add_request, "edge.ask:main"),
     Command("model", "keep, try and change models", add_models, "edge.models.command:main"),
     Command("outbox", "look at dead letters", add_outbox, "edge.dead_letter_desk:main"),
-    Command("schema", "print the messages' JSON Schema", add_schema, "edge.topics:main"),
+    Command(
+        "schema", "print the messages' JSON Schema", add_schema, "edge.messages.reference:main"
+    ),
     Command("classify", "classify pictures: JSON lines", add_classify, "edge.classify:main"),
     Command("bench", "measure decode, preprocess and invoke", add_bench, "edge.bench:main"),
 )

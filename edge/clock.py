@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.messages import Clock as Quality
+from edge.messages.base import Clock as Quality
 
 STEP_SECONDS = 0.2
 """From here on a change of the clock is a jump; NTP daemons slew away what is less."""

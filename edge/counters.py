@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 from edge.crew import Crew
-from edge.messages import Spread
+from edge.messages.base import Spread
 from edge.spread import Histogram
 from edge.text.printable import printable, told
 

@@ -15,7 +15,7 @@ from edge.requests import Params
 
 if TYPE_CHECKING:
     from edge.classify import Console
-    from edge.messages import Health, Timings
+    from edge.messages.base import Health, Timings
     from edge.requests import Requests
 
 _MOST_LISTED = 100

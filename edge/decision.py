@@ -12,7 +12,7 @@ from edge.classifier import Classification
 from edge.config import Decision as DecisionConfig
 from edge.findings import Finding, findings
 from edge.life import Event, Lives
-from edge.messages import Votes
+from edge.messages.base import Votes
 
 _ONE = Votes(agree=1, of=1)
 

@@ -10,7 +10,7 @@ from edge.clock import Clock
 from edge.counters import Episode
 from edge.errors import ImageError, OutboxError
 from edge.flight import Flight
-from edge.messages import mark_historical
+from edge.messages.base import mark_historical
 from edge.mqtt import Ack
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row

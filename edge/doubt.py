@@ -8,7 +8,7 @@ from typing import NamedTuple, get_args
 from edge.cameras import Frame
 from edge.classifier import Classification
 from edge.config import Inbox
-from edge.messages import Kept
+from edge.messages.base import Kept
 
 USEFULNESS: tuple[Kept, ...] = get_args(Kept)
 """Reasons for keeping a picture, the least useful first.

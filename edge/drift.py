@@ -22,7 +22,7 @@ from edge.files import sync_folder, write_whole
 from edge.image import fit
 from edge.json_files import read_json
 from edge.later import Later
-from edge.messages import DriftPart, DriftReport
+from edge.messages.base import DriftPart, DriftReport
 from edge.text.printable import encoded
 
 if TYPE_CHECKING:

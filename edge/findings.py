@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from edge.classifier import Classification, Tile
-from edge.messages import Reason, Region
+from edge.messages.base import Reason, Region
 from edge.scores import Score
 from edge.tiles import around, join, touch
 

@@ -21,7 +21,7 @@ from edge.clock import Clock, SystemClock
 from edge.config import Gps as GpsConfig
 from edge.counters import Backoff, Counters, Episode
 from edge.errors import GpsError
-from edge.messages import Location
+from edge.messages.base import Location
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from edge.config import Config
 from edge.counters import Counters
 from edge.errors import OutboxError
 from edge.identity import boot_id
-from edge.messages import (
+from edge.messages.base import (
     SCHEMA_VERSION,
     BrokerHealth,
     ClockHealth,

@@ -24,8 +24,8 @@ from edge.counters import Counters, Episode
 from edge.doubt import USEFULNESS, Doubt, Doubts
 from edge.errors import ImageError, SpoolError
 from edge.image import decode
-from edge.messages import Clock as Quality
-from edge.messages import (
+from edge.messages.base import Clock as Quality
+from edge.messages.base import (
     FrameRef,
     InboxHealth,
     InboxItem,

@@ -12,7 +12,7 @@ from msgspec import Meta
 from edge.drift import Drift
 from edge.errors import RequestError
 from edge.inbox import Inbox
-from edge.messages import DriftReport, Health, InboxItem, Timings
+from edge.messages.base import DriftReport, Health, InboxItem, Timings
 from edge.requests import Params
 from edge.spool import Spool
 

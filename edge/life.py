@@ -15,7 +15,7 @@ import msgspec
 
 from edge.config import Decision as DecisionConfig
 from edge.findings import Finding
-from edge.messages import Ended, Phase, Reason, Votes, new_id
+from edge.messages.base import Ended, Phase, Reason, Votes, new_id
 
 
 class Best(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge.board import read
-from edge.messages import LinkHealth
+from edge.messages.base import LinkHealth
 
 _UP = 1
 """RTF_UP of ``linux/route.h``."""

@@ -21,7 +21,7 @@ import msgspec
 
 from edge import outbox_schema as schema
 from edge.errors import OutboxError, OutboxFullError
-from edge.messages import Health, HourCount, Sighting
+from edge.messages.base import Health, HourCount, Sighting
 from edge.outbox_attempt import Attempt
 from edge.outbox_file import OutboxFile
 from edge.outbox_rows import Kind, Outgoing, Row, read_rows, row_of, rows_of

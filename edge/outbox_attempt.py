@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from edge import outbox_schema as schema
-from edge.messages import Sighting
+from edge.messages.base import Sighting
 from edge.outbox_rows import Kind, Outgoing, Stored
 from edge.outbox_tally import Tally
 

@@ -12,7 +12,7 @@ import msgspec
 
 from edge import outbox_schema as schema
 from edge.errors import OutboxError, OutboxFullError
-from edge.messages import Sighting
+from edge.messages.base import Sighting
 from edge.outbox_exchange import discard, finish_exchange, replacement, set_aside
 from edge.outbox_rows import Stored
 from edge.outbox_tally import Tally

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from edge.errors import OutboxDamagedError, UnwritableError
-from edge.messages import Evidence, Health, Sighting, encode
+from edge.messages.base import Evidence, Health, Sighting, encode
 from edge.outbox_payload import pack, unpack
 
 OVERHEAD_BYTES = 100

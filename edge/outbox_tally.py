@@ -15,7 +15,7 @@ import msgspec
 
 from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError
-from edge.messages import Sighting, encode
+from edge.messages.base import Sighting, encode
 from edge.outbox_payload import pack, unpack
 from edge.outbox_rows import Kind, Stored
 from edge.text.printable import printable

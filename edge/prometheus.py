@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 from edge import __version__
 from edge.config import Report
 from edge.counters import Counters, Episode
-from edge.messages import Health, Spreads
+from edge.messages.base import Health, Spreads
 
 log = logging.getLogger(__name__)
 

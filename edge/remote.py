@@ -22,7 +22,7 @@ from edge.counters import Counters
 from edge.errors import ConfigError
 from edge.journal import Journal, LogParams
 from edge.means import begin
-from edge.messages import ConfigState
+from edge.messages.base import ConfigState
 from edge.requests import Params, Requests
 from edge.transactions import NAME, Memory
 

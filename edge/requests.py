@@ -28,7 +28,7 @@ from edge.errors import (
     TooManyRequestsError,
     WheatearError,
 )
-from edge.messages import Problem, Response, encode
+from edge.messages.base import Problem, Response, encode
 from edge.packets import Incoming
 from edge.rate import Bucket
 from edge.refusals import Refusals

@@ -27,8 +27,8 @@ from edge.config import Config, FolderCamera
 from edge.counters import Counters, Episode
 from edge.errors import OutboxError
 from edge.identity import boot_id
-from edge.messages import Clock as Quality
-from edge.messages import Health, Sighting, encode
+from edge.messages.base import Clock as Quality
+from edge.messages.base import Health, Sighting, encode
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError
-from edge.messages import Health, Sighting
+from edge.messages.base import Health, Sighting
 from edge.outbox_payload import unpack
 from edge.outbox_rows import OVERHEAD_BYTES, Kind, Stored
 from edge.sqlite_log import PAGE_SIZES

@@ -18,7 +18,7 @@ from edge.config import Images
 from edge.counters import Counters, Episode
 from edge.findings import Finding
 from edge.life import Event
-from edge.messages import Evidence, FrameRef, Location, ModelRef, Score, Sighting, new_id
+from edge.messages.base import Evidence, FrameRef, Location, ModelRef, Score, Sighting, new_id
 from edge.outbox_rows import Outgoing
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from msgspec import Meta
 from edge.counters import Counters, Episode
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
-from edge.messages import ProgramHealth
+from edge.messages.base import ProgramHealth
 from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from edge.messages import Health, Info, State, Timings, encode
+from edge.messages.base import Health, Info, State, Timings, encode
 from edge.requests import Params
 
 if TYPE_CHECKING:

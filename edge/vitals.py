@@ -11,7 +11,7 @@ from edge.clock import Clock
 from edge.counters import Counters
 from edge.errors import OutboxError
 from edge.link import link
-from edge.messages import Health, Spreads, Timings
+from edge.messages.base import Health, Spreads, Timings
 from edge.outbox import Outbox
 from edge.starts import Starts
 

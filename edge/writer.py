@@ -15,7 +15,7 @@ import msgspec
 from edge.counters import Backoff, Counters, Episode
 from edge.crew import Patience
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
-from edge.messages import Evidence, Sighting
+from edge.messages.base import Evidence, Sighting
 from edge.outbox import Outbox
 from edge.outbox_rows import Outgoing
 from edge.text.printable import told

@@ -18,14 +18,14 @@ import msgspec
 
 from edge.changes import Configuration
 from edge.clock import SystemClock
-from edge.messages import Evidence, Health, Sighting
+from edge.messages.base import Evidence, Health, Sighting
+from edge.messages.reference import EXAMPLES
 from edge.models.choice import begin
 from edge.models.install import bring, install, roll_back
 from edge.models.store import Store
 from edge.outbox import Outbox
 from edge.outbox_payload import unpack
 from edge.outbox_rows import Kind, Outgoing
-from edge.topics import EXAMPLES
 from soak.broker import Application, Broker
 from soak.control import beside, messages
 from soak.device import Device, bundle

@@ -13,12 +13,12 @@ import msgspec
 
 from edge.changes import Configuration
 from edge.errors import WheatearError
-from edge.messages import Sighting
+from edge.messages.base import Sighting
+from edge.messages.reference import EXAMPLES
 from edge.models.record import read
 from edge.models.store import bundle_path
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
-from edge.topics import EXAMPLES
 from soak.control import Found, messages
 from soak.promises import Due, Journal
 

@@ -14,12 +14,12 @@ from random import Random
 import msgspec
 
 from edge.errors import OutboxDamagedError
-from edge.messages import Evidence, Sighting, new_id
+from edge.messages.base import Evidence, Sighting, new_id
+from edge.messages.reference import EXAMPLES
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
 from edge.outbox_schema import PAGE_BYTES
 from edge.sqlite_log import Log, damage
-from edge.topics import EXAMPLES
 from soak.scenario import Options, Round, chance
 from soak.week import START
 

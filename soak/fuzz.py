@@ -27,7 +27,7 @@ from edge.counters import Counters
 from edge.errors import RequestError, WheatearError
 from edge.image import decode
 from edge.journal import LogParams
-from edge.messages import Response
+from edge.messages.base import Response
 from edge.models.upload import Chunk
 from edge.models.verbs import InstallParams
 from edge.packets import Incoming

@@ -26,8 +26,8 @@ from edge.counters import Counters
 from edge.decision import Decider
 from edge.health import Reporter
 from edge.image import decode
-from edge.messages import Clock as Quality
-from edge.messages import ModelRef, RunningModel
+from edge.messages.base import Clock as Quality
+from edge.messages.base import ModelRef, RunningModel
 from edge.models.load import open_classifier
 from edge.outbox import Outbox
 from edge.publisher import Publisher

@@ -11,7 +11,7 @@ from clocks import RIGHT
 from edge import state_lock
 from edge.cameras import Frame
 from edge.config import Inbox as InboxConfig
-from edge.messages import FrameRef, InboxItem, InboxPicture, ModelRef, new_id
+from edge.messages.base import FrameRef, InboxItem, InboxPicture, ModelRef, new_id
 from edge.spool import Spool
 
 JPEG = devices.photo("aphid")

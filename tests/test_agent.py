@@ -20,7 +20,7 @@ from edge.counters import Counters
 from edge.decision import Decider
 from edge.errors import ModelError
 from edge.health import Reporter
-from edge.messages import Evidence, Health, Location, ModelRef, RunningModel, Sighting
+from edge.messages.base import Evidence, Health, Location, ModelRef, RunningModel, Sighting
 from edge.outbox import Outbox
 from edge.sightings import Identity
 
@@ -281,7 +281,7 @@ def test_a_machine_without_sensors_says_null(reporter, tmp_path):
     import shutil
 
     shutil.rmtree(tmp_path / "root")
-    from edge.messages import Timings as Milliseconds
+    from edge.messages.base import Timings as Milliseconds
 
     health = reporter.health(Milliseconds())
     assert health.temperature_celsius is health.throttled is health.process_bytes is None

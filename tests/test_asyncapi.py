@@ -11,7 +11,7 @@ import devices
 import pytest
 from brokers import Mosquitto, Subscriber
 
-from edge.asyncapi import document, draft_07
+from edge.messages.asyncapi import document, draft_07
 
 jsonschema = pytest.importorskip("jsonschema")
 

@@ -17,7 +17,7 @@ from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
 from edge.counters import Counters
 from edge.decision import Decider
-from edge.messages import Evidence, ModelRef
+from edge.messages.base import Evidence, ModelRef
 from edge.sightings import Identity, Sightings, picture_budget
 
 DAY = timedelta(days=1)

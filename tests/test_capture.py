@@ -20,7 +20,7 @@ from edge.config import Decision, Images, Requests
 from edge.counters import Counters
 from edge.decision import Decider
 from edge.errors import CameraError, ImageError
-from edge.messages import ModelRef
+from edge.messages.base import ModelRef
 from edge.sightings import Identity
 from edge.triggers.capture import Capture, CaptureParams
 from edge.triggers.duty import Duty

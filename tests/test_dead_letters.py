@@ -17,7 +17,7 @@ from edge.cli import main
 from edge.dead_letter_desk import Desk, WhichLetters
 from edge.dead_letters import FOLDER, DeadLetters
 from edge.errors import OutboxError
-from edge.messages import encode
+from edge.messages.base import encode
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
 from edge.requests import Params

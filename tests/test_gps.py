@@ -22,7 +22,7 @@ from edge.config import Gps as GpsConfig
 from edge.counters import Counters
 from edge.errors import GpsError
 from edge.gps import Gps, ask, fix, parse
-from edge.messages import Location, ModelRef
+from edge.messages.base import Location, ModelRef
 from edge.sightings import Identity
 
 VERSION = {"class": "VERSION", "release": "3.22", "proto_major": 3, "proto_minor": 14}

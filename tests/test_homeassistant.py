@@ -14,12 +14,12 @@ import pytest
 from brokers import Mosquitto, Subscriber, retained
 from hass import Hass, hass_path
 
-from edge import messages
 from edge.config import parse_config
 from edge.homeassistant import introductions
 from edge.homeassistant.entities import Camera, components
-from edge.messages import RunningModel
-from edge.topics import TOPICS
+from edge.messages import base as messages
+from edge.messages.base import RunningModel
+from edge.messages.reference import TOPICS
 
 LEAST = {
     "device": {"id": "c"},

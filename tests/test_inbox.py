@@ -20,7 +20,7 @@ from edge.classifier import Tile
 from edge.counters import Counters
 from edge.image import decode
 from edge.inbox import Inbox
-from edge.messages import InboxItem, ModelRef
+from edge.messages.base import InboxItem, ModelRef
 from edge.sightings import Identity
 from edge.spare import Parcel
 from edge.spool import Spool

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from edge.errors import ConfigError, DataError, WheatearError
 from edge.inbox import picture
-from edge.messages import encode
+from edge.messages.base import encode
 from training.cli import app
 from training.data import load_dataset
 from training.inbox.commands import broker_from, write

@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.messages import PAYLOADS, Sighting, encode, mark_historical, new_id, schemas
-from edge.topics import EXAMPLES, TOPICS, markdown
+from edge.messages.base import PAYLOADS, Sighting, encode, mark_historical, new_id, schemas
+from edge.messages.reference import EXAMPLES, TOPICS, markdown
 
 DOCS = Path(__file__).parents[1] / "docs" / "topics.md"
 

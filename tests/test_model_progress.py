@@ -7,7 +7,7 @@ import json
 import pytest
 from clocks import RIGHT, Hand
 
-from edge.messages import RunningModel
+from edge.messages.base import RunningModel
 from edge.models.progress import Teller
 from edge.models.proof import Proof
 from edge.models.record import Entry, Outcome, Record

@@ -9,7 +9,7 @@ import pytest
 from models_here import FRAME, PIXELS, Here
 
 from edge.errors import ModelError
-from edge.messages import ModelRef, RunningModel
+from edge.messages.base import ModelRef, RunningModel
 from edge.models.load import load_bundle
 from edge.models.switch import keep_up
 from edge.runtimes.fake import Fault

@@ -24,7 +24,7 @@ from samples import drain, health, image, sighting
 
 from edge.counters import Counters
 from edge.errors import OutboxDamagedError, OutboxError, UnwritableError
-from edge.messages import Sighting
+from edge.messages.base import Sighting
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, ranges
 from edge.writer import Writer

@@ -13,7 +13,7 @@ import pytest
 from samples import drain, health, image, sighting, stored
 
 from edge.errors import OutboxError
-from edge.messages import Sighting
+from edge.messages.base import Sighting
 from edge.outbox import Depth, Outbox
 from edge.outbox_attempt import Attempt
 from edge.outbox_numbers import LOST_WRITES

@@ -13,7 +13,7 @@ import msgspec
 from samples import drain, image, sighting, stored
 
 import edge
-from edge.messages import Sighting
+from edge.messages.base import Sighting
 from edge.outbox import Depth, Outbox
 from edge.outbox_rows import Kind, Row
 

@@ -15,7 +15,7 @@ from samples import health, image, sighting, stored
 
 from edge import outbox_payload, outbox_schema
 from edge.errors import OutboxDamagedError, UnwritableError
-from edge.messages import Sighting
+from edge.messages.base import Sighting
 from edge.outbox import Outbox
 from edge.outbox_payload import pack, unpack
 from edge.outbox_rows import OVERHEAD_BYTES, Kind, Row, read_rows, rows_of

@@ -17,7 +17,7 @@ from first_outbox import first_outbox
 from samples import health, sighting
 
 from edge.errors import OutboxError, OutboxFullError
-from edge.messages import new_id
+from edge.messages.base import new_id
 from edge.outbox import Outbox
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)

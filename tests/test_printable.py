@@ -20,7 +20,7 @@ from samples import sighting
 import edge
 from edge.counters import Counters, Episode
 from edge.journal import Journal, LogParams
-from edge.messages import encode
+from edge.messages.base import encode
 from edge.models.record import Outcome
 from edge.models.store import Store
 from edge.outbox import Outbox

@@ -15,7 +15,7 @@ from senders import Sender, received, settings
 from edge.clock import SystemClock
 from edge.counters import Backoff
 from edge.dial import connect
-from edge.messages import encode
+from edge.messages.base import encode
 from edge.mqtt import Will
 from edge.session import Introduction
 

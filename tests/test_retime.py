@@ -23,7 +23,7 @@ from edge.config import Broker, Decision, Images
 from edge.counters import Counters
 from edge.decision import Decider
 from edge.errors import OutboxFullError
-from edge.messages import Health, ModelRef, Sighting
+from edge.messages.base import Health, ModelRef, Sighting
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind
 from edge.retime import Retimer, retime, retimed

@@ -15,7 +15,7 @@ from samples import drain, health, sighting
 
 from edge import outbox_schema
 from edge.errors import OutboxDamagedError, OutboxError
-from edge.messages import Evidence, new_id
+from edge.messages.base import Evidence, new_id
 from edge.outbox import Outbox
 from edge.outbox_rows import Row
 from edge.outbox_tally import Tally

@@ -22,7 +22,7 @@ from edge.drawing import colour_of, draw, targets
 from edge.errors import ConfigError, ImageError
 from edge.findings import Finding, findings
 from edge.image import PAD_COLOUR, fit
-from edge.messages import Region
+from edge.messages.base import Region
 from edge.tiled import Parts
 from edge.viewer import Viewer
 

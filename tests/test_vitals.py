@@ -29,13 +29,13 @@ from edge.cameras import Frame
 from edge.config import Report, load_config
 from edge.counters import Counters
 from edge.link import link
-from edge.messages import Health, LinkHealth, Spread, Timings, encode
+from edge.messages.base import Health, LinkHealth, Spread, Timings, encode
+from edge.messages.reference import EXAMPLES
 from edge.outbox import Outbox
 from edge.prometheus import Exporter, text
 from edge.pulse import Flow
 from edge.spread import Histogram
 from edge.starts import Starts
-from edge.topics import EXAMPLES
 from edge.vitals import Vitals
 
 

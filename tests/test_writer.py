@@ -13,7 +13,7 @@ from samples import drain, health, image, sighting
 
 from edge.counters import Counters
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
-from edge.messages import Sighting
+from edge.messages.base import Sighting
 from edge.outbox import Outbox
 from edge.writer import Writer, _batch
 

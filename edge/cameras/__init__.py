@@ -17,7 +17,7 @@ import msgspec
 from edge.config import Camera as CameraConfig
 from edge.config import FolderCamera, View
 from edge.image import InputSpec, decode, load
-from edge.messages import Location
+from edge.messages.base import Location
 from edge.text.printable import printable
 from edge.tiles import in_parts, needed
 

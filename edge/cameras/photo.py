@@ -14,7 +14,7 @@ from edge.cameras.exif import place_of, taken_at
 from edge.errors import ImageError
 from edge.formats import unknown_format
 from edge.image import decode
-from edge.messages import Location
+from edge.messages.base import Location
 from edge.orientation import exif_of, upright_size
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from edge.config import Config
 from edge.files import write_whole
 from edge.homeassistant.entities import Camera, Component, components
 from edge.json_files import read_json
-from edge.messages import RunningModel
+from edge.messages.base import RunningModel
 from edge.session import Introduction
 from edge.text.printable import encoded
 

@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from edge.messages import Clock
+from edge.messages.base import Clock
 from edge.text.printable import encoded
 
 MOST_LABELS = 200

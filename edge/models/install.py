@@ -24,7 +24,7 @@ from edge.errors import (
     UpdateBusyError,
     UpdateError,
 )
-from edge.messages import UpdatePhase
+from edge.messages.base import UpdatePhase
 from edge.models.proof import Proof, prove_apart
 from edge.models.record import Entry, Outcome, Probation, Record
 from edge.models.versions import newer

@@ -23,7 +23,7 @@ from edge.errors import (
 )
 from edge.files import sync_folder, write_whole
 from edge.json_files import read_json
-from edge.messages import UpdateResult
+from edge.messages.base import UpdateResult
 from edge.models import fetch
 from edge.models.fetch import Source
 from edge.models.record import Outcome, Record

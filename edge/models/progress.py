@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.messages import ModelUpdate, UpdatePhase, encode
+from edge.messages.base import ModelUpdate, UpdatePhase, encode
 from edge.session import Introduction
 
 if TYPE_CHECKING:
     from edge.clock import Clock
-    from edge.messages import RunningModel
+    from edge.messages.base import RunningModel
     from edge.models.proof import Proof
     from edge.models.record import Outcome, Record
 
@@ -22,7 +22,7 @@ _STEP = 5.0
 
 
 class Teller:
-    """Writes :class:`~edge.messages.ModelUpdate`; `running` says which model judges now.
+    """Writes :class:`~edge.messages.base.ModelUpdate`; `running` says which model judges now.
 
     `renew` has the topic published again.
     """

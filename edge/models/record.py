@@ -12,7 +12,7 @@ import msgspec
 from edge.errors import StoreError
 from edge.files import put_aside, sync_folder, write_whole
 from edge.json_files import read_json
-from edge.messages import UpdateResult
+from edge.messages.base import UpdateResult
 from edge.text.printable import encoded
 
 SCHEMA_VERSION = 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge.decision import Decider
 from edge.errors import ModelError
-from edge.messages import ModelRef, RunningModel
+from edge.messages.base import ModelRef, RunningModel
 from edge.named import by_decision
 from edge.viewer import Viewer
 

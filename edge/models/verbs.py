@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from edge.errors import UpdateBusyError, UpdateError
 from edge.manifest import Sha256
-from edge.messages import new_id
+from edge.messages.base import new_id
 from edge.models.fetch import Source, check_source
 from edge.models.install import check_keys, factory, roll_back
 from edge.models.jobs import Cancelled, Job, cancel

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge.clock import Clock
     from edge.config import Config
     from edge.counters import Counters
-    from edge.messages import Location
+    from edge.messages.base import Location
     from edge.triggers.gate import Gate
     from edge.triggers.windows import Schedule
 

@@ -15,8 +15,8 @@ from edge.config import Decision, Images, Requests
 from edge.errors import RequestDeniedError
 from edge.findings import Finding, findings
 from edge.life import Event
-from edge.messages import Clock as Quality
-from edge.messages import FrameRef, Location, ModelRef
+from edge.messages.base import Clock as Quality
+from edge.messages.base import FrameRef, Location, ModelRef
 from edge.requests import Params
 from edge.sightings import Identity, frame_ref
 from edge.triggers.order import Order

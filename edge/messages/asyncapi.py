@@ -1,7 +1,7 @@
 """One AsyncAPI 3 document of everything that goes over MQTT, made from the table of topics.
 
 ``send`` and ``receive`` are seen from the device. Payload schemas are those of
-:mod:`edge.messages`, written in JSON Schema draft 07, which is what AsyncAPI's own are.
+:mod:`edge.messages.base`, written in JSON Schema draft 07, which is what AsyncAPI's own are.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from edge import __version__
-from edge.messages import PAYLOADS, encode
-from edge.topics import EXAMPLES, TOPICS, Topic
+from edge.messages.base import PAYLOADS, encode
+from edge.messages.reference import EXAMPLES, TOPICS, Topic
 from edge.transactions import MOST_SENT
 
 Object = dict[str, Any]
@@ -32,7 +32,7 @@ _VERBS = {
     "capture": ("edge.triggers.capture:CaptureParams", "edge.triggers.capture:Captured"),
     "config/get": ("edge.requests:Params", "edge.remote:ConfigNow"),
     "config/set": ("edge.remote:ConfigSetParams", "edge.remote:ConfigTaken"),
-    "drift": ("edge.requests:Params", "edge.messages:DriftReport"),
+    "drift": ("edge.requests:Params", "edge.messages.base:DriftReport"),
     "inbox/get": ("edge.learning:PictureParams", "edge.learning:PicturePart"),
     "log": ("edge.journal:LogParams", "edge.journal:Lines"),
     "outbox/letters": ("edge.requests:Params", "edge.dead_letter_desk:LetterList"),

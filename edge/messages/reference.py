@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edge.classify import Console
-from edge.messages import (
+from edge.messages.base import (
     PAYLOADS,
     SCHEMA_VERSION,
     BrokerHealth,
@@ -117,7 +117,7 @@ TOPICS = (
 def main(arguments: argparse.Namespace, console: Console) -> int:
     """Print the schemas, the AsyncAPI document, or the topics reference as Markdown."""
     if arguments.asyncapi:
-        from edge.asyncapi import document
+        from edge.messages.asyncapi import document
 
         text = json.dumps(document(), indent=2)
     else:
@@ -200,7 +200,7 @@ def _type(about: dict[str, Any]) -> str:
 _HEAD = """
 # Topics
 
-<!-- Written by `wheatear schema --markdown`; a test holds it to edge/messages.py. -->
+<!-- Written by `wheatear schema --markdown`; a test holds it to edge/messages/base.py. -->
 
 Everything is below `wheatear/<device>/` (`broker.base_topic` and `device.id` in the configuration),
 but for what Home Assistant wants below its own prefix. Payloads are UTF-8 JSON except where the

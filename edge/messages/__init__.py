@@ -1,0 +1,1 @@
+"""What crosses the network: payloads, topics, and the documents made from them."""
