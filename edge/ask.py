@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from edge.advice import as_options
 from edge.classify import Console
 from edge.config import Broker, Tls
+from edge.config.as_options import as_options
 from edge.dial import connect
 from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages.base import new_id

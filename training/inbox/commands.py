@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from edge.advice import as_options
 from edge.config import Broker, parse_broker
+from edge.config.as_options import as_options
 from edge.errors import ConfigError, DataError
 from edge.files import write_whole
 from training.inbox.collect import Collector
