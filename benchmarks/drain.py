@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 from edge.config import Broker
-from edge.counters import Counters
 from edge.outbox import Outbox
 from edge.publisher import Publisher
+from edge.system.counters import Counters
 
 
 def main(path: Path, port: int, count: int, window: int) -> dict[str, float]:

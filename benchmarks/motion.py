@@ -20,7 +20,7 @@ from benchmarks.harness import Options
 from benchmarks.motion_scenes import SIZE, WEATHERS, Shot, Weather, sequence
 from benchmarks.result import Figure, pair, single
 from edge.config import Motion as Settings
-from edge.counters import Counters
+from edge.system.counters import Counters
 from edge.triggers.motion import Motion, shrink
 from edge.triggers.regions import largest_region
 

@@ -10,20 +10,20 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from edge.budget import Budget
 from edge.cameras import Frame
 from edge.classifier import Classification
-from edge.clock import Clock
 from edge.config import Images
-from edge.counters import Counters, Episode
-from edge.crew import Patience
 from edge.decision import Decider
 from edge.errors import ImageError, ModelError
 from edge.life import Event
-from edge.means import is_shortage
 from edge.messages.base import Health, Timings
 from edge.outbox_rows import Outgoing
 from edge.sightings import Identity, Sightings
+from edge.system.clock import Clock
+from edge.system.counters import Counters, Episode
+from edge.system.daily_budget import Budget
+from edge.system.resource_limits import is_shortage
+from edge.system.threads import Patience
 from edge.text.printable import told
 
 log = logging.getLogger(__name__)

@@ -13,21 +13,14 @@ from edge import homeassistant
 from edge.agent import Agent
 from edge.cameras import Camera, open_camera
 from edge.cameras.reader import Reader
-from edge.clock import SystemClock
 from edge.config import Config, FolderCamera
-from edge.counters import Counters
 from edge.dead_letter_desk import Desk
 from edge.dead_letters import FOLDER, DeadLetters
 from edge.errors import CameraError, OutboxError
-from edge.gps import Gps
 from edge.health import Reporter, place
-from edge.identity import boot_id, installation
-from edge.kept import Kept
-from edge.lasting import fleeting
 from edge.learning import Learning
 from edge.messages.base import ModelRef
 from edge.models.device import DeviceModels
-from edge.notify import Longer, Notifier
 from edge.outbox import Outbox
 from edge.prometheus import Exporter
 from edge.publisher import Publisher
@@ -37,6 +30,13 @@ from edge.requests import Params, Requests
 from edge.retime import Retimer
 from edge.sightings import Identity, cut_off, picture_budget
 from edge.starts import Starts
+from edge.system.clock import SystemClock
+from edge.system.counters import Counters
+from edge.system.gps import Gps
+from edge.system.handover import Kept
+from edge.system.identity import boot_id, installation
+from edge.system.systemd import Longer, Notifier
+from edge.system.volatile_storage import fleeting
 from edge.triggers import open_gate
 from edge.triggers.capture import Capture, CaptureParams
 from edge.verbs import Overview

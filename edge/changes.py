@@ -3,7 +3,7 @@
 The configuration file belongs to whoever set the device up and is never written. What a request
 changes lies in one file of its own, which holds what is in force, what was before, and whether it
 is still on trial. It is only ever replaced whole, so that a power cut at any moment leaves one
-complete state or the other (:func:`edge.files.write_whole`).
+complete state or the other (:func:`edge.system.files.write_whole`).
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import msgspec
 from edge.afar import check_afar
 from edge.config import Config, load_config, parse_config, redacted
 from edge.errors import ConfigError, RequestDeniedError, ShortageError, StaleRevisionError
-from edge.files import sync_folder, write_whole
-from edge.json_files import read_json
+from edge.system.files import sync_folder, write_whole
+from edge.system.json_files import read_json
 from edge.text.encodings import read_text, text_of
 from edge.text.printable import encoded
 

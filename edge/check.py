@@ -16,14 +16,11 @@ from pathlib import Path
 from edge.cameras import open_camera
 from edge.changes import Configuration
 from edge.classify import Console
-from edge.clock import SystemClock, describe
 from edge.config import Broker, Config, load_config
 from edge.dial import connect
 from edge.errors import ConfigError, OutboxError, PublishError, StateError, WheatearError
-from edge.gps import ask
 from edge.health import place
 from edge.image import InputSpec
-from edge.lasting import fleeting
 from edge.learning import inbox_folder
 from edge.models.access import Access
 from edge.models.choice import current_path
@@ -33,8 +30,11 @@ from edge.models.store import RECORD
 from edge.mqtt import Connection, Will
 from edge.named import by_decision
 from edge.outbox_look import waiting
-from edge.owner import become_owner
-from edge.state_lock import holder, is_held
+from edge.system.clock import SystemClock, describe
+from edge.system.gps import ask
+from edge.system.service_user import become_owner
+from edge.system.state_lock import holder, is_held
+from edge.system.volatile_storage import fleeting
 from edge.tiles import in_parts
 from edge.tls import tls_context
 from edge.triggers import open_schedule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from edge.errors import ConfigError
-from edge.later import Later
+from edge.system.background import Later
 from edge.unpack import unpack
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import OutboxError
-from edge.files import sync_folder, write_whole
 from edge.outbox_rows import Kind, Row
+from edge.system.files import sync_folder, write_whole
 from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)

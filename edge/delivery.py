@@ -6,8 +6,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from edge.clock import Clock
-from edge.counters import Episode
 from edge.errors import ImageError, OutboxError
 from edge.flight import Flight
 from edge.messages.base import mark_historical
@@ -17,6 +15,8 @@ from edge.outbox_rows import Kind, Row
 from edge.reasons import About, reason
 from edge.standing import Standing
 from edge.suspects import Suspect
+from edge.system.clock import Clock
+from edge.system.counters import Episode
 
 _PAGE_ROWS = 200
 _BATCH_ROWS = 200

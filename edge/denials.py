@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from edge.counters import Backoff
+from edge.system.counters import Backoff
 
 _LONGEST = 20
 """Waits grow up to so many times the first one."""

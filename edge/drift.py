@@ -17,22 +17,22 @@ import msgspec
 import numpy as np
 
 from edge import distributions as d
-from edge.counters import Counters, Episode
-from edge.files import sync_folder, write_whole
 from edge.image import fit
-from edge.json_files import read_json
-from edge.later import Later
 from edge.messages.base import DriftPart, DriftReport
+from edge.system.background import Later
+from edge.system.counters import Counters, Episode
+from edge.system.files import sync_folder, write_whole
+from edge.system.json_files import read_json
 from edge.text.printable import encoded
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.classifier import Classification
-    from edge.clock import Clock
     from edge.config import Drift as DriftConfig
     from edge.image import InputSpec
     from edge.life import Event
     from edge.manifest import Reference
+    from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)
 

@@ -9,12 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from edge import __version__
-from edge.board import read, temperature, throttled
-from edge.clock import Clock
 from edge.config import Config
-from edge.counters import Counters
 from edge.errors import OutboxError
-from edge.identity import boot_id
 from edge.messages.base import (
     SCHEMA_VERSION,
     BrokerHealth,
@@ -38,6 +34,10 @@ from edge.messages.base import (
 from edge.outbox import Depth, Outbox
 from edge.outbox_rows import Kind
 from edge.retime import retimed
+from edge.system.board import read, temperature, throttled
+from edge.system.clock import Clock
+from edge.system.counters import Counters
+from edge.system.identity import boot_id
 from edge.writer import Writer
 
 

@@ -18,9 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.budget import Budget
 from edge.cameras.photo import encode_jpeg, facts, shrink_jpeg
-from edge.counters import Counters, Episode
 from edge.doubt import USEFULNESS, Doubt, Doubts
 from edge.errors import ImageError, SpoolError
 from edge.image import decode
@@ -36,14 +34,16 @@ from edge.messages.base import (
 )
 from edge.spare import Outcome, Parcel
 from edge.spool import Entry, Spool
+from edge.system.counters import Counters, Episode
+from edge.system.daily_budget import Budget
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.classifier import Classification
-    from edge.clock import Clock
     from edge.config import Inbox as InboxConfig
     from edge.life import Event
     from edge.sightings import Identity
+    from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)
 

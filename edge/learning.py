@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from edge.agent import Watcher
     from edge.cameras import Frame
     from edge.classifier import Classification, Classifier
-    from edge.clock import Clock
     from edge.config import Config
-    from edge.counters import Counters
     from edge.life import Event
     from edge.requests import Requests
     from edge.sightings import Identity
+    from edge.system.clock import Clock
+    from edge.system.counters import Counters
 
 _CHUNK = 48_000
 

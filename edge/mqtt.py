@@ -23,7 +23,6 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import Broker
 from edge.errors import LostError, PublishError, ShortageError
-from edge.means import SHORTAGES
 from edge.mqtt_client import Client, reason_name
 from edge.packets import (
     MAXIMUM_PACKET_SIZE,
@@ -38,6 +37,7 @@ from edge.packets import (
     Said,
 )
 from edge.reasons import FAILURE, UNSUPPORTED_VERSION, words
+from edge.system.resource_limits import SHORTAGES
 from edge.tls import tls_context
 from edge.unreachable import broken_off, unreachable
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from edge.errors import OutboxError
-from edge.files import put_aside, sync_folder
+from edge.system.files import put_aside, sync_folder
 
 
 def set_aside(path: Path) -> Path:

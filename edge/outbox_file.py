@@ -20,8 +20,6 @@ from pathlib import Path
 
 from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
-from edge.files import is_readable
-from edge.means import larger_files
 from edge.outbox_attempt import Attempt
 from edge.outbox_exchange import clear_names, finish_exchange
 from edge.outbox_numbers import READ_SECONDS, READ_TRIES, Numbers
@@ -30,6 +28,8 @@ from edge.outbox_repair import adopt, left_behind, replace
 from edge.outbox_rows import ranges
 from edge.outbox_tally import Tally
 from edge.room import NO_ROOM, ROOM_BYTES, Room
+from edge.system.files import is_readable
+from edge.system.resource_limits import larger_files
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from edge.errors import OutboxError
 from edge.outbox_schema import wrap
 from edge.sqlite_pages import Pages, table
-from edge.state_lock import is_held
+from edge.system.state_lock import is_held
 
 _WAITING = """SELECT waiting + (SELECT count(*) FROM message WHERE row >= next_row) FROM total"""
 _WAITING_FIRST = "SELECT waiting FROM total"

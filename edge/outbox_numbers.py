@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.errors import OutboxError, ShortageError
-from edge.files import read_small, sync_folder, write_whole
+from edge.system.files import read_small, sync_folder, write_whole
 
 LOST_WRITES = 16
 """A card is taken to lose fewer of the last blocks written than this."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
-from edge.means import larger_files
 from edge.outbox_rows import Stored
 from edge.room import NO_ROOM
+from edge.system.resource_limits import larger_files
 
 APPLICATION_ID = 0x57545232
 """Marks the file as ours, and its version ("WTR2")."""

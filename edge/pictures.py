@@ -17,9 +17,9 @@ from edge.classifier import Classification, Classifier, ModelInfo, prove
 from edge.classify import Console, check_choice
 from edge.errors import ConfigError, ImageError
 from edge.image import load
-from edge.means import begin
 from edge.named import unknown
 from edge.scores import Reason, Score
+from edge.system.resource_limits import begin
 from edge.text.printable import encoded, printable
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from edge.config import View
     from edge.image import Pixels
-    from edge.later import Later
     from edge.signing import PublicKey
+    from edge.system.background import Later
     from edge.tiled import Parts
     from edge.unpack import Unpacked
 

@@ -12,10 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from edge.addresses import Known
-from edge.clock import Clock, SystemClock
 from edge.config import Broker
-from edge.counters import Backoff, Counters, Episode
-from edge.crew import Patience
 from edge.dead_letters import FOLDER, DeadLetters
 from edge.delivery import Delivery
 from edge.dial import connect
@@ -37,6 +34,9 @@ from edge.rivals import Rivals
 from edge.session import OFFLINE, ONLINE, Closing, Introduction, Session
 from edge.spare import Source, Spare
 from edge.standing import standing
+from edge.system.clock import Clock, SystemClock
+from edge.system.counters import Backoff, Counters, Episode
+from edge.system.threads import Patience
 
 log = logging.getLogger(__name__)
 

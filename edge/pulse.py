@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge.clock import Clock
 from edge.config import Config, FolderCamera
+from edge.system.clock import Clock
 
 if TYPE_CHECKING:
     from edge.agent import Frames
     from edge.cameras import Frame
     from edge.classifier import Classification
-    from edge.counters import Counters
     from edge.life import Event
+    from edge.system.counters import Counters
 
 _FAILED_IN_A_ROW = 10
 """So many frames that could not be classified, one after the other, are no bad luck."""

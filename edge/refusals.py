@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 
-from edge.clock import Clock
-from edge.counters import Counters
 from edge.errors import RequestError
-from edge.rate import Bucket
+from edge.system.clock import Clock
+from edge.system.counters import Counters
+from edge.system.token_bucket import Bucket
 
 log = logging.getLogger(__name__)
 

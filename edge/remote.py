@@ -17,13 +17,13 @@ import msgspec
 from msgspec import Meta
 
 from edge.changes import Configuration
-from edge.clock import Clock
-from edge.counters import Counters
 from edge.errors import ConfigError
 from edge.journal import Journal, LogParams
-from edge.means import begin
 from edge.messages.base import ConfigState
 from edge.requests import Params, Requests
+from edge.system.clock import Clock
+from edge.system.counters import Counters
+from edge.system.resource_limits import begin
 from edge.transactions import NAME, Memory
 
 log = logging.getLogger(__name__)

@@ -18,9 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from edge.admission import CARRIED, Asked, Gate
-from edge.clock import Clock
 from edge.config import Requests as Settings
-from edge.counters import Counters, Episode
 from edge.errors import (
     MalformedRequestError,
     RequestDeniedError,
@@ -30,8 +28,10 @@ from edge.errors import (
 )
 from edge.messages.base import Problem, Response, encode
 from edge.packets import Incoming
-from edge.rate import Bucket
 from edge.refusals import Refusals
+from edge.system.clock import Clock
+from edge.system.counters import Counters, Episode
+from edge.system.token_bucket import Bucket
 from edge.text.printable import encoded, printable
 from edge.transactions import READS, Memory
 

@@ -22,15 +22,15 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from edge.clock import Clock
 from edge.config import Config, FolderCamera
-from edge.counters import Counters, Episode
 from edge.errors import OutboxError
-from edge.identity import boot_id
 from edge.messages.base import Clock as Quality
 from edge.messages.base import Health, Sighting, encode
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, Row
+from edge.system.clock import Clock
+from edge.system.counters import Counters, Episode
+from edge.system.identity import boot_id
 
 log = logging.getLogger(__name__)
 

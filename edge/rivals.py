@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import logging
 
-from edge.clock import Clock
-from edge.counters import Counters
 from edge.errors import LostError
 from edge.reasons import TAKEN_OVER
+from edge.system.clock import Clock
+from edge.system.counters import Counters
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ import errno
 import os
 from pathlib import Path
 
-from edge.files import put_aside
+from edge.system.files import put_aside
 
 ROOM_BYTES = 2_500_000
 """More than the log grows to between two checkpoints, and once more what that adds to the file."""

@@ -19,10 +19,10 @@ from edge.classify import Console
 from edge.config import Config, FolderCamera, load_config, redacted, secrets
 from edge.errors import ConfigError
 from edge.journal import Journal
-from edge.kept import Kept
-from edge.means import ensure_descriptors
 from edge.remote import Control, Remote
-from edge.state_lock import StateLock, state_folders
+from edge.system.handover import Kept
+from edge.system.resource_limits import ensure_descriptors
+from edge.system.state_lock import StateLock, state_folders
 
 log = logging.getLogger(__name__)
 

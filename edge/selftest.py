@@ -10,7 +10,7 @@ import numpy as np
 from edge.bundle import Bundle
 from edge.errors import ImageError, SelfTestError
 from edge.image import decode
-from edge.later import Later
+from edge.system.background import Later
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

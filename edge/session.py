@@ -10,8 +10,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from edge.clock import Clock
-from edge.counters import Episode
 from edge.delivery import Delivery, DeniedError, SetBackError
 from edge.errors import LostError, StalledError
 from edge.exchange import Exchange
@@ -21,6 +19,8 @@ from edge.outbox_rows import Kind
 from edge.reasons import KEEP_ALIVE_TIMEOUT, About, reason
 from edge.spare import SPARE, Spare
 from edge.standing import Standing
+from edge.system.clock import Clock
+from edge.system.counters import Episode
 
 log = logging.getLogger(__name__)
 

@@ -10,16 +10,16 @@ from pathlib import Path
 
 import msgspec
 
-from edge.budget import Budget
 from edge.cameras import Frame
 from edge.cameras.photo import crop_jpeg, shrink_jpeg
-from edge.clock import Clock
 from edge.config import Images
-from edge.counters import Counters, Episode
 from edge.findings import Finding
 from edge.life import Event
 from edge.messages.base import Evidence, FrameRef, Location, ModelRef, Score, Sighting, new_id
 from edge.outbox_rows import Outgoing
+from edge.system.clock import Clock
+from edge.system.counters import Counters, Episode
+from edge.system.daily_budget import Budget
 
 log = logging.getLogger(__name__)
 

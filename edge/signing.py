@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from edge.errors import BundleSignatureError, ConfigError, RuntimeUnavailableError
-from edge.optional import load
+from edge.system.optional_packages import load
 
 if TYPE_CHECKING:
     from pathlib import Path

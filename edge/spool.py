@@ -19,9 +19,9 @@ import msgspec
 
 from edge.doubt import USEFULNESS
 from edge.errors import SpoolError
-from edge.files import read_small, sync_folder, write_whole
-from edge.json_files import read_json
 from edge.messages.base import InboxItem, Kept, encode
+from edge.system.files import read_small, sync_folder, write_whole
+from edge.system.json_files import read_json
 
 _NAME = re.compile(
     r"(?P<stem>\d{8}T\d{6}Z_(?P<kept>[a-z-]+)_(?P<id>[0-9a-f]{16}))"

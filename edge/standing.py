@@ -6,12 +6,12 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from edge.counters import Counters, Episode
 from edge.dead_letters import DeadLetters
 from edge.denials import Denials
 from edge.errors import StalledError
 from edge.flight import Key, Sent
 from edge.suspects import Suspects
+from edge.system.counters import Counters, Episode
 
 
 class Stall:

@@ -11,10 +11,10 @@ from typing import Annotated, Self
 import msgspec
 from msgspec import Meta
 
-from edge.counters import Counters, Episode
-from edge.files import sync_folder, write_whole
-from edge.json_files import read_json
 from edge.messages.base import ProgramHealth
+from edge.system.counters import Counters, Episode
+from edge.system.files import sync_folder, write_whole
+from edge.system.json_files import read_json
 from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)

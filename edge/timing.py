@@ -11,9 +11,9 @@ from time import perf_counter
 import msgspec
 import numpy as np
 
-from edge.board import Board, board, governor, temperature, throttled
 from edge.errors import ConfigError, ModelError
 from edge.runtimes import Runtime, open_runtime
+from edge.system.board import Board, board, governor, temperature, throttled
 
 #: Passes over all models, and pictures a pass.
 ROUNDS, PICTURES = 15, 10

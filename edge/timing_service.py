@@ -19,10 +19,10 @@ from typing import BinaryIO
 import msgspec
 
 from edge import __version__
-from edge.board import Board, board
 from edge.classify import Console
 from edge.errors import ConfigError, WheatearError
 from edge.runtimes import installed
+from edge.system.board import Board, board
 from edge.text.printable import encoded
 from edge.timing import Times, measure
 

@@ -2,7 +2,7 @@
 
 Requests that change something are noted on disk before they are carried out, so that a restart or
 a power cut makes none of them new again. The file is replaced whole
-(:func:`edge.files.write_whole`): it holds the state before or after, never a part.
+(:func:`edge.system.files.write_whole`): it holds the state before or after, never a part.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Literal
 
 import msgspec
 
-from edge.clock import WRITTEN
 from edge.errors import MalformedRequestError, ReplayedRequestError, RequestDeniedError
-from edge.files import sync_folder, write_whole
-from edge.json_files import read_json
+from edge.system.clock import WRITTEN
+from edge.system.files import sync_folder, write_whole
+from edge.system.json_files import read_json
 from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)

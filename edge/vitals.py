@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from edge.clock import Clock
-from edge.counters import Counters
 from edge.errors import OutboxError
-from edge.link import link
 from edge.messages.base import Health, Spreads, Timings
 from edge.outbox import Outbox
 from edge.starts import Starts
+from edge.system.clock import Clock
+from edge.system.counters import Counters
+from edge.system.link import link
 
 Measure = Callable[[Timings], Health]
 

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from edge.counters import Backoff, Counters, Episode
-from edge.crew import Patience
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
 from edge.messages.base import Evidence, Sighting
 from edge.outbox import Outbox
 from edge.outbox_rows import Outgoing
+from edge.system.counters import Backoff, Counters, Episode
+from edge.system.threads import Patience
 from edge.text.printable import told
 
 log = logging.getLogger(__name__)

@@ -8,9 +8,9 @@ from functools import cached_property
 from statistics import median
 from typing import Self
 
-from edge.board import board
 from edge.errors import QuantizeError
 from edge.runtimes import installed
+from edge.system.board import board
 from edge.timing import PICTURES, ROUNDS, Times, measure
 
 #: Flags of a Raspberry Pi's firmware that mean: slower than it would be, now.

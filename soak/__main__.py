@@ -13,7 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from edge.files import write_whole
+from edge.system.files import write_whole
 from soak.scenario import SCENARIOS, Options, Round, load, together
 
 console = Console()

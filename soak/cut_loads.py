@@ -17,7 +17,6 @@ from typing import Any
 import msgspec
 
 from edge.changes import Configuration
-from edge.clock import SystemClock
 from edge.messages.base import Evidence, Health, Sighting
 from edge.messages.reference import EXAMPLES
 from edge.models.choice import begin
@@ -26,6 +25,7 @@ from edge.models.store import Store
 from edge.outbox import Outbox
 from edge.outbox_payload import unpack
 from edge.outbox_rows import Kind, Outgoing
+from edge.system.clock import SystemClock
 from soak.broker import Application, Broker
 from soak.control import beside, messages
 from soak.device import Device, bundle

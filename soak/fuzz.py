@@ -20,10 +20,8 @@ import msgspec
 
 from edge.bundle import read_bundle
 from edge.cameras.photo import facts
-from edge.clock import SystemClock
 from edge.config import Requests as RequestSettings
 from edge.config import load_config
-from edge.counters import Counters
 from edge.errors import RequestError, WheatearError
 from edge.image import decode
 from edge.journal import LogParams
@@ -33,6 +31,8 @@ from edge.models.verbs import InstallParams
 from edge.packets import Incoming
 from edge.remote import ConfigSetParams
 from edge.requests import Params, Requests
+from edge.system.clock import SystemClock
+from edge.system.counters import Counters
 from edge.triggers.capture import CaptureParams
 from soak.device import CONFIG, TREE, bundle, picture
 from soak.scenario import Options, Round, chance

@@ -19,10 +19,8 @@ from typing import Any
 
 from edge.agent import Agent
 from edge.cameras import Frame
-from edge.clock import Clock
 from edge.config import Broker as Settings
 from edge.config import load_config
-from edge.counters import Counters
 from edge.decision import Decider
 from edge.health import Reporter
 from edge.image import decode
@@ -32,6 +30,8 @@ from edge.models.load import open_classifier
 from edge.outbox import Outbox
 from edge.publisher import Publisher
 from edge.sightings import Identity
+from edge.system.clock import Clock
+from edge.system.counters import Counters
 from edge.viewer import Viewer
 from edge.writer import Writer
 from soak.broker import Application, Broker

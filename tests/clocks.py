@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
-from edge.clock import Clock
+from edge.system.clock import Clock
 
 RIGHT = datetime(2026, 6, 21, 9, 0, tzinfo=UTC)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.identity import boot_id
+from edge.system.identity import boot_id
 
 
 def computer(

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from edge.lasting import fleeting
+from edge.system.volatile_storage import fleeting
 
 # No example is wrong for being slow: the machine may be busy.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,12 +7,12 @@ import threading
 
 from senders import Sender
 
-from edge.clock import SystemClock
 from edge.config import Requests as Settings
-from edge.counters import Counters
 from edge.errors import CameraError
 from edge.packets import Incoming
 from edge.requests import Params, Requests
+from edge.system.clock import SystemClock
+from edge.system.counters import Counters
 from edge.transactions import Memory
 
 BASE = "wheatear/cam-1"

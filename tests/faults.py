@@ -33,13 +33,13 @@ OWNERS = {
     "edge.inbox": ("Inbox",),
     "edge.prometheus": ("Exporter",),
     "edge.retime": ("Retimer",),
-    "edge.notify": ("Notifier",),
+    "edge.system.systemd": ("Notifier",),
     "edge.models.service": ("Models",),
     "edge.models.follower": ("Follower",),
     "edge.models.updater": ("Updater",),
-    "edge.gps": ("Gps",),
-    "edge.counters": ("Episode",),
-    "edge.crew": ("Patience",),
+    "edge.system.gps": ("Gps",),
+    "edge.system.counters": ("Episode",),
+    "edge.system.threads": ("Patience",),
 }
 """By module, the classes whose calls run on a thread of the device."""
 ERRORS = (
@@ -173,7 +173,7 @@ def accidents() -> dict[str, list[Exception | None]]:
         "edge.models.service.Models._run follower.judge": [StoreError("full"), ValueError("odd")],
         "edge.retime.Retimer._run self.tick": [OutboxError("full"), ValueError("odd")],
         "edge.requests.Requests._run self.carry_out_next": [ValueError("odd")],
-        "edge.notify.Notifier._run self.tick": [ValueError("odd")],
+        "edge.system.systemd.Notifier._run self.tick": [ValueError("odd")],
     }
 
 
@@ -258,9 +258,9 @@ class Field:
         from edge import app
         from edge.changes import Configuration
         from edge.journal import Journal
-        from edge.kept import Kept
         from edge.outbox import Outbox
         from edge.remote import Control, Remote
+        from edge.system.handover import Kept
 
         name, path = self.device()
         self.log.clear()
@@ -313,11 +313,11 @@ class Field:
 
 def shorten() -> None:
     """Have a device wait less long, and be asked for something; all else is as it is."""
-    from edge import notify
     from edge.cameras.reader import Reader
-    from edge.counters import Backoff
     from edge.packets import Incoming
     from edge.requests import Requests
+    from edge.system import systemd as notify
+    from edge.system.counters import Backoff
     from edge.writer import Writer
 
     notify._TICK_SECONDS = 0.02

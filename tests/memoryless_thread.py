@@ -14,7 +14,7 @@ import os
 import sys
 import threading
 
-from edge.counters import Counters
+from edge.system.counters import Counters
 
 NOTICED, UNNOTICED, FAILED = 3, 4, 5
 

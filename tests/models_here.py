@@ -15,12 +15,12 @@ from clocks import Hand
 from test_models import Place
 
 from edge.cameras import Frame
-from edge.counters import Counters
 from edge.errors import ModelError
 from edge.models.load import load_bundle
 from edge.models.progress import Teller
 from edge.models.service import Models
 from edge.models.switch import Switch
+from edge.system.counters import Counters
 
 PIXELS = np.full((32, 32, 3), 90, np.uint8)
 FRAME = Frame(PIXELS, datetime(2026, 6, 21, tzinfo=UTC), "1.jpg", 32, 32, lambda: b"")

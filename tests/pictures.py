@@ -8,11 +8,11 @@ import devices
 import numpy as np
 from clocks import RIGHT
 
-from edge import state_lock
 from edge.cameras import Frame
 from edge.config import Inbox as InboxConfig
 from edge.messages.base import FrameRef, InboxItem, InboxPicture, ModelRef, new_id
 from edge.spool import Spool
+from edge.system import state_lock
 
 JPEG = devices.photo("aphid")
 ANY = InboxConfig(keep=True, send=True, random_share=0.0, spacing_seconds=0.0, min_free_bytes=0)

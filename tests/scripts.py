@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from edge import clock
 from edge.cameras import Frame
 from edge.cameras.photo import encode_jpeg
 from edge.messages.base import Location
+from edge.system import clock
 
 START = datetime(2026, 6, 21, 23, 59, 50, tzinfo=UTC)
 HOME = Location(lat=23.8, lon=90.4)

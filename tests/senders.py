@@ -9,9 +9,9 @@ from brokers import PATIENCE
 from samples import sighting
 
 from edge.config import Broker
-from edge.counters import Counters
 from edge.outbox import Outbox
 from edge.publisher import Publisher
+from edge.system.counters import Counters
 
 
 class Sender:

@@ -19,13 +19,13 @@ from wires import ScriptedWire
 
 from edge.cameras.photo import encode_jpeg
 from edge.config import Broker
-from edge.counters import Counters
 from edge.dead_letters import DeadLetters
 from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
 from edge.mqtt import Limits
 from edge.outbox import Outbox
 from edge.publisher import Publisher, shrink
 from edge.session import Introduction
+from edge.system.counters import Counters
 
 BASE = "wheatear/cam-1"
 HUNG_UP = LostError("lost", "it hung up", hung_up=True)

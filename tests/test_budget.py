@@ -12,13 +12,13 @@ from clocks import RIGHT, Hand
 from results import APHID
 from scripts import Script
 
-from edge.budget import MOST_DAYS, Budget
 from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
-from edge.counters import Counters
 from edge.decision import Decider
 from edge.messages.base import Evidence, ModelRef
 from edge.sightings import Identity, Sightings, picture_budget
+from edge.system.counters import Counters
+from edge.system.daily_budget import MOST_DAYS, Budget
 
 DAY = timedelta(days=1)
 
@@ -144,7 +144,7 @@ KILLED = """
 import os, signal, sys
 from datetime import datetime, UTC
 from pathlib import Path
-from edge.budget import Budget
+from edge.system.daily_budget import Budget
 budget = Budget(Path(sys.argv[1]), 1000, block=int(sys.argv[2]))
 for _ in range(7):
     budget.take(50, datetime(2026, 6, 21, 9, tzinfo=UTC))

@@ -23,9 +23,9 @@ from edge.cameras.picamera2 import lores_size, yuv420_to_rgb
 from edge.cameras.reader import Reader
 from edge.cameras.v4l2 import believed, yuyv_to_rgb
 from edge.config import FolderCamera, Picamera2Camera, V4l2Camera
-from edge.counters import Counters
 from edge.errors import CameraError, ImageError
 from edge.image import InputSpec, load
+from edge.system.counters import Counters
 
 SPEC = InputSpec(width=32, height=32)
 

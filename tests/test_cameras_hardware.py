@@ -18,9 +18,9 @@ from edge.cameras import open_camera, v4l2
 from edge.cameras import v4l2_abi as abi
 from edge.cameras.reader import Reader
 from edge.config import Picamera2Camera, V4l2Camera, View
-from edge.counters import Counters
 from edge.errors import CameraError, ImageError
 from edge.image import InputSpec, load
+from edge.system.counters import Counters
 
 SPEC = InputSpec(width=32, height=32)
 PAGE = mmap.PAGESIZE * 16

@@ -17,11 +17,11 @@ from edge.agent import Agent
 from edge.cameras import Frame
 from edge.cameras.reader import Reader
 from edge.config import Decision, Images, Requests
-from edge.counters import Counters
 from edge.decision import Decider
 from edge.errors import CameraError, ImageError
 from edge.messages.base import ModelRef
 from edge.sightings import Identity
+from edge.system.counters import Counters
 from edge.triggers.capture import Capture, CaptureParams
 from edge.triggers.duty import Duty
 from edge.triggers.gate import Gate

@@ -9,7 +9,7 @@ from clocks import Field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.clock import Errors, SystemClock, describe, kernel_time
+from edge.system.clock import Errors, SystemClock, describe, kernel_time
 
 
 @settings(max_examples=200, deadline=None)

@@ -11,7 +11,7 @@ from edge.config import Config, parse_config, redacted, secrets, settings
 from edge.config.hosts import pattern
 from edge.config.load import parse_broker
 from edge.errors import ConfigError
-from edge.identity import own_id
+from edge.system.identity import own_id
 from edge.text.url import parse
 
 V4L2 = {"kind": "v4l2"}

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from edge.counters import Counters
-from edge.crew import Patience
 from edge.errors import ThreadEndedError
+from edge.system.counters import Counters
+from edge.system.threads import Patience
 
 
 def run(counters, loop, may_end=lambda: False):

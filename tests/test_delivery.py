@@ -13,7 +13,6 @@ from msgspec.structs import replace
 from samples import health, image, sighting
 from wires import ScriptedWire
 
-from edge.counters import Counters
 from edge.dead_letters import DeadLetters
 from edge.delivery import Delivery
 from edge.errors import ImageError, LostError, OutboxError, StalledError
@@ -24,6 +23,7 @@ from edge.outbox_rows import Kind, Row
 from edge.reasons import FAILURE, REASONS, About, reason, words
 from edge.standing import standing
 from edge.suspects import STRIKES
+from edge.system.counters import Counters
 
 log = logging.getLogger("test")
 NOT_AUTHORIZED, UNSPECIFIED, QUOTA = 0x87, 0x80, 0x97

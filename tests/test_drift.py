@@ -19,12 +19,12 @@ from edge import distributions as d
 from edge.bundle import read_bundle
 from edge.classifier import Classifier
 from edge.config import Drift as Settings
-from edge.counters import Counters
 from edge.drift import Drift, Fading
 from edge.errors import BundleFormatError
 from edge.image import InputSpec, decode, load
 from edge.manifest import Reference, encode, parse
 from edge.scores import softmax
+from edge.system.counters import Counters
 from quantize.reference import reference
 
 SPEC = devices.SPEC

@@ -12,7 +12,7 @@ from schedules import DHAKA, schedule
 from edge.cameras import Frame
 from edge.cameras.reader import Reader
 from edge.config import DutyCycle
-from edge.counters import Counters
+from edge.system.counters import Counters
 from edge.triggers.duty import Duty, outlook
 from edge.triggers.gate import Gate
 from edge.triggers.wake import Sleep

@@ -17,9 +17,9 @@ from brokers import free_port
 from edge.cameras.folder import MOST_BYTES, Folder, modified
 from edge.cameras.reader import Reader
 from edge.config import FolderCamera
-from edge.counters import Counters
 from edge.errors import CameraError, ImageError
 from edge.image import InputSpec
+from edge.system.counters import Counters
 
 SPEC = InputSpec(width=32, height=32)
 

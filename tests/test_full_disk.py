@@ -10,10 +10,10 @@ import pytest
 from samples import drain, sighting
 from test_publisher_limits import until
 
-from edge.counters import Counters
 from edge.errors import OutboxError, OutboxFullError
 from edge.outbox import Outbox
 from edge.room import ROOM_BYTES
+from edge.system.counters import Counters
 from edge.writer import Writer
 
 

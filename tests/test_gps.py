@@ -19,11 +19,11 @@ from PIL import Image
 
 from edge.cameras.photo import facts
 from edge.config import Gps as GpsConfig
-from edge.counters import Counters
 from edge.errors import GpsError
-from edge.gps import Gps, ask, fix, parse
 from edge.messages.base import Location, ModelRef
 from edge.sightings import Identity
+from edge.system.counters import Counters
+from edge.system.gps import Gps, ask, fix, parse
 
 VERSION = {"class": "VERSION", "release": "3.22", "proto_major": 3, "proto_minor": 14}
 TPV = {"class": "TPV", "device": "/dev/a", "mode": 3, "lat": 23.8, "lon": 90.4, "altMSL": 8.5}

@@ -11,11 +11,11 @@ import pytest
 from brokers import free_port
 from computers import booted, card, computer
 
-from edge.identity import NAME, installation
-from edge.keeping import keeping
 from edge.outbox import Outbox
-from edge.state_lock import NAME as LOCK
-from edge.state_lock import StateLock
+from edge.system.identity import NAME, installation
+from edge.system.state_lock import NAME as LOCK
+from edge.system.state_lock import StateLock
+from edge.system.state_origin import keeping
 
 
 @pytest.fixture

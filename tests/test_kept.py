@@ -6,9 +6,9 @@ import pytest
 
 from edge.cameras import Frame
 from edge.cameras.reader import Reader
-from edge.counters import Counters
 from edge.errors import CameraError
-from edge.kept import Kept
+from edge.system.counters import Counters
+from edge.system.handover import Kept
 
 
 class Door:

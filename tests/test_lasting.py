@@ -14,7 +14,7 @@ import pytest
 from brokers import Mosquitto, Subscriber
 from computers import computer
 
-from edge.lasting import fleeting
+from edge.system.volatile_storage import fleeting
 
 
 @contextmanager

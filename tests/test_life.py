@@ -17,11 +17,11 @@ from scripts import HOME, START, Clock, Script
 
 from edge.agent import Agent
 from edge.config import Decision, Images
-from edge.counters import Counters
 from edge.decision import Decider
 from edge.messages.base import Evidence, ModelRef, Sighting
 from edge.outbox import Outbox
 from edge.sightings import Identity, cut_off
+from edge.system.counters import Counters
 
 RULE = Decision(agree=2, of=3, cooldown_seconds=3, update_seconds=4, leave=0.5)
 OWN = {"aphid": 0.6, "mite": 0.6}

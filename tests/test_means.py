@@ -15,7 +15,7 @@ import pytest
 from brokers import Mosquitto, Subscriber, free_port, wait_for
 
 from edge.errors import ShortageError
-from edge.means import DESCRIPTORS, ensure_descriptors, larger_files
+from edge.system.resource_limits import DESCRIPTORS, ensure_descriptors, larger_files
 
 ALL = """
 prometheus_seconds = 1.0

@@ -12,7 +12,6 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.clock import SystemClock
 from edge.errors import (
     StoreError,
     UnreachableError,
@@ -26,6 +25,7 @@ from edge.models.proof import Proof
 from edge.models.record import Entry, Probation, Record
 from edge.models.store import Store
 from edge.models.upload import Chunk, Upload
+from edge.system.clock import SystemClock
 
 CLOCK = SystemClock()
 JOB = Job(

@@ -7,10 +7,10 @@ import pytest
 from test_models import CLOCK, Place, proved_here  # noqa: F401 - a fixture
 
 from edge.errors import StoreError, WheatearError
-from edge.kept import Kept
 from edge.models.choice import begin, current_path, open_current, path_of
 from edge.models.load import kept_bundles, load_bundle, open_classifier
 from edge.models.record import Probation, Record
+from edge.system.handover import Kept
 
 
 def refuse(*_arguments):

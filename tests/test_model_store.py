@@ -11,13 +11,13 @@ import threading
 import msgspec
 import pytest
 
-from edge.clock import SystemClock
 from edge.errors import StoreError, UpdateBusyError
 from edge.models import record as records
 from edge.models.jobs import Job, Jobs
 from edge.models.proof import Proof
 from edge.models.record import Entry, Outcome, Probation, Record
 from edge.models.store import Store, bundle_path
+from edge.system.clock import SystemClock
 
 
 def entry(version: str, size: int = 100) -> Entry:

@@ -13,13 +13,13 @@ from models_here import Here
 from remotes import BASE
 
 from edge.config import Requests as Settings
-from edge.kept import Kept
 from edge.models.device import DeviceModels
 from edge.models.install import factory
 from edge.models.jobs import Job, cancel
 from edge.models.verbs import Verbs, register
 from edge.packets import Incoming
 from edge.requests import Requests
+from edge.system.handover import Kept
 
 OPEN = "[model.update]\nunsigned = true"
 VERBS = ("models", "model/install", "model/chunk", "model/cancel", "model/rollback")

@@ -15,7 +15,6 @@ import proofs
 import pytest
 import tiny
 
-from edge.clock import SystemClock
 from edge.config import Update, load_config
 from edge.errors import (
     ProofError,
@@ -28,6 +27,7 @@ from edge.models.proof import prove_apart
 from edge.models.record import Entry, Probation, Record
 from edge.models.store import Store
 from edge.runtimes.fake import Fault
+from edge.system.clock import SystemClock
 
 CLOCK = SystemClock()
 NOBODY = 65534

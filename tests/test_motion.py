@@ -14,7 +14,7 @@ from PIL import Image
 from edge.cameras import Frame
 from edge.config import Motion as Settings
 from edge.config import parse_config
-from edge.counters import Counters
+from edge.system.counters import Counters
 from edge.triggers.motion import Motion, open_motion, shrink
 from edge.triggers.regions import largest_region
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import devices
 
 from edge.classifier import Classifier
-from edge.clock import SystemClock
 from edge.config import load_config
 from edge.models.switch import Switch
 from edge.named import unknown
+from edge.system.clock import SystemClock
 
 
 def test_a_device_tells_with_each_model_which_labels_it_lacks(tmp_path, caplog):

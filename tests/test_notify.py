@@ -20,9 +20,9 @@ from results import APHID
 
 from edge.cameras import Frame
 from edge.config import load_config
-from edge.counters import Counters
-from edge.notify import Longer, Notifier, notify, watchdog_seconds
 from edge.pulse import Flow, Pulse
+from edge.system.counters import Counters
+from edge.system.systemd import Longer, Notifier, notify, watchdog_seconds
 
 MORE = "EXTEND_TIMEOUT_USEC=30000000"
 UNIT = Path(__file__).parents[1] / "firmware-config" / "wheatear.service"
@@ -188,7 +188,7 @@ def test_a_rest_an_end_and_a_refusing_disk_are_no_stall(flow):
 
 def test_more_time_is_asked_for_until_it_is_over_or_too_long(tmp_path, monkeypatch):
     """At once, then again and again; where nobody listens there is no thread for it."""
-    monkeypatch.setattr("edge.notify._TICK_SECONDS", 0.01)
+    monkeypatch.setattr("edge.system.systemd._TICK_SECONDS", 0.01)
     with Systemd(str(tmp_path / "s"), monkeypatch) as systemd:
         with Longer(60) as longer:
             longer.begin()

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from edge import cli, optional
+from edge import cli
 from edge.errors import CameraError
-from edge.optional import load
+from edge.system import optional_packages as optional
+from edge.system.optional_packages import load
 
 INSTALL = "apt install python3-example"
 

@@ -22,11 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import drain, health, image, sighting
 
-from edge.counters import Counters
 from edge.errors import OutboxDamagedError, OutboxError, UnwritableError
 from edge.messages.base import Sighting
 from edge.outbox import Outbox
 from edge.outbox_rows import Kind, ranges
+from edge.system.counters import Counters
 from edge.writer import Writer
 
 

@@ -17,7 +17,7 @@ from edge.outbox import Outbox
 from edge.outbox_look import waiting
 from edge.outbox_schema import PAGE_BYTES
 from edge.sqlite_pages import Pages, table
-from edge.state_lock import StateLock
+from edge.system.state_lock import StateLock
 
 FRAME = 24 + PAGE_BYTES
 

@@ -10,9 +10,9 @@ import subprocess
 import pytest
 from samples import drain, sighting
 
-from edge.counters import Counters
 from edge.outbox import Outbox
 from edge.outbox_place import Place
+from edge.system.counters import Counters
 from edge.writer import Writer
 
 

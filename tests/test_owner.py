@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from edge.owner import service
+from edge.system.service_user import service
 
 SHIPPED = Path(__file__).parents[1] / "firmware-config" / "wheatear.service"
 BECOME = """
 import json, os, sys
 from pathlib import Path
-from edge.owner import become_owner
+from edge.system.service_user import become_owner
 name = become_owner(Path(sys.argv[1]), Path(sys.argv[2]))
 print(json.dumps([name, os.geteuid(), os.getegid(), os.getgroups(), os.environ["HOME"]]))
 """

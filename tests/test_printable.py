@@ -18,12 +18,12 @@ from brokers import Mosquitto, Subscriber
 from samples import sighting
 
 import edge
-from edge.counters import Counters, Episode
 from edge.journal import Journal, LogParams
 from edge.messages.base import encode
 from edge.models.record import Outcome
 from edge.models.store import Store
 from edge.outbox import Outbox
+from edge.system.counters import Counters, Episode
 from edge.text.printable import encoded, printable
 
 ODD = os.fsdecode(b"02_K\xe4fer.jpg")

@@ -12,12 +12,12 @@ from brokers import Embedded, Mosquitto, Subscriber, retained, wait_for
 from samples import health, image, sighting
 from senders import Sender, received, settings
 
-from edge.clock import SystemClock
-from edge.counters import Backoff
 from edge.dial import connect
 from edge.messages.base import encode
 from edge.mqtt import Will
 from edge.session import Introduction
+from edge.system.clock import SystemClock
+from edge.system.counters import Backoff
 
 
 @pytest.fixture(params=["mosquitto", "embedded"])

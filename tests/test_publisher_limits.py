@@ -243,10 +243,10 @@ def test_a_goodbye_that_is_about_the_connection_blames_no_message(tmp_path, code
 
 def test_verbs_are_subscribed_to_one_by_one_where_wildcards_are_not_taken(tmp_path):
     """Wildcard Subscription Available = 0."""
-    from edge.clock import SystemClock
     from edge.config import Requests as Settings
-    from edge.counters import Counters
     from edge.requests import Params, Requests
+    from edge.system.clock import SystemClock
+    from edge.system.counters import Counters
 
     asked = Requests(Settings(), "wheatear/cam-1", Counters(), SystemClock(), lambda: None)
     asked.on("status", Params, lambda _: {})

@@ -16,13 +16,13 @@ from discs import COLOURS, paint
 from rich.console import Console
 from sshd import DEVICE_PROGRAM
 
-from edge.board import board
 from edge.bundle import read_bundle
 from edge.classifier import Classifier
 from edge.distributions import brightness_bin, confidence_bin, look, sharpness_bin
 from edge.errors import ParityError, QuantizeError
 from edge.image import decode, fit, load, quantise
 from edge.signing import generate, load_public_key
+from edge.system.board import board
 from quantize.commands import Request, quantize_run
 from quantize.flatbuffer import check_all_int8, layers, read_graph
 from quantize.inspect import deflated, text

@@ -16,8 +16,8 @@ from sshd import DEVICE_PROGRAM as WHEATEAR
 from sshd import TREE
 from test_quantize_run import request
 
-from edge.board import board
 from edge.errors import QuantizeError
+from edge.system.board import board
 from edge.timing_service import Hello
 from quantize import remote
 from quantize.remote import Remote, parse

@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from remotes import ALLOW, BASE, changed, started
 
 from edge.changes import MOST_STARTS, NAME, Configuration
-from edge.clock import SystemClock
 from edge.config import Requests as Settings
 from edge.config import load_config
-from edge.counters import Counters
 from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
 from edge.journal import Journal
 from edge.packets import Incoming
 from edge.remote import Control, Remote
 from edge.requests import Requests
+from edge.system.clock import SystemClock
+from edge.system.counters import Counters
 
 
 @pytest.fixture

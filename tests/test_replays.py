@@ -13,9 +13,9 @@ import typing
 import pytest
 from desks import Desk, Number, refused
 
-from edge.clock import WRITTEN
 from edge.config.requests import Verb
 from edge.errors import ReplayedRequestError
+from edge.system.clock import WRITTEN
 from edge.transactions import CHECKS_ITSELF, MOST_JUMP, MOST_SENT, NAME, READS, Memory
 
 FIRST = {"transaction": "t", "number": 1, "sent": 1000}

@@ -20,7 +20,6 @@ from senders import Sender
 
 from edge.cameras import Frame
 from edge.config import Broker, Decision, Images
-from edge.counters import Counters
 from edge.decision import Decider
 from edge.errors import OutboxFullError
 from edge.messages.base import Health, ModelRef, Sighting
@@ -28,6 +27,7 @@ from edge.outbox import Outbox
 from edge.outbox_rows import Kind
 from edge.retime import Retimer, retime, retimed
 from edge.sightings import Identity, Sightings
+from edge.system.counters import Counters
 from edge.writer import Writer
 
 

@@ -9,10 +9,10 @@ from brokers import Mosquitto
 from clocks import Hand
 from senders import Sender, settings
 
-from edge.counters import Backoff, Counters
 from edge.errors import LostError, PublishError
 from edge.reasons import TAKEN_OVER
 from edge.rivals import Rivals
+from edge.system.counters import Backoff, Counters
 
 HUNG_UP = LostError("lost", why="it hung up", code=None, hung_up=True)
 TOOK_OVER = LostError("lost", why="taken over", code=TAKEN_OVER, hung_up=True)

@@ -10,7 +10,6 @@ from samples import image, sighting
 from test_delivery import Bench
 from wires import ScriptedWire
 
-from edge.counters import Episode
 from edge.errors import LostError, StalledError
 from edge.exchange import Exchange
 from edge.mqtt import Limits
@@ -18,6 +17,7 @@ from edge.packets import Incoming
 from edge.requests import Answer
 from edge.session import Closing, Introduction, Session
 from edge.spare import Parcel, Spare
+from edge.system.counters import Episode
 
 log = logging.getLogger("test")
 BASE = "wheatear/cam-1"

@@ -9,9 +9,9 @@ from collections import Counter
 import pytest
 from pictures import JPEG, item, names, unsent
 
-from edge import files
 from edge.errors import SpoolError
 from edge.spool import Spool
+from edge.system import files
 
 
 def test_an_item_is_two_files_that_a_person_can_read(tmp_path):

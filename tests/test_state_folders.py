@@ -17,7 +17,7 @@ import pytest
 
 from edge.config.load import load_config
 from edge.errors import StateBusyError, StateError
-from edge.state_lock import NAME, StateLock, holder, is_held, state_folders
+from edge.system.state_lock import NAME, StateLock, holder, is_held, state_folders
 
 
 def handles() -> int:
@@ -92,7 +92,7 @@ def test_nothing_stays_open(tmp_path, monkeypatch):
         lock.hold([tmp_path / "a", tmp_path / "b"])
         assert handles() == before + 2
         assert is_held(tmp_path / "a")
-        monkeypatch.setattr("edge.state_lock._PATIENCE_SECONDS", 0.0)
+        monkeypatch.setattr("edge.system.state_lock._PATIENCE_SECONDS", 0.0)
         with pytest.raises(StateBusyError):
             other.hold([tmp_path / "c", tmp_path / "a"])
         assert handles() == before + 2

@@ -19,7 +19,7 @@ from samples import sighting
 from edge.errors import StateBusyError, StateError
 from edge.outbox import Outbox
 from edge.outbox_look import waiting
-from edge.state_lock import NAME, StateLock, holder, is_held
+from edge.system.state_lock import NAME, StateLock, holder, is_held
 
 LOOP = "loop = true\nframes_per_second = 50.0"
 

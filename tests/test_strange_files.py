@@ -14,8 +14,8 @@ from brokers import Mosquitto, Subscriber
 from samples import drain, sighting
 
 from edge.errors import OutboxError
-from edge.files import put_aside, read_small, write_whole
 from edge.outbox import Outbox
+from edge.system.files import put_aside, read_small, write_whole
 
 FILES = (
     *(f"outbox.db.{end}" for end in ("seq", "starts", "room", "homeassistant")),

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 from sshd import DEVICE_PROGRAM
 
-from edge.board import board
 from edge.errors import QuantizeError
+from edge.system.board import board
 from quantize.commands import quantize_sweep
 from quantize.flatbuffer import Graph, Operator, Tensor, macs, read_graph
 from quantize.memory import arena_bytes

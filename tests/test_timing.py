@@ -13,10 +13,10 @@ import sys
 import pytest
 import tiny
 
-from edge import board
 from edge.cli import main
 from edge.errors import ModelError, RuntimeUnavailableError
 from edge.runtimes import installed
+from edge.system import board
 from edge.timing import measure
 
 litert = pytest.mark.skipif(

@@ -104,8 +104,8 @@ def test_stopping_ends_a_sleep_at_once(tmp_path, broker):
 
 BATTERY_BACKED = """
 import sys
-import edge.app, edge.clock, edge.cli
-class Simulated(edge.clock.SystemClock):
+import edge.app, edge.system.clock, edge.cli
+class Simulated(edge.system.clock.SystemClock):
     def quality(self):
         return "rtc"
 edge.app.SystemClock = Simulated

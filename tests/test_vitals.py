@@ -24,18 +24,18 @@ from hypothesis import strategies as st
 from results import APHID
 from samples import taken
 
-from edge.board import throttled
 from edge.cameras import Frame
 from edge.config import Report, load_config
-from edge.counters import Counters
-from edge.link import link
 from edge.messages.base import Health, LinkHealth, Spread, Timings, encode
 from edge.messages.reference import EXAMPLES
 from edge.outbox import Outbox
 from edge.prometheus import Exporter, text
 from edge.pulse import Flow
-from edge.spread import Histogram
 from edge.starts import Starts
+from edge.system.board import throttled
+from edge.system.counters import Counters
+from edge.system.histogram import Histogram
+from edge.system.link import link
 from edge.vitals import Vitals
 
 

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 from samples import drain, health, image, sighting
 
-from edge.counters import Counters
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
 from edge.messages.base import Sighting
 from edge.outbox import Outbox
+from edge.system.counters import Counters
 from edge.writer import Writer, _batch
 
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 from samples import sighting
 
-from edge.counters import Counters
 from edge.errors import OutboxError
 from edge.outbox import Outbox
+from edge.system.counters import Counters
 from edge.writer import Writer
 
 

@@ -18,7 +18,7 @@ import devices
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
 
-from edge.clock import Errors
+from edge.system.clock import Errors
 from soak.control import beside
 
 
@@ -190,7 +190,7 @@ def test_the_kernels_errors_are_told_in_seconds(wrong_clock, tmp_path):
     """Estimated and largest error, as adjtimex(2) gives them in microseconds."""
     (tmp_path / "clock").write_text("0 1")
     told = subprocess.run(
-        [sys.executable, "-c", "from edge.clock import *; print(SystemClock().errors())"],
+        [sys.executable, "-c", "from edge.system.clock import *; print(SystemClock().errors())"],
         env={**os.environ, "LD_PRELOAD": str(wrong_clock), "WRONG_CLOCK": f"{tmp_path}/clock"},
         capture_output=True,
         text=True,

@@ -16,8 +16,8 @@ from edge.cameras.photo import Facts, as_jpeg, facts
 from edge.config import FolderCamera, View
 from edge.errors import CameraError, ImageError, ShortageError
 from edge.image import InputSpec
-from edge.means import SHORTAGES
 from edge.picture_files import is_hidden, is_picture, list_pictures
+from edge.system.resource_limits import SHORTAGES
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from edge.cameras.photo import encode_jpeg
 from edge.config import Picamera2Camera, View
 from edge.errors import CameraError
 from edge.image import InputSpec
-from edge.optional import load
+from edge.system.optional_packages import load
 from edge.tiles import Size, in_parts, needed
 
 if TYPE_CHECKING:

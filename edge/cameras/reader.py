@@ -13,10 +13,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edge.cameras import Camera, Frame
-from edge.clock import Clock, SystemClock
-from edge.counters import Backoff, Counters, Episode
-from edge.crew import Patience
 from edge.errors import CameraError, ImageError, ShortageError
+from edge.system.clock import Clock, SystemClock
+from edge.system.counters import Backoff, Counters, Episode
+from edge.system.threads import Patience
 from edge.triggers.gate import STEP_SECONDS, Gate
 from edge.triggers.order import Order
 

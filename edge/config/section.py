@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import ConfigError
-from edge.files import refuse_pipe
+from edge.system.files import refuse_pipe
 from edge.text.encodings import read_text
 
 _BARRED = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"

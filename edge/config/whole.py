@@ -12,7 +12,7 @@ from edge.config.report import HomeAssistant, Report
 from edge.config.requests import Requests
 from edge.config.section import Section
 from edge.config.trigger import Trigger
-from edge.identity import own_id
+from edge.system.identity import own_id
 
 
 class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -17,13 +17,13 @@ from pathlib import Path
 import msgspec
 
 from edge import __version__
-from edge.board import board
 from edge.config import Config
-from edge.files import write_whole
 from edge.homeassistant.entities import Camera, Component, components
-from edge.json_files import read_json
 from edge.messages.base import RunningModel
 from edge.session import Introduction
+from edge.system.board import board
+from edge.system.files import write_whole
+from edge.system.json_files import read_json
 from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.classifier import Classifier
-    from edge.clock import Clock
     from edge.config import Model
     from edge.models.store import Store
+    from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)
 

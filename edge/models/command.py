@@ -10,7 +10,6 @@ from typing import BinaryIO
 
 from edge.changes import Configuration
 from edge.classify import Console
-from edge.clock import SystemClock
 from edge.config import Config
 from edge.errors import ConfigError, StoreError, WheatearError
 from edge.models.fetch import Source, fetch, forget
@@ -20,7 +19,8 @@ from edge.models.proof import Proof, Refusal, Verdict, restrain, try_here
 from edge.models.record import Entry, read
 from edge.models.store import RECORD, Store, bundle_path
 from edge.models.upload import Upload
-from edge.owner import become_owner
+from edge.system.clock import SystemClock
+from edge.system.service_user import become_owner
 from edge.text.printable import encoded
 
 _NOTICED = "a running device takes it within seconds, one that does not run at its next start"

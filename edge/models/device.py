@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
     from edge.agent import Watcher
     from edge.cameras.reader import Reader
-    from edge.clock import Clock
     from edge.config import Config
-    from edge.counters import Counters
     from edge.health import Reporter
-    from edge.kept import Kept
     from edge.learning import Learning
     from edge.publisher import Publisher
     from edge.requests import Requests
     from edge.session import Introduction
     from edge.sightings import Identity
+    from edge.system.clock import Clock
+    from edge.system.counters import Counters
+    from edge.system.handover import Kept
 
 
 class DeviceModels:

@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.counters import Backoff
 from edge.errors import DownloadError, StoreError, UnreachableError, UpdateError
-from edge.files import write_whole
 from edge.journal import LOCAL
-from edge.json_files import read_json
 from edge.models.access import Access
 from edge.models.pace import STEP_SECONDS, BrokenError, Pace, SlowError
 from edge.models.web import Web, checked, told
+from edge.system.counters import Backoff
+from edge.system.files import write_whole
+from edge.system.json_files import read_json
 from edge.text.printable import encoded
 from edge.text.url import shown
 from edge.unpack import MAX_BUNDLE_BYTES

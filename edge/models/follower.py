@@ -18,11 +18,11 @@ from edge.models.record import Outcome, Probation, Record
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
-    from edge.clock import Clock
     from edge.config import Model
     from edge.models.progress import Teller
     from edge.models.store import Store
     from edge.models.switch import Switch
+    from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)
 

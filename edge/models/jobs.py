@@ -21,12 +21,12 @@ from edge.errors import (
     UpdateError,
     UpdateExpiredError,
 )
-from edge.files import sync_folder, write_whole
-from edge.json_files import read_json
 from edge.messages.base import UpdateResult
 from edge.models import fetch
 from edge.models.fetch import Source
 from edge.models.record import Outcome, Record
+from edge.system.files import sync_folder, write_whole
+from edge.system.json_files import read_json
 from edge.text.printable import encoded
 from edge.text.url import shown
 

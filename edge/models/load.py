@@ -7,9 +7,9 @@ from pathlib import Path
 
 from edge.classifier import Classifier
 from edge.config import Config, Model
-from edge.kept import Kept
 from edge.models.choice import Load, current_path
 from edge.signing import load_public_key
+from edge.system.handover import Kept
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,10 @@ from edge.messages.base import ModelUpdate, UpdatePhase, encode
 from edge.session import Introduction
 
 if TYPE_CHECKING:
-    from edge.clock import Clock
     from edge.messages.base import RunningModel
     from edge.models.proof import Proof
     from edge.models.record import Outcome, Record
+    from edge.system.clock import Clock
 
 _STEP = 5.0
 """Percent from one message to the next."""

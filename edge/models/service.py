@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
-from edge.counters import Episode
 from edge.errors import StoppedError, WheatearError
 from edge.models.choice import Load, open_current
 from edge.models.follower import Follower
@@ -21,18 +20,19 @@ from edge.models.jobs import Job, Jobs
 from edge.models.store import Store
 from edge.models.updater import Updater
 from edge.models.upload import Upload
+from edge.system.counters import Episode
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from edge.cameras import Frame
     from edge.classifier import Classification, Classifier
-    from edge.clock import Clock
     from edge.config import Model
-    from edge.counters import Counters
     from edge.life import Event
     from edge.models.progress import Teller
     from edge.models.switch import Switch
+    from edge.system.clock import Clock
+    from edge.system.counters import Counters
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,10 @@ import msgspec
 
 from edge.bundle import SUFFIX
 from edge.errors import ShortageError, StoreError, UpdateBusyError
-from edge.files import put_aside, sync_folder
 from edge.models import record as records
 from edge.models.proof import Proof
 from edge.models.record import Entry, Record
+from edge.system.files import put_aside, sync_folder
 
 log = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.cameras.reader import Reader
     from edge.classifier import Classification, Classifier
-    from edge.clock import Clock
     from edge.config import Config
     from edge.health import Reporter
     from edge.learning import Learning
     from edge.publisher import Publisher
     from edge.sightings import Identity
+    from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)
 

@@ -25,11 +25,11 @@ from edge.models.ledger import Ledger
 from edge.models.upload import Upload
 
 if TYPE_CHECKING:
-    from edge.clock import Clock
     from edge.config import Model
-    from edge.counters import Counters
     from edge.models.progress import Teller
     from edge.models.store import Store
+    from edge.system.clock import Clock
+    from edge.system.counters import Counters
 
 log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from edge.models.upload import Chunk, Progress
 from edge.requests import Params, Requests
 
 if TYPE_CHECKING:
-    from edge.clock import Clock
     from edge.config import Model
+    from edge.system.clock import Clock
 
 
 class InstallParams(Params, frozen=True, kw_only=True):

@@ -23,10 +23,10 @@ from queue import Empty, Queue
 from typing import Any, NamedTuple
 
 from edge.errors import ConfigError, UnreachableError, WheatearError
-from edge.files import refuse_pipe
-from edge.means import begin
 from edge.models.access import Access
 from edge.models.pace import STEP_SECONDS, BrokenError, Pace
+from edge.system.files import refuse_pipe
+from edge.system.resource_limits import begin
 from edge.text.url import Url, follow, parse, shown
 
 MOST_REDIRECTS = 5

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from edge.errors import RuntimeUnavailableError
-from edge.optional import load
 from edge.runtimes._tflite import TFLiteInterpreter, refuse_edgetpu_model
+from edge.system.optional_packages import load
 
 
 class TFLiteRuntime(TFLiteInterpreter):

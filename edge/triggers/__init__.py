@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
-    from edge.clock import Clock
     from edge.config import Config
-    from edge.counters import Counters
     from edge.messages.base import Location
+    from edge.system.clock import Clock
+    from edge.system.counters import Counters
     from edge.triggers.gate import Gate
     from edge.triggers.windows import Schedule
 

@@ -10,7 +10,6 @@ import msgspec
 from edge.cameras import Frame
 from edge.cameras.photo import shrink_jpeg
 from edge.classifier import Classification
-from edge.clock import Clock
 from edge.config import Decision, Images, Requests
 from edge.errors import RequestDeniedError
 from edge.findings import Finding, findings
@@ -19,6 +18,7 @@ from edge.messages.base import Clock as Quality
 from edge.messages.base import FrameRef, Location, ModelRef
 from edge.requests import Params
 from edge.sightings import Identity, frame_ref
+from edge.system.clock import Clock
 from edge.triggers.order import Order
 
 TIMEOUT_SECONDS = 30.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from edge.clock import Clock
 from edge.config import DutyCycle
+from edge.system.clock import Clock
 from edge.triggers.windows import Schedule
 
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.config import Config
     from edge.config import Motion as MotionConfig
-    from edge.counters import Counters
     from edge.image import Pixels
+    from edge.system.counters import Counters
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from edge.clock import Clock
-from edge.counters import Counters, Episode
-from edge.files import sync_folder, write_whole
+from edge.system.clock import Clock
+from edge.system.counters import Counters, Episode
+from edge.system.files import sync_folder, write_whole
 from edge.text.printable import encoded
 from edge.triggers.duty import Rest
 

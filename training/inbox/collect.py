@@ -12,8 +12,8 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import Broker
-from edge.counters import Backoff
 from edge.errors import DataError, PublishError
+from edge.system.counters import Backoff
 from edge.tls import tls_context
 from edge.unreachable import unreachable
 from training.inbox.store import Record, Store

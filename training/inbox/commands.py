@@ -20,7 +20,7 @@ from rich.table import Table
 from edge.config import Broker, parse_broker
 from edge.config.as_options import as_options
 from edge.errors import ConfigError, DataError
-from edge.files import write_whole
+from edge.system.files import write_whole
 from training.inbox.collect import Collector
 from training.inbox.page import render
 from training.inbox.store import Record, Store

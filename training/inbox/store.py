@@ -20,9 +20,9 @@ from typing import NamedTuple
 import msgspec
 
 from edge.errors import DataError, ImageError
-from edge.files import write_whole
 from edge.image import decode
 from edge.messages.base import InboxItem
+from edge.system.files import write_whole
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from xml.sax.saxutils import quoteattr
 
 from edge.errors import DataError
-from edge.files import write_whole
+from edge.system.files import write_whole
 from edge.text.encodings import read_text
 from training.data.dataset import UNLABELLED
 from training.inbox.store import Record

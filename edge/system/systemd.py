@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from typing import Self
 
-from edge.counters import Counters
 from edge.errors import ShortageError
-from edge.means import begin
+from edge.system.counters import Counters
+from edge.system.resource_limits import begin
 from edge.text.printable import told
 
 log = logging.getLogger(__name__)

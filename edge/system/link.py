@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.board import read
 from edge.messages.base import LinkHealth
+from edge.system.board import read
 
 _UP = 1
 """RTF_UP of ``linux/route.h``."""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 
 from edge.errors import ThreadEndedError
-from edge.means import beginning
+from edge.system.resource_limits import beginning
 from edge.text.printable import told
 
 log = logging.getLogger(__name__)

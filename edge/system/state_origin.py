@@ -16,9 +16,9 @@ from typing import TypeVar
 
 import msgspec
 
-from edge.lasting import fleeting
-from edge.mounts import mount_of
-from edge.state_lock import NAME as LOCK
+from edge.system.mounts import mount_of
+from edge.system.state_lock import NAME as LOCK
+from edge.system.volatile_storage import fleeting
 
 T = TypeVar("T")
 

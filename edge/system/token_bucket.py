@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.clock import Clock
+from edge.system.clock import Clock
 
 
 class Bucket:

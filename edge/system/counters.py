@@ -7,9 +7,9 @@ import threading
 import time
 from collections import Counter
 
-from edge.crew import Crew
 from edge.messages.base import Spread
-from edge.spread import Histogram
+from edge.system.histogram import Histogram
+from edge.system.threads import Crew
 from edge.text.printable import printable, told
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edge.mounts import mount_of
+from edge.system.mounts import mount_of
 
 _IN_MEMORY = frozenset(("tmpfs", "ramfs", "devtmpfs"))
 _MEMORY_DISKS = re.compile(r"(zram|ram)\d+")

@@ -17,11 +17,11 @@ from typing import Any, BinaryIO, Self
 
 import msgspec
 
-from edge.clock import Clock, SystemClock
 from edge.config import Gps as GpsConfig
-from edge.counters import Backoff, Counters, Episode
 from edge.errors import GpsError
 from edge.messages.base import Location
+from edge.system.clock import Clock, SystemClock
+from edge.system.counters import Backoff, Counters, Episode
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
-from edge.files import read_small
+from edge.system.files import read_small
 
 Stored = TypeVar("Stored")
 

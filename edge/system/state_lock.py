@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edge.errors import StateBusyError, StateError
-from edge.files import read_small
 from edge.room import NO_ROOM
+from edge.system.files import read_small
 from edge.text.printable import printable
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 
 from edge.errors import ShortageError
-from edge.means import SHORTAGES
+from edge.system.resource_limits import SHORTAGES
 
 log = logging.getLogger(__name__)
 

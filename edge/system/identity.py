@@ -13,11 +13,11 @@ from pathlib import Path
 
 import msgspec
 
-from edge.board import read
 from edge.errors import ShortageError
-from edge.files import sync_folder, write_whole
-from edge.json_files import read_json
-from edge.keeping import Keeping, keeping
+from edge.system.board import read
+from edge.system.files import sync_folder, write_whole
+from edge.system.json_files import read_json
+from edge.system.state_origin import Keeping, keeping
 from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)

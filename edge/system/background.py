@@ -6,7 +6,7 @@ from collections.abc import Callable
 from threading import Thread
 from typing import Generic, TypeVar
 
-from edge.means import begin
+from edge.system.resource_limits import begin
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge.files import sync_folder, write_whole
-from edge.json_files import read_json
+from edge.system.files import sync_folder, write_whole
+from edge.system.json_files import read_json
 from edge.text.printable import encoded
 
 MOST_DAYS = 8
