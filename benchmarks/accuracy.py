@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.harness import TREE, Options
 from benchmarks.result import Figure, single
-from edge.bundle import Bundle, read_bundle
-from edge.manifest import Metrics
+from edge.model.bundle.bundle import Bundle, read_bundle
+from edge.model.bundle.manifest import Metrics
 
 SOURCES = ("training/recipes/*.py", "benchmarks/result.py")
 MATERIAL = ("jute_pest/split.csv", "backbone_weights/mobilenet_v2_0.35_224_no_top.weights.h5")

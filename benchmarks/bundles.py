@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks import material
-from edge.bundle import write_bundle
-from edge.image import InputSpec, load, quantise
-from edge.manifest import Golden, Interpreter, LabelSpec, Manifest, OutputSpec
-from edge.runtimes import TensorSpec, open_runtime
-from edge.scores import DecisionSpec
+from edge.model.bundle.bundle import write_bundle
+from edge.model.bundle.manifest import Golden, Interpreter, LabelSpec, Manifest, OutputSpec
+from edge.model.image.preprocessing import InputSpec, load, quantise
+from edge.model.runtimes import TensorSpec, open_runtime
+from edge.model.scores import DecisionSpec
 
 PICTURES = ("coral_models/bird.bmp", "coral_models/sunflower.bmp", "coral_models/dragonfly.bmp")
 

@@ -19,7 +19,7 @@ from benchmarks.accuracy import MATERIAL as WEIGHTS
 from benchmarks.accuracy import RECIPE, command, zipped_bytes
 from benchmarks.harness import Options
 from benchmarks.result import Figure, Series, single
-from edge.bundle import read_bundle
+from edge.model.bundle.bundle import read_bundle
 from quantize.flatbuffer import read_graph
 from quantize.memory import arena_bytes
 from quantize.parity import Report

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from edge.image import InputSpec
+from edge.model.image.preprocessing import InputSpec
 from training.augment import augment_batch
 from training.cache import cached_pixels
 from training.data import Dataset, load_dataset

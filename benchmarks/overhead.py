@@ -23,7 +23,7 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
     """Measure the milliseconds of one call, each round the median over its calls."""
     from ai_edge_litert.interpreter import Interpreter
 
-    from edge.classifier import Classifier
+    from edge.model.classifier import Classifier
 
     rounds, calls = (2, 3) if options.tiny else (ROUNDS, CALLS)
     bundle = bundles.third_party(data, options.out / "material" / "mobilenet-1.wtr")

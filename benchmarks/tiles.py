@@ -22,13 +22,13 @@ from benchmarks import bundles, material
 from benchmarks.harness import Options
 from benchmarks.result import Figure, pair, single
 from edge.cameras import see
-from edge.classifier import Classification, Classifier
 from edge.config import Decision, View
 from edge.decision import Decider
 from edge.findings import findings
-from edge.image import quantise
-from edge.tiles import layout
-from edge.viewer import Viewer
+from edge.model.classifier import Classification, Classifier
+from edge.model.image.preprocessing import quantise
+from edge.model.tiled_classifier import Viewer
+from edge.model.tiles import layout
 
 SOURCES = ("edge/**/*.py", "benchmarks/bundles.py", "benchmarks/material.py")
 BATCHED = "backbone_weights/mlcommons_tiny/vww_96_int8.tflite"

@@ -15,7 +15,7 @@ from rich.rule import Rule
 
 from demo.field import Field, prepare
 from demo.sheet import draw_sheet
-from edge.bundle import read_bundle
+from edge.model.bundle.bundle import read_bundle
 
 MADE_BY_DEMO = "made-by-demo.txt"
 """The next demo removes only a folder that has this file."""

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from edge.cameras import Frame
-from edge.classifier import Classification
 from edge.config import Images
 from edge.decision import Decider
 from edge.errors import ImageError, ModelError
 from edge.life import Event
 from edge.messages.base import Health, Timings
+from edge.model.classifier import Classification
 from edge.outbox_rows import Outgoing
 from edge.sightings import Identity, Sightings
 from edge.system.clock import Clock
@@ -53,7 +53,7 @@ class Frames(Protocol):
 
 
 class Sees(Protocol):
-    """What judges a frame; :class:`edge.viewer.Viewer` is one."""
+    """What judges a frame; :class:`edge.model.tiled_classifier.Viewer` is one."""
 
     def see(self, frame: Frame) -> Classification:
         """Classify a frame. Raises ImageError, ModelError."""

@@ -15,14 +15,14 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from edge import timing
-from edge.classifier import Classifier, ModelInfo
 from edge.classify import Console
 from edge.errors import ConfigError
-from edge.image import decode
+from edge.model import timing
+from edge.model.classifier import Classifier, ModelInfo
+from edge.model.image.preprocessing import decode
+from edge.model.tflite.foreign import read_model
 from edge.pictures import files_of, open_classifier
 from edge.text.printable import encoded
-from edge.thirdparty import read_model
 
 if TYPE_CHECKING:
     import argparse

@@ -20,27 +20,27 @@ from edge.config import Broker, Config, load_config
 from edge.dial import connect
 from edge.errors import ConfigError, OutboxError, PublishError, StateError, WheatearError
 from edge.health import place
-from edge.image import InputSpec
 from edge.learning import inbox_folder
+from edge.model.image.preprocessing import InputSpec
+from edge.model.missing_labels import by_decision
+from edge.model.tiled_classifier import Plan
+from edge.model.tiles import in_parts
 from edge.models.access import Access
 from edge.models.choice import current_path
 from edge.models.load import load_bundle, open_classifier
 from edge.models.record import read as read_record
 from edge.models.store import RECORD
 from edge.mqtt import Connection, Will
-from edge.named import by_decision
 from edge.outbox_look import waiting
 from edge.system.clock import SystemClock, describe
 from edge.system.gps import ask
 from edge.system.service_user import become_owner
 from edge.system.state_lock import holder, is_held
 from edge.system.volatile_storage import fleeting
-from edge.tiles import in_parts
 from edge.tls import tls_context
 from edge.triggers import open_schedule
 from edge.triggers.duty import outlook
 from edge.unreachable import unreachable
-from edge.viewer import Plan
 
 _ANY_SIZE = InputSpec(width=224, height=224)
 """For the camera, where the model cannot be loaded."""

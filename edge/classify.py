@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from edge.errors import ConfigError
+from edge.model.bundle.unpack import unpack
 from edge.system.background import Later
-from edge.unpack import unpack
 
 if TYPE_CHECKING:
     import argparse

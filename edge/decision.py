@@ -8,11 +8,11 @@ from datetime import datetime
 
 import msgspec
 
-from edge.classifier import Classification
 from edge.config import Decision as DecisionConfig
 from edge.findings import Finding, findings
 from edge.life import Event, Lives
 from edge.messages.base import Votes
+from edge.model.classifier import Classification
 
 _ONE = Votes(agree=1, of=1)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple, get_args
 
 from edge.cameras import Frame
-from edge.classifier import Classification
 from edge.config import Inbox
 from edge.messages.base import Kept
+from edge.model.classifier import Classification
 
 USEFULNESS: tuple[Kept, ...] = get_args(Kept)
 """Reasons for keeping a picture, the least useful first.

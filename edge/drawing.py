@@ -14,12 +14,12 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from edge.errors import ConfigError
-from edge.tiles import scaled
+from edge.model.tiles import scaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge.image import Pixels
+    from edge.model.image.preprocessing import Pixels
     from edge.tiled import Parts
 
 _SIDE = 1600

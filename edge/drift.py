@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from edge import distributions as d
-from edge.image import fit
 from edge.messages.base import DriftPart, DriftReport
+from edge.model import picture_statistics as d
+from edge.model.image.preprocessing import fit
 from edge.system.background import Later
 from edge.system.counters import Counters, Episode
 from edge.system.files import sync_folder, write_whole
@@ -27,11 +27,11 @@ from edge.text.printable import encoded
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
-    from edge.classifier import Classification
     from edge.config import Drift as DriftConfig
-    from edge.image import InputSpec
     from edge.life import Event
-    from edge.manifest import Reference
+    from edge.model.bundle.manifest import Reference
+    from edge.model.classifier import Classification
+    from edge.model.image.preprocessing import InputSpec
     from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from edge.classifier import Classification, Tile
 from edge.messages.base import Reason, Region
-from edge.scores import Score
-from edge.tiles import around, join, touch
+from edge.model.classifier import Classification, Tile
+from edge.model.scores import Score
+from edge.model.tiles import around, join, touch
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -21,7 +21,6 @@ import msgspec
 from edge.cameras.photo import encode_jpeg, facts, shrink_jpeg
 from edge.doubt import USEFULNESS, Doubt, Doubts
 from edge.errors import ImageError, SpoolError
-from edge.image import decode
 from edge.messages.base import Clock as Quality
 from edge.messages.base import (
     FrameRef,
@@ -32,6 +31,7 @@ from edge.messages.base import (
     encode,
     new_id,
 )
+from edge.model.image.preprocessing import decode
 from edge.spare import Outcome, Parcel
 from edge.spool import Entry, Spool
 from edge.system.counters import Counters, Episode
@@ -39,9 +39,9 @@ from edge.system.daily_budget import Budget
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
-    from edge.classifier import Classification
     from edge.config import Inbox as InboxConfig
     from edge.life import Event
+    from edge.model.classifier import Classification
     from edge.sightings import Identity
     from edge.system.clock import Clock
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from edge.agent import Watcher
     from edge.cameras import Frame
-    from edge.classifier import Classification, Classifier
     from edge.config import Config
     from edge.life import Event
+    from edge.model.classifier import Classification, Classifier
     from edge.requests import Requests
     from edge.sightings import Identity
     from edge.system.clock import Clock

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.bundle import verify
-from edge.classifier import Classification, Classifier, ModelInfo, prove
 from edge.classify import Console, check_choice
 from edge.errors import ConfigError, ImageError
-from edge.image import load
-from edge.named import unknown
-from edge.scores import Reason, Score
+from edge.model.bundle.bundle import verify
+from edge.model.classifier import Classification, Classifier, ModelInfo, prove
+from edge.model.image.preprocessing import load
+from edge.model.missing_labels import unknown
+from edge.model.scores import Reason, Score
 from edge.system.resource_limits import begin
 from edge.text.printable import encoded, printable
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import argparse
 
     from edge.config import View
-    from edge.image import Pixels
-    from edge.signing import PublicKey
+    from edge.model.bundle.signing import PublicKey
+    from edge.model.bundle.unpack import Unpacked
+    from edge.model.image.preprocessing import Pixels
     from edge.system.background import Later
     from edge.tiled import Parts
-    from edge.unpack import Unpacked
 
 
 class Durations(msgspec.Struct, frozen=True):
@@ -157,7 +157,7 @@ def files_of(paths: Sequence[str], console: Console) -> Sequence[str]:
     """
     if not any(map(os.path.isdir, paths)):
         return paths
-    from edge.picture_files import in_folders
+    from edge.model.image.picture_files import in_folders
 
     files, notes = in_folders(paths)
     for note in notes:
@@ -204,8 +204,8 @@ def _describer(
     """Give what makes a line of a picture."""
     if view is None:
         return lambda loaded: _line(classifier, loaded, classifier.classify(_pixels(loaded)))
+    from edge.model.tiled_classifier import Viewer
     from edge.tiled import Drawer, parts
-    from edge.viewer import Viewer
 
     viewer = Viewer(classifier, view)
     if problem := unknown({"--ignore": arguments.ignore}, classifier.labels):
@@ -247,7 +247,7 @@ def _line(classifier: Classifier, loaded: Loaded, found: Classification) -> Line
 def _keys(arguments: argparse.Namespace) -> list[PublicKey]:
     if not arguments.trusted_key:
         return []
-    from edge.signing import load_public_key
+    from edge.model.bundle.signing import load_public_key
 
     return [load_public_key(key) for key in arguments.trusted_key]
 

@@ -12,16 +12,16 @@ import msgspec
 from edge.config import View, check_view
 from edge.errors import ConfigError
 from edge.findings import Finding, findings
-from edge.image import InputSpec, decode
-from edge.scores import Reason, Score
-from edge.tiles import Box, Size, needed
+from edge.model.image.preprocessing import InputSpec, decode
+from edge.model.scores import Reason, Score
+from edge.model.tiles import Box, Size, needed
 
 if TYPE_CHECKING:
     import argparse
 
-    from edge.classifier import Classification
-    from edge.image import Pixels
-    from edge.viewer import Viewer
+    from edge.model.classifier import Classification
+    from edge.model.image.preprocessing import Pixels
+    from edge.model.tiled_classifier import Viewer
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +97,7 @@ def read(file: str, spec: InputSpec, view: View) -> tuple[Pixels, Size]:
     """Decode a picture for its parts; give the pixels and the size that it was taken in.
 
     Raises:
-        ImageError: as for :func:`edge.image.decode`.
+        ImageError: as for :func:`edge.model.image.preprocessing.decode`.
     """
     sizes: list[Size] = []
 

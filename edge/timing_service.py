@@ -21,10 +21,10 @@ import msgspec
 from edge import __version__
 from edge.classify import Console
 from edge.errors import ConfigError, WheatearError
-from edge.runtimes import installed
+from edge.model.runtimes import installed
+from edge.model.timing import Times, measure
 from edge.system.board import Board, board
 from edge.text.printable import encoded
-from edge.timing import Times, measure
 
 PROTOCOL = 1
 #: Between looks whether another service still measures.

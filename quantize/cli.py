@@ -195,7 +195,7 @@ def keygen(
     name: Annotated[str, typer.Option(help="Their name, without an ending.")] = "wheatear",
 ) -> None:
     """Make an Ed25519 key pair to sign bundles with; nothing is ever overwritten."""
-    from edge.signing import generate
+    from edge.model.bundle.signing import generate
 
     out.mkdir(parents=True, exist_ok=True)
     private, public = out / f"{name}.pem", out / f"{name}.pub.pem"

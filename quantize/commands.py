@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from edge.bundle import SUFFIX
 from edge.errors import QuantizeError
+from edge.model.bundle.bundle import SUFFIX
 from quantize import report as report_page
 from quantize.edgetpu import Verdict
 from quantize.naming import identity
@@ -91,7 +91,7 @@ def quantize_run(request: Request, console: Console | None = None) -> None:
         ParityError: the int8 model is too far from the float one; there is no bundle.
         ConfigError: the signing key cannot be read.
     """
-    from edge.signing import load_private_key
+    from edge.model.bundle.signing import load_private_key
     from training.runs import load_run
 
     console = console or Console()
@@ -190,8 +190,8 @@ def quantize_edgetpu(
         ConfigError: the signing key cannot be read.
         BundleError: the bundle cannot be read.
     """
-    from edge.bundle import EDGETPU_MODEL, MODEL, read_bundle, write_bundle
-    from edge.signing import load_private_key
+    from edge.model.bundle.bundle import EDGETPU_MODEL, MODEL, read_bundle, write_bundle
+    from edge.model.bundle.signing import load_private_key
     from quantize import edgetpu
 
     console = console or Console()

@@ -8,10 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import tflite_file
 from edge.errors import QuantizeError
-from edge.image import InputSpec
-from edge.manifest import OutputSpec
+from edge.model.bundle.manifest import OutputSpec
+from edge.model.image.preprocessing import InputSpec
+from edge.model.tflite import facts as tflite_file
 from quantize.flatbuffer import check_all_int8, read_graph
 
 Io = Literal["int8", "uint8"]

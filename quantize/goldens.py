@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge.errors import QuantizeError
-from edge.image import InputSpec, decode, fit, quantise
-from edge.manifest import Golden
-from edge.runtimes import open_runtime
+from edge.model.bundle.manifest import Golden
+from edge.model.image.preprocessing import InputSpec, decode, fit, quantise
+from edge.model.runtimes import open_runtime
 
 #: One a class, for at most so many classes.
 MOST = 4

@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from edge.bundle import Bundle, read_bundle
-from edge.manifest import Manifest
-from edge.signing import load_public_key
+from edge.model.bundle.bundle import Bundle, read_bundle
+from edge.model.bundle.manifest import Manifest
+from edge.model.bundle.signing import load_public_key
 from quantize.flatbuffer import Layer, layers, read_graph
 from quantize.metadata import read_labels
 

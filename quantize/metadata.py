@@ -17,7 +17,7 @@ from typing import Any
 import flatbuffers
 
 from edge.errors import ModelError
-from edge.image import InputSpec
+from edge.model.image.preprocessing import InputSpec
 
 ENTRY = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from edge.errors import QuantizeError
-from edge.manifest import Name, Version
-from edge.models.versions import key
+from edge.model.bundle.manifest import Name, Version
+from edge.model.bundle.versions import key
 
 DEFAULT_VERSION = "1.0.0"
 

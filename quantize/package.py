@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import MODEL, write_bundle
 from edge.errors import QuantizeError
-from edge.image import InputSpec
-from edge.manifest import (
+from edge.model.bundle.bundle import MODEL, write_bundle
+from edge.model.bundle.manifest import (
     ClassMetrics,
     Interpreter,
     LabelSpec,
@@ -25,7 +24,8 @@ from edge.manifest import (
     OutputSpec,
     Provenance,
 )
-from edge.scores import DecisionSpec
+from edge.model.image.preprocessing import InputSpec
+from edge.model.scores import DecisionSpec
 from quantize import goldens
 from quantize.metadata import add_metadata
 from quantize.options import Options

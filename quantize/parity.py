@@ -3,7 +3,7 @@
 Four forms answer the same validation and test photos: the run's Keras model; the Keras model that
 was quantized, which is the same or its pruned form; that one as float TFLite (a difference there is
 the converter's fault, not quantization's); and the int8 model. The TFLite forms see what a camera's
-program sees: `edge.image`, `edge.runtimes`, `edge.scores`.
+program sees: `edge.model.image.preprocessing`, `edge.model.runtimes`, `edge.model.scores`.
 
 Accuracy is held against the run's model, whatever was done to it. Agreement is held against the
 model that was quantized: pruning may move answers, as training anew would, rounding may not.
@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ParityError, QuantizeError
-from edge.image import InputSpec, quantise
-from edge.manifest import OutputSpec
-from edge.runtimes import open_runtime
-from edge.scores import dequantise
+from edge.model.bundle.manifest import OutputSpec
+from edge.model.image.preprocessing import InputSpec, quantise
+from edge.model.runtimes import open_runtime
+from edge.model.scores import dequantise
 from training import metrics
 
 #: With fewer photos than this a gate would only pretend to decide.

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from edge import __version__
 from edge.errors import QuantizeError
-from edge.image import InputSpec
-from edge.manifest import Manifest, OutputSpec
+from edge.model.bundle.manifest import Manifest, OutputSpec
+from edge.model.image.preprocessing import InputSpec
 from quantize import package, parity, promises, rounding
 from quantize.convert import (
     int8_input,

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import distributions as d
-from edge.manifest import Reference
-from edge.scores import softmax
+from edge.model import picture_statistics as d
+from edge.model.bundle.manifest import Reference
+from edge.model.scores import softmax
 
 
 def reference(

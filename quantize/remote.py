@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from edge.errors import QuantizeError
-from edge.timing import PICTURES, Times
+from edge.model.timing import PICTURES, Times
 from edge.timing_service import PROTOCOL, Answer, Hello, Parcel, Request
 from quantize.timing import Timer, describe, ignore
 

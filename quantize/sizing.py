@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from edge import timing
+from edge.model import timing
 from quantize.channels import cost, shrink
 from quantize.channels.budget import cannot_be_met, find_share, parse
 from quantize.channels.graph import cut, find_channels

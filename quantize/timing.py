@@ -9,9 +9,9 @@ from statistics import median
 from typing import Self
 
 from edge.errors import QuantizeError
-from edge.runtimes import installed
+from edge.model.runtimes import installed
+from edge.model.timing import PICTURES, ROUNDS, Times, measure
 from edge.system.board import board
-from edge.timing import PICTURES, ROUNDS, Times, measure
 
 #: Flags of a Raspberry Pi's firmware that mean: slower than it would be, now.
 _HELD_BACK = ("under-voltage", "frequency-capped", "throttled", "soft-temperature-limit")

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from edge.bundle import write_bundle
-from edge.image import InputSpec, decode, fit, quantise
-from edge.manifest import Golden, Interpreter, LabelSpec, Manifest, OutputSpec
+from edge.model.bundle.bundle import write_bundle
+from edge.model.bundle.manifest import Golden, Interpreter, LabelSpec, Manifest, OutputSpec
+from edge.model.image.preprocessing import InputSpec, decode, fit, quantise
+from edge.model.runtimes.fake import Fake, fake_model
+from edge.model.scores import DecisionSpec
 from edge.outbox_tally import Tally
-from edge.runtimes.fake import Fake, fake_model
-from edge.scores import DecisionSpec
 from soak.control import beside
 
 TREE = Path(__file__).parent.parent

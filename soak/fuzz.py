@@ -18,14 +18,14 @@ from random import Random
 
 import msgspec
 
-from edge.bundle import read_bundle
 from edge.cameras.photo import facts
 from edge.config import Requests as RequestSettings
 from edge.config import load_config
 from edge.errors import RequestError, WheatearError
-from edge.image import decode
 from edge.journal import LogParams
 from edge.messages.base import Response
+from edge.model.bundle.bundle import read_bundle
+from edge.model.image.preprocessing import decode
 from edge.models.upload import Chunk
 from edge.models.verbs import InstallParams
 from edge.packets import Incoming

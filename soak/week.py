@@ -23,16 +23,16 @@ from edge.config import Broker as Settings
 from edge.config import load_config
 from edge.decision import Decider
 from edge.health import Reporter
-from edge.image import decode
 from edge.messages.base import Clock as Quality
 from edge.messages.base import ModelRef, RunningModel
+from edge.model.image.preprocessing import decode
+from edge.model.tiled_classifier import Viewer
 from edge.models.load import open_classifier
 from edge.outbox import Outbox
 from edge.publisher import Publisher
 from edge.sightings import Identity
 from edge.system.clock import Clock
 from edge.system.counters import Counters
-from edge.viewer import Viewer
 from edge.writer import Writer
 from soak.broker import Application, Broker
 from soak.device import COLOURS, TREE, Device, picture

@@ -11,9 +11,8 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from edge.bundle import write_bundle
-from edge.image import InputSpec, decode, fit, quantise
-from edge.manifest import (
+from edge.model.bundle.bundle import write_bundle
+from edge.model.bundle.manifest import (
     DecisionSpec,
     Golden,
     Interpreter,
@@ -22,7 +21,8 @@ from edge.manifest import (
     OutputSpec,
     Reference,
 )
-from edge.runtimes.fake import Fake, fake_model
+from edge.model.image.preprocessing import InputSpec, decode, fit, quantise
+from edge.model.runtimes.fake import Fake, fake_model
 
 COLOURS = {"aphid": (40, 160, 40), "beetle": (160, 30, 30), "leaf": (90, 90, 200)}
 STARTED: list[subprocess.Popen] = []

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.classifier import Classification, Tile, Timings
-from edge.scores import Score
-from edge.viewer import together
+from edge.model.classifier import Classification, Tile, Timings
+from edge.model.scores import Score
+from edge.model.tiled_classifier import together
 
 
 def found(label="aphid", confidence=0.9, reason=None) -> Classification:

@@ -10,9 +10,8 @@ import pytest
 
 from benchmarks import accuracy, compression, harness, table
 from benchmarks.result import Figure, Result, pair, single
-from edge.bundle import Bundle
-from edge.image import InputSpec
-from edge.manifest import (
+from edge.model.bundle.bundle import Bundle
+from edge.model.bundle.manifest import (
     Golden,
     Interpreter,
     LabelSpec,
@@ -21,7 +20,8 @@ from edge.manifest import (
     ModelMetrics,
     OutputSpec,
 )
-from edge.scores import DecisionSpec
+from edge.model.image.preprocessing import InputSpec
+from edge.model.scores import DecisionSpec
 from soak.filesystems import impossible
 
 OPTIONS = {"seeds": 1, "tiny": True}

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from edge.bench import Percentiles
 from edge.bench import Report as Bench
-from edge.bundle import EDGETPU_MODEL, MODEL, read_bundle, write_bundle
-from edge.classifier import ModelInfo
 from edge.errors import ModelError, QuantizeError
+from edge.model.bundle.bundle import EDGETPU_MODEL, MODEL, read_bundle, write_bundle
+from edge.model.classifier import ModelInfo
 from quantize.boards import figures, model
 from quantize.boards.estimate import BOARDS, THREADS, judged, memory, times
 from quantize.boards.figures import Setting

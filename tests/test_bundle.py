@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import tiny
 
-from edge import unpack as limits
-from edge.bundle import file_name, read_bundle, write_bundle
 from edge.errors import (
     BundleError,
     BundleFormatError,
@@ -20,8 +18,10 @@ from edge.errors import (
     BundleSignatureError,
     BundleTooLargeError,
 )
-from edge.manifest import LabelSpec, OutputSpec, parse
-from edge.scores import DecisionSpec
+from edge.model.bundle import unpack as limits
+from edge.model.bundle.bundle import file_name, read_bundle, write_bundle
+from edge.model.bundle.manifest import LabelSpec, OutputSpec, parse
+from edge.model.scores import DecisionSpec
 
 
 @pytest.fixture
@@ -309,7 +309,7 @@ class TestSigning:
     def keys(self, tmp_path):
         """Give (private key, public key, other public key)."""
         pytest.importorskip("cryptography")
-        from edge import signing
+        from edge.model.bundle import signing
 
         pairs = []
         for name in ("mine", "other"):

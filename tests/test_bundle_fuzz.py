@@ -9,8 +9,8 @@ pytest.importorskip("hypothesis")
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge.bundle import read_bundle
 from edge.errors import BundleError
+from edge.model.bundle.bundle import read_bundle
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from edge.cameras.reader import Reader
 from edge.cameras.v4l2 import believed, yuyv_to_rgb
 from edge.config import FolderCamera, Picamera2Camera, V4l2Camera
 from edge.errors import CameraError, ImageError
-from edge.image import InputSpec, load
+from edge.model.image.preprocessing import InputSpec, load
 from edge.system.counters import Counters
 
 SPEC = InputSpec(width=32, height=32)
@@ -72,7 +72,9 @@ def test_an_empty_or_missing_path_is_named(tmp_path):
 
 
 def test_frames_are_what_training_sees_and_keep_their_true_size(tmp_path):
-    """A large photo is decoded small exactly as `edge.image.load` does; its size stays known."""
+    """A large photo is decoded small exactly as `edge.model.image.preprocessing.load` does; its
+    size stays known.
+    """
     data = devices.photo("beetle", (1920, 1080))
     (tmp_path / "a.jpg").write_bytes(data)
     frame = folder(tmp_path).capture()

@@ -19,7 +19,7 @@ from edge.cameras import v4l2_abi as abi
 from edge.cameras.reader import Reader
 from edge.config import Picamera2Camera, V4l2Camera, View
 from edge.errors import CameraError, ImageError
-from edge.image import InputSpec, load
+from edge.model.image.preprocessing import InputSpec, load
 from edge.system.counters import Counters
 
 SPEC = InputSpec(width=32, height=32)
@@ -296,7 +296,7 @@ def test_the_pi_gives_a_small_frame_and_keeps_the_large_one_as_evidence(pi):
     assert np.unique(frame.pixels).tolist() == [90]
     assert (frame.width, frame.height, frame.source) == (1920, 1080, "picamera2:0")
     assert abs(frame.time - (started - timedelta(seconds=0.25))) <= spent
-    from edge.image import decode
+    from edge.model.image.preprocessing import decode
 
     assert np.abs(decode(frame.jpeg()).astype(int) - (200, 30, 40)).max() <= 3
     config = pi.made[0].config

@@ -140,7 +140,7 @@ def test_a_request_after_the_end_of_a_replay_is_refused(tmp_path):
     """There is nothing to photograph any more."""
     from edge.cameras.folder import Folder
     from edge.config import FolderCamera
-    from edge.image import InputSpec
+    from edge.model.image.preprocessing import InputSpec
 
     devices.photos(tmp_path, 1)
     reader = Reader(

@@ -7,7 +7,7 @@ import pytest
 from networks import mobilenet
 
 from edge.errors import QuantizeError
-from edge.image import InputSpec
+from edge.model.image.preprocessing import InputSpec
 from quantize.channels import cost
 from quantize.channels.budget import find_share, parse
 from quantize.channels.graph import cut, find_channels

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import tiny
 
-from edge.bundle import read_bundle
-from edge.classifier import Classifier
 from edge.errors import ConfigError, ImageError, ModelError
-from edge.manifest import LabelSpec
-from edge.scores import DecisionSpec
+from edge.model.bundle.bundle import read_bundle
+from edge.model.bundle.manifest import LabelSpec
+from edge.model.classifier import Classifier
+from edge.model.scores import DecisionSpec
 
 pytest.importorskip("ai_edge_litert")
 

@@ -12,8 +12,8 @@ from PIL import Image, ImageCms
 from tiffs import tiff
 
 from edge.errors import ImageError
-from edge.icc import matrix_profile
-from edge.image import decode
+from edge.model.image.icc_profiles import matrix_profile
+from edge.model.image.preprocessing import decode
 
 # Columns of red, green and blue in XYZ of D50, from the standards of each space (Bradford-adapted),
 # and a gamma near each one's curve.

@@ -15,15 +15,15 @@ from pictures import frame
 from PIL import Image, ImageFilter
 from results import found
 
-from edge import distributions as d
-from edge.bundle import read_bundle
-from edge.classifier import Classifier
 from edge.config import Drift as Settings
 from edge.drift import Drift, Fading
 from edge.errors import BundleFormatError
-from edge.image import InputSpec, decode, load
-from edge.manifest import Reference, encode, parse
-from edge.scores import softmax
+from edge.model import picture_statistics as d
+from edge.model.bundle.bundle import read_bundle
+from edge.model.bundle.manifest import Reference, encode, parse
+from edge.model.classifier import Classifier
+from edge.model.image.preprocessing import InputSpec, decode, load
+from edge.model.scores import softmax
 from edge.system.counters import Counters
 from quantize.reference import reference
 

@@ -8,9 +8,9 @@ import pytest
 import tiny
 from rich.console import Console
 
-from edge.bundle import read_bundle, write_bundle
 from edge.errors import QuantizeError
-from edge.signing import generate, load_private_key, load_public_key
+from edge.model.bundle.bundle import read_bundle, write_bundle
+from edge.model.bundle.signing import generate, load_private_key, load_public_key
 from quantize.commands import quantize_edgetpu
 from quantize.edgetpu import parse_log, verdicts, weight_bytes
 

@@ -12,7 +12,7 @@ from PIL import Image, TiffImagePlugin
 from edge.cameras.folder import Folder
 from edge.cameras.photo import Facts, facts
 from edge.config import FolderCamera
-from edge.image import InputSpec
+from edge.model.image.preprocessing import InputSpec
 
 R = TiffImagePlugin.IFDRational
 NOW = datetime(2026, 7, 1, tzinfo=UTC)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from clocks import RIGHT
 from results import look, tile
 
-from edge.classifier import Timings
 from edge.config import Decision
 from edge.decision import Decider
 from edge.findings import findings
-from edge.tiles import join, touch
+from edge.model.classifier import Timings
+from edge.model.tiles import join, touch
 
 
 def test_boxes_that_touch_are_one_group_also_through_others():

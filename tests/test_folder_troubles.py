@@ -18,7 +18,7 @@ from edge.cameras.folder import MOST_BYTES, Folder, modified
 from edge.cameras.reader import Reader
 from edge.config import FolderCamera
 from edge.errors import CameraError, ImageError
-from edge.image import InputSpec
+from edge.model.image.preprocessing import InputSpec
 from edge.system.counters import Counters
 
 SPEC = InputSpec(width=32, height=32)

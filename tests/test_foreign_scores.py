@@ -10,9 +10,9 @@ import pytest
 pytest.importorskip("ai_edge_litert")
 import floats
 
-from edge.classifier import Classifier
 from edge.config import parse_config
 from edge.errors import ConfigError, ModelError
+from edge.model.classifier import Classifier
 from edge.models.load import open_classifier
 
 RED = np.full((4, 4, 3), (255, 0, 0), np.uint8)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps, features
 
 from edge.errors import ImageError
-from edge.image import InputSpec, decode, fit, load, quantise
+from edge.model.image.preprocessing import InputSpec, decode, fit, load, quantise
 
 
 def encode(image: Image.Image, form: str = "PNG", **options) -> bytes:

@@ -16,15 +16,15 @@ from pictures import ANY, JPEG, frame, item, unsent
 from results import APHID, found
 
 from edge.cameras.photo import encode_jpeg, facts
-from edge.classifier import Tile
-from edge.image import decode
 from edge.inbox import Inbox
 from edge.messages.base import InboxItem, ModelRef
+from edge.model.classifier import Tile
+from edge.model.image.preprocessing import decode
+from edge.model.tiled_classifier import together
 from edge.sightings import Identity
 from edge.spare import Parcel
 from edge.spool import Spool
 from edge.system.counters import Counters
-from edge.viewer import together
 
 IDENTITY = Identity("cam-1", "b", ModelRef(name="m", version="1", sha256="0" * 64), None)
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from edge.errors import ModelError
-from edge.labels import parse_labels, read_labels
+from edge.model.tflite.labels import parse_labels, read_labels
 
 ABC = ("ant", "bee", "cricket")
 

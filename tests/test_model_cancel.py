@@ -11,10 +11,10 @@ from servers import Scripted, answer
 from test_model_updates import QUICK, broker, field, send  # noqa: F401 - fixtures
 from test_models import Place, command
 
+from edge.model.runtimes.fake import Fault
 from edge.models.fetch import Source
 from edge.models.jobs import Job, Jobs
 from edge.models.upload import Chunk, Upload
-from edge.runtimes.fake import Fault
 
 JOB = Job(
     update="u1",

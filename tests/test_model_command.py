@@ -17,10 +17,10 @@ from servers import Scripted, answer
 from test_models import Place, proved_here  # noqa: F401 - a fixture
 
 from edge.cli import main
+from edge.model.runtimes.fake import Fault
 from edge.models.fetch import Source
 from edge.models.jobs import Job, Jobs, cancel
 from edge.models.upload import Chunk, Upload
-from edge.runtimes.fake import Fault
 
 NOTICED = "a running device takes it within seconds, one that does not run at its next start"
 OPEN = "[model.update]\nunsigned = true"

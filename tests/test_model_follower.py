@@ -9,9 +9,9 @@ import pytest
 from models_here import FRAME, PIXELS, Here
 
 from edge.errors import ModelError, StoppedError, StoreError, WheatearError
+from edge.model.runtimes.fake import Fault
 from edge.models.install import roll_back
 from edge.models.record import Probation
-from edge.runtimes.fake import Fault
 
 QUICK = "[model.update]\nunsigned = true\nframes = 10\nseconds = 30.0\nhang_seconds = 5.0"
 

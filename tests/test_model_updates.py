@@ -18,7 +18,7 @@ import tiny
 from brokers import Mosquitto, Subscriber
 from test_models import Place, command
 
-from edge.runtimes.fake import Fault
+from edge.model.runtimes.fake import Fault
 
 ALLOWED = (
     'allow = ["models", "model/install", "model/chunk", "model/cancel", "model/rollback", "log"]'

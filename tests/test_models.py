@@ -20,13 +20,13 @@ from edge.errors import (
     ProofError,
     StoreError,
 )
+from edge.model.runtimes.fake import Fault
 from edge.models.choice import open_current
 from edge.models.install import bring, install
 from edge.models.load import load_bundle
 from edge.models.proof import prove_apart
 from edge.models.record import Entry, Probation, Record
 from edge.models.store import Store
-from edge.runtimes.fake import Fault
 from edge.system.clock import SystemClock
 
 CLOCK = SystemClock()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import devices
 
-from edge.classifier import Classifier
 from edge.config import load_config
+from edge.model.classifier import Classifier
+from edge.model.missing_labels import unknown
 from edge.models.switch import Switch
-from edge.named import unknown
 from edge.system.clock import SystemClock
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from edge.cameras.photo import facts
-from edge.image import decode
+from edge.model.image.preprocessing import decode
 
 TAG = 0x0112
 CORNER = dict(zip(range(1, 9), ("TL", "TR", "BR", "BL") * 2, strict=True))

@@ -8,8 +8,8 @@ from PIL import Image
 from edge.cameras.folder import Folder
 from edge.config import FolderCamera
 from edge.errors import CameraError
-from edge.image import InputSpec
-from edge.picture_files import is_picture, list_pictures
+from edge.model.image.picture_files import is_picture, list_pictures
+from edge.model.image.preprocessing import InputSpec
 
 VISIBLE = """
 a.jpg a.JPG a.jpeg a.jfif a.jpe a.jif a.mpo a.png a.TIF a.webp a.avif a.bmp a.gif a.jp2 x.y.jpg

@@ -9,10 +9,10 @@ import pytest
 import tiny
 from ai_edge_litert import schema_py_generated as schema
 
-from edge import tflite_file
 from edge.errors import ModelError, QuantizeError
-from edge.image import InputSpec
-from edge.runtimes import open_runtime
+from edge.model.image.preprocessing import InputSpec
+from edge.model.runtimes import open_runtime
+from edge.model.tflite import facts as tflite_file
 from quantize.flatbuffer import check_all_int8, layers, read_graph
 from quantize.metadata import add_metadata, read_labels
 

@@ -16,12 +16,12 @@ from discs import COLOURS, paint
 from rich.console import Console
 from sshd import DEVICE_PROGRAM
 
-from edge.bundle import read_bundle
-from edge.classifier import Classifier
-from edge.distributions import brightness_bin, confidence_bin, look, sharpness_bin
 from edge.errors import ParityError, QuantizeError
-from edge.image import decode, fit, load, quantise
-from edge.signing import generate, load_public_key
+from edge.model.bundle.bundle import read_bundle
+from edge.model.bundle.signing import generate, load_public_key
+from edge.model.classifier import Classifier
+from edge.model.image.preprocessing import decode, fit, load, quantise
+from edge.model.picture_statistics import brightness_bin, confidence_bin, look, sharpness_bin
 from edge.system.board import board
 from quantize.commands import Request, quantize_run
 from quantize.flatbuffer import check_all_int8, layers, read_graph

@@ -129,7 +129,7 @@ def test_a_model_that_cannot_run_there_is_named_and_the_others_go_on(sshd):
 
 def test_a_machine_that_is_held_back_is_told_once(sshd):
     """Under-voltage makes times longer: a line says so, not one a measurement."""
-    command = patched("import edge.timing as t; t.throttled = lambda: ('under-voltage',)")
+    command = patched("import edge.model.timing as t; t.throttled = lambda: ('under-voltage',)")
     said: list[str] = []
     with Remote(sshd.on, command, said.append) as timer:
         timer.milliseconds([SMALL], rounds=1)

@@ -10,8 +10,8 @@ import pytest
 import tiny
 
 from edge.errors import ConfigError, ModelError, RuntimeUnavailableError
-from edge.runtimes import RUNTIMES, open_runtime
-from edge.runtimes.fake import fake_model
+from edge.model.runtimes import RUNTIMES, open_runtime
+from edge.model.runtimes.fake import fake_model
 
 
 def test_unknown_names_list_the_known_ones():

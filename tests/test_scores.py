@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from edge.scores import (
+from edge.model.scores import (
     DecisionSpec,
     Score,
     decide,

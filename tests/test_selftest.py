@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tiny
 
-from edge.bundle import read_bundle
-from edge.classifier import Classifier
 from edge.errors import SelfTestError
-from edge.manifest import Golden
-from edge.selftest import self_test
+from edge.model.bundle.bundle import read_bundle
+from edge.model.bundle.manifest import Golden
+from edge.model.classifier import Classifier
+from edge.model.selftest import self_test
 
 
 class Scripted:
@@ -67,7 +67,7 @@ def test_another_top_label_is_refused_within_the_tolerance(tmp_path):
 
 def test_a_broken_golden_picture_is_refused(tmp_path):
     """A golden that cannot be decoded proves nothing."""
-    from edge.bundle import write_bundle
+    from edge.model.bundle.bundle import write_bundle
 
     members = tiny.members() | {"golden/red.png": b"no picture"}
     write_bundle(tmp_path / "b.wtr", tiny.manifest(), members)

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from edge.errors import DataError
-from edge.image import decode
+from edge.model.image.preprocessing import decode
 from training.cli import app
 from training.data import load_dataset
 from training.synthetic import KINDS, generate

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tiny
 
-from edge import tflite_file
 from edge.errors import ModelError
+from edge.model.tflite import facts as tflite_file
 
 
 def test_tensors_are_described():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import tiny
 
-from edge.classifier import Classifier
 from edge.errors import ModelError
-from edge.image import InputSpec, decode
+from edge.model.classifier import Classifier
+from edge.model.image.preprocessing import InputSpec, decode
 from quantize.metadata import add_metadata
 
 pytest.importorskip("ai_edge_litert")

@@ -10,8 +10,8 @@ from edge.cameras import see
 from edge.cameras.picamera2 import lores_size
 from edge.config import View
 from edge.errors import ImageError
-from edge.image import InputSpec, load
-from edge.tiles import around, layout, needed, scaled
+from edge.model.image.preprocessing import InputSpec, load
+from edge.model.tiles import around, layout, needed, scaled
 
 SPEC = InputSpec(width=32, height=32)
 

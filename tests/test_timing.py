@@ -15,9 +15,9 @@ import tiny
 
 from edge.cli import main
 from edge.errors import ModelError, RuntimeUnavailableError
-from edge.runtimes import installed
+from edge.model.runtimes import installed
+from edge.model.timing import measure
 from edge.system import board
-from edge.timing import measure
 
 litert = pytest.mark.skipif(
     importlib.util.find_spec("ai_edge_litert") is None,

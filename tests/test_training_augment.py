@@ -41,7 +41,7 @@ def images():
 
 def test_everything_off_is_the_devices_own_scaling(images):
     """No variation: the same numbers the device computes."""
-    from edge.image import InputSpec, quantise
+    from edge.model.image.preprocessing import InputSpec, quantise
 
     spec = InputSpec(width=24, height=24, dtype="float32")
     x, y = run(images, OFF)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.models.versions import newer
+from edge.model.bundle.versions import newer
 
 
 @pytest.mark.parametrize(

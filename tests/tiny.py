@@ -9,10 +9,10 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from edge.bundle import write_bundle
-from edge.image import InputSpec
-from edge.manifest import Golden, Interpreter, LabelSpec, Manifest, OutputSpec
-from edge.scores import DecisionSpec
+from edge.model.bundle.bundle import write_bundle
+from edge.model.bundle.manifest import Golden, Interpreter, LabelSpec, Manifest, OutputSpec
+from edge.model.image.preprocessing import InputSpec
+from edge.model.scores import DecisionSpec
 
 MODELS = Path(__file__).parent / "models"
 COLOURS = {"red": (220, 40, 30), "green": (40, 210, 60), "blue": (30, 50, 200)}

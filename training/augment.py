@@ -53,7 +53,9 @@ def augment_batch(
 
 
 def scale(images: Tensor) -> Tensor:
-    """Levels 0..255 of any type to float32 -1..1, as `edge.image` does with mean = std = 127.5."""
+    """Levels 0..255 of any type to float32 -1..1, as `edge.model.image.preprocessing` does with
+    mean = std = 127.5.
+    """
     return (tf.cast(images, tf.float32) - 127.5) / 127.5
 
 

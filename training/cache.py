@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ImageError, TrainingError, WheatearError
-from edge.image import InputSpec, load
+from edge.model.image.preprocessing import InputSpec, load
 
 Pixels = NDArray[np.uint8]
 

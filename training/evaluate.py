@@ -1,7 +1,7 @@
 """How good a finished run is, measured exactly as a device will use it.
 
-Photos come through `edge.image`, answers leave through `edge.scores`. Temperature and unknown
-threshold are fitted on the validation photos; the test photos only measure.
+Photos come through `edge.model.image.preprocessing`, answers leave through `edge.model.scores`.
+Temperature and unknown threshold are fitted on the validation photos; the test photos only measure.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ImageError, TrainingError
-from edge.image import load, quantise
-from edge.picture_files import list_pictures
-from edge.scores import DecisionSpec, softmax
+from edge.model.image.picture_files import list_pictures
+from edge.model.image.preprocessing import load, quantise
+from edge.model.scores import DecisionSpec, softmax
 from training import metrics
 from training.metrics import Interval
 from training.runs import Run, write_whole

@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 
 from edge.errors import TrainingError
-from edge.image import InputSpec
+from edge.model.image.preprocessing import InputSpec
 from training.data import Dataset, write_csv
 from training.data.judgement import obstacles, refuse
 from training.data.tables import as_csv

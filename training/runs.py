@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import TrainingError
-from edge.image import InputSpec
+from edge.model.image.preprocessing import InputSpec
 from training.cache import cached_pixels
 from training.data import Dataset, load_dataset
 from training.recipe import Recipe

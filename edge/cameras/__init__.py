@@ -16,14 +16,14 @@ import msgspec
 
 from edge.config import Camera as CameraConfig
 from edge.config import FolderCamera, View
-from edge.image import InputSpec, decode, load
 from edge.messages.base import Location
+from edge.model.image.preprocessing import InputSpec, decode, load
+from edge.model.tiles import in_parts, needed
 from edge.text.printable import printable
-from edge.tiles import in_parts, needed
 
 if TYPE_CHECKING:
-    from edge.colour import Told
-    from edge.image import Pixels
+    from edge.model.image.colour import Told
+    from edge.model.image.preprocessing import Pixels
     from edge.triggers.order import Order
 
 CAMERAS = {

@@ -15,8 +15,8 @@ from edge.cameras import Frame, see
 from edge.cameras.photo import Facts, as_jpeg, facts
 from edge.config import FolderCamera, View
 from edge.errors import CameraError, ImageError, ShortageError
-from edge.image import InputSpec
-from edge.picture_files import is_hidden, is_picture, list_pictures
+from edge.model.image.picture_files import is_hidden, is_picture, list_pictures
+from edge.model.image.preprocessing import InputSpec
 from edge.system.resource_limits import SHORTAGES
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,8 @@ MOST_BYTES = 600_000_000
 class Folder:
     """Replays a folder (with subfolders), one file, or a glob pattern.
 
-    Of a folder, what :mod:`edge.picture_files` calls a picture; the log says what is left out.
+    Of a folder, what :mod:`edge.model.image.picture_files` calls a picture; the log says what is
+    left out.
 
     Raises:
         CameraError: nothing is there.

@@ -12,13 +12,13 @@ from PIL import Image, UnidentifiedImageError
 
 from edge.cameras.exif import place_of, taken_at
 from edge.errors import ImageError
-from edge.formats import unknown_format
-from edge.image import decode
 from edge.messages.base import Location
-from edge.orientation import exif_of, upright_size
+from edge.model.image.orientation import exif_of, upright_size
+from edge.model.image.preprocessing import decode
+from edge.model.image.unreadable_formats import unknown_format
 
 if TYPE_CHECKING:
-    from edge.image import Pixels
+    from edge.model.image.preprocessing import Pixels
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -51,7 +51,8 @@ def facts(data: bytes, zone: tzinfo | None = None, now: datetime | None = None) 
             return Facts(width, height, taken, location, tuple(time), tuple(place))
     except UnidentifiedImageError as error:
         raise ImageError(unknown_format(data)) from error
-    except Exception as error:  # Pillow raises whatever it stumbles over, as in edge.image.decode
+    # Pillow raises whatever it stumbles over, as in edge.model.image.preprocessing.decode
+    except Exception as error:
         raise ImageError(f"its header cannot be read: {error}") from error
 
 

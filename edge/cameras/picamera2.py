@@ -22,12 +22,12 @@ from edge.cameras import Frame
 from edge.cameras.photo import encode_jpeg
 from edge.config import Picamera2Camera, View
 from edge.errors import CameraError
-from edge.image import InputSpec
+from edge.model.image.preprocessing import InputSpec
+from edge.model.tiles import Size, in_parts, needed
 from edge.system.optional_packages import load
-from edge.tiles import Size, in_parts, needed
 
 if TYPE_CHECKING:
-    from edge.image import Pixels
+    from edge.model.image.preprocessing import Pixels
 
 _TIMEOUT_SECONDS = 10.0
 """Without a frame for so long, the camera counts as vanished (a loose ribbon cable)."""

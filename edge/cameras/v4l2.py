@@ -24,10 +24,10 @@ from edge.cameras import v4l2_abi as abi
 from edge.cameras.photo import as_jpeg, encode_jpeg
 from edge.config import V4l2Camera, View
 from edge.errors import CameraError, ImageError
-from edge.image import InputSpec
+from edge.model.image.preprocessing import InputSpec
 
 if TYPE_CHECKING:
-    from edge.image import Pixels
+    from edge.model.image.preprocessing import Pixels
 
 _OLDEST_SECONDS = 600.0
 """Age of a frame beyond which its time is not believed."""

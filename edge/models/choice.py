@@ -16,8 +16,8 @@ from edge.models.store import RECORD, bundle_path
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.classifier import Classifier
     from edge.config import Model
+    from edge.model.classifier import Classifier
     from edge.models.store import Store
     from edge.system.clock import Clock
 

@@ -17,8 +17,8 @@ from edge.models.probation import Rhythm, done, failing
 from edge.models.record import Outcome, Probation, Record
 
 if TYPE_CHECKING:
-    from edge.classifier import Classifier
     from edge.config import Model
+    from edge.model.classifier import Classifier
     from edge.models.progress import Teller
     from edge.models.store import Store
     from edge.models.switch import Switch

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from edge.bundle import read_bundle
 from edge.errors import (
     BundleError,
     DowngradeError,
@@ -25,10 +24,11 @@ from edge.errors import (
     UpdateError,
 )
 from edge.messages.base import UpdatePhase
+from edge.model.bundle.bundle import read_bundle
+from edge.model.bundle.unpack import MAX_BUNDLE_BYTES
+from edge.model.bundle.versions import newer
 from edge.models.proof import Proof, prove_apart
 from edge.models.record import Entry, Outcome, Probation, Record
-from edge.models.versions import newer
-from edge.unpack import MAX_BUNDLE_BYTES
 
 if TYPE_CHECKING:
     from datetime import datetime

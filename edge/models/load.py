@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from edge.classifier import Classifier
 from edge.config import Config, Model
+from edge.model.bundle.signing import load_public_key
+from edge.model.classifier import Classifier
 from edge.models.choice import Load, current_path
-from edge.signing import load_public_key
 from edge.system.handover import Kept
 
 log = logging.getLogger(__name__)

@@ -148,9 +148,9 @@ def try_here(file: Path, runtime: str, threads: int, trusted_keys: Sequence[Path
     Raises:
         BundleError, ModelError, RuntimeUnavailableError, ConfigError: it is refused.
     """
-    from edge.bundle import read_bundle
-    from edge.classifier import Classifier, prove
-    from edge.signing import load_public_key
+    from edge.model.bundle.bundle import read_bundle
+    from edge.model.bundle.signing import load_public_key
+    from edge.model.classifier import Classifier, prove
 
     bundle = read_bundle(file, [load_public_key(path) for path in trusted_keys])
     with Classifier.from_bundle(bundle, runtime, threads, self_test=False) as classifier:

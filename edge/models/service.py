@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from edge.cameras import Frame
-    from edge.classifier import Classification, Classifier
     from edge.config import Model
     from edge.life import Event
+    from edge.model.classifier import Classification, Classifier
     from edge.models.progress import Teller
     from edge.models.switch import Switch
     from edge.system.clock import Clock

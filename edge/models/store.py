@@ -18,8 +18,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge.bundle import SUFFIX
 from edge.errors import ShortageError, StoreError, UpdateBusyError
+from edge.model.bundle.bundle import SUFFIX
 from edge.models import record as records
 from edge.models.proof import Proof
 from edge.models.record import Entry, Record

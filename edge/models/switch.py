@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 from edge.decision import Decider
 from edge.errors import ModelError
 from edge.messages.base import ModelRef, RunningModel
-from edge.named import by_decision
-from edge.viewer import Viewer
+from edge.model.missing_labels import by_decision
+from edge.model.tiled_classifier import Viewer
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.cameras.reader import Reader
-    from edge.classifier import Classification, Classifier
     from edge.config import Config
     from edge.health import Reporter
     from edge.learning import Learning
+    from edge.model.classifier import Classification, Classifier
     from edge.publisher import Publisher
     from edge.sightings import Identity
     from edge.system.clock import Clock

@@ -10,8 +10,8 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import UpdateBusyError, UpdateError
-from edge.manifest import Sha256
 from edge.messages.base import new_id
+from edge.model.bundle.manifest import Sha256
 from edge.models.fetch import Source, check_source
 from edge.models.install import check_keys, factory, roll_back
 from edge.models.jobs import Cancelled, Job, cancel

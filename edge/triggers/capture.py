@@ -9,13 +9,13 @@ import msgspec
 
 from edge.cameras import Frame
 from edge.cameras.photo import shrink_jpeg
-from edge.classifier import Classification
 from edge.config import Decision, Images, Requests
 from edge.errors import RequestDeniedError
 from edge.findings import Finding, findings
 from edge.life import Event
 from edge.messages.base import Clock as Quality
 from edge.messages.base import FrameRef, Location, ModelRef
+from edge.model.classifier import Classification
 from edge.requests import Params
 from edge.sightings import Identity, frame_ref
 from edge.system.clock import Clock

@@ -19,15 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge.tiles import layout, mask_of
+from edge.model.tiled_classifier import read_mask
+from edge.model.tiles import layout, mask_of
 from edge.triggers.regions import largest_region
-from edge.viewer import read_mask
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.config import Config
     from edge.config import Motion as MotionConfig
-    from edge.image import Pixels
+    from edge.model.image.preprocessing import Pixels
     from edge.system.counters import Counters
 
 Floats = NDArray[np.float32]

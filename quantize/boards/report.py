@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
-from edge.bundle import Bundle, read_bundle
 from edge.errors import QuantizeError
+from edge.model.bundle.bundle import Bundle, read_bundle
 from quantize.boards import estimate, figures
 from quantize.boards.estimate import BOARDS, Board, HeldOut
 from quantize.boards.measured import Measured, read

@@ -8,7 +8,7 @@ from statistics import mean, median
 
 import msgspec
 
-from edge.bundle import read_bundle
+from edge.model.bundle.bundle import read_bundle
 from quantize.flatbuffer import macs, read_graph
 from quantize.inspect import deflated
 from quantize.memory import arena_bytes

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from edge.errors import DataError
-from edge.picture_files import UNREADABLE, Listing, is_hidden
+from edge.model.image.picture_files import UNREADABLE, Listing, is_hidden
 from training.data.dataset import UNLABELLED, Dataset, Example, Finding
 from training.data.layouts import foreign_layout, labels_in_names
 from training.data.tables import SPLIT_WORDS, clean_label

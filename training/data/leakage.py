@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from edge.errors import TrainingError
-from edge.image import InputSpec, load
+from edge.model.image.preprocessing import InputSpec, load
 from training.data.dataset import Dataset
 from training.data.photos import Photo, Progress
 from training.data.splits import assign_splits

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from edge.errors import ImageError
-from edge.image import decode
-from edge.orientation import exif_of, upright_size
-from edge.picture_files import UNREADABLE, is_unreadable
+from edge.model.image.orientation import exif_of, upright_size
+from edge.model.image.picture_files import UNREADABLE, is_unreadable
+from edge.model.image.preprocessing import decode
 from training.data.dataset import Dataset, Example
 from training.data.jpeg_damage import damage
 from training.data.keypoints import SIDE, Keypoints, find_keypoints

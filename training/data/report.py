@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from edge.errors import ImageError
-from edge.image import decode
+from edge.model.image.preprocessing import decode
 from training.data.check import Report
 from training.data.dataset import Case, Finding
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from edge.errors import DataError
-from edge.picture_files import Listing, is_picture, is_unreadable, list_pictures
+from edge.model.image.picture_files import Listing, is_picture, is_unreadable, list_pictures
 from training.data.dataset import UNLABELLED, Dataset, Example, Finding
 from training.data.folders import from_folders, photos, some
 from training.data.rows import Names

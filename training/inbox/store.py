@@ -20,8 +20,8 @@ from typing import NamedTuple
 import msgspec
 
 from edge.errors import DataError, ImageError
-from edge.image import decode
 from edge.messages.base import InboxItem
+from edge.model.image.preprocessing import decode
 from edge.system.files import write_whole
 
 _ID = re.compile(r"[0-9a-f]{16}")

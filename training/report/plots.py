@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.scores import softmax
+from edge.model.scores import softmax
 from training import metrics
 from training.evaluate import Answers
 from training.report.svg import COLOURS, Plot

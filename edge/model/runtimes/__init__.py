@@ -22,10 +22,10 @@ T = TypeVar("T")
 
 #: Name -> "module:Class"; the class is called with (model: bytes, threads: int).
 RUNTIMES = {
-    "litert": "edge.runtimes.litert:LiteRT",
-    "tflite_runtime": "edge.runtimes.tflite_runtime:TFLiteRuntime",
-    "edgetpu": "edge.runtimes.edgetpu:EdgeTPU",
-    "fake": "edge.runtimes.fake:Fake",
+    "litert": "edge.model.runtimes.litert:LiteRT",
+    "tflite_runtime": "edge.model.runtimes.tflite_runtime:TFLiteRuntime",
+    "edgetpu": "edge.model.runtimes.edgetpu:EdgeTPU",
+    "fake": "edge.model.runtimes.fake:Fake",
 }
 #: What ``auto`` tries, in this order; ``Runtime.name`` tells what it came to.
 AUTO = ("litert", "tflite_runtime")

@@ -12,7 +12,7 @@ from edge.errors import ImageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge.colour import Told
+    from edge.model.image.colour import Told
 
 # TIFF 6.0, section 8: BitsPerSample, PhotometricInterpretation, MaxSampleValue, and of section 19
 # SMinSampleValue and SMaxSampleValue.

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import ConfigError, ModelError
-from edge.runtimes import Runtime, open_runtime
+from edge.model.runtimes import Runtime, open_runtime
 from edge.system.board import Board, board, governor, temperature, throttled
 
 #: Passes over all models, and pictures a pass.
@@ -62,7 +62,7 @@ def measure(
         models: TFLite files with one input, at least one.
         rounds: how often each is measured.
         pictures: of zeros, run one after the other in a round.
-        runtime: a name in `edge.runtimes`, or "auto".
+        runtime: a name in `edge.model.runtimes`, or "auto".
         threads: of the interpreter.
         files: where the models were read from, if they were; errors name them.
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 import numpy as np
 
-from edge.bundle import Bundle
 from edge.errors import ImageError, SelfTestError
-from edge.image import decode
+from edge.model.bundle.bundle import Bundle
+from edge.model.image.preprocessing import decode
 from edge.system.background import Later
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from edge.image import Pixels
-    from edge.manifest import Golden
+    from edge.model.bundle.manifest import Golden
+    from edge.model.image.preprocessing import Pixels
 
 
 class Scorer(Protocol):

@@ -1,24 +1,24 @@
-"""The older interpreter package ``tflite-runtime``, where that is what is installed."""
+"""LiteRT, the maintained TFLite interpreter: package ``ai-edge-litert``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from edge.errors import RuntimeUnavailableError
-from edge.runtimes._tflite import TFLiteInterpreter, refuse_edgetpu_model
+from edge.model.runtimes._tflite import TFLiteInterpreter, refuse_edgetpu_model
 from edge.system.optional_packages import load
 
 
-class TFLiteRuntime(TFLiteInterpreter):
-    """A model in ``tflite_runtime.interpreter.Interpreter``, on the CPU."""
+class LiteRT(TFLiteInterpreter):
+    """A model in ``ai_edge_litert.interpreter.Interpreter``, on the CPU."""
 
-    name = "tflite_runtime"
+    name = "litert"
 
     def __init__(self, model: bytes, threads: int = 1) -> None:
         """Load ``model`` with so many CPU threads.
 
         Raises:
-            RuntimeUnavailableError: tflite-runtime is not installed, or was built for NumPy 1.
+            RuntimeUnavailableError: ai-edge-litert is not installed.
             ModelError: it cannot run this model.
         """
         refuse_edgetpu_model(model, self.name)
@@ -27,19 +27,18 @@ class TFLiteRuntime(TFLiteInterpreter):
 
     @staticmethod
     def installed() -> str:
-        """Give the version of tflite-runtime.
+        """Give the version of ai-edge-litert.
 
         Raises:
-            RuntimeUnavailableError: it is not installed, or was built for NumPy 1.
+            RuntimeUnavailableError: it is not installed.
         """
         return _package()[1]
 
 
 def _package() -> tuple[Any, str]:
     """Give (Interpreter class, version)."""
-    install = "pip install tflite-runtime 'numpy<2' on Python 3.11"
     package, interpreter = (
-        load(name, RuntimeUnavailableError, "runtime 'tflite_runtime'", install)
-        for name in ("tflite_runtime", "tflite_runtime.interpreter")
+        load(name, RuntimeUnavailableError, "runtime 'litert'", "pip install 'ai-edge-litert>=2.1'")
+        for name in ("ai_edge_litert", "ai_edge_litert.interpreter")
     )
     return interpreter.Interpreter, str(getattr(package, "__version__", "unknown"))

@@ -22,11 +22,11 @@ import msgspec
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from edge.colour import Told, to_srgb
-from edge.depth import note_depth
 from edge.errors import ImageError
-from edge.formats import note_several, refuse_raw, unknown_format
-from edge.orientation import is_sideways, turn_of, upright_size
+from edge.model.image.bit_depth import note_depth
+from edge.model.image.colour import Told, to_srgb
+from edge.model.image.orientation import is_sideways, turn_of, upright_size
+from edge.model.image.unreadable_formats import note_several, refuse_raw, unknown_format
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,15 +15,15 @@ from math import prod
 from pathlib import Path
 from typing import Literal
 
-from edge import tflite_file
-from edge.classifier import Classifier, model_info
 from edge.errors import ModelError
-from edge.image import InputSpec
-from edge.labels import is_background, odd_names, read_labels
-from edge.manifest import OutputSpec
-from edge.runtimes import TensorSpec, open_runtime
-from edge.scores import ScoreCheck
-from edge.tflite_file import TFLiteFacts
+from edge.model.bundle.manifest import OutputSpec
+from edge.model.classifier import Classifier, model_info
+from edge.model.image.preprocessing import InputSpec
+from edge.model.runtimes import TensorSpec, open_runtime
+from edge.model.scores import ScoreCheck
+from edge.model.tflite import facts as tflite_file
+from edge.model.tflite.facts import TFLiteFacts
+from edge.model.tflite.labels import is_background, odd_names, read_labels
 
 log = logging.getLogger(__name__)
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge import manifest as manifest_form
 from edge.errors import (
     BundleIntegrityError,
     BundleMembersError,
     BundleTooLargeError,
 )
-from edge.manifest import FileEntry, Manifest
-from edge.unpack import (
+from edge.model.bundle import manifest as manifest_form
+from edge.model.bundle.manifest import FileEntry, Manifest
+from edge.model.bundle.unpack import (
     EDGETPU_MODEL,
     MANIFEST,
     MAX_BUNDLE_BYTES,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from edge.signing import PublicKey
+    from edge.model.bundle.signing import PublicKey
 
 __all__ = (
     "EDGETPU_MODEL",
@@ -150,7 +150,7 @@ def verify(unpacked: Unpacked, trusted_keys: Sequence[PublicKey] = ()) -> Bundle
     signature = members.pop(SIGNATURE).data if SIGNATURE in members else None
     signed_by = None
     if trusted_keys:
-        from edge.signing import verify_any
+        from edge.model.bundle.signing import verify_any
 
         signed_by = verify_any(tuple(trusted_keys), signature, text).fingerprint
     manifest = manifest_form.parse(text)

@@ -9,17 +9,17 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from edge.classifier import Classification, Classifier, Tile, Timings
 from edge.config import View
 from edge.errors import ConfigError, ImageError
-from edge.image import PAD_COLOUR, decode
-from edge.tiles import Box, Size, in_parts, layout, mask_of, scaled
+from edge.model.classifier import Classification, Classifier, Tile, Timings
+from edge.model.image.preprocessing import PAD_COLOUR, decode
+from edge.model.tiles import Box, Size, in_parts, layout, mask_of, scaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge.cameras import Frame
-    from edge.image import Pixels
+    from edge.model.image.preprocessing import Pixels
 
 
 class Cut(msgspec.Struct, frozen=True):

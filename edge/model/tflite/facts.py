@@ -12,8 +12,8 @@ from typing import Literal
 import msgspec
 
 from edge.errors import ModelError
-from edge.flatbuffer import Table, guarded
-from edge.runtimes import TensorSpec
+from edge.model.runtimes import TensorSpec
+from edge.model.tflite.flatbuffer import Table, guarded
 from edge.text.encodings import text_of
 
 _TYPES = {0: "float32", 1: "float16", 2: "int32", 3: "uint8", 4: "int64", 9: "int8", 7: "int16"}

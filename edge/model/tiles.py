@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge.config import View
-    from edge.image import InputSpec
+    from edge.model.image.preprocessing import InputSpec
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge.errors import ModelError
-from edge.flatbuffer import is_for_edgetpu
-from edge.runtimes import TensorSpec, dtype_name
+from edge.model.runtimes import TensorSpec, dtype_name
+from edge.model.tflite.flatbuffer import is_for_edgetpu
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

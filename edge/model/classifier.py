@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from edge.bundle import Bundle, read_bundle
 from edge.errors import ModelError, SelfTestError
-from edge.image import InputSpec, fit, quantise, takes_levels
-from edge.manifest import OutputSpec, Reference
-from edge.runtimes import Runtime, open_runtime
-from edge.scores import (
+from edge.model.bundle.bundle import Bundle, read_bundle
+from edge.model.bundle.manifest import OutputSpec, Reference
+from edge.model.image.preprocessing import InputSpec, fit, quantise, takes_levels
+from edge.model.runtimes import Runtime, open_runtime
+from edge.model.scores import (
     DecisionSpec,
     Reason,
     Score,
@@ -26,16 +26,16 @@ from edge.scores import (
     refuse_no_numbers,
     unknown_score,
 )
-from edge.selftest import SelfTestReport, self_test
+from edge.model.selftest import SelfTestReport, self_test
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from edge.image import Pixels
-    from edge.scores import Floats
-    from edge.signing import PublicKey
+    from edge.model.bundle.signing import PublicKey
+    from edge.model.image.preprocessing import Pixels
+    from edge.model.scores import Floats
 
 
 class ModelInfo(msgspec.Struct, frozen=True):
@@ -71,8 +71,8 @@ class Classification(msgspec.Struct, frozen=True):
     """(classes,) in the order of the labels."""
     timings: Timings
     tiles: tuple[Tile, ...] = ()
-    """What each tile shows, where the picture was looked at in parts (see :mod:`edge.viewer`);
-    the rest is then that of the surest tile."""
+    """What each tile shows, where the picture was looked at in parts (see
+    :mod:`edge.model.tiled_classifier`); the rest is then that of the surest tile."""
 
 
 class Tile(msgspec.Struct, frozen=True):
@@ -171,14 +171,14 @@ class Classifier:
         labels: Path | Sequence[str] | None = None,
         runtime: str = "litert",
         threads: int = 1,
-        **options: Any,  # noqa: ANN401 - those of edge.thirdparty.open_tflite
+        **options: Any,  # noqa: ANN401 - those of edge.model.tflite.foreign.open_tflite
     ) -> Classifier:
-        """Load a TFLite classifier that is no bundle of ours; see :mod:`edge.thirdparty`.
+        """Load a TFLite classifier that is no bundle of ours; see :mod:`edge.model.tflite.foreign`.
 
         Raises:
             ModelError: no picture classifier, or labels or normalisation are not known.
         """
-        from edge.thirdparty import open_tflite
+        from edge.model.tflite.foreign import open_tflite
 
         return open_tflite(model, labels, runtime, threads, **options)
 

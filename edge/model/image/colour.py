@@ -1,8 +1,8 @@
 """Pictures of any mode and colour space as sRGB, 8 bits: what every model is shown.
 
-Embedded profiles are converted (:mod:`edge.icc`), Adobe RGB also where only EXIF names it;
-transparency lies over white; more than 8 bits are scaled by their range (:mod:`edge.depth`).
-A picture without a profile counts as sRGB.
+Embedded profiles are converted (:mod:`edge.model.image.icc_profiles`), Adobe RGB also where only
+EXIF names it; transparency lies over white; more than 8 bits are scaled by their range
+(:mod:`edge.model.image.bit_depth`). A picture without a profile counts as sRGB.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 if TYPE_CHECKING:
-    from edge.icc import Conversion
+    from edge.model.image.icc_profiles import Conversion
 
 Told = Callable[[str], None]
 """Called with what is odd about a picture that can be used all the same."""
@@ -47,7 +47,7 @@ def to_srgb(image: Image.Image, told: Told) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image if convert is None else convert(image)
     if image.mode.startswith(("I", "F")):
-        from edge.depth import to_eight_bits
+        from edge.model.image.bit_depth import to_eight_bits
 
         return _plain(to_eight_bits(image, told), convert)
     if image.has_transparency_data:
@@ -84,7 +84,7 @@ def _may_differ(image: Image.Image) -> bool:
 
 
 def _conversion(image: Image.Image, told: Told) -> Conversion | None:
-    from edge.icc import adobe_rgb, conversion
+    from edge.model.image.icc_profiles import adobe_rgb, conversion
 
     profile = image.info.get("icc_profile")
     if not profile:
@@ -116,6 +116,6 @@ def _is_adobe_rgb(image: Image.Image) -> bool:
         exif = image.getexif()
         space = exif.get_ifd(_EXIF_IFD).get(_COLOUR_SPACE)
         index = str(exif.get_ifd(_INTEROP_IFD).get(_INTEROP_INDEX, "")).strip("\0 ")
-    except Exception:  # as in edge.orientation: a picture is not refused for its notes
+    except Exception:  # as in edge.model.image.orientation: a picture is not refused for its notes
         return False
     return space == 2 or (index == "R03" and space != 1)

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 if TYPE_CHECKING:
-    from edge.image import Pixels
+    from edge.model.image.preprocessing import Pixels
 
 CONFIDENCE_BINS = 10
 """Tenths: [0, 0.1), [0.1, 0.2), ... [0.9, 1]."""

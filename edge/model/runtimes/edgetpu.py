@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import Any
 
 from edge.errors import ModelError, RuntimeUnavailableError
-from edge.flatbuffer import is_for_edgetpu
-from edge.runtimes._tflite import TFLiteInterpreter
+from edge.model.runtimes._tflite import TFLiteInterpreter
+from edge.model.tflite.flatbuffer import is_for_edgetpu
 
 LIBRARY = "libedgetpu.so.1"
 #: Interpreter packages that can load the delegate, in order of preference.

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 import numpy as np
 
-from edge import __version__, tflite_file
+from edge import __version__
 from edge.errors import ModelError
-from edge.runtimes import TensorSpec
+from edge.model.runtimes import TensorSpec
+from edge.model.tflite import facts as tflite_file
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import BundleFormatError
-from edge.image import InputSpec
-from edge.scores import DecisionSpec
+from edge.model.image.preprocessing import InputSpec
+from edge.model.scores import DecisionSpec
 
 SCHEMA_VERSION = 1
 
@@ -132,7 +132,7 @@ class FileEntry(_Part, frozen=True, kw_only=True):
 class Reference(_Part, frozen=True, kw_only=True):
     """What photos it was not trained on look like to the device: counts by bin.
 
-    The bins are those of :mod:`edge.distributions`.
+    The bins are those of :mod:`edge.model.picture_statistics`.
     """
 
     split: str

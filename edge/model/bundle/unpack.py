@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge import archive
 from edge.errors import BundleFormatError, BundleMembersError, BundleTooLargeError
+from edge.model.bundle import archive
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,1 @@
+"""Model bundles, ``NAME-VERSION.wtr`` (docs/bundle.md): written, read, verified."""

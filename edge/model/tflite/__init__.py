@@ -1,0 +1,1 @@
+"""TFLite files: facts in them, and models that are no bundle of ours."""
