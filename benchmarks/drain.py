@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from edge.config import Broker
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.publisher import Publisher
 from edge.system.counters import Counters
 

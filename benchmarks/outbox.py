@@ -16,7 +16,7 @@ from benchmarks.harness import TREE, Options, launch
 from benchmarks.result import Figure, pair, single
 from benchmarks.sightings import batches, sightings
 from edge.messages.base import Sighting, encode
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 
 SOURCES = ("edge/**/*.py", "benchmarks/sightings.py", "benchmarks/drain.py", "benchmarks/broker.py")
 MATERIAL = ()

@@ -22,12 +22,12 @@ from typing import Any
 from benchmarks.harness import Options
 from benchmarks.result import Figure, pair
 from edge.errors import OutboxDamagedError
-from edge.outbox import Outbox
-from edge.outbox_rows import Row, read_rows
-from edge.outbox_schema import PAGE
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Row, read_rows
+from edge.outbox.sql import PAGE
 from soak.damage import damaged, filled
 
-SOURCES = ("edge/outbox*.py", "edge/salvage.py", "edge/sqlite_*.py", "soak/damage.py")
+SOURCES = ("edge/outbox/*.py", "soak/damage.py")
 MATERIAL = ()
 
 _STEP = 64

@@ -17,7 +17,7 @@ from edge.errors import ImageError, ModelError
 from edge.life import Event
 from edge.messages.base import Health, Timings
 from edge.model.classifier import Classification
-from edge.outbox_rows import Outgoing
+from edge.outbox.rows import Outgoing
 from edge.sightings import Identity, Sightings
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode

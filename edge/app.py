@@ -15,19 +15,20 @@ from edge.cameras import Camera, open_camera
 from edge.cameras.reader import Reader
 from edge.config import Config, FolderCamera
 from edge.dead_letter_desk import Desk
-from edge.dead_letters import FOLDER, DeadLetters
 from edge.errors import CameraError, OutboxError
 from edge.health import Reporter, place
 from edge.learning import Learning
 from edge.messages.base import ModelRef
 from edge.models.device import DeviceModels
-from edge.outbox import Outbox
+from edge.outbox.dead_letters import FOLDER, DeadLetters
+from edge.outbox.outbox import Outbox
+from edge.outbox.retime import Retimer
+from edge.outbox.writer import Writer
 from edge.prometheus import Exporter
 from edge.publisher import Publisher
 from edge.pulse import Flow
 from edge.remote import Remote
 from edge.requests import Params, Requests
-from edge.retime import Retimer
 from edge.sightings import Identity, cut_off, picture_budget
 from edge.starts import Starts
 from edge.system.clock import SystemClock
@@ -41,7 +42,6 @@ from edge.triggers import open_gate
 from edge.triggers.capture import Capture, CaptureParams
 from edge.verbs import Overview
 from edge.vitals import Vitals
-from edge.writer import Writer
 
 log = logging.getLogger(__name__)
 

@@ -31,7 +31,7 @@ from edge.models.load import load_bundle, open_classifier
 from edge.models.record import read as read_record
 from edge.models.store import RECORD
 from edge.mqtt import Connection, Will
-from edge.outbox_look import waiting
+from edge.outbox.inspection import waiting
 from edge.system.clock import SystemClock, describe
 from edge.system.gps import ask
 from edge.system.service_user import become_owner

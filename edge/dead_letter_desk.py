@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from edge.dead_letters import FOLDER, DeadLetter, DeadLetters
 from edge.errors import OutboxError
+from edge.outbox.dead_letters import FOLDER, DeadLetter, DeadLetters
 from edge.requests import Params
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from edge.errors import ImageError, OutboxError
 from edge.flight import Flight
 from edge.messages.base import mark_historical
 from edge.mqtt import Ack
-from edge.outbox import Outbox
-from edge.outbox_rows import Kind, Row
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Kind, Row
 from edge.reasons import About, reason
 from edge.standing import Standing
 from edge.suspects import Suspect

@@ -31,14 +31,14 @@ from edge.messages.base import (
     Timings,
     encode,
 )
-from edge.outbox import Depth, Outbox
-from edge.outbox_rows import Kind
-from edge.retime import retimed
+from edge.outbox.outbox import Depth, Outbox
+from edge.outbox.retime import retimed
+from edge.outbox.rows import Kind
+from edge.outbox.writer import Writer
 from edge.system.board import read, temperature, throttled
 from edge.system.clock import Clock
 from edge.system.counters import Counters
 from edge.system.identity import boot_id
-from edge.writer import Writer
 
 
 class Reporter:

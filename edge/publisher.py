@@ -13,7 +13,6 @@ import msgspec
 
 from edge.addresses import Known
 from edge.config import Broker
-from edge.dead_letters import FOLDER, DeadLetters
 from edge.delivery import Delivery
 from edge.dial import connect
 from edge.errors import (
@@ -27,8 +26,9 @@ from edge.errors import (
 from edge.exchange import Exchange, Inlet
 from edge.flight import Flight, Learned, Wire
 from edge.mqtt import Will
-from edge.outbox import Outbox
-from edge.outbox_rows import Row
+from edge.outbox.dead_letters import FOLDER, DeadLetters
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Row
 from edge.quiet import Quiet
 from edge.rivals import Rivals
 from edge.session import OFFLINE, ONLINE, Closing, Introduction, Session

@@ -15,7 +15,7 @@ from edge.errors import LostError, StalledError
 from edge.exchange import Exchange
 from edge.flight import Flight, Key
 from edge.mqtt import Ack
-from edge.outbox_rows import Kind
+from edge.outbox.rows import Kind
 from edge.reasons import KEEP_ALIVE_TIMEOUT, About, reason
 from edge.spare import SPARE, Spare
 from edge.standing import Standing

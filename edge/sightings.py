@@ -16,7 +16,7 @@ from edge.config import Images
 from edge.findings import Finding
 from edge.life import Event
 from edge.messages.base import Evidence, FrameRef, Location, ModelRef, Score, Sighting, new_id
-from edge.outbox_rows import Outgoing
+from edge.outbox.rows import Outgoing
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.daily_budget import Budget

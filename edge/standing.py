@@ -6,10 +6,10 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from edge.dead_letters import DeadLetters
 from edge.denials import Denials
 from edge.errors import StalledError
 from edge.flight import Key, Sent
+from edge.outbox.dead_letters import DeadLetters
 from edge.suspects import Suspects
 from edge.system.counters import Counters, Episode
 

@@ -6,8 +6,8 @@ between of what was under way at the first, each message under way is sent alone
 every few seconds, yet carries messages, blames none of them. One that breaks the connection a few
 times is *set back*: it is left out, and what comes after it is tried. When that passes it was the
 message (a sighting is tried once more even then, for the broker may have changed its mind), and it
-becomes a dead letter (:mod:`edge.dead_letters`); where the next sighting fares no better no message
-is to blame, and all of them wait in their order.
+becomes a dead letter (:mod:`edge.outbox.dead_letters`); where the next sighting fares no better no
+message is to blame, and all of them wait in their order.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from edge.denials import Denials
 from edge.flight import Key
-from edge.outbox_rows import Kind, Row
+from edge.outbox.rows import Kind, Row
 
 STRIKES = {Kind.SIGHTING: 5, Kind.IMAGE: 3, Kind.HEALTH: 3}
 """So many breaks with a message alone under way set it back: more for what matters more. One less

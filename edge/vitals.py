@@ -9,7 +9,7 @@ import msgspec
 
 from edge.errors import OutboxError
 from edge.messages.base import Health, Spreads, Timings
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.starts import Starts
 from edge.system.clock import Clock
 from edge.system.counters import Counters

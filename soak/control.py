@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge.errors import OutboxDamagedError
-from edge.outbox_payload import unpack
+from edge.outbox.compression import unpack
 
 
 class Found(NamedTuple):

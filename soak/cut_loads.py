@@ -22,9 +22,9 @@ from edge.messages.reference import EXAMPLES
 from edge.models.choice import begin
 from edge.models.install import bring, install, roll_back
 from edge.models.store import Store
-from edge.outbox import Outbox
-from edge.outbox_payload import unpack
-from edge.outbox_rows import Kind, Outgoing
+from edge.outbox.compression import unpack
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Kind, Outgoing
 from edge.system.clock import SystemClock
 from soak.broker import Application, Broker
 from soak.control import beside, messages

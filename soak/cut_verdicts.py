@@ -17,8 +17,8 @@ from edge.messages.base import Sighting
 from edge.messages.reference import EXAMPLES
 from edge.models.record import read
 from edge.models.store import bundle_path
-from edge.outbox import Outbox
-from edge.outbox_rows import Kind, Row
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Kind, Row
 from soak.control import Found, messages
 from soak.promises import Due, Journal
 

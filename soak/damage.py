@@ -16,10 +16,10 @@ import msgspec
 from edge.errors import OutboxDamagedError
 from edge.messages.base import Evidence, Sighting, new_id
 from edge.messages.reference import EXAMPLES
-from edge.outbox import Outbox
-from edge.outbox_rows import Kind, Row
-from edge.outbox_schema import PAGE_BYTES
-from edge.sqlite_log import Log, damage
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Kind, Row
+from edge.outbox.sql import PAGE_BYTES
+from edge.outbox.sqlite_wal import Log, damage
 from soak.scenario import Options, Round, chance
 from soak.week import START
 
@@ -39,8 +39,8 @@ def play(number: int, folder: Path, options: Options) -> Round:
     """Damage databases and hold what is left against what was there."""
     random = chance(options, "damage", number)
     count = min(DAMAGES_A_ROUND, options.damages - number * DAMAGES_A_ROUND)
-    level = logging.getLogger("edge.outbox").level
-    logging.getLogger("edge.outbox").setLevel(logging.CRITICAL)
+    level = logging.getLogger("edge.outbox.outbox").level
+    logging.getLogger("edge.outbox.outbox").setLevel(logging.CRITICAL)
     names = [
         "databases",
         "set aside",
@@ -60,7 +60,7 @@ def play(number: int, folder: Path, options: Options) -> Round:
             found = _one(place, random, counts)
             problems += [f"{place}: {problem}" for problem in found]
     finally:
-        logging.getLogger("edge.outbox").setLevel(level)
+        logging.getLogger("edge.outbox.outbox").setLevel(level)
     return Round(counts=counts, problems=tuple(problems))
 
 

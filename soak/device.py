@@ -16,7 +16,7 @@ from edge.model.bundle.manifest import Golden, Interpreter, LabelSpec, Manifest,
 from edge.model.image.preprocessing import InputSpec, decode, fit, quantise
 from edge.model.runtimes.fake import Fake, fake_model
 from edge.model.scores import DecisionSpec
-from edge.outbox_tally import Tally
+from edge.outbox.counts import Tally
 from soak.control import beside
 
 TREE = Path(__file__).parent.parent

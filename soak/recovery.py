@@ -24,8 +24,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from edge.errors import OutboxError
-from edge.outbox import Outbox
-from edge.outbox_rows import Kind, Row
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Kind, Row
 from soak.control import messages
 from soak.damage import damaged, filled, waiting_rows
 from soak.log_cuts import mixed, recorded_log, stretches

@@ -10,7 +10,7 @@ from pathlib import Path
 from samples import sighting
 
 from edge.errors import OutboxError
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 
 COUNT = 3000
 """So many that SQLite holds but some in memory."""

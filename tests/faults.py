@@ -22,7 +22,7 @@ from pathlib import Path
 
 OWNERS = {
     "edge.agent": ("Agent",),
-    "edge.writer": ("Writer",),
+    "edge.outbox.writer": ("Writer",),
     "edge.publisher": ("Publisher",),
     "edge.session": ("Session",),
     "edge.delivery": ("Delivery",),
@@ -32,7 +32,7 @@ OWNERS = {
     "edge.requests": ("Requests",),
     "edge.inbox": ("Inbox",),
     "edge.prometheus": ("Exporter",),
-    "edge.retime": ("Retimer",),
+    "edge.outbox.retime": ("Retimer",),
     "edge.system.systemd": ("Notifier",),
     "edge.models.service": ("Models",),
     "edge.models.follower": ("Follower",),
@@ -162,16 +162,16 @@ def accidents() -> dict[str, list[Exception | None]]:
         "edge.agent.Agent._see self._viewer.see": [ModelError("odd"), ValueError("odder")],
         "edge.agent.Agent._show watch": [ValueError("blind")],
         "edge.agent.Agent._report self._health": [ValueError("unwell")],
-        "edge.writer.Writer._commit self._outbox.append_many": [
+        "edge.outbox.writer.Writer._commit self._outbox.append_many": [
             OutboxError("refused"),
             ValueError("odd"),
         ],
-        "edge.writer.Writer._tell self._committed": [ValueError("asleep")],
+        "edge.outbox.writer.Writer._tell self._committed": [ValueError("asleep")],
         "edge.publisher.Publisher._once self._connect": [PublishError("away"), ValueError("odd")],
         "edge.publisher.Publisher._mind_letters self.letters.collect": [OSError("torn")],
         "edge.session.Session.turn self._delivery.turn": [None, PublishError("hung up")],
         "edge.models.service.Models._run follower.judge": [StoreError("full"), ValueError("odd")],
-        "edge.retime.Retimer._run self.tick": [OutboxError("full"), ValueError("odd")],
+        "edge.outbox.retime.Retimer._run self.tick": [OutboxError("full"), ValueError("odd")],
         "edge.requests.Requests._run self.carry_out_next": [ValueError("odd")],
         "edge.system.systemd.Notifier._run self.tick": [ValueError("odd")],
     }
@@ -258,7 +258,7 @@ class Field:
         from edge import app
         from edge.changes import Configuration
         from edge.journal import Journal
-        from edge.outbox import Outbox
+        from edge.outbox.outbox import Outbox
         from edge.remote import Control, Remote
         from edge.system.handover import Kept
 
@@ -314,11 +314,11 @@ class Field:
 def shorten() -> None:
     """Have a device wait less long, and be asked for something; all else is as it is."""
     from edge.cameras.reader import Reader
+    from edge.outbox.writer import Writer
     from edge.packets import Incoming
     from edge.requests import Requests
     from edge.system import systemd as notify
     from edge.system.counters import Backoff
-    from edge.writer import Writer
 
     notify._TICK_SECONDS = 0.02
     for owner in (Writer, Reader):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from samples import sighting
 
-from edge.outbox import Depth, Outbox
+from edge.outbox.outbox import Depth, Outbox
 
 
 def append(path: Path, progress: Path, count: int) -> None:

@@ -9,9 +9,9 @@ import msgspec
 
 from edge.messages.base import Evidence, Sighting, new_id
 from edge.messages.reference import EXAMPLES
-from edge.outbox import Outbox
-from edge.outbox_payload import pack
-from edge.outbox_rows import OVERHEAD_BYTES, Kind, Row
+from edge.outbox.compression import pack
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import OVERHEAD_BYTES, Kind, Row
 from edge.system.clock import Clock
 
 BOOT = "0123456789ab"

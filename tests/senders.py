@@ -9,7 +9,7 @@ from brokers import PATIENCE
 from samples import sighting
 
 from edge.config import Broker
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.publisher import Publisher
 from edge.system.counters import Counters
 

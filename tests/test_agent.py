@@ -20,7 +20,7 @@ from edge.decision import Decider
 from edge.errors import ModelError
 from edge.health import Reporter
 from edge.messages.base import Evidence, Health, Location, ModelRef, RunningModel, Sighting
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.sightings import Identity
 from edge.system.counters import Counters
 
@@ -234,7 +234,7 @@ def reporter(tmp_path):
     import devices
 
     from edge.config import load_config
-    from edge.writer import Writer
+    from edge.outbox.writer import Writer
 
     root = tmp_path / "root"
     for name, text in {

@@ -19,10 +19,10 @@ from wires import ScriptedWire
 
 from edge.cameras.photo import encode_jpeg
 from edge.config import Broker
-from edge.dead_letters import DeadLetters
 from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
 from edge.mqtt import Limits
-from edge.outbox import Outbox
+from edge.outbox.dead_letters import DeadLetters
+from edge.outbox.outbox import Outbox
 from edge.publisher import Publisher, shrink
 from edge.session import Introduction
 from edge.system.counters import Counters

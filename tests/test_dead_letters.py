@@ -15,11 +15,11 @@ from samples import health, image, sighting
 
 from edge.cli import main
 from edge.dead_letter_desk import Desk, WhichLetters
-from edge.dead_letters import FOLDER, DeadLetters
 from edge.errors import OutboxError
 from edge.messages.base import encode
-from edge.outbox import Outbox
-from edge.outbox_rows import Kind, Row
+from edge.outbox.dead_letters import FOLDER, DeadLetters
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Kind, Row
 from edge.requests import Params
 from edge.sightings import Sightings
 

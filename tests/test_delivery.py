@@ -13,13 +13,13 @@ from msgspec.structs import replace
 from samples import health, image, sighting
 from wires import ScriptedWire
 
-from edge.dead_letters import DeadLetters
 from edge.delivery import Delivery
 from edge.errors import ImageError, LostError, OutboxError, StalledError
 from edge.flight import Flight, Learned
 from edge.mqtt import Limits
-from edge.outbox import Outbox
-from edge.outbox_rows import Kind, Row
+from edge.outbox.dead_letters import DeadLetters
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Kind, Row
 from edge.reasons import FAILURE, REASONS, About, reason, words
 from edge.standing import standing
 from edge.suspects import STRIKES

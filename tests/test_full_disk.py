@@ -11,10 +11,10 @@ from samples import drain, sighting
 from test_publisher_limits import until
 
 from edge.errors import OutboxError, OutboxFullError
-from edge.outbox import Outbox
-from edge.room import ROOM_BYTES
+from edge.outbox.disk_reserve import ROOM_BYTES
+from edge.outbox.outbox import Outbox
+from edge.outbox.writer import Writer
 from edge.system.counters import Counters
-from edge.writer import Writer
 
 
 @pytest.fixture
@@ -113,7 +113,9 @@ def test_a_start_on_a_full_disk_delivers_and_says_what_waits(disk, ended, caplog
         assert not writer.flush(0.2)
         assert counters.problems()[0].startswith("outbox: ")
         assert "No space left" in counters.problems()[0]
-        assert "edge.writer" in [one.name for one in caplog.records if one.levelname == "WARNING"]
+        assert "edge.outbox.writer" in [
+            one.name for one in caplog.records if one.levelname == "WARNING"
+        ]
         (disk / "ballast").unlink()
         assert writer.flush(10)
         writer.close()
@@ -124,7 +126,7 @@ def test_a_start_on_a_full_disk_delivers_and_says_what_waits(disk, ended, caplog
 
 def test_that_the_room_is_used_is_said_before_anything_new_comes(disk, monkeypatch):
     """With the writer's next look while nothing is to be written; it ends when there is room."""
-    monkeypatch.setattr("edge.writer._TIDY_SECONDS", 0.02)
+    monkeypatch.setattr("edge.outbox.writer._TIDY_SECONDS", 0.02)
     path, counters = disk / "o.db", Counters()
     with Outbox(path) as outbox:
         outbox.append_many([sighting() for _ in range(3000)])

@@ -10,7 +10,7 @@ import pytest
 from brokers import free_port
 
 from edge.config import parse_config
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.system.identity import NAME, board, boot_id, installation, own_id
 
 MACHINE = "0123456789abcdef0123456789abcdef"

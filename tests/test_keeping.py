@@ -11,7 +11,7 @@ import pytest
 from brokers import free_port
 from computers import booted, card, computer
 
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.system.identity import NAME, installation
 from edge.system.state_lock import NAME as LOCK
 from edge.system.state_lock import StateLock

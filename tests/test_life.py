@@ -19,7 +19,7 @@ from edge.agent import Agent
 from edge.config import Decision, Images
 from edge.decision import Decider
 from edge.messages.base import Evidence, ModelRef, Sighting
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.sightings import Identity, cut_off
 from edge.system.counters import Counters
 

@@ -127,7 +127,7 @@ def test_a_device_runs_where_there_is_no_proc(tmp_path):
 def test_a_limit_on_the_size_of_files_is_told_as_what_it_is(tmp_path, most):
     """However far it lets the outbox come: no disk is to blame for it."""
     code = "import sys; from pathlib import Path; from samples import sighting\n"
-    code += "from edge.outbox import Outbox\nOutbox(Path(sys.argv[1])).append(sighting())"
+    code += "from edge.outbox.outbox import Outbox\nOutbox(Path(sys.argv[1])).append(sighting())"
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "o.db"],
         capture_output=True,

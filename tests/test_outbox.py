@@ -24,10 +24,10 @@ from samples import drain, health, image, sighting
 
 from edge.errors import OutboxDamagedError, OutboxError, UnwritableError
 from edge.messages.base import Sighting
-from edge.outbox import Outbox
-from edge.outbox_rows import Kind, ranges
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Kind, ranges
+from edge.outbox.writer import Writer
 from edge.system.counters import Counters
-from edge.writer import Writer
 
 
 def test_messages_come_out_in_the_order_they_went_in(tmp_path):
@@ -425,7 +425,7 @@ def test_hours_of_long_ago_are_forgotten(tmp_path):
 KILLED = """
 import sys; sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from samples import sighting
 outbox = Outbox(Path(sys.argv[1]))
 while True:
@@ -465,7 +465,7 @@ def test_memory_stays_flat_whatever_waits(tmp_path):
         for _ in range(100):
             outbox.append_many([sighting()] * 1000)
     code = (
-        "import resource, sys; from pathlib import Path; from edge.outbox import Outbox\n"
+        "import resource, sys; from pathlib import Path; from edge.outbox.outbox import Outbox\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "o = Outbox(Path(sys.argv[1])); before = peak()\n"
         "n = after = 0\n"

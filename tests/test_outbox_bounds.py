@@ -14,11 +14,11 @@ from samples import drain, health, image, sighting, stored
 
 from edge.errors import OutboxError
 from edge.messages.base import Sighting
-from edge.outbox import Depth, Outbox
-from edge.outbox_attempt import Attempt
-from edge.outbox_numbers import LOST_WRITES
-from edge.outbox_rows import Kind, Row, rows_of
-from edge.outbox_schema import open_database
+from edge.outbox.append_attempt import Attempt
+from edge.outbox.outbox import Depth, Outbox
+from edge.outbox.rows import Kind, Row, rows_of
+from edge.outbox.sequence_numbers import LOST_WRITES
+from edge.outbox.sql import open_database
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 

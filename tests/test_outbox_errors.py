@@ -14,8 +14,8 @@ from samples import drain, image, sighting, stored
 
 import edge
 from edge.messages.base import Sighting
-from edge.outbox import Depth, Outbox
-from edge.outbox_rows import Kind, Row
+from edge.outbox.outbox import Depth, Outbox
+from edge.outbox.rows import Kind, Row
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 OURS = tuple(

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from samples import drain, sighting
 
-from edge import outbox_file
 from edge.errors import OutboxDamagedError, OutboxError
-from edge.outbox import Outbox
+from edge.outbox import file as outbox_file
+from edge.outbox.outbox import Outbox
 
 COUNT = 5
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import outbox_exchange
 from edge.errors import OutboxError
-from edge.outbox_exchange import (
+from edge.outbox import file_swap as outbox_exchange
+from edge.outbox.file_swap import (
     clear_names,
     discard,
     finish_exchange,

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from samples import sighting
 
-from edge.outbox import Outbox
-from edge.outbox_rows import Row
-from edge.outbox_schema import PAGE_BYTES
-from edge.sqlite_log import damage
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Row
+from edge.outbox.sql import PAGE_BYTES
+from edge.outbox.sqlite_wal import damage
 
 BLOCK = 4096
 

@@ -11,12 +11,12 @@ import pytest
 from first_outbox import first_outbox
 from samples import sighting
 
-from edge import outbox_look
 from edge.errors import OutboxDamagedError, OutboxError
-from edge.outbox import Outbox
-from edge.outbox_look import waiting
-from edge.outbox_schema import PAGE_BYTES
-from edge.sqlite_pages import Pages, table
+from edge.outbox import inspection as outbox_look
+from edge.outbox.inspection import waiting
+from edge.outbox.outbox import Outbox
+from edge.outbox.sql import PAGE_BYTES
+from edge.outbox.sqlite_pages import Pages, table
 from edge.system.state_lock import StateLock
 
 FRAME = 24 + PAGE_BYTES

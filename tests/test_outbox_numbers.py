@@ -19,10 +19,10 @@ from random import Random
 import pytest
 from samples import drain, image, sighting
 
-from edge import outbox_numbers
 from edge.errors import OutboxError
-from edge.outbox import Outbox
-from edge.outbox_numbers import LOST_WRITES, Numbers
+from edge.outbox import sequence_numbers as outbox_numbers
+from edge.outbox.outbox import Outbox
+from edge.outbox.sequence_numbers import LOST_WRITES, Numbers
 
 
 class Card:

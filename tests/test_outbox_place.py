@@ -10,10 +10,10 @@ import subprocess
 import pytest
 from samples import drain, sighting
 
-from edge.outbox import Outbox
-from edge.outbox_place import Place
+from edge.outbox.file_location import Place
+from edge.outbox.outbox import Outbox
+from edge.outbox.writer import Writer
 from edge.system.counters import Counters
-from edge.writer import Writer
 
 
 def killed(outbox: Outbox, copy) -> None:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from samples import drain, health, sighting
 
-from edge import salvage
 from edge.errors import OutboxError, OutboxFullError
-from edge.outbox import Outbox
-from edge.outbox_exchange import replacement
-from edge.outbox_repair import _no_room, adopt, left_behind, replace
-from edge.outbox_rows import rows_of
-from edge.outbox_schema import open_database
-from edge.outbox_tally import Tally
+from edge.outbox import salvage
+from edge.outbox.counts import Tally
+from edge.outbox.file_swap import replacement
+from edge.outbox.outbox import Outbox
+from edge.outbox.repair import _no_room, adopt, left_behind, replace
+from edge.outbox.rows import rows_of
+from edge.outbox.sql import open_database
 
 
 def spoilt(path: Path) -> None:

@@ -13,13 +13,14 @@ import msgspec
 import pytest
 from samples import health, image, sighting, stored
 
-from edge import outbox_payload, outbox_schema
 from edge.errors import OutboxDamagedError, UnwritableError
 from edge.messages.base import Sighting
-from edge.outbox import Outbox
-from edge.outbox_payload import pack, unpack
-from edge.outbox_rows import OVERHEAD_BYTES, Kind, Row, read_rows, rows_of
-from edge.outbox_tally import HourCounts, Tally, merged
+from edge.outbox import compression as outbox_payload
+from edge.outbox import sql as outbox_schema
+from edge.outbox.compression import pack, unpack
+from edge.outbox.counts import HourCounts, Tally, merged
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import OVERHEAD_BYTES, Kind, Row, read_rows, rows_of
 
 HOUR = 3_600_000
 """Milliseconds."""

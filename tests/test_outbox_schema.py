@@ -11,10 +11,10 @@ import threading
 import pytest
 from samples import health, image, sighting
 
-from edge import outbox_schema
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
-from edge.outbox_rows import OVERHEAD_BYTES, Kind, rows_of
-from edge.outbox_schema import (
+from edge.outbox import sql as outbox_schema
+from edge.outbox.rows import OVERHEAD_BYTES, Kind, rows_of
+from edge.outbox.sql import (
     add_bytes,
     count_hours,
     delete_oldest,

@@ -18,7 +18,7 @@ from samples import health, sighting
 
 from edge.errors import OutboxError, OutboxFullError
 from edge.messages.base import new_id
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 

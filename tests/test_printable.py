@@ -22,7 +22,7 @@ from edge.journal import Journal, LogParams
 from edge.messages.base import encode
 from edge.models.record import Outcome
 from edge.models.store import Store
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.system.counters import Counters, Episode
 from edge.text.printable import encoded, printable
 

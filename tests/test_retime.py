@@ -23,12 +23,12 @@ from edge.config import Broker, Decision, Images
 from edge.decision import Decider
 from edge.errors import OutboxFullError
 from edge.messages.base import Health, ModelRef, Sighting
-from edge.outbox import Outbox
-from edge.outbox_rows import Kind
-from edge.retime import Retimer, retime, retimed
+from edge.outbox.outbox import Outbox
+from edge.outbox.retime import Retimer, retime, retimed
+from edge.outbox.rows import Kind
+from edge.outbox.writer import Writer
 from edge.sightings import Identity, Sightings
 from edge.system.counters import Counters
-from edge.writer import Writer
 
 
 def waiting(outbox: Outbox) -> list[Sighting]:

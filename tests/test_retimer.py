@@ -14,9 +14,9 @@ from samples import BOOT, health, image, sighting, taken
 from edge.config import Broker, Config, FolderCamera, Model, V4l2Camera
 from edge.errors import OutboxError
 from edge.messages.base import Health, Sighting
-from edge.outbox import Outbox
-from edge.outbox_rows import Kind, Row
-from edge.retime import Retimer, _looks_worse, _message, retime, retimed
+from edge.outbox.outbox import Outbox
+from edge.outbox.retime import Retimer, _looks_worse, _message, retime, retimed
+from edge.outbox.rows import Kind, Row
 from edge.system.counters import Counters
 from edge.system.identity import boot_id
 

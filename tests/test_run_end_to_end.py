@@ -12,7 +12,7 @@ from brokers import Mosquitto, Subscriber, free_port
 from PIL import Image
 from samples import sighting
 
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 
 
 @pytest.fixture

@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import drain, health, sighting
 
-from edge import outbox_schema
 from edge.errors import OutboxDamagedError, OutboxError
 from edge.messages.base import Evidence, new_id
-from edge.outbox import Outbox
-from edge.outbox_rows import Row
-from edge.outbox_tally import Tally
-from edge.salvage import salvage
-from edge.sqlite_log import damage
-from edge.sqlite_pages import Pages
+from edge.outbox import sql as outbox_schema
+from edge.outbox.counts import Tally
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Row
+from edge.outbox.salvage import salvage
+from edge.outbox.sqlite_pages import Pages
+from edge.outbox.sqlite_wal import damage
 
 
 def waiting(outbox: Outbox) -> list[Row]:

@@ -18,7 +18,7 @@ from edge.changes import Configuration
 from edge.errors import WheatearError
 from edge.models.jobs import Job, Jobs
 from edge.models.store import Store
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.system.identity import installation
 
 

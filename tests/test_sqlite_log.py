@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from edge.sqlite_log import Log, checksum, damage, read_at
+from edge.outbox.sqlite_wal import Log, checksum, damage, read_at
 
 MASK = 0xFFFFFFFF
 SALTS = struct.pack(">II", 0x01020304, 0xF5F6F7F8)

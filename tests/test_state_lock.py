@@ -17,8 +17,8 @@ from brokers import free_port, wait_for
 from samples import sighting
 
 from edge.errors import StateBusyError, StateError
-from edge.outbox import Outbox
-from edge.outbox_look import waiting
+from edge.outbox.inspection import waiting
+from edge.outbox.outbox import Outbox
 from edge.system.state_lock import NAME, StateLock, holder, is_held
 
 LOOP = "loop = true\nframes_per_second = 50.0"

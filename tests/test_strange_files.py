@@ -14,7 +14,7 @@ from brokers import Mosquitto, Subscriber
 from samples import drain, sighting
 
 from edge.errors import OutboxError
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.system.files import put_aside, read_small, write_whole
 
 FILES = (

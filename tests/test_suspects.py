@@ -6,7 +6,7 @@ import pytest
 from clocks import Hand
 
 from edge.denials import Denials
-from edge.outbox_rows import Kind, Row
+from edge.outbox.rows import Kind, Row
 from edge.suspects import Suspects
 
 

@@ -28,7 +28,7 @@ from edge.cameras import Frame
 from edge.config import Report, load_config
 from edge.messages.base import Health, LinkHealth, Spread, Timings, encode
 from edge.messages.reference import EXAMPLES
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
 from edge.prometheus import Exporter, text
 from edge.pulse import Flow
 from edge.starts import Starts

@@ -13,9 +13,9 @@ from samples import drain, health, image, sighting
 
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
 from edge.messages.base import Sighting
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
+from edge.outbox.writer import Writer, _batch
 from edge.system.counters import Counters
-from edge.writer import Writer, _batch
 
 
 def phase(of: str) -> Sighting:
@@ -218,7 +218,7 @@ def test_while_nothing_is_written_the_outbox_does_what_may_wait(
     outbox, start, counters, monkeypatch
 ):
     """What fails is told under its name, and forgotten when it works; a full disk is the disk's."""
-    monkeypatch.setattr("edge.writer._TIDY_SECONDS", 0.01)
+    monkeypatch.setattr("edge.outbox.writer._TIDY_SECONDS", 0.01)
     told = threading.Event()
     start(told.set)
     assert outbox.tidied.wait(20)
@@ -248,7 +248,7 @@ def test_an_outbox_that_lies_elsewhere_is_told_while_it_does(outbox, start, coun
     writer.submit([sighting()])
     assert writer.flush(20)
     assert counters.problems() == ()
-    monkeypatch.setattr("edge.writer._TIDY_SECONDS", 0.01)
+    monkeypatch.setattr("edge.outbox.writer._TIDY_SECONDS", 0.01)
     outbox.lies = "it was moved"
     writer.submit([sighting()])
     until(counters.problems)

@@ -11,9 +11,9 @@ import pytest
 from samples import sighting
 
 from edge.errors import OutboxError
-from edge.outbox import Outbox
+from edge.outbox.outbox import Outbox
+from edge.outbox.writer import Writer
 from edge.system.counters import Counters
-from edge.writer import Writer
 
 
 class Waits:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edge.errors import StateBusyError, StateError
-from edge.room import NO_ROOM
+from edge.outbox.disk_reserve import NO_ROOM
 from edge.system.files import read_small
 from edge.text.printable import printable
 

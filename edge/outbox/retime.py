@@ -26,8 +26,8 @@ from edge.config import Config, FolderCamera
 from edge.errors import OutboxError
 from edge.messages.base import Clock as Quality
 from edge.messages.base import Health, Sighting, encode
-from edge.outbox import Outbox
-from edge.outbox_rows import Kind, Row
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Kind, Row
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.identity import boot_id

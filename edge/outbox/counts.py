@@ -13,11 +13,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
-from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError
 from edge.messages.base import Sighting, encode
-from edge.outbox_payload import pack, unpack
-from edge.outbox_rows import Kind, Stored
+from edge.outbox import sql as schema
+from edge.outbox.compression import pack, unpack
+from edge.outbox.rows import Kind, Stored
 from edge.text.printable import printable
 
 _decoder = msgspec.json.Decoder(Sighting)

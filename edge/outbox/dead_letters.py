@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import OutboxError
-from edge.outbox_rows import Kind, Row
+from edge.outbox.rows import Kind, Row
 from edge.system.files import sync_folder, write_whole
 from edge.text.printable import encoded
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from edge import outbox_schema as schema
 from edge.messages.base import Sighting
-from edge.outbox_rows import Kind, Outgoing, Stored
-from edge.outbox_tally import Tally
+from edge.outbox import sql as schema
+from edge.outbox.counts import Tally
+from edge.outbox.rows import Kind, Outgoing, Stored
 
 
 class Attempt(msgspec.Struct, frozen=True):

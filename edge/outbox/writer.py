@@ -14,8 +14,8 @@ import msgspec
 
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
 from edge.messages.base import Evidence, Sighting
-from edge.outbox import Outbox
-from edge.outbox_rows import Outgoing
+from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Outgoing
 from edge.system.counters import Backoff, Counters, Episode
 from edge.system.threads import Patience
 from edge.text.printable import told

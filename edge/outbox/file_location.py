@@ -10,7 +10,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from edge.outbox_exchange import discard, finish_exchange, replacement, set_aside
+from edge.outbox.file_swap import discard, finish_exchange, replacement, set_aside
 
 
 class Place:

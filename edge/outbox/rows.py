@@ -11,7 +11,7 @@ import msgspec
 
 from edge.errors import OutboxDamagedError, UnwritableError
 from edge.messages.base import Evidence, Health, Sighting, encode
-from edge.outbox_payload import pack, unpack
+from edge.outbox.compression import pack, unpack
 
 OVERHEAD_BYTES = 100
 """What a row costs beside its payload: topic, page slack, the index."""
@@ -46,7 +46,7 @@ Outgoing = Sighting | Evidence | Health | Row
 
 
 def read_rows(found: Iterable[tuple[Any, ...]], path: Path) -> list[Row]:
-    """Give what a query of :mod:`edge.outbox_schema` found, as it was handed in.
+    """Give what a query of :mod:`edge.outbox.sql` found, as it was handed in.
 
     SQLite's own check looks at pages, not at values. Raises OutboxDamagedError.
     """

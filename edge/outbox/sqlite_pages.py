@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from edge.sqlite_log import PAGE_SIZES, Log, read_at
+from edge.outbox.sqlite_wal import PAGE_SIZES, Log, read_at
 
 _HEADER_BYTES = 100  # before the first page's tree
 _LEAF, _INDEX_LEAF, _INTERIOR = 0x0D, 0x0A, 0x05

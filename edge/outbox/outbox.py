@@ -3,7 +3,7 @@
 One SQLite file in WAL mode. Appends are committed with ``synchronous=FULL``: when
 :meth:`Outbox.append_many` returns, a power cut loses none of its messages.
 
-A sighting's ``seq`` is given at commit and never reused (:mod:`edge.outbox_numbers`).
+A sighting's ``seq`` is given at commit and never reused (:mod:`edge.outbox.sequence_numbers`).
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Self
 
 import msgspec
 
-from edge import outbox_schema as schema
 from edge.errors import OutboxError, OutboxFullError
 from edge.messages.base import Health, HourCount, Sighting
-from edge.outbox_attempt import Attempt
-from edge.outbox_file import OutboxFile
-from edge.outbox_rows import Kind, Outgoing, Row, read_rows, row_of, rows_of
-from edge.outbox_tally import HourCounts, Tally, merged
+from edge.outbox import sql as schema
+from edge.outbox.append_attempt import Attempt
+from edge.outbox.counts import HourCounts, Tally, merged
+from edge.outbox.file import OutboxFile
+from edge.outbox.rows import Kind, Outgoing, Row, read_rows, row_of, rows_of
 
 log = logging.getLogger(__name__)
 

@@ -18,16 +18,16 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
-from edge.outbox_attempt import Attempt
-from edge.outbox_exchange import clear_names, finish_exchange
-from edge.outbox_numbers import READ_SECONDS, READ_TRIES, Numbers
-from edge.outbox_place import Place, write_again
-from edge.outbox_repair import adopt, left_behind, replace
-from edge.outbox_rows import ranges
-from edge.outbox_tally import Tally
-from edge.room import NO_ROOM, ROOM_BYTES, Room
+from edge.outbox import sql as schema
+from edge.outbox.append_attempt import Attempt
+from edge.outbox.counts import Tally
+from edge.outbox.disk_reserve import NO_ROOM, ROOM_BYTES, Room
+from edge.outbox.file_location import Place, write_again
+from edge.outbox.file_swap import clear_names, finish_exchange
+from edge.outbox.repair import adopt, left_behind, replace
+from edge.outbox.rows import ranges
+from edge.outbox.sequence_numbers import READ_SECONDS, READ_TRIES, Numbers
 from edge.system.files import is_readable
 from edge.system.resource_limits import larger_files
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from edge.errors import OutboxError
-from edge.outbox_schema import wrap
-from edge.sqlite_pages import Pages, table
+from edge.outbox.sql import wrap
+from edge.outbox.sqlite_pages import Pages, table
 from edge.system.state_lock import is_held
 
 _WAITING = """SELECT waiting + (SELECT count(*) FROM message WHERE row >= next_row) FROM total"""

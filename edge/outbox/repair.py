@@ -10,14 +10,14 @@ from pathlib import Path
 
 import msgspec
 
-from edge import outbox_schema as schema
 from edge.errors import OutboxError, OutboxFullError
 from edge.messages.base import Sighting
-from edge.outbox_exchange import discard, finish_exchange, replacement, set_aside
-from edge.outbox_rows import Stored
-from edge.outbox_tally import Tally
-from edge.room import NO_ROOM
-from edge.sqlite_log import damage
+from edge.outbox import sql as schema
+from edge.outbox.counts import Tally
+from edge.outbox.disk_reserve import NO_ROOM
+from edge.outbox.file_swap import discard, finish_exchange, replacement, set_aside
+from edge.outbox.rows import Stored
+from edge.outbox.sqlite_wal import damage
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def left_behind(path: Path) -> list[tuple[Stored, Sighting | None]]:
     try:
         if not damage(path):
             return []
-        from edge.salvage import left_behind as found
+        from edge.outbox.salvage import left_behind as found
 
         return found(path)
     except OSError as error:
@@ -96,7 +96,7 @@ def _no_room(failure: Exception, path: Path) -> bool:
 
 def _salvaged(path: Path, fresh: Path, delivered: Collection[int]) -> tuple[int, int, str]:
     """Make the new file whole before it takes the old one's place."""
-    from edge.salvage import salvage
+    from edge.outbox.salvage import salvage
 
     discard(fresh)
     connections = schema.open_database(fresh)

@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
-from edge.outbox_rows import Stored
-from edge.room import NO_ROOM
+from edge.outbox.disk_reserve import NO_ROOM
+from edge.outbox.rows import Stored
 from edge.system.resource_limits import larger_files
 
 APPLICATION_ID = 0x57545232
@@ -126,7 +126,7 @@ def _address(path: Path) -> str:
     """Give SQLite's name of a file that this process has to itself.
 
     What says where a page is in the log is then in memory, not in a file of 32 KiB that is written
-    every half a minute. Others who look go by :mod:`edge.outbox_look`.
+    every half a minute. Others who look go by :mod:`edge.outbox.inspection`.
     """
     return f"file:{quote(bytes(path.absolute()))}?vfs=unix-excl"
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from edge import outbox_schema as schema
 from edge.errors import OutboxDamagedError
 from edge.messages.base import Health, Sighting
-from edge.outbox_payload import unpack
-from edge.outbox_rows import OVERHEAD_BYTES, Kind, Stored
-from edge.sqlite_log import PAGE_SIZES
-from edge.sqlite_pages import Pages, Record, index_records, read, records
+from edge.outbox import sql as schema
+from edge.outbox.compression import unpack
+from edge.outbox.rows import OVERHEAD_BYTES, Kind, Stored
+from edge.outbox.sqlite_pages import Pages, Record, index_records, read, records
+from edge.outbox.sqlite_wal import PAGE_SIZES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

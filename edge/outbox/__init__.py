@@ -1,0 +1,1 @@
+"""The durable queue on disk: its writer, its repair, its dead letters."""
