@@ -19,12 +19,12 @@ from PIL import Image, ImageOps
 from benchmarks.harness import Options
 from benchmarks.motion_scenes import SIZE, WEATHERS, Shot, Weather, sequence
 from benchmarks.result import Figure, pair, single
+from edge.cameras.triggers.motion import Motion, shrink
+from edge.cameras.triggers.regions import largest_region
 from edge.config import Motion as Settings
 from edge.system.counters import Counters
-from edge.triggers.motion import Motion, shrink
-from edge.triggers.regions import largest_region
 
-SOURCES = ("edge/triggers/*.py", "benchmarks/motion_scenes.py", "training/synthetic/*.py")
+SOURCES = ("edge/cameras/triggers/*.py", "benchmarks/motion_scenes.py", "training/synthetic/*.py")
 MATERIAL = ("bean_leaf/SOURCE.md", "jute_pest/SOURCE.md")
 LEARNING = 48
 """Frames before the first insect, which are not counted."""

@@ -13,6 +13,7 @@ from edge import homeassistant
 from edge.agent import Agent
 from edge.cameras import Camera, open_camera
 from edge.cameras.reader import Reader
+from edge.cameras.triggers import open_gate
 from edge.config import Config, FolderCamera
 from edge.dead_letter_desk import Desk
 from edge.errors import CameraError, OutboxError
@@ -38,7 +39,6 @@ from edge.system.handover import Kept
 from edge.system.identity import boot_id, installation
 from edge.system.systemd import Longer, Notifier
 from edge.system.volatile_storage import fleeting
-from edge.triggers import open_gate
 from edge.triggers.capture import Capture, CaptureParams
 from edge.verbs import Overview
 from edge.vitals import Vitals

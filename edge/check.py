@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from edge.cameras import open_camera
+from edge.cameras.triggers import open_schedule
+from edge.cameras.triggers.duty import outlook
 from edge.changes import Configuration
 from edge.classify import Console
 from edge.config import Broker, Config, load_config
@@ -38,8 +40,6 @@ from edge.system.service_user import become_owner
 from edge.system.state_lock import holder, is_held
 from edge.system.volatile_storage import fleeting
 from edge.tls import tls_context
-from edge.triggers import open_schedule
-from edge.triggers.duty import outlook
 from edge.unreachable import unreachable
 
 _ANY_SIZE = InputSpec(width=224, height=224)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from edge.triggers.windows import Schedule, parse_window
+from edge.cameras.triggers.windows import Schedule, parse_window
 
 DHAKA = (23.81, 90.41)
 

@@ -16,6 +16,9 @@ from schedules import schedule
 from edge.agent import Agent
 from edge.cameras import Frame
 from edge.cameras.reader import Reader
+from edge.cameras.triggers.duty import Duty
+from edge.cameras.triggers.gate import Gate
+from edge.cameras.triggers.wake import Sleep
 from edge.config import Decision, Images, Requests
 from edge.decision import Decider
 from edge.errors import CameraError, ImageError
@@ -23,9 +26,6 @@ from edge.messages.base import ModelRef
 from edge.sightings import Identity
 from edge.system.counters import Counters
 from edge.triggers.capture import Capture, CaptureParams
-from edge.triggers.duty import Duty
-from edge.triggers.gate import Gate
-from edge.triggers.wake import Sleep
 
 
 class Script:

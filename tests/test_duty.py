@@ -11,12 +11,12 @@ from schedules import DHAKA, schedule
 
 from edge.cameras import Frame
 from edge.cameras.reader import Reader
+from edge.cameras.triggers.duty import Duty, outlook
+from edge.cameras.triggers.gate import Gate
+from edge.cameras.triggers.wake import Sleep
+from edge.cameras.triggers.windows import Schedule, parse_window
 from edge.config import DutyCycle
 from edge.system.counters import Counters
-from edge.triggers.duty import Duty, outlook
-from edge.triggers.gate import Gate
-from edge.triggers.wake import Sleep
-from edge.triggers.windows import Schedule, parse_window
 
 
 class Field:

@@ -12,11 +12,11 @@ from brokers import Mosquitto, Subscriber
 from PIL import Image
 
 from edge.cameras import Frame
+from edge.cameras.triggers.motion import Motion, open_motion, shrink
+from edge.cameras.triggers.regions import largest_region
 from edge.config import Motion as Settings
 from edge.config import parse_config
 from edge.system.counters import Counters
-from edge.triggers.motion import Motion, open_motion, shrink
-from edge.triggers.regions import largest_region
 
 START = datetime(2026, 6, 21, 6, tzinfo=UTC)
 SIZE = (90, 160)

@@ -7,7 +7,7 @@ import pytest
 from benchmarks import harness
 from benchmarks.motion import _average, _trigger, photographed, score
 from benchmarks.motion_scenes import WEATHERS, sequence
-from edge.triggers.motion import shrink
+from edge.cameras.triggers.motion import shrink
 
 CALM, BREEZE, WIND, DUSK = WEATHERS
 

@@ -9,8 +9,8 @@ import pytest
 from clocks import utc
 from schedules import DHAKA, schedule
 
-from edge.triggers.sun import sun_day
-from edge.triggers.windows import Schedule
+from edge.cameras.triggers.sun import sun_day
+from edge.cameras.triggers.windows import Schedule
 
 NORTH = (70.0, 20.0)
 

@@ -22,9 +22,9 @@ from edge.model.tiles import in_parts, needed
 from edge.text.printable import printable
 
 if TYPE_CHECKING:
+    from edge.cameras.order import Order
     from edge.model.image.colour import Told
     from edge.model.image.preprocessing import Pixels
-    from edge.triggers.order import Order
 
 CAMERAS = {
     "folder": "edge.cameras.folder:Folder",

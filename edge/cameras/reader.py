@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from edge.cameras import Camera, Frame
+from edge.cameras.order import Order
+from edge.cameras.triggers.gate import STEP_SECONDS, Gate
 from edge.errors import CameraError, ImageError, ShortageError
 from edge.system.clock import Clock, SystemClock
 from edge.system.counters import Backoff, Counters, Episode
 from edge.system.threads import Patience
-from edge.triggers.gate import STEP_SECONDS, Gate
-from edge.triggers.order import Order
 
 log = logging.getLogger(__name__)
 

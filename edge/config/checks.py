@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from edge.cameras.triggers.windows import parse_window
 from edge.config.broker import Broker
 from edge.config.camera import View
 from edge.config.hosts import pattern
 from edge.config.model import Model, Update
 from edge.config.whole import Config
 from edge.errors import ConfigError
-from edge.triggers.windows import parse_window
 
 
 def check_together(config: Config, name: str) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from edge.cameras import Frame
+from edge.cameras.order import Order
 from edge.cameras.photo import shrink_jpeg
 from edge.config import Decision, Images, Requests
 from edge.errors import RequestDeniedError
@@ -19,7 +20,6 @@ from edge.model.classifier import Classification
 from edge.requests import Params
 from edge.sightings import Identity, frame_ref
 from edge.system.clock import Clock
-from edge.triggers.order import Order
 
 TIMEOUT_SECONDS = 30.0
 """A camera that slept has to be opened and to settle first."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from edge.cameras.triggers.windows import Schedule
 from edge.config import DutyCycle
 from edge.system.clock import Clock
-from edge.triggers.windows import Schedule
 
 
 class Rest(NamedTuple):

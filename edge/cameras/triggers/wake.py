@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from edge.cameras.triggers.duty import Rest
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.files import sync_folder, write_whole
 from edge.text.printable import encoded
-from edge.triggers.duty import Rest
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edge.triggers.duty import Duty, Rest
-from edge.triggers.wake import Sleep
+from edge.cameras.triggers.duty import Duty, Rest
+from edge.cameras.triggers.wake import Sleep
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
-    from edge.triggers import Trigger
+    from edge.cameras.triggers import Trigger
 
 STEP_SECONDS = 10.0
 """A rest is waited out in steps: clocks get set, and a computer may be suspended meanwhile."""

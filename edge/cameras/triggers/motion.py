@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from edge.cameras.triggers.regions import largest_region
 from edge.model.tiled_classifier import read_mask
 from edge.model.tiles import layout, mask_of
-from edge.triggers.regions import largest_region
 
 if TYPE_CHECKING:
     from edge.cameras import Frame

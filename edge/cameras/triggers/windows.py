@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
-from edge.triggers.sun import sun_day
+from edge.cameras.triggers.sun import sun_day
 
 if TYPE_CHECKING:
     from edge.cameras import Frame

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
+    from edge.cameras.triggers.gate import Gate
+    from edge.cameras.triggers.windows import Schedule
     from edge.config import Config
     from edge.messages.base import Location
     from edge.system.clock import Clock
     from edge.system.counters import Counters
-    from edge.triggers.gate import Gate
-    from edge.triggers.windows import Schedule
 
-TRIGGERS = {"motion": "edge.triggers.motion:open_motion"}
+TRIGGERS = {"motion": "edge.cameras.triggers.motion:open_motion"}
 """Settings of ``[trigger]`` that look at frames, and what makes their trigger, cheapest first."""
 
 
@@ -35,10 +35,10 @@ def open_gate(
     config: Config, clock: Clock, counters: Counters, place: Callable[[], Location | None]
 ) -> Gate:
     """Put the configured triggers together; `place` gives where the camera is now, if known."""
-    from edge.triggers.duty import Duty
-    from edge.triggers.gate import Gate
-    from edge.triggers.wake import Sleep
-    from edge.triggers.windows import Windows
+    from edge.cameras.triggers.duty import Duty
+    from edge.cameras.triggers.gate import Gate
+    from edge.cameras.triggers.wake import Sleep
+    from edge.cameras.triggers.windows import Windows
 
     trigger = config.trigger
     schedule = open_schedule(config, place)
@@ -60,7 +60,7 @@ def open_schedule(config: Config, place: Callable[[], Location | None]) -> Sched
     """Give the schedule of `trigger.windows`; None without any."""
     from zoneinfo import ZoneInfo
 
-    from edge.triggers.windows import Schedule, parse_window
+    from edge.cameras.triggers.windows import Schedule, parse_window
 
     trigger = config.trigger
     if not trigger.windows:
