@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 
 from edge.config import Broker
+from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
-from edge.publisher import Publisher
 from edge.system.counters import Counters
 
 

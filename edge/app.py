@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from edge import homeassistant
 from edge.agent import Agent
 from edge.cameras import Camera, open_camera
 from edge.cameras.reader import Reader
@@ -21,15 +20,16 @@ from edge.health import Reporter, place
 from edge.learning import Learning
 from edge.messages.base import ModelRef
 from edge.models.device import DeviceModels
+from edge.mqtt.homeassistant import discovery as homeassistant
+from edge.mqtt.publisher import Publisher
+from edge.mqtt.requests import Params, Requests
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer
 from edge.outbox.writer import Writer
 from edge.prometheus import Exporter
-from edge.publisher import Publisher
 from edge.pulse import Flow
 from edge.remote import Remote
-from edge.requests import Params, Requests
 from edge.sightings import Identity, cut_off, picture_budget
 from edge.starts import Starts
 from edge.system.clock import SystemClock

@@ -13,10 +13,10 @@ import msgspec
 from edge.classify import Console
 from edge.config import Broker, Tls
 from edge.config.as_options import as_options
-from edge.dial import connect
 from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages.base import new_id
-from edge.mqtt import Connection
+from edge.mqtt.connection import Connection
+from edge.mqtt.dial import connect
 from edge.text.encodings import read_text
 from edge.text.printable import encoded
 

@@ -19,7 +19,6 @@ from edge.cameras.triggers.duty import outlook
 from edge.changes import Configuration
 from edge.classify import Console
 from edge.config import Broker, Config, load_config
-from edge.dial import connect
 from edge.errors import ConfigError, OutboxError, PublishError, StateError, WheatearError
 from edge.health import place
 from edge.learning import inbox_folder
@@ -32,15 +31,16 @@ from edge.models.choice import current_path
 from edge.models.load import load_bundle, open_classifier
 from edge.models.record import read as read_record
 from edge.models.store import RECORD
-from edge.mqtt import Connection, Will
+from edge.mqtt.connection import Connection, Will
+from edge.mqtt.connection_errors import unreachable
+from edge.mqtt.dial import connect
+from edge.mqtt.tls import tls_context
 from edge.outbox.inspection import waiting
 from edge.system.clock import SystemClock, describe
 from edge.system.gps import ask
 from edge.system.service_user import become_owner
 from edge.system.state_lock import holder, is_held
 from edge.system.volatile_storage import fleeting
-from edge.tls import tls_context
-from edge.unreachable import unreachable
 
 _ANY_SIZE = InputSpec(width=224, height=224)
 """For the camera, where the model cannot be loaded."""

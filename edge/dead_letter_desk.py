@@ -10,13 +10,13 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import OutboxError
+from edge.mqtt.requests import Params
 from edge.outbox.dead_letters import FOLDER, DeadLetter, DeadLetters
-from edge.requests import Params
 
 if TYPE_CHECKING:
     from edge.classify import Console
     from edge.messages.base import Health, Timings
-    from edge.requests import Requests
+    from edge.mqtt.requests import Requests
 
 _MOST_LISTED = 100
 _WHICH = "name ids, or all of them (--all; a request: all=true)"

@@ -32,7 +32,7 @@ from edge.messages.base import (
     new_id,
 )
 from edge.model.image.preprocessing import decode
-from edge.spare import Outcome, Parcel
+from edge.mqtt.idle_sender import Outcome, Parcel
 from edge.spool import Entry, Spool
 from edge.system.counters import Counters, Episode
 from edge.system.daily_budget import Budget

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.requests import Params
+from edge.mqtt.requests import Params
 from edge.text.printable import printable
 
 MOST_LINES = 500

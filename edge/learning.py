@@ -13,7 +13,7 @@ from edge.drift import Drift
 from edge.errors import RequestError
 from edge.inbox import Inbox
 from edge.messages.base import DriftReport, Health, InboxItem, Timings
-from edge.requests import Params
+from edge.mqtt.requests import Params
 from edge.spool import Spool
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edge.config import Config
     from edge.life import Event
     from edge.model.classifier import Classification, Classifier
-    from edge.requests import Requests
+    from edge.mqtt.requests import Requests
     from edge.sightings import Identity
     from edge.system.clock import Clock
     from edge.system.counters import Counters

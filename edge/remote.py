@@ -20,11 +20,11 @@ from edge.changes import Configuration
 from edge.errors import ConfigError
 from edge.journal import Journal, LogParams
 from edge.messages.base import ConfigState
-from edge.requests import Params, Requests
+from edge.mqtt.requests import Params, Requests
+from edge.mqtt.transactions import NAME, Memory
 from edge.system.clock import Clock
 from edge.system.counters import Counters
 from edge.system.resource_limits import begin
-from edge.transactions import NAME, Memory
 
 log = logging.getLogger(__name__)
 

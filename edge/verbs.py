@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from edge.messages.base import Health, Info, State, Timings, encode
-from edge.requests import Params
+from edge.mqtt.requests import Params
 
 if TYPE_CHECKING:
     from edge.health import Reporter

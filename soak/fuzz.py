@@ -28,9 +28,9 @@ from edge.model.bundle.bundle import read_bundle
 from edge.model.image.preprocessing import decode
 from edge.models.upload import Chunk
 from edge.models.verbs import InstallParams
-from edge.packets import Incoming
+from edge.mqtt.packets import Incoming
+from edge.mqtt.requests import Params, Requests
 from edge.remote import ConfigSetParams
-from edge.requests import Params, Requests
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 from edge.triggers.capture import CaptureParams
@@ -137,7 +137,7 @@ def asked() -> Target:
     device = "wheatear/cam-1"
     given = {"allow": [*_VERBS], "max_bytes": 4_096, "unnumbered": True}
     settings = msgspec.convert(given, RequestSettings)
-    for name in ("edge.requests", "edge.refusals"):
+    for name in ("edge.mqtt.requests", "edge.mqtt.request_refusals"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def target(data: bytes) -> object:

@@ -28,9 +28,9 @@ from edge.messages.base import ModelRef, RunningModel
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import Viewer
 from edge.models.load import open_classifier
+from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
-from edge.publisher import Publisher
 from edge.sightings import Identity
 from edge.system.clock import Clock
 from edge.system.counters import Counters

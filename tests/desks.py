@@ -9,11 +9,11 @@ from senders import Sender
 
 from edge.config import Requests as Settings
 from edge.errors import CameraError
-from edge.packets import Incoming
-from edge.requests import Params, Requests
+from edge.mqtt.packets import Incoming
+from edge.mqtt.requests import Params, Requests
+from edge.mqtt.transactions import Memory
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
-from edge.transactions import Memory
 
 BASE = "wheatear/cam-1"
 EVERY = ("status", "capture", "log", "restart", "models")

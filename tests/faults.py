@@ -23,13 +23,13 @@ from pathlib import Path
 OWNERS = {
     "edge.agent": ("Agent",),
     "edge.outbox.writer": ("Writer",),
-    "edge.publisher": ("Publisher",),
-    "edge.session": ("Session",),
-    "edge.delivery": ("Delivery",),
-    "edge.exchange": ("Exchange",),
-    "edge.spare": ("Spare",),
+    "edge.mqtt.publisher": ("Publisher",),
+    "edge.mqtt.session": ("Session",),
+    "edge.mqtt.delivery": ("Delivery",),
+    "edge.mqtt.request_channel": ("Exchange",),
+    "edge.mqtt.idle_sender": ("Spare",),
     "edge.cameras.reader": ("Reader",),
-    "edge.requests": ("Requests",),
+    "edge.mqtt.requests": ("Requests",),
     "edge.inbox": ("Inbox",),
     "edge.prometheus": ("Exporter",),
     "edge.outbox.retime": ("Retimer",),
@@ -167,12 +167,15 @@ def accidents() -> dict[str, list[Exception | None]]:
             ValueError("odd"),
         ],
         "edge.outbox.writer.Writer._tell self._committed": [ValueError("asleep")],
-        "edge.publisher.Publisher._once self._connect": [PublishError("away"), ValueError("odd")],
-        "edge.publisher.Publisher._mind_letters self.letters.collect": [OSError("torn")],
-        "edge.session.Session.turn self._delivery.turn": [None, PublishError("hung up")],
+        "edge.mqtt.publisher.Publisher._once self._connect": [
+            PublishError("away"),
+            ValueError("odd"),
+        ],
+        "edge.mqtt.publisher.Publisher._mind_letters self.letters.collect": [OSError("torn")],
+        "edge.mqtt.session.Session.turn self._delivery.turn": [None, PublishError("hung up")],
         "edge.models.service.Models._run follower.judge": [StoreError("full"), ValueError("odd")],
         "edge.outbox.retime.Retimer._run self.tick": [OutboxError("full"), ValueError("odd")],
-        "edge.requests.Requests._run self.carry_out_next": [ValueError("odd")],
+        "edge.mqtt.requests.Requests._run self.carry_out_next": [ValueError("odd")],
         "edge.system.systemd.Notifier._run self.tick": [ValueError("odd")],
     }
 
@@ -314,9 +317,9 @@ class Field:
 def shorten() -> None:
     """Have a device wait less long, and be asked for something; all else is as it is."""
     from edge.cameras.reader import Reader
+    from edge.mqtt.packets import Incoming
+    from edge.mqtt.requests import Requests
     from edge.outbox.writer import Writer
-    from edge.packets import Incoming
-    from edge.requests import Requests
     from edge.system import systemd as notify
     from edge.system.counters import Backoff
 

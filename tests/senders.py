@@ -9,8 +9,8 @@ from brokers import PATIENCE
 from samples import sighting
 
 from edge.config import Broker
+from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
-from edge.publisher import Publisher
 from edge.system.counters import Counters
 
 

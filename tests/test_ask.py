@@ -10,7 +10,7 @@ from desks import Served
 from senders import settings
 
 from edge.cli import main
-from edge.requests import Params
+from edge.mqtt.requests import Params
 
 
 class Text(Params, frozen=True, kw_only=True):

@@ -20,11 +20,11 @@ from wires import ScriptedWire
 from edge.cameras.photo import encode_jpeg
 from edge.config import Broker
 from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
-from edge.mqtt import Limits
+from edge.mqtt.connection import Limits
+from edge.mqtt.publisher import Publisher, shrink
+from edge.mqtt.session import Introduction
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
-from edge.publisher import Publisher, shrink
-from edge.session import Introduction
 from edge.system.counters import Counters
 
 BASE = "wheatear/cam-1"

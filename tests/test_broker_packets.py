@@ -10,9 +10,9 @@ from mqtt_packets import message, packet, text, vary
 from senders import Sender, settings
 from strict_broker import Script, StrictBroker
 
-from edge.dial import connect
 from edge.errors import PacketError
-from edge.packets import (
+from edge.mqtt.dial import connect
+from edge.mqtt.packets import (
     REASON_STRING,
     RECEIVE_MAXIMUM,
     RESPONSE_TOPIC,
@@ -21,7 +21,7 @@ from edge.packets import (
     said,
     subscribed,
 )
-from edge.packets import message as read_message
+from edge.mqtt.packets import message as read_message
 
 ASK = b'{"transaction": "42"}'
 STATUS = f"{BASE}/request/status"

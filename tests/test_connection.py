@@ -9,10 +9,10 @@ from mqtt_packets import PUBLISH, message, packet, text
 from senders import settings
 from strict_broker import Script, StrictBroker
 
-from edge.dial import connect
 from edge.errors import LostError, PublishError
-from edge.mqtt import Ack, Connection, Limits, ProtocolRefusedError, Will
-from edge.packets import Incoming
+from edge.mqtt.connection import Ack, Connection, Limits, ProtocolRefusedError, Will
+from edge.mqtt.dial import connect
+from edge.mqtt.packets import Incoming
 
 NEVER = 3600
 """Seconds of keep alive: nothing happens by itself."""

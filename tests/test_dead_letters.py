@@ -17,10 +17,10 @@ from edge.cli import main
 from edge.dead_letter_desk import Desk, WhichLetters
 from edge.errors import OutboxError
 from edge.messages.base import encode
+from edge.mqtt.requests import Params
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
-from edge.requests import Params
 from edge.sightings import Sightings
 
 NOW = datetime(2026, 6, 21, 9, 30, tzinfo=UTC)

@@ -13,16 +13,16 @@ from msgspec.structs import replace
 from samples import health, image, sighting
 from wires import ScriptedWire
 
-from edge.delivery import Delivery
 from edge.errors import ImageError, LostError, OutboxError, StalledError
-from edge.flight import Flight, Learned
-from edge.mqtt import Limits
+from edge.mqtt.connection import Limits
+from edge.mqtt.delivery import Delivery
+from edge.mqtt.delivery_state import standing
+from edge.mqtt.in_flight import Flight, Learned
+from edge.mqtt.poison_messages import STRIKES
+from edge.mqtt.reason_codes import FAILURE, REASONS, About, reason, words
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
-from edge.reasons import FAILURE, REASONS, About, reason, words
-from edge.standing import standing
-from edge.suspects import STRIKES
 from edge.system.counters import Counters
 
 log = logging.getLogger("test")

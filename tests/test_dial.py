@@ -12,13 +12,13 @@ from certificates import authority
 from senders import Sender, settings
 from strict_broker import Script, StrictBroker
 
-from edge.addresses import Known, addresses
 from edge.config import Broker, Tls
-from edge.dial import connect
 from edge.errors import ConfigError
-from edge.mqtt import Will
-from edge.tls import tls_context
-from edge.unreachable import broken_off, unreachable
+from edge.mqtt.addresses import Known, addresses
+from edge.mqtt.connection import Will
+from edge.mqtt.connection_errors import broken_off, unreachable
+from edge.mqtt.dial import connect
+from edge.mqtt.tls import tls_context
 
 WILL = Will("wheatear/cam-1/availability", b"offline")
 SAID = "failed to receive on socket: "

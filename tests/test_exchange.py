@@ -6,8 +6,8 @@ import pytest
 from test_session import BASE, Talk
 
 from edge.errors import LostError
-from edge.requests import Answer
-from edge.session import Closing
+from edge.mqtt.requests import Answer
+from edge.mqtt.session import Closing
 
 HUNG_UP = LostError("x", "it hung up", hung_up=True)
 

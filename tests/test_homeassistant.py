@@ -15,11 +15,11 @@ from brokers import Mosquitto, Subscriber, retained
 from hass import Hass, hass_path
 
 from edge.config import parse_config
-from edge.homeassistant import introductions
-from edge.homeassistant.entities import Camera, components
 from edge.messages import base as messages
 from edge.messages.base import RunningModel
 from edge.messages.reference import TOPICS
+from edge.mqtt.homeassistant.discovery import introductions
+from edge.mqtt.homeassistant.entities import Camera, components
 
 LEAST = {
     "device": {"id": "c"},

@@ -21,8 +21,8 @@ from edge.messages.base import InboxItem, ModelRef
 from edge.model.classifier import Tile
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import together
+from edge.mqtt.idle_sender import Parcel
 from edge.sightings import Identity
-from edge.spare import Parcel
 from edge.spool import Spool
 from edge.system.counters import Counters
 

@@ -17,8 +17,8 @@ from edge.models.device import DeviceModels
 from edge.models.install import factory
 from edge.models.jobs import Job, cancel
 from edge.models.verbs import Verbs, register
-from edge.packets import Incoming
-from edge.requests import Requests
+from edge.mqtt.packets import Incoming
+from edge.mqtt.requests import Requests
 from edge.system.handover import Kept
 
 OPEN = "[model.update]\nunsigned = true"

@@ -8,9 +8,9 @@ from mqtt_packets import text, vary
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
 
-from edge import packets
 from edge.errors import PacketError
-from edge.packets import Answer, Incoming, Properties, answer, message, said, subscribed
+from edge.mqtt import packets
+from edge.mqtt.packets import Answer, Incoming, Properties, answer, message, said, subscribed
 
 BYTES = {1: "01 17 19 24 25 28 29 2a", 2: "13 21 22 23", 4: "02 11 18 27"}
 NUMBERS = {number: size for size, them in BYTES.items() for number in bytes.fromhex(them)}

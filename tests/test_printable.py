@@ -161,7 +161,7 @@ def test_all_that_is_written_as_json_takes_text_that_cannot_be_encoded():
 
 RAW = {
     "text/printable.py": "it is what the others call",
-    "transactions.py": "what was decoded from JSON; its order is that of a digest",
+    "mqtt/transactions.py": "what was decoded from JSON; its order is that of a digest",
     "model/runtimes/fake.py": "a model for tests, of numbers",
     "models/fetch.py": "the digest of an address, which is ASCII",
     "model/bundle/manifest.py": "read from JSON, or refused by the programs that make bundles",

@@ -12,10 +12,10 @@ from brokers import Embedded, Mosquitto, Subscriber, retained, wait_for
 from samples import health, image, sighting
 from senders import Sender, received, settings
 
-from edge.dial import connect
 from edge.messages.base import encode
-from edge.mqtt import Will
-from edge.session import Introduction
+from edge.mqtt.connection import Will
+from edge.mqtt.dial import connect
+from edge.mqtt.session import Introduction
 from edge.system.clock import SystemClock
 from edge.system.counters import Backoff
 

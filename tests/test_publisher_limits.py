@@ -16,9 +16,9 @@ from strict_broker import Script, StrictBroker
 
 from edge.cameras.photo import encode_jpeg
 from edge.config import Tls
-from edge.dial import connect
-from edge.mqtt import Will
-from edge.session import Introduction
+from edge.mqtt.connection import Will
+from edge.mqtt.dial import connect
+from edge.mqtt.session import Introduction
 
 LEVELS = {"5": 5, "3.1.1": 4}
 
@@ -244,7 +244,7 @@ def test_a_goodbye_that_is_about_the_connection_blames_no_message(tmp_path, code
 def test_verbs_are_subscribed_to_one_by_one_where_wildcards_are_not_taken(tmp_path):
     """Wildcard Subscription Available = 0."""
     from edge.config import Requests as Settings
-    from edge.requests import Params, Requests
+    from edge.mqtt.requests import Params, Requests
     from edge.system.clock import SystemClock
     from edge.system.counters import Counters
 

@@ -8,9 +8,9 @@ import pytest
 from senders import Sender, settings
 from strict_broker import StrictBroker
 
-from edge.dial import connect
 from edge.errors import LostError, StalledError
-from edge.quiet import Quiet
+from edge.mqtt.dial import connect
+from edge.mqtt.keep_alive import Quiet
 
 
 def lost(quiet: float | None, code: int | None = None, hung_up: bool = True) -> LostError:

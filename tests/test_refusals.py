@@ -9,8 +9,8 @@ import pytest
 from clocks import Hand
 from desks import BASE, Desk, refused
 
-from edge.refusals import ANSWERS, FLOOD
-from edge.requests import BURST
+from edge.mqtt.request_refusals import ANSWERS, FLOOD
+from edge.mqtt.requests import BURST
 
 TOKEN = "s3cret"
 JUNK = [

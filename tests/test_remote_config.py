@@ -18,9 +18,9 @@ from edge.config import Requests as Settings
 from edge.config import load_config
 from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
 from edge.journal import Journal
-from edge.packets import Incoming
+from edge.mqtt.packets import Incoming
+from edge.mqtt.requests import Requests
 from edge.remote import Control, Remote
-from edge.requests import Requests
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 

@@ -15,11 +15,11 @@ from remotes import ALLOW, BASE, changed, started
 from edge.changes import NAME, Configuration
 from edge.config import Requests as Settings
 from edge.journal import Journal
-from edge.packets import Incoming
+from edge.mqtt.packets import Incoming
+from edge.mqtt.requests import Requests
+from edge.mqtt.transactions import Memory
 from edge.remote import Control, Remote
-from edge.requests import Requests
 from edge.system.counters import Counters
-from edge.transactions import Memory
 
 OPEN = Settings(allow=("config/get", "config/set", "log", "restart"), unnumbered=True)
 

@@ -15,8 +15,8 @@ from desks import Desk, Number, refused
 
 from edge.config.requests import Verb
 from edge.errors import ReplayedRequestError
+from edge.mqtt.transactions import CHECKS_ITSELF, MOST_JUMP, MOST_SENT, NAME, READS, Memory
 from edge.system.clock import WRITTEN
-from edge.transactions import CHECKS_ITSELF, MOST_JUMP, MOST_SENT, NAME, READS, Memory
 
 FIRST = {"transaction": "t", "number": 1, "sent": 1000}
 
@@ -305,7 +305,7 @@ import json, os, signal, sys
 from pathlib import Path
 sys.path[:0] = json.loads(sys.argv[3])
 from desks import Desk, Number
-from edge.transactions import Memory
+from edge.mqtt.transactions import Memory
 path, where = Path(sys.argv[1]), sys.argv[2]
 desk = Desk(memory=Memory(path), unnumbered=False)
 def handler(_):

@@ -11,9 +11,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
-from edge.packets import Incoming
-from edge.refusals import ANSWERS
-from edge.requests import BURST
+from edge.mqtt.packets import Incoming
+from edge.mqtt.request_refusals import ANSWERS
+from edge.mqtt.requests import BURST
 
 
 def test_a_request_is_answered_with_its_transaction():

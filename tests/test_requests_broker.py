@@ -17,7 +17,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from senders import settings
 
-from edge.transactions import Memory
+from edge.mqtt.transactions import Memory
 
 
 class Asker:

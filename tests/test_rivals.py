@@ -10,8 +10,8 @@ from clocks import Hand
 from senders import Sender, settings
 
 from edge.errors import LostError, PublishError
-from edge.reasons import TAKEN_OVER
-from edge.rivals import Rivals
+from edge.mqtt.client_id_conflict import Rivals
+from edge.mqtt.reason_codes import TAKEN_OVER
 from edge.system.counters import Backoff, Counters
 
 HUNG_UP = LostError("lost", why="it hung up", code=None, hung_up=True)

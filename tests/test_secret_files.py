@@ -15,8 +15,8 @@ from brokers import Mosquitto, Subscriber
 from edge.config import Broker, Tls
 from edge.errors import ConfigError
 from edge.models.web import _context
+from edge.mqtt.tls import tls_context
 from edge.system.files import refuse_pipe
-from edge.tls import tls_context
 
 
 @pytest.fixture

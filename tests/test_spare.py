@@ -6,7 +6,7 @@ import pytest
 from test_session import BASE, Talk
 
 from edge.errors import LostError
-from edge.spare import Parcel
+from edge.mqtt.idle_sender import Parcel
 
 ONE = Parcel("one", (("inbox/one", b"j"),))
 PAIR = Parcel("pair", (("inbox/pair/meta", b"m"), ("inbox/pair", b"j")))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from clocks import Hand
 
-from edge.denials import Denials
+from edge.mqtt.denials import Denials
+from edge.mqtt.poison_messages import Suspects
 from edge.outbox.rows import Kind, Row
-from edge.suspects import Suspects
 
 
 def row(number: int, kind: Kind = Kind.SIGHTING, size: int = 100) -> Row:

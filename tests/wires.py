@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 
-from edge.mqtt import Ack, Limits
-from edge.packets import Incoming
+from edge.mqtt.connection import Ack, Limits
+from edge.mqtt.packets import Incoming
 
 
 @dataclass
@@ -23,7 +23,9 @@ class Said:
 
 @dataclass
 class ScriptedWire:
-    """Implements :class:`edge.flight.Wire`: keeps what is said; acknowledges what it is told to."""
+    """Implements :class:`edge.mqtt.in_flight.Wire`: keeps what is said; acknowledges what it is
+    told to.
+    """
 
     limits: Limits = field(default_factory=Limits)
     protocol: str = "5"

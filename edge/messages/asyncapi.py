@@ -15,7 +15,7 @@ import msgspec
 from edge import __version__
 from edge.messages.base import PAYLOADS, encode
 from edge.messages.reference import EXAMPLES, TOPICS, Topic
-from edge.transactions import MOST_SENT
+from edge.mqtt.transactions import MOST_SENT
 
 Object = dict[str, Any]
 
@@ -28,22 +28,22 @@ _MORE: dict[str, Object] = {
 """What else is known of payloads that have no struct, by the topic's suffix."""
 
 _VERBS = {
-    "status": ("edge.requests:Params", "edge.verbs:Status"),
+    "status": ("edge.mqtt.requests:Params", "edge.verbs:Status"),
     "capture": ("edge.triggers.capture:CaptureParams", "edge.triggers.capture:Captured"),
-    "config/get": ("edge.requests:Params", "edge.remote:ConfigNow"),
+    "config/get": ("edge.mqtt.requests:Params", "edge.remote:ConfigNow"),
     "config/set": ("edge.remote:ConfigSetParams", "edge.remote:ConfigTaken"),
-    "drift": ("edge.requests:Params", "edge.messages.base:DriftReport"),
+    "drift": ("edge.mqtt.requests:Params", "edge.messages.base:DriftReport"),
     "inbox/get": ("edge.learning:PictureParams", "edge.learning:PicturePart"),
     "log": ("edge.journal:LogParams", "edge.journal:Lines"),
-    "outbox/letters": ("edge.requests:Params", "edge.dead_letter_desk:LetterList"),
+    "outbox/letters": ("edge.mqtt.requests:Params", "edge.dead_letter_desk:LetterList"),
     "outbox/release": ("edge.dead_letter_desk:WhichLetters", "edge.dead_letter_desk:LettersDone"),
     "outbox/discard": ("edge.dead_letter_desk:WhichLetters", "edge.dead_letter_desk:LettersDone"),
-    "models": ("edge.requests:Params", "edge.models.verbs:Listed"),
+    "models": ("edge.mqtt.requests:Params", "edge.models.verbs:Listed"),
     "model/install": ("edge.models.verbs:InstallParams", "edge.models.verbs:Accepted"),
     "model/chunk": ("edge.models.upload:Chunk", "edge.models.upload:Progress"),
-    "model/cancel": ("edge.requests:Params", "edge.models.jobs:Cancelled"),
-    "model/rollback": ("edge.requests:Params", "edge.models.verbs:RolledBack"),
-    "restart": ("edge.requests:Params", None),
+    "model/cancel": ("edge.mqtt.requests:Params", "edge.models.jobs:Cancelled"),
+    "model/rollback": ("edge.mqtt.requests:Params", "edge.models.verbs:RolledBack"),
+    "restart": ("edge.mqtt.requests:Params", None),
 }
 """What each verb takes, and the ``data`` of its answer (None: an empty object)."""
 

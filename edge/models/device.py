@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from edge.config import Config
     from edge.health import Reporter
     from edge.learning import Learning
-    from edge.publisher import Publisher
-    from edge.requests import Requests
-    from edge.session import Introduction
+    from edge.mqtt.publisher import Publisher
+    from edge.mqtt.requests import Requests
+    from edge.mqtt.session import Introduction
     from edge.sightings import Identity
     from edge.system.clock import Clock
     from edge.system.counters import Counters

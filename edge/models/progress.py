@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.messages.base import ModelUpdate, UpdatePhase, encode
-from edge.session import Introduction
+from edge.mqtt.session import Introduction
 
 if TYPE_CHECKING:
     from edge.messages.base import RunningModel

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge.health import Reporter
     from edge.learning import Learning
     from edge.model.classifier import Classification, Classifier
-    from edge.publisher import Publisher
+    from edge.mqtt.publisher import Publisher
     from edge.sightings import Identity
     from edge.system.clock import Clock
 

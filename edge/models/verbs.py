@@ -18,7 +18,7 @@ from edge.models.jobs import Cancelled, Job, cancel
 from edge.models.record import Entry, Outcome, Probation
 from edge.models.service import Models
 from edge.models.upload import Chunk, Progress
-from edge.requests import Params, Requests
+from edge.mqtt.requests import Params, Requests
 
 if TYPE_CHECKING:
     from edge.config import Model

@@ -17,7 +17,7 @@ from edge.life import Event
 from edge.messages.base import Clock as Quality
 from edge.messages.base import FrameRef, Location, ModelRef
 from edge.model.classifier import Classification
-from edge.requests import Params
+from edge.mqtt.requests import Params
 from edge.sightings import Identity, frame_ref
 from edge.system.clock import Clock
 

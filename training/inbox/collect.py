@@ -13,9 +13,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge.config import Broker
 from edge.errors import DataError, PublishError
+from edge.mqtt.connection_errors import unreachable
+from edge.mqtt.tls import tls_context
 from edge.system.counters import Backoff
-from edge.tls import tls_context
-from edge.unreachable import unreachable
 from training.inbox.store import Record, Store
 
 _POLL_SECONDS = 0.2

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from edge.denials import Denials
-from edge.flight import Key
+from edge.mqtt.denials import Denials
+from edge.mqtt.in_flight import Key
 from edge.outbox.rows import Kind, Row
 
 STRIKES = {Kind.SIGHTING: 5, Kind.IMAGE: 3, Kind.HEALTH: 3}

@@ -11,10 +11,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from edge.addresses import Known
 from edge.config import Broker
-from edge.delivery import Delivery
-from edge.dial import connect
 from edge.errors import (
     ConfigError,
     LostError,
@@ -23,17 +20,20 @@ from edge.errors import (
     ShortageError,
     StalledError,
 )
-from edge.exchange import Exchange, Inlet
-from edge.flight import Flight, Learned, Wire
-from edge.mqtt import Will
+from edge.mqtt.addresses import Known
+from edge.mqtt.client_id_conflict import Rivals
+from edge.mqtt.connection import Will
+from edge.mqtt.delivery import Delivery
+from edge.mqtt.delivery_state import standing
+from edge.mqtt.dial import connect
+from edge.mqtt.idle_sender import Source, Spare
+from edge.mqtt.in_flight import Flight, Learned, Wire
+from edge.mqtt.keep_alive import Quiet
+from edge.mqtt.request_channel import Exchange, Inlet
+from edge.mqtt.session import OFFLINE, ONLINE, Closing, Introduction, Session
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Row
-from edge.quiet import Quiet
-from edge.rivals import Rivals
-from edge.session import OFFLINE, ONLINE, Closing, Introduction, Session
-from edge.spare import Source, Spare
-from edge.standing import standing
 from edge.system.clock import Clock, SystemClock
 from edge.system.counters import Backoff, Counters, Episode
 from edge.system.threads import Patience
@@ -48,7 +48,7 @@ _SIDE = 65_535
 """Pixels: a JPEG has no more."""
 
 Dial = Callable[[Broker, str, Will | None, bool, int | None], Wire]
-"""How a connection is made: :func:`edge.dial.connect`."""
+"""How a connection is made: :func:`edge.mqtt.dial.connect`."""
 
 
 class Publisher:

@@ -18,9 +18,9 @@ import msgspec
 
 from edge import __version__
 from edge.config import Config
-from edge.homeassistant.entities import Camera, Component, components
 from edge.messages.base import RunningModel
-from edge.session import Introduction
+from edge.mqtt.homeassistant.entities import Camera, Component, components
+from edge.mqtt.session import Introduction
 from edge.system.board import board
 from edge.system.files import write_whole
 from edge.system.json_files import read_json

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from edge.errors import LostError
-from edge.reasons import TAKEN_OVER
+from edge.mqtt.reason_codes import TAKEN_OVER
 from edge.system.clock import Clock
 from edge.system.counters import Counters
 

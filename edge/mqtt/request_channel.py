@@ -7,18 +7,18 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge.delivery import DeniedError
-from edge.flight import Flight
-from edge.mqtt import Ack
-from edge.packets import Incoming
-from edge.requests import Answer
-from edge.standing import Standing
+from edge.mqtt.connection import Ack
+from edge.mqtt.delivery import DeniedError
+from edge.mqtt.delivery_state import Standing
+from edge.mqtt.in_flight import Flight
+from edge.mqtt.packets import Incoming
+from edge.mqtt.requests import Answer
 
 log = logging.getLogger(__name__)
 
 
 class Inlet(Protocol):
-    """Where requests go; :class:`edge.requests.Requests` is one. Nothing in it waits."""
+    """Where requests go; :class:`edge.mqtt.requests.Requests` is one. Nothing in it waits."""
 
     @property
     def topics(self) -> str | None:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
-from edge.admission import CARRIED, Asked, Gate
 from edge.config import Requests as Settings
 from edge.errors import (
     MalformedRequestError,
@@ -27,13 +26,14 @@ from edge.errors import (
     WheatearError,
 )
 from edge.messages.base import Problem, Response, encode
-from edge.packets import Incoming
-from edge.refusals import Refusals
+from edge.mqtt.packets import Incoming
+from edge.mqtt.request_admission import CARRIED, Asked, Gate
+from edge.mqtt.request_refusals import Refusals
+from edge.mqtt.transactions import READS, Memory
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.token_bucket import Bucket
 from edge.text.printable import encoded, printable
-from edge.transactions import READS, Memory
 
 log = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from edge.errors import ImageError, OutboxError
-from edge.flight import Flight
 from edge.messages.base import mark_historical
-from edge.mqtt import Ack
+from edge.mqtt.connection import Ack
+from edge.mqtt.delivery_state import Standing
+from edge.mqtt.in_flight import Flight
+from edge.mqtt.poison_messages import Suspect
+from edge.mqtt.reason_codes import About, reason
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
-from edge.reasons import About, reason
-from edge.standing import Standing
-from edge.suspects import Suspect
 from edge.system.clock import Clock
 from edge.system.counters import Episode
 
@@ -25,7 +25,7 @@ _DELETING = "deleting what was delivered"
 _DISK_SECONDS = 1.0
 """Wait after a deletion that the disk refused."""
 SIGHTING = "sighting"
-"""What :class:`edge.denials.Denials` know sightings as."""
+"""What :class:`edge.mqtt.denials.Denials` know sightings as."""
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Delivery:
     A denied sighting stays where it is and everything behind it waits, so that order holds; after
     a while it is tried again, alone, until the broker takes it. A picture that an access list
     forbids is given up and counted: pictures must not hold up sightings. A message that the broker
-    does not take for what it is, or hangs up at, is set back (:mod:`edge.suspects`).
+    does not take for what it is, or hangs up at, is set back (:mod:`edge.mqtt.poison_messages`).
     While `hold` says so, nothing is sent. `righted` gives rows with their right times, where those
     have become known. `shrink` makes a JPEG that has so many bytes at most.
     """

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from edge.addresses import Known, addresses, first_that_answers
 from edge.config import Broker
 from edge.errors import LostError
-from edge.mqtt import Connection, Limits, ProtocolRefusedError, Will
-from edge.reasons import QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED
+from edge.mqtt.addresses import Known, addresses, first_that_answers
+from edge.mqtt.connection import Connection, Limits, ProtocolRefusedError, Will
+from edge.mqtt.reason_codes import QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED
 
 Addresses = Callable[[str, int], list[str]]
-"""How a name is resolved: :func:`edge.addresses.addresses`."""
+"""How a name is resolved: :func:`edge.mqtt.addresses.addresses`."""
 
 
 def connect(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from edge.errors import PublishError
-from edge.unreachable import unreachable
+from edge.mqtt.connection_errors import unreachable
 
 T = TypeVar("T")
 

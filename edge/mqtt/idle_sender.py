@@ -12,13 +12,14 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from edge.delivery import DeniedError
-from edge.flight import Flight
-from edge.mqtt import PACKET_OVERHEAD, Ack
-from edge.standing import Standing
+from edge.mqtt.connection import PACKET_OVERHEAD, Ack
+from edge.mqtt.delivery import DeniedError
+from edge.mqtt.delivery_state import Standing
+from edge.mqtt.in_flight import Flight
 
 SPARE = "spare"
-"""What :class:`edge.denials.Denials` and :class:`edge.suspects.Suspects` know parcels as."""
+"""What :class:`edge.mqtt.denials.Denials` and :class:`edge.mqtt.poison_messages.Suspects` know
+parcels as."""
 
 Outcome = Literal["taken", "refused", "lost"]
 """Acknowledged, denied by the broker, or the connection broke off first."""

@@ -2,7 +2,8 @@
 
 paho ends a connection at a reason code or property that it does not know and at a text with U+FEFF,
 takes minutes for some thousands of properties, and keeps whatever size of message in memory. So
-what a broker says is read by :mod:`edge.packets`, and paho is shown a plain packet in its place.
+what a broker says is read by :mod:`edge.mqtt.packets`, and paho is shown a plain packet in its
+place.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge import packets
-from edge.packets import Incoming, Said
-from edge.reasons import FAILURE, UNSUPPORTED_VERSION
+from edge.mqtt import packets
+from edge.mqtt.packets import Incoming, Said
+from edge.mqtt.reason_codes import FAILURE, UNSUPPORTED_VERSION
 
 _VERSIONS = {"5": paho.MQTTv5, "3.1.1": paho.MQTTv311}
 _READ_BYTES = 65_536

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
-from edge.denials import Denials
 from edge.errors import StalledError
-from edge.flight import Key, Sent
+from edge.mqtt.denials import Denials
+from edge.mqtt.in_flight import Key, Sent
+from edge.mqtt.poison_messages import Suspects
 from edge.outbox.dead_letters import DeadLetters
-from edge.suspects import Suspects
 from edge.system.counters import Counters, Episode
 
 

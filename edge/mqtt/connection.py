@@ -23,8 +23,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge.config import Broker
 from edge.errors import LostError, PublishError, ShortageError
-from edge.mqtt_client import Client, reason_name
-from edge.packets import (
+from edge.mqtt.connection_errors import broken_off, unreachable
+from edge.mqtt.packets import (
     MAXIMUM_PACKET_SIZE,
     MAXIMUM_QOS,
     REASON_STRING,
@@ -36,10 +36,10 @@ from edge.packets import (
     Properties,
     Said,
 )
-from edge.reasons import FAILURE, UNSUPPORTED_VERSION, words
+from edge.mqtt.paho_client import Client, reason_name
+from edge.mqtt.reason_codes import FAILURE, UNSUPPORTED_VERSION, words
+from edge.mqtt.tls import tls_context
 from edge.system.resource_limits import SHORTAGES
-from edge.tls import tls_context
-from edge.unreachable import broken_off, unreachable
 
 HUNG_UP = "it hung up"
 """Why a connection ended of which nothing more is known."""
@@ -104,7 +104,7 @@ class Ack(msgspec.Struct, frozen=True):
     refusal: str | None
     """The name of the reason code with which the broker said no."""
     code: int = 0
-    """The reason code (:mod:`edge.reasons`)."""
+    """The reason code (:mod:`edge.mqtt.reason_codes`)."""
 
     @property
     def why(self) -> str:

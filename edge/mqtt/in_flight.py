@@ -9,11 +9,11 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from edge.denials import Denials
 from edge.errors import StalledError
-from edge.mqtt import Ack, Limits
-from edge.packets import Incoming
-from edge.reasons import (
+from edge.mqtt.connection import Ack, Limits
+from edge.mqtt.denials import Denials
+from edge.mqtt.packets import Incoming
+from edge.mqtt.reason_codes import (
     QOS_NOT_SUPPORTED,
     RATE_TOO_HIGH,
     RECEIVE_MAXIMUM_EXCEEDED,
@@ -26,7 +26,7 @@ or its topic where it is not from there."""
 
 
 class Wire(Protocol):
-    """A connection to a broker; :class:`edge.mqtt.Connection` is one. For one thread."""
+    """A connection to a broker; :class:`edge.mqtt.connection.Connection` is one. For one thread."""
 
     @property
     def protocol(self) -> str:

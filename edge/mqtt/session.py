@@ -1,7 +1,7 @@
 """What is said over one connection, turn by turn, until it breaks or the program ends.
 
 No thread and no network are in here: :meth:`Session.turn` is called again and again, by
-:class:`edge.publisher.Publisher` on its thread, and by tests with a scripted connection.
+:class:`edge.mqtt.publisher.Publisher` on its thread, and by tests with a scripted connection.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from edge.delivery import Delivery, DeniedError, SetBackError
 from edge.errors import LostError, StalledError
-from edge.exchange import Exchange
-from edge.flight import Flight, Key
-from edge.mqtt import Ack
+from edge.mqtt.connection import Ack
+from edge.mqtt.delivery import Delivery, DeniedError, SetBackError
+from edge.mqtt.delivery_state import Standing
+from edge.mqtt.idle_sender import SPARE, Spare
+from edge.mqtt.in_flight import Flight, Key
+from edge.mqtt.reason_codes import KEEP_ALIVE_TIMEOUT, About, reason
+from edge.mqtt.request_channel import Exchange
 from edge.outbox.rows import Kind
-from edge.reasons import KEEP_ALIVE_TIMEOUT, About, reason
-from edge.spare import SPARE, Spare
-from edge.standing import Standing
 from edge.system.clock import Clock
 from edge.system.counters import Episode
 
