@@ -23,12 +23,12 @@ from benchmarks.harness import Options
 from benchmarks.result import Figure, pair, single
 from edge.cameras import see
 from edge.config import Decision, View
-from edge.decision import Decider
-from edge.findings import findings
 from edge.model.classifier import Classification, Classifier
 from edge.model.image.preprocessing import quantise
 from edge.model.tiled_classifier import Viewer
 from edge.model.tiles import layout
+from edge.sightings.decision import Decider
+from edge.sightings.findings import findings
 
 SOURCES = ("edge/**/*.py", "benchmarks/bundles.py", "benchmarks/material.py")
 BATCHED = "backbone_weights/mlcommons_tiny/vww_96_int8.tflite"

@@ -12,13 +12,13 @@ from typing import Protocol
 
 from edge.cameras import Frame
 from edge.config import Images
-from edge.decision import Decider
 from edge.errors import ImageError, ModelError
-from edge.life import Event
 from edge.messages.base import Health, Timings
 from edge.model.classifier import Classification
 from edge.outbox.rows import Outgoing
-from edge.sightings import Identity, Sightings
+from edge.sightings.builder import Identity, Sightings
+from edge.sightings.decision import Decider
+from edge.sightings.visits import Event
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.daily_budget import Budget

@@ -30,7 +30,7 @@ from edge.outbox.writer import Writer
 from edge.prometheus import Exporter
 from edge.pulse import Flow
 from edge.remote import Remote
-from edge.sightings import Identity, cut_off, picture_budget
+from edge.sightings.builder import Identity, cut_off, picture_budget
 from edge.starts import Starts
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters

@@ -28,10 +28,10 @@ from edge.text.printable import encoded
 if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.config import Drift as DriftConfig
-    from edge.life import Event
     from edge.model.bundle.manifest import Reference
     from edge.model.classifier import Classification
     from edge.model.image.preprocessing import InputSpec
+    from edge.sightings.visits import Event
     from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)

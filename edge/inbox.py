@@ -40,9 +40,9 @@ from edge.system.daily_budget import Budget
 if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.config import Inbox as InboxConfig
-    from edge.life import Event
     from edge.model.classifier import Classification
-    from edge.sightings import Identity
+    from edge.sightings.builder import Identity
+    from edge.sightings.visits import Event
     from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)

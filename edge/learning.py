@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from edge.agent import Watcher
     from edge.cameras import Frame
     from edge.config import Config
-    from edge.life import Event
     from edge.model.classifier import Classification, Classifier
     from edge.mqtt.requests import Requests
-    from edge.sightings import Identity
+    from edge.sightings.builder import Identity
+    from edge.sightings.visits import Event
     from edge.system.clock import Clock
     from edge.system.counters import Counters
 

@@ -10,8 +10,8 @@ from edge.system.clock import Clock
 if TYPE_CHECKING:
     from edge.agent import Frames
     from edge.cameras import Frame
-    from edge.life import Event
     from edge.model.classifier import Classification
+    from edge.sightings.visits import Event
     from edge.system.counters import Counters
 
 _FAILED_IN_A_ROW = 10

@@ -11,10 +11,10 @@ import msgspec
 
 from edge.config import View, check_view
 from edge.errors import ConfigError
-from edge.findings import Finding, findings
 from edge.model.image.preprocessing import InputSpec, decode
 from edge.model.scores import Reason, Score
 from edge.model.tiles import Box, Size, needed
+from edge.sightings.findings import Finding, findings
 
 if TYPE_CHECKING:
     import argparse

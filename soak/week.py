@@ -21,7 +21,6 @@ from edge.agent import Agent
 from edge.cameras import Frame
 from edge.config import Broker as Settings
 from edge.config import load_config
-from edge.decision import Decider
 from edge.health import Reporter
 from edge.messages.base import Clock as Quality
 from edge.messages.base import ModelRef, RunningModel
@@ -31,7 +30,8 @@ from edge.models.load import open_classifier
 from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
-from edge.sightings import Identity
+from edge.sightings.builder import Identity
+from edge.sightings.decision import Decider
 from edge.system.clock import Clock
 from edge.system.counters import Counters
 from soak.broker import Application, Broker

@@ -16,12 +16,12 @@ from scripts import HOME, START, Clock, Script
 from edge.agent import Agent
 from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
-from edge.decision import Decider
 from edge.errors import ModelError
 from edge.health import Reporter
 from edge.messages.base import Evidence, Health, Location, ModelRef, RunningModel, Sighting
 from edge.outbox.outbox import Outbox
-from edge.sightings import Identity
+from edge.sightings.builder import Identity
+from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 
 

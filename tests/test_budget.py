@@ -14,9 +14,9 @@ from scripts import Script
 
 from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
-from edge.decision import Decider
 from edge.messages.base import Evidence, ModelRef
-from edge.sightings import Identity, Sightings, picture_budget
+from edge.sightings.builder import Identity, Sightings, picture_budget
+from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 from edge.system.daily_budget import MOST_DAYS, Budget
 

@@ -20,10 +20,10 @@ from edge.cameras.triggers.duty import Duty
 from edge.cameras.triggers.gate import Gate
 from edge.cameras.triggers.wake import Sleep
 from edge.config import Decision, Images, Requests
-from edge.decision import Decider
 from edge.errors import CameraError, ImageError
 from edge.messages.base import ModelRef
-from edge.sightings import Identity
+from edge.sightings.builder import Identity
+from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 from edge.triggers.capture import Capture, CaptureParams
 

@@ -21,7 +21,7 @@ from edge.mqtt.requests import Params
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
-from edge.sightings import Sightings
+from edge.sightings.builder import Sightings
 
 NOW = datetime(2026, 6, 21, 9, 30, tzinfo=UTC)
 

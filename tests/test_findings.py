@@ -6,10 +6,10 @@ from clocks import RIGHT
 from results import look, tile
 
 from edge.config import Decision
-from edge.decision import Decider
-from edge.findings import findings
 from edge.model.classifier import Timings
 from edge.model.tiles import join, touch
+from edge.sightings.decision import Decider
+from edge.sightings.findings import findings
 
 
 def test_boxes_that_touch_are_one_group_also_through_others():

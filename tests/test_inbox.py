@@ -22,7 +22,7 @@ from edge.model.classifier import Tile
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import together
 from edge.mqtt.idle_sender import Parcel
-from edge.sightings import Identity
+from edge.sightings.builder import Identity
 from edge.spool import Spool
 from edge.system.counters import Counters
 

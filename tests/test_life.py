@@ -17,10 +17,10 @@ from scripts import HOME, START, Clock, Script
 
 from edge.agent import Agent
 from edge.config import Decision, Images
-from edge.decision import Decider
 from edge.messages.base import Evidence, ModelRef, Sighting
 from edge.outbox.outbox import Outbox
-from edge.sightings import Identity, cut_off
+from edge.sightings.builder import Identity, cut_off
+from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 
 RULE = Decision(agree=2, of=3, cooldown_seconds=3, update_seconds=4, leave=0.5)

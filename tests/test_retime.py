@@ -20,14 +20,14 @@ from senders import Sender
 
 from edge.cameras import Frame
 from edge.config import Broker, Decision, Images
-from edge.decision import Decider
 from edge.errors import OutboxFullError
 from edge.messages.base import Health, ModelRef, Sighting
 from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer, retime, retimed
 from edge.outbox.rows import Kind
 from edge.outbox.writer import Writer
-from edge.sightings import Identity, Sightings
+from edge.sightings.builder import Identity, Sightings
+from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 
 

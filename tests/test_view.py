@@ -19,11 +19,11 @@ from edge.cli import main
 from edge.config import View
 from edge.drawing import colour_of, draw, targets
 from edge.errors import ConfigError, ImageError
-from edge.findings import Finding, findings
 from edge.messages.base import Region
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import PAD_COLOUR, fit
 from edge.model.tiled_classifier import Viewer
+from edge.sightings.findings import Finding, findings
 from edge.tiled import Parts
 
 

@@ -9,8 +9,8 @@ from edge.errors import CameraError
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
-    from edge.life import Event
     from edge.model.classifier import Classification
+    from edge.sightings.visits import Event
 
     Result = tuple[Frame, Classification, Event | None]
     """The frame, what the model says of it, and the event that it decided."""

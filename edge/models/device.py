@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge.mqtt.publisher import Publisher
     from edge.mqtt.requests import Requests
     from edge.mqtt.session import Introduction
-    from edge.sightings import Identity
+    from edge.sightings.builder import Identity
     from edge.system.clock import Clock
     from edge.system.counters import Counters
     from edge.system.handover import Kept

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
     from edge.cameras import Frame
     from edge.config import Model
-    from edge.life import Event
     from edge.model.classifier import Classification, Classifier
     from edge.models.progress import Teller
     from edge.models.switch import Switch
+    from edge.sightings.visits import Event
     from edge.system.clock import Clock
     from edge.system.counters import Counters
 

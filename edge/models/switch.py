@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from edge.decision import Decider
 from edge.errors import ModelError
 from edge.messages.base import ModelRef, RunningModel
 from edge.model.missing_labels import by_decision
 from edge.model.tiled_classifier import Viewer
+from edge.sightings.decision import Decider
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge.learning import Learning
     from edge.model.classifier import Classification, Classifier
     from edge.mqtt.publisher import Publisher
-    from edge.sightings import Identity
+    from edge.sightings.builder import Identity
     from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)

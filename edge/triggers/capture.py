@@ -12,13 +12,13 @@ from edge.cameras.order import Order
 from edge.cameras.photo import shrink_jpeg
 from edge.config import Decision, Images, Requests
 from edge.errors import RequestDeniedError
-from edge.findings import Finding, findings
-from edge.life import Event
 from edge.messages.base import Clock as Quality
 from edge.messages.base import FrameRef, Location, ModelRef
 from edge.model.classifier import Classification
 from edge.mqtt.requests import Params
-from edge.sightings import Identity, frame_ref
+from edge.sightings.builder import Identity, frame_ref
+from edge.sightings.findings import Finding, findings
+from edge.sightings.visits import Event
 from edge.system.clock import Clock
 
 TIMEOUT_SECONDS = 30.0

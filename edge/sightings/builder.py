@@ -13,10 +13,10 @@ import msgspec
 from edge.cameras import Frame
 from edge.cameras.photo import crop_jpeg, shrink_jpeg
 from edge.config import Images
-from edge.findings import Finding
-from edge.life import Event
 from edge.messages.base import Evidence, FrameRef, Location, ModelRef, Score, Sighting, new_id
 from edge.outbox.rows import Outgoing
+from edge.sightings.findings import Finding
+from edge.sightings.visits import Event
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.daily_budget import Budget
@@ -85,7 +85,8 @@ class Sightings:
     ) -> list[Outgoing]:
         """Give what is to be sent of a frame's events, each followed by its picture.
 
-        `best` is :attr:`edge.decision.Decider.best`. Whoever has no memory for it may call again.
+        `best` is :attr:`edge.sightings.decision.Decider.best`. Whoever has no memory for it may
+        call again.
         """
         begun = {event.life for event in events if event.phase == "begin"}
         for life, found in best.items():

@@ -9,10 +9,10 @@ from datetime import datetime
 import msgspec
 
 from edge.config import Decision as DecisionConfig
-from edge.findings import Finding, findings
-from edge.life import Event, Lives
 from edge.messages.base import Votes
 from edge.model.classifier import Classification
+from edge.sightings.findings import Finding, findings
+from edge.sightings.visits import Event, Lives
 
 _ONE = Votes(agree=1, of=1)
 
@@ -60,10 +60,10 @@ class Window:
 class Decider:
     """Votes over the last frames: a class counts when `agree` of the last `of` frames say so.
 
-    In the mode ``life`` it then begins a life (:mod:`edge.life`): events at its begin, now and then
-    while it lasts, and at its end. In the mode ``votes`` it is an event each time; the frames that
-    made it are used up, so that the next needs frames of its own, and the class then rests for
-    `cooldown_seconds`. In the mode ``always`` all that a frame says is an event.
+    In the mode ``life`` it then begins a life (:mod:`edge.sightings.visits`): events at its begin,
+    now and then while it lasts, and at its end. In the mode ``votes`` it is an event each time; the
+    frames that made it are used up, so that the next needs frames of its own, and the class then
+    rests for `cooldown_seconds`. In the mode ``always`` all that a frame says is an event.
 
     `thresholds` are the model's own, by label; the configured ones go before them.
     """

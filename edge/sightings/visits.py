@@ -1,9 +1,10 @@
 """The life of a sighting: it begins, goes on, and ends with its duration and best frame. Pure.
 
-A class enters when enough frames agree (:class:`edge.decision.Decider`). It stays while frames show
-it at `leave` times its threshold or more: less than what it took to enter, so that a confidence
-that wavers around the threshold is one life and not twenty. It ends when neither the last `of`
-frames nor any of the last `cooldown_seconds` showed it, or when nobody looked for `blind_seconds`.
+A class enters when enough frames agree (:class:`edge.sightings.decision.Decider`). It stays while
+frames show it at `leave` times its threshold or more: less than what it took to enter, so that a
+confidence that wavers around the threshold is one life and not twenty. It ends when neither the
+last `of` frames nor any of the last `cooldown_seconds` showed it, or when nobody looked for
+`blind_seconds`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from datetime import datetime
 import msgspec
 
 from edge.config import Decision as DecisionConfig
-from edge.findings import Finding
 from edge.messages.base import Ended, Phase, Reason, Votes, new_id
+from edge.sightings.findings import Finding
 
 
 class Best(msgspec.Struct, frozen=True):

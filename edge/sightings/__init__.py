@@ -1,0 +1,1 @@
+"""From what frames say to a decided event and its messages."""
