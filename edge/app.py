@@ -16,8 +16,8 @@ from edge.cameras.triggers import open_gate
 from edge.config import Config, FolderCamera
 from edge.dead_letter_desk import Desk
 from edge.errors import CameraError, OutboxError
+from edge.feedback.feedback import Learning
 from edge.health import Reporter, place
-from edge.learning import Learning
 from edge.messages.base import ModelRef
 from edge.models.device import DeviceModels
 from edge.mqtt.homeassistant import discovery as homeassistant

@@ -20,8 +20,8 @@ from edge.changes import Configuration
 from edge.classify import Console
 from edge.config import Broker, Config, load_config
 from edge.errors import ConfigError, OutboxError, PublishError, StateError, WheatearError
+from edge.feedback.feedback import inbox_folder
 from edge.health import place
-from edge.learning import inbox_folder
 from edge.model.image.preprocessing import InputSpec
 from edge.model.missing_labels import by_decision
 from edge.model.tiled_classifier import Plan

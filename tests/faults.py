@@ -30,7 +30,7 @@ OWNERS = {
     "edge.mqtt.idle_sender": ("Spare",),
     "edge.cameras.reader": ("Reader",),
     "edge.mqtt.requests": ("Requests",),
-    "edge.inbox": ("Inbox",),
+    "edge.feedback.inbox": ("Inbox",),
     "edge.prometheus": ("Exporter",),
     "edge.outbox.retime": ("Retimer",),
     "edge.system.systemd": ("Notifier",),

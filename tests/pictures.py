@@ -10,8 +10,8 @@ from clocks import RIGHT
 
 from edge.cameras import Frame
 from edge.config import Inbox as InboxConfig
+from edge.feedback.picture_store import Spool
 from edge.messages.base import FrameRef, InboxItem, InboxPicture, ModelRef, new_id
-from edge.spool import Spool
 from edge.system import state_lock
 
 JPEG = devices.photo("aphid")

@@ -10,7 +10,7 @@ from pictures import ANY, frame
 from results import APHID, MITE, found
 
 from edge.config import Inbox as InboxConfig
-from edge.doubt import Doubts
+from edge.feedback.selection import Doubts
 
 
 def kept(config: InboxConfig, seen, step: float = 1.0, draw=lambda: 1.0):

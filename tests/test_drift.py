@@ -16,8 +16,8 @@ from PIL import Image, ImageFilter
 from results import found
 
 from edge.config import Drift as Settings
-from edge.drift import Drift, Fading
 from edge.errors import BundleFormatError
+from edge.feedback.drift import Drift, Fading
 from edge.model import picture_statistics as d
 from edge.model.bundle.bundle import read_bundle
 from edge.model.bundle.manifest import Reference, encode, parse

@@ -16,14 +16,14 @@ from pictures import ANY, JPEG, frame, item, unsent
 from results import APHID, found
 
 from edge.cameras.photo import encode_jpeg, facts
-from edge.inbox import Inbox
+from edge.feedback.inbox import Inbox
+from edge.feedback.picture_store import Spool
 from edge.messages.base import InboxItem, ModelRef
 from edge.model.classifier import Tile
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import together
 from edge.mqtt.idle_sender import Parcel
 from edge.sightings.builder import Identity
-from edge.spool import Spool
 from edge.system.counters import Counters
 
 IDENTITY = Identity("cam-1", "b", ModelRef(name="m", version="1", sha256="0" * 64), None)

@@ -20,7 +20,7 @@ from pictures import item
 from typer.testing import CliRunner
 
 from edge.errors import ConfigError, DataError, WheatearError
-from edge.inbox import picture
+from edge.feedback.inbox import picture
 from edge.messages.base import encode
 from training.cli import app
 from training.data import load_dataset

@@ -10,7 +10,7 @@ import devices
 from brokers import Mosquitto, Subscriber, free_port
 from pictures import names, unsent
 
-from edge.spool import Spool
+from edge.feedback.picture_store import Spool
 
 
 def run(tmp_path, port, inbox, count=12, camera=""):

@@ -10,7 +10,7 @@ import pytest
 from pictures import JPEG, item, names, unsent
 
 from edge.errors import SpoolError
-from edge.spool import Spool
+from edge.feedback.picture_store import Spool
 from edge.system import files
 
 
@@ -83,7 +83,7 @@ def test_a_disk_that_refuses_leaves_nothing_half(tmp_path, monkeypatch, refused)
             raise OSError(28, "No space left on device")
         whole(path, data)
 
-    monkeypatch.setattr("edge.spool.write_whole", full)
+    monkeypatch.setattr("edge.feedback.picture_store.write_whole", full)
     with pytest.raises(SpoolError, match="No space left on device"):
         spool.add(item(), JPEG)
     assert names(spool) == []

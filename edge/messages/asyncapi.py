@@ -33,7 +33,7 @@ _VERBS = {
     "config/get": ("edge.mqtt.requests:Params", "edge.remote:ConfigNow"),
     "config/set": ("edge.remote:ConfigSetParams", "edge.remote:ConfigTaken"),
     "drift": ("edge.mqtt.requests:Params", "edge.messages.base:DriftReport"),
-    "inbox/get": ("edge.learning:PictureParams", "edge.learning:PicturePart"),
+    "inbox/get": ("edge.feedback.feedback:PictureParams", "edge.feedback.feedback:PicturePart"),
     "log": ("edge.journal:LogParams", "edge.journal:Lines"),
     "outbox/letters": ("edge.mqtt.requests:Params", "edge.dead_letter_desk:LetterList"),
     "outbox/release": ("edge.dead_letter_desk:WhichLetters", "edge.dead_letter_desk:LettersDone"),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from edge.agent import Watcher
     from edge.cameras.reader import Reader
     from edge.config import Config
+    from edge.feedback.feedback import Learning
     from edge.health import Reporter
-    from edge.learning import Learning
     from edge.mqtt.publisher import Publisher
     from edge.mqtt.requests import Requests
     from edge.mqtt.session import Introduction

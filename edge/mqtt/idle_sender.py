@@ -39,7 +39,7 @@ class Parcel(msgspec.Struct, frozen=True):
 
 
 class Source(Protocol):
-    """Where parcels come from; :class:`edge.inbox.Inbox` is one. Called on one thread."""
+    """Where parcels come from; :class:`edge.feedback.inbox.Inbox` is one. Called on one thread."""
 
     def next(self) -> Parcel | None:
         """Give what may be sent now, without waiting; it is settled exactly once."""

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge.doubt import USEFULNESS
 from edge.errors import SpoolError
+from edge.feedback.selection import USEFULNESS
 from edge.messages.base import InboxItem, Kept, encode
 from edge.system.files import read_small, sync_folder, write_whole
 from edge.system.json_files import read_json
@@ -49,7 +49,7 @@ def uselessness(entry: Entry) -> _Key:
     """Sort key of what goes first when there is no room.
 
     What was sent goes before what was not: its thumbnail is safe elsewhere. Then by
-    :data:`~edge.doubt.USEFULNESS`, then the oldest.
+    :data:`~edge.feedback.selection.USEFULNESS`, then the oldest.
     """
     return (not entry.sent, USEFULNESS.index(entry.kept), entry.stem)
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Self
 import msgspec
 from msgspec import Meta
 
-from edge.drift import Drift
 from edge.errors import RequestError
-from edge.inbox import Inbox
+from edge.feedback.drift import Drift
+from edge.feedback.inbox import Inbox
+from edge.feedback.picture_store import Spool
 from edge.messages.base import DriftReport, Health, InboxItem, Timings
 from edge.mqtt.requests import Params
-from edge.spool import Spool
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,7 +1,8 @@
 """Keeps what is worth learning from, and offers thumbnails of it to the publisher.
 
-The agent only asks :class:`~edge.doubt.Doubts` and hands over; encoding, writing, shrinking and
-deleting happen on a thread of its own, so that a slow card slows no frame. The publisher takes a
+The agent only asks :class:`~edge.feedback.selection.Doubts` and hands over; encoding, writing,
+shrinking and deleting happen on a thread of its own, so that a slow card slows no frame. The
+publisher takes a
 thumbnail that lies ready when nothing else waits: sightings always go first.
 """
 
@@ -19,8 +20,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.cameras.photo import encode_jpeg, facts, shrink_jpeg
-from edge.doubt import USEFULNESS, Doubt, Doubts
 from edge.errors import ImageError, SpoolError
+from edge.feedback.picture_store import Entry, Spool
+from edge.feedback.selection import USEFULNESS, Doubt, Doubts
 from edge.messages.base import Clock as Quality
 from edge.messages.base import (
     FrameRef,
@@ -33,7 +35,6 @@ from edge.messages.base import (
 )
 from edge.model.image.preprocessing import decode
 from edge.mqtt.idle_sender import Outcome, Parcel
-from edge.spool import Entry, Spool
 from edge.system.counters import Counters, Episode
 from edge.system.daily_budget import Budget
 

@@ -1,0 +1,1 @@
+"""Pictures to learn from: which are kept, where, and whether the camera's view drifts."""
