@@ -26,11 +26,6 @@ from edge.model.image.preprocessing import InputSpec
 from edge.model.missing_labels import by_decision
 from edge.model.tiled_classifier import Plan
 from edge.model.tiles import in_parts
-from edge.models.access import Access
-from edge.models.choice import current_path
-from edge.models.load import load_bundle, open_classifier
-from edge.models.record import read as read_record
-from edge.models.store import RECORD
 from edge.mqtt.connection import Connection, Will
 from edge.mqtt.connection_errors import unreachable
 from edge.mqtt.dial import connect
@@ -41,6 +36,11 @@ from edge.system.gps import ask
 from edge.system.service_user import become_owner
 from edge.system.state_lock import holder, is_held
 from edge.system.volatile_storage import fleeting
+from edge.updates.load import load_bundle, open_classifier
+from edge.updates.record import read as read_record
+from edge.updates.server_access import Access
+from edge.updates.startup import current_path
+from edge.updates.store import RECORD
 
 _ANY_SIZE = InputSpec(width=224, height=224)
 """For the camera, where the model cannot be loaded."""

@@ -19,13 +19,13 @@ import msgspec
 from edge.changes import Configuration
 from edge.messages.base import Evidence, Health, Sighting
 from edge.messages.reference import EXAMPLES
-from edge.models.choice import begin
-from edge.models.install import bring, install, roll_back
-from edge.models.store import Store
 from edge.outbox.compression import unpack
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Outgoing
 from edge.system.clock import SystemClock
+from edge.updates.install import bring, install, roll_back
+from edge.updates.startup import begin
+from edge.updates.store import Store
 from soak.broker import Application, Broker
 from soak.control import beside, messages
 from soak.device import Device, bundle

@@ -15,10 +15,10 @@ from edge.changes import Configuration
 from edge.errors import WheatearError
 from edge.messages.base import Sighting
 from edge.messages.reference import EXAMPLES
-from edge.models.record import read
-from edge.models.store import bundle_path
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
+from edge.updates.record import read
+from edge.updates.store import bundle_path
 from soak.control import Found, messages
 from soak.promises import Due, Journal
 

@@ -26,14 +26,14 @@ from edge.journal import LogParams
 from edge.messages.base import Response
 from edge.model.bundle.bundle import read_bundle
 from edge.model.image.preprocessing import decode
-from edge.models.upload import Chunk
-from edge.models.verbs import InstallParams
 from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import Params, Requests
 from edge.remote import ConfigSetParams
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 from edge.triggers.capture import CaptureParams
+from edge.updates.upload import Chunk
+from edge.updates.verbs import InstallParams
 from soak.device import CONFIG, TREE, bundle, picture
 from soak.scenario import Options, Round, chance
 

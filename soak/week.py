@@ -26,7 +26,6 @@ from edge.messages.base import Clock as Quality
 from edge.messages.base import ModelRef, RunningModel
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import Viewer
-from edge.models.load import open_classifier
 from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
@@ -34,6 +33,7 @@ from edge.sightings.builder import Identity
 from edge.sightings.decision import Decider
 from edge.system.clock import Clock
 from edge.system.counters import Counters
+from edge.updates.load import open_classifier
 from soak.broker import Application, Broker
 from soak.device import COLOURS, TREE, Device, picture
 from soak.ledger import Ledger

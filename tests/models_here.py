@@ -16,11 +16,11 @@ from test_models import Place
 
 from edge.cameras import Frame
 from edge.errors import ModelError
-from edge.models.load import load_bundle
-from edge.models.progress import Teller
-from edge.models.service import Models
-from edge.models.switch import Switch
 from edge.system.counters import Counters
+from edge.updates.load import load_bundle
+from edge.updates.progress import Teller
+from edge.updates.service import Models
+from edge.updates.switch import Switch
 
 PIXELS = np.full((32, 32, 3), 90, np.uint8)
 FRAME = Frame(PIXELS, datetime(2026, 6, 21, tzinfo=UTC), "1.jpg", 32, 32, lambda: b"")

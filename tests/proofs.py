@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.errors import ProofError, StoppedError, WheatearError
-from edge.models.proof import try_here
+from edge.updates.proof import try_here
 
 
 def prove_here(file, model, stop=lambda: False):
@@ -20,4 +20,4 @@ def prove_here(file, model, stop=lambda: False):
 
 def in_this_process(patch: pytest.MonkeyPatch) -> None:
     """Have what is installed proved here."""
-    patch.setattr("edge.models.install.prove_apart", prove_here)
+    patch.setattr("edge.updates.install.prove_apart", prove_here)

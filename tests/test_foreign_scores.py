@@ -13,7 +13,7 @@ import floats
 from edge.config import parse_config
 from edge.errors import ConfigError, ModelError
 from edge.model.classifier import Classifier
-from edge.models.load import open_classifier
+from edge.updates.load import open_classifier
 
 RED = np.full((4, 4, 3), (255, 0, 0), np.uint8)
 SCALE = {"mean": (0.0,), "std": (255.0,)}

@@ -43,7 +43,7 @@ ELSEWHERE = {
     "trial": "edge/remote.py: a configuration on trial; tested in test_remote_config",
     "later": "edge/system/background.py: its error is raised in result()",
     "load pictures": "edge/pictures.py: its error is handed to whoever takes the picture",
-    "names": "edge/models/web.py: a name is looked up; its error is the fetch's",
+    "names": "edge/updates/http_get.py: a name is looked up; its error is the fetch's",
     "more time": "edge/system/systemd.py: asks systemd for it; tested in test_notify",
     "Timer": "edge/remote.py: restarts a program that hangs while it opens",
 }

@@ -22,10 +22,10 @@ from test_models import Place, command
 
 from edge.config import Update, parse_config
 from edge.errors import ConfigError, DownloadError, UnreachableError
-from edge.models.access import Access
-from edge.models.fetch import Source, fetch
-from edge.models.jobs import Job, public
 from edge.text.url import parse, shown
+from edge.updates.fetch import Source, fetch
+from edge.updates.jobs import Job, public
+from edge.updates.server_access import Access
 
 LIMITS = Update(timeout_seconds=5.0, attempts=2)
 SECRET = "hunter2"

@@ -12,9 +12,9 @@ from test_model_updates import QUICK, broker, field, send  # noqa: F401 - fixtur
 from test_models import Place, command
 
 from edge.model.runtimes.fake import Fault
-from edge.models.fetch import Source
-from edge.models.jobs import Job, Jobs
-from edge.models.upload import Chunk, Upload
+from edge.updates.fetch import Source
+from edge.updates.jobs import Job, Jobs
+from edge.updates.upload import Chunk, Upload
 
 JOB = Job(
     update="u1",

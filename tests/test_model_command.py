@@ -18,9 +18,9 @@ from test_models import Place, proved_here  # noqa: F401 - a fixture
 
 from edge.cli import main
 from edge.model.runtimes.fake import Fault
-from edge.models.fetch import Source
-from edge.models.jobs import Job, Jobs, cancel
-from edge.models.upload import Chunk, Upload
+from edge.updates.fetch import Source
+from edge.updates.jobs import Job, Jobs, cancel
+from edge.updates.upload import Chunk, Upload
 
 NOTICED = "a running device takes it within seconds, one that does not run at its next start"
 OPEN = "[model.update]\nunsigned = true"
@@ -131,7 +131,7 @@ def test_a_file_is_held_against_what_was_asked_for(place, run):
 def test_an_address_is_fetched_where_that_is_open(tmp_path, capsys, monkeypatch, stdin):
     """From the command, or from stdin, where nobody reads it; nothing of it stays."""
     place = Place(tmp_path, OPEN)
-    monkeypatch.setattr("edge.models.install.prove_apart", proofs.prove_here)
+    monkeypatch.setattr("edge.updates.install.prove_apart", proofs.prove_here)
     data = place.bundle("2").read_bytes()
     with Scripted(lambda _: [answer(data)]) as server:
         monkeypatch.setattr("sys.stdin", io.StringIO(f" {server.url}\n"))

@@ -13,11 +13,11 @@ from steps import NAMES, Refusing, descriptors
 from test_models import CLOCK, Place
 
 from edge.errors import StoreError, WheatearError
-from edge.models import install as installing
-from edge.models.choice import begin
-from edge.models.install import roll_back
-from edge.models.jobs import Job, Jobs
-from edge.models.proof import prove_apart
+from edge.updates import install as installing
+from edge.updates.install import roll_back
+from edge.updates.jobs import Job, Jobs
+from edge.updates.proof import prove_apart
+from edge.updates.startup import begin
 
 ROOM = ("open", "mkdir", "write", "sendfile", "fsync")
 """What takes room, or learns that there is none."""

@@ -15,8 +15,8 @@ from test_model_fetch import DATA
 
 from edge.config import Update
 from edge.errors import DownloadError, StoppedError, StoreError, UnreachableError
-from edge.models.fetch import Source, check_source, fetch, forget
-from edge.models.pace import Pace
+from edge.updates.download_pace import Pace
+from edge.updates.fetch import Source, check_source, fetch, forget
 
 LIMITS = Update(timeout_seconds=5.0, attempts=3)
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -233,7 +233,7 @@ def test_an_answer_without_a_size_has_no_more_than_was_asked_for(tmp_path):
 
 def test_nothing_is_larger_than_a_bundle(tmp_path, monkeypatch):
     """Neither what is announced nor what comes; exactly as large is taken."""
-    monkeypatch.setattr("edge.models.fetch.MAX_BUNDLE_BYTES", len(DATA))
+    monkeypatch.setattr("edge.updates.fetch.MAX_BUNDLE_BYTES", len(DATA))
     with Scripted(lambda _: [answer(DATA)]) as server:
         assert get(server, tmp_path) == DATA
         forget(tmp_path)
@@ -413,7 +413,7 @@ def test_a_download_has_all_of_its_seconds(tmp_path, monkeypatch):
             spent.append(seconds)
             super().__init__(limits, stop, seconds)
 
-    monkeypatch.setattr("edge.models.fetch.Pace", Noted)
+    monkeypatch.setattr("edge.updates.fetch.Pace", Noted)
     with Scripted(lambda _: [answer(DATA)]) as server:
         assert get(server, tmp_path) == DATA
     assert spent == [0.0]

@@ -12,7 +12,7 @@ from servers import Scripted, answer
 
 from edge.config import Update
 from edge.errors import DownloadError, StoppedError
-from edge.models.fetch import Source, fetch
+from edge.updates.fetch import Source, fetch
 
 DATA = b"PK\x03\x04" + random.Random(3).randbytes(299_996)
 LIMITS = Update(timeout_seconds=5.0, attempts=3)

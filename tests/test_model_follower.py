@@ -10,8 +10,8 @@ from models_here import FRAME, PIXELS, Here
 
 from edge.errors import ModelError, StoppedError, StoreError, WheatearError
 from edge.model.runtimes.fake import Fault
-from edge.models.install import roll_back
-from edge.models.record import Probation
+from edge.updates.install import roll_back
+from edge.updates.record import Probation
 
 QUICK = "[model.update]\nunsigned = true\nframes = 10\nseconds = 30.0\nhang_seconds = 5.0"
 
@@ -309,6 +309,6 @@ def test_a_disk_that_refuses_costs_what_a_run_would_add(here, monkeypatch):
     def refuse(*_arguments):
         raise StoreError("full")
 
-    monkeypatch.setattr("edge.models.record.write", refuse)
+    monkeypatch.setattr("edge.updates.record.write", refuse)
     here.follower.carry_over()
     assert here.store.read() == before

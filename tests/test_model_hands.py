@@ -17,17 +17,17 @@ from test_models import Place
 
 from edge.cli import main
 from edge.errors import ProofError, UpdateError
-from edge.models import install as installing
-from edge.models.install import bring
-from edge.models.record import Record, read
-from edge.models.store import RECORD
+from edge.updates import install as installing
+from edge.updates.install import bring
+from edge.updates.record import Record, read
+from edge.updates.store import RECORD
 
 ADDS = """
 import sys
 from pathlib import Path
 import msgspec
-from edge.models.record import Entry
-from edge.models.store import Store
+from edge.updates.record import Entry
+from edge.updates.store import Store
 store, name = Store(Path(sys.argv[1])), sys.argv[2]
 for number in range(int(sys.argv[3]), 10_000):
     id = f"{name}-{number}"

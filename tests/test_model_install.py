@@ -24,7 +24,7 @@ from edge.errors import (
     UpdateBusyError,
     UpdateError,
 )
-from edge.models.install import (
+from edge.updates.install import (
     bring,
     check_free,
     check_hash,
@@ -35,8 +35,8 @@ from edge.models.install import (
     roll_back,
     wanted_name,
 )
-from edge.models.record import Entry, Probation, Record
-from edge.models.store import Store
+from edge.updates.record import Entry, Probation, Record
+from edge.updates.store import Store
 
 
 def opened(place: Place, **options):
@@ -103,7 +103,7 @@ def test_a_file_that_cannot_be_brought_leaves_nothing(place):
 
 def test_a_file_larger_than_a_bundle_is_not_brought(place, monkeypatch):
     """One that is as large as the largest is."""
-    monkeypatch.setattr("edge.models.install.MAX_BUNDLE_BYTES", 1000)
+    monkeypatch.setattr("edge.updates.install.MAX_BUNDLE_BYTES", 1000)
     (place.folder / "large").write_bytes(bytes(1001))
     with (
         (place.folder / "large").open("rb") as file,
@@ -119,8 +119,8 @@ def test_a_file_larger_than_a_bundle_is_not_brought(place, monkeypatch):
 @pytest.mark.parametrize(("size", "taken"), [(1000, True), (1001, False), (1999, False)])
 def test_what_tells_no_size_is_brought_up_to_that_of_a_bundle(place, monkeypatch, size, taken):
     """A pipe: what is too large leaves nothing."""
-    monkeypatch.setattr("edge.models.install.MAX_BUNDLE_BYTES", 1000)
-    monkeypatch.setattr("edge.models.install._PIECE_BYTES", 400)
+    monkeypatch.setattr("edge.updates.install.MAX_BUNDLE_BYTES", 1000)
+    monkeypatch.setattr("edge.updates.install._PIECE_BYTES", 400)
     reads, writes = os.pipe()
     os.write(writes, bytes(size))
     os.close(writes)

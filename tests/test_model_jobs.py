@@ -19,13 +19,13 @@ from edge.errors import (
     UpdateError,
     UpdateExpiredError,
 )
-from edge.models.fetch import Source
-from edge.models.jobs import Job, Jobs, by_request, cancel, conclude, expired_upload, public
-from edge.models.proof import Proof
-from edge.models.record import Entry, Probation, Record
-from edge.models.store import Store
-from edge.models.upload import Chunk, Upload
 from edge.system.clock import SystemClock
+from edge.updates.fetch import Source
+from edge.updates.jobs import Job, Jobs, by_request, cancel, conclude, expired_upload, public
+from edge.updates.proof import Proof
+from edge.updates.record import Entry, Probation, Record
+from edge.updates.store import Store
+from edge.updates.upload import Chunk, Upload
 
 CLOCK = SystemClock()
 JOB = Job(
@@ -114,7 +114,7 @@ def test_a_full_disk_keeps_no_update_alive(store, jobs, monkeypatch):
     def refuse(*_arguments):
         raise StoreError("no space")
 
-    monkeypatch.setattr("edge.models.record.write", refuse)
+    monkeypatch.setattr("edge.updates.record.write", refuse)
     told = conclude(store, jobs, upload(store), JOB, UpdateError("why"), CLOCK.now(), proof=None)
     assert (told.result, told.reason) == ("refused", "why")
     assert jobs.read() is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge.errors import StoreError
-from edge.models.ledger import Ledger
+from edge.updates.elapsed import Ledger
 
 
 def test_seconds_are_written_down_before_they_pass():

@@ -6,7 +6,7 @@ import pytest
 
 from edge.config import Update
 from edge.errors import StoppedError, UnreachableError, UpdateExpiredError
-from edge.models.pace import BrokenError, Pace, SlowError
+from edge.updates.download_pace import BrokenError, Pace, SlowError
 
 LIMITS = Update(
     timeout_seconds=30.0,

@@ -8,9 +8,9 @@ import pytest
 from clocks import RIGHT, Hand
 
 from edge.messages.base import RunningModel
-from edge.models.progress import Teller
-from edge.models.proof import Proof
-from edge.models.record import Entry, Outcome, Record
+from edge.updates.progress import Teller
+from edge.updates.proof import Proof
+from edge.updates.record import Entry, Outcome, Record
 
 RUNNING = RunningModel(
     name="a", version="1", sha256="1" * 64, labels=("x",), runtime="fake", runtime_version="1"

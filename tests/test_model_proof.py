@@ -16,7 +16,7 @@ import pytest
 
 from edge.config import Model, Update
 from edge.errors import ProofError, StoppedError
-from edge.models.proof import Proof, prove_apart, restrain, try_here
+from edge.updates.proof import Proof, prove_apart, restrain, try_here
 
 PROOF = Proof(
     name="a",
@@ -106,7 +106,7 @@ def test_a_process_that_takes_too_long_is_ended(prove, tmp_path):
 def test_a_process_has_all_of_its_seconds(prove, tmp_path, monkeypatch):
     """Half a second before their end it goes on still."""
     seconds, looks = [1000.0], []
-    monkeypatch.setattr("edge.models.proof.time", SimpleNamespace(monotonic=lambda: seconds[0]))
+    monkeypatch.setattr("edge.updates.proof.time", SimpleNamespace(monotonic=lambda: seconds[0]))
 
     def stop():
         looks.append(seconds[0])

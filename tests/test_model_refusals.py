@@ -16,7 +16,7 @@ from test_model_fetch import DATA
 from test_model_updates import QUICK, broker, field, send  # noqa: F401 - fixtures
 from test_models import Place, command
 
-from edge.models.record import Record
+from edge.updates.record import Record
 
 TRUSTED, OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 SIGNED = 'trusted_keys = ["key.pem"]'

@@ -13,9 +13,9 @@ from models_here import Here
 from test_model_updater import fetched
 
 from edge.errors import StoppedError, StoreError, UpdateBusyError
-from edge.models import service
-from edge.models.record import Probation
-from edge.models.service import Models
+from edge.updates import service
+from edge.updates.record import Probation
+from edge.updates.service import Models
 
 QUICK = "[model.update]\nunsigned = true\nframes = 10\nseconds = 30.0"
 

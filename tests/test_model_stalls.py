@@ -14,7 +14,7 @@ from test_model_fetch import DATA
 
 from edge.config import Update
 from edge.errors import DownloadError, StoppedError, UnreachableError, UpdateExpiredError
-from edge.models.fetch import Source, fetch
+from edge.updates.fetch import Source, fetch
 
 QUICK = Update(
     timeout_seconds=0.4,

@@ -7,10 +7,10 @@ import pytest
 from test_models import CLOCK, Place, proved_here  # noqa: F401 - a fixture
 
 from edge.errors import StoreError, WheatearError
-from edge.models.choice import begin, current_path, open_current, path_of
-from edge.models.load import kept_bundles, load_bundle, open_classifier
-from edge.models.record import Probation, Record
 from edge.system.handover import Kept
+from edge.updates.load import kept_bundles, load_bundle, open_classifier
+from edge.updates.record import Probation, Record
+from edge.updates.startup import begin, current_path, open_current, path_of
 
 
 def refuse(*_arguments):
@@ -42,7 +42,7 @@ def test_each_start_on_probation_is_counted(place):
 def test_a_start_that_cannot_be_counted_takes_the_model_before(place, monkeypatch):
     """A confirmed one needs no count; nothing is written down."""
     before = with_two(place)
-    monkeypatch.setattr("edge.models.record.write", refuse)
+    monkeypatch.setattr("edge.updates.record.write", refuse)
     run = begin(place.store, 3, CLOCK)
     assert (run.current, run.previous, run.probation) == (before.previous, None, None)
     assert run.last == before.last
@@ -79,7 +79,7 @@ def test_the_factory_model_is_the_last_resort(place):
     with pytest.MonkeyPatch.context() as patch:
         place.confirm()
         kept = place.store.read()
-        patch.setattr("edge.models.record.write", refuse)
+        patch.setattr("edge.updates.record.write", refuse)
         assert place.open() == "1"
         assert place.store.read() == kept
     assert place.open() == "1"
@@ -184,7 +184,7 @@ def test_a_full_disk_starts_no_model_on_probation(place, monkeypatch):
     def refuse(*_arguments):
         raise StoreError("no space")
 
-    monkeypatch.setattr("edge.models.record.write", refuse)
+    monkeypatch.setattr("edge.updates.record.write", refuse)
     assert place.open() == "1"
     assert place.store.read() == before
 

@@ -12,12 +12,12 @@ import msgspec
 import pytest
 
 from edge.errors import StoreError, UpdateBusyError
-from edge.models import record as records
-from edge.models.jobs import Job, Jobs
-from edge.models.proof import Proof
-from edge.models.record import Entry, Outcome, Probation, Record
-from edge.models.store import Store, bundle_path
 from edge.system.clock import SystemClock
+from edge.updates import record as records
+from edge.updates.jobs import Job, Jobs
+from edge.updates.proof import Proof
+from edge.updates.record import Entry, Outcome, Probation, Record
+from edge.updates.store import Store, bundle_path
 
 
 def entry(version: str, size: int = 100) -> Entry:

@@ -11,8 +11,8 @@ from models_here import FRAME, PIXELS, Here
 from edge.errors import ModelError
 from edge.messages.base import ModelRef, RunningModel
 from edge.model.runtimes.fake import Fault
-from edge.models.load import load_bundle
-from edge.models.switch import keep_up
+from edge.updates.load import load_bundle
+from edge.updates.switch import keep_up
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from models_here import Here
 from servers import Scripted, answer
 
 from edge.errors import StoppedError, StoreError, UpdateError
-from edge.models.fetch import Source
-from edge.models.jobs import Job
-from edge.models.upload import Chunk
+from edge.updates.fetch import Source
+from edge.updates.jobs import Job
+from edge.updates.upload import Chunk
 
 QUICK = "[model.update]\nunsigned = true\nattempts = 1\ndownload_seconds = 600.0"
 
@@ -295,7 +295,7 @@ def test_a_disk_that_refuses_ends_an_update_all_the_same(here, monkeypatch):
     def refuse(*_arguments):
         raise StoreError("cannot write models.json: No space left on device")
 
-    monkeypatch.setattr("edge.models.record.write", refuse)
+    monkeypatch.setattr("edge.updates.record.write", refuse)
     work(here)
     assert here.said["result"] == "refused"
     assert "No space left" in here.said["reason"]

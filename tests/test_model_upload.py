@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from edge.errors import DownloadError, StoreError, UpdateError, UpdateExpiredError
-from edge.models.upload import Chunk, Progress, Upload
+from edge.updates.upload import Chunk, Progress, Upload
 
 PIECE = b"a piece"
 WHOLE = b"a piece, and another one"

@@ -14,12 +14,12 @@ from remotes import BASE
 
 from edge.config import Requests as Settings
 from edge.models.device import DeviceModels
-from edge.models.install import factory
-from edge.models.jobs import Job, cancel
-from edge.models.verbs import Verbs, register
 from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import Requests
 from edge.system.handover import Kept
+from edge.updates.install import factory
+from edge.updates.jobs import Job, cancel
+from edge.updates.verbs import Verbs, register
 
 OPEN = "[model.update]\nunsigned = true"
 VERBS = ("models", "model/install", "model/chunk", "model/cancel", "model/rollback")

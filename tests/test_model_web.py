@@ -11,7 +11,7 @@ from test_model_fetch import DATA
 
 from edge.config import Update
 from edge.errors import ConfigError, StoppedError, UnreachableError
-from edge.models.fetch import Source, fetch
+from edge.updates.fetch import Source, fetch
 
 LIMITS = Update(timeout_seconds=5.0, attempts=1)
 
@@ -74,7 +74,7 @@ def test_a_name_takes_no_longer_than_its_seconds(tmp_path, monkeypatch):
     """And a stop is seen meanwhile."""
     hanging = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: hanging.wait(20) and [])
-    monkeypatch.setattr("edge.models.web.STEP_SECONDS", 0.01)
+    monkeypatch.setattr("edge.updates.http_get.STEP_SECONDS", 0.01)
     limits = Update(timeout_seconds=0.03, attempts=1)
     try:
         said = r"looking models\.example up took longer than 0\.03 s"

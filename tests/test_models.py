@@ -21,13 +21,13 @@ from edge.errors import (
     StoreError,
 )
 from edge.model.runtimes.fake import Fault
-from edge.models.choice import open_current
-from edge.models.install import bring, install
-from edge.models.load import load_bundle
-from edge.models.proof import prove_apart
-from edge.models.record import Entry, Probation, Record
-from edge.models.store import Store
 from edge.system.clock import SystemClock
+from edge.updates.install import bring, install
+from edge.updates.load import load_bundle
+from edge.updates.proof import prove_apart
+from edge.updates.record import Entry, Probation, Record
+from edge.updates.startup import open_current
+from edge.updates.store import Store
 
 CLOCK = SystemClock()
 NOBODY = 65534

@@ -7,8 +7,8 @@ import devices
 from edge.config import load_config
 from edge.model.classifier import Classifier
 from edge.model.missing_labels import unknown
-from edge.models.switch import Switch
 from edge.system.clock import SystemClock
+from edge.updates.switch import Switch
 
 
 def test_a_device_tells_with_each_model_which_labels_it_lacks(tmp_path, caplog):

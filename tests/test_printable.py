@@ -20,11 +20,11 @@ from samples import sighting
 import edge
 from edge.journal import Journal, LogParams
 from edge.messages.base import encode
-from edge.models.record import Outcome
-from edge.models.store import Store
 from edge.outbox.outbox import Outbox
 from edge.system.counters import Counters, Episode
 from edge.text.printable import encoded, printable
+from edge.updates.record import Outcome
+from edge.updates.store import Store
 
 ODD = os.fsdecode(b"02_K\xe4fer.jpg")
 
@@ -163,7 +163,7 @@ RAW = {
     "text/printable.py": "it is what the others call",
     "mqtt/transactions.py": "what was decoded from JSON; its order is that of a digest",
     "model/runtimes/fake.py": "a model for tests, of numbers",
-    "models/fetch.py": "the digest of an address, which is ASCII",
+    "updates/fetch.py": "the digest of an address, which is ASCII",
     "model/bundle/manifest.py": "read from JSON, or refused by the programs that make bundles",
 }
 

@@ -14,9 +14,9 @@ from brokers import Mosquitto, Subscriber
 
 from edge.config import Broker, Tls
 from edge.errors import ConfigError
-from edge.models.web import _context
 from edge.mqtt.tls import tls_context
 from edge.system.files import refuse_pipe
+from edge.updates.http_get import _context
 
 
 @pytest.fixture

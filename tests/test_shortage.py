@@ -16,10 +16,10 @@ from steps import descriptors
 
 from edge.changes import Configuration
 from edge.errors import WheatearError
-from edge.models.jobs import Job, Jobs
-from edge.models.store import Store
 from edge.outbox.outbox import Outbox
 from edge.system.identity import installation
+from edge.updates.jobs import Job, Jobs
+from edge.updates.store import Store
 
 
 def record(folder):

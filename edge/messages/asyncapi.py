@@ -38,11 +38,11 @@ _VERBS = {
     "outbox/letters": ("edge.mqtt.requests:Params", "edge.dead_letter_desk:LetterList"),
     "outbox/release": ("edge.dead_letter_desk:WhichLetters", "edge.dead_letter_desk:LettersDone"),
     "outbox/discard": ("edge.dead_letter_desk:WhichLetters", "edge.dead_letter_desk:LettersDone"),
-    "models": ("edge.mqtt.requests:Params", "edge.models.verbs:Listed"),
-    "model/install": ("edge.models.verbs:InstallParams", "edge.models.verbs:Accepted"),
-    "model/chunk": ("edge.models.upload:Chunk", "edge.models.upload:Progress"),
-    "model/cancel": ("edge.mqtt.requests:Params", "edge.models.jobs:Cancelled"),
-    "model/rollback": ("edge.mqtt.requests:Params", "edge.models.verbs:RolledBack"),
+    "models": ("edge.mqtt.requests:Params", "edge.updates.verbs:Listed"),
+    "model/install": ("edge.updates.verbs:InstallParams", "edge.updates.verbs:Accepted"),
+    "model/chunk": ("edge.updates.upload:Chunk", "edge.updates.upload:Progress"),
+    "model/cancel": ("edge.mqtt.requests:Params", "edge.updates.jobs:Cancelled"),
+    "model/rollback": ("edge.mqtt.requests:Params", "edge.updates.verbs:RolledBack"),
     "restart": ("edge.mqtt.requests:Params", None),
 }
 """What each verb takes, and the ``data`` of its answer (None: an empty object)."""

@@ -12,16 +12,16 @@ from edge.changes import Configuration
 from edge.classify import Console
 from edge.config import Config
 from edge.errors import ConfigError, StoreError, WheatearError
-from edge.models.fetch import Source, fetch, forget
-from edge.models.install import bring, check_free, check_keys, factory, install, roll_back
-from edge.models.jobs import Jobs, cancel
-from edge.models.proof import Proof, Refusal, Verdict, restrain, try_here
-from edge.models.record import Entry, read
-from edge.models.store import RECORD, Store, bundle_path
-from edge.models.upload import Upload
 from edge.system.clock import SystemClock
 from edge.system.service_user import become_owner
 from edge.text.printable import encoded
+from edge.updates.fetch import Source, fetch, forget
+from edge.updates.install import bring, check_free, check_keys, factory, install, roll_back
+from edge.updates.jobs import Jobs, cancel
+from edge.updates.proof import Proof, Refusal, Verdict, restrain, try_here
+from edge.updates.record import Entry, read
+from edge.updates.store import RECORD, Store, bundle_path
+from edge.updates.upload import Upload
 
 _NOTICED = "a running device takes it within seconds, one that does not run at its next start"
 

@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from edge.models.command import open_store
-from edge.models.load import kept_bundles, open_classifier
-from edge.models.progress import Teller
-from edge.models.service import Models
-from edge.models.switch import Switch, keep_up
-from edge.models.verbs import Verbs, register
+from edge.updates.load import kept_bundles, open_classifier
+from edge.updates.progress import Teller
+from edge.updates.service import Models
+from edge.updates.switch import Switch, keep_up
+from edge.updates.verbs import Verbs, register
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import ProofError, StoppedError
-from edge.models.record import Entry
+from edge.updates.record import Entry
 
 if TYPE_CHECKING:
     from edge.config import Model

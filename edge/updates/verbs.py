@@ -12,13 +12,13 @@ from msgspec import Meta
 from edge.errors import UpdateBusyError, UpdateError
 from edge.messages.base import new_id
 from edge.model.bundle.manifest import Sha256
-from edge.models.fetch import Source, check_source
-from edge.models.install import check_keys, factory, roll_back
-from edge.models.jobs import Cancelled, Job, cancel
-from edge.models.record import Entry, Outcome, Probation
-from edge.models.service import Models
-from edge.models.upload import Chunk, Progress
 from edge.mqtt.requests import Params, Requests
+from edge.updates.fetch import Source, check_source
+from edge.updates.install import check_keys, factory, roll_back
+from edge.updates.jobs import Cancelled, Job, cancel
+from edge.updates.record import Entry, Outcome, Probation
+from edge.updates.service import Models
+from edge.updates.upload import Chunk, Progress
 
 if TYPE_CHECKING:
     from edge.config import Model

@@ -8,8 +8,8 @@ from pathlib import Path
 from edge.config import Config, Model
 from edge.model.bundle.signing import load_public_key
 from edge.model.classifier import Classifier
-from edge.models.choice import Load, current_path
 from edge.system.handover import Kept
+from edge.updates.startup import Load, current_path
 
 log = logging.getLogger(__name__)
 

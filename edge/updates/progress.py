@@ -13,9 +13,9 @@ from edge.mqtt.session import Introduction
 
 if TYPE_CHECKING:
     from edge.messages.base import RunningModel
-    from edge.models.proof import Proof
-    from edge.models.record import Outcome, Record
     from edge.system.clock import Clock
+    from edge.updates.proof import Proof
+    from edge.updates.record import Outcome, Record
 
 _STEP = 5.0
 """Percent from one message to the next."""

@@ -20,10 +20,10 @@ import msgspec
 
 from edge.errors import ShortageError, StoreError, UpdateBusyError
 from edge.model.bundle.bundle import SUFFIX
-from edge.models import record as records
-from edge.models.proof import Proof
-from edge.models.record import Entry, Record
 from edge.system.files import put_aside, sync_folder
+from edge.updates import record as records
+from edge.updates.proof import Proof
+from edge.updates.record import Entry, Record
 
 log = logging.getLogger(__name__)
 

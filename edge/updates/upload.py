@@ -15,11 +15,11 @@ from msgspec import Meta
 from edge.errors import DownloadError, StoreError, UpdateExpiredError
 from edge.model.bundle.manifest import Sha256
 from edge.model.bundle.unpack import MAX_BUNDLE_BYTES
-from edge.models.ledger import Ledger
 from edge.mqtt.requests import Params
 from edge.system.files import sync_folder, write_whole
 from edge.system.json_files import read_json
 from edge.text.printable import encoded
+from edge.updates.elapsed import Ledger
 
 
 class Chunk(Params, frozen=True, kw_only=True):

@@ -22,18 +22,18 @@ from edge.errors import (
     UpdateExpiredError,
 )
 from edge.messages.base import UpdateResult
-from edge.models import fetch
-from edge.models.fetch import Source
-from edge.models.record import Outcome, Record
 from edge.system.files import sync_folder, write_whole
 from edge.system.json_files import read_json
 from edge.text.printable import encoded
 from edge.text.url import shown
+from edge.updates import fetch
+from edge.updates.fetch import Source
+from edge.updates.record import Outcome, Record
 
 if TYPE_CHECKING:
-    from edge.models.proof import Proof
-    from edge.models.store import Store
-    from edge.models.upload import Upload
+    from edge.updates.proof import Proof
+    from edge.updates.store import Store
+    from edge.updates.upload import Upload
 
 log = logging.getLogger(__name__)
 

@@ -27,14 +27,14 @@ from edge.messages.base import UpdatePhase
 from edge.model.bundle.bundle import read_bundle
 from edge.model.bundle.unpack import MAX_BUNDLE_BYTES
 from edge.model.bundle.versions import newer
-from edge.models.proof import Proof, prove_apart
-from edge.models.record import Entry, Outcome, Probation, Record
+from edge.updates.proof import Proof, prove_apart
+from edge.updates.record import Entry, Outcome, Probation, Record
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from edge.config import Model
-    from edge.models.store import Store
+    from edge.updates.store import Store
 
 Announce = Callable[[UpdatePhase, Proof | None], None]
 """Called when a phase begins, with what is known of the new model."""

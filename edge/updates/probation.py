@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge.config import Update
-    from edge.models.record import Probation
+    from edge.updates.record import Probation
 
 FAILURES = 5
 """Frames in a row that a model may not fail on."""

@@ -23,11 +23,11 @@ from queue import Empty, Queue
 from typing import Any, NamedTuple
 
 from edge.errors import ConfigError, UnreachableError, WheatearError
-from edge.models.access import Access
-from edge.models.pace import STEP_SECONDS, BrokenError, Pace
 from edge.system.files import refuse_pipe
 from edge.system.resource_limits import begin
 from edge.text.url import Url, follow, parse, shown
+from edge.updates.download_pace import STEP_SECONDS, BrokenError, Pace
+from edge.updates.server_access import Access
 
 MOST_REDIRECTS = 5
 HEAD_BYTES = 64 << 10
@@ -53,7 +53,7 @@ class Web(NamedTuple):
         Raises:
             BrokenError: this attempt failed; another may not.
             UnreachableError: no other attempt would do better.
-            StoppedError, UpdateExpiredError: see :class:`~edge.models.pace.Pace`.
+            StoppedError, UpdateExpiredError: see :class:`~edge.updates.download_pace.Pace`.
         """
         first = url = checked(self.access, text)
         for _ in range(MOST_REDIRECTS + 1):

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import StoppedError, StoreError, WheatearError
-from edge.models.choice import Load, path_of
-from edge.models.install import outcome
-from edge.models.probation import Rhythm, done, failing
-from edge.models.record import Outcome, Probation, Record
+from edge.updates.install import outcome
+from edge.updates.probation import Rhythm, done, failing
+from edge.updates.record import Outcome, Probation, Record
+from edge.updates.startup import Load, path_of
 
 if TYPE_CHECKING:
     from edge.config import Model
     from edge.model.classifier import Classifier
-    from edge.models.progress import Teller
-    from edge.models.store import Store
-    from edge.models.switch import Switch
     from edge.system.clock import Clock
+    from edge.updates.progress import Teller
+    from edge.updates.store import Store
+    from edge.updates.switch import Switch
 
 log = logging.getLogger(__name__)
 

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import StoreError, WheatearError
-from edge.models.install import outcome
-from edge.models.record import Record, read
-from edge.models.store import RECORD, bundle_path
+from edge.updates.install import outcome
+from edge.updates.record import Record, read
+from edge.updates.store import RECORD, bundle_path
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from edge.config import Model
     from edge.model.classifier import Classifier
-    from edge.models.store import Store
     from edge.system.clock import Clock
+    from edge.updates.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -25,14 +25,14 @@ import msgspec
 from edge.errors import DownloadError, StoreError, UnreachableError, UpdateError
 from edge.journal import LOCAL
 from edge.model.bundle.unpack import MAX_BUNDLE_BYTES
-from edge.models.access import Access
-from edge.models.pace import STEP_SECONDS, BrokenError, Pace, SlowError
-from edge.models.web import Web, checked, told
 from edge.system.counters import Backoff
 from edge.system.files import write_whole
 from edge.system.json_files import read_json
 from edge.text.printable import encoded
 from edge.text.url import shown
+from edge.updates.download_pace import STEP_SECONDS, BrokenError, Pace, SlowError
+from edge.updates.http_get import Web, checked, told
+from edge.updates.server_access import Access
 
 if TYPE_CHECKING:
     from edge.config import Update

@@ -13,14 +13,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from edge.errors import StoppedError, WheatearError
-from edge.models.choice import Load, open_current
-from edge.models.follower import Follower
-from edge.models.install import check_free
-from edge.models.jobs import Job, Jobs
-from edge.models.store import Store
-from edge.models.updater import Updater
-from edge.models.upload import Upload
 from edge.system.counters import Episode
+from edge.updates.follower import Follower
+from edge.updates.install import check_free
+from edge.updates.jobs import Job, Jobs
+from edge.updates.startup import Load, open_current
+from edge.updates.store import Store
+from edge.updates.updater import Updater
+from edge.updates.upload import Upload
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.config import Model
     from edge.model.classifier import Classification, Classifier
-    from edge.models.progress import Teller
-    from edge.models.switch import Switch
     from edge.sightings.visits import Event
     from edge.system.clock import Clock
     from edge.system.counters import Counters
+    from edge.updates.progress import Teller
+    from edge.updates.switch import Switch
 
 log = logging.getLogger(__name__)
 

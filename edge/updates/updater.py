@@ -18,18 +18,18 @@ from edge.errors import (
     WheatearError,
 )
 from edge.journal import LOCAL
-from edge.models.fetch import fetch, forget
-from edge.models.install import install
-from edge.models.jobs import Job, Jobs, by_request, conclude, expired_upload, public
-from edge.models.ledger import Ledger
-from edge.models.upload import Upload
+from edge.updates.elapsed import Ledger
+from edge.updates.fetch import fetch, forget
+from edge.updates.install import install
+from edge.updates.jobs import Job, Jobs, by_request, conclude, expired_upload, public
+from edge.updates.upload import Upload
 
 if TYPE_CHECKING:
     from edge.config import Model
-    from edge.models.progress import Teller
-    from edge.models.store import Store
     from edge.system.clock import Clock
     from edge.system.counters import Counters
+    from edge.updates.progress import Teller
+    from edge.updates.store import Store
 
 log = logging.getLogger(__name__)
 
