@@ -16,12 +16,12 @@ from pathlib import Path
 from edge.cameras import open_camera
 from edge.cameras.triggers import open_schedule
 from edge.cameras.triggers.duty import outlook
-from edge.changes import Configuration
 from edge.classify import Console
 from edge.config import Broker, Config, load_config
+from edge.device.config_changes import Configuration
+from edge.device.health.reporter import place
 from edge.errors import ConfigError, OutboxError, PublishError, StateError, WheatearError
 from edge.feedback.feedback import inbox_folder
-from edge.health import place
 from edge.model.image.preprocessing import InputSpec
 from edge.model.missing_labels import by_decision
 from edge.model.tiled_classifier import Plan

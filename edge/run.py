@@ -13,13 +13,13 @@ from typing import NoReturn
 
 import msgspec
 
-from edge import app
-from edge.changes import Configuration
 from edge.classify import Console
 from edge.config import Config, FolderCamera, load_config, redacted, secrets
+from edge.device import app
+from edge.device.config_changes import Configuration
+from edge.device.log_tail import Journal
+from edge.device.remote import Control, Remote
 from edge.errors import ConfigError
-from edge.journal import Journal
-from edge.remote import Control, Remote
 from edge.system.handover import Kept
 from edge.system.resource_limits import ensure_descriptors
 from edge.system.state_lock import StateLock, state_folders

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from edge.changes import Configuration
+from edge.device.config_changes import Configuration
 from edge.messages.base import Evidence, Health, Sighting
 from edge.messages.reference import EXAMPLES
 from edge.outbox.compression import unpack

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.changes import Configuration
+from edge.device.config_changes import Configuration
 from edge.errors import WheatearError
 from edge.messages.base import Sighting
 from edge.messages.reference import EXAMPLES

@@ -21,17 +21,17 @@ import msgspec
 from edge.cameras.photo import facts
 from edge.config import Requests as RequestSettings
 from edge.config import load_config
+from edge.device.capture import CaptureParams
+from edge.device.log_tail import LogParams
+from edge.device.remote import ConfigSetParams
 from edge.errors import RequestError, WheatearError
-from edge.journal import LogParams
 from edge.messages.base import Response
 from edge.model.bundle.bundle import read_bundle
 from edge.model.image.preprocessing import decode
 from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import Params, Requests
-from edge.remote import ConfigSetParams
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
-from edge.triggers.capture import CaptureParams
 from edge.updates.upload import Chunk
 from edge.updates.verbs import InstallParams
 from soak.device import CONFIG, TREE, bundle, picture

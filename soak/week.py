@@ -17,11 +17,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from edge.agent import Agent
 from edge.cameras import Frame
 from edge.config import Broker as Settings
 from edge.config import load_config
-from edge.health import Reporter
+from edge.device.agent import Agent
+from edge.device.health.reporter import Reporter
 from edge.messages.base import Clock as Quality
 from edge.messages.base import ModelRef, RunningModel
 from edge.model.image.preprocessing import decode

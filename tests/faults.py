@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 OWNERS = {
-    "edge.agent": ("Agent",),
+    "edge.device.agent": ("Agent",),
     "edge.outbox.writer": ("Writer",),
     "edge.mqtt.publisher": ("Publisher",),
     "edge.mqtt.session": ("Session",),
@@ -31,7 +31,7 @@ OWNERS = {
     "edge.cameras.reader": ("Reader",),
     "edge.mqtt.requests": ("Requests",),
     "edge.feedback.inbox": ("Inbox",),
-    "edge.prometheus": ("Exporter",),
+    "edge.device.health.prometheus": ("Exporter",),
     "edge.outbox.retime": ("Retimer",),
     "edge.system.systemd": ("Notifier",),
     "edge.updates.service": ("Models",),
@@ -159,9 +159,9 @@ def accidents() -> dict[str, list[Exception | None]]:
             CameraError("unplugged"),
             ImageError("torn"),
         ],
-        "edge.agent.Agent._see self._viewer.see": [ModelError("odd"), ValueError("odder")],
-        "edge.agent.Agent._show watch": [ValueError("blind")],
-        "edge.agent.Agent._report self._health": [ValueError("unwell")],
+        "edge.device.agent.Agent._see self._viewer.see": [ModelError("odd"), ValueError("odder")],
+        "edge.device.agent.Agent._show watch": [ValueError("blind")],
+        "edge.device.agent.Agent._report self._health": [ValueError("unwell")],
         "edge.outbox.writer.Writer._commit self._outbox.append_many": [
             OutboxError("refused"),
             ValueError("odd"),
@@ -258,11 +258,11 @@ class Field:
 
     def replay(self, day: str, point: Point | None = None, error=None, always=False) -> dict:
         """Run a device once through its photos; tell what came of it."""
-        from edge import app
-        from edge.changes import Configuration
-        from edge.journal import Journal
+        from edge.device import app
+        from edge.device.config_changes import Configuration
+        from edge.device.log_tail import Journal
+        from edge.device.remote import Control, Remote
         from edge.outbox.outbox import Outbox
-        from edge.remote import Control, Remote
         from edge.system.handover import Kept
 
         name, path = self.device()

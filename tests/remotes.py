@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.changes import Configuration
+from edge.device.config_changes import Configuration
 
 BASE = "wheatear/cam-1"
 ALLOW = """[requests]

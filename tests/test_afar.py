@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from remotes import started
 
-from edge.afar import FREE, HELD, PICTURES, check_afar
 from edge.config import Config, load_config, parse_config, secrets, settings
+from edge.device.changeable_settings import FREE, HELD, PICTURES, check_afar
+from edge.device.log_tail import Journal, LogParams
 from edge.errors import ConfigError, RequestDeniedError
-from edge.journal import Journal, LogParams
 
 WHOLE = """[model]
 bundle = "model.wtr"
@@ -139,7 +139,7 @@ def test_each_held_setting_is_refused_with_a_reason(file):
 
 def test_what_no_table_knows_is_refused(file, monkeypatch):
     """A setting that was forgotten."""
-    monkeypatch.setattr("edge.afar.FREE", FREE - {"decision.agree"})
+    monkeypatch.setattr("edge.device.changeable_settings.FREE", FREE - {"decision.agree"})
     configuration = started(file)
     with pytest.raises(RequestDeniedError, match=r"decision\.agree .* not among those"):
         configuration.change(configuration.revision(), {"decision.agree": 1}, None)

@@ -13,11 +13,11 @@ import pytest
 from results import APHID, MITE, STRANGE, WEAK
 from scripts import HOME, START, Clock, Script
 
-from edge.agent import Agent
 from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
+from edge.device.agent import Agent
+from edge.device.health.reporter import Reporter
 from edge.errors import ModelError
-from edge.health import Reporter
 from edge.messages.base import Evidence, Health, Location, ModelRef, RunningModel, Sighting
 from edge.outbox.outbox import Outbox
 from edge.sightings.builder import Identity

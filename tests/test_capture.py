@@ -13,19 +13,19 @@ from clocks import Simulated
 from results import APHID
 from schedules import schedule
 
-from edge.agent import Agent
 from edge.cameras import Frame
 from edge.cameras.reader import Reader
 from edge.cameras.triggers.duty import Duty
 from edge.cameras.triggers.gate import Gate
 from edge.cameras.triggers.wake import Sleep
 from edge.config import Decision, Images, Requests
+from edge.device.agent import Agent
+from edge.device.capture import Capture, CaptureParams
 from edge.errors import CameraError, ImageError
 from edge.messages.base import ModelRef
 from edge.sightings.builder import Identity
 from edge.sightings.decision import Decider
 from edge.system.counters import Counters
-from edge.triggers.capture import Capture, CaptureParams
 
 
 class Script:

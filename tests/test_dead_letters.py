@@ -14,7 +14,7 @@ from brokers import Mosquitto, Subscriber
 from samples import health, image, sighting
 
 from edge.cli import main
-from edge.dead_letter_desk import Desk, WhichLetters
+from edge.device.dead_letter_verbs import Desk, WhichLetters
 from edge.errors import OutboxError
 from edge.messages.base import encode
 from edge.mqtt.requests import Params

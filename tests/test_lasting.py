@@ -118,7 +118,7 @@ def test_a_device_whose_outbox_is_in_memory_says_so(tmp_path, memory):
         assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) == 2)
         health = json.loads(subscriber.on("/state")[-1])["health"]
     assert device.returncode == 0
-    assert f"WARNING edge.app: outbox.path: {memory} lies in memory" in log
+    assert f"WARNING edge.device.app: outbox.path: {memory} lies in memory" in log
     assert not health["ok"]
     assert any(problem.startswith("outbox.path: ") for problem in health["problems"])
     check = devices.start("check", "--config", str(path))

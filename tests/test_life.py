@@ -15,8 +15,8 @@ from results import APHID, STRANGE, WEAK, found, look, tile
 from samples import sighting
 from scripts import HOME, START, Clock, Script
 
-from edge.agent import Agent
 from edge.config import Decision, Images
+from edge.device.agent import Agent
 from edge.messages.base import Evidence, ModelRef, Sighting
 from edge.outbox.outbox import Outbox
 from edge.sightings.builder import Identity, cut_off

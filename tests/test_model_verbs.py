@@ -13,7 +13,7 @@ from models_here import Here
 from remotes import BASE
 
 from edge.config import Requests as Settings
-from edge.models.device import DeviceModels
+from edge.device.models import DeviceModels
 from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import Requests
 from edge.system.handover import Kept

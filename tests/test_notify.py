@@ -20,7 +20,7 @@ from results import APHID
 
 from edge.cameras import Frame
 from edge.config import load_config
-from edge.pulse import Flow, Pulse
+from edge.device.health.stalls import Flow, Pulse
 from edge.system.counters import Counters
 from edge.system.systemd import Longer, Notifier, notify, watchdog_seconds
 

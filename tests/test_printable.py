@@ -18,7 +18,7 @@ from brokers import Mosquitto, Subscriber
 from samples import sighting
 
 import edge
-from edge.journal import Journal, LogParams
+from edge.device.log_tail import Journal, LogParams
 from edge.messages.base import encode
 from edge.outbox.outbox import Outbox
 from edge.system.counters import Counters, Episode

@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from remotes import ALLOW, BASE, changed, started
 
-from edge.changes import MOST_STARTS, NAME, Configuration
 from edge.config import Requests as Settings
 from edge.config import load_config
+from edge.device.config_changes import MOST_STARTS, NAME, Configuration
+from edge.device.log_tail import Journal
+from edge.device.remote import Control, Remote
 from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
-from edge.journal import Journal
 from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import Requests
-from edge.remote import Control, Remote
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 

@@ -18,8 +18,8 @@ from brokers import Mosquitto, Subscriber, free_port
 from remotes import ALLOW, BASE, changed
 
 from edge.ask import ask
-from edge.changes import NAME
 from edge.config import Broker
+from edge.device.config_changes import NAME
 from edge.errors import PublishError
 
 

@@ -12,13 +12,13 @@ import pytest
 from clocks import Hand
 from remotes import ALLOW, BASE, changed, started
 
-from edge.changes import NAME, Configuration
 from edge.config import Requests as Settings
-from edge.journal import Journal
+from edge.device.config_changes import NAME, Configuration
+from edge.device.log_tail import Journal
+from edge.device.remote import Control, Remote
 from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import Requests
 from edge.mqtt.transactions import Memory
-from edge.remote import Control, Remote
 from edge.system.counters import Counters
 
 OPEN = Settings(allow=("config/get", "config/set", "log", "restart"), unnumbered=True)
@@ -73,7 +73,7 @@ class Afar:
 @pytest.fixture
 def file(tmp_path, monkeypatch):
     """A configuration that may be changed from afar; a trial looks all the time."""
-    monkeypatch.setattr("edge.remote._LOOK_SECONDS", 0.001)
+    monkeypatch.setattr("edge.device.remote._LOOK_SECONDS", 0.001)
     return devices.config(tmp_path, 1883, ALLOW.format(seconds=60))
 
 

@@ -14,7 +14,7 @@ from brokers import free_port
 from samples import sighting
 from steps import descriptors
 
-from edge.changes import Configuration
+from edge.device.config_changes import Configuration
 from edge.errors import WheatearError
 from edge.outbox.outbox import Outbox
 from edge.system.identity import installation

@@ -104,11 +104,11 @@ def test_stopping_ends_a_sleep_at_once(tmp_path, broker):
 
 BATTERY_BACKED = """
 import sys
-import edge.app, edge.system.clock, edge.cli
+import edge.device.app, edge.system.clock, edge.cli
 class Simulated(edge.system.clock.SystemClock):
     def quality(self):
         return "rtc"
-edge.app.SystemClock = Simulated
+edge.device.app.SystemClock = Simulated
 sys.exit(edge.cli.main(sys.argv[1:]))
 """
 """The command on a computer whose clock counts as set, whatever this one has."""

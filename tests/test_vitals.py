@@ -26,17 +26,17 @@ from samples import taken
 
 from edge.cameras import Frame
 from edge.config import Report, load_config
+from edge.device.health.prometheus import Exporter, text
+from edge.device.health.stalls import Flow
+from edge.device.health.starts import Starts
+from edge.device.health.vitals import Vitals
 from edge.messages.base import Health, LinkHealth, Spread, Timings, encode
 from edge.messages.reference import EXAMPLES
 from edge.outbox.outbox import Outbox
-from edge.prometheus import Exporter, text
-from edge.pulse import Flow
-from edge.starts import Starts
 from edge.system.board import throttled
 from edge.system.counters import Counters
 from edge.system.histogram import Histogram
 from edge.system.link import link
-from edge.vitals import Vitals
 
 
 def write(root: Path, name: str, content: str) -> None:

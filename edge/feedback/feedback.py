@@ -19,9 +19,9 @@ from edge.mqtt.requests import Params
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edge.agent import Watcher
     from edge.cameras import Frame
     from edge.config import Config
+    from edge.device.agent import Watcher
     from edge.model.classifier import Classification, Classifier
     from edge.mqtt.requests import Requests
     from edge.sightings.builder import Identity

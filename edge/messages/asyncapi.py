@@ -28,16 +28,22 @@ _MORE: dict[str, Object] = {
 """What else is known of payloads that have no struct, by the topic's suffix."""
 
 _VERBS = {
-    "status": ("edge.mqtt.requests:Params", "edge.verbs:Status"),
-    "capture": ("edge.triggers.capture:CaptureParams", "edge.triggers.capture:Captured"),
-    "config/get": ("edge.mqtt.requests:Params", "edge.remote:ConfigNow"),
-    "config/set": ("edge.remote:ConfigSetParams", "edge.remote:ConfigTaken"),
+    "status": ("edge.mqtt.requests:Params", "edge.device.status:Status"),
+    "capture": ("edge.device.capture:CaptureParams", "edge.device.capture:Captured"),
+    "config/get": ("edge.mqtt.requests:Params", "edge.device.remote:ConfigNow"),
+    "config/set": ("edge.device.remote:ConfigSetParams", "edge.device.remote:ConfigTaken"),
     "drift": ("edge.mqtt.requests:Params", "edge.messages.base:DriftReport"),
     "inbox/get": ("edge.feedback.feedback:PictureParams", "edge.feedback.feedback:PicturePart"),
-    "log": ("edge.journal:LogParams", "edge.journal:Lines"),
-    "outbox/letters": ("edge.mqtt.requests:Params", "edge.dead_letter_desk:LetterList"),
-    "outbox/release": ("edge.dead_letter_desk:WhichLetters", "edge.dead_letter_desk:LettersDone"),
-    "outbox/discard": ("edge.dead_letter_desk:WhichLetters", "edge.dead_letter_desk:LettersDone"),
+    "log": ("edge.device.log_tail:LogParams", "edge.device.log_tail:Lines"),
+    "outbox/letters": ("edge.mqtt.requests:Params", "edge.device.dead_letter_verbs:LetterList"),
+    "outbox/release": (
+        "edge.device.dead_letter_verbs:WhichLetters",
+        "edge.device.dead_letter_verbs:LettersDone",
+    ),
+    "outbox/discard": (
+        "edge.device.dead_letter_verbs:WhichLetters",
+        "edge.device.dead_letter_verbs:LettersDone",
+    ),
     "models": ("edge.mqtt.requests:Params", "edge.updates.verbs:Listed"),
     "model/install": ("edge.updates.verbs:InstallParams", "edge.updates.verbs:Accepted"),
     "model/chunk": ("edge.updates.upload:Chunk", "edge.updates.upload:Progress"),

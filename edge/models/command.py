@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from edge.changes import Configuration
 from edge.classify import Console
 from edge.config import Config
+from edge.device.config_changes import Configuration
 from edge.errors import ConfigError, StoreError, WheatearError
 from edge.system.clock import SystemClock
 from edge.system.service_user import become_owner

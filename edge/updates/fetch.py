@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge.device.log_tail import LOCAL
 from edge.errors import DownloadError, StoreError, UnreachableError, UpdateError
-from edge.journal import LOCAL
 from edge.model.bundle.unpack import MAX_BUNDLE_BYTES
 from edge.system.counters import Backoff
 from edge.system.files import write_whole

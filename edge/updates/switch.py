@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.cameras.reader import Reader
     from edge.config import Config
+    from edge.device.health.reporter import Reporter
     from edge.feedback.feedback import Learning
-    from edge.health import Reporter
     from edge.model.classifier import Classification, Classifier
     from edge.mqtt.publisher import Publisher
     from edge.sightings.builder import Identity

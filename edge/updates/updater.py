@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edge.device.log_tail import LOCAL
 from edge.errors import (
     StoppedError,
     StoreError,
@@ -17,7 +18,6 @@ from edge.errors import (
     UpdateExpiredError,
     WheatearError,
 )
-from edge.journal import LOCAL
 from edge.updates.elapsed import Ledger
 from edge.updates.fetch import fetch, forget
 from edge.updates.install import install

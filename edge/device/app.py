@@ -9,17 +9,24 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from edge.agent import Agent
 from edge.cameras import Camera, open_camera
 from edge.cameras.reader import Reader
 from edge.cameras.triggers import open_gate
 from edge.config import Config, FolderCamera
-from edge.dead_letter_desk import Desk
+from edge.device.agent import Agent
+from edge.device.capture import Capture, CaptureParams
+from edge.device.dead_letter_verbs import Desk
+from edge.device.health.prometheus import Exporter
+from edge.device.health.reporter import Reporter, place
+from edge.device.health.stalls import Flow
+from edge.device.health.starts import Starts
+from edge.device.health.vitals import Vitals
+from edge.device.models import DeviceModels
+from edge.device.remote import Remote
+from edge.device.status import Overview
 from edge.errors import CameraError, OutboxError
 from edge.feedback.feedback import Learning
-from edge.health import Reporter, place
 from edge.messages.base import ModelRef
-from edge.models.device import DeviceModels
 from edge.mqtt.homeassistant import discovery as homeassistant
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.requests import Params, Requests
@@ -27,11 +34,7 @@ from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer
 from edge.outbox.writer import Writer
-from edge.prometheus import Exporter
-from edge.pulse import Flow
-from edge.remote import Remote
 from edge.sightings.builder import Identity, cut_off, picture_budget
-from edge.starts import Starts
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 from edge.system.gps import Gps
@@ -39,9 +42,6 @@ from edge.system.handover import Kept
 from edge.system.identity import boot_id, installation
 from edge.system.systemd import Longer, Notifier
 from edge.system.volatile_storage import fleeting
-from edge.triggers.capture import Capture, CaptureParams
-from edge.verbs import Overview
-from edge.vitals import Vitals
 
 log = logging.getLogger(__name__)
 

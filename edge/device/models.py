@@ -18,11 +18,11 @@ from edge.updates.verbs import Verbs, register
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from edge.agent import Watcher
     from edge.cameras.reader import Reader
     from edge.config import Config
+    from edge.device.agent import Watcher
+    from edge.device.health.reporter import Reporter
     from edge.feedback.feedback import Learning
-    from edge.health import Reporter
     from edge.mqtt.publisher import Publisher
     from edge.mqtt.requests import Requests
     from edge.mqtt.session import Introduction

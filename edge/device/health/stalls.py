@@ -8,8 +8,8 @@ from edge.config import Config, FolderCamera
 from edge.system.clock import Clock
 
 if TYPE_CHECKING:
-    from edge.agent import Frames
     from edge.cameras import Frame
+    from edge.device.agent import Frames
     from edge.model.classifier import Classification
     from edge.sightings.visits import Event
     from edge.system.counters import Counters

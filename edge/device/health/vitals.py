@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from edge.device.health.starts import Starts
 from edge.errors import OutboxError
 from edge.messages.base import Health, Spreads, Timings
 from edge.outbox.outbox import Outbox
-from edge.starts import Starts
 from edge.system.clock import Clock
 from edge.system.counters import Counters
 from edge.system.link import link

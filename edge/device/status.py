@@ -12,7 +12,7 @@ from edge.messages.base import Health, Info, State, Timings, encode
 from edge.mqtt.requests import Params
 
 if TYPE_CHECKING:
-    from edge.health import Reporter
+    from edge.device.health.reporter import Reporter
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):

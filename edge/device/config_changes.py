@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from edge.afar import check_afar
 from edge.config import Config, load_config, parse_config, redacted
+from edge.device.changeable_settings import check_afar
 from edge.errors import ConfigError, RequestDeniedError, ShortageError, StaleRevisionError
 from edge.system.files import sync_folder, write_whole
 from edge.system.json_files import read_json

@@ -1,7 +1,7 @@
 """The program as seen from afar: its configuration, its log, a restart.
 
-:class:`Remote` lives as long as the process; the device inside it (:func:`edge.app.run`) is built
-anew for a changed configuration.
+:class:`Remote` lives as long as the process; the device inside it (:func:`edge.device.app.run`) is
+built anew for a changed configuration.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from edge.changes import Configuration
+from edge.device.config_changes import Configuration
+from edge.device.log_tail import Journal, LogParams
 from edge.errors import ConfigError
-from edge.journal import Journal, LogParams
 from edge.messages.base import ConfigState
 from edge.mqtt.requests import Params, Requests
 from edge.mqtt.transactions import NAME, Memory

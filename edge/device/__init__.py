@@ -1,0 +1,1 @@
+"""One running camera: put together, watched, changed from afar."""

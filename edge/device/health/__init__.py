@@ -1,0 +1,1 @@
+"""How the device is, and who is told."""
