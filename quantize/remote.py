@@ -19,9 +19,9 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
+from edge.commands.bench_server import PROTOCOL, Answer, Hello, Parcel, Request
 from edge.errors import QuantizeError
 from edge.model.timing import PICTURES, Times
-from edge.timing_service import PROTOCOL, Answer, Hello, Parcel, Request
 from quantize.timing import Timer, describe, ignore
 
 T = TypeVar("T", Hello, Answer)

@@ -9,7 +9,7 @@ from brokers import Mosquitto, free_port
 from desks import Served
 from senders import settings
 
-from edge.cli import main
+from edge.commands.cli import main
 from edge.mqtt.requests import Params
 
 

@@ -13,8 +13,8 @@ import pytest
 import tiny
 from rich.console import Console
 
-from edge.bench import Percentiles
-from edge.bench import Report as Bench
+from edge.commands.bench import Percentiles
+from edge.commands.bench import Report as Bench
 from edge.errors import ModelError, QuantizeError
 from edge.model.bundle.bundle import EDGETPU_MODEL, MODEL, read_bundle, write_bundle
 from edge.model.classifier import ModelInfo

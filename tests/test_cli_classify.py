@@ -11,8 +11,8 @@ import sys
 import pytest
 import tiny
 
-import edge.cli
-from edge.cli import main
+import edge.commands.cli
+from edge.commands.cli import main
 
 litert = pytest.mark.skipif(
     importlib.util.find_spec("ai_edge_litert") is None,
@@ -152,7 +152,7 @@ def test_other_errors_are_not_swallowed(monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("edge.classify.main", broken)
+    monkeypatch.setattr("edge.commands.classify.main", broken)
     with pytest.raises(ZeroDivisionError):
         main(["classify", "x.jpg"])
 
@@ -197,8 +197,8 @@ def test_the_command_runs_as_a_process(bundle, pictures):
 def test_help_and_version_load_nothing_heavy():
     """The command line answers at once: no numerics, no imaging, no messaging is imported."""
     code = (
-        "import sys, edge.cli\n"
-        "try: edge.cli.main(['--version'])\n"
+        "import sys, edge.commands.cli\n"
+        "try: edge.commands.cli.main(['--version'])\n"
         "except SystemExit: pass\n"
         "heavy = {'numpy', 'PIL', 'msgspec', 'paho', 'pathlib'} & set(sys.modules)\n"
         "sys.exit(', '.join(heavy) or 0)"
@@ -237,7 +237,7 @@ def _parsers(parser):
 
 def test_help_says_what_every_command_and_option_is_for():
     """No option, argument or command is left without a word, and none speaks of the code."""
-    for parser in _parsers(edge.cli._parser([])):
+    for parser in _parsers(edge.commands.cli._parser([])):
         assert parser.description, parser.prog
         assert "``" not in parser.format_help()
         for action in parser._actions:

@@ -13,7 +13,7 @@ import pytest
 from brokers import Mosquitto, Subscriber
 from samples import health, image, sighting
 
-from edge.cli import main
+from edge.commands.cli import main
 from edge.device.dead_letter_verbs import Desk, WhichLetters
 from edge.errors import OutboxError
 from edge.messages.base import encode

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import typer
 
-import edge.cli
+import edge.commands.cli
 import quantize.cli
 import training.cli
 
@@ -49,7 +49,7 @@ def check_device(words: list[str]) -> None:
     """The `wheatear` subcommand exists and knows every option that is shown."""
     if words[0].startswith("--"):
         return
-    (found,) = [command for command in edge.cli.COMMANDS if command.name == words[0]]
+    (found,) = [command for command in edge.commands.cli.COMMANDS if command.name == words[0]]
     parser = argparse.ArgumentParser()
     found.add_arguments(parser)
     for action in parser._actions:

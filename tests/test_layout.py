@@ -56,14 +56,16 @@ def test_the_device_program_knows_no_desktop_library():
 
 
 def test_importing_edge_loads_nothing_heavy():
-    """`import edge` costs no third-party import; `import edge.cli` no hardware or network one."""
+    """`import edge` costs no third-party import; `import edge.commands.cli` no hardware or network
+    one.
+    """
     code = """
 import sys
 before = set(sys.modules)
 import edge
 third = {name.split(".")[0] for name in set(sys.modules) - before}
 assert not third & {"numpy", "PIL", "msgspec", "paho"}, third
-import edge.cli
+import edge.commands.cli
 loaded = {name.split(".")[0] for name in sys.modules}
 heavy = {"tensorflow", "ai_edge_litert", "tflite_runtime", "picamera2", "cryptography", "paho"}
 assert not heavy & loaded, heavy & loaded

@@ -16,7 +16,7 @@ import pytest
 from servers import Scripted, answer
 from test_models import Place, proved_here  # noqa: F401 - a fixture
 
-from edge.cli import main
+from edge.commands.cli import main
 from edge.model.runtimes.fake import Fault
 from edge.updates.fetch import Source
 from edge.updates.jobs import Job, Jobs, cancel
@@ -109,7 +109,7 @@ def test_one_update_at_a_time_is_installed(place, run, monkeypatch):
     place.install(place.bundle("2"))
     assert "is on probation; wait until it is confirmed" in run("install", file)[1]
     became = []
-    monkeypatch.setattr("edge.models.command.become_owner", became.append)
+    monkeypatch.setattr("edge.commands.model.become_owner", became.append)
     assert run("rollback")[0] == 0
     assert became == [place.config.model.store]  # as whose user it is changed
 

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from test_models import Place
 
-from edge.cli import main
+from edge.commands.cli import main
 from edge.errors import ProofError, UpdateError
 from edge.updates import install as installing
 from edge.updates.install import bring

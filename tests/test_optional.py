@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from edge import cli
+from edge.commands import cli
 from edge.errors import CameraError
 from edge.system import optional_packages as optional
 from edge.system.optional_packages import load
@@ -82,8 +82,8 @@ def test_a_numpy_before_the_systems_is_the_cure_only_where_it_is_so(tmp_path, mo
 
 def test_a_command_whose_package_is_broken_says_so_without_a_traceback(monkeypatch, capsys):
     """Also what every device needs may be half installed."""
-    monkeypatch.setitem(sys.modules, "edge.pictures", None)
-    monkeypatch.setitem(sys.modules, "edge.classify", None)
+    monkeypatch.setitem(sys.modules, "edge.commands.classify_pictures", None)
+    monkeypatch.setitem(sys.modules, "edge.commands.classify", None)
     assert cli.main(["classify", "a.jpg", "--bundle", "b.wtr"]) == 1
     told = capsys.readouterr().err
     assert told.startswith("wheatear: a package that wheatear needs cannot be imported: ")

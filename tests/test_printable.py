@@ -117,7 +117,7 @@ def test_a_bad_picture_with_an_odd_name_is_named_and_the_others_arrive(tmp_path)
 
 def test_classify_tells_an_odd_name(tmp_path, capsys):
     """A line of JSON for a file whose name is no UTF-8."""
-    from edge.cli import main
+    from edge.commands.cli import main
 
     devices.bundle(tmp_path / "model.wtr")
     odd = tmp_path / ODD
@@ -131,7 +131,7 @@ def test_classify_tells_an_odd_name(tmp_path, capsys):
 
 def test_a_terminal_that_knows_only_ascii_ends_nothing(monkeypatch):
     """Lines with other letters are written with escapes."""
-    from edge.cli import main
+    from edge.commands.cli import main
 
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, "ascii", errors="strict"))

@@ -16,9 +16,9 @@ from sshd import DEVICE_PROGRAM as WHEATEAR
 from sshd import TREE
 from test_quantize_run import request
 
+from edge.commands.bench_server import Hello
 from edge.errors import QuantizeError
 from edge.system.board import board
-from edge.timing_service import Hello
 from quantize import remote
 from quantize.remote import Remote, parse
 from quantize.timing import Local, open_timer
@@ -36,7 +36,9 @@ def script(folder, text):
 
 def patched(statement):
     """The device program with something changed before it starts."""
-    code = f"import sys; {statement}; from edge.cli import main; sys.exit(main(sys.argv[1:]))"
+    code = (
+        f"import sys; {statement}; from edge.commands.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
     return f'env PYTHONPATH={TREE} {sys.executable} -c "{code}"'
 
 
@@ -110,7 +112,9 @@ def test_a_machine_that_stays_away_is_an_error_that_says_to_repeat(sshd):
 
 def test_another_machine_at_the_same_address_is_refused(sshd, tmp_path):
     """Times of two machines never meet in one search."""
-    other = patched("import edge.timing_service as s; s.installed = lambda _: ('litert', '0.1')")
+    other = patched(
+        "import edge.commands.bench_server as s; s.installed = lambda _: ('litert', '0.1')"
+    )
     command = script(tmp_path, f'[ -e {tmp_path}/was ] && exec {other} "$@"\nexec {WHEATEAR} "$@"')
     with Remote(sshd.on, command) as timer:
         (tmp_path / "was").touch()

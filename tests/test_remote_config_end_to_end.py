@@ -17,7 +17,7 @@ import pytest
 from brokers import Mosquitto, Subscriber, free_port
 from remotes import ALLOW, BASE, changed
 
-from edge.ask import ask
+from edge.commands.request import ask
 from edge.config import Broker
 from edge.device.config_changes import NAME
 from edge.errors import PublishError

@@ -222,7 +222,7 @@ def test_a_program_that_the_user_of_the_state_cannot_read_is_told(open_folder):
     (open_folder / "home").mkdir(mode=0o700)
     (open_folder / "home" / "hidden.py").touch()
     code = (
-        "import os, sys; from edge.check import readable; os.setuid(65534)\n"
+        "import os, sys; from edge.commands.check import readable; os.setuid(65534)\n"
         "print(readable('nobody', sys.argv[1:2])); readable('nobody', sys.argv[1:])"
     )
     names = [open_folder / "shown.py", open_folder / "home" / "hidden.py"]

@@ -15,7 +15,7 @@ import devices
 import pytest
 from brokers import Mosquitto, Subscriber
 
-from edge.log_lines import LineHandler
+from edge.commands.log_handler import LineHandler
 
 SIGNALS = ["HUP", "QUIT", "USR1", "USR2", "ALRM", "XCPU", "PWR"]
 SET_PIPE_SIZE = 1031

@@ -13,7 +13,7 @@ import sys
 import pytest
 import tiny
 
-from edge.cli import main
+from edge.commands.cli import main
 from edge.errors import ModelError, RuntimeUnavailableError
 from edge.model.runtimes import installed
 from edge.model.timing import measure

@@ -104,12 +104,12 @@ def test_stopping_ends_a_sleep_at_once(tmp_path, broker):
 
 BATTERY_BACKED = """
 import sys
-import edge.device.app, edge.system.clock, edge.cli
+import edge.device.app, edge.system.clock, edge.commands.cli
 class Simulated(edge.system.clock.SystemClock):
     def quality(self):
         return "rtc"
 edge.device.app.SystemClock = Simulated
-sys.exit(edge.cli.main(sys.argv[1:]))
+sys.exit(edge.commands.cli.main(sys.argv[1:]))
 """
 """The command on a computer whose clock counts as set, whatever this one has."""
 

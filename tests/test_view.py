@@ -15,16 +15,16 @@ from clocks import RIGHT
 from PIL import Image, ImageDraw
 
 from edge.cameras import Frame
-from edge.cli import main
+from edge.commands.classify_tiles import Parts
+from edge.commands.cli import main
+from edge.commands.drawing import colour_of, draw, targets
 from edge.config import View
-from edge.drawing import colour_of, draw, targets
 from edge.errors import ConfigError, ImageError
 from edge.messages.base import Region
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import PAD_COLOUR, fit
 from edge.model.tiled_classifier import Viewer
 from edge.sightings.findings import Finding, findings
-from edge.tiled import Parts
 
 
 def frame(pixels: np.ndarray, size: tuple[int, int] | None = None) -> Frame:

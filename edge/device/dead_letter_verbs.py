@@ -14,7 +14,7 @@ from edge.mqtt.requests import Params
 from edge.outbox.dead_letters import FOLDER, DeadLetter, DeadLetters
 
 if TYPE_CHECKING:
-    from edge.classify import Console
+    from edge.commands.classify import Console
     from edge.messages.base import Health, Timings
     from edge.mqtt.requests import Requests
 

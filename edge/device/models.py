@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from edge.models.command import open_store
+from edge.commands.model import open_store
 from edge.updates.load import kept_bundles, open_classifier
 from edge.updates.progress import Teller
 from edge.updates.service import Models

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from edge.bench import Report as Bench
+from edge.commands.bench import Report as Bench
 from edge.errors import QuantizeError
 from quantize.boards.estimate import BOARDS
 

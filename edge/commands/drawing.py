@@ -19,8 +19,8 @@ from edge.model.tiles import scaled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge.commands.classify_tiles import Parts
     from edge.model.image.preprocessing import Pixels
-    from edge.tiled import Parts
 
 _SIDE = 1600
 """Pixels of the longer side at most."""

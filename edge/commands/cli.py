@@ -16,9 +16,9 @@ from importlib import import_module
 from typing import NamedTuple
 
 from edge import __version__
+from edge.commands.option_types import above_zero, numbers, path, seconds, seconds_or_none
+from edge.commands.standard_streams import open_missing
 from edge.errors import WheatearError
-from edge.option_types import above_zero, numbers, path, seconds, seconds_or_none
-from edge.streams import open_missing
 
 
 class Console:
@@ -276,16 +276,20 @@ PURPOSE = "Classify what a camera sees, and publish it over MQTT; nothing seen i
 EPILOG = "`wheatear COMMAND -h` shows what a command takes."
 
 COMMANDS = (
-    Command("run", "run the device", add_run, "edge.run:main"),
-    Command("check", "try every part of a configuration", add_check, "edge.check:main"),
-    Command("request", "ask a device over MQTT", add_request, "edge.ask:main"),
-    Command("model", "keep, try and change models", add_models, "edge.models.command:main"),
+    Command("run", "run the device", add_run, "edge.commands.run:main"),
+    Command("check", "try every part of a configuration", add_check, "edge.commands.check:main"),
+    Command("request", "ask a device over MQTT", add_request, "edge.commands.request:main"),
+    Command("model", "keep, try and change models", add_models, "edge.commands.model:main"),
     Command("outbox", "look at dead letters", add_outbox, "edge.device.dead_letter_verbs:main"),
     Command(
         "schema", "print the messages' JSON Schema", add_schema, "edge.messages.reference:main"
     ),
-    Command("classify", "classify pictures: JSON lines", add_classify, "edge.classify:main"),
-    Command("bench", "measure decode, preprocess and invoke", add_bench, "edge.bench:main"),
+    Command(
+        "classify", "classify pictures: JSON lines", add_classify, "edge.commands.classify:main"
+    ),
+    Command(
+        "bench", "measure decode, preprocess and invoke", add_bench, "edge.commands.bench:main"
+    ),
 )
 
 
@@ -301,7 +305,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if level := getattr(arguments, "log_level", None):
         import logging
 
-        from edge.log_lines import LineHandler
+        from edge.commands.log_handler import LineHandler
 
         logging.basicConfig(
             level=level.upper(),

@@ -59,6 +59,6 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     bundle: str | None = arguments.bundle
     unpacking = None if bundle is None else Later(lambda: unpack(bundle))
     # NumPy and Pillow take long to import; the bundle is unpacked meanwhile.
-    from edge.pictures import classify_pictures
+    from edge.commands.classify_pictures import classify_pictures
 
     return classify_pictures(arguments, console, unpacking)

@@ -15,13 +15,13 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from edge.classify import Console
+from edge.commands.classify import Console
+from edge.commands.classify_pictures import files_of, open_classifier
 from edge.errors import ConfigError
 from edge.model import timing
 from edge.model.classifier import Classifier, ModelInfo
 from edge.model.image.preprocessing import decode
 from edge.model.tflite.foreign import read_model
-from edge.pictures import files_of, open_classifier
 from edge.text.printable import encoded
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _bare_models(arguments: argparse.Namespace, console: Console) -> int:
             other = "pictures" if name == "images" else f"--{name.replace('_', '-')}"
             raise ConfigError(f"{option} times bare models and takes no {other}")
     if arguments.serve:
-        from edge.timing_service import serve
+        from edge.commands.bench_server import serve
 
         return serve(sys.stdin.buffer, console, arguments.runtime, arguments.threads)
     found = timing.measure(

@@ -136,7 +136,7 @@ class Drawer:
     """
 
     def __init__(self, folder: str, files: Sequence[str]) -> None:
-        from edge import drawing
+        from edge.commands import drawing
 
         self._drawing = drawing
         self._targets = drawing.targets(Path(folder), files)

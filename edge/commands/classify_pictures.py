@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.classify import Console, check_choice
+from edge.commands.classify import Console, check_choice
 from edge.errors import ConfigError, ImageError
 from edge.model.bundle.bundle import verify
 from edge.model.classifier import Classification, Classifier, ModelInfo, prove
@@ -25,12 +25,12 @@ from edge.text.printable import encoded, printable
 if TYPE_CHECKING:
     import argparse
 
+    from edge.commands.classify_tiles import Parts
     from edge.config import View
     from edge.model.bundle.signing import PublicKey
     from edge.model.bundle.unpack import Unpacked
     from edge.model.image.preprocessing import Pixels
     from edge.system.background import Later
-    from edge.tiled import Parts
 
 
 class Durations(msgspec.Struct, frozen=True):
@@ -127,7 +127,7 @@ def classify_pictures(
     images = files_of(arguments.images, console)
     view = None
     if _in_parts(arguments):
-        from edge.tiled import view_of  # the configuration takes long to import
+        from edge.commands.classify_tiles import view_of  # the configuration takes long to import
 
         view = view_of(arguments)
     with ExitStack() as held:
@@ -184,7 +184,7 @@ def _reader(classifier: Classifier, view: View | None) -> Read:
     spec = classifier.input
     if view is None:
         return lambda file: (load(file, spec), (0, 0))
-    from edge.tiled import read
+    from edge.commands.classify_tiles import read
 
     return lambda file: read(file, spec, view)
 
@@ -204,8 +204,8 @@ def _describer(
     """Give what makes a line of a picture."""
     if view is None:
         return lambda loaded: _line(classifier, loaded, classifier.classify(_pixels(loaded)))
+    from edge.commands.classify_tiles import Drawer, parts
     from edge.model.tiled_classifier import Viewer
-    from edge.tiled import Drawer, parts
 
     viewer = Viewer(classifier, view)
     if problem := unknown({"--ignore": arguments.ignore}, classifier.labels):
@@ -253,7 +253,7 @@ def _keys(arguments: argparse.Namespace) -> list[PublicKey]:
 
 
 def open_classifier(arguments: argparse.Namespace) -> Classifier:
-    """Open the bundle or the TFLite model that the options of ``edge.cli.add_model`` name.
+    """Open the bundle or the TFLite model that the options of ``edge.commands.cli.add_model`` name.
 
     Raises:
         ConfigError: both or none of them is given, or a key cannot be read.

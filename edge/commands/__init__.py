@@ -1,0 +1,1 @@
+"""``wheatear ...``: what a person types. The only place that prints and exits."""
