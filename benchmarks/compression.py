@@ -20,10 +20,10 @@ from benchmarks.accuracy import RECIPE, command, zipped_bytes
 from benchmarks.harness import Options
 from benchmarks.result import Figure, Series, single
 from edge.model.bundle.bundle import read_bundle
-from quantize.flatbuffer import read_graph
-from quantize.memory import arena_bytes
-from quantize.parity import Report
-from quantize.timing import Local
+from quantize.parity.compare import Report
+from quantize.tflite.graph import read_graph
+from quantize.tflite.memory import arena_bytes
+from quantize.timing.timer import Local
 
 SOURCES = ("training/recipes/*.py", "benchmarks/result.py", "benchmarks/accuracy.py")
 MATERIAL = ("jute_pest/split.csv", "backbone_weights/mobilenet_v2_0.35_224_no_top.weights.h5")
@@ -124,8 +124,8 @@ def _report(bundle: Path) -> Report:
 
 def _tfmot(run_folder: Path) -> Model:
     """TFMOT's own recipe on the same run, asked through the device's code like all others."""
-    from quantize.convert import int8_input, output_spec
-    from quantize.parity import device_logits
+    from quantize.int8.convert import int8_input, output_spec
+    from quantize.parity.compare import device_logits
     from training.runs import load_run
 
     path = run_folder / "tfmot-pqat.tflite"

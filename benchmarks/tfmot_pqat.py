@@ -23,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import WheatearError
-from quantize.convert import int8_input, output_spec
-from quantize.flatbuffer import check_all_int8, layers, read_graph
-from quantize.inspect import deflated
+from quantize.commands.inspect import deflated
+from quantize.int8.convert import int8_input, output_spec
 from quantize.options import (
     PRUNING_EPOCHS,
     PRUNING_STEPS,
@@ -33,8 +32,9 @@ from quantize.options import (
     QAT_STEPS,
     Options,
 )
-from quantize.parity import device_logits
+from quantize.parity.compare import device_logits
 from quantize.pipeline import Pipeline
+from quantize.tflite.graph import check_all_int8, layers, read_graph
 from training.runs import Run, load_run, write_whole
 
 RATES = (1e-3, 1e-4)
@@ -57,7 +57,7 @@ class _Quiet:
 
 def make(run: Run, rate: float) -> bytes:
     """An int8 TFLite model of a run, pruned and quantized by the book with one learning rate."""
-    from quantize import tfmot
+    from quantize.keras import tfmot
 
     source = Pipeline(run, Options(pruning=SPARSITY), _Quiet())
     source.prepare()

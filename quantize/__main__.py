@@ -1,6 +1,6 @@
 """``python -m quantize``."""
 
-from quantize.cli import main
+from quantize.commands.cli import main
 
 if __name__ == "__main__":
     main()

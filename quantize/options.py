@@ -7,9 +7,9 @@ from typing import Literal
 import msgspec
 
 from edge.errors import QuantizeError
-from quantize.channels.budget import TIMED, parse
-from quantize.convert import Io
-from quantize.parity import Limits
+from quantize.compress.channels.search import TIMED, parse
+from quantize.int8.convert import Io
+from quantize.parity.compare import Limits
 
 #: Passes over the training photos, where nothing else is asked for ...
 QAT_EPOCHS, PRUNING_EPOCHS = 5, 7
@@ -36,7 +36,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     clusters: int = 0
     """Different values in each convolution and dense kernel, 2 to 128; 0: any number."""
     budget: str = ""
-    """What the model may cost, as "macs=0.5" (see `quantize.channels.budget`); empty: no limit."""
+    """What the model may cost, as "macs=0.5" (see `quantize.compress.channels.search`); empty: no
+    limit."""
     resolution: int | None = None
     """Side of the input, pixels; None: the run's own, or what a budget makes of it."""
     io: Io = "int8"

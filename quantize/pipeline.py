@@ -25,16 +25,19 @@ from edge import __version__
 from edge.errors import QuantizeError
 from edge.model.bundle.manifest import Manifest, OutputSpec
 from edge.model.image.preprocessing import InputSpec
-from quantize import package, parity, promises, rounding
-from quantize.convert import (
+from quantize.bundle import package
+from quantize.int8 import phase as rounding
+from quantize.int8.convert import (
     int8_input,
     model_scale,
     output_spec,
     to_float_tflite,
 )
-from quantize.finetune import Schedule
+from quantize.keras.finetune import Schedule
 from quantize.options import Options
-from quantize.timing import Local, Timer
+from quantize.parity import compare as parity
+from quantize.parity import compliance as promises
+from quantize.timing.timer import Local, Timer
 
 if TYPE_CHECKING:
     from training.runs import Run
@@ -88,9 +91,9 @@ class Pipeline:
     @cached_property
     def source(self) -> Any:  # noqa: ANN401
         """The float model that is quantized: the run's own, or what was made of it."""
-        from quantize.cluster import clustered
-        from quantize.narrowing import smaller
-        from quantize.prune import pruned
+        from quantize.compress.cluster import clustered
+        from quantize.compress.prune import pruned
+        from quantize.compress.structured import smaller
 
         o = self.options
         model, features = self.float_keras, None
@@ -103,7 +106,7 @@ class Pipeline:
     @cached_property
     def input(self) -> InputSpec:
         """What the quantized model takes: the run's input, or a smaller one."""
-        from quantize.narrowing import resolution
+        from quantize.compress.structured import resolution
 
         side = resolution(self)
         return msgspec.structs.replace(self.run.info.input, width=side, height=side)

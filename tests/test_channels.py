@@ -8,14 +8,14 @@ from networks import mobilenet
 
 from edge.errors import QuantizeError
 from edge.model.image.preprocessing import InputSpec
-from quantize.channels import cost
-from quantize.channels.budget import find_share, parse
-from quantize.channels.graph import cut, find_channels
-from quantize.channels.importance import importance
-from quantize.channels.select import narrowest, select
-from quantize.channels.shrink import narrow
-from quantize.channels.speed import fit
-from quantize.resolution import at_resolution, resolutions
+from quantize.compress.channels import cost
+from quantize.compress.channels.importance import importance
+from quantize.compress.channels.search import find_share, parse
+from quantize.compress.channels.select import narrowest, select
+from quantize.compress.channels.shrink import narrow
+from quantize.compress.channels.speed import fit
+from quantize.compress.resolution import at_resolution, resolutions
+from quantize.keras.channels import cut, find_channels
 from training.models import build_model
 from training.recipe import Recipe
 from training.runs import Run, RunInfo

@@ -12,7 +12,7 @@ import pytest
 import typer
 
 import edge.commands.cli
-import quantize.cli
+import quantize.commands.cli
 import training.cli
 
 TREE = Path(__file__).parent.parent
@@ -74,7 +74,7 @@ def test_every_command_shown_is_understood(page):
             case [python, "-m", "training", *rest] if python.startswith("python"):
                 check_typer(training.cli.app, rest)
             case [python, "-m", "quantize", *rest] if python.startswith("python"):
-                check_typer(quantize.cli.app, rest)
+                check_typer(quantize.commands.cli.app, rest)
             case ["make", *rest]:
                 check_make(rest)
             case [program, *rest] if Path(program).name == "wheatear":

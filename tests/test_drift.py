@@ -25,7 +25,7 @@ from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import InputSpec, decode, load
 from edge.model.scores import softmax
 from edge.system.counters import Counters
-from quantize.reference import reference
+from quantize.bundle.reference import reference
 
 SPEC = devices.SPEC
 RNG = np.random.default_rng

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from quantize.allocate import divergence, shares, without_least
+from quantize.compress.sensitivity import divergence, shares, without_least
 
 
 def zeros_in_all(found, sizes):

@@ -9,7 +9,7 @@ import msgspec
 import tiny
 from rich.console import Console
 
-from quantize.inspect import labels
+from quantize.commands.inspect import labels
 
 
 def test_names_of_classes_are_never_cut_short_on_a_narrow_terminal():

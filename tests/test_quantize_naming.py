@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import QuantizeError
-from quantize.naming import identity
+from quantize.bundle.naming import identity
 
 
 @pytest.mark.parametrize(

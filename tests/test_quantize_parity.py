@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from edge.errors import ParityError, QuantizeError
-from quantize.package import class_threshold, decide, display_name
-from quantize.parity import Answers, Calibration, Limits, Photos, compare, require
+from quantize.bundle.package import class_threshold, decide, display_name
+from quantize.parity.compare import Answers, Calibration, Limits, Photos, compare, require
 
 LABELS = ("ant", "bee", "moth")
 

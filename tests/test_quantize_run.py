@@ -23,14 +23,14 @@ from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import decode, fit, load, quantise
 from edge.model.picture_statistics import brightness_bin, confidence_bin, look, sharpness_bin
 from edge.system.board import board
-from quantize.commands import Request, quantize_run
-from quantize.flatbuffer import check_all_int8, layers, read_graph
-from quantize.inspect import deflated, text
-from quantize.metadata import read_labels
+from quantize.commands.inspect import deflated, text
+from quantize.commands.run import Request, quantize_run
 from quantize.options import Options
 from quantize.pipeline import Pipeline
-from quantize.remote import Remote
-from quantize.timing import Local
+from quantize.tflite.graph import check_all_int8, layers, read_graph
+from quantize.tflite.metadata import read_labels
+from quantize.timing.ssh import Remote
+from quantize.timing.timer import Local
 from training.data import load_dataset
 from training.fit import fit as train
 from training.recipe import Augmentation, Recipe
@@ -101,9 +101,9 @@ def bundle(trained, tmp_path_factory):
 @pytest.fixture
 def brief(monkeypatch):
     """Fewer rounds and trainings of a smaller network: each of them builds its own graph."""
-    monkeypatch.setattr("quantize.channels.shrink.ROUNDS", 2)
-    monkeypatch.setattr("quantize.narrowing.MEMBERS", 2)
-    monkeypatch.setattr("quantize.narrowing.TRIAL_STEPS", 24)
+    monkeypatch.setattr("quantize.compress.channels.shrink.ROUNDS", 2)
+    monkeypatch.setattr("quantize.compress.structured.MEMBERS", 2)
+    monkeypatch.setattr("quantize.compress.structured.TRIAL_STEPS", 24)
 
 
 def fresh_copy(trained, folder):
@@ -383,7 +383,7 @@ def test_a_signed_bundle_is_trusted_by_its_key_and_shown_as_such(bundle, trained
 
 def test_photos_that_make_training_diverge_are_an_error(trained):
     """A loss that is no number is an error with the cure; no weights of it are kept."""
-    from quantize.finetune import Schedule, fine_tune
+    from quantize.keras.finetune import Schedule, fine_tune
     from training.tf import tf
 
     model = load_run(trained).model()
@@ -398,7 +398,7 @@ def test_training_with_rounding_follows_only_where_too_much_is_missed(
     trained, tmp_path, monkeypatch, enough, said
 ):
     """Else the fitted model is taken as it is; what is nearer after training is kept."""
-    from quantize import rounding
+    from quantize.int8 import phase as rounding
 
     class Ear:
         def __init__(self):
@@ -423,7 +423,7 @@ def test_training_with_rounding_follows_only_where_too_much_is_missed(
 
 def test_layers_that_cannot_be_quantized_are_named_with_the_cure():
     """Each wrong layer has its own line; nothing is trained before."""
-    from quantize.qat import check_layers
+    from quantize.int8.qat import check_layers
     from training.tf import keras
 
     inputs = keras.Input((8, 8, 3))

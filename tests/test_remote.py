@@ -19,9 +19,9 @@ from test_quantize_run import request
 from edge.commands.bench_server import Hello
 from edge.errors import QuantizeError
 from edge.system.board import board
-from quantize import remote
-from quantize.remote import Remote, parse
-from quantize.timing import Local, open_timer
+from quantize.timing import ssh as remote
+from quantize.timing.ssh import Remote, parse
+from quantize.timing.timer import Local, open_timer
 
 SMALL, OTHER = tiny.model(), tiny.model() + bytes(16)
 

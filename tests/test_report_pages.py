@@ -6,8 +6,8 @@ import re
 
 from scenes import scenes
 
-from quantize.parity import ClassDrop
-from quantize.plots import class_drops
+from quantize.parity.compare import ClassDrop
+from quantize.parity.plots import class_drops
 from training.data import load_dataset
 from training.data.check import check
 from training.data.report import render

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from networks import mobilenet
 
-from quantize.correct import correct, refit
-from quantize.equalise import equalise, level
-from quantize.round_kernels import round_kernels
+from quantize.int8.adaptive_rounding import round_kernels
+from quantize.int8.bias_correction import correct, refit
+from quantize.int8.equalisation import equalise, level
 from training.tf import keras
 
 

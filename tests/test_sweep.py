@@ -12,13 +12,13 @@ from sshd import DEVICE_PROGRAM
 
 from edge.errors import QuantizeError
 from edge.system.board import board
-from quantize.commands import quantize_sweep
-from quantize.flatbuffer import Graph, Operator, Tensor, macs, read_graph
-from quantize.memory import arena_bytes
+from quantize.commands.run import quantize_sweep
 from quantize.sweep import trials
 from quantize.sweep.engines import Processes
 from quantize.sweep.points import Point, front
 from quantize.sweep.report import words
+from quantize.tflite.graph import Graph, Operator, Tensor, macs, read_graph
+from quantize.tflite.memory import arena_bytes
 
 MODELS = Path(__file__).parent / "models"
 

@@ -15,9 +15,9 @@ import msgspec
 import pytest
 
 from edge.errors import QuantizeError
+from quantize.commands.trial import check
 from quantize.sweep import record, trials
 from quantize.sweep.engines import choose
-from quantize.sweep.work import check
 
 TREE = Path(__file__).parent.parent
 QUICK = ("--epochs", "1", "--pruning-epochs", "2")

@@ -10,21 +10,21 @@ import typer
 from discs import paint
 from rich.console import Console
 
-import quantize.cli
+import quantize.commands.cli
 from benchmarks.tfmot_pqat import accuracy, main
 from edge.errors import QuantizeError
-from quantize import promises
-from quantize.cluster import cluster, k_means
-from quantize.commands import Bar, Request
-from quantize.convert import to_int8_qat
-from quantize.equalise import hold_upright, turn_upright
-from quantize.finetune import Schedule, fine_tune
-from quantize.flatbuffer import WEIGHTED, check_all_int8, read_graph
+from quantize.commands.run import Bar, Request
+from quantize.compress.cluster import cluster, k_means
+from quantize.compress.prune import check_kernels
+from quantize.int8.convert import to_int8_qat
+from quantize.int8.equalisation import hold_upright, turn_upright
+from quantize.int8.qat import quantization_aware
+from quantize.keras.finetune import Schedule, fine_tune
 from quantize.options import Options
+from quantize.parity import compliance as promises
 from quantize.pipeline import Pipeline
-from quantize.prune import check_kernels
-from quantize.qat import quantization_aware
 from quantize.sweep.trials import VARIANTS
+from quantize.tflite.graph import WEIGHTED, check_all_int8, read_graph
 from training.data import load_dataset
 from training.fit import fit as train
 from training.recipe import Augmentation, Recipe
@@ -321,8 +321,8 @@ def test_options_that_do_not_go_together_are_refused(options, message):
 def test_every_variant_of_the_sweep_is_a_valid_command(variant, monkeypatch):
     """The command line knows its options, and they go together; 2:4 alone means one half."""
     asked = []
-    monkeypatch.setattr("quantize.commands.quantize_run", lambda request: asked.append(request))
-    command = typer.main.get_command(quantize.cli.app)
+    monkeypatch.setattr("quantize.commands.run.quantize_run", lambda request: asked.append(request))
+    command = typer.main.get_command(quantize.commands.cli.app)
     command.main(["run", "x", "--out", "x.wtr", *VARIANTS[variant]], standalone_mode=False)
     (request,) = asked
     assert isinstance(request, Request)

@@ -8,7 +8,7 @@ import tiny
 from edge.errors import ModelError
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import InputSpec, decode
-from quantize.metadata import add_metadata
+from quantize.tflite.metadata import add_metadata
 
 pytest.importorskip("ai_edge_litert")
 import floats

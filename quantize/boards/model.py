@@ -19,7 +19,7 @@ from quantize.boards import figures
 from quantize.boards.figures import Ratio, Setting
 from quantize.boards.networks import NETWORKS
 from quantize.boards.totals import Totals
-from quantize.edgetpu import CACHE_BYTES
+from quantize.tflite.edgetpu import CACHE_BYTES
 
 #: Turns of the fit; it stands still long before.
 TURNS, STILL = 1000, 1e-10

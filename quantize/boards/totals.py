@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import prod
 from typing import NamedTuple
 
-from quantize.flatbuffer import WEIGHTED, Graph, Operator
+from quantize.tflite.graph import WEIGHTED, Graph, Operator
 
 
 class Totals(NamedTuple):

@@ -22,7 +22,7 @@ class Job(NamedTuple):
 
     name: str
     arguments: tuple[str, ...]
-    """Of `quantize.sweep.work`; paths are absolute."""
+    """Of `quantize.commands.trial`; paths are absolute."""
     log: Path
     """What the process says is added to it."""
     results: tuple[Path, ...]
@@ -86,7 +86,7 @@ def start(job: Job) -> subprocess.Popen[bytes]:
     """Start a job's process; it ends when we do, as it reads from us."""
     with job.log.open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "quantize.sweep.work", *job.arguments],
+            [sys.executable, "-m", "quantize.commands.trial", *job.arguments],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -128,7 +128,7 @@ def choose(name: str, jobs: int | None, ray_address: str, cpus_per_trial: int | 
             raise QuantizeError("--ray-address and --cpus-per-trial want --engine ray")
         return Processes(1 if jobs is None else jobs)
     if name == "ray":
-        from quantize.sweep.cluster import Cluster
+        from quantize.sweep.ray import Cluster
 
         if jobs is not None:
             raise QuantizeError(

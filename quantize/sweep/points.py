@@ -9,12 +9,12 @@ from statistics import mean, median
 import msgspec
 
 from edge.model.bundle.bundle import read_bundle
-from quantize.flatbuffer import macs, read_graph
-from quantize.inspect import deflated
-from quantize.memory import arena_bytes
-from quantize.parity import Report
+from quantize.commands.inspect import deflated
+from quantize.parity.compare import Report
 from quantize.sweep.trials import Trial
-from quantize.timing import Timer
+from quantize.tflite.graph import macs, read_graph
+from quantize.tflite.memory import arena_bytes
+from quantize.timing.timer import Timer
 
 #: All others are compared with this variant: the same network, int8, nothing taken out.
 REFERENCE = "qat"

@@ -9,7 +9,7 @@ from statistics import mean, median
 
 import msgspec
 
-from quantize.plots import new_figure, svg
+from quantize.parity.plots import new_figure, svg
 from quantize.sweep.points import REFERENCE, Point, front
 from quantize.sweep.trials import Failure
 from training.runs import write_whole

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from edge.errors import QuantizeError
-from quantize.channels.budget import parse
+from quantize.compress.channels.search import parse
 from quantize.sweep import record
 from quantize.sweep.engines import Engine, Job
 

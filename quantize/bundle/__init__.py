@@ -1,0 +1,1 @@
+"""From a judged int8 model to a bundle."""

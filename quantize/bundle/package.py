@@ -1,0 +1,244 @@
+"""From a judged int8 model to a bundle: decision rules, goldens, metrics, provenance."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import QuantizeError
+from edge.model.bundle.bundle import MODEL, write_bundle
+from edge.model.bundle.manifest import (
+    ClassMetrics,
+    Interpreter,
+    LabelSpec,
+    Manifest,
+    Metrics,
+    ModelMetrics,
+    OutputSpec,
+    Provenance,
+)
+from edge.model.image.preprocessing import InputSpec
+from edge.model.scores import DecisionSpec
+from quantize.bundle import goldens
+from quantize.bundle.reference import reference
+from quantize.options import Options
+from quantize.parity.compare import Answers, Calibration, Form, Photos, Report
+from quantize.tflite.metadata import add_metadata
+from training import metrics
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+#: Answers about a class are reported from the confidence on at which so many of them were right.
+WANTED_PRECISION = 0.8
+#: A class with fewer validation answers gets no threshold of its own.
+LEAST_ANSWERS = 5
+#: Share of right answers that the unknown rule and a class's threshold each leave standing.
+KEEP = 0.95
+
+
+def write(
+    path: Path,
+    model: bytes,
+    specs: tuple[InputSpec, OutputSpec],
+    photos: Mapping[str, Photos],
+    answers: Mapping[str, Answers],
+    report: Report,
+    identity: Mapping[str, Any],
+    root: Path,
+    signing_key: Ed25519PrivateKey | None = None,
+) -> Manifest:
+    """Write the bundle; return its manifest.
+
+    Args:
+        path: NAME.wtr, replaced whole.
+        model: int8 TFLite without metadata.
+        specs: its input and output.
+        photos: `val` and `test`.
+        answers: of both splits.
+        report: of the parity gate.
+        identity: name, version, created, labels (ids), provenance.
+        root: the photos' folder.
+        signing_key: signs the manifest.
+    """
+    input_spec, output_spec = specs
+    labels = tuple(identity["labels"])
+    described = add_metadata(
+        model,
+        labels,
+        input_spec,
+        str(identity["name"]),
+        str(identity["version"]),
+        f"Wheatear int8 classifier of {len(labels)} classes; the output is logits.",
+    )
+    val = photos["val"]
+    decision, thresholds = decide(answers["val"].int8, val.truth, report.int8_calibration)
+    entries, files, version = goldens.make(
+        described, input_spec, _golden_photos(answers["val"].int8, val, labels, input_spec, root)
+    )
+    manifest = Manifest(
+        name=str(identity["name"]),
+        version=str(identity["version"]),
+        created=str(identity["created"]),
+        labels=tuple(
+            LabelSpec(id=label, name=display_name(label), threshold=threshold)
+            for label, threshold in zip(labels, thresholds, strict=True)
+        ),
+        input=input_spec,
+        output=output_spec,
+        decision=decision,
+        metrics=_metrics(report, answers["test"], photos["test"].truth, labels),
+        provenance=identity["provenance"],
+        goldens=entries,
+        interpreter=Interpreter(name="litert", version=version),
+        reference=reference(answers["val"].int8, val.pixels, decision.temperature),
+    )
+    return write_bundle(path, manifest, {MODEL: described, **files}, signing_key)
+
+
+def _golden_photos(
+    logits: NDArray[np.float32],
+    val: Photos,
+    labels: tuple[str, ...],
+    spec: InputSpec,
+    root: Path,
+) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Names and pixels of the golden pictures; the clearest of them as large as it was taken."""
+    chosen = goldens.choose(logits, val.truth)
+    ordered = np.sort(logits[chosen], axis=1)
+    clearest = int((ordered[:, -1] - ordered[:, -2]).argmax())
+    found = [(_slug(labels[val.truth[i]], i), val.pixels[i]) for i in chosen]
+    name, _ = found[clearest]
+    found[clearest] = (name, goldens.original(root / val.files[chosen[clearest]], spec))
+    return found
+
+
+def decide(
+    logits: NDArray[np.float32], truth: NDArray[np.int64], calibration: Calibration
+) -> tuple[DecisionSpec, tuple[float, ...]]:
+    """The unknown rule and each class's threshold, from validation logits (n, classes).
+
+    Raises:
+        QuantizeError: no validation photo is answered rightly.
+    """
+    shares = metrics.softmax(logits, calibration.temperature)
+    confidence, said = shares.max(axis=1), shares.argmax(axis=1)
+    right = said == truth
+    if not right.any():
+        raise QuantizeError("no validation photo is answered rightly: nothing to decide by")
+    unknown = metrics.fit_unknown_threshold(confidence, right, KEEP)
+    spec = DecisionSpec(
+        temperature=round(float(np.clip(calibration.temperature, 0.05, 20)), 4),
+        unknown="max-probability",
+        unknown_threshold=_down(unknown),
+    )
+    thresholds = [
+        class_threshold(confidence[said == c], right[said == c]) for c in range(logits.shape[1])
+    ]
+    return spec, tuple(thresholds)
+
+
+def class_threshold(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:
+    """Lowest confidence from which `WANTED_PRECISION` of a class's answers are right.
+
+    0 where all of them together are good enough or too few to tell; never so high that more than
+    5 % of the right answers fall below it.
+    """
+    if len(right) < LEAST_ANSWERS or not right.any() or right.mean() >= WANTED_PRECISION:
+        return 0.0
+    order = np.argsort(-confidence, kind="stable")
+    precision = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    good = np.flatnonzero(precision >= WANTED_PRECISION)
+    wanted = float(confidence[order][good[-1]]) if len(good) else 1.0
+    return _down(min(wanted, metrics.fit_unknown_threshold(confidence, right, KEEP)))
+
+
+def created(recorded: float) -> str:
+    """When the bundle counts as made, UTC: SOURCE_DATE_EPOCH, else the run's own time (epoch s)."""
+    stamp = os.environ.get("SOURCE_DATE_EPOCH")
+    try:
+        seconds = int(stamp) if stamp else int(recorded)
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError, OSError) as error:
+        raise QuantizeError(f"SOURCE_DATE_EPOCH is {stamp!r}: give whole seconds") from error
+
+
+def display_name(label: str) -> str:
+    """A label id as people write it: field_cricket -> Field cricket."""
+    words = label.replace("_", " ").replace("-", " ").strip()
+    return words[:1].upper() + words[1:] or label
+
+
+def _metrics(
+    report: Report, test: Answers, truth: NDArray[np.int64], labels: tuple[str, ...]
+) -> Metrics:
+    confusion = metrics.confusion_matrix(truth, test.int8.argmax(axis=1), len(labels))
+    scores = metrics.class_scores(confusion)
+    split = report.splits["test"]
+    return Metrics(
+        split="test",
+        n=split.n,
+        float_=_model_metrics(split.keras, report.float_calibration),
+        int8=_model_metrics(split.int8, report.int8_calibration),
+        agreement=split.agreement,
+        per_class={
+            label: ClassMetrics(
+                n=int(scores.n[i]),
+                precision=float(scores.precision[i]),
+                recall=float(scores.recall[i]),
+                f1=float(scores.f1[i]),
+            )
+            for i, label in enumerate(labels)
+        },
+    )
+
+
+def _model_metrics(form: Form, calibration: Calibration) -> ModelMetrics:
+    return ModelMetrics(
+        accuracy=form.accuracy,
+        accuracy_low=form.accuracy_low,
+        accuracy_high=form.accuracy_high,
+        balanced_accuracy=form.balanced_accuracy,
+        ece=calibration.ece_after,
+    )
+
+
+def provenance(
+    run: Any,  # noqa: ANN401 - a training.runs.Run
+    options: Options,
+    packages: Mapping[str, str],
+    board: str = "",
+) -> Provenance:
+    """Where the model comes from, taken from the run and the packages used now.
+
+    `board` is the machine whose times shaped the model; empty: none did.
+    """
+    info = run.info
+    return Provenance(
+        data_fingerprint=info.data_fingerprint,
+        split_rule=info.split_rule,
+        recipe=info.recipe_name,
+        seed=info.seed,
+        packages={**info.packages, **packages},
+        method=options.method,
+        pruning=options.pruning,
+        pruning_pattern="2:4" if options.pruning_pattern == "2:4" else "",
+        clusters=options.clusters,
+        budget=f"{options.budget} on {board}" if board else options.budget,
+    )
+
+
+def _down(value: float) -> float:
+    """Four decimals, rounded down: the photo that set a threshold stays above it."""
+    return float(np.floor(value * 1e4) / 1e4)
+
+
+def _slug(label: str, index: int) -> str:
+    return f"{re.sub(r'[^A-Za-z0-9_-]+', '-', label).strip('-_')[:48] or 'photo'}-{index}"

@@ -1,0 +1,1 @@
+"""``python -m quantize ...``, one file a subcommand."""

@@ -1,0 +1,214 @@
+"""``python -m quantize ...``: float run -> checked int8 bundle; look inside one; make keys.
+
+Only this module prints and exits. Everything heavy is imported inside the command that needs it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from training.console import new_app, start
+
+app = new_app("python -m quantize")
+
+
+@app.callback()
+def _commands() -> None:
+    """From a float run to an int8 bundle that proves itself."""
+
+
+@app.command()
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Finished training run.")],
+    out: Annotated[Path, typer.Option(help="Bundle to write: NAME-VERSION.wtr.")],
+    pruning: Annotated[
+        float | None, typer.Option(help="Share of weights to zero, 0 to 0.95.")
+    ] = None,
+    pruning_schedule: Annotated[
+        str, typer.Option(help="polynomial (default): zeros rise; constant: all from the start.")
+    ] = "",
+    pruning_pattern: Annotated[
+        str, typer.Option(help="free, or 2:4: two zeros in four neighbours.")
+    ] = "free",
+    clusters: Annotated[
+        int, typer.Option(help="Different weights in a layer, 2 to 128; 0: any number.")
+    ] = 0,
+    budget: Annotated[
+        str, typer.Option(help="What it may cost: macs=0.5, latency=0.5, ms=8 or bytes=300kB.")
+    ] = "",
+    on: Annotated[
+        str, typer.Option(help="Machine that budgets are timed on over SSH: [user@]host[:port].")
+    ] = "",
+    on_command: Annotated[
+        str, typer.Option(help="What starts wheatear there; default: PATH, /opt/wheatear/bin.")
+    ] = "",
+    method: Annotated[
+        str, typer.Option(help="qat (fitted to its rounding, trained if needed) or ptq (ranges).")
+    ] = "qat",
+    key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side of a smaller input, pixels.")] = None,
+    io: Annotated[str, typer.Option(help="Type of input and output: int8 or uint8.")] = "int8",
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Of quantization-aware training; default: 5, more with few photos, none where "
+            "rounding costs next to nothing."
+        ),
+    ] = None,
+    pruning_epochs: Annotated[
+        int | None,
+        typer.Option(help="Of pruning, clustering (default: 7) or a smaller network (15)."),
+    ] = None,
+    learning_rate: Annotated[float, typer.Option(help="Of quantization-aware training.")] = 5e-5,
+    pruning_learning_rate: Annotated[float, typer.Option(help="Of each of these.")] = 5e-4,
+    batch: Annotated[int, typer.Option(help="Photos per step.")] = 32,
+    tolerance: Annotated[
+        float, typer.Option(help="Accuracy (0..1) that may be lost beyond chance.")
+    ] = 0.01,
+    min_agreement: Annotated[
+        float, typer.Option(help="Least share of photos answered as before rounding.")
+    ] = 0.95,
+    name: Annotated[str, typer.Option(help="Name in the bundle; default: from --out.")] = "",
+    version: Annotated[str, typer.Option(help="Version in the bundle; default: from --out.")] = "",
+) -> None:
+    """Prune, cluster, quantize, compare with the float model; pack the bundle if it is as good."""
+    from quantize.commands.run import Request, quantize_run
+
+    quantize_run(
+        Request(
+            folder=folder,
+            out=out,
+            key=key,
+            name=name,
+            version=version,
+            method=method,
+            pruning=pruning,
+            pruning_schedule=pruning_schedule,
+            pruning_pattern=pruning_pattern,
+            clusters=clusters,
+            budget=budget,
+            resolution=resolution,
+            on=on,
+            on_command=on_command,
+            io=io,
+            epochs=epochs,
+            pruning_epochs=pruning_epochs,
+            learning_rate=learning_rate,
+            pruning_learning_rate=pruning_learning_rate,
+            batch=batch,
+            tolerance=tolerance,
+            min_agreement=min_agreement,
+        )
+    )
+
+
+@app.command()
+def sweep(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Finished runs; several: seeds.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for trials and report.")],
+    variants: Annotated[
+        str, typer.Option(help="Names with commas between; default: all. See docs/quantize.md.")
+    ] = "",
+    on: Annotated[str, typer.Option(help="Machine to time on over SSH: [user@]host[:port].")] = "",
+    on_command: Annotated[str, typer.Option(help="As of run.")] = "",
+    engine: Annotated[
+        str, typer.Option(help="Where trials run: processes (here) or ray (here or on a cluster).")
+    ] = "processes",
+    jobs: Annotated[
+        int | None, typer.Option(help="Processes at once; default: 1.", show_default=False)
+    ] = None,
+    ray_address: Annotated[
+        str,
+        typer.Option(help="Ray cluster: auto or HOST:PORT; default: a Ray of this machine."),
+    ] = "",
+    cpus_per_trial: Annotated[
+        int | None, typer.Option(help="That Ray sets aside; default: 2.", show_default=False)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
+    pruning_epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
+) -> None:
+    """Try many ways to make a model smaller; say in a table, plots and words what each bought."""
+    from quantize.commands.run import quantize_sweep
+    from quantize.sweep.engines import choose
+
+    extra: list[str] = []
+    for name, value in (("--epochs", epochs), ("--pruning-epochs", pruning_epochs)):
+        extra += [] if value is None else [name, str(value)]
+    chosen = choose(engine, jobs, ray_address, cpus_per_trial)
+    names = [v for v in variants.split(",") if v]
+    quantize_sweep(runs, out, names, chosen, extra, on=on, on_command=on_command)
+
+
+@app.command()
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to look into: NAME.wtr.")],
+    key: Annotated[
+        Path | None, typer.Option(help="Public key that must have signed the bundle.")
+    ] = None,
+) -> None:
+    """Show what is in a bundle: labels, input, figures, operators, zeros, signature."""
+    from quantize.commands.inspect import show
+
+    show(bundle, key)
+
+
+@app.command()
+def estimate(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to look into: NAME.wtr.")],
+    measured: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BOARD=BENCH.json",
+            help="Result of `wheatear bench --json` on a board; replaces its estimate.",
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say about how long a picture takes, and what memory, on Raspberry Pis and a Coral."""
+    from quantize.boards.show import show
+
+    show(bundle, measured or (), json)
+
+
+@app.command()
+def edgetpu(
+    bundle: Annotated[Path, typer.Argument(help="Bundle to check and add to: NAME.wtr.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Bundle to write; default: the same file.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
+) -> None:
+    """Say what would run on the Edge TPU; compile with edgetpu_compiler, add that to the bundle."""
+    from quantize.commands.run import quantize_edgetpu
+
+    quantize_edgetpu(bundle, out or bundle, key)
+
+
+@app.command()
+def keygen(
+    out: Annotated[Path, typer.Option(help="Folder for the two files.")] = Path(),
+    name: Annotated[str, typer.Option(help="Their name, without an ending.")] = "wheatear",
+) -> None:
+    """Make an Ed25519 key pair to sign bundles with; nothing is ever overwritten."""
+    from edge.model.bundle.signing import generate
+
+    out.mkdir(parents=True, exist_ok=True)
+    private, public = out / f"{name}.pem", out / f"{name}.pub.pem"
+    made = generate(private, public)
+    typer.echo(f"private key: {private}  (keep it off the cameras and out of version control)")
+    typer.echo(f"public key:  {public}  (goes onto the cameras)")
+    typer.echo(f"fingerprint: {made.fingerprint}")
+
+
+def main() -> None:
+    """Run the command line."""
+    start(app, "interrupted; repeat the command to go on after the last phase")
+
+
+if __name__ == "__main__":
+    main()

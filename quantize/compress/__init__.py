@@ -1,0 +1,1 @@
+"""Zeros, clusters, fewer channels, a smaller input, and what they cost."""

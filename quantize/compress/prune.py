@@ -1,0 +1,263 @@
+"""Magnitude pruning: the least weights of the convolutions and dense layers become zero.
+
+TFMOT's wrappers follow a polynomial schedule (Zhu and Gupta 2017, arXiv:1710.01878): sparsity rises
+from zero, fast at first, to the target at half of the fine-tuning; the rest heals. Or all zeros are
+there from the first step and move for that half (constant). In the pattern 2:4 two of every four
+neighbours along the input channels are zero, from the first step on and in one place. Zeros make an
+int8 model smaller to send, not faster to run: no CPU kernel here skips them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import QuantizeError
+from quantize.compress.sensitivity import allocate, input_sizes
+from quantize.int8.convert import model_scale
+from quantize.keras.finetune import Schedule, fine_tune, steady
+from quantize.options import PRUNING_EPOCHS, PRUNING_STEPS
+from quantize.parity.compliance import KEPT, most_in_block
+
+if TYPE_CHECKING:
+    from quantize.pipeline import Pipeline
+
+#: Photos that each layer's share of the pruning is found on.
+SENSITIVITY_PHOTOS = 64
+
+
+def pruned(
+    pipeline: Pipeline,
+    model: Any,  # noqa: ANN401 - a Keras model
+    features: NDArray[np.int64] | None = None,
+) -> Any:  # noqa: ANN401
+    """The pipeline's phase: `model` with the zeros asked for; made or from before.
+
+    `features` says which of the run's pooled features the model has, where not all.
+
+    Raises:
+        QuantizeError: nothing can be pruned, or training diverged.
+    """
+    from quantize.pipeline import save_model
+    from training.tf import keras
+
+    options, watcher = pipeline.options, pipeline.watcher
+    path = pipeline.result_path("pruned", ".keras", *pipeline.pruning_facts())
+    if path.exists():
+        watcher.say(f"pruned model taken from {path}")
+        return keras.models.load_model(path, compile=False)
+    rate = options.pruning_learning_rate
+    schedule = pipeline.schedule(options.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
+    check_kernels(model, "pruned")
+    count = len(prunable(model))
+    what = "2:4" if options.pruning_pattern == "2:4" else f"{options.pruning:.0%} zeros"
+    watcher.phase(f"pruning {count} layers to {what}", schedule.steps)
+    found = prune(
+        model,
+        options.pruning,
+        model_scale(pipeline.train_photos(SENSITIVITY_PHOTOS)),
+        lambda student: fine_tune(
+            student,
+            pipeline.float_keras,
+            pipeline.batches(schedule, stream=1, side=pipeline.run.info.input.width),
+            schedule,
+            pipeline.progress,
+            features,
+        ),
+        schedule,
+        _How(options.pruning_schedule == "constant", options.pruning_pattern == "2:4"),
+    )
+    return save_model(found, path)
+
+
+class _How(NamedTuple):
+    """Ways to prune: all zeros at once or by and by, anywhere or two of four."""
+
+    at_once: bool
+    two_of_four: bool
+
+
+def prune(
+    model: Any,  # noqa: ANN401 - a Keras model
+    sparsity: float,
+    photos: NDArray[np.float32],
+    train: Callable[[Any], object],
+    schedule: Schedule,
+    how: _How,
+) -> Any:  # noqa: ANN401
+    """Return a copy of `model` in which `sparsity` (0..1) of the prunable weights are zero.
+
+    Args:
+        model: not changed.
+        sparsity: of all kernels, depthwise ones included, whose part the others bear; each layer
+            has its own share, see `quantize.compress.sensitivity`.
+        photos: training photos to find those shares on, float32 (n, h, w, c) in -1..1.
+        train: fine-tunes the model that it is given in place, for the steps of the schedule.
+        schedule: of that.
+        how: two of four is the same for all layers, whatever `sparsity` is.
+
+    Raises:
+        QuantizeError: nothing can be pruned, training diverged, or the zeros did not come about.
+    """
+    from quantize.keras import tfmot
+
+    copy = tfmot.keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    layers = prunable(copy)
+    if not layers:
+        raise QuantizeError(
+            "the model has no Conv2D or Dense layer of its own to prune; layers inside a nested "
+            "model are not reached: build the model flat"
+        )
+    sizes = input_sizes(copy, layers, photos)
+    if how.two_of_four:
+        targets = {layer.name: 0.5 for layer in layers}
+    else:
+        total = sum(x.kernel.shape.num_elements() for x in layers)
+        targets = allocate(
+            copy, layers, sizes, min(0.97, sparsity * _weights(copy) / total), photos
+        )
+    wrapped = _wrap(copy, targets, schedule, how)
+    steady(wrapped)
+    _begin(wrapped, sizes)
+    train(wrapped)
+    _apply_masks(wrapped)
+    pruned = tfmot.sparsity.strip_pruning(wrapped)
+    if how.two_of_four:
+        _check_pattern(pruned)
+    else:
+        _check(pruned, sparsity)
+    return pruned
+
+
+def prunable(model: Any) -> list[Any]:  # noqa: ANN401
+    """Layers that are pruned: ordinary convolutions and dense layers, not depthwise ones.
+
+    Depthwise kernels hold a few percent of the weights and suffer most from losing any.
+    """
+    from training.tf import keras
+
+    return [layer for layer in model.layers if type(layer) in _kinds(keras)]
+
+
+def check_kernels(model: Any, wanted: str) -> None:  # noqa: ANN401
+    """Refuse a model with kernels that would be left as they are without a word.
+
+    Args:
+        model: any.
+        wanted: what is to happen to them, for the message: "pruned", "clustered".
+
+    Raises:
+        QuantizeError: naming each layer with its class and the cure.
+    """
+    from training.tf import keras
+
+    wrong = []
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if isinstance(layer, keras.Model):
+            wrong.append(f"{layer.name} (a model inside the model): build the model flat")
+        elif type(layer) not in (*_kinds(keras), keras.layers.DepthwiseConv2D) and _weights(layer):
+            cure = _CURES.get(kind, "replace it by Conv2D, DepthwiseConv2D or Dense")
+            wrong.append(f"{layer.name} ({kind}): {cure}")
+    if wrong:
+        raise QuantizeError(f"these layers cannot be {wanted}:\n  " + "\n  ".join(wrong))
+
+
+_CURES = {
+    "SeparableConv2D": "write it as a DepthwiseConv2D and a Conv2D of 1 x 1",
+    "Conv1D": "write it as a Conv2D of height 1",
+}
+
+
+def _weights(model: Any) -> int:  # noqa: ANN401
+    """Weights in all kernels, pruned or not; biases and batch norms are no kernels."""
+    return sum(
+        variable.shape.num_elements()
+        for variable in model.trainable_variables
+        if len(variable.shape) >= 2
+    )
+
+
+def sparsities(model: Any) -> dict[str, float]:  # noqa: ANN401
+    """Share of exact zeros in the kernel of each prunable layer, 0..1, by layer name."""
+    return {layer.name: float(np.mean(layer.get_weights()[0] == 0)) for layer in prunable(model)}
+
+
+def _kinds(keras: Any) -> tuple[Any, ...]:  # noqa: ANN401
+    return (keras.layers.Conv2D, keras.layers.Dense)
+
+
+def _wrap(model: Any, targets: Mapping[str, float], schedule: Schedule, how: _How) -> Any:  # noqa: ANN401
+    from quantize.keras import tfmot
+
+    # The last update must fall on the last step of the schedule, or the target is missed.
+    every = max(1, schedule.steps // 2 // 12)
+    end = every * max(1, schedule.steps // 2 // every)
+
+    def clone(layer: Any) -> Any:  # noqa: ANN401
+        copy = layer.__class__.from_config(layer.get_config())
+        if layer.name not in targets:
+            return copy
+        if how.at_once or how.two_of_four:
+            zeros = tfmot.pruning_schedule.ConstantSparsity(
+                targets[layer.name], begin_step=1, end_step=end, frequency=every
+            )
+        else:
+            zeros = tfmot.pruning_schedule.PolynomialDecay(
+                initial_sparsity=0.0,
+                final_sparsity=targets[layer.name],
+                begin_step=0,
+                end_step=end,
+                frequency=every,
+            )
+        return tfmot.sparsity.prune_low_magnitude(
+            copy, pruning_schedule=zeros, sparsity_m_by_n=(2, 4) if how.two_of_four else None
+        )
+
+    wrapped = tfmot.keras.models.clone_model(model, clone_function=clone)
+    for layer in wrapped.layers:
+        inner = getattr(layer, "layer", layer)
+        inner.set_weights(model.get_layer(inner.name).get_weights())
+    return wrapped
+
+
+def _apply_masks(wrapped: Any) -> None:  # noqa: ANN401
+    """Set masked weights to zero once more: averaging brought traces of them back."""
+    from quantize.keras import tfmot
+
+    for layer in tfmot.pruning_wrapper.collect_prunable_layers(wrapped):
+        layer.pruning_obj.weight_mask_op()
+
+
+def _begin(wrapped: Any, sizes: Mapping[str, NDArray[np.float32]]) -> None:  # noqa: ANN401
+    """Start the schedule, and let TFMOT choose by weight times input instead of weight alone."""
+    from quantize.keras import tfmot
+
+    for layer in tfmot.pruning_wrapper.collect_prunable_layers(wrapped):
+        layer.pruning_step.assign(0)
+        by_size = layer.pruning_obj._maybe_update_block_mask
+        inputs = tfmot.tf.constant(sizes[layer.layer.name])
+        layer.pruning_obj._maybe_update_block_mask = lambda w, f=by_size, x=inputs: f(w * x)
+
+
+def _check(model: Any, sparsity: float) -> None:  # noqa: ANN401
+    kernels = [layer.get_weights()[0] for layer in prunable(model)]
+    found = sum(int(np.sum(k == 0)) for k in kernels) / sum(k.size for k in kernels)
+    # Each layer is rounded to whole weights.
+    if found < sparsity - len(kernels) / sum(k.size for k in kernels):
+        raise QuantizeError(
+            f"pruning came to {found:.1%} zeros, not the {sparsity:.1%} asked for: give it more "
+            "epochs"
+        )
+
+
+def _check_pattern(model: Any) -> None:  # noqa: ANN401
+    for layer in prunable(model):
+        # Kernels are (..., in, out).
+        most = most_in_block(np.moveaxis(layer.get_weights()[0], -2, -1))
+        if most > KEPT:
+            raise QuantizeError(f"{layer.name}: {most} of 4 neighbouring weights are not zero")

@@ -1,0 +1,1 @@
+"""From a float model to int8: ranges, rounding, bias, training."""

@@ -1,0 +1,1 @@
+"""TFLite files, read and written: graph, metadata, memory, Edge TPU."""
