@@ -5,8 +5,8 @@ each line on stdin, which is ``full`` or ``recipe``, seconds and photos of an ep
 steps. A ``full`` step trains every layer with batch statistics, a ``recipe`` step does what the
 recipe says, which may freeze some. SIDE is
 
-- ``product``: photos decoded once, `training.input`, the step that ``python -m training fit`` runs,
-  with TensorFlow's deterministic kernels as there;
+- ``product``: photos decoded once, `training.input.dataset`, the step that ``python -m training
+  fit`` runs, with TensorFlow's deterministic kernels as there;
 - ``memory``: the same step on one batch in memory again and again, without determinism;
 - ``directory``: ``image_dataset_from_directory`` and augmentation layers before the same step.
 """
@@ -24,15 +24,15 @@ from typing import Any
 import numpy as np
 
 from edge.model.image.preprocessing import InputSpec
-from training.augment import augment_batch
-from training.cache import cached_pixels
 from training.data import Dataset, load_dataset
-from training.input import one_hot, train_dataset
+from training.fitting.optimizer import AdamW
+from training.fitting.step import learning_rates, make_step, take_apart
+from training.input.augment import augment_batch
+from training.input.cache import cached_pixels
+from training.input.dataset import one_hot, train_dataset
+from training.input.sampling import epoch_order
 from training.models import build_model
-from training.optimizer import AdamW
 from training.recipe import Recipe, change_recipe, load_recipe
-from training.sampling import epoch_order
-from training.step import learning_rates, make_step, take_apart
 from training.tf import keras, tf
 
 RECIPE = "finetune"

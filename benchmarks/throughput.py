@@ -21,13 +21,13 @@ from benchmarks.result import Figure, pair
 
 SOURCES = (
     "benchmarks/epochs.py",
-    "training/augment.py",
-    "training/cache.py",
-    "training/input.py",
-    "training/optimizer.py",
+    "training/input/augment.py",
+    "training/input/cache.py",
+    "training/input/dataset.py",
+    "training/fitting/optimizer.py",
     "training/recipes/finetune.py",
-    "training/step.py",
-    "training/warp.py",
+    "training/fitting/step.py",
+    "training/input/warp.py",
 )
 MATERIAL = ("jute_pest/split.csv",)
 

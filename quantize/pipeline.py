@@ -265,8 +265,8 @@ class Pipeline:
 
         `stream` keeps phases apart.
         """
-        from training.input import one_hot, train_dataset
-        from training.sampling import epoch_order, group_shares
+        from training.input.dataset import one_hot, train_dataset
+        from training.input.sampling import epoch_order, group_shares
 
         info = self.run.info
         part = self.run.dataset.split("train")

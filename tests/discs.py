@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 
 from training.data import load_dataset
-from training.fit import fit
+from training.fitting.fit import fit
 from training.recipe import load_recipe
 
 COLOURS = {"ant": (210, 40, 40), "bee": (210, 200, 40), "moth": (60, 60, 210)}

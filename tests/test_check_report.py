@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 from edge.errors import DataError
-from training.cli import app
+from training.commands.cli import app
 from training.data import load_dataset, read_csv, write_csv
 from training.data.dataset import Example
 from training.synthetic import generate

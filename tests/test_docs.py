@@ -13,7 +13,7 @@ import typer
 
 import edge.commands.cli
 import quantize.commands.cli
-import training.cli
+import training.commands.cli
 
 TREE = Path(__file__).parent.parent
 PAGES = sorted([TREE / "README.md", *(TREE / "docs").rglob("*.md")])
@@ -72,7 +72,7 @@ def test_every_command_shown_is_understood(page):
         words = [word for word in words if not re.fullmatch(r"[A-Z_]+=\S*", word)]
         match words:
             case [python, "-m", "training", *rest] if python.startswith("python"):
-                check_typer(training.cli.app, rest)
+                check_typer(training.commands.cli.app, rest)
             case [python, "-m", "quantize", *rest] if python.startswith("python"):
                 check_typer(quantize.commands.cli.app, rest)
             case ["make", *rest]:

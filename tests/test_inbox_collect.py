@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 from edge.errors import ConfigError, DataError, WheatearError
 from edge.feedback.inbox import picture
 from edge.messages.base import encode
-from training.cli import app
+from training.commands.cli import app
+from training.commands.inbox import broker_from, write
 from training.data import load_dataset
-from training.inbox.commands import broker_from, write
 from training.inbox.store import Store
 from training.inbox.tables import LOCAL_FILES, read_annotations, tasks
 

@@ -32,7 +32,7 @@ from quantize.tflite.metadata import read_labels
 from quantize.timing.ssh import Remote
 from quantize.timing.timer import Local
 from training.data import load_dataset
-from training.fit import fit as train
+from training.fitting.fit import fit as train
 from training.recipe import Augmentation, Recipe
 from training.runs import load_run
 

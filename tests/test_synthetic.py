@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from edge.errors import DataError
 from edge.model.image.preprocessing import decode
-from training.cli import app
+from training.commands.cli import app
 from training.data import load_dataset
 from training.synthetic import KINDS, generate
 

@@ -26,7 +26,7 @@ from quantize.pipeline import Pipeline
 from quantize.sweep.trials import VARIANTS
 from quantize.tflite.graph import WEIGHTED, check_all_int8, read_graph
 from training.data import load_dataset
-from training.fit import fit as train
+from training.fitting.fit import fit as train
 from training.recipe import Augmentation, Recipe
 from training.runs import load_run
 

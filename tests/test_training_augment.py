@@ -20,7 +20,7 @@ def changed(**kinds):
 
 def run(images, augmentation, seed=0, side=None, targets=None):
     """The augmented batch and targets as arrays."""
-    from training.augment import augment_batch
+    from training.input.augment import augment_batch
     from training.tf import tf
 
     targets = np.eye(len(images), dtype=np.float32) if targets is None else targets

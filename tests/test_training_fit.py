@@ -17,7 +17,7 @@ from PIL import Image
 
 from edge.errors import TrainingError
 from training.data import load_dataset, write_csv
-from training.fit import fit
+from training.fitting.fit import fit
 from training.recipe import load_recipe
 from training.runs import Run, load_run
 
@@ -89,7 +89,7 @@ def test_a_killed_run_ends_as_if_never_interrupted(photos, tmp_path):
 
 
 def _wait_for_second_member(state: Path, process) -> None:
-    from training.state import load_state
+    from training.fitting.state import load_state
 
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
@@ -162,8 +162,8 @@ def test_broken_photos_are_named(photos, tmp_path):
 
 def test_evaluation_and_report_of_a_finished_run(finished):
     """Figures agree with the model's answers; the page is one file without links outside."""
-    from training.evaluate import evaluate, save
     from training.report import write_report
+    from training.report.evaluate import evaluate, save
 
     evaluation, answers = evaluate(finished)
     pixels, labels = finished.arrays("test")
@@ -181,7 +181,7 @@ def test_evaluation_and_report_of_a_finished_run(finished):
 
 def test_foreign_photos_are_counted(finished, tmp_path):
     """--unknown: how many pictures of nothing known fall below the threshold."""
-    from training.evaluate import evaluate
+    from training.report.evaluate import evaluate
 
     for i, level in enumerate((0, 128, 255)):
         Image.new("RGB", (50, 50), (level,) * 3).save(tmp_path / f"{i}.png")

@@ -11,7 +11,7 @@ from scenes import scene, scenes
 from typer.testing import CliRunner
 
 from edge.errors import WheatearError
-from training.cli import app
+from training.commands.cli import app
 
 TINY = ("resolution=32", "alpha=0.1", "head_views=1", "epochs=0")
 MADE = {}

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from edge.errors import TrainingError
+from training.input.sampling import class_weights, epoch_order, group_shares
 from training.recipe import Recipe, change_recipe, load_recipe, recipe_names
-from training.sampling import class_weights, epoch_order, group_shares
 
 
 def test_every_shipped_recipe_is_valid_and_says_its_command():
@@ -98,7 +98,7 @@ def test_class_weights_favour_rare_classes_and_average_to_one():
 
 def test_the_rate_rises_then_falls_to_nothing():
     """Warm-up to the peak, cosine to 0."""
-    from training.step import scheduled_rate
+    from training.fitting.step import scheduled_rate
 
     recipe = Recipe(learning_rate=1.0, warmup=2)
     rates = [scheduled_rate(recipe, step, 100, 10) for step in range(100)]
@@ -186,8 +186,8 @@ def test_a_file_that_is_no_hdf5_is_refused(mobilenet, tmp_path):
 
 def test_frozen_blocks_and_layer_rates_follow_depth():
     """The stem ends after the frozen blocks; deeper layers learn slower."""
+    from training.fitting.step import learning_rates, take_apart
     from training.models import build_model
-    from training.step import learning_rates, take_apart
 
     model = build_model(Recipe(resolution=32), 3)
     parts = take_apart(model, 4)
@@ -201,11 +201,11 @@ def test_frozen_blocks_and_layer_rates_follow_depth():
 
 def test_the_head_is_fitted_while_the_backbone_stays():
     """Frozen random features tell three colours apart after phase one; no other weight moves."""
-    from training.head import fit_head
-    from training.input import one_hot
+    from training.fitting.head import fit_head
+    from training.fitting.step import take_apart
+    from training.fitting.train import predict_logits
+    from training.input.dataset import one_hot
     from training.models import build_model
-    from training.step import take_apart
-    from training.train import predict_logits
 
     recipe = change_recipe(
         load_recipe("small"), ["resolution=32", "head_views=2", "batch=8", "augment.hue=0"]

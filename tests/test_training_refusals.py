@@ -13,7 +13,7 @@ from scenes import scenes
 from typer.testing import CliRunner
 
 from edge.errors import WheatearError
-from training.cli import app
+from training.commands.cli import app
 from training.models.mobilenet_v2 import imagenet_file
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from training.input.warp import affine, recolour
 from training.tf import tf
-from training.warp import affine, recolour
 
 RNG = np.random.default_rng(0)
 PHOTOS = RNG.integers(0, 256, (3, 20, 30, 3)).astype(np.uint8)

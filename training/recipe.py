@@ -22,7 +22,7 @@ Count = Annotated[int, Meta(ge=0, le=10_000)]
 
 
 class Augmentation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How much training photos are varied. 0 switches a kind off; see `training.augment`."""
+    """How much training photos are varied. 0 switches a kind off; see `training.input.augment`."""
 
     flip_horizontal: bool = True
     """Mirror left and right, half of the time."""

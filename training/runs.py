@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from edge.errors import TrainingError
 from edge.model.image.preprocessing import InputSpec
-from training.cache import cached_pixels
 from training.data import Dataset, load_dataset
+from training.input.cache import cached_pixels
 from training.recipe import Recipe
 
 SCHEMA = 1

@@ -30,7 +30,7 @@ ENOUGH = 0.01
 
 def ranged(pipeline: Pipeline) -> bytes:
     """The int8 TFLite file with ranges as photos show them, nothing else (--method ptq)."""
-    from training.input import plain_batches
+    from training.input.dataset import plain_batches
 
     source = pipeline.source
     pixels = pipeline.train_photos(CALIBRATION_PHOTOS)
@@ -107,7 +107,7 @@ def missed(run: Run, teacher: Any, student: Any) -> float:  # noqa: ANN401 - Ker
 
     Each model sees the photos at the size of its own input.
     """
-    from training.train import predict_logits
+    from training.fitting.train import predict_logits
 
     part = run.dataset.split("val")
 

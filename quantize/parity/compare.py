@@ -146,7 +146,7 @@ def answer(
         photos: of one split.
         advance: told how many photos are done.
     """
-    from training.train import predict_logits
+    from training.fitting.train import predict_logits
 
     float_input, int8_input, int8_output = specs
     plain = OutputSpec(kind="logits", dtype="float32")

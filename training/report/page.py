@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluate import Answers, ClassFigures, Evaluation
 from training.metrics import Interval
 from training.report import plots
+from training.report.evaluate import Answers, ClassFigures, Evaluation
 from training.report.photos import data_address
 from training.report.svg import heat_map
 from training.runs import Run, write_whole

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.model.scores import softmax
 from training import metrics
-from training.evaluate import Answers
+from training.report.evaluate import Answers
 from training.report.svg import COLOURS, Plot
 
 

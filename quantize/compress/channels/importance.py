@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantize.keras.channels import Channels, Group
-from training.step import smoothed_loss
+from training.fitting.step import smoothed_loss
 from training.tf import keras, tf, traced
 
 Rule = Literal["taylor", "scale"]

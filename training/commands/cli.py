@@ -49,7 +49,7 @@ def check(
     ] = None,
 ) -> None:
     """Say what is wrong with labelled photos. Exits 1 on errors, 0 on warnings or none."""
-    from training.data.commands import check as run
+    from training.commands.data import check as run
 
     found = run(
         data, split_csv, out, ignore_csv, min_side, seed, accept or (), show_leakage, weights
@@ -70,7 +70,7 @@ def split(
     anew: Annotated[bool, typer.Option(help="Forget the splits that are given.")] = False,
 ) -> None:
     """Divide photos into train, val and test; related photos stay together."""
-    from training.data.commands import split as run
+    from training.commands.data import split as run
 
     run(data, out, fractions, seed, ignore_csv, anew)
 
@@ -86,7 +86,7 @@ def synth(
     ] = 0,
 ) -> None:
     """Paint field scenes with labels, for trying things out without any photos."""
-    from training.data.commands import synth as run
+    from training.commands.data import synth as run
 
     run(out, per_class, seed, size, unknown)
 
@@ -116,7 +116,7 @@ def fit(
     accept: Accept = None,
 ) -> None:
     """Train a float model by a recipe. Refuses what `check` calls an error."""
-    from training.commands import fit as run
+    from training.commands.fit import fit as run
 
     changes = list(change or [])
     changes += [f"weights={weights}"] if weights is not None else []
@@ -136,7 +136,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Measure a run as the device would see it; writes evaluation.json and report.html."""
-    from training.commands import evaluate as judge
+    from training.commands.fit import evaluate as judge
 
     judge(run, split, unknown)
 
@@ -164,7 +164,7 @@ def inbox(
     image_prefix: Prefix = "/data/local-files/?d=",
 ) -> None:
     """Collect what cameras were unsure of, to be labelled; without --once until Ctrl-C."""
-    from training.inbox.commands import inbox as run
+    from training.commands.inbox import inbox as run
 
     settings = {"username": username, "password_file": password_file, "password_env": password_env}
     settings = {name: str(value) for name, value in settings.items() if value is not None}
@@ -181,7 +181,7 @@ def inbox_labels(
     image_prefix: Prefix = "/data/local-files/?d=",
 ) -> None:
     """Take labels from Label Studio into OUT/labels.csv."""
-    from training.inbox.commands import inbox_labels as run
+    from training.commands.inbox import inbox_labels as run
 
     run(out, export, image_prefix)
 

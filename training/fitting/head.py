@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from training.input import train_dataset
-from training.optimizer import AdamW
+from training.fitting.optimizer import AdamW
+from training.fitting.step import Parts, smoothed_loss
+from training.input.dataset import train_dataset
+from training.input.sampling import epoch_order
 from training.recipe import Recipe
-from training.sampling import epoch_order
-from training.step import Parts, smoothed_loss
 from training.tf import tf, traced
 
 Floats = NDArray[np.float32]

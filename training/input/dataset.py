@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.augment import augment_batch, scale
+from training.input.augment import augment_batch, scale
 from training.recipe import Augmentation
 from training.tf import tf
 

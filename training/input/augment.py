@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+from training.input.warp import affine, recolour
 from training.recipe import Augmentation
 from training.tf import tf
-from training.warp import affine, recolour
 
 Tensor = Any
 Pair = tuple[Tensor, Tensor]

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 
 from training.console import PhaseBars
+from training.fitting.train import Row, Watcher
 from training.tf import tf
-from training.train import Row, Watcher
 
 _TITLES = {"decode": "decoding photos", "head": "fitting the head", "all": "training all layers"}
 

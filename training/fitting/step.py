@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import TrainingError
-from training.optimizer import AdamW
+from training.fitting.optimizer import AdamW
 from training.recipe import Recipe
 from training.tf import keras, tf, traced
 

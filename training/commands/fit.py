@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from training.commands.data import COLOURS, bars
 from training.data import load_dataset
 from training.data.check import check
-from training.data.commands import COLOURS, bars
 from training.data.dataset import Finding
 from training.data.judgement import refuse
 
@@ -26,8 +26,8 @@ def fit(
     cache: Path | None,
 ) -> None:
     """See that everything can be used, check and divide the photos, train, and say how it went."""
-    from training.fit import begin_in, try_out
-    from training.fit import fit as train
+    from training.fitting.fit import begin_in, try_out
+    from training.fitting.fit import fit as train
     from training.recipe import load_recipe
 
     console = Console(highlight=False, soft_wrap=True)
@@ -69,9 +69,9 @@ def _say(console: Console, findings: Sequence[Finding]) -> None:
 
 def evaluate(path: Path, split: str | None, unknown: Path | None) -> None:
     """Judge, write both files, and say the figures that matter."""
-    from training.evaluate import evaluate as judge
-    from training.evaluate import save
     from training.report import write_report
+    from training.report.evaluate import evaluate as judge
+    from training.report.evaluate import save
     from training.runs import load_run
 
     run = load_run(path)

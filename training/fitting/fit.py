@@ -31,8 +31,8 @@ from training.runs import (
 )
 
 if TYPE_CHECKING:
-    from training.progress import Progress
-    from training.train import Photos
+    from training.fitting.progress import Progress
+    from training.fitting.train import Photos
 
 
 def fit(
@@ -52,10 +52,10 @@ def fit(
             cannot be used.
         DataError: no model can be made of these classes and splits.
     """
+    from training.fitting.progress import Progress
+    from training.fitting.train import train
     from training.models import build_model
-    from training.progress import Progress
     from training.tf import keras, tf
-    from training.train import train
 
     console = console or Console()
     refuse((*dataset.notes, *obstacles(dataset)), str(dataset.root))
@@ -128,8 +128,8 @@ def try_out(recipe: Recipe) -> None:
     Raises:
         TrainingError: the model is unknown, too small a resolution, or weights that cannot be had.
     """
+    from training.fitting.step import take_apart
     from training.models import build_model
-    from training.step import take_apart
 
     take_apart(build_model(recipe, 2), recipe.freeze_blocks)
 
@@ -177,7 +177,7 @@ def _same_splits(out: Path, dataset: Dataset) -> None:
 
 
 def _photos(run: Run, progress: Progress) -> Photos:
-    from training.train import Photos
+    from training.fitting.train import Photos
 
     recipe, dataset = run.info.recipe, run.dataset
     parts = {name: dataset.split(name) for name in ("train", "val")}

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import metrics
-from training.head import fit_head
-from training.input import one_hot, plain_batches, train_dataset
-from training.optimizer import AdamW
+from training.fitting.head import fit_head
+from training.fitting.optimizer import AdamW
+from training.fitting.state import Arrays, State, assign, load_state, save_state, values_of
+from training.fitting.step import learning_rates, make_step, scheduled_rate, take_apart
+from training.input.dataset import one_hot, plain_batches, train_dataset
+from training.input.sampling import class_weights, epoch_order, group_shares
 from training.recipe import Recipe, steps_per_epoch
-from training.sampling import class_weights, epoch_order, group_shares
-from training.state import Arrays, State, assign, load_state, save_state, values_of
-from training.step import learning_rates, make_step, scheduled_rate, take_apart
 from training.tf import tf, traced
 
 Row = dict[str, float]

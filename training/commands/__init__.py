@@ -1,0 +1,1 @@
+"""``python -m training ...``, one file for a group of subcommands."""
