@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge.messages.base import Score
 from edge.model.classifier import Classification, Tile, Timings
-from edge.model.scores import Score
 from edge.model.tiled_classifier import together
 
 
@@ -15,7 +15,10 @@ def found(label="aphid", confidence=0.9, reason=None) -> Classification:
         label=None if reason else label,
         confidence=confidence,
         reason=reason,
-        alternatives=(Score(label, confidence), Score("other", 1 - confidence)),
+        alternatives=(
+            Score(label=label, confidence=confidence),
+            Score(label="other", confidence=1 - confidence),
+        ),
         probabilities=np.array([confidence, 1 - confidence], np.float32),
         timings=Timings(1.0, 2.0),
     )
@@ -27,7 +30,10 @@ STRANGE = found("aphid", 0.4, "unknown")
 
 def tile(box, label="aphid", confidence=0.9, reason=None):
     """Give a tile's result."""
-    other = (Score(label, confidence), Score("other", round(1 - confidence, 6)))
+    other = (
+        Score(label=label, confidence=confidence),
+        Score(label="other", confidence=round(1 - confidence, 6)),
+    )
     probabilities = np.array([confidence, 1 - confidence], np.float32)
     named = None if reason else label
     return Tile(

@@ -14,11 +14,12 @@ import msgspec
 
 from edge.commands.classify import Console, check_choice
 from edge.errors import ConfigError, ImageError
+from edge.messages.base import Score
 from edge.model.bundle.bundle import verify
 from edge.model.classifier import Classification, Classifier, ModelInfo, prove
 from edge.model.image.preprocessing import load
 from edge.model.missing_labels import unknown
-from edge.model.scores import Reason, Score
+from edge.model.scores import Reason
 from edge.system.resource_limits import begin
 from edge.text.printable import encoded, printable
 
@@ -234,7 +235,9 @@ def _line(classifier: Classifier, loaded: Loaded, found: Classification) -> Line
         label=found.label,
         confidence=round(found.confidence, 6),
         reason=found.reason,
-        alternatives=tuple(Score(s.label, round(s.confidence, 6)) for s in found.alternatives),
+        alternatives=tuple(
+            Score(label=s.label, confidence=round(s.confidence, 6)) for s in found.alternatives
+        ),
         model=classifier.model_info,
         timings=Durations(
             round(loaded.load_ms, 3),

@@ -11,8 +11,9 @@ import msgspec
 
 from edge.config import View, check_view
 from edge.errors import ConfigError
+from edge.messages.base import Score
 from edge.model.image.preprocessing import InputSpec, decode
-from edge.model.scores import Reason, Score
+from edge.model.scores import Reason
 from edge.model.tiles import Box, Size, needed
 from edge.sightings.findings import Finding, findings
 
@@ -120,7 +121,8 @@ def parts(found: Classification, size: Size, background: Sequence[str] = ()) -> 
                 confidence=round(tile.found.confidence, 6),
                 reason=tile.found.reason,
                 alternatives=tuple(
-                    Score(one.label, round(one.confidence, 6)) for one in tile.found.alternatives
+                    Score(label=one.label, confidence=round(one.confidence, 6))
+                    for one in tile.found.alternatives
                 ),
             )
             for tile in found.tiles

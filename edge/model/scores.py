@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import ModelError
+from edge.messages.base import Score
 
 Reason = Literal["unknown", "below-threshold"]
 
@@ -37,14 +38,6 @@ class DecisionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(f"temperature must be 0.01..100, not {self.temperature}")
         if self.unknown == "max-probability" and not 0 <= self.unknown_threshold <= 1:
             raise ValueError(f"unknown_threshold must be 0..1, not {self.unknown_threshold}")
-
-
-class Score(msgspec.Struct, frozen=True):
-    """One label with its calibrated probability."""
-
-    label: str
-    confidence: float
-    """0..1."""
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -189,5 +182,7 @@ def decide(
         label=labels[first] if reason is None else None,
         confidence=confidence,
         reason=reason,
-        alternatives=tuple(Score(labels[i], float(probabilities[i])) for i in best),
+        alternatives=tuple(
+            Score(label=labels[i], confidence=float(probabilities[i])) for i in best
+        ),
     )

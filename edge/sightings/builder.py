@@ -13,7 +13,7 @@ import msgspec
 from edge.cameras import Frame
 from edge.cameras.photo import crop_jpeg, shrink_jpeg
 from edge.config import Images
-from edge.messages.base import Evidence, FrameRef, Location, ModelRef, Score, Sighting, new_id
+from edge.messages.base import Evidence, FrameRef, Location, ModelRef, Sighting, new_id
 from edge.outbox.rows import Outgoing
 from edge.sightings.findings import Finding
 from edge.sightings.visits import Event
@@ -155,9 +155,7 @@ class Sightings:
             label=event.label,
             reason=event.reason,
             confidence=found.confidence,
-            alternatives=tuple(
-                Score(label=one.label, confidence=one.confidence) for one in found.alternatives
-            ),
+            alternatives=found.alternatives,
             votes=event.votes,
             model=model,
             frame=frame,

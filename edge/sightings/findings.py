@@ -6,9 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from edge.messages.base import Reason, Region
+from edge.messages.base import Reason, Region, Score
 from edge.model.classifier import Classification, Tile
-from edge.model.scores import Score
 from edge.model.tiles import around, join, touch
 
 
