@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo
 
-from edge.cameras.triggers.windows import Schedule, parse_window
+from edge.cameras.triggers.windows import Schedule
+from edge.config.windows import parse_window
 
 DHAKA = (23.81, 90.41)
 

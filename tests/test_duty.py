@@ -14,8 +14,9 @@ from edge.cameras.reader import Reader
 from edge.cameras.triggers.duty import Duty, outlook
 from edge.cameras.triggers.gate import Gate
 from edge.cameras.triggers.wake import Sleep
-from edge.cameras.triggers.windows import Schedule, parse_window
+from edge.cameras.triggers.windows import Schedule
 from edge.config import DutyCycle
+from edge.config.windows import parse_window
 from edge.system.counters import Counters
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from edge.cameras.triggers.windows import parse_window
 from edge.config.broker import Broker
 from edge.config.camera import View
 from edge.config.hosts import pattern
 from edge.config.model import Model, Update
 from edge.config.whole import Config
+from edge.config.windows import parse_window
 from edge.errors import ConfigError
 
 

@@ -60,7 +60,8 @@ def open_schedule(config: Config, place: Callable[[], Location | None]) -> Sched
     """Give the schedule of `trigger.windows`; None without any."""
     from zoneinfo import ZoneInfo
 
-    from edge.cameras.triggers.windows import Schedule, parse_window
+    from edge.cameras.triggers.windows import Schedule
+    from edge.config.windows import parse_window
 
     trigger = config.trigger
     if not trigger.windows:

@@ -1,8 +1,7 @@
-"""Schedule windows: local times of day, or offsets from sunrise and sunset. Pure."""
+"""When windows are open: a schedule, and a trigger for replayed photographs. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -10,13 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from zoneinfo import ZoneInfo
 
 from edge.cameras.triggers.sun import sun_day
+from edge.config.windows import Point, Window
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
 
-_POINT = r"\d\d:\d\d|(?:sunrise|sunset)(?:[+-]\d\d:\d\d)?"
-_WINDOW = re.compile(rf"(?P<a>\d\d:\d\d)-(?P<b>\d\d:\d\d)|(?P<c>{_POINT})\.\.(?P<d>{_POINT})")
-_DAY, _HALF_DAY = timedelta(days=1), timedelta(hours=12)
+_DAY = timedelta(days=1)
 _SEAM = timedelta(minutes=1)
 """Windows so close to each other are one: the sun's noon moves by half a minute a day."""
 _SEARCH_DAYS = 400
@@ -25,74 +23,12 @@ Coordinates = tuple[float, float]
 """Latitude and longitude in degrees, north and east positive."""
 
 
-class Point(NamedTuple):
-    """One end of a window."""
-
-    sun: str | None
-    """``sunrise``, ``sunset``, or None: a time of day."""
-    offset: timedelta
-    """From the sun's event, or from midnight."""
-
-    @property
-    def evening(self) -> bool:
-        """Belongs to the second half of a day."""
-        return self.offset >= _HALF_DAY if self.sun is None else self.sun == "sunset"
-
-
-class Window(NamedTuple):
-    """A window as it was written."""
-
-    text: str
-    start: Point
-    end: Point
-
-    @property
-    def overnight(self) -> bool:
-        """Ends on the day after it began: whatever runs from an evening to a morning does, and
-        times of day of which the second is not after the first.
-        """
-        if self.start.sun is None and self.end.sun is None:
-            return self.end.offset <= self.start.offset
-        return self.start.evening and not self.end.evening
-
-
 class Opening(NamedTuple):
     """When windows are open, in UTC: from `start` until before `end`."""
 
     start: datetime
     end: datetime
     text: str
-
-
-def parse_window(text: str) -> Window:
-    """Read ``06:00-10:00`` or ``sunset-00:30..sunset+02:00``. Raises ValueError with the cure."""
-    found = _WINDOW.fullmatch(text.replace(" ", ""))
-    if found is None:
-        raise ValueError(
-            'is no window; write "06:00-10:00", or "sunset-00:30..sunset+02:00" with times, '
-            "sunrise and sunset"
-        )
-    start, end = _point(found["a"] or found["c"]), _point(found["b"] or found["d"])
-    if start == end or (start.sun and start.sun == end.sun and end.offset < start.offset):
-        raise ValueError(
-            'ends before it begins; the whole day is "00:00-24:00"'
-            if start != end
-            else 'ends when it begins; the whole day is "00:00-24:00"'
-        )
-    return Window(text, start, end)
-
-
-def _point(text: str) -> Point:
-    sun = next((name for name in ("sunrise", "sunset") if text.startswith(name)), None)
-    clock = text[len(sun or "") :]
-    if not clock:
-        return Point(sun, timedelta())
-    hours, minutes = int(clock[-5:-3]), int(clock[-2:])
-    offset = timedelta(hours=hours, minutes=minutes)
-    if minutes > 59 or offset > (_HALF_DAY if sun else _DAY):
-        allowed = "offsets go up to 12:00" if sun else "times go from 00:00 to 24:00"
-        raise ValueError(f"has no such time as {clock.lstrip('+-')}; {allowed}")
-    return Point(sun, -offset if clock.startswith("-") else offset)
 
 
 class Schedule:
