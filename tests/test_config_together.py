@@ -11,7 +11,7 @@ from edge.config import Config, parse_config, redacted, secrets, settings
 from edge.config.hosts import pattern
 from edge.config.load import parse_broker
 from edge.errors import ConfigError
-from edge.system.identity import own_id
+from edge.system.identity import device_id, own_id
 from edge.text.url import parse
 
 V4L2 = {"kind": "v4l2"}
@@ -176,8 +176,8 @@ def test_a_listed_host_has_the_usual_port_unless_it_says_one(listed, servers):
 
 def test_a_device_has_the_id_that_it_was_given():
     """Else one of its own."""
-    assert parsed({"device": {"id": "cam-07"}}).device_id == "cam-07"
-    assert parsed({}).device_id == own_id()
+    assert device_id(parsed({"device": {"id": "cam-07"}})) == "cam-07"
+    assert device_id(parsed({})) == own_id()
 
 
 def test_requests_may_have_to_carry_a_token(tmp_path):

@@ -11,7 +11,7 @@ from brokers import free_port
 
 from edge.config import parse_config
 from edge.outbox.outbox import Outbox
-from edge.system.identity import NAME, board, boot_id, installation, own_id
+from edge.system.identity import NAME, board, boot_id, device_id, installation, own_id
 
 MACHINE = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
@@ -81,8 +81,8 @@ def test_without_anything_the_host_name_counts(computer, monkeypatch, machine):
 def test_a_configured_id_stays_as_it_is(tmp_path):
     """Whatever the board says."""
     raw = {"model": {"bundle": "m.wtr"}, "camera": {"kind": "folder", "path": "p"}}
-    assert parse_config({**raw, "device": {"id": "north-7"}}, tmp_path).device_id == "north-7"
-    assert parse_config(raw, tmp_path).device_id == own_id()
+    assert device_id(parse_config({**raw, "device": {"id": "north-7"}}, tmp_path)) == "north-7"
+    assert device_id(parse_config(raw, tmp_path)) == own_id()
 
 
 def test_a_start_of_the_computer_is_twelve_digits_of_the_kernels(tmp_path):

@@ -51,7 +51,6 @@ LENT = (
 UPWARD = {
     "edge.cameras.order -> edge.sightings.visits",
     "edge.config.section -> edge.system.files",
-    "edge.config.whole -> edge.system.identity",
     "edge.device.dead_letter_verbs -> edge.commands.classify",
     "edge.device.models -> edge.commands.model",
     "edge.feedback.feedback -> edge.device.agent",
@@ -96,15 +95,6 @@ CIRCLES: tuple[set[str], ...] = (
     {"edge.cameras.triggers", "edge.cameras.triggers.gate"},
     {"edge.commands.classify", "edge.commands.classify_pictures"},
     {"edge.commands.classify_tiles", "edge.commands.drawing"},
-    {
-        "edge.config",
-        "edge.config.checks",
-        "edge.config.load",
-        "edge.config.whole",
-        "edge.system.identity",
-        "edge.system.state_lock",
-        "edge.system.state_origin",
-    },
     {"edge.messages.asyncapi", "edge.messages.reference"},
     {"edge.model.classifier", "edge.model.tflite.foreign"},
     {"edge.model.image.bit_depth", "edge.model.image.colour"},

@@ -33,6 +33,7 @@ from edge.mqtt.tls import tls_context
 from edge.outbox.inspection import waiting
 from edge.system.clock import SystemClock, describe
 from edge.system.gps import ask
+from edge.system.identity import device_id
 from edge.system.service_user import become_owner
 from edge.system.state_lock import holder, is_held
 from edge.system.volatile_storage import fleeting
@@ -85,7 +86,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
         configuration = Configuration(arguments.config)
         configs.append(configuration.peek())
         changed = configuration.changed()
-        found = f"{arguments.config}, device {configs[0].device_id}"
+        found = f"{arguments.config}, device {device_id(configs[0])}"
         return f"{found}; changed from afar: {changed}" if changed else found
 
     if user := _as_its_user(arguments.config, console):
@@ -316,16 +317,16 @@ def _encrypt(broker: Broker, sock: socket.socket, stack: contextlib.ExitStack) -
 
 def _connect(config: Config, opened: list[Connection], stack: contextlib.ExitStack) -> str:
     """Connect under a name of its own, so that a running device keeps its connection."""
-    will = Will(f"{config.broker.base_topic}/{config.device_id}/check", b"", retain=False)
+    will = Will(f"{config.broker.base_topic}/{device_id(config)}/check", b"", retain=False)
     opened.append(
-        stack.enter_context(connect(config.broker, f"wheatear-check-{config.device_id}", will))
+        stack.enter_context(connect(config.broker, f"wheatear-check-{device_id(config)}", will))
     )
     note = "" if opened[0].protocol == "5" else " (a denied publish goes unnoticed)"
     return f"MQTT {opened[0].protocol}{note}"
 
 
 def _subscribe(config: Config, connection: Connection) -> str:
-    base = f"{config.broker.base_topic}/{config.device_id}/request"
+    base = f"{config.broker.base_topic}/{device_id(config)}/request"
     wanted = [f"{base}/#"]
     if not connection.limits.wildcards:
         wanted = [f"{base}/{verb}" for verb in config.requests.allow]
@@ -336,7 +337,7 @@ def _subscribe(config: Config, connection: Connection) -> str:
 
 
 def _publish(config: Config, connection: Connection) -> str:
-    topic = f"{config.broker.base_topic}/{config.device_id}/check"
+    topic = f"{config.broker.base_topic}/{device_id(config)}/check"
     deadline = time.monotonic() + config.broker.timeout_seconds
     connection.accepted(connection.publish(topic, b"check", qos=1), topic, deadline)
     connection.disconnect()

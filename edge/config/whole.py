@@ -12,7 +12,6 @@ from edge.config.report import HomeAssistant, Report
 from edge.config.requests import Requests
 from edge.config.section import Section
 from edge.config.trigger import Trigger
-from edge.system.identity import own_id
 
 
 class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,8 +47,3 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where the camera is."""
     homeassistant: HomeAssistant = HomeAssistant()
     """Showing up in Home Assistant."""
-
-    @property
-    def device_id(self) -> str:
-        """The id in topics: as configured, else made of what the board says of itself."""
-        return self.device.id or own_id()

@@ -39,7 +39,7 @@ from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 from edge.system.gps import Gps
 from edge.system.handover import Kept
-from edge.system.identity import boot_id, installation
+from edge.system.identity import boot_id, device_id, installation
 from edge.system.systemd import Longer, Notifier
 from edge.system.volatile_storage import fleeting
 
@@ -141,7 +141,7 @@ class _Device:
         )
         self._requests = Requests(
             config.requests,
-            f"{config.broker.base_topic}/{config.device_id}",
+            f"{config.broker.base_topic}/{device_id(config)}",
             counters,
             clock,
             lambda: self._publisher.nudge(),
@@ -150,7 +150,7 @@ class _Device:
         self._retimer = Retimer.of(config, self._outbox, clock, counters, self._renew_info)
         self._publisher = Publisher(
             config.broker,
-            config.device_id,
+            device_id(config),
             self._outbox,
             self._reporter.info,
             self._reporter.state,
@@ -333,7 +333,7 @@ def _drain(
 
 def _identity(config: Config, model: ModelRef, gps: Gps) -> Identity:
     return Identity(
-        config.device_id,
+        device_id(config),
         boot_id(),
         model,
         place(config),

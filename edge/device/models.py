@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from edge.commands.model import open_store
+from edge.system.identity import device_id
 from edge.updates.load import kept_bundles, open_classifier
 from edge.updates.progress import Teller
 from edge.updates.service import Models
@@ -55,7 +56,7 @@ class DeviceModels:
         """Give what the publisher retains; `renew` has it publish a topic again."""
         if self._service is None:
             return []
-        base = f"{self._config.broker.base_topic}/{self._config.device_id}"
+        base = f"{self._config.broker.base_topic}/{device_id(self._config)}"
         teller = Teller(base, lambda: self.switch.running, self._clock, renew)
         self._service.attach(self.switch, teller)
         return [teller.introduction()]

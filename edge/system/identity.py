@@ -10,6 +10,7 @@ import socket
 import uuid
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -19,6 +20,9 @@ from edge.system.files import sync_folder, write_whole
 from edge.system.json_files import read_json
 from edge.system.state_origin import Keeping, keeping
 from edge.text.printable import encoded
+
+if TYPE_CHECKING:
+    from edge.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +78,11 @@ def own_id(root: Path = Path("/")) -> str:
     here = board(root)
     known = here.serial or here.machine or _hash(socket.gethostname())
     return f"cam-{known[:_ID_DIGITS]}"
+
+
+def device_id(config: Config) -> str:
+    """Give the id in topics: as configured, else made of what the board says of itself."""
+    return config.device.id or own_id()
 
 
 class _Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -38,7 +38,7 @@ from edge.outbox.writer import Writer
 from edge.system.board import read, temperature, throttled
 from edge.system.clock import Clock
 from edge.system.counters import Counters
-from edge.system.identity import boot_id
+from edge.system.identity import boot_id, device_id
 
 
 class Reporter:
@@ -73,8 +73,8 @@ class Reporter:
         booted = self._clock.booted()
         return encode(
             Info(
-                device=config.device_id,
-                name=config.device.name or config.device_id,
+                device=device_id(config),
+                name=config.device.name or device_id(config),
                 installation=self._installation,
                 boot=self._boot,
                 started=booted + timedelta(seconds=self._started),
@@ -105,7 +105,7 @@ class Reporter:
         problems = self._counters.problems()
         return encode(
             State(
-                device=self._config.device_id,
+                device=device_id(self._config),
                 time=now,
                 latest=self._righted(latest) if latest else None,
                 hours=hours,
@@ -140,7 +140,7 @@ class Reporter:
             depth = Depth(0, 0)
         dropped = self._outbox.dropped
         return Health(
-            device=self._config.device_id,
+            device=device_id(self._config),
             boot=self._boot,
             time=self._clock.now(),
             uptime_seconds=round(self._clock.monotonic() - self._started_monotonic, 3),

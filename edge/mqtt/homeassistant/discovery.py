@@ -23,6 +23,7 @@ from edge.mqtt.homeassistant.entities import Camera, Component, components
 from edge.mqtt.session import Introduction
 from edge.system.board import board
 from edge.system.files import write_whole
+from edge.system.identity import device_id
 from edge.system.json_files import read_json
 from edge.text.printable import encoded
 
@@ -54,7 +55,7 @@ def introductions(config: Config, model: Callable[[], RunningModel]) -> list[Int
 
 def identifier(config: Config) -> str:
     """Give the name of the device within Home Assistant; it holds letters, digits, ``_``, ``-``."""
-    return slug(f"{config.broker.base_topic}_{config.device_id}")
+    return slug(f"{config.broker.base_topic}_{device_id(config)}")
 
 
 def slug(text: str) -> str:
@@ -73,7 +74,7 @@ def announcement(config: Config, parts: dict[str, Component]) -> bytes:
     """
     device = {
         "identifiers": [identifier(config)],
-        "name": config.device.name or config.device_id,
+        "name": config.device.name or device_id(config),
         "manufacturer": "Wheatear",
         "model": f"Camera ({config.camera.__struct_config__.tag})",
         "hw_version": str(board()),
@@ -83,7 +84,7 @@ def announcement(config: Config, parts: dict[str, Component]) -> bytes:
         {
             "device": device,
             "origin": {"name": "wheatear", "sw_version": __version__},
-            "availability_topic": f"{config.broker.base_topic}/{config.device_id}/availability",
+            "availability_topic": f"{config.broker.base_topic}/{device_id(config)}/availability",
             "components": parts,
         }
     )
@@ -91,7 +92,7 @@ def announcement(config: Config, parts: dict[str, Component]) -> bytes:
 
 def _parts(config: Config, model: RunningModel) -> dict[str, Component]:
     """Give the components of this device, with their unique ids."""
-    ident, base = identifier(config), f"{config.broker.base_topic}/{config.device_id}"
+    ident, base = identifier(config), f"{config.broker.base_topic}/{device_id(config)}"
     camera = Camera(
         base=base,
         labels=tuple(one for one in model.labels if one not in config.decision.background),
