@@ -51,11 +51,10 @@ LENT = (
 UPWARD = {
     "edge.cameras.order -> edge.sightings.visits",
     "edge.config.section -> edge.system.files",
-    "edge.device.dead_letter_verbs -> edge.commands.classify",
     "edge.device.models -> edge.commands.model",
     "edge.feedback.feedback -> edge.device.agent",
     "edge.messages.asyncapi -> edge.mqtt.transactions",
-    "edge.messages.reference -> edge.commands.classify",
+    "edge.messages.reference -> edge.commands.console",
     "edge.model.tiled_classifier -> edge.cameras",
     "edge.mqtt.publisher -> edge.cameras.photo",
     "edge.sightings.builder -> edge.outbox.rows",
@@ -93,7 +92,6 @@ BORROWED = {
 CIRCLES: tuple[set[str], ...] = (
     {"edge.cameras", "edge.cameras.order"},
     {"edge.cameras.triggers", "edge.cameras.triggers.gate"},
-    {"edge.commands.classify", "edge.commands.classify_pictures"},
     {"edge.commands.classify_tiles", "edge.commands.drawing"},
     {"edge.messages.asyncapi", "edge.messages.reference"},
     {"edge.model.classifier", "edge.model.tflite.foreign"},

@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from edge.commands.classify import Console
 from edge.commands.classify_pictures import files_of, open_classifier
+from edge.commands.console import Console
 from edge.errors import ConfigError
 from edge.model import timing
 from edge.model.classifier import Classifier, ModelInfo

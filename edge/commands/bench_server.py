@@ -19,7 +19,7 @@ from typing import BinaryIO
 import msgspec
 
 from edge import __version__
-from edge.commands.classify import Console
+from edge.commands.console import Console
 from edge.errors import ConfigError, WheatearError
 from edge.model.runtimes import installed
 from edge.model.timing import Times, measure

@@ -16,7 +16,7 @@ from pathlib import Path
 from edge.cameras import open_camera
 from edge.cameras.triggers import open_schedule
 from edge.cameras.triggers.duty import outlook
-from edge.commands.classify import Console
+from edge.commands.console import Console
 from edge.config import Broker, Config, load_config
 from edge.device.config_changes import Configuration
 from edge.device.health.reporter import place

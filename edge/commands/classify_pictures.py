@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.commands.classify import Console, check_choice
+from edge.commands.console import Console
+from edge.commands.model_options import check_choice
 from edge.errors import ConfigError, ImageError
 from edge.messages.base import Score
 from edge.model.bundle.bundle import verify

@@ -280,7 +280,7 @@ COMMANDS = (
     Command("check", "try every part of a configuration", add_check, "edge.commands.check:main"),
     Command("request", "ask a device over MQTT", add_request, "edge.commands.request:main"),
     Command("model", "keep, try and change models", add_models, "edge.commands.model:main"),
-    Command("outbox", "look at dead letters", add_outbox, "edge.device.dead_letter_verbs:main"),
+    Command("outbox", "look at dead letters", add_outbox, "edge.commands.outbox:main"),
     Command(
         "schema", "print the messages' JSON Schema", add_schema, "edge.messages.reference:main"
     ),

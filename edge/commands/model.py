@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from edge.commands.classify import Console
+from edge.commands.console import Console
 from edge.config import Config
 from edge.device.config_changes import Configuration
 from edge.errors import ConfigError, StoreError, WheatearError

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from edge.commands.classify import Console
+from edge.commands.console import Console
 from edge.config import Broker, Tls
 from edge.config.as_options import as_options
 from edge.errors import ConfigError, PublishError, RequestError

@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import msgspec
 
-from edge.commands.classify import Console
+from edge.commands.console import Console
 from edge.config import Config, FolderCamera, load_config, redacted, secrets
 from edge.device import app
 from edge.device.config_changes import Configuration

@@ -1,8 +1,7 @@
-"""Where a person looks at dead letters: the requests ``outbox/...``, and ``wheatear outbox``."""
+"""Where a person looks at dead letters: the requests ``outbox/...``."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +10,9 @@ from msgspec import Meta
 
 from edge.errors import OutboxError
 from edge.mqtt.requests import Params
-from edge.outbox.dead_letters import FOLDER, DeadLetter, DeadLetters
+from edge.outbox.dead_letters import DeadLetter, DeadLetters
 
 if TYPE_CHECKING:
-    from edge.commands.classify import Console
     from edge.messages.base import Health, Timings
     from edge.mqtt.requests import Requests
 
@@ -100,24 +98,3 @@ class Desk:
             return msgspec.structs.replace(health, outbox=outbox)
 
         return measured
-
-
-def main(arguments: argparse.Namespace, console: Console) -> int:
-    """List, release or discard the dead letters of a device, running or not."""
-    from edge.config import load_config
-
-    config = load_config(arguments.config)
-    letters = DeadLetters(config.outbox.path.with_name(FOLDER), config.outbox.max_dead_letter_bytes)
-    if arguments.action == "list":
-        for letter in (held := letters.held()):
-            console.out(f"{letter.id}  {letter.set_aside:%Y-%m-%d %H:%M}Z  {letter}")
-        if not held:
-            console.err("nothing is set aside")
-        return 0
-    which = WhichLetters(ids=tuple(arguments.ids), all=arguments.all)
-    desk = Desk(letters)
-    if arguments.action == "release":
-        console.out(f"{desk.release(which).count} released; the device sends them when it runs")
-    else:
-        console.out(f"{desk.discard(which).count} discarded")
-    return 0

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from edge.commands.classify import Console
+from edge.commands.console import Console
 from edge.messages.base import (
     PAYLOADS,
     SCHEMA_VERSION,
