@@ -92,7 +92,6 @@ BORROWED = {
 CIRCLES: tuple[set[str], ...] = (
     {"edge.cameras", "edge.cameras.order"},
     {"edge.cameras.triggers", "edge.cameras.triggers.gate"},
-    {"edge.commands.classify_tiles", "edge.commands.drawing"},
     {"edge.messages.asyncapi", "edge.messages.reference"},
     {"edge.model.classifier", "edge.model.tflite.foreign"},
     {"edge.model.image.bit_depth", "edge.model.image.colour"},

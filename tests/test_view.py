@@ -15,7 +15,7 @@ from clocks import RIGHT
 from PIL import Image, ImageDraw
 
 from edge.cameras import Frame
-from edge.commands.classify_tiles import Parts
+from edge.commands.classify_parts import Parts
 from edge.commands.cli import main
 from edge.commands.drawing import colour_of, draw, targets
 from edge.config import View

@@ -27,7 +27,7 @@ from edge.text.printable import encoded, printable
 if TYPE_CHECKING:
     import argparse
 
-    from edge.commands.classify_tiles import Parts
+    from edge.commands.classify_parts import Parts
     from edge.config import View
     from edge.model.bundle.signing import PublicKey
     from edge.model.bundle.unpack import Unpacked
@@ -206,7 +206,8 @@ def _describer(
     """Give what makes a line of a picture."""
     if view is None:
         return lambda loaded: _line(classifier, loaded, classifier.classify(_pixels(loaded)))
-    from edge.commands.classify_tiles import Drawer, parts
+    from edge.commands.classify_parts import parts
+    from edge.commands.classify_tiles import Drawer
     from edge.model.tiled_classifier import Viewer
 
     viewer = Viewer(classifier, view)

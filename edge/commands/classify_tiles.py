@@ -11,39 +11,15 @@ import msgspec
 
 from edge.config import View, check_view
 from edge.errors import ConfigError
-from edge.messages.base import Score
 from edge.model.image.preprocessing import InputSpec, decode
-from edge.model.scores import Reason
-from edge.model.tiles import Box, Size, needed
-from edge.sightings.findings import Finding, findings
+from edge.model.tiles import Size, needed
 
 if TYPE_CHECKING:
     import argparse
 
-    from edge.model.classifier import Classification
+    from edge.commands.classify_parts import Parts
     from edge.model.image.preprocessing import Pixels
     from edge.model.tiled_classifier import Viewer
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True):
-    """What one tile shows."""
-
-    box: Box
-    """Left, top, right, bottom in pixels of the picture as it was taken."""
-    label: str | None
-    confidence: float
-    reason: Reason | None
-    alternatives: tuple[Score, ...]
-
-
-class Parts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a picture shows that was looked at in parts; stands in the line of that picture."""
-
-    size: Size
-    """Width and height in pixels, as it was taken."""
-    findings: tuple[Finding, ...]
-    """What a camera would vote with, by the model's own thresholds, with regions."""
-    tiles: tuple[Part, ...]
 
 
 def view_of(arguments: argparse.Namespace) -> View:
@@ -107,27 +83,6 @@ def read(file: str, spec: InputSpec, view: View) -> tuple[Pixels, Size]:
         return needed(view, spec, size)
 
     return decode(file, least), sizes[-1]
-
-
-def parts(found: Classification, size: Size, background: Sequence[str] = ()) -> Parts:
-    """Say what the parts of a picture show, and what they come to."""
-    return Parts(
-        size=size,
-        findings=findings(found, {}, frozenset(background)),
-        tiles=tuple(
-            Part(
-                box=tile.box,
-                label=tile.found.label,
-                confidence=round(tile.found.confidence, 6),
-                reason=tile.found.reason,
-                alternatives=tuple(
-                    Score(label=one.label, confidence=round(one.confidence, 6))
-                    for one in tile.found.alternatives
-                ),
-            )
-            for tile in found.tiles
-        ),
-    )
 
 
 class Drawer:

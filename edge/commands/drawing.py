@@ -19,7 +19,7 @@ from edge.model.tiles import scaled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge.commands.classify_tiles import Parts
+    from edge.commands.classify_parts import Parts
     from edge.model.image.preprocessing import Pixels
 
 _SIDE = 1600
