@@ -109,7 +109,7 @@ def test_one_update_at_a_time_is_installed(place, run, monkeypatch):
     place.install(place.bundle("2"))
     assert "is on probation; wait until it is confirmed" in run("install", file)[1]
     became = []
-    monkeypatch.setattr("edge.commands.model.become_owner", became.append)
+    monkeypatch.setattr("edge.updates.store.become_owner", became.append)
     assert run("rollback")[0] == 0
     assert became == [place.config.model.store]  # as whose user it is changed
 

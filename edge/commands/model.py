@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge.commands.console import Console
-from edge.config import Config
 from edge.device.config_changes import Configuration
-from edge.errors import ConfigError, StoreError, WheatearError
+from edge.errors import StoreError, WheatearError
 from edge.system.clock import SystemClock
-from edge.system.service_user import become_owner
 from edge.text.printable import encoded
 from edge.updates.fetch import Source, fetch, forget
 from edge.updates.install import bring, check_free, check_keys, factory, install, roll_back
 from edge.updates.jobs import Jobs, cancel
 from edge.updates.proof import Proof, Refusal, Verdict, restrain, try_here
 from edge.updates.record import Entry, read
-from edge.updates.store import RECORD, Store, bundle_path
+from edge.updates.store import RECORD, bundle_path, open_store, store_folder
 from edge.updates.upload import Upload
 
 _NOTICED = "a running device takes it within seconds, one that does not run at its next start"
@@ -44,24 +42,9 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     return actions[arguments.action](arguments, console)
 
 
-def open_store(config: Config) -> Store:
-    """Open the configured store, to write to it; as root, as the user who owns it from here on, so
-    that the device can change what is written. Raises ConfigError, StoreError.
-    """
-    folder = _folder(config)
-    become_owner(folder)
-    return Store(folder, config.model.update.keep, config.model.update.max_bytes)
-
-
-def _folder(config: Config) -> Path:
-    if config.model.store is None:
-        raise ConfigError("model.store is not set; name a folder, such as /var/lib/wheatear/models")
-    return config.model.store
-
-
 def _list(arguments: argparse.Namespace, console: Console) -> int:
     config = Configuration(arguments.config).peek()
-    folder = _folder(config)
+    folder = store_folder(config)
     record = read(folder / RECORD)
     mark = {record.previous: "previous", record.current: "current"}
     if record.probation is not None:

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from edge.commands.model import open_store
 from edge.system.identity import device_id
 from edge.updates.load import kept_bundles, open_classifier
 from edge.updates.progress import Teller
 from edge.updates.service import Models
+from edge.updates.store import open_store
 from edge.updates.switch import Switch, keep_up
 from edge.updates.verbs import Verbs, register
 

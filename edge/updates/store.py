@@ -15,15 +15,20 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.errors import ShortageError, StoreError, UpdateBusyError
+from edge.errors import ConfigError, ShortageError, StoreError, UpdateBusyError
 from edge.model.bundle.bundle import SUFFIX
 from edge.system.files import put_aside, sync_folder
+from edge.system.service_user import become_owner
 from edge.updates import record as records
 from edge.updates.proof import Proof
 from edge.updates.record import Entry, Record
+
+if TYPE_CHECKING:
+    from edge.config import Config
 
 log = logging.getLogger(__name__)
 
@@ -193,3 +198,19 @@ class Store:
             yield opened
         finally:
             os.close(opened)
+
+
+def open_store(config: Config) -> Store:
+    """Open the configured store, to write to it; as root, as the user who owns it from here on, so
+    that the device can change what is written. Raises ConfigError, StoreError.
+    """
+    folder = store_folder(config)
+    become_owner(folder)
+    return Store(folder, config.model.update.keep, config.model.update.max_bytes)
+
+
+def store_folder(config: Config) -> Path:
+    """Give where models are stored. Raises ConfigError where none is set."""
+    if config.model.store is None:
+        raise ConfigError("model.store is not set; name a folder, such as /var/lib/wheatear/models")
+    return config.model.store
