@@ -13,15 +13,13 @@ import msgspec
 from msgspec import Meta
 
 from edge.mqtt.requests import Params
+from edge.system.local_lines import is_local
 from edge.text.printable import printable
 
 MOST_LINES = 500
 _MOST_CHARACTERS = 1000
 _MOST_BYTES = 100_000
 """Of one answer; brokers and mobile networks do not like more."""
-LOCAL = {"local": True}
-"""``extra`` of a line that stays on the device: it would tell who asks what the network around it
-looks like."""
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -72,7 +70,7 @@ class Journal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line, unless it stays on the device."""
-        if getattr(record, "local", False):
+        if is_local(record):
             return
         try:
             text = record.getMessage()

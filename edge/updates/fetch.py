@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.device.log_tail import LOCAL
 from edge.errors import DownloadError, StoreError, UnreachableError, UpdateError
 from edge.model.bundle.unpack import MAX_BUNDLE_BYTES
 from edge.system.counters import Backoff
 from edge.system.files import write_whole
 from edge.system.json_files import read_json
+from edge.system.local_lines import LOCAL
 from edge.text.printable import encoded
 from edge.text.url import shown
 from edge.updates.download_pace import STEP_SECONDS, BrokenError, Pace, SlowError

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.device.log_tail import LOCAL
 from edge.errors import (
     StoppedError,
     StoreError,
@@ -18,6 +17,7 @@ from edge.errors import (
     UpdateExpiredError,
     WheatearError,
 )
+from edge.system.local_lines import LOCAL
 from edge.updates.elapsed import Ledger
 from edge.updates.fetch import fetch, forget
 from edge.updates.install import install
