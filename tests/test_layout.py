@@ -58,8 +58,6 @@ UPWARD = {
     "edge.mqtt.publisher -> edge.cameras.photo",
     "edge.sightings.builder -> edge.outbox.rows",
     "edge.system.state_lock -> edge.outbox.disk_reserve",
-    "edge.updates.switch -> edge.device.health.reporter",
-    "edge.updates.switch -> edge.feedback.feedback",
     "quantize.compress.cluster -> quantize.pipeline",
     "quantize.compress.cost_search -> quantize.commands.inspect",
     "quantize.compress.cost_search -> quantize.pipeline",

@@ -8,11 +8,11 @@ import devices
 import pytest
 from models_here import FRAME, PIXELS, Here
 
+from edge.device.models import keep_up
 from edge.errors import ModelError
 from edge.messages.base import ModelRef, RunningModel
 from edge.model.runtimes.fake import Fault
 from edge.updates.load import load_bundle
-from edge.updates.switch import keep_up
 
 
 @pytest.fixture

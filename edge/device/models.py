@@ -13,7 +13,7 @@ from edge.updates.load import kept_bundles, open_classifier
 from edge.updates.progress import Teller
 from edge.updates.service import Models
 from edge.updates.store import open_store
-from edge.updates.switch import Switch, keep_up
+from edge.updates.switch import Switch
 from edge.updates.verbs import Verbs, register
 
 if TYPE_CHECKING:
@@ -87,3 +87,23 @@ class DeviceModels:
         trace: TracebackType | None,
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+
+def keep_up(
+    switch: Switch,
+    identity: Identity,
+    reporter: Reporter,
+    learning: Learning,
+    publisher: Publisher,
+    frames: Reader,
+) -> None:
+    """Have everything that names the model follow the switch."""
+
+    def follow() -> None:
+        identity.model, reporter.model = switch.ref, switch.running
+        learning.exchange(switch.classifier)
+        publisher.renew()
+        if switch.reframed:
+            frames.reopen()
+
+    switch.told.append(follow)

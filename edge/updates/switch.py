@@ -15,13 +15,8 @@ from edge.sightings.decision import Decider
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
-    from edge.cameras.reader import Reader
     from edge.config import Config
-    from edge.device.health.reporter import Reporter
-    from edge.feedback.feedback import Learning
     from edge.model.classifier import Classification, Classifier
-    from edge.mqtt.publisher import Publisher
-    from edge.sightings.builder import Identity
     from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -145,26 +140,6 @@ class Switch:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def keep_up(
-    switch: Switch,
-    identity: Identity,
-    reporter: Reporter,
-    learning: Learning,
-    publisher: Publisher,
-    frames: Reader,
-) -> None:
-    """Have everything that names the model follow the switch."""
-
-    def follow() -> None:
-        identity.model, reporter.model = switch.ref, switch.running
-        learning.exchange(switch.classifier)
-        publisher.renew()
-        if switch.reframed:
-            frames.reopen()
-
-    switch.told.append(follow)
 
 
 def _thresholds(classifier: Classifier) -> dict[str, float]:
