@@ -19,6 +19,7 @@ from edge.outbox.rows import Outgoing
 from edge.sightings.builder import Identity, Sightings
 from edge.sightings.decision import Decider
 from edge.sightings.visits import Event
+from edge.sightings.watcher import Watcher
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.daily_budget import Budget
@@ -58,11 +59,6 @@ class Sees(Protocol):
     def see(self, frame: Frame) -> Classification:
         """Classify a frame. Raises ImageError, ModelError."""
         ...
-
-
-Watcher = Callable[[Frame, Classification, Event | None], None]
-"""Called after every classified frame with what became of it (the surest of several events); must
-be quick and never raise."""
 
 
 class Agent:

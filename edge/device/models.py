@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     from edge.cameras.reader import Reader
     from edge.config import Config
-    from edge.device.agent import Watcher
     from edge.device.health.reporter import Reporter
     from edge.feedback.feedback import Learning
     from edge.mqtt.publisher import Publisher
     from edge.mqtt.requests import Requests
     from edge.mqtt.session import Introduction
     from edge.sightings.builder import Identity
+    from edge.sightings.watcher import Watcher
     from edge.system.clock import Clock
     from edge.system.counters import Counters
     from edge.system.handover import Kept

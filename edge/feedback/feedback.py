@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from edge.cameras import Frame
     from edge.config import Config
-    from edge.device.agent import Watcher
     from edge.model.classifier import Classification, Classifier
     from edge.mqtt.requests import Requests
     from edge.sightings.builder import Identity
     from edge.sightings.visits import Event
+    from edge.sightings.watcher import Watcher
     from edge.system.clock import Clock
     from edge.system.counters import Counters
 
