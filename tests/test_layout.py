@@ -51,7 +51,6 @@ LENT = (
 UPWARD = {
     "edge.cameras.order -> edge.sightings.visits",
     "edge.config.section -> edge.system.files",
-    "edge.messages.asyncapi -> edge.mqtt.transactions",
     "edge.messages.reference -> edge.commands.console",
     "edge.model.tiled_classifier -> edge.cameras",
     "edge.mqtt.publisher -> edge.cameras.photo",

@@ -15,7 +15,8 @@ from desks import Desk, Number, refused
 
 from edge.config.requests import Verb
 from edge.errors import ReplayedRequestError
-from edge.mqtt.transactions import CHECKS_ITSELF, MOST_JUMP, MOST_SENT, NAME, READS, Memory
+from edge.messages.base import MOST_SENT
+from edge.mqtt.transactions import CHECKS_ITSELF, MOST_JUMP, NAME, READS, Memory
 from edge.system.clock import WRITTEN
 
 FIRST = {"transaction": "t", "number": 1, "sent": 1000}

@@ -13,9 +13,8 @@ from typing import Any
 import msgspec
 
 from edge import __version__
-from edge.messages.base import PAYLOADS, encode
+from edge.messages.base import MOST_SENT, PAYLOADS, encode
 from edge.messages.reference import EXAMPLES, TOPICS, Topic
-from edge.mqtt.transactions import MOST_SENT
 
 Object = dict[str, Any]
 

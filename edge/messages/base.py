@@ -17,6 +17,8 @@ from edge.text.printable import encoded
 
 SCHEMA_VERSION = 1
 """The ``schema`` of every message."""
+MOST_SENT = 2**53 - 1
+"""The largest number that every reader of JSON takes for itself; bounds ``sent`` of a request."""
 
 Clock = Literal["synced", "retimed", "holdover", "rtc", "unsynced"]
 Reason = Literal["unknown", "below-threshold", "background"]

@@ -14,8 +14,8 @@ from msgspec import Meta
 
 from edge.config import Requests as Settings
 from edge.errors import MalformedRequestError, RequestDeniedError, UnknownRequestError
+from edge.messages.base import MOST_SENT
 from edge.mqtt.packets import Incoming
-from edge.mqtt.transactions import MOST_SENT
 
 
 class Envelope(msgspec.Struct, frozen=True):

@@ -44,8 +44,6 @@ READS = frozenset(
 CHECKS_ITSELF = frozenset({"model/chunk"})
 """Changes something, but knows itself what it has taken: a note on disk for each of a thousand
 pieces would only wear the card out."""
-MOST_SENT = 2**53 - 1
-"""The largest number that every reader of JSON takes for itself."""
 MOST_JUMP = 4_000_000_000_000
 """By so much one `sent` may exceed the one before: 126 years in milliseconds."""
 _REMEMBERED = 64
