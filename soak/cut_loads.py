@@ -18,7 +18,7 @@ import msgspec
 
 from edge.device.config_changes import Configuration
 from edge.messages.base import Evidence, Health, Sighting
-from edge.messages.reference import EXAMPLES
+from edge.messages.examples import EXAMPLES
 from edge.outbox.compression import unpack
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Outgoing

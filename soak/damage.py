@@ -15,7 +15,7 @@ import msgspec
 
 from edge.errors import OutboxDamagedError
 from edge.messages.base import Evidence, Sighting, new_id
-from edge.messages.reference import EXAMPLES
+from edge.messages.examples import EXAMPLES
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
 from edge.outbox.sql import PAGE_BYTES

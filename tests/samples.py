@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from edge.messages.base import Evidence, Sighting, new_id
-from edge.messages.reference import EXAMPLES
+from edge.messages.examples import EXAMPLES
 from edge.outbox.compression import pack
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import OVERHEAD_BYTES, Kind, Row

@@ -17,7 +17,7 @@ from hass import Hass, hass_path
 from edge.config import parse_config
 from edge.messages import base as messages
 from edge.messages.base import RunningModel
-from edge.messages.reference import TOPICS
+from edge.messages.topics import TOPICS
 from edge.mqtt.homeassistant.discovery import introductions
 from edge.mqtt.homeassistant.entities import Camera, components
 

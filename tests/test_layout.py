@@ -51,7 +51,6 @@ LENT = (
 UPWARD = {
     "edge.cameras.order -> edge.sightings.visits",
     "edge.config.section -> edge.system.files",
-    "edge.messages.reference -> edge.commands.console",
     "edge.model.tiled_classifier -> edge.cameras",
     "edge.mqtt.publisher -> edge.cameras.photo",
     "edge.sightings.builder -> edge.outbox.rows",
@@ -85,7 +84,6 @@ BORROWED = {
 CIRCLES: tuple[set[str], ...] = (
     {"edge.cameras", "edge.cameras.order"},
     {"edge.cameras.triggers", "edge.cameras.triggers.gate"},
-    {"edge.messages.asyncapi", "edge.messages.reference"},
     {"edge.model.classifier", "edge.model.tflite.foreign"},
     {"edge.model.image.bit_depth", "edge.model.image.colour"},
     {

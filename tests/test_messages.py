@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from edge.messages.base import PAYLOADS, Sighting, encode, mark_historical, new_id, schemas
-from edge.messages.reference import EXAMPLES, TOPICS, markdown
+from edge.messages.examples import EXAMPLES
+from edge.messages.reference import markdown
+from edge.messages.topics import TOPICS
 
 DOCS = Path(__file__).parents[1] / "docs" / "topics.md"
 

@@ -31,7 +31,7 @@ from edge.device.health.stalls import Flow
 from edge.device.health.starts import Starts
 from edge.device.health.vitals import Vitals
 from edge.messages.base import Health, LinkHealth, Spread, Timings, encode
-from edge.messages.reference import EXAMPLES
+from edge.messages.examples import EXAMPLES
 from edge.outbox.outbox import Outbox
 from edge.system.board import throttled
 from edge.system.counters import Counters

@@ -281,9 +281,7 @@ COMMANDS = (
     Command("request", "ask a device over MQTT", add_request, "edge.commands.request:main"),
     Command("model", "keep, try and change models", add_models, "edge.commands.model:main"),
     Command("outbox", "look at dead letters", add_outbox, "edge.commands.outbox:main"),
-    Command(
-        "schema", "print the messages' JSON Schema", add_schema, "edge.messages.reference:main"
-    ),
+    Command("schema", "print the messages' JSON Schema", add_schema, "edge.commands.schema:main"),
     Command(
         "classify", "classify pictures: JSON lines", add_classify, "edge.commands.classify:main"
     ),

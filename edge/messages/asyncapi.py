@@ -14,7 +14,8 @@ import msgspec
 
 from edge import __version__
 from edge.messages.base import MOST_SENT, PAYLOADS, encode
-from edge.messages.reference import EXAMPLES, TOPICS, Topic
+from edge.messages.examples import EXAMPLES
+from edge.messages.topics import TOPICS, Topic
 
 Object = dict[str, Any]
 
