@@ -50,7 +50,6 @@ LENT = (
 # Still to be opened. Whoever opens one takes its line away; none is added.
 UPWARD = {
     "edge.cameras.order -> edge.sightings.visits",
-    "edge.config.section -> edge.system.files",
     "edge.model.tiled_classifier -> edge.cameras",
     "edge.mqtt.publisher -> edge.cameras.photo",
     "edge.sightings.builder -> edge.outbox.rows",

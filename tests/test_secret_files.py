@@ -15,7 +15,7 @@ from brokers import Mosquitto, Subscriber
 from edge.config import Broker, Tls
 from edge.errors import ConfigError
 from edge.mqtt.tls import tls_context
-from edge.system.files import refuse_pipe
+from edge.text.pipes import refuse_pipe
 from edge.updates.http_get import _context
 
 

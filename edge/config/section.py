@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import ConfigError
-from edge.system.files import refuse_pipe
 from edge.text.encodings import read_text
+from edge.text.pipes import refuse_pipe
 
 _BARRED = r"\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff"
 """Characters at which a broker may hang up (MQTT, 1.5.4): it would look like no broker at all."""

@@ -6,7 +6,7 @@ import ssl
 
 from edge.config import Tls
 from edge.errors import ConfigError
-from edge.system.files import refuse_pipe
+from edge.text.pipes import refuse_pipe
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:

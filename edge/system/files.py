@@ -17,16 +17,6 @@ MOST_BYTES = 16_000_000
 """More than any small file of the device's own ever holds."""
 
 
-def refuse_pipe(path: Path) -> None:
-    """Look at a file that somebody else is about to read, who would wait for ever on a pipe.
-
-    That of a shell's ``<(command)`` has no name on disk, but somebody who writes. Raises OSError:
-    it is not there, or no file.
-    """
-    if not stat.S_ISREG(os.stat(path).st_mode) and os.path.lexists(os.path.realpath(path)):
-        raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
-
-
 def read_small(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     """Read a small file of the device's own, whatever lies under its name.
 

@@ -1,4 +1,4 @@
-"""Text as it comes from outside: encodings, what can be printed, addresses on the web.
+"""Text as it comes from outside: encodings, pipes, what can be printed, addresses on the web.
 
 Imports nothing of ours.
 """

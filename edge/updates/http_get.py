@@ -23,8 +23,8 @@ from queue import Empty, Queue
 from typing import Any, NamedTuple
 
 from edge.errors import ConfigError, UnreachableError, WheatearError
-from edge.system.files import refuse_pipe
 from edge.system.resource_limits import begin
+from edge.text.pipes import refuse_pipe
 from edge.text.url import Url, follow, parse, shown
 from edge.updates.download_pace import STEP_SECONDS, BrokenError, Pace
 from edge.updates.server_access import Access
