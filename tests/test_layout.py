@@ -53,7 +53,6 @@ UPWARD = {
     "edge.model.tiled_classifier -> edge.cameras",
     "edge.mqtt.publisher -> edge.cameras.photo",
     "edge.sightings.builder -> edge.outbox.rows",
-    "edge.system.state_lock -> edge.outbox.disk_reserve",
     "quantize.compress.cluster -> quantize.pipeline",
     "quantize.compress.cost_search -> quantize.commands.inspect",
     "quantize.compress.cost_search -> quantize.pipeline",

@@ -7,7 +7,6 @@ into the file may make the file larger. So a full disk would keep the outbox fro
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from pathlib import Path
 
@@ -15,9 +14,6 @@ from edge.system.files import put_aside
 
 ROOM_BYTES = 2_500_000
 """More than the log grows to between two checkpoints, and once more what that adds to the file."""
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""The disk is full, or what this user may fill of it."""
 
 
 class Room:

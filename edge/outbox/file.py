@@ -22,13 +22,13 @@ from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.outbox import sql as schema
 from edge.outbox.append_attempt import Attempt
 from edge.outbox.counts import Tally
-from edge.outbox.disk_reserve import NO_ROOM, ROOM_BYTES, Room
+from edge.outbox.disk_reserve import ROOM_BYTES, Room
 from edge.outbox.file_location import Place, write_again
 from edge.outbox.file_swap import clear_names, finish_exchange
 from edge.outbox.repair import adopt, left_behind, replace
 from edge.outbox.rows import ranges
 from edge.outbox.sequence_numbers import READ_SECONDS, READ_TRIES, Numbers
-from edge.system.files import is_readable
+from edge.system.files import NO_ROOM, is_readable
 from edge.system.resource_limits import larger_files
 
 log = logging.getLogger(__name__)

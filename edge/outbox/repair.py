@@ -14,10 +14,10 @@ from edge.errors import OutboxError, OutboxFullError
 from edge.messages.base import Sighting
 from edge.outbox import sql as schema
 from edge.outbox.counts import Tally
-from edge.outbox.disk_reserve import NO_ROOM
 from edge.outbox.file_swap import discard, finish_exchange, replacement, set_aside
 from edge.outbox.rows import Stored
 from edge.outbox.sqlite_wal import damage
+from edge.system.files import NO_ROOM
 
 log = logging.getLogger(__name__)
 

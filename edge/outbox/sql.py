@@ -9,8 +9,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
-from edge.outbox.disk_reserve import NO_ROOM
 from edge.outbox.rows import Stored
+from edge.system.files import NO_ROOM
 from edge.system.resource_limits import larger_files
 
 APPLICATION_ID = 0x57545232

@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 16_000_000
 """More than any small file of the device's own ever holds."""
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""The disk is full, or what this user may fill of it."""
 
 
 def read_small(path: Path, most_bytes: int = MOST_BYTES) -> bytes:

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edge.errors import StateBusyError, StateError
-from edge.outbox.disk_reserve import NO_ROOM
-from edge.system.files import read_small
+from edge.system.files import NO_ROOM, read_small
 from edge.text.printable import printable
 
 if TYPE_CHECKING:
