@@ -49,7 +49,6 @@ LENT = (
 """What `training` and `quantize` may import of `edge`."""
 # Still to be opened. Whoever opens one takes its line away; none is added.
 UPWARD = {
-    "edge.cameras.order -> edge.sightings.visits",
     "edge.model.tiled_classifier -> edge.cameras",
     "edge.mqtt.publisher -> edge.cameras.photo",
     "edge.sightings.builder -> edge.outbox.rows",
@@ -80,7 +79,6 @@ BORROWED = {
     "training.inbox.collect -> edge.system.counters",
 }
 CIRCLES: tuple[set[str], ...] = (
-    {"edge.cameras", "edge.cameras.order"},
     {"edge.cameras.triggers", "edge.cameras.triggers.gate"},
     {"edge.model.classifier", "edge.model.tflite.foreign"},
     {"edge.model.image.bit_depth", "edge.model.image.colour"},

@@ -49,7 +49,7 @@ class Frame:
     jpeg: Callable[[], bytes]
     """Gives the picture as JPEG at full size; called only for evidence."""
     location: Location | None = None
-    order: Order | None = None
+    order: Order[Any] | None = None
     """Who asked for this frame: it passes every trigger, and no newer one replaces it."""
     recorded: bool = False
     """``time`` is what an old picture says of itself: durations count by it, not by the clock."""

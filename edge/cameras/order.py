@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from edge.errors import CameraError
 
-if TYPE_CHECKING:
-    from edge.cameras import Frame
-    from edge.model.classifier import Classification
-    from edge.sightings.visits import Event
-
-    Result = tuple[Frame, Classification, Event | None]
-    """The frame, what the model says of it, and the event that it decided."""
+R = TypeVar("R")
+"""What becomes of the frame: known to whoever asks and to whoever answers, not to the camera."""
 
 
-class Order:
+class Order(Generic[R]):
     """A frame that somebody waits for; it travels with the frame."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
-        self._result: Result | None = None
+        self._result: R | None = None
         self._error: Exception | None = None
 
-    def finish(self, result: Result) -> None:
+    def finish(self, result: R) -> None:
         """Hand the result over."""
         self._result = result
         self._done.set()
@@ -34,7 +29,7 @@ class Order:
         self._error = error
         self._done.set()
 
-    def wait(self, timeout_seconds: float) -> Result:
+    def wait(self, timeout_seconds: float) -> R:
         """Wait for the result.
 
         Raises:

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from edge.cameras import Camera, Frame
 from edge.cameras.order import Order
@@ -57,7 +58,7 @@ class Reader:
         self._gate, self._clock, self._wait = gate, clock or SystemClock(), wait
         self._part = part
         self._frames: deque[Frame] = deque()
-        self._order: Order | None = None
+        self._order: Order[Any] | None = None
         self._change = threading.Condition()
         self._stopped = self._ended = self._over = self._renew = False
         self._trouble = Episode("camera", counters, log)
@@ -84,11 +85,11 @@ class Reader:
             self._change.notify_all()
             return frame
 
-    def ask(self) -> Order:
+    def ask(self) -> Order[Any]:
         """Ask for a frame now, whatever the triggers, the interval or a rest say."""
         with self._change:
             if self._ended or self._stopped:
-                order = Order()
+                order: Order[Any] = Order()
                 order.fail(CameraError(_OVER))
                 return order
             if self._order is None:
@@ -212,7 +213,7 @@ class Reader:
         self._due = self._clock.monotonic()
         return True
 
-    def _pass_on(self, frame: Frame, order: Order | None, live: bool) -> None:
+    def _pass_on(self, frame: Frame, order: Order[Any] | None, live: bool) -> None:
         """Deliver a frame if the triggers admit it, or somebody asked for it."""
         admitted = self._gate is None or self._gate.admits(frame)
         if order is not None:

@@ -21,6 +21,8 @@ from edge.sightings.findings import Finding, findings
 from edge.sightings.visits import Event
 from edge.system.clock import Clock
 
+Result = tuple[Frame, Classification, Event | None]
+"""The frame, what the model says of it, and the event that it decided."""
 TIMEOUT_SECONDS = 30.0
 """A camera that slept has to be opened and to settle first."""
 
@@ -55,7 +57,7 @@ class Capture:
 
     def __init__(
         self,
-        ask: Callable[[], Order],
+        ask: Callable[[], Order[Result]],
         identity: Identity,
         decision: Decision,
         images: Images,
