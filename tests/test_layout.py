@@ -81,7 +81,6 @@ BORROWED = {
 CIRCLES: tuple[set[str], ...] = (
     {"edge.cameras.triggers", "edge.cameras.triggers.gate"},
     {"edge.model.classifier", "edge.model.tflite.foreign"},
-    {"edge.model.image.bit_depth", "edge.model.image.colour"},
     {
         "quantize.commands.cli",
         "quantize.commands.run",

@@ -23,7 +23,7 @@ from edge.text.printable import printable
 
 if TYPE_CHECKING:
     from edge.cameras.order import Order
-    from edge.model.image.colour import Told
+    from edge.model.image.bit_depth import Told
     from edge.model.image.preprocessing import Pixels
 
 CAMERAS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from edge.errors import ImageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge.model.image.colour import Told
+Told = Callable[[str], None]
+"""Called with what is odd about a picture that can be used all the same."""
 
 # TIFF 6.0, section 8: BitsPerSample, PhotometricInterpretation, MaxSampleValue, and of section 19
 # SMinSampleValue and SMaxSampleValue.

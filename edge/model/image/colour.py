@@ -7,16 +7,14 @@ EXIF names it; transparency lies over white; more than 8 bits are scaled by thei
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from edge.model.image.bit_depth import Told, to_eight_bits
+
 if TYPE_CHECKING:
     from edge.model.image.icc_profiles import Conversion
-
-Told = Callable[[str], None]
-"""Called with what is odd about a picture that can be used all the same."""
 
 # Exif 2.32: the Exif and Interoperability IFDs, ColorSpace, InteroperabilityIndex (of DCF).
 _EXIF_IFD, _INTEROP_IFD, _COLOUR_SPACE, _INTEROP_INDEX = 0x8769, 0xA005, 0xA001, 1
@@ -47,8 +45,6 @@ def to_srgb(image: Image.Image, told: Told) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image if convert is None else convert(image)
     if image.mode.startswith(("I", "F")):
-        from edge.model.image.bit_depth import to_eight_bits
-
         return _plain(to_eight_bits(image, told), convert)
     if image.has_transparency_data:
         rgba = image.convert("RGBA")

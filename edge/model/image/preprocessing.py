@@ -23,8 +23,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from edge.errors import ImageError
-from edge.model.image.bit_depth import note_depth
-from edge.model.image.colour import Told, to_srgb
+from edge.model.image.bit_depth import Told, note_depth
+from edge.model.image.colour import to_srgb
 from edge.model.image.orientation import is_sideways, turn_of, upright_size
 from edge.model.image.unreadable_formats import note_several, refuse_raw, unknown_format
 
