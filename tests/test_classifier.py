@@ -15,6 +15,7 @@ from edge.model.bundle.bundle import read_bundle
 from edge.model.bundle.manifest import LabelSpec
 from edge.model.classifier import Classifier
 from edge.model.scores import DecisionSpec
+from edge.model.tflite.foreign import open_tflite
 
 pytest.importorskip("ai_edge_litert")
 
@@ -140,7 +141,7 @@ def test_little_is_spent_besides_inference(data):
     """
     model = data("coral_models/mobilenet_v2_1.0_224_quant.tflite")
     frame = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
-    with Classifier.from_tflite(model) as classifier:
+    with open_tflite(model) as classifier:
         tensor = frame[None].copy()
         ours, bare = [], []
         for _ in range(40):

@@ -24,6 +24,7 @@ from edge.model.bundle.manifest import Reference, encode, parse
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import InputSpec, decode, load
 from edge.model.scores import softmax
+from edge.model.tflite.foreign import open_tflite
 from edge.system.counters import Counters
 from quantize.bundle.reference import reference
 
@@ -308,7 +309,7 @@ def test_real_photos_of_the_same_set_are_near_and_changed_ones_far(data):
     others = sorted(data("jute_pest").rglob("*.jpg"))[::18]
     tflite = data("coral_models") / "mobilenet_v1_0.25_128_quant.tflite"
     labels = data("coral_models") / "imagenet_labels.txt"
-    with Classifier.from_tflite(tflite, labels) as model:
+    with open_tflite(tflite, labels) as model:
         spec = model.input
 
         def distances(pictures) -> float:

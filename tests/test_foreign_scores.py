@@ -13,6 +13,7 @@ import floats
 from edge.config import parse_config
 from edge.errors import ConfigError, ModelError
 from edge.model.classifier import Classifier
+from edge.model.tflite.foreign import open_tflite
 from edge.updates.load import open_classifier
 
 RED = np.full((4, 4, 3), (255, 0, 0), np.uint8)
@@ -24,7 +25,7 @@ def opened(tmp_path, data: bytes, labels=("a", "b", "c"), **options) -> Classifi
     """Open a model with labels; pixels are scaled to 0..1."""
     file = tmp_path / "foreign.tflite"
     file.write_bytes(data)
-    return Classifier.from_tflite(file, labels, **SCALE, **options)
+    return open_tflite(file, labels, **SCALE, **options)
 
 
 @pytest.mark.parametrize("ending", ["", "logistic"])

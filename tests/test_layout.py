@@ -80,7 +80,6 @@ BORROWED = {
 }
 CIRCLES: tuple[set[str], ...] = (
     {"edge.cameras.triggers", "edge.cameras.triggers.gate"},
-    {"edge.model.classifier", "edge.model.tflite.foreign"},
     {
         "quantize.commands.cli",
         "quantize.commands.run",

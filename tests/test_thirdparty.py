@@ -8,6 +8,7 @@ import tiny
 from edge.errors import ModelError
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import InputSpec, decode
+from edge.model.tflite.foreign import open_tflite
 from quantize.tflite.metadata import add_metadata
 
 pytest.importorskip("ai_edge_litert")
@@ -34,7 +35,7 @@ def top(classifier: Classifier, picture) -> str:
 @pytest.mark.parametrize("model", ["mobilenet_v2_1.0_224_quant", "tf2_mobilenet_v2_1.0_224_ptq"])
 def test_coral_classifiers_name_their_pictures(data, model, picture):
     """Quantised ImageNet models, with the labels they carry, are right and sure."""
-    with Classifier.from_tflite(data(f"coral_models/{model}.tflite")) as classifier:
+    with open_tflite(data(f"coral_models/{model}.tflite")) as classifier:
         found = classifier.classify(decode(data(f"coral_models/{picture}.bmp")))
     assert (found.label or "").split(",")[0] == PICTURES[picture]
     assert found.confidence > 0.7
@@ -44,7 +45,7 @@ def test_coral_classifiers_name_their_pictures(data, model, picture):
 def test_the_smallest_coral_classifier_names_easy_pictures(data, picture):
     """MobileNetV1 0.25 at 128 pixels; a label file takes precedence over its own labels."""
     model = data("coral_models/mobilenet_v1_0.25_128_quant.tflite")
-    with Classifier.from_tflite(model, data(IMAGENET)) as classifier:
+    with open_tflite(model, data(IMAGENET)) as classifier:
         assert top(classifier, data(f"coral_models/{picture}.bmp")) == PICTURES[picture]
 
 
@@ -52,8 +53,8 @@ def test_a_float_classifier_needs_its_normalisation_told(data):
     """A float model without metadata is not guessed at; told -1..1, it is right."""
     model = data("backbone_weights/tflite_support/mobilenet_v1_0.25_224_1_default_1.tflite")
     with pytest.raises(ModelError, match=r"--mean 127\.5 --std 127\.5"):
-        Classifier.from_tflite(model, data(IMAGENET))
-    with Classifier.from_tflite(model, data(IMAGENET), mean=(127.5,), std=(127.5,)) as classifier:
+        open_tflite(model, data(IMAGENET))
+    with open_tflite(model, data(IMAGENET), mean=(127.5,), std=(127.5,)) as classifier:
         assert top(classifier, data("coral_models/bird.bmp")) == "chickadee"
 
 
@@ -63,7 +64,7 @@ def test_a_float_classifier_needs_its_normalisation_told(data):
 def test_person_detectors_tell_people_from_flowers(data, form, options):
     """Visual Wake Words at 96 pixels: the int8 model's scale says 0..1, the float one is told."""
     model = data(f"backbone_weights/mlcommons_tiny/vww_96_{form}.tflite")
-    with Classifier.from_tflite(model, ("non-person", "person"), **options) as classifier:
+    with open_tflite(model, ("non-person", "person"), **options) as classifier:
         assert top(classifier, data("coral_models/grace_hopper.bmp")) == "person"
         assert top(classifier, data("coral_models/sunflower.bmp")) == "non-person"
 
@@ -71,14 +72,14 @@ def test_person_detectors_tell_people_from_flowers(data, form, options):
 def test_a_detector_is_refused(data):
     """Boxes, classes, scores and a count are no classification."""
     with pytest.raises(ModelError, match="no classifier: it gives 4 outputs"):
-        Classifier.from_tflite(data("coral_models/tflite_support/ssd_mobilenet_v1.tflite"))
+        open_tflite(data("coral_models/tflite_support/ssd_mobilenet_v1.tflite"))
 
 
 def test_an_embedder_is_refused(data):
     """Numbers without labels are no classification."""
     model = "mobilenet_v2_035_96_embedder_with_metadata.tflite"
     with pytest.raises(ModelError, match=r"1280 numbers and holds no labels.*embedder"):
-        Classifier.from_tflite(data(f"backbone_weights/tensorflow_examples/{model}"))
+        open_tflite(data(f"backbone_weights/tensorflow_examples/{model}"))
 
 
 @pytest.mark.parametrize(
@@ -91,12 +92,12 @@ def test_an_embedder_is_refused(data):
 def test_coral_models_for_the_edge_tpu_are_refused_on_cpus(data, model):
     """Compiled models say which runtime they need."""
     with pytest.raises(ModelError, match="compiled for the Edge TPU"):
-        Classifier.from_tflite(data(f"coral_models/{model}"), data(IMAGENET))
+        open_tflite(data(f"coral_models/{model}"), data(IMAGENET))
 
 
 def test_an_int8_model_with_a_label_list(tiny_model):
     """Scale and zero point of the input say how pixels become levels."""
-    with Classifier.from_tflite(tiny_model, ("red", "green", "blue")) as classifier:
+    with open_tflite(tiny_model, ("red", "green", "blue")) as classifier:
         assert classifier.output.kind == "logits"
         for label in tiny.COLOURS:
             assert classifier.classify(tiny.picture(label)).label == label
@@ -106,7 +107,7 @@ def test_an_int8_model_with_a_label_list(tiny_model):
 def test_labels_are_asked_for(tiny_model):
     """Without any labels, the option is named."""
     with pytest.raises(ModelError, match=r"holds no labels.*--labels"):
-        Classifier.from_tflite(tiny_model)
+        open_tflite(tiny_model)
 
 
 @pytest.mark.parametrize(
@@ -122,13 +123,13 @@ def test_labels_are_asked_for(tiny_model):
 def test_a_background_class_is_never_assumed(tiny_model, labels, hint):
     """Labels that do not fit are refused; an option is advised where its cause is there."""
     with pytest.raises(ModelError, match=hint):
-        Classifier.from_tflite(tiny_model, labels)
+        open_tflite(tiny_model, labels)
 
 
 def test_a_background_class_can_be_added_or_dropped(tiny_model):
     """Told so, the labels move by one."""
-    added = Classifier.from_tflite(tiny_model, ("green", "blue"), background="add")
-    dropped = Classifier.from_tflite(tiny_model, ("x", "red", "green", "blue"), background="drop")
+    added = open_tflite(tiny_model, ("green", "blue"), background="add")
+    dropped = open_tflite(tiny_model, ("x", "red", "green", "blue"), background="drop")
     assert added.labels == ("background", "green", "blue")
     assert dropped.labels == ("red", "green", "blue")
 
@@ -136,13 +137,13 @@ def test_a_background_class_can_be_added_or_dropped(tiny_model):
 def test_mean_and_std_go_together(tiny_model):
     """One without the other is refused."""
     with pytest.raises(ModelError, match="together"):
-        Classifier.from_tflite(tiny_model, ("a", "b", "c"), mean=(0.0,))
+        open_tflite(tiny_model, ("a", "b", "c"), mean=(0.0,))
 
 
 def test_a_missing_model_is_named(tmp_path):
     """The message holds the path."""
     with pytest.raises(ModelError, match=r"none\.tflite: No such file"):
-        Classifier.from_tflite(tmp_path / "none.tflite")
+        open_tflite(tmp_path / "none.tflite")
 
 
 def described(tmp_path, model: bytes, labels, mean: float, std: float):
@@ -159,14 +160,14 @@ def test_a_model_without_a_fixed_size_is_refused(tmp_path, signature):
     path = tmp_path / "open.tflite"
     path.write_bytes(floats.model([[1, 0, 0], [0, 1, 0]], [0, 0], signature=signature))
     with pytest.raises(ModelError, match="leaves sizes open; convert it with the height and width"):
-        Classifier.from_tflite(path, ("a", "b"), mean=(0,), std=(255,))
+        open_tflite(path, ("a", "b"), mean=(0,), std=(255,))
 
 
 def test_a_batch_that_is_left_open_is_one_picture(tmp_path):
     """As TensorFlow's converter writes most models."""
     path = tmp_path / "open.tflite"
     path.write_bytes(floats.model([[1, 0, 0], [0, 1, 0]], [0, 0], signature=(-1, 1, 1, 3)))
-    with Classifier.from_tflite(path, ("a", "b"), mean=(0,), std=(255,)) as classifier:
+    with open_tflite(path, ("a", "b"), mean=(0,), std=(255,)) as classifier:
         assert classifier.input.width == 1
 
 
@@ -177,8 +178,8 @@ def test_metadata_that_contradict_the_quantisation_are_refused(tmp_path):
     with pytest.raises(
         ModelError, match=r"two things of its input.*std 255\) 0 and 1; give --mean"
     ):
-        Classifier.from_tflite(path)
-    with Classifier.from_tflite(path, mean=(127.5,), std=(127.5,)) as classifier:
+        open_tflite(path)
+    with open_tflite(path, mean=(127.5,), std=(127.5,)) as classifier:
         assert classifier.classify(tiny.picture("red")).label == "red"
 
 
@@ -186,14 +187,14 @@ def test_metadata_that_contradict_the_quantisation_are_refused(tmp_path):
 def test_metadata_may_round_otherwise_than_the_quantisation(tmp_path, mean, std):
     """A level or two are no contradiction."""
     path = described(tmp_path, tiny.model(), ("red", "green", "blue"), mean, std)
-    with Classifier.from_tflite(path) as classifier:
+    with open_tflite(path) as classifier:
         assert classifier.classify(tiny.picture("blue")).label == "blue"
 
 
 def test_labels_other_than_the_models_own_are_told(tmp_path, caplog):
     """They are used, as asked for; who mixed two files up finds out."""
     path = described(tmp_path, tiny.model(), ("red", "green", "blue"), 127.5, 127.5)
-    with Classifier.from_tflite(path, ("Red", "blue", "green")):
+    with open_tflite(path, ("Red", "blue", "green")):
         assert "score 1 is 'blue', in the model 'green'; score 2 is" in caplog.text
         assert "score 0" not in caplog.text
 
@@ -203,7 +204,7 @@ def test_labels_that_look_the_same_are_told_wherever_they_come_from(tmp_path, ca
     """Also those that a model holds, and those that a program gives."""
     labels = ("aphid", "Aphid ", "aphid")
     path = described(tmp_path, tiny.model(), labels, 127.5, 127.5)
-    with Classifier.from_tflite(path, None if embedded else labels):
+    with open_tflite(path, None if embedded else labels):
         assert "called alike cannot be told apart: 'aphid' (1, 3" in caplog.text
 
 
@@ -213,5 +214,5 @@ def test_classes_that_may_be_there_together_are_told(tmp_path, caplog):
         caplog.clear()
         path = tmp_path / "sigmoids.tflite"
         path.write_bytes(floats.model([[0, 0, 0]] * len(scores), scores, "logistic"))
-        with Classifier.from_tflite(path, labels, mean=(0,), std=(255,)):
+        with open_tflite(path, labels, mean=(0,), std=(255,)):
             assert ("only the surest class counts" in caplog.text) is told

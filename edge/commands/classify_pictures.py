@@ -272,7 +272,9 @@ def open_classifier(arguments: argparse.Namespace) -> Classifier:
             arguments.threads,
             trusted_keys=_keys(arguments),
         )
-    return Classifier.from_tflite(
+    from edge.model.tflite.foreign import open_tflite
+
+    return open_tflite(
         arguments.model,
         arguments.labels,
         arguments.runtime,

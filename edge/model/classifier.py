@@ -101,7 +101,8 @@ class Classifier:
         reference: Reference | None = None,
         check: ScoreCheck | None = None,
     ) -> None:
-        """Put the parts together; use :meth:`from_bundle` or :meth:`from_tflite`.
+        """Put the parts together; use :meth:`from_bundle`, or
+        :func:`edge.model.tflite.foreign.open_tflite`.
 
         Raises:
             ModelError: the runtime's tensors are not what ``input``, ``output`` and ``labels`` say.
@@ -163,24 +164,6 @@ class Classifier:
             opened.close()
             raise
         return classifier
-
-    @classmethod
-    def from_tflite(
-        cls,
-        model: Path | str,
-        labels: Path | Sequence[str] | None = None,
-        runtime: str = "litert",
-        threads: int = 1,
-        **options: Any,  # noqa: ANN401 - those of edge.model.tflite.foreign.open_tflite
-    ) -> Classifier:
-        """Load a TFLite classifier that is no bundle of ours; see :mod:`edge.model.tflite.foreign`.
-
-        Raises:
-            ModelError: no picture classifier, or labels or normalisation are not known.
-        """
-        from edge.model.tflite.foreign import open_tflite
-
-        return open_tflite(model, labels, runtime, threads, **options)
 
     def raw(self, pixels: Pixels) -> NDArray[Any]:
         """Give the raw output levels (classes,) for RGB uint8 (H, W, 3) pixels."""

@@ -21,7 +21,9 @@ def open_classifier(config: Config, load: Load | None = None) -> Classifier:
     """
     model = config.model
     if model.tflite:
-        return Classifier.from_tflite(
+        from edge.model.tflite.foreign import open_tflite
+
+        return open_tflite(
             model.tflite,
             model.labels,
             model.runtime,
