@@ -79,7 +79,6 @@ BORROWED = {
     "training.inbox.collect -> edge.system.counters",
 }
 CIRCLES: tuple[set[str], ...] = (
-    {"edge.cameras.triggers", "edge.cameras.triggers.gate"},
     {
         "quantize.commands.cli",
         "quantize.commands.run",

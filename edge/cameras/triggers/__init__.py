@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge.cameras import Frame
     from edge.cameras.triggers.gate import Gate
+    from edge.cameras.triggers.trigger import Trigger
     from edge.cameras.triggers.windows import Schedule
     from edge.config import Config
     from edge.messages.base import Location
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 
 TRIGGERS = {"motion": "edge.cameras.triggers.motion:open_motion"}
 """Settings of ``[trigger]`` that look at frames, and what makes their trigger, cheapest first."""
-
-
-class Trigger(Protocol):
-    """A condition on frames, used from the camera's thread."""
-
-    def admits(self, frame: Frame) -> bool:
-        """Decide on the next frame; none is shown twice or out of order."""
-        ...
 
 
 def open_gate(

@@ -10,7 +10,7 @@ from edge.cameras.triggers.wake import Sleep
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
-    from edge.cameras.triggers import Trigger
+    from edge.cameras.triggers.trigger import Trigger
 
 STEP_SECONDS = 10.0
 """A rest is waited out in steps: clocks get set, and a computer may be suspended meanwhile."""
