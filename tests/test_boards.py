@@ -13,11 +13,11 @@ import pytest
 import tiny
 from rich.console import Console
 
-from edge.commands.bench import Percentiles
-from edge.commands.bench import Report as Bench
 from edge.errors import ModelError, QuantizeError
 from edge.model.bundle.bundle import EDGETPU_MODEL, MODEL, read_bundle, write_bundle
 from edge.model.classifier import ModelInfo
+from edge.model.timing import Percentiles
+from edge.model.timing import Report as Bench
 from quantize.boards import figures, model
 from quantize.boards.estimate import BOARDS, THREADS, judged, memory, times
 from quantize.boards.figures import Setting

@@ -71,8 +71,6 @@ UPWARD = {
     "training.recipe -> training.recipes",
 }
 BORROWED = {
-    "quantize.boards.measured -> edge.commands.bench",
-    "quantize.timing.ssh -> edge.commands.bench_server",
     "quantize.timing.timer -> edge.system.board",
     "training.inbox.collect -> edge.mqtt.connection_errors",
     "training.inbox.collect -> edge.mqtt.tls",

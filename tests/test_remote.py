@@ -16,8 +16,8 @@ from sshd import DEVICE_PROGRAM as WHEATEAR
 from sshd import TREE
 from test_quantize_run import request
 
-from edge.commands.bench_server import Hello
 from edge.errors import QuantizeError
+from edge.model.timing import Hello
 from edge.system.board import board
 from quantize.timing import ssh as remote
 from quantize.timing.ssh import Remote, parse

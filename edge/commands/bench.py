@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 from PIL import Image
 
@@ -19,9 +18,10 @@ from edge.commands.classify_pictures import files_of, open_classifier
 from edge.commands.console import Console
 from edge.errors import ConfigError
 from edge.model import timing
-from edge.model.classifier import Classifier, ModelInfo
+from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import decode
 from edge.model.tflite.foreign import read_model
+from edge.model.timing import Percentiles, Report
 from edge.text.printable import encoded
 
 if TYPE_CHECKING:
@@ -33,38 +33,6 @@ RUNS = 100
 WARM_UP = 5
 #: Size (width, height) of the picture that is made when none is given.
 FRAME = (1920, 1080)
-
-
-class Percentiles(msgspec.Struct, frozen=True):
-    """Milliseconds."""
-
-    p50: float
-    p90: float
-    p99: float
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured."""
-
-    model: ModelInfo
-    model_bytes: int
-    threads: int
-    runs: int
-    images: int
-    """Different pictures; 0: one made up, 1080p JPEG."""
-    decode: Percentiles
-    """Read and decode, at reduced scale where possible."""
-    preprocess: Percentiles
-    """Crop, resize, quantise."""
-    invoke: Percentiles
-    total: Percentiles
-    """Decode to decision."""
-    images_per_second: float
-    peak_memory_bytes: int
-    """Largest resident set of the process so far."""
-    machine: str
-    cpus: int
-    python: str
 
 
 def main(arguments: argparse.Namespace, console: Console) -> int:

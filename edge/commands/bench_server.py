@@ -18,52 +18,15 @@ from typing import BinaryIO
 
 import msgspec
 
-from edge import __version__
 from edge.commands.console import Console
 from edge.errors import ConfigError, WheatearError
 from edge.model.runtimes import installed
-from edge.model.timing import Times, measure
-from edge.system.board import Board, board
+from edge.model.timing import Answer, Hello, Request, measure
+from edge.system.board import board
 from edge.text.printable import encoded
 
-PROTOCOL = 1
 #: Between looks whether another service still measures.
 WAIT_SECONDS = 0.2
-
-
-class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
-    """Who answers."""
-
-    protocol: int = PROTOCOL
-    wheatear: str = __version__
-    board: Board
-    runtime: str
-    runtime_version: str
-
-
-class Parcel(msgspec.Struct, frozen=True):
-    """A model whose bytes follow the request."""
-
-    sha256: str
-    size: int
-
-
-class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What to time. A model that the last request named is not sent again."""
-
-    models: tuple[str, ...]
-    """SHA-256 of each, in the order of the answer."""
-    parcels: tuple[Parcel, ...]
-    """Those that follow, in the order of their bytes."""
-    rounds: int
-    pictures: int
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
-    """Times, or why there are none."""
-
-    times: Times | None = None
-    error: str = ""
 
 
 def serve(source: BinaryIO, console: Console, runtime: str, threads: int) -> int:

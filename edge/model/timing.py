@@ -1,4 +1,6 @@
-"""How long bare TFLite models take here: in turn, so that noise hits them alike."""
+"""How long bare TFLite models take here: in turn, so that noise hits them alike. And the form
+of all times that a desktop reads from a device.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,16 @@ from time import perf_counter
 import msgspec
 import numpy as np
 
+from edge import __version__
 from edge.errors import ConfigError, ModelError
+from edge.model.classifier import ModelInfo
 from edge.model.runtimes import Runtime, open_runtime
 from edge.system.board import Board, board, governor, temperature, throttled
 
 #: Passes over all models, and pictures a pass.
 ROUNDS, PICTURES = 15, 10
+#: Of what a desktop and `wheatear bench --serve` say to each other.
+PROTOCOL = 1
 
 
 class ModelTimes(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +52,73 @@ class Times(msgspec.Struct, frozen=True, kw_only=True):
     """Of the processor, at the end."""
     throttled: tuple[str, ...] | None
     """Why a Raspberry Pi's firmware holds it back, at the end."""
+
+
+class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
+    """Who answers: the first line of `wheatear bench --serve`."""
+
+    protocol: int = PROTOCOL
+    wheatear: str = __version__
+    board: Board
+    runtime: str
+    runtime_version: str
+
+
+class Parcel(msgspec.Struct, frozen=True):
+    """A model whose bytes follow the request."""
+
+    sha256: str
+    size: int
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What to time. A model that the last request named is not sent again."""
+
+    models: tuple[str, ...]
+    """SHA-256 of each, in the order of the answer."""
+    parcels: tuple[Parcel, ...]
+    """Those that follow, in the order of their bytes."""
+    rounds: int
+    pictures: int
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
+    """Times, or why there are none."""
+
+    times: Times | None = None
+    error: str = ""
+
+
+class Percentiles(msgspec.Struct, frozen=True):
+    """Milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What `wheatear bench` measured: pictures, from their files to the decision."""
+
+    model: ModelInfo
+    model_bytes: int
+    threads: int
+    runs: int
+    images: int
+    """Different pictures; 0: one made up, 1080p JPEG."""
+    decode: Percentiles
+    """Read and decode, at reduced scale where possible."""
+    preprocess: Percentiles
+    """Crop, resize, quantise."""
+    invoke: Percentiles
+    total: Percentiles
+    """Decode to decision."""
+    images_per_second: float
+    peak_memory_bytes: int
+    """Largest resident set of the process so far."""
+    machine: str
+    cpus: int
+    python: str
 
 
 def measure(

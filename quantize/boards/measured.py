@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from edge.commands.bench import Report as Bench
 from edge.errors import QuantizeError
+from edge.model.timing import Report as Bench
 from quantize.boards.estimate import BOARDS
 
 #: What the kernel of a Raspberry Pi calls its processor (uname(2)).

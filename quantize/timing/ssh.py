@@ -19,9 +19,8 @@ from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from edge.commands.bench_server import PROTOCOL, Answer, Hello, Parcel, Request
 from edge.errors import QuantizeError
-from edge.model.timing import PICTURES, Times
+from edge.model.timing import PICTURES, PROTOCOL, Answer, Hello, Parcel, Request, Times
 from quantize.timing.timer import Timer, describe, ignore
 
 T = TypeVar("T", Hello, Answer)
