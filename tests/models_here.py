@@ -23,7 +23,8 @@ from edge.updates.service import Models
 from edge.updates.switch import Switch
 
 PIXELS = np.full((32, 32, 3), 90, np.uint8)
-FRAME = Frame(PIXELS, datetime(2026, 6, 21, tzinfo=UTC), "1.jpg", 32, 32, lambda: b"")
+SIZE = (32, 32)
+FRAME = Frame(PIXELS, datetime(2026, 6, 21, tzinfo=UTC), "1.jpg", *SIZE, lambda: b"")
 
 
 class Here:
@@ -100,7 +101,7 @@ class Here:
         for _ in range(count):
             self.clock.forward(seconds)
             try:
-                found = self.switch.see(FRAME)
+                found = self.switch.look(PIXELS, SIZE)
             except ModelError:
                 continue
             self.models.watch(FRAME, found, None)

@@ -48,7 +48,7 @@ class Script:
             Location(lat=1, lon=2) if self.count == 2 else None,
         )
 
-    def see(self, _frame):
+    def look(self, _pixels, _size):
         """Give the result, or fail."""
         if isinstance(self.now, Exception):
             raise self.now

@@ -50,7 +50,7 @@ class Script:
 class Model:
     """Sees an aphid in everything."""
 
-    def see(self, _frame):
+    def look(self, _pixels, _size):
         """Say so."""
         return APHID
 

@@ -6,7 +6,7 @@ import threading
 
 import msgspec
 import pytest
-from models_here import FRAME, PIXELS, Here
+from models_here import PIXELS, SIZE, Here
 
 from edge.errors import ModelError, StoppedError, StoreError, WheatearError
 from edge.model.runtimes.fake import Fault
@@ -148,13 +148,13 @@ def test_a_model_taken_at_the_last_moment_stays(here, monkeypatch):
     real = here.switch.withdraw
 
     def late():
-        here.switch.see(FRAME)
+        here.switch.look(PIXELS, SIZE)
         return real()
 
     monkeypatch.setattr(here.switch, "withdraw", late)
     here.follower.follow(here.closing.is_set)
     assert here.version == "2"
-    assert here.switch.see(FRAME)
+    assert here.switch.look(PIXELS, SIZE)
 
 
 @pytest.mark.parametrize(("seconds", "ended"), [(5.0, 0), (5.1, 1)])
@@ -171,7 +171,7 @@ def test_a_model_that_hangs_is_not_waited_for(here, seconds, ended):
         return sound(pixels)
 
     here.switch.classifier.classify = hang
-    thread = threading.Thread(target=here.switch.see, args=[FRAME])
+    thread = threading.Thread(target=here.switch.look, args=[PIXELS, SIZE])
     thread.start()
     entered.wait(5)
     looks = iter([False, True])

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import devices
 import pytest
-from models_here import FRAME, PIXELS, Here
+from models_here import PIXELS, SIZE, Here
 
 from edge.device.models import keep_up
 from edge.errors import ModelError
@@ -33,11 +33,11 @@ def test_the_next_frame_is_judged_by_the_model_that_was_offered(here):
     switch.told.append(lambda: told.append(switch.classifier))
     taken = switch.offer(coming)
     assert (switch.classifier, taken.is_set(), switch.reframed) == (before, False, False)
-    found = switch.see(FRAME)
+    found = switch.look(PIXELS, SIZE)
     assert found.alternatives[0].label in coming.labels
     assert (switch.classifier, taken.is_set(), switch.reframed) == (coming, True, True)
     assert told == [coming]
-    switch.see(FRAME)
+    switch.look(PIXELS, SIZE)
     assert told == [coming]
     before.raw(PIXELS)
     info = coming.model_info
@@ -52,7 +52,7 @@ def test_the_next_frame_is_judged_by_the_model_that_was_offered(here):
         runtime_version=info.runtime_version,
     )
     switch.offer(loaded(here, "3", size=16))
-    switch.see(FRAME)
+    switch.look(PIXELS, SIZE)
     assert not switch.reframed
 
 
@@ -85,7 +85,7 @@ def test_an_offer_that_is_taken_back_at_the_last_moment_changes_nothing(here):
             lock.release()
 
     switch._lock = Late()
-    switch.see(FRAME)
+    switch.look(PIXELS, SIZE)
     assert (here.version, taken.is_set()) == ("1", False)
 
 
@@ -98,7 +98,7 @@ def test_failures_in_a_row_are_counted(here):
         here.see()
         assert switch.failures == count
     with pytest.raises(ModelError):
-        switch.see(FRAME)
+        switch.look(PIXELS, SIZE)
     assert switch.failures == 3
     switch.offer(loaded(here, "3", fault=Fault(kind="error", after=1)))
     here.see()
@@ -133,7 +133,7 @@ def test_how_long_a_frame_takes_is_seen_while_it_does(here):
         return sound(pixels)
 
     switch.classifier.classify = slow
-    switch.see(FRAME)
+    switch.look(PIXELS, SIZE)
     here.clock.forward(5.0)
     assert (seen, switch.busy_seconds) == ([7.0], 0.0)
 
@@ -152,7 +152,7 @@ def test_the_last_model_is_given_away_at_the_end(here):
     with here.switch as switch:
         assert switch is here.switch
     with pytest.raises(ModelError):
-        here.switch.see(FRAME)
+        here.switch.look(PIXELS, SIZE)
 
 
 def test_all_that_names_the_model_follows_it(here):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from edge.cameras import Frame
 from edge.config import Images
@@ -26,6 +26,10 @@ from edge.system.daily_budget import Budget
 from edge.system.resource_limits import is_shortage
 from edge.system.threads import Patience
 from edge.text.printable import told
+
+if TYPE_CHECKING:
+    from edge.model.image.preprocessing import Pixels
+    from edge.model.tiles import Size
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +60,8 @@ class Frames(Protocol):
 class Sees(Protocol):
     """What judges a frame; :class:`edge.model.tiled_classifier.Viewer` is one."""
 
-    def see(self, frame: Frame) -> Classification:
-        """Classify a frame. Raises ImageError, ModelError."""
+    def look(self, pixels: Pixels, size: Size) -> Classification:
+        """Classify pixels of a frame that had `size` when taken. Raises ImageError, ModelError."""
         ...
 
 
@@ -116,7 +120,7 @@ class Agent:
         Raises whatever was no bad picture and no failing model, so often in a row.
         """
         try:
-            found = self._viewer.see(frame)
+            found = self._viewer.look(frame.pixels, (frame.width, frame.height))
         except (ImageError, ModelError) as error:
             self._trouble.failed(error)
             self._counters.add("frames_failed")

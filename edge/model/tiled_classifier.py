@@ -1,4 +1,4 @@
-"""A model and a view together: a frame in, one classification out, with one a tile inside."""
+"""A model and a view together: a picture in, one classification out, with one a tile inside."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from edge.model.tiles import Box, Size, in_parts, layout, mask_of, scaled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge.cameras import Frame
     from edge.model.image.preprocessing import Pixels
 
 
@@ -78,7 +77,7 @@ class Plan:
 
 
 class Viewer:
-    """Looks at frames in the parts that ``[view]`` names.
+    """Looks at pictures in the parts that ``[view]`` names.
 
     Raises:
         ConfigError: as for :class:`Plan`.
@@ -88,20 +87,12 @@ class Viewer:
         self._classifier = classifier
         self._plan = Plan(view) if in_parts(view) else None
 
-    def see(self, frame: Frame) -> Classification:
-        """Classify a frame.
-
-        Raises:
-            ImageError: its pixels are no uint8 (H, W, 3), or nothing of it is left to look at.
-            ModelError: the runtime failed.
-        """
-        return self.look(frame.pixels, (frame.width, frame.height))
-
     def look(self, pixels: Pixels, size: Size) -> Classification:
         """Classify uint8 (H, W, 3) pixels of a picture that had `size` when it was taken.
 
         Raises:
-            ImageError, ModelError: as for :meth:`see`.
+            ImageError: they are something else, or nothing of the picture is left to look at.
+            ModelError: the runtime failed.
         """
         if self._plan is None:
             return self._classifier.classify(pixels)

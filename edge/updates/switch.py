@@ -14,9 +14,10 @@ from edge.model.tiled_classifier import Viewer
 from edge.sightings.decision import Decider
 
 if TYPE_CHECKING:
-    from edge.cameras import Frame
     from edge.config import Config
     from edge.model.classifier import Classification, Classifier
+    from edge.model.image.preprocessing import Pixels
+    from edge.model.tiles import Size
     from edge.system.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 class Switch:
     """Judges frames with a model that can be exchanged; gives it to `part` at the end.
 
-    :meth:`see` belongs to the agent's thread, :meth:`offer` to any other. `told` are called on the
+    :meth:`look` belongs to the agent's thread, :meth:`offer` to any other. `told` are called on the
     agent's thread when another model has taken over, before it sees its first frame.
     """
 
@@ -80,13 +81,15 @@ class Switch:
         since = self._busy_since
         return 0.0 if since is None else self._clock.monotonic() - since
 
-    def see(self, frame: Frame) -> Classification:
-        """Classify a frame, with a new model where one waits. Raises ImageError, ModelError."""
+    def look(self, pixels: Pixels, size: Size) -> Classification:
+        """Classify as :meth:`edge.model.tiled_classifier.Viewer.look` does, with a new model where
+        one waits. Raises ImageError, ModelError.
+        """
         if self._coming is not None:
             self._exchange()
         self._busy_since = self._clock.monotonic()
         try:
-            found = self._viewer.see(frame)
+            found = self._viewer.look(pixels, size)
         except ModelError:
             self.failures += 1
             raise
