@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker
 from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
@@ -30,7 +31,7 @@ def main(path: Path, port: int, count: int, window: int) -> dict[str, float]:
     opening = time.monotonic()
     with Outbox(path, max_bytes=sys.maxsize) as outbox:
         opened = time.monotonic()
-        publisher = Publisher(broker, "bench", outbox, info, lambda: b"{}", counters)
+        publisher = Publisher(broker, "bench", outbox, info, lambda: b"{}", counters, shrink_jpeg)
         publisher.start()
         while counters["delivered"] < count:
             time.sleep(0.001)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.cameras import Frame
+from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker as Settings
 from edge.config import load_config
 from edge.device.agent import Agent
@@ -186,7 +187,14 @@ def main(config_file: str, events: int, jumps: Jumps) -> None:
         writer = Writer(outbox, lambda: publisher.wake(), counters)
         reporter = Reporter(config, running, outbox, writer, counters, week)
         publisher = Publisher(
-            config.broker, "cam-1", outbox, reporter.info, reporter.state, counters, clock=week
+            config.broker,
+            "cam-1",
+            outbox,
+            reporter.info,
+            reporter.state,
+            counters,
+            shrink_jpeg,
+            clock=week,
         )
         agent = Agent(
             week,

@@ -8,6 +8,7 @@ import time
 from brokers import PATIENCE
 from samples import sighting
 
+from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker
 from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
@@ -35,6 +36,7 @@ class Sender:
             lambda protocol: json.dumps({"protocol": protocol}).encode(),
             state,
             self.counters,
+            shrink_jpeg,
             state_seconds=0.1,
             denied_seconds=denied_seconds,
             **more,

@@ -7,21 +7,19 @@ import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from random import Random
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from clocks import Hand
 from msgspec.structs import replace
 from samples import image, sighting
 from wires import ScriptedWire
 
-from edge.cameras.photo import encode_jpeg
+from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker
 from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
 from edge.mqtt.connection import Limits
-from edge.mqtt.publisher import Publisher, shrink
+from edge.mqtt.publisher import Publisher
 from edge.mqtt.session import Introduction
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
@@ -74,6 +72,7 @@ class Field:
             lambda protocol: json.dumps({"protocol": protocol}).encode(),
             lambda: b"{}",
             self.counters,
+            shrink_jpeg,
             clock=self.clock,
             dial=self.dial,
             **more,
@@ -579,16 +578,6 @@ def test_the_thread_tries_again_until_it_is_told_to_end(tmp_path):
     assert threading.active_count() == before
     assert field.plan == []
     assert field.counters["connects"] == 2
-
-
-def test_a_picture_is_made_smaller_until_it_fits():
-    """Whole and in its proportions, for want of bytes; None where nothing is so small."""
-    rng = np.random.default_rng(Random(7).randrange(10**6))
-    jpeg = encode_jpeg(rng.integers(0, 255, (200, 300, 3), dtype=np.uint8), 90)
-    small = shrink(jpeg, len(jpeg) // 3)
-    assert small is not None
-    assert len(small) <= len(jpeg) // 3
-    assert shrink(jpeg, 10) is None
 
 
 def test_a_stall_is_an_error_of_its_own(field):

@@ -143,6 +143,7 @@ def test_evidence_fits_its_budget():
     assert max(facts(small).width, facts(small).height) <= 500
     assert shrink_jpeg(small, 40_000, 500) is small
     assert shrink_jpeg(big, 500, 500) is None
+    assert len(shrink_jpeg(big, 40_000)) <= 40_000
     assert as_jpeg(devices.photo("leaf", form="PNG"))[:2] == b"\xff\xd8"
 
 

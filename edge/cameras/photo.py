@@ -20,6 +20,9 @@ from edge.model.image.unreadable_formats import unknown_format
 if TYPE_CHECKING:
     from edge.model.image.preprocessing import Pixels
 
+MOST_SIDE = 65_535
+"""Pixels: a JPEG has no more."""
+
 
 class Facts(msgspec.Struct, frozen=True):
     """What the header of a picture tells."""
@@ -87,7 +90,7 @@ def crop_jpeg(data: bytes, box: tuple[int, int, int, int], rim: float = 0.25) ->
     )
 
 
-def shrink_jpeg(data: bytes, max_bytes: int, max_side: int) -> bytes | None:
+def shrink_jpeg(data: bytes, max_bytes: int, max_side: int = MOST_SIDE) -> bytes | None:
     """Give a JPEG of at most so many bytes and pixels a side, or None where none is that small.
 
     A picture that fits already is passed on as it is, with its EXIF data. Raises ImageError.

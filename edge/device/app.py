@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from edge.cameras import Camera, open_camera
+from edge.cameras.photo import shrink_jpeg
 from edge.cameras.reader import Reader
 from edge.cameras.triggers import open_gate
 from edge.config import Config, FolderCamera
@@ -155,6 +156,7 @@ class _Device:
             self._reporter.info,
             self._reporter.state,
             counters,
+            shrink_jpeg,
             config.report.state_seconds,
             spare=self._learning.inbox,
             introductions=[

@@ -44,8 +44,6 @@ _LETTERS_SECONDS = 1.0
 """Between looks into the folder of dead letters."""
 _SETTLED_SECONDS = 10.0
 """A connection that lasted so long, or delivered something, starts the waits over."""
-_SIDE = 65_535
-"""Pixels: a JPEG has no more."""
 
 Dial = Callable[[Broker, str, Will | None, bool, int | None], Wire]
 """How a connection is made: :func:`edge.mqtt.dial.connect`."""
@@ -55,11 +53,11 @@ class Publisher:
     """Publishes from its own thread; capturing never waits for it.
 
     `info` gives the retained description (for the MQTT version agreed), `state` the retained
-    state; both are called on the publisher's thread. `introductions` are what else is retained,
-    `spare` is what is sent when nothing else waits; `requests` take what is asked of the device.
-    While `hold` says so, what waits in the outbox is not sent yet; `righted` gives it with its
-    right times. What the broker does not take goes to `letters` (by default: a folder beside the
-    outbox).
+    state; both are called on the publisher's thread. `shrink` makes a JPEG that has so many bytes
+    at most, or None. `introductions` are what else is retained, `spare` is what is sent when
+    nothing else waits; `requests` take what is asked of the device. While `hold` says so, what
+    waits in the outbox is not sent yet; `righted` gives it with its right times. What the broker
+    does not take goes to `letters` (by default: a folder beside the outbox).
     """
 
     def __init__(
@@ -70,6 +68,7 @@ class Publisher:
         info: Callable[[str], bytes],
         state: Callable[[], bytes],
         counters: Counters,
+        shrink: Callable[[bytes, int], bytes | None],
         state_seconds: float = 5.0,
         denied_seconds: float = 30.0,
         introductions: Sequence[Introduction] = (),
@@ -82,7 +81,7 @@ class Publisher:
         righted: Callable[[Sequence[Row]], list[Row]] = list,
     ) -> None:
         self._broker, self._device, self._outbox = broker, device, outbox
-        self._state, self._counters = state, counters
+        self._state, self._counters, self._shrink = state, counters, shrink
         self._clock, self._hold, self._righted = clock or SystemClock(), hold, righted
         self._state_seconds, self._spare, self._requests = state_seconds, spare, requests
         self._dial = dial or functools.partial(connect, known=Known())
@@ -237,7 +236,7 @@ class Publisher:
             standing,
             self._clock,
             self._hold,
-            shrink,
+            self._shrink,
             self._righted,
         )
         session = Session(
@@ -295,10 +294,3 @@ class Publisher:
                 log.info("%d dead letters are released", released)
                 self._news.set()
         self._standing.count_letters()
-
-
-def shrink(jpeg: bytes, most: int) -> bytes | None:
-    """Give a JPEG of so many bytes at most; None: none is so small. Raises ImageError."""
-    from edge.cameras.photo import shrink_jpeg
-
-    return shrink_jpeg(jpeg, most, _SIDE)
