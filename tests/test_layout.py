@@ -49,7 +49,6 @@ LENT = (
 """What `training` and `quantize` may import of `edge`."""
 # Still to be opened. Whoever opens one takes its line away; none is added.
 UPWARD = {
-    "edge.sightings.builder -> edge.outbox.rows",
     "quantize.compress.cluster -> quantize.pipeline",
     "quantize.compress.cost_search -> quantize.commands.inspect",
     "quantize.compress.cost_search -> quantize.pipeline",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from edge.cameras import Frame
 from edge.config import Images
 from edge.errors import ImageError, ModelError
-from edge.messages.base import Health, Timings
+from edge.messages.base import Health, OfEvent, Timings
 from edge.model.classifier import Classification
 from edge.outbox.rows import Outgoing
 from edge.sightings.builder import Identity, Sightings
@@ -73,7 +73,7 @@ class Agent:
         frames: Frames,
         viewer: Sees,
         decider: Decider,
-        submit: Callable[[list[Outgoing]], bool],
+        submit: Callable[[Sequence[Outgoing]], bool],
         identity: Identity,
         images: Images,
         health: Callable[[Timings], Health],
@@ -159,7 +159,7 @@ class Agent:
     def _end(self, events: Sequence[Event]) -> None:
         self._pass_on(events, lambda: self._sightings.ends(events))
 
-    def _pass_on(self, events: Sequence[Event], write: Callable[[], list[Outgoing]]) -> None:
+    def _pass_on(self, events: Sequence[Event], write: Callable[[], list[OfEvent]]) -> None:
         """Submit what `write` makes of events. What it cannot make anything of is lost, and said.
 
         Raises what is raised so often in a row.
@@ -175,7 +175,7 @@ class Agent:
         self._patience.won()
         self._tell(messages)
 
-    def _written(self, write: Callable[[], list[Outgoing]]) -> list[Outgoing]:
+    def _written(self, write: Callable[[], list[OfEvent]]) -> list[OfEvent]:
         """Write; again after growing waits where memory or descriptors are short just now."""
         for seconds in _SHORTAGE_SECONDS:
             try:
@@ -188,7 +188,7 @@ class Agent:
             self._stop.wait(seconds)
         return write()
 
-    def _tell(self, messages: list[Outgoing]) -> None:
+    def _tell(self, messages: list[OfEvent]) -> None:
         """Wait for room while the disk refuses: older events are worth more than new frames."""
         while messages and not self._submit(messages) and not self._stop.is_set():
             pass

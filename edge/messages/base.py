@@ -635,6 +635,9 @@ class Evidence(msgspec.Struct, frozen=True, kw_only=True):
     jpeg: bytes
 
 
+OfEvent = Sighting | Evidence
+"""What is sent of an event."""
+
 PAYLOADS: tuple[type[Message], ...] = (
     Info,
     State,

@@ -13,8 +13,7 @@ import msgspec
 from edge.cameras import Frame
 from edge.cameras.photo import crop_jpeg, shrink_jpeg
 from edge.config import Images
-from edge.messages.base import Evidence, FrameRef, Location, ModelRef, Sighting, new_id
-from edge.outbox.rows import Outgoing
+from edge.messages.base import Evidence, FrameRef, Location, ModelRef, OfEvent, Sighting, new_id
 from edge.sightings.findings import Finding
 from edge.sightings.visits import Event
 from edge.system.clock import Clock
@@ -82,7 +81,7 @@ class Sightings:
 
     def messages(
         self, frame: Frame, events: Sequence[Event], best: Mapping[str, Finding]
-    ) -> list[Outgoing]:
+    ) -> list[OfEvent]:
         """Give what is to be sent of a frame's events, each followed by its picture.
 
         `best` is :attr:`edge.sightings.decision.Decider.best`. Whoever has no memory for it may
@@ -98,7 +97,7 @@ class Sightings:
                 frame.recorded,
                 self._identity.model,
             )
-        messages: list[Outgoing] = []
+        messages: list[OfEvent] = []
         for event in events:
             if event.phase == "end":
                 messages += self._end(event)
@@ -115,7 +114,7 @@ class Sightings:
         """Give back what was set aside of the day's budget and not used."""
         self._budget.close()
 
-    def ends(self, events: Sequence[Event]) -> list[Outgoing]:
+    def ends(self, events: Sequence[Event]) -> list[OfEvent]:
         """Give what is to be sent of lives that end without a frame."""
         messages = [message for event in events for message in self._end(event)]
         self._forget(events)
@@ -126,7 +125,7 @@ class Sightings:
             if event.phase == "end":
                 self._best.pop(event.life, None)
 
-    def _end(self, event: Event) -> list[Outgoing]:
+    def _end(self, event: Event) -> list[OfEvent]:
         kept = self._best[event.life]
         sighting = self._sighting(event, kept.frame, kept.location, kept.recorded, kept.model)
         return [sighting, *self._evidence(sighting, kept.jpeg)]
@@ -189,7 +188,7 @@ class Sightings:
             self._counters.add("images_over_budget")
         return jpeg
 
-    def _evidence(self, sighting: Sighting, jpeg: bytes | None) -> list[Outgoing]:
+    def _evidence(self, sighting: Sighting, jpeg: bytes | None) -> list[OfEvent]:
         """Give the picture behind a sighting, if there is one and the day has room for it."""
         if jpeg is None:
             return []
