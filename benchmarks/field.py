@@ -26,7 +26,8 @@ from benchmarks.outbox import drain, fill, paho_rate
 from benchmarks.result import Figure, pair, single
 from benchmarks.sightings import sightings
 from benchmarks.start import wheatear
-from edge.messages.base import Health, encode
+from edge.messages.base import encode
+from edge.messages.health import Health
 from soak.control import beside
 
 SOURCES = ("edge/**/*.py", "benchmarks/b*.py", "benchmarks/outbox.py", "benchmarks/drain.py")

@@ -15,7 +15,8 @@ from benchmarks.broker import mosquitto
 from benchmarks.harness import TREE, Options, launch
 from benchmarks.result import Figure, pair, single
 from benchmarks.sightings import batches, sightings
-from edge.messages.base import Sighting, encode
+from edge.messages.base import encode
+from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Outbox
 
 SOURCES = ("edge/**/*.py", "benchmarks/sightings.py", "benchmarks/drain.py", "benchmarks/broker.py")

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from edge.messages.base import FrameRef, Location, ModelRef, Score, Sighting, Votes
+from edge.messages.sighting import FrameRef, Location, ModelRef, Score, Sighting, Votes
 
 LABELS = ("aphid", "leaf_beetle", "red_mite", "stem_weevil")
 MODEL = ModelRef(name="jute", version="1.0.0", sha256="0" * 64)

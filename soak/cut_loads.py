@@ -17,8 +17,9 @@ from typing import Any
 import msgspec
 
 from edge.device.config_changes import Configuration
-from edge.messages.base import Evidence, Health, Sighting
 from edge.messages.examples import EXAMPLES
+from edge.messages.health import Health
+from edge.messages.sighting import Evidence, Sighting
 from edge.outbox.compression import unpack
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Outgoing

@@ -13,8 +13,8 @@ import msgspec
 
 from edge.device.config_changes import Configuration
 from edge.errors import WheatearError
-from edge.messages.base import Sighting
 from edge.messages.examples import EXAMPLES
+from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
 from edge.updates.record import read

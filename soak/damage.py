@@ -14,8 +14,9 @@ from random import Random
 import msgspec
 
 from edge.errors import OutboxDamagedError
-from edge.messages.base import Evidence, Sighting, new_id
+from edge.messages.base import new_id
 from edge.messages.examples import EXAMPLES
+from edge.messages.sighting import Evidence, Sighting
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
 from edge.outbox.sql import PAGE_BYTES

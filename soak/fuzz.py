@@ -25,7 +25,7 @@ from edge.device.capture import CaptureParams
 from edge.device.log_tail import LogParams
 from edge.device.remote import ConfigSetParams
 from edge.errors import RequestError, WheatearError
-from edge.messages.base import Response
+from edge.messages.requests import Response
 from edge.model.bundle.bundle import read_bundle
 from edge.model.image.preprocessing import decode
 from edge.mqtt.packets import Incoming

@@ -24,7 +24,8 @@ from edge.config import load_config
 from edge.device.agent import Agent
 from edge.device.health.reporter import Reporter
 from edge.messages.base import Clock as Quality
-from edge.messages.base import ModelRef, RunningModel
+from edge.messages.device import RunningModel
+from edge.messages.sighting import ModelRef
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import Viewer
 from edge.mqtt.publisher import Publisher

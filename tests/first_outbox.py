@@ -9,7 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from edge.messages.base import Health, Sighting, encode
+from edge.messages.base import encode
+from edge.messages.health import Health
+from edge.messages.sighting import Sighting
 
 _TABLES = """
 PRAGMA page_size = 4096; PRAGMA journal_mode = WAL; PRAGMA application_id = 0x57545231;

@@ -11,7 +11,9 @@ from clocks import RIGHT
 from edge.cameras import Frame
 from edge.config import Inbox as InboxConfig
 from edge.feedback.picture_store import Spool
-from edge.messages.base import FrameRef, InboxItem, InboxPicture, ModelRef, new_id
+from edge.messages.base import new_id
+from edge.messages.feedback import InboxItem, InboxPicture
+from edge.messages.sighting import FrameRef, ModelRef
 from edge.system import state_lock
 
 JPEG = devices.photo("aphid")

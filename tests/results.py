@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge.messages.base import Score
+from edge.messages.sighting import Score
 from edge.model.classifier import Classification, Tile, Timings
 from edge.model.tiled_classifier import together
 

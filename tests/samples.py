@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from edge.messages.base import Evidence, Sighting, new_id
+from edge.messages.base import new_id
 from edge.messages.examples import EXAMPLES
+from edge.messages.sighting import Evidence, Sighting
 from edge.outbox.compression import pack
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import OVERHEAD_BYTES, Kind, Row

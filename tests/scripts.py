@@ -8,7 +8,7 @@ import numpy as np
 
 from edge.cameras import Frame
 from edge.cameras.photo import encode_jpeg
-from edge.messages.base import Location
+from edge.messages.sighting import Location
 from edge.system import clock
 
 START = datetime(2026, 6, 21, 23, 59, 50, tzinfo=UTC)

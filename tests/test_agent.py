@@ -18,7 +18,9 @@ from edge.config import Decision, Images
 from edge.device.agent import Agent
 from edge.device.health.reporter import Reporter
 from edge.errors import ModelError
-from edge.messages.base import Evidence, Health, Location, ModelRef, RunningModel, Sighting
+from edge.messages.device import RunningModel
+from edge.messages.health import Health
+from edge.messages.sighting import Evidence, Location, ModelRef, Sighting
 from edge.outbox.outbox import Outbox
 from edge.sightings.builder import Identity
 from edge.sightings.decision import Decider
@@ -281,7 +283,7 @@ def test_a_machine_without_sensors_says_null(reporter, tmp_path):
     import shutil
 
     shutil.rmtree(tmp_path / "root")
-    from edge.messages.base import Timings as Milliseconds
+    from edge.messages.health import Timings as Milliseconds
 
     health = reporter.health(Milliseconds())
     assert health.temperature_celsius is health.throttled is health.process_bytes is None

@@ -14,7 +14,7 @@ from scripts import Script
 
 from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
-from edge.messages.base import Evidence, ModelRef
+from edge.messages.sighting import Evidence, ModelRef
 from edge.sightings.builder import Identity, Sightings, picture_budget
 from edge.sightings.decision import Decider
 from edge.system.counters import Counters

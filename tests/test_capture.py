@@ -22,7 +22,7 @@ from edge.config import Decision, Images, Requests
 from edge.device.agent import Agent
 from edge.device.capture import Capture, CaptureParams
 from edge.errors import CameraError, ImageError
-from edge.messages.base import ModelRef
+from edge.messages.sighting import ModelRef
 from edge.sightings.builder import Identity
 from edge.sightings.decision import Decider
 from edge.system.counters import Counters

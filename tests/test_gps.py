@@ -20,7 +20,7 @@ from PIL import Image
 from edge.cameras.photo import facts
 from edge.config import Gps as GpsConfig
 from edge.errors import GpsError
-from edge.messages.base import Location, ModelRef
+from edge.messages.sighting import Location, ModelRef
 from edge.sightings.builder import Identity
 from edge.system.counters import Counters
 from edge.system.gps import Gps, ask, fix, parse

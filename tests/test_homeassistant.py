@@ -15,8 +15,8 @@ from brokers import Mosquitto, Subscriber, retained
 from hass import Hass, hass_path
 
 from edge.config import parse_config
-from edge.messages import base as messages
-from edge.messages.base import RunningModel
+from edge.messages.device import RunningModel
+from edge.messages.payloads import PAYLOADS
 from edge.messages.topics import TOPICS
 from edge.mqtt.homeassistant.discovery import introductions
 from edge.mqtt.homeassistant.entities import Camera, components
@@ -53,6 +53,7 @@ def payload(folder: Path, labels=("aphid", "beetle"), **raw) -> dict:
 def test_every_topic_and_field_that_is_shown_exists(tmp_path):
     """Components name topics of ours only, and templates fields of their messages only."""
     found = payload(tmp_path, device={"id": "c", "location": {"lat": 1, "lon": 2}})
+    payloads = {one.__name__: one for one in PAYLOADS}
     structs = {one.suffix: one.payload for one in TOPICS} | {"response/capture": "Response"}
     for key, part in found["components"].items():
         for topic, template in (
@@ -62,7 +63,7 @@ def test_every_topic_and_field_that_is_shown_exists(tmp_path):
             if topic not in part:
                 continue
             suffix = part[topic].removeprefix("wheatear/c/")
-            struct = getattr(messages, structs[suffix])
+            struct = payloads[structs[suffix]]
             for path in re.findall(r"value_json\.([a-z_.]+)", part[f"{template}_template"]):
                 assert has(struct, path.split(".")), (key, path)
 

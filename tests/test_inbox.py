@@ -18,7 +18,8 @@ from results import APHID, found
 from edge.cameras.photo import encode_jpeg, facts
 from edge.feedback.inbox import Inbox
 from edge.feedback.picture_store import Spool
-from edge.messages.base import InboxItem, ModelRef
+from edge.messages.feedback import InboxItem
+from edge.messages.sighting import ModelRef
 from edge.model.classifier import Tile
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import together

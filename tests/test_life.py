@@ -17,7 +17,7 @@ from scripts import HOME, START, Clock, Script
 
 from edge.config import Decision, Images
 from edge.device.agent import Agent
-from edge.messages.base import Evidence, ModelRef, Sighting
+from edge.messages.sighting import Evidence, ModelRef, Sighting
 from edge.outbox.outbox import Outbox
 from edge.sightings.builder import Identity, cut_off
 from edge.sightings.decision import Decider

@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge.messages.base import PAYLOADS, Sighting, encode, mark_historical, new_id, schemas
+from edge.messages.base import encode, new_id
 from edge.messages.examples import EXAMPLES
+from edge.messages.payloads import PAYLOADS, schemas
 from edge.messages.reference import markdown
+from edge.messages.sighting import Sighting, mark_historical
 from edge.messages.topics import TOPICS
 
 DOCS = Path(__file__).parents[1] / "docs" / "topics.md"

@@ -7,7 +7,7 @@ import json
 import pytest
 from clocks import RIGHT, Hand
 
-from edge.messages.base import RunningModel
+from edge.messages.device import RunningModel
 from edge.updates.progress import Teller
 from edge.updates.proof import Proof
 from edge.updates.record import Entry, Outcome, Record

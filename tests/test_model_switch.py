@@ -10,7 +10,8 @@ from models_here import PIXELS, SIZE, Here
 
 from edge.device.models import keep_up
 from edge.errors import ModelError
-from edge.messages.base import ModelRef, RunningModel
+from edge.messages.device import RunningModel
+from edge.messages.sighting import ModelRef
 from edge.model.runtimes.fake import Fault
 from edge.updates.load import load_bundle
 

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from samples import drain, health, image, sighting
 
 from edge.errors import OutboxDamagedError, OutboxError, UnwritableError
-from edge.messages.base import Sighting
+from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, ranges
 from edge.outbox.writer import Writer

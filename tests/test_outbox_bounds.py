@@ -13,7 +13,7 @@ import pytest
 from samples import drain, health, image, sighting, stored
 
 from edge.errors import OutboxError
-from edge.messages.base import Sighting
+from edge.messages.sighting import Sighting
 from edge.outbox.append_attempt import Attempt
 from edge.outbox.outbox import Depth, Outbox
 from edge.outbox.rows import Kind, Row, rows_of

@@ -13,7 +13,7 @@ import msgspec
 from samples import drain, image, sighting, stored
 
 import edge
-from edge.messages.base import Sighting
+from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Depth, Outbox
 from edge.outbox.rows import Kind, Row
 

@@ -14,7 +14,7 @@ import pytest
 from samples import health, image, sighting, stored
 
 from edge.errors import OutboxDamagedError, UnwritableError
-from edge.messages.base import Sighting
+from edge.messages.sighting import Sighting
 from edge.outbox import compression as outbox_payload
 from edge.outbox import sql as outbox_schema
 from edge.outbox.compression import pack, unpack

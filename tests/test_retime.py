@@ -21,7 +21,8 @@ from senders import Sender
 from edge.cameras import Frame
 from edge.config import Broker, Decision, Images
 from edge.errors import OutboxFullError
-from edge.messages.base import Health, ModelRef, Sighting
+from edge.messages.health import Health
+from edge.messages.sighting import ModelRef, Sighting
 from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer, retime, retimed
 from edge.outbox.rows import Kind

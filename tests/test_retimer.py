@@ -13,7 +13,8 @@ from samples import BOOT, health, image, sighting, taken
 
 from edge.config import Broker, Config, FolderCamera, Model, V4l2Camera
 from edge.errors import OutboxError
-from edge.messages.base import Health, Sighting
+from edge.messages.health import Health
+from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer, _looks_worse, _message, retime, retimed
 from edge.outbox.rows import Kind, Row

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from samples import drain, health, sighting
 
 from edge.errors import OutboxDamagedError, OutboxError
-from edge.messages.base import Evidence, new_id
+from edge.messages.base import new_id
+from edge.messages.sighting import Evidence
 from edge.outbox import sql as outbox_schema
 from edge.outbox.counts import Tally
 from edge.outbox.outbox import Outbox

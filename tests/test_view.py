@@ -18,7 +18,7 @@ from edge.commands.cli import main
 from edge.commands.drawing import colour_of, draw, targets
 from edge.config import View
 from edge.errors import ConfigError, ImageError
-from edge.messages.base import Region
+from edge.messages.sighting import Region
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import PAD_COLOUR, fit
 from edge.model.tiled_classifier import Viewer

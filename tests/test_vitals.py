@@ -30,8 +30,9 @@ from edge.device.health.prometheus import Exporter, text
 from edge.device.health.stalls import Flow
 from edge.device.health.starts import Starts
 from edge.device.health.vitals import Vitals
-from edge.messages.base import Health, LinkHealth, Spread, Timings, encode
+from edge.messages.base import encode
 from edge.messages.examples import EXAMPLES
+from edge.messages.health import Health, LinkHealth, Spread, Timings
 from edge.outbox.outbox import Outbox
 from edge.system.board import throttled
 from edge.system.counters import Counters

@@ -12,7 +12,7 @@ import pytest
 from samples import drain, health, image, sighting
 
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
-from edge.messages.base import Sighting
+from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer, _batch
 from edge.system.counters import Counters

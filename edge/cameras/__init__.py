@@ -16,7 +16,7 @@ import msgspec
 
 from edge.config import Camera as CameraConfig
 from edge.config import FolderCamera, View
-from edge.messages.base import Location
+from edge.messages.sighting import Location
 from edge.model.image.preprocessing import InputSpec, decode, load
 from edge.model.tiles import in_parts, needed
 from edge.text.printable import printable

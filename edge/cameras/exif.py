@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any
 
-from edge.messages.base import Location
+from edge.messages.sighting import Location
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from edge.cameras.exif import place_of, taken_at
 from edge.errors import ImageError
-from edge.messages.base import Location
+from edge.messages.sighting import Location
 from edge.model.image.orientation import exif_of, upright_size
 from edge.model.image.preprocessing import decode
 from edge.model.image.unreadable_formats import unknown_format

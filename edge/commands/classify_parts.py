@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.messages.base import Score
+from edge.messages.sighting import Score
 from edge.model.scores import Reason
 from edge.model.tiles import Box, Size
 from edge.sightings.findings import Finding, findings

@@ -15,7 +15,7 @@ import msgspec
 from edge.commands.console import Console
 from edge.commands.model_options import check_choice
 from edge.errors import ConfigError, ImageError
-from edge.messages.base import Score
+from edge.messages.sighting import Score
 from edge.model.bundle.bundle import verify
 from edge.model.classifier import Classification, Classifier, ModelInfo, prove
 from edge.model.image.preprocessing import load

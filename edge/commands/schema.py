@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from edge.messages.asyncapi import document
-from edge.messages.base import schemas
+from edge.messages.payloads import schemas
 from edge.messages.reference import markdown
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from edge.cameras import Frame
 from edge.config import Images
 from edge.errors import ImageError, ModelError
-from edge.messages.base import Health, OfEvent, Timings
+from edge.messages.health import Health, Timings
+from edge.messages.sighting import OfEvent
 from edge.model.classifier import Classification
 from edge.outbox.rows import Outgoing
 from edge.sightings.builder import Identity, Sightings

@@ -27,7 +27,7 @@ from edge.device.remote import Remote
 from edge.device.status import Overview
 from edge.errors import CameraError, OutboxError
 from edge.feedback.feedback import Learning
-from edge.messages.base import ModelRef
+from edge.messages.sighting import ModelRef
 from edge.mqtt.homeassistant import discovery as homeassistant
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.requests import Params, Requests

@@ -13,7 +13,7 @@ from edge.cameras.photo import shrink_jpeg
 from edge.config import Decision, Images, Requests
 from edge.errors import RequestDeniedError
 from edge.messages.base import Clock as Quality
-from edge.messages.base import FrameRef, Location, ModelRef
+from edge.messages.sighting import FrameRef, Location, ModelRef
 from edge.model.classifier import Classification
 from edge.mqtt.requests import Params
 from edge.sightings.builder import Identity, frame_ref

@@ -13,7 +13,7 @@ from edge.mqtt.requests import Params
 from edge.outbox.dead_letters import DeadLetter, DeadLetters
 
 if TYPE_CHECKING:
-    from edge.messages.base import Health, Timings
+    from edge.messages.health import Health, Timings
     from edge.mqtt.requests import Requests
 
 _MOST_LISTED = 100

@@ -19,7 +19,7 @@ from msgspec import Meta
 from edge.device.config_changes import Configuration
 from edge.device.log_tail import Journal, LogParams
 from edge.errors import ConfigError
-from edge.messages.base import ConfigState
+from edge.messages.device import ConfigState
 from edge.mqtt.requests import Params, Requests
 from edge.mqtt.transactions import NAME, Memory
 from edge.system.clock import Clock

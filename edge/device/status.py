@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from edge.messages.base import Health, Info, State, Timings, encode
+from edge.messages.base import encode
+from edge.messages.device import Info, State
+from edge.messages.health import Health, Timings
 from edge.mqtt.requests import Params
 
 if TYPE_CHECKING:

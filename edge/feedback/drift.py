@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
-from edge.messages.base import DriftPart, DriftReport
+from edge.messages.feedback import DriftPart, DriftReport
 from edge.model import picture_statistics as d
 from edge.model.image.preprocessing import fit
 from edge.system.background import Later

@@ -13,7 +13,8 @@ from edge.errors import RequestError
 from edge.feedback.drift import Drift
 from edge.feedback.inbox import Inbox
 from edge.feedback.picture_store import Spool
-from edge.messages.base import DriftReport, Health, InboxItem, Timings
+from edge.messages.feedback import DriftReport, InboxItem
+from edge.messages.health import Health, Timings
 from edge.mqtt.requests import Params
 
 if TYPE_CHECKING:

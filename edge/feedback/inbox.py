@@ -24,15 +24,10 @@ from edge.errors import ImageError, SpoolError
 from edge.feedback.picture_store import Entry, Spool
 from edge.feedback.selection import USEFULNESS, Doubt, Doubts
 from edge.messages.base import Clock as Quality
-from edge.messages.base import (
-    FrameRef,
-    InboxHealth,
-    InboxItem,
-    InboxPicture,
-    ModelRef,
-    encode,
-    new_id,
-)
+from edge.messages.base import encode, new_id
+from edge.messages.feedback import InboxItem, InboxPicture
+from edge.messages.health import InboxHealth
+from edge.messages.sighting import FrameRef, ModelRef
 from edge.model.image.preprocessing import decode
 from edge.mqtt.idle_sender import Outcome, Parcel
 from edge.system.counters import Counters, Episode

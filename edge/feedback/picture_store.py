@@ -19,7 +19,8 @@ import msgspec
 
 from edge.errors import SpoolError
 from edge.feedback.selection import USEFULNESS
-from edge.messages.base import InboxItem, Kept, encode
+from edge.messages.base import encode
+from edge.messages.feedback import InboxItem, Kept
 from edge.system.files import read_small, sync_folder, write_whole
 from edge.system.json_files import read_json
 

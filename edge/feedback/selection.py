@@ -7,7 +7,7 @@ from typing import NamedTuple, get_args
 
 from edge.cameras import Frame
 from edge.config import Inbox
-from edge.messages.base import Kept
+from edge.messages.feedback import Kept
 from edge.model.classifier import Classification
 
 USEFULNESS: tuple[Kept, ...] = get_args(Kept)

@@ -1,7 +1,7 @@
 """One AsyncAPI 3 document of everything that goes over MQTT, made from the table of topics.
 
 ``send`` and ``receive`` are seen from the device. Payload schemas are those of
-:mod:`edge.messages.base`, written in JSON Schema draft 07, which is what AsyncAPI's own are.
+:mod:`edge.messages.payloads`, written in JSON Schema draft 07, which is what AsyncAPI's own are.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from edge import __version__
-from edge.messages.base import MOST_SENT, PAYLOADS, encode
+from edge.messages.base import MOST_SENT, encode
 from edge.messages.examples import EXAMPLES
+from edge.messages.payloads import PAYLOADS
 from edge.messages.topics import TOPICS, Topic
 
 Object = dict[str, Any]
@@ -32,7 +33,7 @@ _VERBS = {
     "capture": ("edge.device.capture:CaptureParams", "edge.device.capture:Captured"),
     "config/get": ("edge.mqtt.requests:Params", "edge.device.remote:ConfigNow"),
     "config/set": ("edge.device.remote:ConfigSetParams", "edge.device.remote:ConfigTaken"),
-    "drift": ("edge.mqtt.requests:Params", "edge.messages.base:DriftReport"),
+    "drift": ("edge.mqtt.requests:Params", "edge.messages.feedback:DriftReport"),
     "inbox/get": ("edge.feedback.feedback:PictureParams", "edge.feedback.feedback:PicturePart"),
     "log": ("edge.device.log_tail:LogParams", "edge.device.log_tail:Lines"),
     "outbox/letters": ("edge.mqtt.requests:Params", "edge.device.dead_letter_verbs:LetterList"),

@@ -4,39 +4,34 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from edge.messages.base import (
-    BrokerHealth,
-    ClockHealth,
+from edge.messages.base import Message
+from edge.messages.device import (
     ConfigState,
-    FrameRef,
-    Frames,
-    Health,
     HealthSummary,
     HourCount,
-    InboxHealth,
-    InboxItem,
-    InboxPicture,
     Info,
-    LinkHealth,
-    Location,
-    Message,
-    ModelRef,
-    ModelUpdate,
-    OutboxHealth,
     Present,
-    ProgramHealth,
-    Region,
-    Response,
     RunningModel,
-    Score,
-    Sighting,
     Software,
+    State,
+)
+from edge.messages.feedback import InboxItem, InboxPicture
+from edge.messages.health import (
+    BrokerHealth,
+    ClockHealth,
+    Frames,
+    Health,
+    InboxHealth,
+    LinkHealth,
+    OutboxHealth,
+    ProgramHealth,
     Spread,
     Spreads,
-    State,
     Timings,
-    Votes,
 )
+from edge.messages.requests import Response
+from edge.messages.sighting import FrameRef, Location, ModelRef, Region, Score, Sighting, Votes
+from edge.messages.updates import ModelUpdate
 
 _TIME = datetime(2026, 6, 21, 9, 30, 12, 345000, UTC)
 _SIGHTING = Sighting(

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from edge.messages.base import PAYLOADS, SCHEMA_VERSION, encode
+from edge.messages.base import SCHEMA_VERSION, encode
 from edge.messages.examples import EXAMPLES
+from edge.messages.payloads import PAYLOADS
 from edge.messages.topics import TOPICS
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from edge.messages.base import PAYLOADS
+from edge.messages.payloads import PAYLOADS
 
 
 class Topic(NamedTuple):

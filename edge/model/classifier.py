@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import ModelError, SelfTestError
-from edge.messages.base import Score
+from edge.messages.sighting import Score
 from edge.model.bundle.bundle import Bundle, read_bundle
 from edge.model.bundle.manifest import OutputSpec, Reference
 from edge.model.image.preprocessing import InputSpec, fit, quantise, takes_levels

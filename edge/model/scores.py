@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import ModelError
-from edge.messages.base import Score
+from edge.messages.sighting import Score
 
 Reason = Literal["unknown", "below-threshold"]
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from edge.errors import ImageError, OutboxError
-from edge.messages.base import mark_historical
+from edge.messages.sighting import mark_historical
 from edge.mqtt.connection import Ack
 from edge.mqtt.delivery_state import Standing
 from edge.mqtt.in_flight import Flight

@@ -25,7 +25,8 @@ from edge.errors import (
     TooManyRequestsError,
     WheatearError,
 )
-from edge.messages.base import Problem, Response, encode
+from edge.messages.base import encode
+from edge.messages.requests import Problem, Response
 from edge.mqtt.packets import Incoming
 from edge.mqtt.request_admission import CARRIED, Asked, Gate
 from edge.mqtt.request_refusals import Refusals

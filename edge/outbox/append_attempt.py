@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from edge.messages.base import Sighting
+from edge.messages.sighting import Sighting
 from edge.outbox import sql as schema
 from edge.outbox.counts import Tally
 from edge.outbox.rows import Kind, Outgoing, Stored

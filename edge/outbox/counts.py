@@ -14,7 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from edge.errors import OutboxDamagedError
-from edge.messages.base import Sighting, encode
+from edge.messages.base import encode
+from edge.messages.sighting import Sighting
 from edge.outbox import sql as schema
 from edge.outbox.compression import pack, unpack
 from edge.outbox.rows import Kind, Stored

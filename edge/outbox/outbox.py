@@ -20,7 +20,9 @@ from typing import Self
 import msgspec
 
 from edge.errors import OutboxError, OutboxFullError
-from edge.messages.base import Health, HourCount, Sighting
+from edge.messages.device import HourCount
+from edge.messages.health import Health
+from edge.messages.sighting import Sighting
 from edge.outbox import sql as schema
 from edge.outbox.append_attempt import Attempt
 from edge.outbox.counts import HourCounts, Tally, merged

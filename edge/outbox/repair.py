@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import OutboxError, OutboxFullError
-from edge.messages.base import Sighting
+from edge.messages.sighting import Sighting
 from edge.outbox import sql as schema
 from edge.outbox.counts import Tally
 from edge.outbox.file_swap import discard, finish_exchange, replacement, set_aside

@@ -25,7 +25,9 @@ import msgspec
 from edge.config import Config, FolderCamera
 from edge.errors import OutboxError
 from edge.messages.base import Clock as Quality
-from edge.messages.base import Health, Sighting, encode
+from edge.messages.base import encode
+from edge.messages.health import Health
+from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
 from edge.system.clock import Clock

@@ -10,7 +10,9 @@ from typing import Any
 import msgspec
 
 from edge.errors import OutboxDamagedError, UnwritableError
-from edge.messages.base import Evidence, Health, Sighting, encode
+from edge.messages.base import encode
+from edge.messages.health import Health
+from edge.messages.sighting import Evidence, Sighting
 from edge.outbox.compression import pack, unpack
 
 OVERHEAD_BYTES = 100

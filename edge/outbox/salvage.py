@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 
 from edge.errors import OutboxDamagedError
-from edge.messages.base import Health, Sighting
+from edge.messages.health import Health
+from edge.messages.sighting import Sighting
 from edge.outbox import sql as schema
 from edge.outbox.compression import unpack
 from edge.outbox.rows import OVERHEAD_BYTES, Kind, Stored

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
-from edge.messages.base import Evidence, Sighting
+from edge.messages.sighting import Evidence, Sighting
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Outgoing
 from edge.system.counters import Backoff, Counters, Episode

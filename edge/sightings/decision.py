@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 
 from edge.config import Decision as DecisionConfig
-from edge.messages.base import Votes
+from edge.messages.sighting import Votes
 from edge.model.classifier import Classification
 from edge.sightings.findings import Finding, findings
 from edge.sightings.visits import Event, Lives

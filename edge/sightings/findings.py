@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from edge.messages.base import Reason, Region, Score
+from edge.messages.base import Reason
+from edge.messages.sighting import Region, Score
 from edge.model.classifier import Classification, Tile
 from edge.model.tiles import around, join, touch
 

@@ -15,7 +15,8 @@ from datetime import datetime
 import msgspec
 
 from edge.config import Decision as DecisionConfig
-from edge.messages.base import Ended, Phase, Reason, Votes, new_id
+from edge.messages.base import Reason, new_id
+from edge.messages.sighting import Ended, Phase, Votes
 from edge.sightings.findings import Finding
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 
-from edge.messages.base import Spread
+from edge.messages.health import Spread
 from edge.system.histogram import Histogram
 from edge.system.threads import Crew
 from edge.text.printable import printable, told

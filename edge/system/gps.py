@@ -19,7 +19,7 @@ import msgspec
 
 from edge.config import Gps as GpsConfig
 from edge.errors import GpsError
-from edge.messages.base import Location
+from edge.messages.sighting import Location
 from edge.system.clock import Clock, SystemClock
 from edge.system.counters import Backoff, Counters, Episode
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from edge.messages.base import Spread
+from edge.messages.health import Spread
 
 _STEP = math.log(1.02)
 """Each class of times is 2 % wider than the one before, so a percentile is right within 1 %."""

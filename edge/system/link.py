@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge.messages.base import LinkHealth
+from edge.messages.health import LinkHealth
 from edge.system.board import read
 
 _UP = 1

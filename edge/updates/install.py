@@ -23,7 +23,7 @@ from edge.errors import (
     UpdateBusyError,
     UpdateError,
 )
-from edge.messages.base import UpdatePhase
+from edge.messages.updates import UpdatePhase
 from edge.model.bundle.bundle import read_bundle
 from edge.model.bundle.unpack import MAX_BUNDLE_BYTES
 from edge.model.bundle.versions import newer

@@ -21,7 +21,7 @@ from edge.errors import (
     UpdateError,
     UpdateExpiredError,
 )
-from edge.messages.base import UpdateResult
+from edge.messages.updates import UpdateResult
 from edge.system.files import sync_folder, write_whole
 from edge.system.json_files import read_json
 from edge.text.printable import encoded

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.messages.base import ModelUpdate, UpdatePhase, encode
+from edge.messages.base import encode
+from edge.messages.updates import ModelUpdate, UpdatePhase
 from edge.mqtt.session import Introduction
 
 if TYPE_CHECKING:
-    from edge.messages.base import RunningModel
+    from edge.messages.device import RunningModel
     from edge.system.clock import Clock
     from edge.updates.proof import Proof
     from edge.updates.record import Outcome, Record
@@ -22,7 +23,7 @@ _STEP = 5.0
 
 
 class Teller:
-    """Writes :class:`~edge.messages.base.ModelUpdate`; `running` says which model judges now.
+    """Writes :class:`~edge.messages.updates.ModelUpdate`; `running` says which model judges now.
 
     `renew` has the topic published again.
     """

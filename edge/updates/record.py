@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import StoreError
-from edge.messages.base import UpdateResult
+from edge.messages.updates import UpdateResult
 from edge.system.files import put_aside, sync_folder, write_whole
 from edge.system.json_files import read_json
 from edge.text.printable import encoded

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from edge.errors import ModelError
-from edge.messages.base import ModelRef, RunningModel
+from edge.messages.device import RunningModel
+from edge.messages.sighting import ModelRef
 from edge.model.missing_labels import by_decision
 from edge.model.tiled_classifier import Viewer
 from edge.sightings.decision import Decider

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import msgspec
 
 from edge.errors import DataError, ImageError
-from edge.messages.base import InboxItem
+from edge.messages.feedback import InboxItem
 from edge.model.image.preprocessing import decode
 from edge.system.files import write_whole
 

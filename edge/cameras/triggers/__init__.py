@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge.cameras.triggers.trigger import Trigger
     from edge.cameras.triggers.windows import Schedule
     from edge.config import Config
-    from edge.messages.base import Location
+    from edge.messages.sighting import Location
     from edge.system.clock import Clock
     from edge.system.counters import Counters
 

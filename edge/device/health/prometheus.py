@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 from edge import __version__
 from edge.config import Report
-from edge.messages.base import Health, Spreads
+from edge.messages.health import Health, Spreads
 from edge.system.counters import Counters, Episode
 
 log = logging.getLogger(__name__)

@@ -11,26 +11,26 @@ from pathlib import Path
 from edge import __version__
 from edge.config import Config
 from edge.errors import OutboxError
-from edge.messages.base import (
-    SCHEMA_VERSION,
-    BrokerHealth,
-    ClockHealth,
+from edge.messages.base import SCHEMA_VERSION, encode
+from edge.messages.device import (
     ConfigState,
-    Frames,
-    Health,
     HealthSummary,
     Info,
-    Location,
-    OutboxHealth,
     Present,
-    RequestHealth,
     RunningModel,
-    Sighting,
     Software,
     State,
-    Timings,
-    encode,
 )
+from edge.messages.health import (
+    BrokerHealth,
+    ClockHealth,
+    Frames,
+    Health,
+    OutboxHealth,
+    RequestHealth,
+    Timings,
+)
+from edge.messages.sighting import Location, Sighting
 from edge.outbox.outbox import Depth, Outbox
 from edge.outbox.retime import retimed
 from edge.outbox.rows import Kind

@@ -11,7 +11,7 @@ from typing import Annotated, Self
 import msgspec
 from msgspec import Meta
 
-from edge.messages.base import ProgramHealth
+from edge.messages.health import ProgramHealth
 from edge.system.counters import Counters, Episode
 from edge.system.files import sync_folder, write_whole
 from edge.system.json_files import read_json

@@ -9,7 +9,7 @@ import msgspec
 
 from edge.device.health.starts import Starts
 from edge.errors import OutboxError
-from edge.messages.base import Health, Spreads, Timings
+from edge.messages.health import Health, Spreads, Timings
 from edge.outbox.outbox import Outbox
 from edge.system.clock import Clock
 from edge.system.counters import Counters

@@ -18,7 +18,7 @@ import msgspec
 
 from edge import __version__
 from edge.config import Config
-from edge.messages.base import RunningModel
+from edge.messages.device import RunningModel
 from edge.mqtt.homeassistant.entities import Camera, Component, components
 from edge.mqtt.session import Introduction
 from edge.system.board import board
