@@ -78,6 +78,7 @@ def test_who_holds_a_folder_stands_in_it(tmp_path, monkeypatch):
                 lock.hold([tmp_path])
             told = holder(tmp_path)
             assert told.startswith(f"process {os.getpid()} (wheatear run --once a")
+            assert told.endswith("b)")
             assert (tmp_path / NAME).read_text() == f"{told}\n"
             (tmp_path / NAME).write_text("somebody with a very long name\n" * 5)
     finally:

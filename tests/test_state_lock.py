@@ -246,7 +246,7 @@ def test_a_child_process_does_not_hold_the_lock(tmp_path):
 
 def test_folders_are_held_on_taken_up_and_let_go(tmp_path):
     """As configurations come and go in one process."""
-    a, b, c = (tmp_path / name for name in "abc")
+    a, b, c = (tmp_path / "made" / name for name in "abc")
     with StateLock() as lock, StateLock() as other:
         lock.hold([a, b, a])
         lock.hold([b, c])

@@ -138,6 +138,38 @@ def test_a_disk_that_refuses_is_tried_less_and_less_often(writer, waits, monkeyp
     assert writer._change.met[-2:] == [False, True]
 
 
+def test_the_end_is_waited_for_while_more_is(writer, waits):
+    """What may wait is done at once where nothing is written; the end keeps nothing waiting."""
+    steps = [
+        lambda: None,  # and it tidies
+        lambda: writer._waiting.append(sighting()),
+        lambda: setattr(writer, "_closing", True),
+        lambda: None,
+    ]
+    writer._change = asked = Asked(waits)
+    asked.meanwhile = lambda: steps.pop(0)()
+    writer._run()
+    assert waits.all == [5.0, 5.0, 2.0, 5.0]
+    assert asked.met[2:6] == [False, True, False, True]
+    assert writer.unwritten == ()
+
+
+def test_a_commit_that_the_disk_refuses_is_waited_after(writer, waits, monkeypatch):
+    """Before the next."""
+    monkeypatch.setattr(random, "random", lambda: 1.0)
+    steps = [
+        lambda: writer._waiting.append(sighting()),
+        lambda: writer._outbox.close(),
+        lambda: None,
+        lambda: None,
+        lambda: setattr(writer, "_closing", True),
+    ]
+    writer._change = asked = Asked(waits)
+    asked.meanwhile = lambda: steps.pop(0)()
+    writer._run()
+    assert waits.all == [5.0, 2.0, 0.5, 5.0, 2.0]
+
+
 def test_no_wait_is_longer_than_is_asked_for(tmp_path, waits):
     """Not even the first."""
     with Outbox(tmp_path / "o.db") as outbox:
