@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import json
 import socket
+import ssl
 import subprocess
 import sys
 
@@ -181,7 +182,6 @@ def test_plain_http_has_to_be_allowed():
     [
         ("models.example", "93.184.216.34", True),
         ("models.example", "2606:2800:220:1::1", True),
-        ("models.example", "64:ff9b::5db8:d822", True),
         ("models.example", "127.0.0.1", False),
         ("models.example", "::1", False),
         ("models.example", "::ffff:127.0.0.1", False),
@@ -217,32 +217,15 @@ def test_names_that_lead_back_here_are_refused(host, tmp_path, monkeypatch):
     assert server.asked == []
 
 
-@pytest.mark.parametrize(
-    "addresses", [("10.0.0.1", "127.0.0.9", "127.0.0.1"), ("127.0.0.1", "127.0.0.9")]
-)
-def test_an_address_that_does_not_answer_gives_way_to_another(addresses, tmp_path, monkeypatch):
-    """As a name may stand for several; all are tried in turn, and the first that answers is it."""
+def test_an_address_that_does_not_answer_gives_way_to_the_next(tmp_path, monkeypatch):
+    """As a name may stand for several."""
     with Scripted(served) as server:
         found = [
             (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, server.port))
-            for address in addresses
+            for address in ("10.0.0.1", "127.0.0.9", "127.0.0.1")
         ]
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         assert get(f"http://localhost:{server.port}/a", tmp_path) == DATA
-
-
-def test_addresses_that_hang_leave_time_for_the_next(tmp_path, monkeypatch):
-    """All of a name together take no longer than one would."""
-    with Scripted(served) as server, contextlib.ExitStack() as stack:
-        hangs = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
-        stack.enter_context(socket.create_connection(hangs.getsockname()))  # all it has room for
-        found = [
-            (socket.AF_INET, socket.SOCK_STREAM, 6, "", address)
-            for address in [*[hangs.getsockname()] * 3, ("127.0.0.1", server.port)]
-        ]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        settings = {"timeout_seconds": 0.5, "download_seconds": 2.5}
-        assert get(f"http://localhost:{server.port}/a", tmp_path, **settings) == DATA
 
 
 @pytest.mark.parametrize(
@@ -299,7 +282,12 @@ def test_a_plain_redirect_to_another_server_is_not_followed(tmp_path):
 @pytest.fixture
 def secure(tmp_path):
     """Certificates, and what makes a server of them."""
-    return certificates.server(tmp_path / "certificates")
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    certificates.authority(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    return folder / "ca.pem", context
 
 
 def test_a_token_goes_to_its_hosts_only(tmp_path, secure):

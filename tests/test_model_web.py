@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 import threading
 
-import certificates
-import msgspec
 import pytest
 from servers import Scripted, answer
 from test_model_fetch import DATA
 
 from edge.config import Update
 from edge.errors import ConfigError, StoppedError, UnreachableError
-from edge.updates.download_pace import BrokenError, Pace
 from edge.updates.fetch import Source, fetch
-from edge.updates.http_get import Web
-from edge.updates.server_access import Access
 
 LIMITS = Update(timeout_seconds=5.0, attempts=1)
 
@@ -56,17 +50,6 @@ def test_a_usual_port_is_not_told(tmp_path, monkeypatch):
         assert b"\r\nHost: localhost\r\n" in server.asked[0]
 
 
-def test_nor_is_that_of_https(tmp_path, monkeypatch):
-    """It has one of its own."""
-    ca, context = certificates.server(tmp_path / "certificates")
-    with Scripted(lambda _: [answer(DATA)], context) as server:
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", server.port))]
-        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-        limits = msgspec.structs.replace(LIMITS, ca=ca)
-        assert get("https://127.0.0.1/a", tmp_path, limits) == DATA
-    assert b"\r\nHost: 127.0.0.1\r\n" in server.asked[0]
-
-
 def test_a_name_that_is_not_known_is_said(tmp_path, monkeypatch):
     """As the system says it, or as it could not even be asked for."""
     for error in (socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")):
@@ -77,26 +60,6 @@ def test_a_name_that_is_not_known_is_said(tmp_path, monkeypatch):
         monkeypatch.setattr(socket, "getaddrinfo", fail)
         with pytest.raises(UnreachableError, match=r"OSError: .*(not known|too long)"):
             get("https://models.example/a", tmp_path)
-
-
-def test_a_stop_counts_more_than_what_fails_then(tmp_path, monkeypatch):
-    """As it may come of the stop."""
-    looked, failed = threading.Event(), threading.Event()
-
-    def stop() -> bool:
-        stopped = failed.is_set()
-        looked.set()
-        return stopped
-
-    def fail(*_arguments, **_options):
-        looked.clear()
-        assert looked.wait(20)
-        failed.set()
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
-    with pytest.raises(StoppedError):
-        get("https://models.example/a", tmp_path, stop=stop)
 
 
 def test_a_server_that_is_not_there_is_said(tmp_path):
@@ -120,8 +83,6 @@ def test_a_name_takes_no_longer_than_its_seconds(tmp_path, monkeypatch):
         looks = iter([False] * 3)
         with pytest.raises(StoppedError):
             get("https://models.example/a", tmp_path, stop=lambda: next(looks, True))
-        names = [one for one in threading.enumerate() if one.name == "names"]
-        assert [one.daemon for one in names] == [True, True], "the program can end"
     finally:
         hanging.set()
 
@@ -148,67 +109,8 @@ def test_an_authority_that_is_none_is_said(tmp_path):
         )
 
 
-@pytest.mark.parametrize("safe", [False, True])
-def test_a_server_that_takes_no_request_is_left(safe, tmp_path):
-    """After its seconds without a byte, in which it is looked at now and then only."""
-    ca, context = certificates.server(tmp_path / "certificates")
-    looks = itertools.count()
-    limits = Update(timeout_seconds=0.5)
-    pace = Pace(limits, lambda: next(looks) < 0)
-    with Scripted(lambda _: server.silence(), context if safe else None, hears=False) as server:
-        web = Web(Access(limits), pace, 5.0, ca)
-        with pytest.raises(BrokenError, match=r"0\.5 s without a byte"):  # noqa: SIM117
-            with web.get(server.url, {"X-Much": "x" * 16_000_000}):
-                pass
-    assert next(looks) < 100
-
-
-def test_a_server_that_takes_a_request_late_gets_all_of_it(monkeypatch):
-    """What did not fit at once follows."""
-    monkeypatch.setattr("edge.updates.http_get.STEP_SECONDS", 0.01)
-    taken, waited, much = bytearray(), threading.Event(), "0123456789" * 1_600_000
-    looks = itertools.count()
-
-    def stop() -> bool:
-        if next(looks) == 10:
-            waited.set()
-        return False
-
-    def serve(listening: socket.socket) -> None:
-        connection, _ = listening.accept()
-        with connection:
-            assert waited.wait(20)
-            while not taken.endswith(b"\r\n\r\n"):
-                taken.extend(connection.recv(1 << 20))
-            connection.sendall(answer(b"there"))
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=serve, args=[listening], daemon=True)
-        thread.start()
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}/a"
-        limits = Update(timeout_seconds=5.0)
-        web = Web(Access(limits), Pace(limits, stop), 5.0)
-        with web.get(url, {"X-Much": much}) as reply:
-            assert reply.read() == b"there"
-        thread.join(20)
-    assert b"\r\nX-Much: %s\r\n" % much.encode() in taken
-
-
 def test_a_head_has_an_end(tmp_path):
     """64 kB of it are enough; whatever comes in the room of the body is the body's."""
     fields = {f"X-{i}": "y" * 1000 for i in range(60)}
     with Scripted(lambda _: [answer(DATA, **fields)]) as server:
         assert get(server.url, tmp_path) == DATA
-
-
-def test_a_head_of_a_byte_more_is_too_much(tmp_path):
-    """Than the 64 kB that it may have."""
-    fields = {f"X-{i}": "y" * 1000 for i in range(64)}
-    fields["X-rest"] = "y" * (65_537 - len(answer(b"", X_rest="", **fields)))
-    head = answer(b"", **fields)
-    assert len(head) == 65_537
-    with (
-        Scripted(lambda _: [head]) as server,
-        pytest.raises(UnreachableError, match="more than an answer has"),
-    ):
-        get(server.url, tmp_path)

@@ -112,10 +112,11 @@ class Web(NamedTuple):
         return _connect(*found[-1], self.timeout / len(found), self.pace)
 
     def _secured(self, plain: socket.socket, context: ssl.SSLContext, url: Url) -> ssl.SSLSocket:
-        secured = context.wrap_socket(  # which is the plain one from now on
-            plain, server_hostname=url.host, do_handshake_on_connect=False
-        )
         with contextlib.ExitStack() as stack:
+            stack.push(contextlib.closing(plain))
+            secured = context.wrap_socket(
+                plain, server_hostname=url.host, do_handshake_on_connect=False
+            )
             stack.push(contextlib.closing(secured))
 
             def shaken() -> int:
