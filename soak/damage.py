@@ -40,8 +40,8 @@ def play(number: int, folder: Path, options: Options) -> Round:
     """Damage databases and hold what is left against what was there."""
     random = chance(options, "damage", number)
     count = min(DAMAGES_A_ROUND, options.damages - number * DAMAGES_A_ROUND)
-    level = logging.getLogger("edge.outbox.outbox").level
-    logging.getLogger("edge.outbox.outbox").setLevel(logging.CRITICAL)
+    level = logging.getLogger("edge.outbox").level
+    logging.getLogger("edge.outbox").setLevel(logging.CRITICAL)
     names = [
         "databases",
         "set aside",
@@ -61,7 +61,7 @@ def play(number: int, folder: Path, options: Options) -> Round:
             found = _one(place, random, counts)
             problems += [f"{place}: {problem}" for problem in found]
     finally:
-        logging.getLogger("edge.outbox.outbox").setLevel(level)
+        logging.getLogger("edge.outbox").setLevel(level)
     return Round(counts=counts, problems=tuple(problems))
 
 

@@ -7,7 +7,6 @@ comes of it must be read, or be refused with an error of edge/errors.py.
 from __future__ import annotations
 
 import io
-import logging
 import tempfile
 import time
 import warnings
@@ -35,7 +34,7 @@ from edge.system.counters import Counters
 from edge.updates.upload import Chunk
 from edge.updates.verbs import InstallParams
 from soak.device import CONFIG, TREE, bundle, picture
-from soak.scenario import Options, Round, chance
+from soak.scenario import Options, Round, chance, quiet
 
 INPUTS_A_ROUND = 50_000
 _TOKENS = (
@@ -137,8 +136,6 @@ def asked() -> Target:
     device = "wheatear/cam-1"
     given = {"allow": [*_VERBS], "max_bytes": 4_096, "unnumbered": True}
     settings = msgspec.convert(given, RequestSettings)
-    for name in ("edge.mqtt.requests", "edge.mqtt.request_refusals"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def target(data: bytes) -> object:
         verb = [*_VERBS, "unknown"][len(data) % (len(_VERBS) + 1)]
@@ -146,7 +143,8 @@ def asked() -> Target:
         requests = Requests(settings, device, Counters(), SystemClock(), lambda: None)
         for name, params in _VERBS.items():
             requests.on(name, params, msgspec.to_builtins)
-        requests.carry_out(Incoming(f"{device}/request/{verb}", data))
+        with quiet():
+            requests.carry_out(Incoming(f"{device}/request/{verb}", data))
         (answer,) = requests.answers()
         response = msgspec.json.decode(answer.payload, type=Response)
         if response.error is None:

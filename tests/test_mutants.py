@@ -61,7 +61,7 @@ def run(root: Path, accepted: list[str], *more: str) -> tuple[int, list[str]]:
     (root / "shop/door.py").write_text(MODULE)
     (root / "tests/test_door.py").write_text(TESTS)
     (root / "tests/mutants/shop.toml").write_text(
-        'modules = ["shop/door.py"]\ntests = ["tests/test_door.py"]\nseconds = 1\n'
+        'modules = ["shop/door.py"]\ntests = ["tests/test_door.py"]\nseconds = 10\n'
         f'[[accepted]]\nmodule = "shop/door.py"\nwhy = "so"\nchanges = {accepted}\n'
     )
     done = subprocess.run(

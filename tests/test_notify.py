@@ -9,12 +9,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import tomllib
 from pathlib import Path
 
 import devices
 import pytest
-from brokers import free_port
+from brokers import PATIENCE, free_port
 from clocks import Field
 from results import APHID
 
@@ -26,6 +27,25 @@ from edge.system.systemd import Longer, Notifier, notify, watchdog_seconds
 
 MORE = "EXTEND_TIMEOUT_USEC=30000000"
 UNIT = Path(__file__).parents[1] / "firmware-config" / "wheatear.service"
+
+
+HANGING = """
+import sys, time
+from pathlib import Path
+from edge.cameras import folder
+from edge.commands.cli import main
+
+read, hangs = folder._read, Path(sys.argv[1])
+
+def wait(file):
+    while hangs.exists():
+        time.sleep(0.05)
+    return read(file)
+
+folder._read = wait
+sys.exit(main(["run", "--config", sys.argv[2]]))
+"""
+"""The program on a disk that does not answer while there is a file; no real one waits on demand."""
 
 
 class Systemd:
@@ -45,8 +65,9 @@ class Systemd:
 
     def hear_until(self, condition) -> list[list[str]]:
         """Collect messages until one is what is waited for."""
-        heard = [self.hear()]
+        heard, deadline = [self.hear()], time.monotonic() + PATIENCE
         while not condition(heard[-1]):
+            assert time.monotonic() < deadline, heard[-5:]
             heard.append(self.hear())
         return heard
 
@@ -227,7 +248,7 @@ def test_a_stall_is_told_counted_and_taken_back(tmp_path, monkeypatch, caplog):
 def test_a_real_process_whose_camera_hangs_starves_the_watchdog(tmp_path):
     """READY, fed while frames flow, hungry when the camera hangs, STOPPING, and nothing lost."""
     devices.photos(tmp_path / "photos", 2)
-    (_, second) = sorted((tmp_path / "photos").iterdir())
+    hangs = tmp_path / "hangs"
     path = devices.config(
         tmp_path,
         free_port(),
@@ -236,7 +257,7 @@ def test_a_real_process_whose_camera_hangs_starves_the_watchdog(tmp_path):
     )
     with Systemd(str(tmp_path / "notify")) as systemd:
         process = subprocess.Popen(
-            [sys.executable, "-m", "edge", "run", "--config", str(path)],
+            [sys.executable, "-c", HANGING, str(hangs), str(path)],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "600000"},
@@ -246,8 +267,7 @@ def test_a_real_process_whose_camera_hangs_starves_the_watchdog(tmp_path):
             assert all(MORE in lines for lines in ready[:-1]), "it only asks for time to be ready"
             assert len(ready) > 1
             systemd.hear_until(lambda lines: "WATCHDOG=1" in lines)
-            second.unlink()
-            os.mkfifo(second)  # to read it is to wait for ever
+            hangs.touch()
             told = systemd.hear_until(lambda lines: "WATCHDOG=1" not in lines)[-1]
             assert told[0].startswith("STATUS=no frame was taken for")
             assert all("WATCHDOG=1" not in systemd.hear() for _ in range(3))
@@ -255,9 +275,8 @@ def test_a_real_process_whose_camera_hangs_starves_the_watchdog(tmp_path):
             systemd.hear_until(lambda lines: "STOPPING=1" in lines)
             systemd.hear_until(lambda lines: MORE in lines)
         finally:
-            if process.poll() is None:
-                os.close(os.open(second, os.O_RDWR | os.O_NONBLOCK))
-                process.terminate()
+            hangs.unlink(missing_ok=True)
+            process.terminate()
             said = process.communicate(timeout=20)[1]
     assert "the watchdog is fed no more" in said
     assert process.returncode == 0, said

@@ -19,8 +19,8 @@ from edge.outbox.rows import Kind, Row
 
 NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 OURS = tuple(
-    str(Path(edge.__file__).with_name(f"outbox{name}.py"))
-    for name in ("", "_attempt", "_file", "_tally")
+    str(Path(edge.__file__).with_name("outbox") / f"{name}.py")
+    for name in ("outbox", "append_attempt", "file", "counts")
 )
 
 
