@@ -86,7 +86,7 @@ def _type(about: dict[str, Any]) -> str:
 _HEAD = """
 # Topics
 
-<!-- Written by `wheatear schema --markdown`; a test holds it to edge/messages/base.py. -->
+<!-- Written by `wheatear schema --markdown`; a test holds it to edge/messages/. -->
 
 Everything is below `wheatear/<device>/` (`broker.base_topic` and `device.id` in the configuration),
 but for what Home Assistant wants below its own prefix. Payloads are UTF-8 JSON except where the
