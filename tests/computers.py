@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from edge.system.identity import boot_id
@@ -12,7 +13,8 @@ def computer(
 ) -> Path:
     """Write the kernel's files of a computer on which every folder lies on this mount."""
     (folder / "proc/self/fdinfo").mkdir(parents=True, exist_ok=True)
-    for number in range(64):
+    highest = max(int(number) for number in os.listdir("/proc/self/fd"))
+    for number in range(highest + 32):
         (folder / f"proc/self/fdinfo/{number}").write_text("pos:\t0\nmnt_id:\t7\nino:\t2\n")
     (folder / "proc/self/mountinfo").write_text(
         "70 1 0:1 / /other rw - tmpfs tmpfs rw\n"

@@ -82,7 +82,7 @@ def test_what_cannot_be_opened_just_now_is_not_given_up(tmp_path, make):
     ask = make(tmp_path)
     expected = ask()
     answers = []
-    for left in range(20):
+    for left in range(40):
         with descriptors(left):
             try:
                 answers.append(ask())
