@@ -18,9 +18,9 @@ from wires import ScriptedWire
 from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker
 from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
-from edge.mqtt.connection import Limits
 from edge.mqtt.publisher import Publisher
 from edge.mqtt.session import Introduction
+from edge.mqtt.wire import Limits
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.system.counters import Counters

@@ -10,9 +10,10 @@ from senders import settings
 from strict_broker import Script, StrictBroker
 
 from edge.errors import LostError, PublishError
-from edge.mqtt.connection import Ack, Connection, Limits, ProtocolRefusedError, Will
+from edge.mqtt.connection import Connection, ProtocolRefusedError
 from edge.mqtt.dial import connect
 from edge.mqtt.packets import Incoming
+from edge.mqtt.wire import Ack, Limits, Will
 
 NEVER = 3600
 """Seconds of keep alive: nothing happens by itself."""

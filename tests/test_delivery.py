@@ -14,12 +14,12 @@ from samples import health, image, sighting
 from wires import ScriptedWire
 
 from edge.errors import ImageError, LostError, OutboxError, StalledError
-from edge.mqtt.connection import Limits
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.delivery_state import standing
 from edge.mqtt.in_flight import Flight, Learned
 from edge.mqtt.poison_messages import STRIKES
 from edge.mqtt.reason_codes import FAILURE, REASONS, About, reason, words
+from edge.mqtt.wire import Limits
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row

@@ -15,10 +15,10 @@ from strict_broker import Script, StrictBroker
 from edge.config import Broker, Tls
 from edge.errors import ConfigError
 from edge.mqtt.addresses import Known, addresses
-from edge.mqtt.connection import Will
 from edge.mqtt.connection_errors import broken_off, unreachable
 from edge.mqtt.dial import connect
 from edge.mqtt.tls import tls_context
+from edge.mqtt.wire import Will
 
 WILL = Will("wheatear/cam-1/availability", b"offline")
 SAID = "failed to receive on socket: "

@@ -11,9 +11,9 @@ from samples import image, sighting
 from senders import Sender, received, settings
 
 from edge.config import Broker, Tls
-from edge.mqtt.connection import Will
 from edge.mqtt.dial import connect
 from edge.mqtt.session import Introduction
+from edge.mqtt.wire import Will
 
 
 def test_an_introduction_that_the_broker_does_not_take_is_said_and_tried_again(tmp_path, caplog):

@@ -11,12 +11,12 @@ from test_delivery import Bench
 from wires import ScriptedWire
 
 from edge.errors import LostError, StalledError
-from edge.mqtt.connection import Limits
 from edge.mqtt.idle_sender import Parcel, Spare
 from edge.mqtt.packets import Incoming
 from edge.mqtt.request_channel import Exchange
 from edge.mqtt.requests import Answer
 from edge.mqtt.session import Closing, Introduction, Session
+from edge.mqtt.wire import Limits
 from edge.system.counters import Episode
 
 log = logging.getLogger("test")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass, field
 
-from edge.mqtt.connection import Ack, Limits
 from edge.mqtt.packets import Incoming
+from edge.mqtt.wire import Ack, Limits
 
 
 @dataclass

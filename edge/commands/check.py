@@ -26,10 +26,11 @@ from edge.model.image.preprocessing import InputSpec
 from edge.model.missing_labels import by_decision
 from edge.model.tiled_classifier import Plan
 from edge.model.tiles import in_parts
-from edge.mqtt.connection import Connection, Will
+from edge.mqtt.connection import Connection
 from edge.mqtt.connection_errors import unreachable
 from edge.mqtt.dial import connect
 from edge.mqtt.tls import tls_context
+from edge.mqtt.wire import Will
 from edge.outbox.inspection import waiting
 from edge.system.clock import SystemClock, describe
 from edge.system.gps import ask

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-import msgspec
 import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties as PahoProperties
@@ -25,13 +24,8 @@ from edge.config import Broker
 from edge.errors import LostError, PublishError, ShortageError
 from edge.mqtt.connection_errors import broken_off, unreachable
 from edge.mqtt.packets import (
-    MAXIMUM_PACKET_SIZE,
-    MAXIMUM_QOS,
     REASON_STRING,
-    RECEIVE_MAXIMUM,
-    RETAIN_AVAILABLE,
     SERVER_REFERENCE,
-    WILDCARDS_AVAILABLE,
     Incoming,
     Properties,
     Said,
@@ -39,44 +33,17 @@ from edge.mqtt.packets import (
 from edge.mqtt.paho_client import Client, reason_name
 from edge.mqtt.reason_codes import FAILURE, UNSUPPORTED_VERSION, words
 from edge.mqtt.tls import tls_context
+from edge.mqtt.wire import Ack, Limits, Will, limits_of
 from edge.system.resource_limits import SHORTAGES
 
 HUNG_UP = "it hung up"
 """Why a connection ended of which nothing more is known."""
-PACKET_OVERHEAD = 16
-"""More than the header of an MQTT PUBLISH, beside topic and payload."""
 _LOG_IN = "check broker.username, its password and the access list"
 _LOG_IN_CODES = (0x80, 0x83, 0x86, 0x87, 0x8A)
 _NOT_MQTT = "Protocol error"
 """What paho says of a packet that is none."""
 _MOST_BYTES = 1_000_000
 """Of a message, where nobody says what is enough."""
-_MOST_UNDER_WAY = 65_535
-"""What MQTT 5 allows where the broker says nothing; there are no more packet identifiers."""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """What the broker takes, as it said when it accepted the connection (3.1.1 says nothing)."""
-
-    receive_maximum: int = _MOST_UNDER_WAY
-    """Messages of QoS 1 that may be under way, whoever sends them."""
-    maximum_packet_size: int | None = None
-    """Bytes; None: it did not say."""
-    maximum_qos: int = 2
-    retain: bool = True
-    wildcards: bool = True
-    """It takes subscriptions to more than one topic."""
-
-    def fits(self, topic: str, payload: bytes) -> bool:
-        """Tell whether the broker takes a message of this size."""
-        most = self.most_bytes(topic)
-        return most is None or len(payload) <= most
-
-    def most_bytes(self, topic: str) -> int | None:
-        """Give how large a payload may be on this topic; None: as large as you like."""
-        if self.maximum_packet_size is None:
-            return None
-        return max(0, self.maximum_packet_size - len(topic.encode()) - PACKET_OVERHEAD)
 
 
 class ProtocolRefusedError(PublishError):
@@ -86,30 +53,6 @@ class ProtocolRefusedError(PublishError):
         """Take whether it said so; else it only hung up."""
         super().__init__(message)
         self.plainly = plainly
-
-
-class Will(msgspec.Struct, frozen=True):
-    """What the broker says for us when the connection breaks."""
-
-    topic: str
-    payload: bytes
-    retain: bool = True
-    qos: int = 1
-
-
-class Ack(msgspec.Struct, frozen=True):
-    """The broker's answer to a publish or a subscription."""
-
-    mid: int
-    refusal: str | None
-    """The name of the reason code with which the broker said no."""
-    code: int = 0
-    """The reason code (:mod:`edge.mqtt.reason_codes`)."""
-
-    @property
-    def why(self) -> str:
-        """Why the broker said no, and what to do, in words."""
-        return words(self.refusal or "", self.code)
 
 
 class Connection:
@@ -378,7 +321,7 @@ class Connection:
         said, self._answer = self._client.said, (reason.value, str(reason))
         if said is not None and reason.value != UNSUPPORTED_VERSION:
             self._answer = (said.code, reason_name(said.code))
-            self.limits = _limits(said.properties)
+            self.limits = limits_of(said.properties)
 
     def _on_disconnect(
         self,
@@ -438,18 +381,6 @@ def _awake_or_not() -> float:
     and to what lies on the way, it was quiet then too.
     """
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def _limits(said: Properties) -> Limits:
-    """Read what the broker takes. Nought would be nothing at all, which no broker can mean."""
-    number = said.number
-    return Limits(
-        receive_maximum=number(RECEIVE_MAXIMUM) or _MOST_UNDER_WAY,
-        maximum_packet_size=number(MAXIMUM_PACKET_SIZE) or None,
-        maximum_qos=2 if (qos := number(MAXIMUM_QOS)) is None else qos,
-        retain=number(RETAIN_AVAILABLE) != 0,
-        wildcards=number(WILDCARDS_AVAILABLE) != 0,
-    )
 
 
 def _elsewhere(said: Said | None) -> str:

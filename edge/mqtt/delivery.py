@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 
 from edge.errors import ImageError, OutboxError
 from edge.messages.sighting import mark_historical
-from edge.mqtt.connection import Ack
 from edge.mqtt.delivery_state import Standing
 from edge.mqtt.in_flight import Flight
 from edge.mqtt.poison_messages import Suspect
 from edge.mqtt.reason_codes import About, reason
+from edge.mqtt.wire import Ack
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
 from edge.system.clock import Clock

@@ -9,8 +9,9 @@ import msgspec
 from edge.config import Broker
 from edge.errors import LostError
 from edge.mqtt.addresses import Known, addresses, first_that_answers
-from edge.mqtt.connection import Connection, Limits, ProtocolRefusedError, Will
+from edge.mqtt.connection import Connection, ProtocolRefusedError
 from edge.mqtt.reason_codes import QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED
+from edge.mqtt.wire import Limits, Will
 
 Addresses = Callable[[str, int], list[str]]
 """How a name is resolved: :func:`edge.mqtt.addresses.addresses`."""

@@ -12,10 +12,10 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from edge.mqtt.connection import PACKET_OVERHEAD, Ack
 from edge.mqtt.delivery import DeniedError
 from edge.mqtt.delivery_state import Standing
 from edge.mqtt.in_flight import Flight
+from edge.mqtt.wire import PACKET_OVERHEAD, Ack
 
 SPARE = "spare"
 """What :class:`edge.mqtt.denials.Denials` and :class:`edge.mqtt.poison_messages.Suspects` know

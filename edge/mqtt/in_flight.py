@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
 from edge.errors import StalledError
-from edge.mqtt.connection import Ack, Limits
 from edge.mqtt.denials import Denials
 from edge.mqtt.packets import Incoming
 from edge.mqtt.reason_codes import (
@@ -19,73 +18,11 @@ from edge.mqtt.reason_codes import (
     RECEIVE_MAXIMUM_EXCEEDED,
     RETAIN_NOT_SUPPORTED,
 )
+from edge.mqtt.wire import Ack, Limits, Wire
 
 Key = int | str
 """Who a message is for those who look for the one that breaks connections: its row in the outbox,
 or its topic where it is not from there."""
-
-
-class Wire(Protocol):
-    """A connection to a broker; :class:`edge.mqtt.connection.Connection` is one. For one thread."""
-
-    @property
-    def protocol(self) -> str:
-        """The MQTT version agreed on."""
-        ...
-
-    @property
-    def limits(self) -> Limits:
-        """What the broker takes."""
-        ...
-
-    @property
-    def queued(self) -> int:
-        """How many bytes were handed over since the beginning."""
-        ...
-
-    @property
-    def passed(self) -> int:
-        """How many of them have reached the other end."""
-        ...
-
-    def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        qos: int,
-        retain: bool = False,
-        correlation: bytes | None = None,
-    ) -> int:
-        """Hand a message over; give the number its acknowledgement will carry."""
-        ...
-
-    def subscribe(self, topics: Sequence[str]) -> int:
-        """Ask for what is published there; give the number its acknowledgement will carry."""
-        ...
-
-    def poll(self, timeout_seconds: float) -> list[Ack]:
-        """Read and write; give new acknowledgements. Raises PublishError."""
-        ...
-
-    def incoming(self) -> list[Incoming]:
-        """Give what has come in."""
-        ...
-
-    def together(self) -> AbstractContextManager[object]:
-        """Send what is published meanwhile in few packets."""
-        ...
-
-    def wake(self) -> None:
-        """Make a poll in another thread return."""
-        ...
-
-    def disconnect(self) -> None:
-        """Say goodbye."""
-        ...
-
-    def close(self) -> None:
-        """Drop the connection."""
-        ...
 
 
 class Sent(NamedTuple):

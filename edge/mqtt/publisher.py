@@ -22,15 +22,15 @@ from edge.errors import (
 )
 from edge.mqtt.addresses import Known
 from edge.mqtt.client_id_conflict import Rivals
-from edge.mqtt.connection import Will
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.delivery_state import standing
 from edge.mqtt.dial import connect
 from edge.mqtt.idle_sender import Source, Spare
-from edge.mqtt.in_flight import Flight, Learned, Wire
+from edge.mqtt.in_flight import Flight, Learned
 from edge.mqtt.keep_alive import Quiet
 from edge.mqtt.request_channel import Exchange, Inlet
 from edge.mqtt.session import OFFLINE, ONLINE, Closing, Introduction, Session
+from edge.mqtt.wire import Will, Wire
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Row

@@ -7,12 +7,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from edge.mqtt.connection import Ack
 from edge.mqtt.delivery import DeniedError
 from edge.mqtt.delivery_state import Standing
 from edge.mqtt.in_flight import Flight
 from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import Answer
+from edge.mqtt.wire import Ack
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from edge.errors import LostError, StalledError
-from edge.mqtt.connection import Ack
 from edge.mqtt.delivery import Delivery, DeniedError, SetBackError
 from edge.mqtt.delivery_state import Standing
 from edge.mqtt.idle_sender import SPARE, Spare
 from edge.mqtt.in_flight import Flight, Key
 from edge.mqtt.reason_codes import KEEP_ALIVE_TIMEOUT, About, reason
 from edge.mqtt.request_channel import Exchange
+from edge.mqtt.wire import Ack
 from edge.outbox.rows import Kind
 from edge.system.clock import Clock
 from edge.system.counters import Episode
