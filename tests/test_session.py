@@ -6,8 +6,8 @@ import logging
 from datetime import timedelta
 
 import pytest
+from delivery_bench import Bench
 from samples import image, sighting
-from test_delivery import Bench
 from wires import ScriptedWire
 
 from edge.errors import LostError, StalledError
