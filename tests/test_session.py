@@ -2,122 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 
 import pytest
-from delivery_bench import Bench
-from samples import image, sighting
+from session_bench import BASE, Talk
 from wires import ScriptedWire
 
-from edge.errors import LostError, StalledError
-from edge.mqtt.idle_sender import Parcel, Spare
+from edge.mqtt.idle_sender import Parcel
 from edge.mqtt.packets import Incoming
-from edge.mqtt.request_channel import Exchange
 from edge.mqtt.requests import Answer
-from edge.mqtt.session import Closing, Introduction, Session
+from edge.mqtt.session import Closing
 from edge.mqtt.wire import Limits
-from edge.system.counters import Episode
-
-log = logging.getLogger("test")
-BASE = "wheatear/cam-1"
-OPEN = Closing(False)
-
-
-class Inlet:
-    """Takes requests, and has the answers that a test puts there."""
-
-    topics: str | None = f"{BASE}/request/#"
-    verbs = ("status", "capture")
-    most_bytes = 1000
-
-    def __init__(self) -> None:
-        self.offered: list[Incoming] = []
-        self.waiting: list[Answer] = []
-
-    def offer(self, message: Incoming) -> None:
-        """Keep a request."""
-        self.offered.append(message)
-
-    def answers(self) -> list[Answer]:
-        """Give what waits."""
-        taken, self.waiting = self.waiting, []
-        return taken
-
-
-class Parcels:
-    """Gives parcels, and remembers what became of them."""
-
-    def __init__(self, *parcels: Parcel) -> None:
-        self.parcels, self.outcomes = list(parcels), []
-
-    def next(self) -> Parcel | None:
-        """Give the next."""
-        return self.parcels.pop(0) if self.parcels else None
-
-    def settled(self, parcel: Parcel, outcome: str) -> None:
-        """Remember."""
-        self.outcomes.append((parcel.id, outcome))
-
-
-class Talk(Bench):
-    """A bench with a whole session over it."""
-
-    def __init__(self, folder, parcels=(), **limits) -> None:
-        self.inlet, self.source = Inlet(), Parcels(*parcels)
-        self.says = {f"{BASE}/availability": b"online", f"{BASE}/info": b"{}"}
-        self.taken: list[str] = []
-        super().__init__(folder, **limits)
-
-    def connect(self) -> None:
-        """Begin a connection and its session."""
-        super().connect()
-        if not hasattr(self, "broken"):
-            self.broken = Episode("broker", self.counters, log)
-        introductions = {
-            topic: Introduction(
-                topic, lambda t=topic: self.says[t], lambda t=topic: self.taken.append(t)
-            )
-            for topic in self.says
-        }
-        self.pending = set(introductions)
-        self.known = getattr(self, "known", set())
-        self.session = Session(
-            self.flight,
-            BASE,
-            self.delivery,
-            Spare(self.source, self.flight, BASE, self.standing),
-            Exchange(self.inlet, self.flight, self.standing),
-            introductions,
-            self.pending,
-            lambda: b"%d" % self.waiting,
-            5.0,
-            30.0,
-            self.standing,
-            self.broken,
-            self.clock,
-            self.known,
-        )
-
-    def go(self, closing: Closing = OPEN, answer: bool = True) -> list[str]:
-        """Take a turn; give the topics that were said; answer all, unless told not to."""
-        before = len(self.wire.said)
-        self.going = self.session.turn(closing)
-        said = self.wire.said[before:]
-        if answer:
-            self.wire.acknowledge(*(one.mid for one in said if one.qos))
-        return [one.topic.removeprefix(f"{BASE}/") for one in said]
-
-    def settle(self) -> list[str]:
-        """Take turns until nothing is said any more; give what was."""
-        said: list[str] = []
-        quiet = 0
-        while quiet < 3:
-            new = self.go()
-            said += new
-            quiet = 0 if new else quiet + 1
-            assert len(said) < 100
-        return said
 
 
 @pytest.fixture
@@ -228,37 +123,6 @@ def test_what_is_denied_of_the_state_touches_no_introduction(talk):
     assert not talk.pending
 
 
-@pytest.mark.parametrize("payload", [b"online", None])
-def test_after_a_break_caution_ends_with_what_is_said_or_is_not(talk, payload):
-    """Each introduction that was under way is taken, or has nothing to say any more."""
-    for careful in (False, True):
-        talk.go(answer=False)
-        talk.session.lost(LostError("x", hung_up=True))
-        assert talk.standing.suspects.careful is careful
-        talk.connect()
-    talk.says[f"{BASE}/availability"] = payload
-    talk.settle()
-    assert not talk.standing.suspects.careful
-
-
-@pytest.mark.parametrize(
-    ("error", "blamed"),
-    [
-        (LostError("x"), True),
-        (LostError("x", code=0x8D, hung_up=True), True),
-        (LostError("x", code=0x8E, hung_up=True), False),
-        (OSError("x"), False),
-    ],
-)
-def test_a_picture_alone_may_be_too_slow_for_the_network(talk, error, blamed):
-    """Where the connection ended for want of a sign of life, and not for another reason."""
-    talk.settle()
-    talk.put(image())
-    assert talk.go(answer=False)[0].endswith("/image")
-    talk.session.lost(error)
-    assert talk.standing.suspects.careful is blamed
-
-
 def test_what_the_broker_knows_waits_for_a_backlog_however_old_the_clock_is(talk):
     """For ten seconds of this connection."""
     talk.settle()
@@ -346,26 +210,6 @@ def test_all_together_keep_within_the_window(tmp_path, most):
     assert talk.source.outcomes == [("p", "taken")]
 
 
-def test_a_message_that_breaks_connections_is_left_out_for_a_while(talk):
-    """Of what the device says of itself: three times, then it rests and is named."""
-    lost = LostError("lost", "it hung up", hung_up=True)
-    for under_way in (2, 2, 1, 1, 1):
-        talk.pending.discard(f"{BASE}/availability")
-        talk.wire.breaks = lost
-        with pytest.raises(LostError):
-            talk.go(answer=False)
-        assert len(talk.flight.keys) == under_way  # the state only at first
-        assert talk.flight.keys[0] == f"{BASE}/info"
-        talk.session.lost(lost)
-        talk.session.close()
-        talk.connect()
-    assert "info is left out for a while: it hung up" in talk.problem("delivery")
-    assert "info" not in talk.settle()
-    talk.wait(10.1)
-    talk.pending.add(f"{BASE}/info")
-    assert "info" in talk.settle()
-
-
 def test_what_the_broker_took_before_is_said_again_when_nothing_else_waits(talk):
     """A link that soon breaks would carry nothing else; that we are there is said at once."""
     assert talk.settle()[:2] == ["availability", "info"]
@@ -390,103 +234,6 @@ def test_what_the_broker_took_before_is_said_again_after_a_while(talk):
     talk.sight(9)
     talk.known.discard(f"{BASE}/info")
     assert "info" in talk.go(answer=False)
-
-
-@pytest.mark.parametrize("code", [None, 0x8D])
-def test_a_picture_that_takes_longer_than_the_network_stands_holds_nothing_up(talk, code):
-    """Nobody hangs up at it, but for want of a sign of life; sightings are small enough."""
-    slow = LostError("lost", "Keep alive timeout", code=code, hung_up=code is not None)
-    talk.settle()
-    talk.put(image(500), sighting())
-    for _ in range(5):
-        for _ in range(6):
-            talk.go(answer=False)
-            ours = (one.mid for one in talk.wire.said if "sighting" not in one.topic)
-            talk.wire.acknowledge(*ours)
-        talk.session.lost(slow)
-        talk.session.close()
-        talk.connect()
-    assert "set back: Keep alive timeout" in talk.problem("delivery")
-    assert "sighting" in talk.settle()
-    assert len(talk.letters) == 1
-    assert talk.waiting == 0
-
-
-@pytest.mark.parametrize(
-    ("error", "blamed"),
-    [
-        (LostError("x", hung_up=True), True),
-        (LostError("x", code=0x82, hung_up=True), True),
-        (LostError("x", code=0x95, hung_up=True), True),
-        (StalledError("x"), True),
-        (LostError("x", hung_up=False), False),
-        (LostError("x", code=0x8E, hung_up=True), False),
-        (LostError("x", code=0x97, hung_up=True), False),
-        (LostError("x", code=0x93, hung_up=True), False),
-        (OSError("x"), False),
-    ],
-)
-def test_only_some_ends_of_a_connection_may_be_a_message(talk, error, blamed):
-    """A network that is gone, another program or a busy broker blame nobody."""
-    talk.sight(3)
-    for _ in range(2):
-        talk.go(answer=False)
-        talk.session.lost(error)
-        talk.session.close()
-        talk.connect()
-    assert talk.standing.suspects.careful is blamed
-
-
-def test_an_answer_is_not_said_again_and_leaves_no_caution(talk):
-    """Who asked is gone, and would ask again; it is counted."""
-    talk.settle()
-    talk.inlet.waiting = [Answer(f"{BASE}/response/status", b"{}", b"c", 0.0)]
-    assert talk.go(answer=False) == ["response/status"]
-    assert talk.wire.said[-1].correlation == b"c"
-    talk.session.lost(LostError("x", hung_up=True))
-    talk.session.close()
-    assert not talk.standing.suspects.careful
-    assert talk.counters["answers_lost"] == 1
-
-
-def test_a_break_with_a_parcel_under_way_is_told_to_its_source(tmp_path):
-    """After three of them parcels rest; sightings go on."""
-    parcel = Parcel("p", (("inbox/p", b"j"),))
-    talk = Talk(tmp_path)
-    lost = LostError("x", "it hung up", hung_up=True)
-    for _ in range(3):
-        talk.settle()
-        talk.source.parcels = [parcel]
-        assert talk.go(answer=False) == ["inbox/p"]
-        talk.session.lost(lost)
-        talk.session.close()
-        talk.connect()
-    talk.source.parcels = [parcel]
-    assert talk.source.outcomes.count(("p", "lost")) == 3
-    assert "spare is left out" in talk.problem("delivery")
-    assert "inbox/p" not in talk.settle()
-
-
-def test_a_standstill_is_in_the_state_before_the_connection_is_given_up(talk):
-    """After thirty seconds; it ends with an answer to what stood still."""
-    talk.settle()
-    talk.sight(1)
-    talk.session.news()
-    talk.go(answer=False)
-    talk.wait(30)
-    talk.go(answer=False)
-    assert talk.problem("acknowledgements") is None
-    talk.wait(0.1)
-    talk.go(answer=False)
-    assert "sighting is not acknowledged" in talk.problem("acknowledgements")
-    said = [one for one in talk.wire.said if one.topic.endswith("/sighting")]
-    talk.wait(5)
-    assert "state" in [*talk.go(), *talk.go()]
-    talk.wire.acknowledge(said[-1].mid)
-    talk.go()
-    assert talk.problem("acknowledgements") is None
-    talk.wait(6)
-    assert talk.settle() == ["state"]
 
 
 def test_requests_come_in_and_verbs_are_subscribed_to_one_by_one(tmp_path):
@@ -611,43 +358,6 @@ def test_parcels_wait_while_anything_else_is_on_its_way(tmp_path):
     talk.wire.acknowledge(*talk.wire.mids)
     talk.go(answer=False)
     assert "inbox/p" in [*talk.go(), *talk.go()]
-
-
-def test_an_outage_ends_with_a_yes_of_the_broker(talk):
-    """A no proves nothing; and the state says at once that it is over."""
-    talk.broken.failed(LostError("lost"))
-    talk.go(answer=False)
-    talk.wire.acknowledge(1, refusal="No", code=0x87)
-    talk.go(answer=False)
-    assert talk.problem("broker") == "lost"
-    talk.wire.acknowledge(2)
-    talk.go(answer=False)
-    assert talk.problem("broker") is None
-    talk.wait(6)
-    assert "state" in talk.settle()
-
-
-def test_a_sighting_alone_under_way_is_struck(talk):
-    """Five ends of connections by the broker set it back."""
-    lost = LostError("x", "it hung up", hung_up=True)
-    talk.settle()
-    talk.sight(1)
-    talk.session.news()
-    for _ in range(5):
-        assert not talk.standing.suspects.back
-        for _ in range(6):
-            said = talk.go(answer=False)
-            others = [one for one in talk.wire.said if not one.topic.endswith("/sighting")]
-            talk.wire.acknowledge(*(one.mid for one in others))
-            if "sighting" in said:
-                break
-        talk.go(answer=False)
-        assert len(talk.flight.keys) == 1
-        talk.session.lost(lost)
-        talk.session.close()
-        talk.connect()
-    assert "sighting (" in talk.problem("delivery")
-    assert "is set back: it hung up" in talk.problem("delivery")
 
 
 def test_an_introduction_that_rests_does_not_hold_the_next_up(talk):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from test_session import BASE, Talk
+from session_bench import BASE, Talk
 
 from edge.errors import LostError
 from edge.mqtt.idle_sender import Parcel

@@ -1,0 +1,114 @@
+"""A session on a bench: what is said over a scripted connection, turn by turn."""
+
+from __future__ import annotations
+
+import logging
+
+from delivery_bench import Bench
+
+from edge.mqtt.idle_sender import Parcel, Spare
+from edge.mqtt.packets import Incoming
+from edge.mqtt.request_channel import Exchange
+from edge.mqtt.requests import Answer
+from edge.mqtt.session import Closing, Introduction, Session
+from edge.system.counters import Episode
+
+log = logging.getLogger("test")
+BASE = "wheatear/cam-1"
+OPEN = Closing(False)
+
+
+class Inlet:
+    """Takes requests, and has the answers that a test puts there."""
+
+    topics: str | None = f"{BASE}/request/#"
+    verbs = ("status", "capture")
+    most_bytes = 1000
+
+    def __init__(self) -> None:
+        self.offered: list[Incoming] = []
+        self.waiting: list[Answer] = []
+
+    def offer(self, message: Incoming) -> None:
+        """Keep a request."""
+        self.offered.append(message)
+
+    def answers(self) -> list[Answer]:
+        """Give what waits."""
+        taken, self.waiting = self.waiting, []
+        return taken
+
+
+class Parcels:
+    """Gives parcels, and remembers what became of them."""
+
+    def __init__(self, *parcels: Parcel) -> None:
+        self.parcels, self.outcomes = list(parcels), []
+
+    def next(self) -> Parcel | None:
+        """Give the next."""
+        return self.parcels.pop(0) if self.parcels else None
+
+    def settled(self, parcel: Parcel, outcome: str) -> None:
+        """Remember."""
+        self.outcomes.append((parcel.id, outcome))
+
+
+class Talk(Bench):
+    """A bench with a whole session over it."""
+
+    def __init__(self, folder, parcels=(), **limits) -> None:
+        self.inlet, self.source = Inlet(), Parcels(*parcels)
+        self.says = {f"{BASE}/availability": b"online", f"{BASE}/info": b"{}"}
+        self.taken: list[str] = []
+        super().__init__(folder, **limits)
+
+    def connect(self) -> None:
+        """Begin a connection and its session."""
+        super().connect()
+        if not hasattr(self, "broken"):
+            self.broken = Episode("broker", self.counters, log)
+        introductions = {
+            topic: Introduction(
+                topic, lambda t=topic: self.says[t], lambda t=topic: self.taken.append(t)
+            )
+            for topic in self.says
+        }
+        self.pending = set(introductions)
+        self.known = getattr(self, "known", set())
+        self.session = Session(
+            self.flight,
+            BASE,
+            self.delivery,
+            Spare(self.source, self.flight, BASE, self.standing),
+            Exchange(self.inlet, self.flight, self.standing),
+            introductions,
+            self.pending,
+            lambda: b"%d" % self.waiting,
+            5.0,
+            30.0,
+            self.standing,
+            self.broken,
+            self.clock,
+            self.known,
+        )
+
+    def go(self, closing: Closing = OPEN, answer: bool = True) -> list[str]:
+        """Take a turn; give the topics that were said; answer all, unless told not to."""
+        before = len(self.wire.said)
+        self.going = self.session.turn(closing)
+        said = self.wire.said[before:]
+        if answer:
+            self.wire.acknowledge(*(one.mid for one in said if one.qos))
+        return [one.topic.removeprefix(f"{BASE}/") for one in said]
+
+    def settle(self) -> list[str]:
+        """Take turns until nothing is said any more; give what was."""
+        said: list[str] = []
+        quiet = 0
+        while quiet < 3:
+            new = self.go()
+            said += new
+            quiet = 0 if new else quiet + 1
+            assert len(said) < 100
+        return said
