@@ -27,6 +27,8 @@ with open({said!r}, "a") as said:
 def make(tmp_path):
     """A function that runs `make` where the environment's programs only note their arguments."""
     said = tmp_path / "said"
+    if not (TREE / "Makefile").is_file():
+        pytest.skip("only the wheel is here")
     shutil.copy(TREE / "Makefile", tmp_path)
     for name in ("pyproject.toml", "requirements/desktop.txt", "requirements/test.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
