@@ -14,25 +14,21 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 import msgspec
 
 from edge.cameras.photo import facts
 from edge.config import Requests as RequestSettings
 from edge.config import load_config
-from edge.device.capture import CaptureParams
-from edge.device.log_tail import LogParams
-from edge.device.remote import ConfigSetParams
 from edge.errors import RequestError, WheatearError
-from edge.messages.requests import Response
+from edge.messages.requests import Response, VerbName
 from edge.model.bundle.bundle import read_bundle
 from edge.model.image.preprocessing import decode
 from edge.mqtt.packets import Incoming
-from edge.mqtt.requests import Params, Requests
+from edge.mqtt.requests import Requests
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
-from edge.updates.upload import Chunk
-from edge.updates.verbs import InstallParams
 from soak.device import CONFIG, TREE, bundle, picture
 from soak.scenario import Options, Round, chance, quiet
 
@@ -42,18 +38,7 @@ _TOKENS = (
     *(b"\x00", b"\xff", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"../", b"\n", b"'", b'"', b"="),
     *(b"[[a]]", b"\xc3\x28", "\u0130\u202e".encode(), b"1979-05-27", b"0x1F", b"[" * 300),
 )
-_VERBS: dict[str, type[Params]] = {
-    "status": Params,
-    "capture": CaptureParams,
-    "log": LogParams,
-    "drift": Params,
-    "config/set": ConfigSetParams,
-    "models": Params,
-    "model/install": InstallParams,
-    "model/chunk": Chunk,
-    "model/cancel": Params,
-    "model/rollback": Params,
-}
+_VERBS: tuple[VerbName, ...] = get_args(VerbName)
 _REQUESTS = [
     b'{"transaction": "42"}',
     b'{"transaction": "a", "token": "secret", "changes": {"decision": {"agree": 3}}}',
@@ -134,15 +119,15 @@ def made(folder: Path) -> dict[str, tuple[list[bytes], Target]]:
 def asked() -> Target:
     """Give what takes a request to any verb, and looks at the one answer that must come."""
     device = "wheatear/cam-1"
-    given = {"allow": [*_VERBS], "max_bytes": 4_096, "unnumbered": True}
+    given = {"allow": _VERBS, "max_bytes": 4_096, "unnumbered": True}
     settings = msgspec.convert(given, RequestSettings)
 
     def target(data: bytes) -> object:
         verb = [*_VERBS, "unknown"][len(data) % (len(_VERBS) + 1)]
         # A device of its own for each: answers to refusals are bounded.
         requests = Requests(settings, device, Counters(), SystemClock(), lambda: None)
-        for name, params in _VERBS.items():
-            requests.on(name, params, msgspec.to_builtins)
+        for name in _VERBS:
+            requests.on(name, msgspec.to_builtins)
         with quiet():
             requests.carry_out(Incoming(f"{device}/request/{verb}", data))
         (answer,) = requests.answers()

@@ -5,32 +5,30 @@ from __future__ import annotations
 import json
 import threading
 
+import msgspec
 from senders import Sender
 
 from edge.config import Requests as Settings
 from edge.errors import CameraError
+from edge.messages.base import Params
 from edge.mqtt.packets import Incoming
-from edge.mqtt.requests import Params, Requests
+from edge.mqtt.requests import Requests
 from edge.mqtt.transactions import Memory
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 
 BASE = "wheatear/cam-1"
-EVERY = ("status", "capture", "log", "restart", "models")
-
-
-class Number(Params, frozen=True, kw_only=True):
-    """Parameters of a verb for tests."""
-
-    number: int = 0
+EVERY = ("status", "capture", "log", "restart", "drift", "inbox/get", "outbox/discard")
 
 
 class Desk:
-    """Requests with verbs for tests: what was carried out is in `done`."""
+    """Requests with handlers for tests: what was carried out is in `done`, with what it took;
+    `capture` fails, `drift` has a bug.
+    """
 
     def __init__(self, tell=lambda: None, memory: Memory | None = None, clock=None, **more):
         self.counters = Counters()
-        self.done: list[tuple[str, int]] = []
+        self.done: list[tuple[str, dict]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.memory = memory or Memory()
@@ -42,20 +40,20 @@ class Desk:
             tell,
             self.memory,
         )
-        for verb in ("status", "restart", "config/set"):
-            self.requests.on(verb, Number, lambda params, verb=verb: self._count(verb, params))
-        self.requests.on("capture", Number, self._fail)
-        self.requests.on("log", Number, self._break)
+        for verb in ("status", "log", "restart", "config/set", "inbox/get", "outbox/discard"):
+            self.requests.on(verb, lambda params, verb=verb: self._count(verb, params))
+        self.requests.on("capture", self._fail)
+        self.requests.on("drift", self._break)
 
-    def _count(self, verb: str, params: Number) -> dict[str, int]:
+    def _count(self, verb: str, params: Params) -> dict[str, int]:
         self.gate.wait(10)
-        self.done.append((verb, params.number))
+        self.done.append((verb, given(params)))
         return {"count": len(self.done)}
 
-    def _fail(self, _: Number) -> None:
+    def _fail(self, _: Params) -> None:
         raise CameraError("the lens cap is on")
 
-    def _break(self, _: Number) -> None:
+    def _break(self, _: Params) -> None:
         raise KeyError("a bug")
 
     def ask(self, verb: str, payload: object, **more) -> dict:
@@ -79,6 +77,12 @@ class Desk:
         while self.requests.carry_out_next(0):
             pass
         return [json.loads(one.payload)["transaction"] for one in self.requests.answers()]
+
+
+def given(params: Params) -> dict:
+    """Give what was asked with, without what is so by default."""
+    default = {field.name: field.default for field in msgspec.structs.fields(params)}
+    return {k: v for k, v in msgspec.to_builtins(params).items() if v != default[k]}
 
 
 def refused(answer: dict) -> str:

@@ -14,8 +14,9 @@ from remotes import started
 
 from edge.config import Config, load_config, parse_config, secrets, settings
 from edge.device.changeable_settings import FREE, HELD, PICTURES, check_afar
-from edge.device.log_tail import Journal, LogParams
+from edge.device.log_tail import Journal
 from edge.errors import ConfigError, RequestDeniedError
+from edge.messages.verbs import LogParams
 
 WHOLE = """[model]
 bundle = "model.wtr"

@@ -10,13 +10,6 @@ from desks import Served
 from senders import settings
 
 from edge.commands.cli import main
-from edge.mqtt.requests import Params
-
-
-class Text(Params, frozen=True, kw_only=True):
-    """A verb that takes a text."""
-
-    text: str
 
 
 @pytest.fixture
@@ -33,10 +26,10 @@ def served(tmp_path):
 def test_the_answer_is_printed_as_json(served, capsys):
     """Parameters are JSON where they can be; the status is 0."""
     device, options = served
-    assert main(["request", "cam-1", "status", "number=7", "--transaction", "t", *options]) == 0
+    assert main(["request", "cam-1", "log", "lines=7", "--transaction", "t", *options]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["transaction"], answer["data"]) == ("t", {"count": 1})
-    assert device.desk.done == [("status", 7)]
+    assert device.desk.done == [("log", {"lines": 7})]
 
 
 def test_a_clock_that_is_behind_that_of_another_asker_is_no_hindrance(served, capsys):
@@ -44,9 +37,9 @@ def test_a_clock_that_is_behind_that_of_another_asker_is_no_hindrance(served, ca
     device, options = served
     ahead = 4_000_000_000_000
     words = ["request", "cam-1", "restart", *options]
-    assert main([*words, f"sent={ahead}", "number=1"]) == 0
-    assert main([*words, "number=2"]) == 0
-    assert device.desk.done == [("restart", 1), ("restart", 2)]
+    assert main([*words, f"sent={ahead}"]) == 0
+    assert main(words) == 0
+    assert [verb for verb, _ in device.desk.done] == ["restart", "restart"]
     assert device.desk.memory.after == ahead + 1
     capsys.readouterr()
 
@@ -55,18 +48,18 @@ def test_a_clock_that_is_behind_that_of_another_asker_is_no_hindrance(served, ca
 def test_a_revision_that_reads_as_a_number_stays_text(served, capsys, text):
     """Sixteen hexadecimal digits may be decimal ones only, or have one `e` among them."""
     device, options = served
-    device.desk.requests.on("status", Text, lambda params: params.text)
-    assert main(["request", "cam-1", "status", f"text={text}", *options]) == 0
-    assert json.loads(capsys.readouterr().out)["data"] == text
+    assert main(["request", "cam-1", "inbox/get", f"id={text}", *options]) == 0
+    assert device.desk.done == [("inbox/get", {"id": text})]
+    capsys.readouterr()
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ["OPTIONS", "cam-1", "status", "number=7"],
-        ["cam-1", "OPTIONS", "status", "number=7"],
-        ["cam-1", "status", "OPTIONS", "number=7"],
-        ["cam-1", "status", "number=1", "OPTIONS", "--timeout", "9", "number=7"],
+        ["OPTIONS", "cam-1", "log", "lines=7"],
+        ["cam-1", "OPTIONS", "log", "lines=7"],
+        ["cam-1", "log", "OPTIONS", "lines=7"],
+        ["cam-1", "log", "lines=1", "OPTIONS", "--timeout", "9", "lines=7"],
     ],
 )
 def test_parameters_may_stand_before_and_behind_options(served, words):
@@ -74,12 +67,12 @@ def test_parameters_may_stand_before_and_behind_options(served, words):
     device, options = served
     at = words.index("OPTIONS")
     assert main(["request", *words[:at], *options, *words[at + 1 :]]) == 0
-    assert device.desk.done == [("status", 7)]
+    assert device.desk.done == [("log", {"lines": 7})]
 
 
 def test_an_option_that_does_not_exist_is_no_parameter(capsys):
     """Status 2, as for every command; so is a word too many elsewhere."""
-    for words in (["request", "cam-1", "status", "--number=7"], ["schema", "number=7"]):
+    for words in (["request", "cam-1", "status", "--lines=7"], ["schema", "lines=7"]):
         with pytest.raises(SystemExit, match="2"):
             main(words)
         assert f"unrecognized arguments: {words[-1]}" in capsys.readouterr().err
@@ -115,8 +108,8 @@ def test_a_number_that_cannot_be_used_is_refused_with_its_option(capsys, words):
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
-        (["status", "number=x"], "MalformedRequestError"),
-        (["config/set"], "RequestDeniedError"),
+        (["log", "lines=x", "--unchecked"], "MalformedRequestError"),
+        (["config/set", "revision=x"], "RequestDeniedError"),
         (["capture"], "CameraError"),
     ],
 )
@@ -128,9 +121,32 @@ def test_an_error_is_printed_and_the_status_is_1(served, capsys, words, kind):
 
 def test_a_parameter_may_be_the_text_of_a_file(served, tmp_path, capsys):
     """`@file`, as for a whole configuration."""
-    (tmp_path / "text").write_text("[device]\n")
-    assert main(["request", "cam-1", "status", f"toml=@{tmp_path}/text", *served[1]]) == 1
-    assert "toml" in json.loads(capsys.readouterr().out)["error"]["message"]
+    (tmp_path / "text").write_text("error")
+    assert main(["request", "cam-1", "log", f"level=@{tmp_path}/text", *served[1]]) == 0
+    assert served[0].desk.done == [("log", {"level": "error"})]
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["statsu"], "no verb 'statsu'; known: capture, config/get"),
+        (["log", "lines=x"], "Expected `int`, got `str` - at `lines`; what is taken here: lines, "),
+        (["status", "lines=7"], "unknown field `lines`; what is taken here: nothing"),
+        (["model/chunk", "size=7"], "missing required field `sha256`"),
+        (["inbox/get", "id=0123456789ABCDEF"], "matching regex"),
+        (["inbox/get", "id=0123456789abcdef\n"], "matching regex"),
+    ],
+)
+def test_what_no_device_takes_is_refused_before_it_is_sent(capsys, words, says):
+    """By this program's own table, without a broker; one that knows less than the device asks."""
+    options = ["--broker", f"127.0.0.1:{free_port()}"]
+    assert main(["request", "cam-1", *words, *options]) == 1
+    told = capsys.readouterr().err
+    assert says in told
+    assert "; --unchecked asks all the same" in told
+    assert main(["request", "cam-1", *words, *options, "--unchecked"]) == 1
+    assert "; check --broker," in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -139,7 +155,7 @@ def test_a_parameter_may_be_the_text_of_a_file(served, tmp_path, capsys):
         (["cam-2", "status", "--timeout", "0.5"], "no answer from wheatear/cam-2 within 0.5 s"),
         (["cam-1", "status", "--broker", f"127.0.0.1:{free_port()}"], "; check --broker,"),
         (["cam-1", "status", "--broker", "host:port"], "give HOST or HOST:PORT"),
-        (["cam-1", "status", "number"], "give key=value"),
+        (["cam-1", "status", "lines"], "give key=value"),
         (["cam/#", "status"], "DEVICE 'cam/#' cannot be in a topic"),
         (["cam-1", "+"], "VERB '+' cannot be in a topic"),
         (["cam-1", "stat us"], "VERB 'stat us' cannot be in a topic"),

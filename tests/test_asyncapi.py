@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import typing
 from datetime import datetime
 from pathlib import Path
 
@@ -11,14 +12,30 @@ import devices
 import pytest
 from brokers import Mosquitto, Subscriber
 
+from edge.messages import payloads
 from edge.messages.asyncapi import document, draft_07
+from edge.messages.requests import VERBS, VerbName
 
 jsonschema = pytest.importorskip("jsonschema")
 
 DOCS = Path(__file__).parents[1] / "docs" / "asyncapi.json"
-ASKED = ("status", "capture", "config/get", "models", "drift")
+MORE = {
+    "config/set": {"revision": "as it is", "changes": {"report.health_seconds": 60}},
+    "inbox/get": {"id": "0" * 16},
+    "log": {"lines": 5, "level": "warning"},
+    "model/chunk": {"sha256": "0" * 64, "size": 9},
+    "model/install": {"sha256": "0" * 64},
+    "outbox/discard": {"ids": ["none"]},
+    "outbox/release": {"all": True},
+}
+"""What verbs are asked with."""
+REQUESTS = {
+    verb: json.dumps({"transaction": "1", **MORE.get(verb, {})}).encode()
+    for verb in VERBS
+    if verb != "restart"  # which would end the program
+}
 FORMATS = jsonschema.FormatChecker()
-EVERYTHING = """
+EVERYTHING = f"""
 [images]
 send = true
 [inbox]
@@ -27,6 +44,9 @@ send = true
 random_share = 1.0
 spacing_seconds = 0.0
 min_free_bytes = 0
+[requests]
+allow = {json.dumps([*VERBS])}
+unnumbered = true
 [homeassistant]
 enabled = true
 [device.location]
@@ -121,6 +141,27 @@ def test_requests_are_received_and_answered():
         assert operations[key]["reply"]["channel"]["$ref"].startswith("#/channels/response")
 
 
+def test_every_verb_that_can_be_allowed_is_in_the_table():
+    """The names that a configuration may list, and what is known of each."""
+    assert sorted(VERBS) == sorted(typing.get_args(VerbName))
+
+
+def test_schemas_speak_of_no_module_and_of_nothing_that_python_alone_reads():
+    """Each is named after its struct; patterns mean the same to those who read ECMA-262."""
+    tree = document()
+    told = json.dumps([tree, payloads.schemas()])
+    for name in tree["components"]["schemas"]:
+        assert re.fullmatch(r"[A-Z][A-Za-z]+", name), name
+    assert not re.search(r"\b(edge|training|quantize)\.[a-z_]+", told)
+    assert not re.search(r":(mod|class|meth|func|data):", told)
+    patterns = re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', told)
+    assert patterns
+    for pattern in map(json.loads, patterns):
+        assert not re.search(r"\\[AZz]|\(\?[P<#i]", pattern), pattern
+        assert not re.search(pattern, "0" * 64 + "\n"), pattern
+        assert not re.search(pattern, "0" * 16 + "\n"), pattern
+
+
 def test_tuples_are_written_as_draft_07_has_them():
     """A list of four numbers refuses three, five and words, under draft 07 as under 2020-12."""
     new = {
@@ -148,18 +189,18 @@ def test_everything_a_running_device_sends_is_as_documented(tmp_path):
             process = devices.start(*arguments, "--config", str(path))
             if arguments == ("run", "--once"):
                 subscriber.wait(lambda _: subscriber.on("/sighting"))
-                for verb in ASKED:
-                    subscriber.publish(f"wheatear/cam-1/request/{verb}", b'{"transaction": "1"}')
+                for verb, request in REQUESTS.items():
+                    subscriber.publish(f"wheatear/cam-1/request/{verb}", request)
             _, told = process.communicate(timeout=30)
             assert process.returncode == 0, told
         expected = set(found.channels)
         assert subscriber.wait(lambda _: seen(found, subscriber) >= expected), expected - seen(
             found, subscriber
         )
-    for verb in ASKED:
+    for verb in REQUESTS:
         assert subscriber.on(f"/response/{verb}"), verb
     verbs = found.channels["request_verb"]["parameters"]["verb"]["enum"]
-    assert set(json.loads(subscriber.on("/info")[-1])["requests"]) <= set(verbs)
+    assert sorted(json.loads(subscriber.on("/info")[-1])["requests"]) == sorted(verbs)
     operations = found.tree["operations"]
     for message in subscriber.messages:
         found.validate(found.channel(message.topic), message.payload, message.topic)

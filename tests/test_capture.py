@@ -20,9 +20,10 @@ from edge.cameras.triggers.gate import Gate
 from edge.cameras.triggers.wake import Sleep
 from edge.config import Decision, Images, Requests
 from edge.device.agent import Agent
-from edge.device.capture import Capture, CaptureParams
+from edge.device.capture import Capture
 from edge.errors import CameraError, ImageError
 from edge.messages.sighting import ModelRef
+from edge.messages.verbs import CaptureParams
 from edge.sightings.builder import Identity
 from edge.sightings.decision import Decider
 from edge.system.counters import Counters

@@ -14,10 +14,10 @@ from brokers import Mosquitto, Subscriber
 from samples import health, image, sighting
 
 from edge.commands.cli import main
-from edge.device.dead_letter_verbs import Desk, WhichLetters
+from edge.device.dead_letter_verbs import Desk
 from edge.errors import OutboxError
-from edge.messages.base import encode
-from edge.mqtt.requests import Params
+from edge.messages.base import Params, encode
+from edge.messages.verbs import WhichLetters
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row

@@ -11,10 +11,11 @@ from servers import Scripted, answer
 from test_model_updates import QUICK, broker, field, send  # noqa: F401 - fixtures
 from test_models import Place, command
 
+from edge.messages.updates import Chunk
 from edge.model.runtimes.fake import Fault
 from edge.updates.fetch import Source
 from edge.updates.jobs import Job, Jobs
-from edge.updates.upload import Chunk, Upload
+from edge.updates.upload import Upload
 
 JOB = Job(
     update="u1",

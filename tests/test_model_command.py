@@ -18,10 +18,11 @@ from servers import Scripted, answer
 from test_models import Place, proved_here  # noqa: F401 - a fixture
 
 from edge.commands.cli import main
+from edge.messages.updates import Chunk
 from edge.model.runtimes.fake import Fault
 from edge.updates.fetch import Source
 from edge.updates.jobs import Job, Jobs, cancel
-from edge.updates.upload import Chunk, Upload
+from edge.updates.upload import Upload
 
 NOTICED = "a running device takes it within seconds, one that does not run at its next start"
 OPEN = "[model.update]\nunsigned = true"

@@ -9,9 +9,9 @@ import pytest
 from models_here import PIXELS, SIZE, Here
 
 from edge.errors import ModelError, StoppedError, StoreError, WheatearError
+from edge.messages.updates import Probation
 from edge.model.runtimes.fake import Fault
 from edge.updates.install import roll_back
-from edge.updates.record import Probation
 
 QUICK = "[model.update]\nunsigned = true\nframes = 10\nseconds = 30.0\nhang_seconds = 5.0"
 

@@ -26,7 +26,7 @@ ADDS = """
 import sys
 from pathlib import Path
 import msgspec
-from edge.updates.record import Entry
+from edge.messages.updates import Entry
 from edge.updates.store import Store
 store, name = Store(Path(sys.argv[1])), sys.argv[2]
 for number in range(int(sys.argv[3]), 10_000):

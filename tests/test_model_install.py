@@ -24,6 +24,7 @@ from edge.errors import (
     UpdateBusyError,
     UpdateError,
 )
+from edge.messages.updates import Entry, Probation
 from edge.updates.install import (
     bring,
     check_free,
@@ -35,7 +36,7 @@ from edge.updates.install import (
     roll_back,
     wanted_name,
 )
-from edge.updates.record import Entry, Probation, Record
+from edge.updates.record import Record
 from edge.updates.store import Store
 
 

@@ -19,13 +19,14 @@ from edge.errors import (
     UpdateError,
     UpdateExpiredError,
 )
+from edge.messages.updates import Chunk, Entry, Probation
 from edge.system.clock import SystemClock
 from edge.updates.fetch import Source
 from edge.updates.jobs import Job, Jobs, by_request, cancel, conclude, expired_upload, public
 from edge.updates.proof import Proof
-from edge.updates.record import Entry, Probation, Record
+from edge.updates.record import Record
 from edge.updates.store import Store
-from edge.updates.upload import Chunk, Upload
+from edge.updates.upload import Upload
 
 CLOCK = SystemClock()
 JOB = Job(

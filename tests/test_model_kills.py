@@ -17,11 +17,12 @@ from test_model_updates import Field, send
 from test_models import CLOCK, Place
 
 from edge.config import Update
+from edge.messages.updates import Chunk
 from edge.updates.fetch import Source, fetch, forget
 from edge.updates.install import roll_back
 from edge.updates.jobs import Job, Jobs, by_request, cancel, conclude
 from edge.updates.store import Store
-from edge.updates.upload import Chunk, Upload
+from edge.updates.upload import Upload
 
 
 def test_a_kill_at_every_durable_step_leaves_a_model_that_works(tmp_path):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edge.config import Update
+from edge.messages.updates import Probation
 from edge.updates.probation import FAILURES, Rhythm, done, failing
-from edge.updates.record import Probation
 
 SETTINGS = Update(frames=20, seconds=300.0, rate=0.5, hang_seconds=60.0)
 

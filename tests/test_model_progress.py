@@ -8,9 +8,10 @@ import pytest
 from clocks import RIGHT, Hand
 
 from edge.messages.device import RunningModel
+from edge.messages.updates import Entry, Outcome
 from edge.updates.progress import Teller
 from edge.updates.proof import Proof
-from edge.updates.record import Entry, Outcome, Record
+from edge.updates.record import Record
 
 RUNNING = RunningModel(
     name="a", version="1", sha256="1" * 64, labels=("x",), runtime="fake", runtime_version="1"

@@ -13,8 +13,8 @@ from models_here import Here
 from test_model_updater import fetched
 
 from edge.errors import StoppedError, StoreError, UpdateBusyError
+from edge.messages.updates import Probation
 from edge.updates import service
-from edge.updates.record import Probation
 from edge.updates.service import Models
 
 QUICK = "[model.update]\nunsigned = true\nframes = 10\nseconds = 30.0"

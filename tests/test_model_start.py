@@ -7,9 +7,10 @@ import pytest
 from test_models import CLOCK, Place, proved_here  # noqa: F401 - a fixture
 
 from edge.errors import StoreError, WheatearError
+from edge.messages.updates import Probation
 from edge.system.handover import Kept
 from edge.updates.load import kept_bundles, load_bundle, open_classifier
-from edge.updates.record import Probation, Record
+from edge.updates.record import Record
 from edge.updates.startup import begin, current_path, open_current, path_of
 
 

@@ -12,11 +12,12 @@ import msgspec
 import pytest
 
 from edge.errors import StoreError, UpdateBusyError
+from edge.messages.updates import Entry, Outcome, Probation
 from edge.system.clock import SystemClock
 from edge.updates import record as records
 from edge.updates.jobs import Job, Jobs
 from edge.updates.proof import Proof
-from edge.updates.record import Entry, Outcome, Probation, Record
+from edge.updates.record import Record
 from edge.updates.store import Store, bundle_path
 
 

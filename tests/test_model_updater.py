@@ -11,9 +11,9 @@ from models_here import Here
 from servers import Scripted, answer
 
 from edge.errors import StoppedError, StoreError, UpdateError
+from edge.messages.updates import Chunk
 from edge.updates.fetch import Source
 from edge.updates.jobs import Job
-from edge.updates.upload import Chunk
 
 QUICK = "[model.update]\nunsigned = true\nattempts = 1\ndownload_seconds = 600.0"
 

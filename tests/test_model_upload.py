@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from edge.errors import DownloadError, StoreError, UpdateError, UpdateExpiredError
-from edge.updates.upload import Chunk, Progress, Upload
+from edge.messages.updates import Chunk, Progress
+from edge.updates.upload import Upload
 
 PIECE = b"a piece"
 WHOLE = b"a piece, and another one"

@@ -20,12 +20,13 @@ from edge.errors import (
     ProofError,
     StoreError,
 )
+from edge.messages.updates import Entry, Probation
 from edge.model.runtimes.fake import Fault
 from edge.system.clock import SystemClock
 from edge.updates.install import bring, install
 from edge.updates.load import load_bundle
 from edge.updates.proof import prove_apart
-from edge.updates.record import Entry, Probation, Record
+from edge.updates.record import Record
 from edge.updates.startup import open_current
 from edge.updates.store import Store
 

@@ -18,12 +18,13 @@ from brokers import Mosquitto, Subscriber
 from samples import sighting
 
 import edge
-from edge.device.log_tail import Journal, LogParams
+from edge.device.log_tail import Journal
 from edge.messages.base import encode
+from edge.messages.updates import Outcome
+from edge.messages.verbs import LogParams
 from edge.outbox.outbox import Outbox
 from edge.system.counters import Counters, Episode
 from edge.text.printable import encoded, printable
-from edge.updates.record import Outcome
 from edge.updates.store import Store
 
 ODD = os.fsdecode(b"02_K\xe4fer.jpg")

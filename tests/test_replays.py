@@ -8,18 +8,17 @@ import shutil
 import subprocess
 import sys
 import time
-import typing
 
 import pytest
-from desks import Desk, Number, refused
+from desks import Desk, refused
 
-from edge.config.requests import Verb
 from edge.errors import ReplayedRequestError
 from edge.messages.base import MOST_SENT
-from edge.mqtt.transactions import CHECKS_ITSELF, MOST_JUMP, NAME, READS, Memory
+from edge.messages.requests import VERBS
+from edge.mqtt.transactions import MOST_JUMP, NAME, Memory
 from edge.system.clock import WRITTEN
 
-FIRST = {"transaction": "t", "number": 1, "sent": 1000}
+FIRST = {"transaction": "t", "ids": ["1"], "sent": 1000}
 
 
 @pytest.fixture
@@ -36,48 +35,51 @@ def again(path, **more) -> Desk:
 def test_a_request_that_comes_twice_is_carried_out_once(path):
     """A second delivery gets the first answer, also after a restart."""
     desk = again(path)
-    first = desk.ask("restart", FIRST)
-    assert desk.ask("restart", FIRST) == first
-    assert desk.done == [("restart", 1)]
+    first = desk.ask("outbox/discard", FIRST)
+    assert desk.ask("outbox/discard", FIRST) == first
+    assert desk.done == [("outbox/discard", {"ids": ("1",)})]
     later = again(path)
-    assert later.ask("restart", FIRST) == first
+    assert later.ask("outbox/discard", FIRST) == first
     assert later.done == []
-    assert desk.ask("status", {"transaction": "t", "number": 1})["data"] == {"count": 2}
+    assert desk.ask("status", {"transaction": "t"})["data"] == {"count": 2}
 
 
 def test_the_same_question_asked_later_gets_the_same_answer(path):
     """Another `sent` and another order of its fields make no other request of a transaction."""
     desk = again(path)
-    first = desk.ask("restart", FIRST)
+    first = desk.ask("outbox/discard", FIRST)
     for more in ({"sent": 2000}, {"sent": 500}, {"token": "unused"}):
-        assert desk.ask("restart", {"number": 1, "transaction": "t", "sent": 1000, **more}) == first
-    assert desk.done == [("restart", 1)]
+        assert (
+            desk.ask("outbox/discard", {"ids": ["1"], "transaction": "t", "sent": 1000, **more})
+            == first
+        )
+    assert desk.done == [("outbox/discard", {"ids": ("1",)})]
     assert desk.memory.after == 1000
 
 
 def test_a_transaction_belongs_to_one_request(path):
     """Other parameters under the same one are refused."""
     desk = again(path)
-    desk.ask("restart", FIRST)
-    other = desk.ask("restart", {**FIRST, "number": 2, "sent": 2000})
+    desk.ask("outbox/discard", FIRST)
+    other = desk.ask("outbox/discard", {**FIRST, "ids": ["2"], "sent": 2000})
     assert refused(other) == "MalformedRequestError"
-    assert "was used for another restart" in other["error"]["message"]
+    assert "was used for another outbox/discard" in other["error"]["message"]
 
 
 def test_a_delivery_while_the_first_waits_is_passed_over(path):
     """Neither carried out nor refused: the answer is on its way."""
     desk = again(path)
-    assert desk.offered("restart", FIRST, 3) == []
+    assert desk.offered("outbox/discard", FIRST, 3) == []
     assert desk.waiting() == ["t"]
-    assert desk.done == [("restart", 1)]
+    assert desk.done == [("outbox/discard", {"ids": ("1",)})]
 
 
 def test_a_delivery_after_the_first_was_carried_out_is_answered(path):
     """As it comes from the broker; the answer may have been lost."""
     desk = again(path)
-    desk.offered("restart", FIRST)
+    desk.offered("outbox/discard", FIRST)
     assert desk.waiting() == ["t"]
-    (answer,) = desk.offered("restart", FIRST)
+    (answer,) = desk.offered("outbox/discard", FIRST)
     assert answer["data"] == {"count": 1}
 
 
@@ -85,16 +87,16 @@ def test_a_delivery_while_the_first_is_carried_out_is_passed_over(path):
     """It is known, and not yet answered."""
     desk = again(path)
     seen = []
-    desk.requests.on("restart", Number, lambda _: seen.append(desk.offered("restart", FIRST)))
-    desk.ask("restart", FIRST)
+    desk.requests.on("outbox/discard", lambda _: seen.append(desk.offered("outbox/discard", FIRST)))
+    desk.ask("outbox/discard", FIRST)
     assert seen == [[]]
 
 
-@pytest.mark.parametrize("verb", ["restart", "status"])
+@pytest.mark.parametrize("verb", ["outbox/discard", "status"])
 def test_what_is_not_newer_than_the_last_is_refused_with_what_it_has_to_exceed(path, verb):
     """Whatever was sent before, in this run."""
     desk = again(path)
-    desk.ask("restart", FIRST)
+    desk.ask("outbox/discard", FIRST)
     for sent in (1000, 999, 1):
         answer = desk.ask(verb, {"transaction": f"other-{sent}", "sent": sent})
         assert refused(answer) == "ReplayedRequestError"
@@ -106,10 +108,10 @@ def test_a_request_forgotten_by_its_transaction_is_refused_by_its_number(path):
     """After many others, and after a restart; nothing is carried out again."""
     desk = again(path)
     for i in range(200):
-        desk.ask("restart", {"transaction": str(i), "sent": 1000 + i})
+        desk.ask("outbox/discard", {"transaction": str(i), "sent": 1000 + i})
     for later in (desk, again(path)):
         done = len(later.done)
-        answer = later.ask("restart", {"transaction": "0", "sent": 1000})
+        answer = later.ask("outbox/discard", {"transaction": "0", "sent": 1000})
         assert refused(answer) == "ReplayedRequestError"
         assert len(later.done) == done
 
@@ -117,51 +119,45 @@ def test_a_request_forgotten_by_its_transaction_is_refused_by_its_number(path):
 def test_reading_pushes_no_change_out_of_the_memory(path):
     """However often the status is asked for in between."""
     desk = again(path, unnumbered=True)
-    first = desk.ask("restart", {"transaction": "t"})
+    first = desk.ask("outbox/discard", {"transaction": "t"})
     for i in range(200):
         desk.ask("status", {"transaction": str(i)})
-    assert desk.ask("restart", {"transaction": "t"}) == first
+    assert desk.ask("outbox/discard", {"transaction": "t"}) == first
 
 
 def test_what_changes_something_needs_a_number_unless_the_configuration_says_else(path):
     """Reading does not."""
-    answer = again(path).ask("restart", {"transaction": "t"})
+    answer = again(path).ask("outbox/discard", {"transaction": "t"})
     assert refused(answer) == "RequestDeniedError"
     assert "requests.unnumbered takes requests without it" in answer["error"]["message"]
     assert again(path).ask("status", {"transaction": "t"})["status"] == "ok"
     desk = Desk(memory=Memory(path), unnumbered=True)
-    assert desk.ask("restart", {"transaction": "t"})["status"] == "ok"
+    assert desk.ask("outbox/discard", {"transaction": "t"})["status"] == "ok"
 
 
 def test_every_verb_is_known_to_read_or_to_change():
-    """A new one counts as changing, until somebody has thought of it and put it here."""
-    changes = {
-        "config/set",
-        "model/cancel",
-        "model/install",
-        "model/rollback",
-        "outbox/discard",
-        "outbox/release",
-        "restart",
-    }
-    assert set(typing.get_args(Verb)) == READS | CHECKS_ITSELF | changes
+    """A new one is thought of, and put here where it only reads."""
+    reads = {"status", "capture", "config/get", "drift", "inbox/get", "log", "models"}
+    reads.add("outbox/letters")
+    assert {verb for verb, one in VERBS.items() if not one.changes} == reads
+    assert {verb for verb, one in VERBS.items() if one.knows_repeats} == {"model/chunk"}
 
 
 @pytest.mark.parametrize("sent", [0, -1, MOST_SENT + 1, 1.5, "5", True, MOST_JUMP + 1])
 def test_a_number_that_makes_no_sense_is_refused_and_shuts_nobody_out(path, sent):
     """Too large a one would leave nothing above it."""
     desk = again(path)
-    assert refused(desk.ask("restart", {**FIRST, "sent": sent})) == "MalformedRequestError"
-    assert desk.ask("restart", {"transaction": "u", "sent": 1})["status"] == "ok"
+    assert refused(desk.ask("outbox/discard", {**FIRST, "sent": sent})) == "MalformedRequestError"
+    assert desk.ask("outbox/discard", {"transaction": "u", "sent": 1})["status"] == "ok"
 
 
 def test_of_two_that_wait_with_one_number_the_first_is_carried_out(path):
     """Both came in before either was begun."""
     desk = again(path)
-    assert desk.offered("restart", FIRST) == []
-    assert desk.offered("restart", {**FIRST, "transaction": "u", "number": 2}) == []
+    assert desk.offered("outbox/discard", FIRST) == []
+    assert desk.offered("outbox/discard", {**FIRST, "transaction": "u", "ids": ["2"]}) == []
     assert desk.waiting() == ["t", "u"]
-    assert desk.done == [("restart", 1)]
+    assert desk.done == [("outbox/discard", {"ids": ("1",)})]
 
 
 def test_the_largest_number_is_one_that_every_reader_of_json_keeps():
@@ -172,17 +168,17 @@ def test_the_largest_number_is_one_that_every_reader_of_json_keeps():
 def test_the_largest_jump_is_taken(path):
     """And the one after it, counted from there."""
     desk = again(path)
-    assert desk.ask("restart", {"transaction": "1", "sent": MOST_JUMP})["status"] == "ok"
-    assert desk.ask("restart", {"transaction": "2", "sent": 2 * MOST_JUMP})["status"] == "ok"
+    assert desk.ask("outbox/discard", {"transaction": "1", "sent": MOST_JUMP})["status"] == "ok"
+    assert desk.ask("outbox/discard", {"transaction": "2", "sent": 2 * MOST_JUMP})["status"] == "ok"
 
 
 def test_replays_take_nothing_of_the_rate(path):
     """Whoever recorded a request cannot keep the operator out with it."""
     desk = again(path, per_second=0.1)
-    desk.ask("restart", FIRST)
-    desk.ask("restart", {"transaction": "u", "sent": 2000})
-    desk.offered("restart", FIRST, 500)
-    desk.offered("restart", {"transaction": "old", "sent": 5}, 500)
+    desk.ask("outbox/discard", FIRST)
+    desk.ask("outbox/discard", {"transaction": "u", "sent": 2000})
+    desk.offered("outbox/discard", FIRST, 500)
+    desk.offered("outbox/discard", {"transaction": "old", "sent": 5}, 500)
     assert desk.offered("status", {"transaction": "ours"}) == []
     assert desk.waiting() == ["ours"]
 
@@ -209,12 +205,12 @@ def test_the_memory_is_bounded():
 
 def test_what_was_cut_off_and_forgotten_is_new(path):
     """Its transaction may be used again, and has an answer then."""
-    Memory(path).begin("restart", "0", b"", None)
+    Memory(path).begin("outbox/discard", "0", b"", None)
     memory = Memory(path, most=3)
     for transaction in "12340":
-        memory.begin("restart", transaction, b"", None)
-        memory.keep("restart", transaction, b"{}")
-    assert memory.find("restart", "0", b"").answer == "{}"
+        memory.begin("outbox/discard", transaction, b"", None)
+        memory.keep("outbox/discard", transaction, b"{}")
+    assert memory.find("outbox/discard", "0", b"").answer == "{}"
 
 
 def test_the_file_is_bounded_too(path):
@@ -245,13 +241,13 @@ def test_what_cannot_be_noted_is_not_carried_out(tmp_path):
     folder.mkdir()
     desk = again(folder / NAME)
     folder.rmdir()
-    answer = desk.ask("restart", FIRST)
+    answer = desk.ask("outbox/discard", FIRST)
     assert refused(answer) == "RequestDeniedError"
     assert f"cannot note this request in {folder / NAME}" in answer["error"]["message"]
     assert desk.done == []
     assert desk.ask("status", {"transaction": "t"})["status"] == "ok"
     folder.mkdir()
-    assert desk.ask("restart", FIRST)["status"] == "ok"
+    assert desk.ask("outbox/discard", FIRST)["status"] == "ok"
 
 
 def test_an_answer_that_cannot_be_noted_is_given_all_the_same(tmp_path):
@@ -259,9 +255,9 @@ def test_an_answer_that_cannot_be_noted_is_given_all_the_same(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     desk = again(folder / NAME)
-    desk.requests.on("restart", Number, lambda _: shutil.rmtree(folder))
-    assert desk.ask("restart", FIRST)["status"] == "ok"
-    assert desk.ask("restart", FIRST)["status"] == "ok"
+    desk.requests.on("outbox/discard", lambda _: shutil.rmtree(folder))
+    assert desk.ask("outbox/discard", FIRST)["status"] == "ok"
+    assert desk.ask("outbox/discard", FIRST)["status"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -273,12 +269,12 @@ def test_after_a_damaged_file_only_requests_from_now_on_are_carried_out(path, da
     path.write_bytes(damage)
     desk = again(path)
     assert "which requests came before is forgotten" in caplog.text
-    answer = desk.ask("restart", FIRST)
+    answer = desk.ask("outbox/discard", FIRST)
     after = answer["error"]["after"]
     assert refused(answer) == "ReplayedRequestError"
     assert 1_700_000_000_000 < after <= time.time() * 1000
-    assert desk.ask("restart", {"transaction": "new", "sent": after + 1})["status"] == "ok"
-    assert again(path).ask("restart", FIRST)["error"]["after"] == after + 1
+    assert desk.ask("outbox/discard", {"transaction": "new", "sent": after + 1})["status"] == "ok"
+    assert again(path).ask("outbox/discard", FIRST)["error"]["after"] == after + 1
 
 
 @pytest.mark.parametrize(("written", "least"), [(0, WRITTEN.timestamp()), (2e9, 2e9)])
@@ -289,15 +285,15 @@ def test_a_clock_that_is_not_set_lets_nothing_from_before_a_damaged_file_in(
     path.write_bytes(b"{")
     os.utime(path, (written, written))
     monkeypatch.setattr(time, "time", lambda: 60.0)
-    assert again(path).ask("restart", FIRST)["error"]["after"] == least * 1000
+    assert again(path).ask("outbox/discard", FIRST)["error"]["after"] == least * 1000
 
 
 @pytest.mark.parametrize("cut", [0, 1, 20])
 def test_a_torn_new_file_leaves_the_old_one(path, cut):
     """The power went while it was written under its other name."""
-    again(path).ask("restart", FIRST)
+    again(path).ask("outbox/discard", FIRST)
     path.with_name(f"{NAME}.new").write_bytes(path.read_bytes()[:cut])
-    assert again(path).ask("restart", FIRST)["status"] == "ok"
+    assert again(path).ask("outbox/discard", FIRST)["status"] == "ok"
     assert again(path).done == []
 
 
@@ -305,7 +301,7 @@ KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 sys.path[:0] = json.loads(sys.argv[3])
-from desks import Desk, Number
+from desks import Desk
 from edge.mqtt.transactions import Memory
 path, where = Path(sys.argv[1]), sys.argv[2]
 desk = Desk(memory=Memory(path), unnumbered=False)
@@ -316,8 +312,8 @@ def handler(_):
     if where == "after":
         os.kill(os.getpid(), signal.SIGKILL)
     return {}
-desk.requests.on("restart", Number, handler)
-desk.ask("restart", {"transaction": "t", "number": 1, "sent": 1000})
+desk.requests.on("outbox/discard", handler)
+desk.ask("outbox/discard", {"transaction": "t", "ids": ["1"], "sent": 1000})
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -337,11 +333,13 @@ def test_a_program_killed_around_a_request_does_not_carry_it_out_again(path, whe
     assert killed.returncode == -9
     assert (path.parent / "done").exists() == done
     desk = again(path)
-    answer = desk.ask("restart", FIRST)
+    answer = desk.ask("outbox/discard", FIRST)
     if says:
         assert says in answer["error"]["message"]
         assert answer["error"]["after"] is None
     else:
         assert answer["status"] == "ok"
-    assert refused(desk.ask("restart", {**FIRST, "transaction": "u"})) == "ReplayedRequestError"
+    assert (
+        refused(desk.ask("outbox/discard", {**FIRST, "transaction": "u"})) == "ReplayedRequestError"
+    )
     assert desk.done == []

@@ -18,9 +18,9 @@ from edge.mqtt.requests import BURST
 
 def test_a_request_is_answered_with_its_transaction():
     """The answer names device, verb and transaction, and holds what the handler gave."""
-    answer = Desk().ask("status", {"transaction": "t1", "number": 7})
-    assert answer["topic"] == f"{BASE}/response/status"
-    assert (answer["device"], answer["verb"], answer["transaction"]) == ("cam-1", "status", "t1")
+    answer = Desk().ask("log", {"transaction": "t1", "lines": 7})
+    assert answer["topic"] == f"{BASE}/response/log"
+    assert (answer["device"], answer["verb"], answer["transaction"]) == ("cam-1", "log", "t1")
     assert (answer["status"], answer["data"], answer["error"]) == ("ok", {"count": 1}, None)
 
 
@@ -34,18 +34,19 @@ def test_a_request_is_answered_with_its_transaction():
         ("status", {}, "MalformedRequestError", "transaction"),
         ("status", {"transaction": 5}, "MalformedRequestError", "transaction"),
         ("status", {"transaction": "x" * 65}, "MalformedRequestError", "transaction"),
-        ("status", {"transaction": "t", "number": "7"}, "MalformedRequestError", "number"),
+        ("log", {"transaction": "t", "lines": "7"}, "MalformedRequestError", "lines"),
         (
-            "status",
-            {"transaction": "t", "nummer": 7},
+            "log",
+            {"transaction": "t", "zeilen": 7},
             "MalformedRequestError",
-            "nummer`; what is taken here: number",
+            "zeilen`; what is taken here: lines, level",
         ),
+        ("status", {"transaction": "t", "x": 1}, "MalformedRequestError", "here: nothing"),
         ("status", b" " * 262_145, "MalformedRequestError", "requests.max_bytes = 262144"),
         ("self-destruct", {"transaction": "t"}, "UnknownRequestError", "known: capture"),
         ("config/set", {"transaction": "t"}, "RequestDeniedError", "requests.allow does not list"),
         ("capture", {"transaction": "t"}, "CameraError", "the lens cap is on"),
-        ("log", {"transaction": "t"}, "KeyError", "a bug"),
+        ("drift", {"transaction": "t"}, "KeyError", "a bug"),
     ],
 )
 def test_what_is_not_carried_out_is_answered_with_an_error(verb, payload, kind, says):
@@ -136,10 +137,10 @@ def test_more_than_the_rate_is_dropped_and_told_within_bounds():
 
 @examples(deadline=None)
 @given(
-    verb=st.sampled_from(["status", "restart", "config/set", "x", "", "a/b/c"]) | st.text(),
+    verb=st.sampled_from(["status", "log", "restart", "config/set", "x", "", "a/b/c"]) | st.text(),
     payload=st.binary(max_size=200)
     | st.dictionaries(
-        st.sampled_from(["transaction", "token", "number", "x"]),
+        st.sampled_from(["transaction", "token", "lines", "x"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
             lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

@@ -18,11 +18,11 @@ from edge.commands.cli import main
 from edge.commands.drawing import colour_of, draw, targets
 from edge.config import View
 from edge.errors import ConfigError, ImageError
-from edge.messages.sighting import Region
+from edge.messages.sighting import Finding, Region
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import PAD_COLOUR, fit
 from edge.model.tiled_classifier import Viewer
-from edge.sightings.findings import Finding, findings
+from edge.sightings.findings import findings
 
 WHOLE = (640, 480)
 
@@ -266,7 +266,9 @@ def test_a_name_at_the_edge_of_a_drawing_is_whole():
 
     def letters(left: int) -> int:
         region = Region(box=(left, 0, left + 20, 40), confidence=0.9)
-        found = Finding("beetle", None, 0.9, (), (region,))
+        found = Finding(
+            label="beetle", reason=None, confidence=0.9, alternatives=(), regions=(region,)
+        )
         parts = Parts(size=(400, 100), findings=(found,), tiles=())
         drawn = np.asarray(draw(np.zeros((100, 400, 3), np.uint8), parts, None))
         return int((drawn.min(axis=2) > 120).sum())

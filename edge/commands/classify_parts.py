@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.messages.sighting import Score
+from edge.messages.sighting import Finding, Score
 from edge.model.scores import Reason
 from edge.model.tiles import Box, Size
-from edge.sightings.findings import Finding, findings
+from edge.sightings.findings import findings
 
 if TYPE_CHECKING:
     from edge.model.classifier import Classification

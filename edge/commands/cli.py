@@ -168,7 +168,7 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "verb",
         metavar="VERB",
-        help="such as status, config/get or restart; a wrong one is answered with all",
+        help="such as status, config/get or restart; a wrong one is refused with all",
     )
     parser.add_argument(
         "parameters",
@@ -192,6 +192,9 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--base", default="wheatear", metavar="TOPIC", help="broker.base_topic")
     parser.add_argument("--token-file", type=path, metavar="FILE", help="requests.token_file")
     parser.add_argument("--transaction", metavar="TEXT", help="default: drawn at random")
+    parser.add_argument(
+        "--unchecked", action="store_true", help="ask also what this program does not know"
+    )
     parser.add_argument(
         "--timeout",
         type=seconds,

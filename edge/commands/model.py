@@ -11,13 +11,14 @@ from typing import BinaryIO
 from edge.commands.console import Console
 from edge.device.config_changes import Configuration
 from edge.errors import StoreError, WheatearError
+from edge.messages.updates import Entry
 from edge.system.clock import SystemClock
 from edge.text.printable import encoded
 from edge.updates.fetch import Source, fetch, forget
 from edge.updates.install import bring, check_free, check_keys, factory, install, roll_back
 from edge.updates.jobs import Jobs, cancel
 from edge.updates.proof import Proof, Refusal, Verdict, restrain, try_here
-from edge.updates.record import Entry, read
+from edge.updates.record import read
 from edge.updates.store import RECORD, bundle_path, open_store, store_folder
 from edge.updates.upload import Upload
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.config import load_config
-from edge.device.dead_letter_verbs import Desk, WhichLetters
+from edge.device.dead_letter_verbs import Desk
+from edge.messages.verbs import WhichLetters
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from edge.config import Broker, Tls
 from edge.config.as_options import as_options
 from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages.base import new_id
+from edge.messages.requests import VERBS, read_params, unknown_verb
 from edge.mqtt.connection import Connection
 from edge.mqtt.dial import connect
 from edge.text.encodings import read_text
@@ -46,6 +47,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
 
     Raises:
         ConfigError: an option cannot be used.
+        RequestError: there is no such verb, or it does not take that.
         PublishError: the broker cannot be reached, or no answer came in time.
     """
     request: dict[str, Any] = {"transaction": arguments.transaction or new_id()}
@@ -54,6 +56,8 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
         request["token"] = _read(arguments.token_file, "--token-file").split("\n", 1)[0]
     for what in ("base", "device", "verb"):
         _check_topic(_PARTS[what], getattr(arguments, what))
+    if not arguments.unchecked:
+        _check(arguments.verb, request)
     base = f"{arguments.base}/{arguments.device}"
     with as_options(_OPTIONS):
         answer = ask(_broker(arguments), base, arguments.verb, request, arguments.timeout)
@@ -132,6 +136,18 @@ def _check_topic(what: str, text: str) -> None:
         raise ConfigError(
             f"{what} {text!r} cannot be in a topic: it is empty, or has a blank, +, # or the like"
         )
+
+
+def _check(verb: str, request: dict[str, Any]) -> None:
+    """See that this program knows the verb, and that it takes what is given."""
+    try:
+        if verb not in VERBS:
+            raise unknown_verb(verb, VERBS)
+        read_params(VERBS[verb].takes, request)
+    except RequestError as error:
+        raise type(error)(
+            f"{error}. A device with a newer program may know more; --unchecked asks all the same"
+        ) from None
 
 
 def _broker(arguments: argparse.Namespace) -> Broker:

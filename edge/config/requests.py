@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta
 
 from edge.config.section import Section, first_line
 from edge.errors import ConfigError
-
-Verb = Literal[
-    "status",
-    "capture",
-    "config/get",
-    "config/set",
-    "drift",
-    "inbox/get",
-    "log",
-    "model/cancel",
-    "model/chunk",
-    "model/install",
-    "model/rollback",
-    "models",
-    "outbox/discard",
-    "outbox/letters",
-    "outbox/release",
-    "restart",
-]
-"""What a device can be asked for over MQTT."""
+from edge.messages.requests import VerbName
 
 
 class Requests(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,7 +18,7 @@ class Requests(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     The broker's access list decides who can; this decides what.
     """
 
-    allow: tuple[Verb, ...] = ("status", "capture", "config/get", "drift", "models")
+    allow: tuple[VerbName, ...] = ("status", "capture", "config/get", "drift", "models")
     """Verbs that are carried out; those that change the device, ``log`` and ``inbox/get`` have to
     be listed. Empty: the device takes no requests and subscribes to nothing."""
     pictures: bool = False

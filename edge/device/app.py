@@ -15,7 +15,7 @@ from edge.cameras.reader import Reader
 from edge.cameras.triggers import open_gate
 from edge.config import Config, FolderCamera
 from edge.device.agent import Agent
-from edge.device.capture import Capture, CaptureParams
+from edge.device.capture import Capture
 from edge.device.dead_letter_verbs import Desk
 from edge.device.health.prometheus import Exporter
 from edge.device.health.reporter import Reporter, place
@@ -30,7 +30,7 @@ from edge.feedback.feedback import Learning
 from edge.messages.sighting import ModelRef
 from edge.mqtt.homeassistant import discovery as homeassistant
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.requests import Params, Requests
+from edge.mqtt.requests import Requests
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer
@@ -211,8 +211,8 @@ class _Device:
                 *self._learning.watchers,
             ],
         )
-        self._requests.on("capture", CaptureParams, capture.now)
-        self._requests.on("status", Params, self._overview.status)
+        self._requests.on("capture", capture.now)
+        self._requests.on("status", self._overview.status)
         self._learning.serve(self._requests)
         self._desk.serve(self._requests)
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
-
-import msgspec
 
 from edge.cameras import Frame
 from edge.cameras.order import Order
 from edge.cameras.photo import shrink_jpeg
 from edge.config import Decision, Images, Requests
 from edge.errors import RequestDeniedError
-from edge.messages.base import Clock as Quality
-from edge.messages.sighting import FrameRef, Location, ModelRef
+from edge.messages.verbs import Captured, CaptureParams
 from edge.model.classifier import Classification
-from edge.mqtt.requests import Params
 from edge.sightings.builder import Identity, frame_ref
-from edge.sightings.findings import Finding, findings
+from edge.sightings.findings import findings
 from edge.sightings.visits import Event
 from edge.system.clock import Clock
 
@@ -25,31 +20,6 @@ Result = tuple[Frame, Classification, Event | None]
 """The frame, what the model says of it, and the event that it decided."""
 TIMEOUT_SECONDS = 30.0
 """A camera that slept has to be opened and to settle first."""
-
-
-class CaptureParams(Params, frozen=True, kw_only=True):
-    """What ``capture`` takes."""
-
-    image: bool = False
-    """Answer with the picture too, in base64, a JPEG within the bounds of ``[images]``."""
-
-
-class Captured(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``capture`` gives."""
-
-    time: datetime
-    """When the frame was taken, UTC."""
-    clock: Quality
-    findings: tuple[Finding, ...]
-    """What the frame says by the rules of ``[decision]``, surest first."""
-    sighting: bool
-    """A sighting came of it, too."""
-    model: ModelRef
-    frame: FrameRef
-    location: Location | None
-    """Null also where ``requests.details`` is not set."""
-    image: bytes | None = None
-    """JPEG; null also where no picture that is recognisable fits ``images.max_bytes``."""
 
 
 class Capture:

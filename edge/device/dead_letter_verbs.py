@@ -3,41 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import msgspec
-from msgspec import Meta
 
 from edge.errors import OutboxError
-from edge.mqtt.requests import Params
-from edge.outbox.dead_letters import DeadLetter, DeadLetters
+from edge.messages.base import Params
+from edge.messages.verbs import MOST_LETTERS, LetterList, LettersDone, WhichLetters
+from edge.outbox.dead_letters import DeadLetters
 
 if TYPE_CHECKING:
     from edge.messages.health import Health, Timings
     from edge.mqtt.requests import Requests
 
-_MOST_LISTED = 100
 _WHICH = "name ids, or all of them (--all; a request: all=true)"
-
-
-class WhichLetters(Params, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """WhichLetters letters are meant: their ids, or all."""
-
-    ids: Annotated[tuple[str, ...], Meta(max_length=_MOST_LISTED)] = ()
-    all: bool = False
-
-
-class LetterList(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``outbox/letters`` gives: the oldest, and how many there are."""
-
-    count: int
-    letters: tuple[DeadLetter, ...]
-
-
-class LettersDone(msgspec.Struct, frozen=True, kw_only=True):
-    """How many letters were released or discarded."""
-
-    count: int
 
 
 class Desk:
@@ -51,14 +30,14 @@ class Desk:
 
     def serve(self, requests: Requests) -> None:
         """Take the verbs."""
-        requests.on("outbox/letters", Params, self.listed)
-        requests.on("outbox/release", WhichLetters, self.release)
-        requests.on("outbox/discard", WhichLetters, self.discard)
+        requests.on("outbox/letters", self.listed)
+        requests.on("outbox/release", self.release)
+        requests.on("outbox/discard", self.discard)
 
     def listed(self, _: Params) -> LetterList:
         """Give what is set aside, the oldest first."""
         held = self._letters.held()
-        return LetterList(count=len(held), letters=held[:_MOST_LISTED])
+        return LetterList(count=len(held), letters=held[:MOST_LETTERS])
 
     def release(self, which: WhichLetters) -> LettersDone:
         """Send letters again."""
@@ -76,7 +55,7 @@ class Desk:
         known = [letter.id for letter in self._letters.held()]
         unknown = [id for id in which.ids if id not in known]
         if unknown or bool(which.ids) == which.all:
-            there = ", ".join(known[:_MOST_LISTED]) or "none"
+            there = ", ".join(known[:MOST_LETTERS]) or "none"
             problem = f"no dead letter {unknown[0]!r}" if unknown else _WHICH
             raise OutboxError(f"{problem}; there are: {there}")
         try:

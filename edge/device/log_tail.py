@@ -7,44 +7,17 @@ import re
 from collections import deque
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
 
-from edge.mqtt.requests import Params
+from edge.messages.verbs import MOST_LINES, Line, Lines, LogParams
 from edge.system.local_lines import is_local
 from edge.text.printable import printable
 
-MOST_LINES = 500
 _MOST_CHARACTERS = 1000
 _MOST_BYTES = 100_000
 """Of one answer; brokers and mobile networks do not like more."""
-LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-
-
-class Line(msgspec.Struct, frozen=True):
-    """One line of the log."""
-
-    time: datetime
-    level: str
-    logger: str
-    text: str
-
-
-class LogParams(Params, frozen=True, kw_only=True):
-    """What ``log`` takes."""
-
-    lines: Annotated[int, Meta(ge=1, le=MOST_LINES)] = 100
-    """The newest so many."""
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """Leave out what is less than this."""
-
-
-class Lines(msgspec.Struct, frozen=True):
-    """What ``log`` gives, oldest first."""
-
-    lines: list[Line]
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@|(?<=\?)[^\s'\"<>]+")
@@ -81,16 +54,16 @@ class Journal(logging.Handler):
             self.handleError(record)
             return
         line = Line(
-            datetime.fromtimestamp(record.created, UTC),
-            record.levelname.lower(),
-            record.name,
-            printable(text)[: 2 * _MOST_CHARACTERS],
+            time=datetime.fromtimestamp(record.created, UTC),
+            level=record.levelname.lower(),
+            logger=record.name,
+            text=printable(text)[: 2 * _MOST_CHARACTERS],
         )
         self._lines.append((record.levelno, line))
 
     def log(self, params: LogParams) -> Lines:
         """Give the newest lines, fewer where they are long."""
-        least, room = LEVELS[params.level], _MOST_BYTES
+        least, room = _LEVELS[params.level], _MOST_BYTES
         found: list[Line] = []
         for level, line in reversed(self._lines.copy()):
             if level < least:
@@ -101,4 +74,4 @@ class Journal(logging.Handler):
             if len(found) == params.lines or room < 0:
                 break
             found.append(line)
-        return Lines(found[::-1])
+        return Lines(lines=found[::-1])

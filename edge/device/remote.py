@@ -11,16 +11,15 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import msgspec
-from msgspec import Meta
+from typing import Literal
 
 from edge.device.config_changes import Configuration
-from edge.device.log_tail import Journal, LogParams
+from edge.device.log_tail import Journal
 from edge.errors import ConfigError
+from edge.messages.base import Params
 from edge.messages.device import ConfigState
-from edge.mqtt.requests import Params, Requests
+from edge.messages.verbs import ConfigNow, ConfigSetParams, ConfigTaken
+from edge.mqtt.requests import Requests
 from edge.mqtt.transactions import NAME, Memory
 from edge.system.clock import Clock
 from edge.system.counters import Counters
@@ -59,33 +58,6 @@ class Control:
             self.stop.clear()
 
 
-class ConfigSetParams(Params, frozen=True, kw_only=True):
-    """What ``config/set`` takes: ``changes`` or ``toml``."""
-
-    revision: str
-    """As ``config/get`` gave it: what the change was decided on."""
-    changes: dict[Annotated[str, Meta(min_length=1, max_length=200)], Any] | None = None
-    """Settings by path, such as ``{"decision.agree": 3}``; null takes an earlier change back."""
-    toml: str | None = None
-    """A whole configuration in place of the file's; the empty text goes back to the file."""
-
-
-class ConfigNow(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``config/get`` and ``config/set`` give."""
-
-    revision: str
-    state: ConfigState
-    config: dict[str, Any]
-
-
-class ConfigTaken(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``config/set`` gives when the change is written down."""
-
-    state: Literal["unchanged", "trying"]
-    confirm_seconds: float
-    """Within which it has to prove itself."""
-
-
 class Remote:
     """What outlives one run of the device inside the process."""
 
@@ -104,10 +76,10 @@ class Remote:
     def serve(self, requests: Requests, confirm_seconds: float) -> None:
         """Carry out ``config/get``, ``config/set``, ``log`` and ``restart``."""
         self._seconds, self._reachable = confirm_seconds, requests.topics is not None
-        requests.on("config/get", Params, self._get)
-        requests.on("config/set", ConfigSetParams, self._set)
-        requests.on("log", LogParams, self._journal.log)
-        requests.on("restart", Params, self._restart)
+        requests.on("config/get", self._get)
+        requests.on("config/set", self._set)
+        requests.on("log", self._journal.log)
+        requests.on("restart", self._restart)
 
     def stays(self) -> bool:
         """Tell whether the process runs the device again when it has ended."""

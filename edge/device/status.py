@@ -8,21 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from edge.messages.base import encode
+from edge.messages.base import Params, encode
 from edge.messages.device import Info, State
 from edge.messages.health import Health, Timings
-from edge.mqtt.requests import Params
+from edge.messages.verbs import Status
 
 if TYPE_CHECKING:
     from edge.device.health.reporter import Reporter
-
-
-class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``status`` gives: the three messages in which the device speaks of itself."""
-
-    info: msgspec.Raw
-    state: msgspec.Raw
-    health: Health
 
 
 class Overview:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
-from msgspec import Meta
 
 from edge.errors import RequestError
 from edge.feedback.drift import Drift
 from edge.feedback.inbox import Inbox
 from edge.feedback.picture_store import Spool
-from edge.messages.feedback import DriftReport, InboxItem
+from edge.messages.base import Params
+from edge.messages.feedback import DriftReport, PictureParams, PicturePart
 from edge.messages.health import Health, Timings
-from edge.mqtt.requests import Params
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,22 +30,6 @@ if TYPE_CHECKING:
     from edge.system.counters import Counters
 
 _CHUNK = 48_000
-
-
-class PictureParams(Params, frozen=True, kw_only=True):
-    """``inbox/get``: a part of a kept picture at full size."""
-
-    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
-    offset: Annotated[int, Meta(ge=0)] = 0
-    """Bytes to leave out."""
-
-
-class PicturePart(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``inbox/get`` gives; `jpeg` is base64 in JSON, and empty beyond the end."""
-
-    item: InboxItem
-    offset: int
-    jpeg: bytes
 
 
 def inbox_folder(config: Config) -> Path:
@@ -98,8 +81,8 @@ class Learning:
 
     def serve(self, requests: Requests) -> None:
         """Register the verbs."""
-        requests.on("drift", Params, self._drift)
-        requests.on("inbox/get", PictureParams, self._picture)
+        requests.on("drift", self._drift)
+        requests.on("inbox/get", self._picture)
 
     def __enter__(self) -> Self:
         self._stack.callback(lambda: self.drift.close() if self.drift is not None else None)

@@ -7,15 +7,15 @@
 from __future__ import annotations
 
 import re
-from importlib import import_module
 from typing import Any
 
 import msgspec
 
 from edge import __version__
-from edge.messages.base import MOST_SENT, encode
+from edge.messages.base import encode
 from edge.messages.examples import EXAMPLES
 from edge.messages.payloads import PAYLOADS
+from edge.messages.requests import VERBS, Envelope
 from edge.messages.topics import TOPICS, Topic
 
 Object = dict[str, Any]
@@ -27,49 +27,6 @@ _MORE: dict[str, Object] = {
     "<prefix>/device/<name>/config": {"required": ["device", "origin", "components"]},
 }
 """What else is known of payloads that have no struct, by the topic's suffix."""
-
-_VERBS = {
-    "status": ("edge.mqtt.requests:Params", "edge.device.status:Status"),
-    "capture": ("edge.device.capture:CaptureParams", "edge.device.capture:Captured"),
-    "config/get": ("edge.mqtt.requests:Params", "edge.device.remote:ConfigNow"),
-    "config/set": ("edge.device.remote:ConfigSetParams", "edge.device.remote:ConfigTaken"),
-    "drift": ("edge.mqtt.requests:Params", "edge.messages.feedback:DriftReport"),
-    "inbox/get": ("edge.feedback.feedback:PictureParams", "edge.feedback.feedback:PicturePart"),
-    "log": ("edge.device.log_tail:LogParams", "edge.device.log_tail:Lines"),
-    "outbox/letters": ("edge.mqtt.requests:Params", "edge.device.dead_letter_verbs:LetterList"),
-    "outbox/release": (
-        "edge.device.dead_letter_verbs:WhichLetters",
-        "edge.device.dead_letter_verbs:LettersDone",
-    ),
-    "outbox/discard": (
-        "edge.device.dead_letter_verbs:WhichLetters",
-        "edge.device.dead_letter_verbs:LettersDone",
-    ),
-    "models": ("edge.mqtt.requests:Params", "edge.updates.verbs:Listed"),
-    "model/install": ("edge.updates.verbs:InstallParams", "edge.updates.verbs:Accepted"),
-    "model/chunk": ("edge.updates.upload:Chunk", "edge.updates.upload:Progress"),
-    "model/cancel": ("edge.mqtt.requests:Params", "edge.updates.jobs:Cancelled"),
-    "model/rollback": ("edge.mqtt.requests:Params", "edge.updates.verbs:RolledBack"),
-    "restart": ("edge.mqtt.requests:Params", None),
-}
-"""What each verb takes, and the ``data`` of its answer (None: an empty object)."""
-
-_ENVELOPE: Object = {
-    "transaction": {
-        "type": "string",
-        "minLength": 1,
-        "maxLength": 64,
-        "description": "Of your own making, new for each request; the answer has it too.",
-    },
-    "token": {"type": "string", "description": "Where `requests.token_file` is set."},
-    "sent": {
-        "type": "integer",
-        "minimum": 1,
-        "maximum": MOST_SENT,
-        "description": "Milliseconds since 1970, larger in each request than in the one before; "
-        "needed where something is changed, unless `requests.unnumbered` is set.",
-    },
-}
 
 _PARAMETERS: dict[str, Object] = {
     "base": {
@@ -84,7 +41,7 @@ _PARAMETERS: dict[str, Object] = {
     "id": {"description": "The `id` of the message that this goes with."},
     "verb": {
         "description": "What is asked for; `requests.allow` lists what a device does.",
-        "enum": list(_VERBS),
+        "enum": list(VERBS),
     },
     "name": {"description": "The device's name within Home Assistant."},
 }
@@ -92,15 +49,15 @@ _PARAMETERS: dict[str, Object] = {
 
 def document() -> Object:
     """Give the document."""
-    verbs = {verb: (_struct(asks), _struct(gives)) for verb, (asks, gives) in _VERBS.items()}
-    structs = {struct for pair in verbs.values() for struct in pair if struct}
+    structs = {struct for verb in VERBS.values() for struct in (verb.takes, verb.gives) if struct}
     _, schemas = msgspec.json.schema_components(
-        (*PAYLOADS, *sorted(structs - set(PAYLOADS), key=lambda one: one.__qualname__)),
+        (*PAYLOADS, *sorted(structs, key=lambda one: one.__name__), Envelope),
         ref_template="#/components/schemas/{name}",
     )
+    carried = schemas.pop(Envelope.__name__)
     messages = {_message_key(topic): _message(topic) for topic in TOPICS if not topic.by_verb}
-    for verb, (asks, gives) in verbs.items():
-        messages[f"request_{_words(verb)}"] = _request(schemas.get(asks.__name__, {}))
+    for verb, (takes, gives, *_) in VERBS.items():
+        messages[f"request_{_words(verb)}"] = _request(carried, schemas[takes.__name__])
         messages[f"response_{_words(verb)}"] = _response(gives)
     operations = {_key(topic): _operation(topic) for topic in TOPICS if not topic.by_verb}
     return {
@@ -114,7 +71,7 @@ def document() -> Object:
         },
         "defaultContentType": "application/json",
         "channels": {_key(topic): _channel(topic) for topic in TOPICS},
-        "operations": operations | {f"request_{_words(verb)}": _asked(verb) for verb in _VERBS},
+        "operations": operations | {f"request_{_words(verb)}": _asked(verb) for verb in VERBS},
         "components": {
             "messages": {key: {"name": key, **one} for key, one in messages.items()},
             "schemas": {name: draft_07(schema) for name, schema in schemas.items()},
@@ -122,19 +79,11 @@ def document() -> Object:
     }
 
 
-def _struct(name: str | None) -> Any:  # noqa: ANN401 (a class, loaded here and not at import)
-    module, _, struct = (name or "").partition(":")
-    return getattr(import_module(module), struct) if name else None
-
-
-def _request(params: Object) -> Object:
-    """Give the message of a request: what its verb takes, and what every request carries."""
+def _request(carried: Object, params: Object) -> Object:
+    """Give the message of a request: what every one carries, and what its verb takes."""
     payload = params | {
-        "type": "object",
-        "title": params.get("title", "Params"),
-        "properties": {**_ENVELOPE, **params.get("properties", {})},
-        "required": ["transaction", *params.get("required", [])],
-        "additionalProperties": False,
+        "properties": carried["properties"] | params["properties"],
+        "required": [*carried["required"], *params["required"]],
     }
     return {"payload": draft_07(payload), **_CORRELATED}
 
@@ -181,7 +130,7 @@ def _channel(topic: Topic) -> Object:
     address = re.sub(r"<(\w+)>", r"{\1}", topic.address)
     keys = [_message_key(topic)]
     if topic.by_verb:
-        keys = [f"{topic.suffix.partition('/')[0]}_{_words(verb)}" for verb in _VERBS]
+        keys = [f"{topic.suffix.partition('/')[0]}_{_words(verb)}" for verb in VERBS]
     return {
         "address": address,
         "description": topic.what,

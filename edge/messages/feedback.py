@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from edge.messages.base import SCHEMA_VERSION, Clock, Count, Fraction, Message, Reason
+from edge.messages.base import SCHEMA_VERSION, Clock, Count, Fraction, Message, Params, Reason
 from edge.messages.sighting import FrameRef, Location, ModelRef
 
 Kept = Literal["disagreement", "low-confidence", "unknown", "random"]
@@ -83,3 +83,18 @@ class InboxItem(Message, frozen=True, kw_only=True):
     frame: FrameRef
     location: Location | None = None
     picture: InboxPicture
+
+
+class PictureParams(Params, frozen=True, kw_only=True):
+    """What `inbox/get` takes: a part of a kept picture at full size."""
+
+    id: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$(?!\n)", description="As on `inbox/<id>`.")]
+    offset: Annotated[int, Meta(ge=0, description="Bytes to leave out.")] = 0
+
+
+class PicturePart(Message, frozen=True, kw_only=True):
+    """What `inbox/get` gives."""
+
+    item: InboxItem
+    offset: int
+    jpeg: Annotated[bytes, Meta(description="In base64; empty beyond the end.")]

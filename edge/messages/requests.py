@@ -1,13 +1,44 @@
-"""The answer to a request."""
+"""The contract of requests: what each carries, the table of verbs, the answer.
+
+What handles a verb registers by its name, and is handed the struct that stands here.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
+import msgspec
 from msgspec import Meta
 
-from edge.messages.base import SCHEMA_VERSION, Message
+from edge.errors import MalformedRequestError, UnknownRequestError
+from edge.messages import feedback, updates, verbs
+from edge.messages.base import MOST_SENT, SCHEMA_VERSION, Message, Params, Time
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What every request carries; the rest belongs to its verb."""
+
+    transaction: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=64,
+            description="Of your own making, new for each request; the answer has it too.",
+        ),
+    ]
+    token: Annotated[str | None, Meta(description="Where `requests.token_file` is set.")] = None
+    sent: Annotated[
+        Annotated[int, Meta(ge=1, le=MOST_SENT)] | None,
+        Meta(
+            description="Milliseconds since 1970, larger in each request than in the one before; "
+            "needed where something is changed, unless `requests.unnumbered` is set.",
+        ),
+    ] = None
+
+
+CARRIED = frozenset(Envelope.__struct_fields__)
+"""The fields of a request that do not belong to its verb."""
 
 
 class Problem(Message, frozen=True, kw_only=True):
@@ -29,7 +60,85 @@ class Response(Message, frozen=True, kw_only=True):
     transaction: Annotated[
         str | None, Meta(description="As in the request; null: the request had none.")
     ]
-    time: Annotated[datetime, Meta(tz=True, description="When it was answered.")]
+    time: Annotated[Time, Meta(description="When it was answered.")]
     status: Literal["ok", "error"]
     data: Annotated[Any, Meta(description="What the verb gives; null after an error.")] = None
     error: Annotated[Problem | None, Meta(description="Null: it went well.")] = None
+
+
+VerbName = Literal[
+    "status",
+    "capture",
+    "config/get",
+    "config/set",
+    "drift",
+    "inbox/get",
+    "log",
+    "model/cancel",
+    "model/chunk",
+    "model/install",
+    "model/rollback",
+    "models",
+    "outbox/discard",
+    "outbox/letters",
+    "outbox/release",
+    "restart",
+]
+"""What a device can be asked for."""
+
+
+class Verb(NamedTuple):
+    """What is known of a verb wherever it is named."""
+
+    takes: type[Params]
+    gives: type[Message] | None
+    """The ``data`` of its answer; None: an empty object."""
+    changes: bool = False
+    """It may leave something changed, so that a request needs ``sent``."""
+    knows_repeats: bool = False
+    """It sees itself what it has taken already: a note on disk for each of a thousand pieces would
+    only wear the card out."""
+
+    @property
+    def noted(self) -> bool:
+        """A request is written down before it is carried out, so that it is never done again."""
+        return self.changes and not self.knows_repeats
+
+
+VERBS: Mapping[str, Verb] = {
+    "status": Verb(Params, verbs.Status),
+    "capture": Verb(verbs.CaptureParams, verbs.Captured),
+    "config/get": Verb(Params, verbs.ConfigNow),
+    "config/set": Verb(verbs.ConfigSetParams, verbs.ConfigTaken, changes=True),
+    "drift": Verb(Params, feedback.DriftReport),
+    "inbox/get": Verb(feedback.PictureParams, feedback.PicturePart),
+    "log": Verb(verbs.LogParams, verbs.Lines),
+    "outbox/letters": Verb(Params, verbs.LetterList),
+    "outbox/release": Verb(verbs.WhichLetters, verbs.LettersDone, changes=True),
+    "outbox/discard": Verb(verbs.WhichLetters, verbs.LettersDone, changes=True),
+    "models": Verb(Params, updates.Listed),
+    "model/install": Verb(updates.InstallParams, updates.Accepted, changes=True),
+    "model/chunk": Verb(updates.Chunk, updates.Progress, changes=True, knows_repeats=True),
+    "model/cancel": Verb(Params, updates.Cancelled, changes=True),
+    "model/rollback": Verb(Params, updates.RolledBack, changes=True),
+    "restart": Verb(Params, None, changes=True),
+}
+"""Every verb, with what it takes and gives."""
+
+
+def read_params(takes: type[Params], fields: Mapping[str, Any]) -> Params:
+    """Read what a verb takes from the fields of a request, its own and those of all.
+
+    Raises MalformedRequestError.
+    """
+    try:
+        return msgspec.convert({k: v for k, v in fields.items() if k not in CARRIED}, takes)
+    except msgspec.ValidationError as error:
+        text = f"{error}".replace("`$.", "`").replace("`$`", "top")
+        known = ", ".join(takes.__struct_fields__) or "nothing"
+        raise MalformedRequestError(f"{text}; what is taken here: {known}") from error
+
+
+def unknown_verb(verb: str, known: Mapping[str, object]) -> UnknownRequestError:
+    """Say that there is no such verb."""
+    return UnknownRequestError(f"no verb {verb!r}; known: {', '.join(sorted(known))}")

@@ -60,6 +60,19 @@ class Region(Message, frozen=True, kw_only=True):
     tiles: Annotated[int, Meta(ge=1, description="How many tiles say so.")] = 1
 
 
+class Finding(Message, frozen=True, kw_only=True):
+    """What a frame says once, however many of its tiles say so."""
+
+    label: Annotated[str | None, Meta(description="Class id, or null: see `reason`.")]
+    reason: Annotated[Reason | None, Meta(description="Why there is no label, or null.")]
+    confidence: Annotated[float, Meta(description="Of the surest tile, as are the alternatives.")]
+    alternatives: Annotated[tuple[Score, ...], Meta(description="Best classes, best first.")]
+    regions: Annotated[
+        tuple[Region, ...],
+        Meta(description="Tiles that touch, surest first; empty: the picture was not cut."),
+    ] = ()
+
+
 class FrameRef(Message, frozen=True, kw_only=True):
     """The picture that was classified."""
 

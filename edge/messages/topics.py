@@ -58,7 +58,13 @@ TOPICS = (
     ),
     Topic("inbox/<id>", False, 1, "JPEG", "its thumbnail"),
     Topic("update", True, 1, "ModelUpdate", "how far a new model is, where `model.store` is set"),
-    Topic("request/<verb>", False, 1, "JSON", "to the device: what it is asked for, see device.md"),
+    Topic(
+        "request/<verb>",
+        False,
+        1,
+        "JSON",
+        "to the device: what it is asked for",
+    ),
     Topic("response/<verb>", False, 1, "Response", "its answer"),
     Topic(
         "<prefix>/device/<name>/config",

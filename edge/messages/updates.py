@@ -1,4 +1,4 @@
-"""How far a new model is, on its way to run."""
+"""Models that come over the air: how far a new one is, what is in the store, their verbs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from edge.messages.base import SCHEMA_VERSION, Message
+from edge.messages.base import MAX_BUNDLE_BYTES, SCHEMA_VERSION, Message, Params, Sha256
 
 UpdatePhase = Literal["idle", "fetching", "proving", "switching", "probation"]
 UpdateResult = Literal["confirmed", "refused", "cancelled", "expired", "returned"]
@@ -54,3 +54,136 @@ class ModelUpdate(Message, frozen=True, kw_only=True):
     update_percentage: Annotated[
         float | None, Meta(description="Of the phase; null: not known, or nothing is under way.")
     ] = None
+
+
+class Entry(Message, frozen=True, kw_only=True):
+    """A bundle in the store."""
+
+    name: str
+    version: str
+    sha256: Annotated[str, Meta(description="Of the bundle file, hexadecimal.")]
+    bytes: int
+    labels: tuple[str, ...]
+
+
+class Probation(Message, frozen=True, kw_only=True):
+    """How far the trial of the current model is."""
+
+    starts: Annotated[
+        int,
+        Meta(
+            description="Since the last one that ended in good order, counted before the model is "
+            "loaded."
+        ),
+    ] = 0
+    frames: Annotated[int, Meta(description="Classified in runs that ended in good order.")] = 0
+    seconds: Annotated[float, Meta(description="Of those runs.")] = 0.0
+    interval_seconds: Annotated[
+        float | None,
+        Meta(
+            description="Median from one frame to the next with the model before; null: not known."
+        ),
+    ] = None
+
+
+class Outcome(Message, frozen=True, kw_only=True):
+    """What became of the last update."""
+
+    name: str
+    version: str
+    result: Annotated[UpdateResult, Meta(description="As on `update`.")]
+    reason: str
+    time: datetime
+    update: Annotated[
+        str | None, Meta(description="As `model/install` answered; null: not by request.")
+    ] = None
+
+
+class InstallParams(Params, frozen=True, kw_only=True):
+    """What `model/install` takes: a URL, or the hash of a complete upload."""
+
+    url: Annotated[
+        Annotated[str, Meta(max_length=2000)] | None,
+        Meta(description="Where to fetch it, http or https; null: what came by `model/chunk`."),
+    ] = None
+    sha256: Annotated[Sha256 | None, Meta(description="Of the bundle file.")] = None
+    size: Annotated[
+        Annotated[int, Meta(ge=1)] | None, Meta(description="Bytes of the bundle file.")
+    ] = None
+    allow_downgrade: Annotated[bool, Meta(description="Take an older or equal version, too.")] = (
+        False
+    )
+
+
+class Accepted(Message, frozen=True, kw_only=True):
+    """What `model/install` gives at once; the rest is told on `update`."""
+
+    accepted: bool
+    update: Annotated[str, Meta(description="The id that the messages on `update` carry.")]
+
+
+class Chunk(Params, frozen=True, kw_only=True):
+    """What `model/chunk` takes."""
+
+    sha256: Annotated[Sha256, Meta(description="Of the whole bundle file: the name of the upload.")]
+    size: Annotated[
+        int, Meta(ge=1, le=MAX_BUNDLE_BYTES, description="Bytes of the whole bundle file.")
+    ]
+    offset: Annotated[int, Meta(ge=0, description="Bytes before this chunk.")] = 0
+    data: Annotated[bytes, Meta(description="In base64; empty: only ask for the next offset.")] = (
+        b""
+    )
+
+
+class Progress(Message, frozen=True, kw_only=True):
+    """What `model/chunk` gives."""
+
+    sha256: str
+    next: Annotated[
+        int, Meta(description="Offset that is wanted next; what is on disk until there stays.")
+    ]
+    complete: Annotated[
+        bool,
+        Meta(description="All is here and hashes as it should: `model/install` can take it."),
+    ]
+
+
+class Listed(Message, frozen=True, kw_only=True):
+    """What `models` gives."""
+
+    current: Annotated[str | None, Meta(description="Id of what runs; null: the factory model.")]
+    previous: Annotated[
+        str | None,
+        Meta(description="Id of what `model/rollback` goes back to; null: the factory model."),
+    ]
+    probation: Annotated[
+        Probation | None, Meta(description="Null: the current model is confirmed.")
+    ]
+    factory: Annotated[
+        Entry | None, Meta(description="The configured bundle; null: it cannot be read.")
+    ]
+    models: Annotated[dict[str, Entry], Meta(description="What is in the store, by id.")]
+    last: Annotated[Outcome | None, Meta(description="Null: there was no update yet.")]
+
+
+class Cancelled(Message, frozen=True, kw_only=True):
+    """What `model/cancel` gives."""
+
+    update: Annotated[
+        str | None, Meta(description="Id of the update that was under way; null: none was.")
+    ]
+    upload: Annotated[
+        str | None, Meta(description="SHA-256 of the upload that was dropped; null: none was here.")
+    ]
+    ended: Annotated[
+        bool, Meta(description="False: it is on its way to its end, which `update` tells.")
+    ]
+
+
+class RolledBack(Message, frozen=True, kw_only=True):
+    """What `model/rollback` gives."""
+
+    current: Annotated[
+        str | None,
+        Meta(description="Id of what runs with the next frame; null: the factory model."),
+    ]

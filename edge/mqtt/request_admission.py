@@ -6,25 +6,15 @@ The order matters: nothing but that a request is none is said to whoever lacks t
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
-from typing import Annotated, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
-from msgspec import Meta
 
 from edge.config import Requests as Settings
-from edge.errors import MalformedRequestError, RequestDeniedError, UnknownRequestError
-from edge.messages.base import MOST_SENT
+from edge.errors import MalformedRequestError, RequestDeniedError
+from edge.messages.requests import Envelope, unknown_verb
 from edge.mqtt.packets import Incoming
-
-
-class Envelope(msgspec.Struct, frozen=True):
-    """What every request carries; the rest belongs to the verb."""
-
-    transaction: Annotated[str, Meta(min_length=1, max_length=64)]
-    token: str | None = None
-    sent: Annotated[int, Meta(ge=1, le=MOST_SENT)] | None = None
-    """Milliseconds since 1970, by whoever asks; larger than in every request before."""
 
 
 class Asked(NamedTuple):
@@ -44,7 +34,7 @@ class Gate:
         ConfigError: the token file cannot be read.
     """
 
-    def __init__(self, settings: Settings, base: str, verbs: Collection[str]) -> None:
+    def __init__(self, settings: Settings, base: str, verbs: Mapping[str, object]) -> None:
         self._settings, self._base, self._verbs = settings, base, verbs
         self._token = settings.token()
 
@@ -78,7 +68,7 @@ class Gate:
                 "retain, and clear the topic"
             )
         if verb not in self._verbs:
-            raise UnknownRequestError(f"no verb {verb!r}; known: {', '.join(sorted(self._verbs))}")
+            raise unknown_verb(verb, self._verbs)
         if verb not in allowed:
             raise RequestDeniedError(
                 f"requests.allow does not list {verb!r}; this device allows {', '.join(allowed)}"
@@ -110,7 +100,6 @@ class Gate:
         return f"{self._base}/response/{verb if verb in self._verbs else 'unknown'}"
 
 
-CARRIED = frozenset(Envelope.__struct_fields__)
 _decoder = msgspec.json.Decoder(Envelope)
 
 

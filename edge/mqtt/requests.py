@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from queue import Empty, Full, Queue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -25,12 +25,12 @@ from edge.errors import (
     TooManyRequestsError,
     WheatearError,
 )
-from edge.messages.base import encode
-from edge.messages.requests import Problem, Response
+from edge.messages.base import Params, encode
+from edge.messages.requests import VERBS, Problem, Response, VerbName, read_params
 from edge.mqtt.packets import Incoming
-from edge.mqtt.request_admission import CARRIED, Asked, Gate
+from edge.mqtt.request_admission import Asked, Gate
 from edge.mqtt.request_refusals import Refusals
-from edge.mqtt.transactions import READS, Memory
+from edge.mqtt.transactions import Memory
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.token_bucket import Bucket
@@ -48,15 +48,6 @@ _MOST_CORRELATION = 1024
 _CLOSE_SECONDS = 10.0
 
 
-class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a verb takes beside ``transaction`` and ``token``: the base of all parameters; itself
-    for a verb that takes none.
-    """
-
-
-P = TypeVar("P", bound=Params)
-
-
 class Answer(NamedTuple):
     """A payload to publish, QoS 1, not retained."""
 
@@ -66,13 +57,6 @@ class Answer(NamedTuple):
     correlation: bytes | None
     since: float
     """Monotonic seconds."""
-
-
-class Verb(NamedTuple):
-    """A verb that something on the device carries out."""
-
-    params: type[Params]
-    handler: Callable[[Any], object]
 
 
 class Requests:
@@ -96,8 +80,8 @@ class Requests:
         self._settings, self._base, self._device = settings, base, base.rpartition("/")[2]
         self._counters, self._clock, self._tell = counters, clock, tell
         self._memory = memory or Memory()
-        self._verbs: dict[str, Verb] = {}
-        self._gate = Gate(settings, base, self._verbs)
+        self._handlers: dict[str, Callable[[Any], object]] = {}
+        self._gate = Gate(settings, base, self._handlers)
         self._queue: Queue[Asked | None] = Queue(_WAITING)
         self._queued: set[tuple[str, str]] = set()
         self._answers: deque[Answer] = deque(maxlen=_ANSWERS)
@@ -121,14 +105,14 @@ class Requests:
     @property
     def verbs(self) -> tuple[str, ...]:
         """What the device can be asked for: known here, and allowed."""
-        return tuple(verb for verb in self._settings.allow if verb in self._verbs)
+        return tuple(verb for verb in self._settings.allow if verb in self._handlers)
 
-    def on(self, verb: str, params: type[P], handler: Callable[[P], object]) -> None:
+    def on(self, verb: VerbName, handler: Callable[[Any], object]) -> None:
         """Carry out `verb` with `handler`, called on the request thread.
 
-        It gives what :mod:`msgspec` can encode. A WheatearError becomes an error response.
+        It takes and gives what :data:`VERBS` says. A WheatearError becomes an error response.
         """
-        self._verbs[verb] = Verb(params, handler)
+        self._handlers[verb] = handler
 
     def start(self) -> None:
         """Start the thread."""
@@ -197,7 +181,7 @@ class Requests:
 
     def _check_new(self, asked: Asked) -> None:
         """See that a request is no replay of one that was answered long ago."""
-        if asked.sent is None and asked.verb not in READS and not self._settings.unnumbered:
+        if asked.sent is None and VERBS[asked.verb].changes and not self._settings.unnumbered:
             raise RequestDeniedError(
                 f"{asked.verb} changes something, so it needs `sent`: milliseconds since 1970, "
                 "larger in each request than in the one before, as `wheatear request` fills in. "
@@ -259,7 +243,7 @@ class Requests:
             self._queued.discard((name, transaction))
         log.info("%s, transaction %s", name, transaction)
         try:
-            data = self._verbs[name].handler(params)
+            data = self._handlers[name](params)
             answer = encode(self._response(message, transaction, data=msgspec.Raw(_json(data))))
             self._counters.add("requests_carried_out")
         except WheatearError as error:
@@ -279,9 +263,7 @@ class Requests:
             fields = _decoder.decode(asked.message.payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedRequestError(f"no request: {error}; send a JSON object") from error
-        return _convert(
-            {k: v for k, v in fields.items() if k not in CARRIED}, self._verbs[asked.verb].params
-        )
+        return read_params(VERBS[asked.verb].takes, fields)
 
     def _fail(self, message: Incoming, transaction: str | None, error: RequestError) -> None:
         self._send(message, self._error(message, transaction, error))
@@ -322,25 +304,6 @@ class Requests:
 
 
 _decoder = msgspec.json.Decoder(dict[str, Any])
-T = TypeVar("T", bound=msgspec.Struct)
-
-
-def _decode(payload: bytes) -> dict[str, Any]:
-    try:
-        return _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise MalformedRequestError(
-            f'no request: {error}; send a JSON object such as {{"transaction": "42"}}'
-        ) from error
-
-
-def _convert(fields: dict[str, Any], struct: type[T]) -> T:
-    try:
-        return msgspec.convert(fields, struct)
-    except msgspec.ValidationError as error:
-        text = f"{error}".replace("`$.", "`").replace("`$`", "top")
-        known = ", ".join(struct.__struct_fields__) or "nothing"
-        raise MalformedRequestError(f"{text}; what is taken here: {known}") from error
 
 
 def _json(data: object) -> bytes:

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 from edge.errors import MalformedRequestError, ReplayedRequestError, RequestDeniedError
+from edge.messages.requests import VERBS
 from edge.system.clock import WRITTEN
 from edge.system.files import sync_folder, write_whole
 from edge.system.json_files import read_json
@@ -28,22 +29,6 @@ log = logging.getLogger(__name__)
 
 NAME = "requests.json"
 """Beside the outbox."""
-READS = frozenset(
-    {
-        "status",
-        "capture",
-        "config/get",
-        "drift",
-        "inbox/get",
-        "log",
-        "models",
-        "outbox/letters",
-    }
-)
-"""Verbs that leave nothing changed; every other is noted on disk."""
-CHECKS_ITSELF = frozenset({"model/chunk"})
-"""Changes something, but knows itself what it has taken: a note on disk for each of a thousand
-pieces would only wear the card out."""
 MOST_JUMP = 4_000_000_000_000
 """By so much one `sent` may exceed the one before: 126 years in milliseconds."""
 _REMEMBERED = 64
@@ -191,7 +176,7 @@ class Memory:
 
     def _of(self, verb: str) -> OrderedDict[Key, Known]:
         """Reading does not push out what was changed."""
-        return self._read if verb in READS | CHECKS_ITSELF else self._changed
+        return self._changed if VERBS[verb].noted else self._read
 
     def _trim(self, known: OrderedDict[Key, Known]) -> None:
         size = sum(len(one.answer or "") for one in known.values())
@@ -201,7 +186,7 @@ class Memory:
             self._cut.discard(key)
 
     def _note(self, verb: str) -> None:
-        if self._path is None or verb in READS | CHECKS_ITSELF:
+        if self._path is None or not VERBS[verb].noted:
             return
         requests = tuple(
             one

@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import OutboxError
+from edge.messages.verbs import DeadLetter
 from edge.outbox.rows import Kind, Row
 from edge.system.files import sync_folder, write_whole
 from edge.text.printable import encoded
@@ -34,31 +35,6 @@ _HELD, _RELEASED = ".letter", ".release"
 
 class _Numbered(msgspec.Struct):
     seq: int | None = None
-
-
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a message that was set aside."""
-
-    id: str = ""
-    """By which it is released or discarded."""
-    topic: str
-    """Below ``wheatear/<device>/``."""
-    kind: str
-    """``sighting``, ``image`` or ``health``."""
-    seq: int | None = None
-    """Of a sighting."""
-    bytes: int
-    time: datetime
-    """Of the message."""
-    set_aside: datetime
-    """When it became a dead letter, by the clock of the device."""
-    why: str
-    sendable: bool = True
-    """False: it never became a message, and is here only to be looked at."""
-
-    def __str__(self) -> str:
-        number = "" if self.seq is None else f" seq {self.seq}"
-        return f"{self.topic}{number} ({self.bytes} bytes): {self.why}"
 
 
 class DeadLetters:

@@ -14,8 +14,15 @@ from edge.cameras import Frame
 from edge.cameras.photo import crop_jpeg, shrink_jpeg
 from edge.config import Images
 from edge.messages.base import new_id
-from edge.messages.sighting import Evidence, FrameRef, Location, ModelRef, OfEvent, Sighting
-from edge.sightings.findings import Finding
+from edge.messages.sighting import (
+    Evidence,
+    Finding,
+    FrameRef,
+    Location,
+    ModelRef,
+    OfEvent,
+    Sighting,
+)
 from edge.sightings.visits import Event
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode

@@ -9,9 +9,9 @@ from datetime import datetime
 import msgspec
 
 from edge.config import Decision as DecisionConfig
-from edge.messages.sighting import Votes
+from edge.messages.sighting import Finding, Votes
 from edge.model.classifier import Classification
-from edge.sightings.findings import Finding, findings
+from edge.sightings.findings import findings
 from edge.sightings.visits import Event, Lives
 
 _ONE = Votes(agree=1, of=1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from edge.messages.base import Reason
-from edge.messages.sighting import Region, Score
+from edge.messages.sighting import Finding, Region
 from edge.model.classifier import Classification, Tile
 from edge.model.tiles import around, join, touch
 
@@ -17,18 +17,6 @@ class Verdict(msgspec.Struct, frozen=True):
 
     label: str | None
     reason: Reason | None
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What a frame says once, however many of its tiles say so."""
-
-    label: str | None
-    reason: Reason | None
-    confidence: float
-    """Of the surest tile, as are the alternatives."""
-    alternatives: tuple[Score, ...]
-    regions: tuple[Region, ...] = ()
-    """Tiles that touch are one region; surest first. Empty: the picture was not cut."""
 
 
 def verdict(
@@ -57,7 +45,14 @@ def findings(
     """
     if not found.tiles:
         judged = verdict(found, thresholds, background)
-        return (Finding(judged.label, judged.reason, found.confidence, found.alternatives),)
+        return (
+            Finding(
+                label=judged.label,
+                reason=judged.reason,
+                confidence=found.confidence,
+                alternatives=found.alternatives,
+            ),
+        )
     groups: dict[Verdict, list[Tile]] = {}
     for tile in found.tiles:
         groups.setdefault(verdict(tile.found, thresholds, background), []).append(tile)
@@ -92,4 +87,10 @@ def _finding(judged: Verdict, tiles: list[Tile]) -> Finding:
         )
     regions.sort(key=lambda region: -region.confidence)
     best = max(tiles, key=lambda tile: tile.found.confidence).found
-    return Finding(judged.label, judged.reason, best.confidence, best.alternatives, tuple(regions))
+    return Finding(
+        label=judged.label,
+        reason=judged.reason,
+        confidence=best.confidence,
+        alternatives=best.alternatives,
+        regions=tuple(regions),
+    )

@@ -16,8 +16,7 @@ import msgspec
 
 from edge.config import Decision as DecisionConfig
 from edge.messages.base import Reason, new_id
-from edge.messages.sighting import Ended, Phase, Votes
-from edge.sightings.findings import Finding
+from edge.messages.sighting import Ended, Finding, Phase, Votes
 
 
 class Best(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import DownloadError, StoreError, UnreachableError, UpdateError
-from edge.model.bundle.unpack import MAX_BUNDLE_BYTES
+from edge.messages.base import MAX_BUNDLE_BYTES
 from edge.system.counters import Backoff
 from edge.system.files import write_whole
 from edge.system.json_files import read_json

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import StoppedError, StoreError, WheatearError
+from edge.messages.updates import Outcome, Probation
 from edge.updates.install import outcome
 from edge.updates.probation import Rhythm, done, failing
-from edge.updates.record import Outcome, Probation, Record
+from edge.updates.record import Record
 from edge.updates.startup import Load, path_of
 
 if TYPE_CHECKING:

@@ -23,12 +23,12 @@ from edge.errors import (
     UpdateBusyError,
     UpdateError,
 )
-from edge.messages.updates import UpdatePhase
+from edge.messages.base import MAX_BUNDLE_BYTES
+from edge.messages.updates import Entry, Outcome, Probation, UpdatePhase
 from edge.model.bundle.bundle import read_bundle
-from edge.model.bundle.unpack import MAX_BUNDLE_BYTES
 from edge.model.bundle.versions import newer
 from edge.updates.proof import Proof, prove_apart
-from edge.updates.record import Entry, Outcome, Probation, Record
+from edge.updates.record import Record
 
 if TYPE_CHECKING:
     from datetime import datetime

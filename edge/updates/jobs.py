@@ -21,14 +21,14 @@ from edge.errors import (
     UpdateError,
     UpdateExpiredError,
 )
-from edge.messages.updates import UpdateResult
+from edge.messages.updates import Cancelled, Outcome, UpdateResult
 from edge.system.files import sync_folder, write_whole
 from edge.system.json_files import read_json
 from edge.text.printable import encoded
 from edge.text.url import shown
 from edge.updates import fetch
 from edge.updates.fetch import Source
-from edge.updates.record import Outcome, Record
+from edge.updates.record import Record
 
 if TYPE_CHECKING:
     from edge.updates.proof import Proof
@@ -50,17 +50,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that it took until now, over all runs of the program."""
     cancelled: bool = False
     """Somebody asked for its end."""
-
-
-class Cancelled(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``model/cancel`` gives."""
-
-    update: str | None
-    """Id of the update that was under way; null: none was."""
-    upload: str | None
-    """SHA-256 of the upload that was dropped; null: none was here."""
-    ended: bool
-    """False: it is on its way to its end, which ``update`` tells."""
 
 
 class Jobs:

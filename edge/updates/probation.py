@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge.config import Update
-    from edge.updates.record import Probation
+    from edge.messages.updates import Probation
 
 FAILURES = 5
 """Frames in a row that a model may not fail on."""

@@ -14,9 +14,10 @@ from edge.mqtt.session import Introduction
 
 if TYPE_CHECKING:
     from edge.messages.device import RunningModel
+    from edge.messages.updates import Outcome
     from edge.system.clock import Clock
     from edge.updates.proof import Proof
-    from edge.updates.record import Outcome, Record
+    from edge.updates.record import Record
 
 _STEP = 5.0
 """Percent from one message to the next."""

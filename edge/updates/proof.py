@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import ProofError, StoppedError
-from edge.updates.record import Entry
+from edge.messages.updates import Entry
 
 if TYPE_CHECKING:
     from edge.config import Model

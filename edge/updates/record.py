@@ -4,54 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from edge.errors import StoreError
-from edge.messages.updates import UpdateResult
+from edge.messages.updates import Entry, Outcome, Probation
 from edge.system.files import put_aside, sync_folder, write_whole
 from edge.system.json_files import read_json
 from edge.text.printable import encoded
 
 SCHEMA_VERSION = 1
-
-
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A bundle in the store."""
-
-    name: str
-    version: str
-    sha256: str
-    """Of the bundle file."""
-    bytes: int
-    labels: tuple[str, ...]
-
-
-class Probation(msgspec.Struct, frozen=True, kw_only=True):
-    """How far the trial of the current model is."""
-
-    starts: int = 0
-    """Starts since the last one that ended in good order, counted before the model is loaded."""
-    frames: int = 0
-    """Classified in runs that ended in good order."""
-    seconds: float = 0.0
-    """Of those runs."""
-    interval_seconds: float | None = None
-    """Median from one frame to the next with the model before; None: not known."""
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the last update."""
-
-    name: str
-    version: str
-    result: UpdateResult
-    reason: str
-    time: datetime
-    update: str | None = None
-    """The id that ``model/install`` answered with."""
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,12 +20,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import ConfigError, ShortageError, StoreError, UpdateBusyError
+from edge.messages.updates import Entry
 from edge.model.bundle.bundle import SUFFIX
 from edge.system.files import put_aside, sync_folder
 from edge.system.service_user import become_owner
 from edge.updates import record as records
 from edge.updates.proof import Proof
-from edge.updates.record import Entry, Record
+from edge.updates.record import Record
 
 if TYPE_CHECKING:
     from edge.config import Config

@@ -7,42 +7,15 @@ import hashlib
 import os
 import threading
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from edge.errors import DownloadError, StoreError, UpdateExpiredError
-from edge.model.bundle.manifest import Sha256
-from edge.model.bundle.unpack import MAX_BUNDLE_BYTES
-from edge.mqtt.requests import Params
+from edge.messages.updates import Chunk, Progress
 from edge.system.files import sync_folder, write_whole
 from edge.system.json_files import read_json
 from edge.text.printable import encoded
 from edge.updates.elapsed import Ledger
-
-
-class Chunk(Params, frozen=True, kw_only=True):
-    """What ``model/chunk`` takes."""
-
-    sha256: Sha256
-    """Of the whole bundle file: the name of the upload."""
-    size: Annotated[int, Meta(ge=1, le=MAX_BUNDLE_BYTES)]
-    """Bytes of the whole bundle file."""
-    offset: Annotated[int, Meta(ge=0)] = 0
-    """Bytes before this chunk."""
-    data: bytes = b""
-    """In base64; empty: only ask for the next offset."""
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``model/chunk`` gives."""
-
-    sha256: str
-    next: int
-    """Offset that is wanted next; what is on disk until there stays."""
-    complete: bool
-    """All is here and hashes as it should: ``model/install`` can take it."""
 
 
 class _Begun(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,71 +4,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
-
-import msgspec
-from msgspec import Meta
+from typing import TYPE_CHECKING
 
 from edge.errors import UpdateBusyError, UpdateError
-from edge.messages.base import new_id
-from edge.model.bundle.manifest import Sha256
-from edge.mqtt.requests import Params, Requests
+from edge.messages.base import Params, new_id
+from edge.messages.updates import (
+    Accepted,
+    Cancelled,
+    Chunk,
+    InstallParams,
+    Listed,
+    Progress,
+    RolledBack,
+)
 from edge.updates.fetch import Source, check_source
 from edge.updates.install import check_keys, factory, roll_back
-from edge.updates.jobs import Cancelled, Job, cancel
-from edge.updates.record import Entry, Outcome, Probation
+from edge.updates.jobs import Job, cancel
 from edge.updates.service import Models
-from edge.updates.upload import Chunk, Progress
 
 if TYPE_CHECKING:
     from edge.config import Model
+    from edge.mqtt.requests import Requests
     from edge.system.clock import Clock
-
-
-class InstallParams(Params, frozen=True, kw_only=True):
-    """What ``model/install`` takes: a URL, or the hash of a complete upload."""
-
-    url: Annotated[str, Meta(max_length=2000)] | None = None
-    """Where to fetch it, http or https. Unset: what came by ``model/chunk``."""
-    sha256: Sha256 | None = None
-    """Of the bundle file."""
-    size: Annotated[int, Meta(ge=1)] | None = None
-    """Bytes of the bundle file."""
-    allow_downgrade: bool = False
-    """Take an older or equal version, too."""
 
 
 _CANCEL_SECONDS = 5.0
 """How long ``model/cancel`` waits for the end before it answers."""
-
-
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``model/install`` gives at once; the rest is told on ``update``."""
-
-    accepted: bool
-    update: str
-    """The id that the messages on ``update`` carry."""
-
-
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``models`` gives."""
-
-    current: str | None
-    """Id of what runs; null: the factory model."""
-    previous: str | None
-    """Id of what ``model/rollback`` goes back to; null: the factory model."""
-    probation: Probation | None
-    """Null: the current model is confirmed."""
-    factory: Entry | None
-    models: dict[str, Entry]
-    last: Outcome | None
-
-
-class RolledBack(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``model/rollback`` gives."""
-
-    current: str | None
-    """Id of what runs with the next frame; null: the factory model."""
 
 
 class Verbs:
@@ -130,8 +91,8 @@ class Verbs:
 
 def register(requests: Requests, verbs: Verbs) -> None:
     """Have the verbs carried out."""
-    requests.on("models", Params, verbs.models)
-    requests.on("model/install", InstallParams, verbs.install)
-    requests.on("model/chunk", Chunk, verbs.chunk)
-    requests.on("model/cancel", Params, verbs.cancel)
-    requests.on("model/rollback", Params, verbs.roll_back)
+    requests.on("models", verbs.models)
+    requests.on("model/install", verbs.install)
+    requests.on("model/chunk", verbs.chunk)
+    requests.on("model/cancel", verbs.cancel)
+    requests.on("model/rollback", verbs.roll_back)

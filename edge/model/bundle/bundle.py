@@ -19,12 +19,12 @@ from edge.errors import (
     BundleMembersError,
     BundleTooLargeError,
 )
+from edge.messages.base import MAX_BUNDLE_BYTES
 from edge.model.bundle import manifest as manifest_form
 from edge.model.bundle.manifest import FileEntry, Manifest
 from edge.model.bundle.unpack import (
     EDGETPU_MODEL,
     MANIFEST,
-    MAX_BUNDLE_BYTES,
     MODEL,
     SIGNATURE,
     Content,

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from edge.errors import BundleFormatError
+from edge.messages.base import Sha256
 from edge.model.image.preprocessing import InputSpec
 from edge.model.scores import DecisionSpec
 
@@ -16,7 +17,6 @@ SCHEMA_VERSION = 1
 #: Names that are safe in file names and topics.
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?\Z")]
 Version = Annotated[str, Meta(pattern=r"^[0-9A-Za-z](?:[0-9A-Za-z.+-]{0,62}[0-9A-Za-z])?\Z")]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Probability = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
 Label = Annotated[str, Meta(min_length=1, max_length=200)]

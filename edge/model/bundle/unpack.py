@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import BundleFormatError, BundleMembersError, BundleTooLargeError
+from edge.messages.base import MAX_BUNDLE_BYTES
 from edge.model.bundle import archive
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ MODEL = "model.tflite"
 EDGETPU_MODEL = "model_edgetpu.tflite"
 
 #: Limits, in bytes where not said otherwise. The models meant are 0.1 to 10 MB.
-MAX_BUNDLE_BYTES = 64 << 20
 MAX_MEMBER_BYTES = 64 << 20
 MAX_TOTAL_BYTES = 128 << 20
 MAX_MANIFEST_BYTES = 1 << 20
