@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from samples import health, image, sighting
 
 from edge.commands.cli import main
 from edge.device.dead_letter_verbs import Desk
-from edge.errors import OutboxError
+from edge.errors import OutboxError, ShortageError
 from edge.messages.base import Params, encode
 from edge.messages.verbs import WhichLetters
 from edge.outbox.dead_letters import FOLDER, DeadLetters
@@ -147,6 +148,30 @@ def test_a_disk_that_refuses_keeps_a_released_letter(tmp_path):
     got: list[Row] = []
     assert letters.collect(got.append) == 1
     assert got[0].payload == b"x" * 100
+
+
+def test_a_letter_that_cannot_be_opened_just_now_holds_no_other_up(tmp_path, monkeypatch, caplog):
+    """It stays what it is, nobody is told to remove it, and whoever collects tries again."""
+    letters, got = DeadLetters(tmp_path), []
+    for number in (1, 2, 3):
+        letters.add(row(number), "why", NOW)
+    letters.release([one.id for one in letters.held()[:2]])
+    real = os.open
+
+    def refuse(path, *arguments, **options):
+        if "000000000002" not in str(path):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return real(path, *arguments, **options)
+
+    with monkeypatch.context() as short:
+        short.setattr(os, "open", refuse)
+        assert len(DeadLetters(tmp_path)) == 0
+        with pytest.raises(ShortageError):
+            letters.collect(got.append)
+    assert len(got) == 1
+    assert len(letters) == len(DeadLetters(tmp_path)) == 1
+    assert letters.collect(got.append) == 1
+    assert "no dead letter" not in caplog.text
 
 
 def test_files_that_hold_no_letter_are_left_alone_and_named_once(tmp_path, caplog):

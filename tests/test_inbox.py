@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -110,6 +112,29 @@ def test_thumbnails_are_small_and_reasons_take_turns(tmp_path):
     assert sent == ["disagreement", "unknown", "random", "unknown", "random", "unknown"]
     assert len(list(tmp_path.glob("*.sent.json"))) == 6
     assert Spool(tmp_path, 10**8).unsent == 0 == len(unsent(tmp_path))
+
+
+def test_a_picture_that_cannot_be_opened_just_now_is_not_given_up(tmp_path, monkeypatch):
+    """Its thumbnail is made when descriptors are there again."""
+    kept = item()
+    Spool(tmp_path, 10**8).add(kept, JPEG)
+    real, refused = os.open, []
+
+    def refuse(path, *arguments, **options):
+        if str(path).endswith(".jpg") and not refused:
+            refused.append(path)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    inbox = opened(tmp_path)
+    assert inbox.flush(10.0)
+    assert refused
+    assert inbox._counters.problems()[0].startswith("pictures of the inbox: cannot open")
+    inbox.watch(frame(9), found("aphid", 0.5), None)  # whoever has work looks again
+    assert kept.id in {take(inbox).id, take(inbox).id}
+    assert inbox._counters.problems() == ()
+    inbox.close()
 
 
 def test_of_a_picture_in_tiles_the_thumbnail_shows_the_tile_that_was_judged(tmp_path):

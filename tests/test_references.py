@@ -26,7 +26,8 @@ ELSEWHERE = ("docs/edgetpu/", "benchmarks/reference/inference_")
 def has(text: str, name: str) -> bool:
     """Whether Python text defines, assigns or imports a name, at any depth."""
     made = rf"^\s*(?:(?:async )?def|class) {name}\b|^\s*(?:self\.)?{name}\b(?::| =)"
-    return re.search(rf"{made}|^\s*(?:from .* )?import .*\b{name}\b", text, re.MULTILINE) is not None
+    taken = rf"^\s*(?:from .* )?import .*\b{name}\b"
+    return re.search(f"{made}|{taken}", text, re.MULTILINE) is not None
 
 
 def resolves(name: str, path: Path) -> bool:

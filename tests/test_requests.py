@@ -59,6 +59,15 @@ def test_what_is_not_carried_out_is_answered_with_an_error(verb, payload, kind, 
     assert desk.done == []
 
 
+def test_what_is_no_text_is_no_repetition_of_what_was_asked():
+    """It ends no connection: whoever hands requests over goes on."""
+    desk = Desk()
+    desk.ask("status", {"transaction": "t"})
+    for more in (b'"\xff"', b"[" * 100_000):
+        answer = desk.ask("status", b'{"transaction": "t", "x": ' + more + b"}")
+        assert refused(answer) == "MalformedRequestError"
+
+
 def test_the_end_wakes_whoever_waits_for_requests_and_is_none():
     """A stop need not wait for the next look, and is no error."""
     desk = Desk()

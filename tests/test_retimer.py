@@ -55,6 +55,9 @@ def test_a_message_that_cannot_be_read_is_left_as_it_is():
     """A picture has no time of its own; a program of later may write what this one does not."""
     assert _message(row(Kind.IMAGE, b"{}")) is None
     assert _message(row(Kind.SIGHTING, b"{}")) is None
+    spoilt = msgspec.json.encode(sighting()).replace(b"aphid", b"\xff\xfe")
+    assert _message(row(Kind.SIGHTING, spoilt)) is None
+    assert _message(row(Kind.HEALTH, b'{"milliseconds": ' + b"[" * 100_000)) is None
     assert isinstance(_message(row(Kind.SIGHTING, msgspec.json.encode(sighting()))), Sighting)
     assert isinstance(_message(row(Kind.HEALTH, msgspec.json.encode(health()))), Health)
 

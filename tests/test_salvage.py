@@ -19,7 +19,7 @@ from edge.messages.sighting import Evidence
 from edge.outbox import sql as outbox_schema
 from edge.outbox.counts import Tally
 from edge.outbox.outbox import Outbox
-from edge.outbox.rows import Row
+from edge.outbox.rows import OVERHEAD_BYTES, Row
 from edge.outbox.salvage import salvage
 from edge.outbox.sqlite_pages import Pages
 from edge.outbox.sqlite_wal import damage
@@ -316,7 +316,25 @@ def test_totals_that_are_no_numbers_are_damage(tmp_path, change):
         assert outbox.append(sighting()) > 200
 
 
-@pytest.mark.parametrize("payload", [b"{", b"\xff", "text", None, 5])
+NESTED = b'{"x":' + b"[" * 100_000
+
+
+def test_a_message_that_is_nested_without_end_keeps_no_other_from_being_saved(tmp_path):
+    """What no parser reads is no message."""
+    path = tmp_path / "o.db"
+    before = filled(path)
+    with sqlite3.connect(path) as db:
+        change = "UPDATE message SET payload = ?, bytes = ? WHERE row = ?"
+        db.execute(change, (NESTED, len(NESTED) + OVERHEAD_BYTES, before[7].row))
+        db.execute("UPDATE message SET topic = x'00' WHERE row = ?", (before[9].row,))
+    db.close()
+    with Outbox(path) as outbox:
+        with pytest.raises(OutboxError, match="damaged"):
+            waiting(outbox)
+        assert waiting(outbox) == [*before[:7], before[8], *before[10:]]
+
+
+@pytest.mark.parametrize("payload", [b"{", b"\xff", "text", None, 5, NESTED])
 def test_a_life_that_cannot_be_read_keeps_no_device_from_starting(tmp_path, payload):
     """It is left out; so is a count per hour of nothing."""
     path = tmp_path / "o.db"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +16,13 @@ from samples import drain, sighting
 
 from edge.errors import OutboxError
 from edge.outbox.outbox import Outbox
-from edge.system.files import put_aside, read_small, write_whole
+from edge.system.files import put_aside, read_whole, write_whole
 
 FILES = (
     *(f"outbox.db.{end}" for end in ("seq", "starts", "room", "homeassistant")),
     *("installation.json", "requests.json", "config-changes.json", "images.json", "drift.json"),
     *("wheatear.lock", "models/models.json", "models/wheatear.lock", "models/lock"),
+    *("dead-letters/a.letter", "dead-letters/a.release"),
 )
 NOBODY = 65534
 DATABASE = ("outbox.db", "outbox.db-wal", "outbox.db.salvaged")
@@ -50,7 +52,8 @@ def test_a_device_starts_and_delivers_whatever_lies_where_its_files_belong(tmp_p
     """All of its files at once, and what a cut left of them; twice."""
     devices.photos(tmp_path / "photos", 3)
     state = tmp_path / "state"
-    (state / "models").mkdir(parents=True)
+    for folder in ("models", "dead-letters"):
+        (state / folder).mkdir(parents=True)
     folders = kind in ("a folder", "a full folder", "a pipe")
     for name in (*FILES, *(DATABASE if folders else ())):
         STRANGE[kind](state / name)
@@ -105,15 +108,28 @@ def test_what_is_put_aside_replaces_nothing(tmp_path):
     assert (tmp_path / "x.aside-2").read_text() == "b"
 
 
-def test_a_small_file_is_read_up_to_a_bound(tmp_path):
+def test_what_cannot_be_written_whole_leaves_nothing(tmp_path):
+    """Its first part would take room on a full disk, which messages lack then."""
+    write_whole(tmp_path / "x", b"before")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limit[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_whole(tmp_path / "x", bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"x": b"before"}
+
+
+def test_a_file_is_read_up_to_a_bound(tmp_path):
     """To the byte."""
     file = tmp_path / "x"
     write_whole(file, b"12345")
-    assert read_small(file, 5) == b"12345"
+    assert read_whole(file, 5) == b"12345"
     with pytest.raises(OSError, match="more than 4 bytes"):
-        read_small(file, 4)
+        read_whole(file, 4)
     with pytest.raises(OSError, match="no file"):
-        read_small(tmp_path)
+        read_whole(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT ROOT: no file of another user can be made")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import logging
 import os
-import stat
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from edge.config import FolderCamera, View
 from edge.errors import CameraError, ImageError, ShortageError
 from edge.model.image.picture_files import is_hidden, is_picture, list_pictures
 from edge.model.image.preprocessing import InputSpec
-from edge.system.resource_limits import SHORTAGES
+from edge.system.files import read_whole
 
 log = logging.getLogger(__name__)
 
@@ -98,16 +98,15 @@ class Folder:
 
     def _frame(self, file: Path) -> Frame:
         try:
-            data = _read(file)
+            data = read_whole(file, MOST_BYTES)
+        except ShortageError:  # the picture is not at fault, and comes again
+            self._next -= 1
+            raise
         except OSError as error:
-            if error.errno in SHORTAGES:  # the picture is not at fault, and comes again
-                self._next -= 1
-                raise ShortageError(f"cannot open {file}: {error.strerror}") from error
             if why := _away(self._root):  # a stick pulled out: its pictures are not bad ones
                 raise CameraError(f"camera.path: {self._root} has vanished: {why}") from error
-            raise ImageError(f"cannot read {file}: {error.strerror or error}") from error
-        except ImageError as error:
-            raise ImageError(f"{file}: {error}") from error
+            cure = "; scale the picture down first" if error.errno == errno.EFBIG else ""
+            raise ImageError(f"cannot read {file}: {error.strerror or error}{cure}") from error
         try:
             known = self._facts(file, data)
             pixels = see(data, self._spec, self._view, lambda text: self._say(file, text))
@@ -138,28 +137,6 @@ def find(path: Path) -> tuple[Path, list[Path], tuple[str, ...]]:
             f"camera.path: cannot look at {path}: {error.strerror or error}; see that the disk is "
             "there and that this user may read it"
         ) from error
-
-
-def _read(file: Path) -> bytes:
-    """Read a file, whatever took the picture's name meanwhile: a pipe would be waited for, and what
-    is larger than any picture takes all memory.
-
-    Raises ImageError, OSError.
-    """
-    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        found = os.fstat(opened)
-        if not stat.S_ISREG(found.st_mode):
-            raise ImageError("a folder, a pipe or a device, no file")
-        if found.st_size > MOST_BYTES:
-            raise ImageError(
-                f"{found.st_size:,} bytes are more than {MOST_BYTES:,}; scale the picture down "
-                "first"
-            )
-        with open(opened, "rb", closefd=False) as source:
-            return source.read()
-    finally:
-        os.close(opened)
 
 
 def _away(folder: Path) -> str | None:

@@ -105,7 +105,7 @@ class V4l2:
     def _open(self) -> int:
         device = self._config.device
         try:
-            return os.open(device, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            return os.open(device, os.O_RDWR | os.O_NONBLOCK)
         except OSError as error:
             cures = {
                 errno.ENOENT: "plug the camera in; `ls /dev/v4l/by-id` lists what is there",

@@ -23,6 +23,7 @@ from edge.errors import ConfigError, WheatearError
 from edge.model.runtimes import installed
 from edge.model.timing import Answer, Hello, Request, measure
 from edge.system.board import board
+from edge.text.json_text import from_json
 from edge.text.printable import encoded
 
 #: Between looks whether another service still measures.
@@ -40,15 +41,16 @@ def serve(source: BinaryIO, console: Console, runtime: str, threads: int) -> int
     hello = Hello(board=board(), runtime=name, runtime_version=version)
     console.out(encoded(hello).decode())
     held: dict[str, bytes] = {}
+    decoder = msgspec.json.Decoder(Request)
     while line := source.readline():
         try:
-            request = msgspec.json.decode(line, type=Request)
+            request = from_json(line, decoder)
             # What the last request named and this one does not is let go: memory stays small.
             known = {**held, **_receive(source, request)}
             held = {sha256: known[sha256] for sha256 in request.models}
         except EOFError:
             break
-        except (msgspec.MsgspecError, ValueError, KeyError) as error:
+        except (ValueError, KeyError) as error:  # msgspec's errors are ValueErrors
             raise ConfigError(f"--serve: stdin is no request for times ({error})") from error
         console.out(encoded(_answer(held, request, name, threads)).decode())
     return 0

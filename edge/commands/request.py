@@ -19,6 +19,7 @@ from edge.messages.requests import VERBS, read_params, unknown_verb
 from edge.mqtt.connection import Connection
 from edge.mqtt.dial import connect
 from edge.text.encodings import read_text
+from edge.text.json_text import from_json
 from edge.text.printable import encoded
 
 _EXACT_DIGITS = 15
@@ -126,8 +127,8 @@ def _answer(connection: Connection, transaction: str, until: float) -> dict[str,
 
 def _object(payload: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(payload, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return from_json(payload, msgspec.json.Decoder(dict[str, Any]))
+    except msgspec.DecodeError:
         return {}
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.cameras.photo import encode_jpeg, facts, shrink_jpeg
-from edge.errors import ImageError, SpoolError
+from edge.errors import ImageError, ShortageError, SpoolError
 from edge.feedback.picture_store import Entry, Spool
 from edge.feedback.selection import USEFULNESS, Doubt, Doubts
 from edge.messages.base import Clock as Quality
@@ -95,6 +95,7 @@ class Inbox:
         self._busy, self._closing = True, False
         self._health = InboxHealth()
         self._trouble = Episode("inbox", counters, log)
+        self._short = Episode("pictures of the inbox", counters, log)
         self._thread = counters.crew.worker("inbox", self._run, lambda: self._closing)
 
     def start(self) -> None:
@@ -176,6 +177,9 @@ class Inbox:
                 self._busy = True
             try:
                 self._work(job, answers)
+                self._short.recovered()
+            except ShortageError as error:  # no picture is at fault
+                self._short.failed(error)
             except (SpoolError, ImageError, OSError) as error:
                 self._trouble.failed(error)
             except Exception as error:  # a bug must not end the keeping for good

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import msgspec
 
-from edge.errors import SpoolError
+from edge.errors import ShortageError, SpoolError
 from edge.feedback.selection import USEFULNESS
 from edge.messages.base import encode
 from edge.messages.feedback import InboxItem, Kept
-from edge.system.files import read_small, sync_folder, write_whole
+from edge.system.files import read_whole, sync_folder, write_whole
 from edge.system.json_files import read_json
 
 _NAME = re.compile(
@@ -131,13 +131,16 @@ class Spool:
 
         Raises:
             SpoolError: there is none with this id, or its files cannot be read.
+            ShortageError: they cannot be opened just now.
         """
         entry = self._entries.get(id)
         if entry is None:
             raise SpoolError(f"no picture {id} is kept here")
         try:
             item = read_json(self._json(entry), InboxItem)
-            return item, read_small(self._jpg(entry))
+            return item, read_whole(self._jpg(entry))
+        except ShortageError:
+            raise
         except (OSError, msgspec.MsgspecError) as error:
             raise SpoolError(f"the picture {id} cannot be read: {error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import math
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 
 _LETTERS_SECONDS = 1.0
 """Between looks into the folder of dead letters."""
+_LETTERS_AGAIN_SECONDS = 10.0
+"""Until what the disk did not take is tried again: nobody changes the folder meanwhile."""
 _SETTLED_SECONDS = 10.0
 """A connection that lasted so long, or delivered something, starts the waits over."""
 
@@ -86,7 +89,9 @@ class Publisher:
         self._state_seconds, self._spare, self._requests = state_seconds, spare, requests
         self._dial = dial or functools.partial(connect, known=Known())
         self._learned = Learned(self._clock.monotonic)
-        self.letters = letters or DeadLetters(outbox.path.with_name(FOLDER))
+        self.letters = (  # none that are held is not none given
+            DeadLetters(outbox.path.with_name(FOLDER)) if letters is None else letters
+        )
         self._standing = standing(
             counters, self.letters, log, denied_seconds, self._clock.monotonic
         )
@@ -104,6 +109,8 @@ class Publisher:
         self._flush_until = 0.0
         self._letters = Episode("releasing dead letters", counters, log)
         self._letters_due = 0.0
+        self._letters_again = math.inf
+        """When what was released and the disk refused is tried once more."""
         self._news = threading.Event()
         self._connection: Wire | None = None
         self._trouble = Episode("broker", counters, log)
@@ -281,14 +288,19 @@ class Publisher:
     def _mind_letters(self) -> None:
         """Send again what was released, and say what is set aside, when that has changed."""
         now = self._clock.monotonic()
-        if now < self._letters_due or not self.letters.changed():
+        if now < self._letters_due:
             return
         self._letters_due = now + _LETTERS_SECONDS
+        if not self.letters.changed() and now < self._letters_again:
+            return
         try:
             released = self.letters.collect(self._outbox.append)
         except OSError as error:
+            self._letters_again = now + _LETTERS_AGAIN_SECONDS
             self._letters.failed(error)
+            self._news.set()  # some may have been released before
         else:
+            self._letters_again = math.inf
             self._letters.recovered()
             if released:
                 log.info("%d dead letters are released", released)

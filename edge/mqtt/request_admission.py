@@ -15,6 +15,7 @@ from edge.config import Requests as Settings
 from edge.errors import MalformedRequestError, RequestDeniedError
 from edge.messages.requests import Envelope, unknown_verb
 from edge.mqtt.packets import Incoming
+from edge.text.json_text import from_json
 
 
 class Asked(NamedTuple):
@@ -106,10 +107,10 @@ _decoder = msgspec.json.Decoder(Envelope)
 def _envelope(payload: bytes) -> Envelope:
     """Read only what is needed: a large request costs little until its token is seen."""
     try:
-        return _decoder.decode(payload)
+        return from_json(payload, _decoder)
     except msgspec.ValidationError as error:
         text = f"{error}".replace("`$.", "`")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         text = str(error)
     raise MalformedRequestError(
         f'no request: {text}; send a JSON object such as {{"transaction": "42"}}'

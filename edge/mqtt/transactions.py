@@ -23,6 +23,7 @@ from edge.messages.requests import VERBS
 from edge.system.clock import WRITTEN
 from edge.system.files import sync_folder, write_whole
 from edge.system.json_files import read_json
+from edge.text.json_text import from_json
 from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
@@ -49,10 +50,13 @@ class Known(msgspec.Struct, frozen=True):
     """None: it was not answered yet, or the program ended before that."""
 
 
+_decoder = msgspec.json.Decoder(dict[str, object])
+
+
 def _digest(request: bytes) -> str:
     """Hash what is asked for, however it is written, and whenever it is sent."""
-    with contextlib.suppress(msgspec.DecodeError, RecursionError):
-        fields = msgspec.json.decode(request, type=dict[str, object])
+    with contextlib.suppress(msgspec.DecodeError):
+        fields = from_json(request, _decoder)
         for name in ("sent", "token"):
             fields.pop(name, None)
         request = msgspec.json.encode(fields, order="deterministic")

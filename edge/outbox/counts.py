@@ -19,6 +19,7 @@ from edge.messages.sighting import Sighting
 from edge.outbox import sql as schema
 from edge.outbox.compression import pack, unpack
 from edge.outbox.rows import Kind, Stored
+from edge.text.json_text import from_json
 from edge.text.printable import printable
 
 _decoder = msgspec.json.Decoder(Sighting)
@@ -150,6 +151,6 @@ def merged(
 
 def _sighting(stored: object) -> Sighting | None:
     if isinstance(stored, bytes):
-        with contextlib.suppress(msgspec.MsgspecError, UnicodeDecodeError, OutboxDamagedError):
-            return _decoder.decode(unpack(stored))
+        with contextlib.suppress(msgspec.DecodeError, OutboxDamagedError):
+            return from_json(unpack(stored), _decoder)
     return None

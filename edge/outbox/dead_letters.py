@@ -9,6 +9,7 @@ as it was, with its `id` and `seq`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import threading
@@ -22,7 +23,8 @@ import msgspec
 from edge.errors import OutboxError
 from edge.messages.verbs import DeadLetter
 from edge.outbox.rows import Kind, Row
-from edge.system.files import sync_folder, write_whole
+from edge.system.files import read_whole, sync_folder, write_whole
+from edge.text.json_text import from_json
 from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,9 @@ MAX_BYTES = 16_000_000
 FOLDER = "dead-letters"
 """Its name, beside the outbox."""
 _HELD, _RELEASED = ".letter", ".release"
+_NO_LETTER = (errno.EINVAL, errno.EFBIG)
+"""What reading says of a pipe or a folder, and of a file that is too large; all else is said of the
+disk, or of this user's rights."""
 
 
 class _Numbered(msgspec.Struct):
@@ -132,19 +137,24 @@ class DeadLetters:
         """Hand what was released to `put`, oldest first, and remove it; give how many.
 
         A power cut in between leaves one here that was put already: it may be sent twice, never not
-        at all. Raises OSError, and what `put` raises.
+        at all. What cannot be read holds no other up. Raises OSError, and what `put` raises.
         """
-        count = 0
+        count, unread = 0, None
         with self._lock:
             for path in sorted(self.folder.glob(f"*{_RELEASED}")):
                 try:
                     letter, payload = self._read(path)
                 except OutboxError:
                     continue  # named in the log
+                except OSError as error:
+                    unread = error
+                    continue
                 time_ms = round(letter.time.timestamp() * 1000)
                 put(Row(0, Kind[letter.kind.upper()], letter.topic, payload, time_ms))
                 path.unlink()
                 count += 1
+        if unread is not None:
+            raise unread
         return count
 
     def summary(self) -> str | None:
@@ -174,7 +184,7 @@ class DeadLetters:
         paths = sorted(self.folder.glob(f"*{_HELD}"))
         for path in paths:
             if path.stem not in self._known:
-                with contextlib.suppress(OutboxError):
+                with contextlib.suppress(OSError):  # named in the log, or not to be read just now
                     self._known[path.stem] = self._read(path)[0]
         self._known = {
             path.stem: self._known[path.stem] for path in paths if path.stem in self._known
@@ -197,18 +207,24 @@ class DeadLetters:
         return self.folder / f"{id}{_HELD}"
 
     def _read(self, path: Path) -> tuple[DeadLetter, bytes]:
-        """Read a file. Raises OutboxError: it holds no letter."""
+        """Read a file. Raises OutboxError: it holds no letter; OSError: it cannot be read."""
         try:
-            head, _, payload = path.read_bytes().partition(b"\n")
-            letter = msgspec.json.decode(head, type=DeadLetter)
+            head, _, payload = read_whole(path).partition(b"\n")
+            letter = from_json(head, _letter)
             if letter.kind.upper() not in Kind.__members__ or letter.bytes != len(payload):
                 raise ValueError("its head does not fit its payload")
         except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
+            if isinstance(error, OSError) and error.errno not in _NO_LETTER:
+                raise
             if path.name not in self._strange:
                 self._strange.add(path.name)
                 log.warning("%s is no dead letter: %s; remove it", path, error)
             raise OutboxError(f"{path} is no dead letter: {error}; remove it") from error
         return msgspec.structs.replace(letter, id=path.stem), payload
+
+
+_letter = msgspec.json.Decoder(DeadLetter)
+_numbered = msgspec.json.Decoder(_Numbered)
 
 
 def _shown(what: object) -> str:
@@ -227,6 +243,6 @@ def _seq(row: Row) -> int | None:
     if row.kind is not Kind.SIGHTING:
         return None
     try:
-        return msgspec.json.decode(row.payload, type=_Numbered).seq
-    except ValueError:
+        return from_json(row.payload, _numbered).seq
+    except msgspec.DecodeError:
         return None

@@ -52,7 +52,7 @@ class Room:
         self._held = True
 
     def _opened(self) -> int:
-        return os.open(self.file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        return os.open(self.file, os.O_CREAT | os.O_RDWR, 0o600)
 
     def forget(self) -> None:
         """Take the file as gone."""

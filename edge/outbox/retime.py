@@ -33,6 +33,7 @@ from edge.outbox.rows import Kind, Row
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.identity import boot_id
+from edge.text.json_text import from_json
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,9 @@ _WORSE: frozenset[Quality] = frozenset(("unsynced", "rtc", "holdover"))
 _CLOCK = b'"clock":"'
 """How the field begins; within a text its quotes would be escaped."""
 _WORSE_BYTES = tuple(f'{quality}"'.encode() for quality in sorted(_WORSE))
+
+_sighting = msgspec.json.Decoder(Sighting)
+_health = msgspec.json.Decoder(Health)
 
 T = TypeVar("T", bound=Sighting | Health)
 
@@ -101,10 +105,10 @@ def _message(row: Row) -> Sighting | Health | None:
     """Read a message; None where it has no time of its own, or is of another version."""
     try:
         if row.kind is Kind.SIGHTING:
-            return msgspec.json.decode(row.payload, type=Sighting)
+            return from_json(row.payload, _sighting)
         if row.kind is Kind.HEALTH:
-            return msgspec.json.decode(row.payload, type=Health)
-    except msgspec.MsgspecError:
+            return from_json(row.payload, _health)
+    except msgspec.DecodeError:
         log.debug("row %d of the outbox is left as it is: %.80r", row.row, row.payload)
     return None
 

@@ -20,6 +20,7 @@ from edge.outbox.compression import unpack
 from edge.outbox.rows import OVERHEAD_BYTES, Kind, Stored
 from edge.outbox.sqlite_pages import Pages, Record, index_records, read, records
 from edge.outbox.sqlite_wal import PAGE_SIZES
+from edge.text.json_text import from_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -195,8 +196,8 @@ def _reads(kind: int, topic: str, payload: bytes) -> bool:
 
 def _decodes(decoder: msgspec.json.Decoder[Any], stored: bytes) -> bool:
     try:
-        decoder.decode(unpack(stored))
-    except (msgspec.MsgspecError, UnicodeDecodeError, OutboxDamagedError):
+        from_json(unpack(stored), decoder)
+    except (msgspec.DecodeError, OutboxDamagedError):
         return False
     return True
 

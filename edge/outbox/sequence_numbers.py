@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge.errors import OutboxError, ShortageError
-from edge.system.files import read_small, sync_folder, write_whole
+from edge.system.files import read_whole, sync_folder, write_whole
 
 LOST_WRITES = 16
 """A card is taken to lose fewer of the last blocks written than this."""
@@ -137,12 +137,12 @@ class Numbers:
         """Read the file, which a disk that fails to may give in a moment. Raises OSError."""
         for _ in range(READ_TRIES - 1):
             try:
-                return read_small(self._file, _MOST_BYTES)
+                return read_whole(self._file, _MOST_BYTES)
             except OSError as error:
                 if error.errno not in _FAILS_TO_READ:
                     raise
             time.sleep(READ_SECONDS / READ_TRIES)
-        return read_small(self._file, _MOST_BYTES)
+        return read_whole(self._file, _MOST_BYTES)
 
 
 def _text(record: _Record) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -19,30 +20,30 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """The disk is full, or what this user may fill of it."""
 
 
-def read_small(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """Read a small file of the device's own, whatever lies under its name.
+def read_whole(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """Read a file, whatever lies under its name: a pipe would be waited for, and what is larger
+    than it can be takes all memory.
 
     Raises:
         ShortageError: it cannot be opened just now, which says nothing about the file.
-        OSError: it is not there, cannot be read, is no file (to read a pipe would wait for ever),
-            or is larger than it can be.
+        OSError: it is not there, cannot be read, is no file, or is larger than it can be.
     """
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in SHORTAGES:
             raise ShortageError(f"cannot open {path} just now: {error.strerror}") from error
         raise
     try:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
+        found = os.fstat(opened)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
+        if found.st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"it holds more than {most_bytes:,} bytes", os.fspath(path))
         with open(opened, "rb", closefd=False) as file:
-            data = file.read(most_bytes + 1)
+            return file.read()
     finally:
         os.close(opened)
-    if len(data) > most_bytes:
-        raise OSError(errno.EFBIG, f"it holds more than {most_bytes:,} bytes", os.fspath(path))
-    return data
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o666) -> None:
@@ -53,20 +54,26 @@ def write_whole(path: Path, data: bytes, mode: int = 0o666) -> None:
     written: it is put aside. Raises OSError.
     """
     temporary = path.with_name(path.name + ".new")
-    with open(_create(temporary, mode), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    opened = _create(temporary, mode)
     try:
-        os.replace(temporary, path)
-    except IsADirectoryError:
-        put_aside(path)
-        os.replace(temporary, path)
+        with open(opened, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(opened)
+        try:
+            os.replace(temporary, path)
+        except IsADirectoryError:
+            put_aside(path)
+            os.replace(temporary, path)
+    except BaseException:  # what a full disk took of it is room that others lack
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _create(path: Path, mode: int) -> int:
     """Open a new file in the place of whatever a cut left there, made by whomever."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
         return os.open(path, flags, mode)
     except FileExistsError:

@@ -7,7 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
-from edge.system.files import read_small
+from edge.system.files import read_whole
+from edge.text.json_text import from_json
 
 Stored = TypeVar("Stored")
 
@@ -20,8 +21,4 @@ def read_json(path: Path, type: type[Stored]) -> Stored:
         OSError: it is not there, is no file, or cannot be read.
         msgspec.DecodeError: it holds something else, whatever that is.
     """
-    data = read_small(path)
-    try:
-        return msgspec.json.decode(data, type=type)
-    except (UnicodeDecodeError, RecursionError) as error:  # msgspec passes them on
-        raise msgspec.DecodeError(str(error)) from error
+    return from_json(read_whole(path), msgspec.json.Decoder(type))

@@ -32,7 +32,7 @@ def mount_of(folder: Path, root: Path = Path("/")) -> Mount:
     folder = folder.absolute()
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
-    opened = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    opened = os.open(folder, os.O_PATH)
     try:
         told = (root / f"proc/self/fdinfo/{opened}").read_text("utf-8", "surrogateescape")
     finally:

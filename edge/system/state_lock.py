@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from edge.errors import StateBusyError, StateError
-from edge.system.files import NO_ROOM, read_small
+from edge.system.files import NO_ROOM, read_whole
 from edge.text.printable import printable
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def is_held(folder: Path) -> bool:
 def holder(folder: Path) -> str:
     """Say who held a folder last, in words."""
     try:
-        told = read_small(folder / NAME, _MOST_BYTES).decode("utf-8", "replace").strip()
+        told = read_whole(folder / NAME, _MOST_BYTES).decode("utf-8", "replace").strip()
     except OSError:
         told = ""
     return told or "another program"

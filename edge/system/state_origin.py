@@ -78,7 +78,7 @@ def _serial(folder: Path, root: Path) -> str | None:
 
 
 def _mark(file: Path) -> str:
-    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
     try:
         drawn = struct.unpack("l", fcntl.ioctl(opened, _GETVERSION, struct.pack("l", 0)))[0]
         if not drawn & 0xFFFFFFFF:

@@ -19,6 +19,7 @@ import msgspec
 
 from edge.errors import ProofError, StoppedError
 from edge.messages.updates import Entry
+from edge.text.json_text import from_json
 
 if TYPE_CHECKING:
     from edge.config import Model
@@ -116,8 +117,8 @@ def _judge(status: int, out: bytes, err: str) -> Proof:
             "and the model is not used"
         )
     try:
-        verdict = msgspec.json.decode(out, type=Verdict)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        verdict = from_json(out, msgspec.json.Decoder(Verdict))
+    except msgspec.DecodeError as error:
         raise ProofError(f"the trial ended with status {status} and no verdict: {err}") from error
     if verdict.proof is None:
         refusal = verdict.refusal or Refusal(kind="ProofError", message=f"status {status}: {err}")

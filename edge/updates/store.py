@@ -191,7 +191,7 @@ class Store:
             if path.is_dir():
                 put_aside(path)
             # To read is enough for flock, also of root's file; a pipe is not to be waited for.
-            flags = os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+            flags = os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK
             opened = os.open(path, flags, 0o644)
         except OSError as error:
             raise StoreError(f"cannot open {path}: {error.strerror or error}") from error

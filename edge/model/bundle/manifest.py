@@ -11,6 +11,7 @@ from edge.errors import BundleFormatError
 from edge.messages.base import Sha256
 from edge.model.image.preprocessing import InputSpec
 from edge.model.scores import DecisionSpec
+from edge.text.json_text import from_json
 
 SCHEMA_VERSION = 1
 
@@ -204,7 +205,7 @@ def parse(data: bytes) -> Manifest:
         BundleFormatError: not JSON, an unknown schema version, or values that do not fit.
     """
     try:
-        raw: Any = msgspec.json.decode(data)
+        raw = from_json(data, msgspec.json.Decoder(Any))
         found = raw.get("schema_version") if isinstance(raw, dict) else None
         if found != SCHEMA_VERSION:
             raise BundleFormatError(
@@ -212,5 +213,5 @@ def parse(data: bytes) -> Manifest:
                 f"{SCHEMA_VERSION}. Update one of the two"
             )
         return msgspec.convert(raw, Manifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise BundleFormatError(f"manifest.json: {error}") from error

@@ -21,6 +21,7 @@ from edge import __version__
 from edge.errors import ModelError
 from edge.model.runtimes import TensorSpec
 from edge.model.tflite import facts as tflite_file
+from edge.text.json_text import from_json
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,6 +152,6 @@ def _read(model: bytes) -> FakeModel:
         facts = tflite_file.read(model)
         return FakeModel(input=facts.inputs[0], output=facts.outputs[0])
     try:
-        return msgspec.json.decode(model, type=FakeModel)
-    except msgspec.MsgspecError as error:
+        return from_json(model, msgspec.json.Decoder(FakeModel))
+    except msgspec.DecodeError as error:
         raise ModelError(f"not a fake model: {error}") from error
