@@ -5,7 +5,7 @@ from __future__ import annotations
 from zoneinfo import ZoneInfo
 
 from edge.cameras.triggers.windows import Schedule
-from edge.config.windows import parse_window
+from edge.config.windows import Window
 
 DHAKA = (23.81, 90.41)
 
@@ -14,4 +14,4 @@ def schedule(
     *windows: str, zone: str = "UTC", place: tuple[float, float] | None = None
 ) -> Schedule:
     """Make a schedule."""
-    return Schedule([parse_window(text) for text in windows], ZoneInfo(zone), lambda: place)
+    return Schedule([Window(text) for text in windows], ZoneInfo(zone), lambda: place)

@@ -16,7 +16,7 @@ from edge.cameras.triggers.gate import Gate
 from edge.cameras.triggers.wake import Sleep
 from edge.cameras.triggers.windows import Schedule
 from edge.config import DutyCycle
-from edge.config.windows import parse_window
+from edge.config.windows import Window
 from edge.system.counters import Counters
 
 
@@ -136,7 +136,7 @@ def test_an_unset_clock_keeps_the_windows_open_until_it_is_set():
 def test_windows_by_the_sun_are_open_while_the_place_is_unknown():
     """A camera that waits for its first position works meanwhile."""
     places = [None, DHAKA]
-    plan = Schedule([parse_window("sunrise..sunset")], None, lambda: places[0])
+    plan = Schedule([Window("sunrise..sunset")], None, lambda: places[0])
     duty = Duty(Simulated("2026-06-21T18:00"), plan)
     assert duty.rest() is None
     places.pop(0)

@@ -9,7 +9,6 @@ from edge.config.camera import View
 from edge.config.hosts import pattern
 from edge.config.model import Model, Update
 from edge.config.whole import Config
-from edge.config.windows import parse_window
 from edge.errors import ConfigError
 
 
@@ -114,15 +113,9 @@ def check_broker(broker: Broker, name: str) -> None:
 
 
 def check_trigger(config: Config, name: str) -> None:
-    """Check windows, time zone and bursts."""
+    """Check what windows need, and what bursts and motion leave."""
     trigger = config.trigger
-    windows = []
-    for index, text in enumerate(trigger.windows):
-        try:
-            windows.append(parse_window(text))
-        except ValueError as error:
-            raise ConfigError(f'{name}: trigger.windows[{index}] = "{text}" {error}') from error
-    points = [point for window in windows for point in (window.start, window.end)]
+    points = [point for window in trigger.windows for point in (window.start, window.end)]
     if trigger.time_zone is None and any(point.sun is None for point in points):
         raise ConfigError(
             f'{name}: trigger.windows has times of day: set trigger.time_zone, such as "UTC" or '

@@ -36,9 +36,10 @@ def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> st
     value = _value_at(raw, path)
     if kinds := _kinds(root, path):
         return f"{_dotted(path)} = {value!r} is refused: known kinds are {', '.join(kinds)}"
-    parent = _struct_at(root, path[:-1], raw)
-    about = _docstrings(parent).get(path[-1], "") if parent and path else ""
-    allowed = _range(parent, path[-1]) if parent and path else ""
+    setting = path[: 1 + max((i for i, part in enumerate(path) if not part.isdigit()), default=-1)]
+    parent = _struct_at(root, setting[:-1], raw)
+    about = _docstrings(parent).get(setting[-1], "") if parent and setting else ""
+    allowed = _range(parent, setting[-1]) if parent and setting else ""
     if "matching regex" in what:  # what follows says it in words
         what = "it does not have the form of such a name"
     text = f"{_dotted(path)} = {value!r} is refused: {what[:1].lower()}{what[1:].replace('`', '')}"
@@ -46,7 +47,8 @@ def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> st
 
 
 def _dotted(path: list[str], name: str | None = None) -> str:
-    return ".".join([*path, *([name] if name else [])]) or "the file"
+    parts = [f"[{part}]" if part.isdigit() else f".{part}" for part in [*path, name] if part]
+    return "".join(parts).removeprefix(".") or "the file"
 
 
 def _value_at(raw: object, path: list[str]) -> object:

@@ -15,6 +15,7 @@ from edge.config.checks import check_broker, check_together, check_trigger
 from edge.config.explain import explain
 from edge.config.section import first_line
 from edge.config.whole import Config
+from edge.config.windows import Window
 from edge.errors import ConfigError
 from edge.text.encodings import read_text
 
@@ -50,6 +51,10 @@ def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -
                 return base / Path(value).expanduser()
             except RuntimeError as error:
                 raise ValueError("Expected a path, or the ~ of a user that there is") from error
+        if kind is Window:
+            if isinstance(value, str):
+                return Window(value)
+            raise ValueError("Expected a window in quotes")
         raise ValueError("Expected a path in quotes")
 
     if isinstance(raw.get("outbox", {}), dict):
@@ -71,7 +76,8 @@ def redacted(config: Config, details: bool = True) -> dict[str, Any]:
     told, not the folder.
     """
     plain: dict[str, Any] = msgspec.to_builtins(
-        config, enc_hook=str if details else lambda path: path.name
+        config,
+        enc_hook=lambda one: one.name if isinstance(one, Path) and not details else str(one),
     )
     hidden = [(plain["broker"], "username"), (plain["model"]["update"], "username")]
     if not details:

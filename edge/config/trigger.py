@@ -8,6 +8,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from edge.config.section import Section
+from edge.config.windows import Window
 
 
 class DutyCycle(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,7 +40,7 @@ class Motion(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Trigger(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[trigger]``: which frames are taken and looked at; all conditions must hold."""
 
-    windows: tuple[str, ...] = ()
+    windows: tuple[Window, ...] = ()
     """When the camera works, such as ``06:00-10:00`` or ``sunset-00:30..sunset+02:00``. None:
     always."""
     time_zone: str | None = None

@@ -25,12 +25,17 @@ class Point(NamedTuple):
         return self.offset >= _HALF_DAY if self.sun is None else self.sun == "sunset"
 
 
-class Window(NamedTuple):
-    """A window as it was written."""
+class Window:
+    """A window as it was written: ``06:00-10:00`` or ``sunset-00:30..sunset+02:00``.
 
-    text: str
-    start: Point
-    end: Point
+    Raises ValueError with the cure.
+    """
+
+    __slots__ = ("end", "start", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.start, self.end = _ends(text.replace(" ", ""))
 
     @property
     def overnight(self) -> bool:
@@ -41,23 +46,30 @@ class Window(NamedTuple):
             return self.end.offset <= self.start.offset
         return self.start.evening and not self.end.evening
 
+    def __str__(self) -> str:
+        return self.text
 
-def parse_window(text: str) -> Window:
-    """Read ``06:00-10:00`` or ``sunset-00:30..sunset+02:00``. Raises ValueError with the cure."""
-    found = _WINDOW.fullmatch(text.replace(" ", ""))
+    __repr__ = __str__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Window) and other.text == self.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+def _ends(text: str) -> tuple[Point, Point]:
+    found = _WINDOW.fullmatch(text)
     if found is None:
         raise ValueError(
-            'is no window; write "06:00-10:00", or "sunset-00:30..sunset+02:00" with times, '
+            'it is no window; write "06:00-10:00", or "sunset-00:30..sunset+02:00" with times, '
             "sunrise and sunset"
         )
     start, end = _point(found["a"] or found["c"]), _point(found["b"] or found["d"])
     if start == end or (start.sun and start.sun == end.sun and end.offset < start.offset):
-        raise ValueError(
-            'ends before it begins; the whole day is "00:00-24:00"'
-            if start != end
-            else 'ends when it begins; the whole day is "00:00-24:00"'
-        )
-    return Window(text, start, end)
+        how = "when" if start == end else "before"
+        raise ValueError(f'it ends {how} it begins; the whole day is "00:00-24:00"')
+    return start, end
 
 
 def _point(text: str) -> Point:
@@ -69,5 +81,5 @@ def _point(text: str) -> Point:
     offset = timedelta(hours=hours, minutes=minutes)
     if minutes > 59 or offset > (_HALF_DAY if sun else _DAY):
         allowed = "offsets go up to 12:00" if sun else "times go from 00:00 to 24:00"
-        raise ValueError(f"has no such time as {clock.lstrip('+-')}; {allowed}")
+        raise ValueError(f"it has no such time as {clock.lstrip('+-')}; {allowed}")
     return Point(sun, -offset if clock.startswith("-") else offset)

@@ -53,7 +53,6 @@ def open_schedule(config: Config, place: Callable[[], Location | None]) -> Sched
     from zoneinfo import ZoneInfo
 
     from edge.cameras.triggers.windows import Schedule
-    from edge.config.windows import parse_window
 
     trigger = config.trigger
     if not trigger.windows:
@@ -64,7 +63,7 @@ def open_schedule(config: Config, place: Callable[[], Location | None]) -> Sched
         return (found.lat, found.lon) if found else None
 
     zone = ZoneInfo(trigger.time_zone) if trigger.time_zone else None
-    return Schedule([parse_window(text) for text in trigger.windows], zone, here)
+    return Schedule(trigger.windows, zone, here)
 
 
 def _replays_past(config: Config) -> bool:
