@@ -22,6 +22,8 @@ from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker as Settings
 from edge.config import load_config
 from edge.device.agent import Agent
+from edge.device.health.meter import HealthMeter
+from edge.device.health.parts import DeviceHealth, QueueHealth
 from edge.device.health.reporter import Reporter
 from edge.messages.base import Clock as Quality
 from edge.messages.device import RunningModel
@@ -29,6 +31,7 @@ from edge.messages.sighting import ModelRef
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import Viewer
 from edge.mqtt.publisher import Publisher
+from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
 from edge.sightings.builder import Identity
@@ -187,6 +190,8 @@ def main(config_file: str, events: int, jumps: Jumps) -> None:
     with Outbox(config.outbox.path, config.outbox.max_bytes) as outbox:
         writer = Writer(outbox, lambda: publisher.wake(), counters)
         reporter = Reporter(config, running, outbox, writer, counters, week)
+        letters = DeadLetters(config.outbox.path.with_name(FOLDER))
+        parts = DeviceHealth(config, counters, week), QueueHealth(outbox, letters, week)
         publisher = Publisher(
             config.broker,
             "cam-1",
@@ -204,7 +209,7 @@ def main(config_file: str, events: int, jumps: Jumps) -> None:
             writer.submit,
             Identity("cam-1", "b0", model, None),
             config.images,
-            reporter.health,
+            HealthMeter([one.part for one in parts], counters).report,
             300.0,
             counters,
             week,

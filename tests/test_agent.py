@@ -16,11 +16,12 @@ from scripts import HOME, START, Clock, Script
 from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
 from edge.device.agent import Agent
-from edge.device.health.reporter import Reporter
+from edge.device.health.meter import HealthMeter
+from edge.device.health.parts import DeviceHealth, QueueHealth
 from edge.errors import ModelError
-from edge.messages.device import RunningModel
 from edge.messages.health import Health
 from edge.messages.sighting import Evidence, Location, ModelRef, Sighting
+from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.sightings.builder import Identity
 from edge.sightings.decision import Decider
@@ -231,12 +232,11 @@ def test_a_sighting_does_not_live_on_while_the_computer_sleeps():
 
 
 @pytest.fixture
-def reporter(tmp_path):
+def meter(tmp_path):
     """A reporter over an invented machine."""
     import devices
 
     from edge.config import load_config
-    from edge.outbox.writer import Writer
 
     root = tmp_path / "root"
     for name, text in {
@@ -249,20 +249,18 @@ def reporter(tmp_path):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     config = load_config(devices.config(tmp_path, 1))
-    model = RunningModel(
-        name="m", version="1", sha256="0", labels=("a",), runtime="fake", runtime_version="1"
-    )
     with Outbox(tmp_path / "o.db") as outbox:
         counters = Counters()
-        writer = Writer(outbox, lambda: None, counters)
-        yield Reporter(config, model, outbox, writer, counters, Clock(), root)
+        letters = DeadLetters(tmp_path / "letters")
+        parts = DeviceHealth(config, counters, Clock(), root), QueueHealth(outbox, letters, Clock())
+        yield HealthMeter([one.part for one in parts], counters)
 
 
-def test_health_reads_the_machine_and_the_counters(reporter):
+def test_health_reads_the_machine_and_the_counters(meter):
     """Temperature, throttling in words, memory; the loop's own means since the last message."""
     got: list[Sighting | Health] = []
     clock = Clock()
-    run(Script([APHID] * 12, clock), got, health=reporter.health, clock=clock)
+    run(Script([APHID] * 12, clock), got, health=meter.report, clock=clock)
     (health,) = [one for one in got if isinstance(one, Health)]
     assert health.temperature_celsius == 51.3
     assert health.throttled == (
@@ -278,14 +276,12 @@ def test_health_reads_the_machine_and_the_counters(reporter):
     assert health.milliseconds.loop == 1000.0
 
 
-def test_a_machine_without_sensors_says_null(reporter, tmp_path):
+def test_a_machine_without_sensors_says_null(meter, tmp_path):
     """What cannot be read is null, not zero and not an error."""
     import shutil
 
     shutil.rmtree(tmp_path / "root")
-    from edge.messages.health import Timings as Milliseconds
-
-    health = reporter.health(Milliseconds())
+    health = meter.now()
     assert health.temperature_celsius is health.throttled is health.process_bytes is None
 
 

@@ -26,13 +26,15 @@ from samples import taken
 
 from edge.cameras import Frame
 from edge.config import Report, load_config
+from edge.device.health.meter import HealthMeter
+from edge.device.health.parts import DeviceHealth, QueueHealth
 from edge.device.health.prometheus import Exporter, text
 from edge.device.health.stalls import Flow
 from edge.device.health.starts import Starts
-from edge.device.health.vitals import Vitals
 from edge.messages.base import encode
 from edge.messages.examples import EXAMPLES
 from edge.messages.health import Health, LinkHealth, Spread, Timings
+from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.system.board import throttled
 from edge.system.counters import Counters
@@ -197,10 +199,12 @@ def test_throttling_is_read_where_each_raspberry_pi_has_it(tmp_path, name, conte
 def test_vitals_are_filled_in(tmp_path):
     """The age of the oldest message, and the spreads of the last round until the next."""
     clock, counters = Field(timedelta(0), "synced"), Counters()
+    config = load_config(devices.config(tmp_path, 1))
     with Outbox(tmp_path / "o.db") as outbox, Starts(tmp_path / "s", "b", counters) as starts:
-        vitals = Vitals(starts, outbox, counters, clock, tmp_path)
-        measure = vitals.health(lambda _: EXAMPLES["Health"])
-        report = vitals.reported(measure)
+        queue = QueueHealth(outbox, DeadLetters(tmp_path / "letters"), clock)
+        device = DeviceHealth(config, counters, clock, tmp_path)
+        meter = HealthMeter([device.part, queue.part, starts.part], counters)
+        report = meter.report
         assert report(Timings()).outbox.oldest_seconds is None
         outbox.append(taken(clock))
         clock.seconds += 90
@@ -209,11 +213,14 @@ def test_vitals_are_filled_in(tmp_path):
         assert told.outbox.oldest_seconds == 90
         assert told.spreads.frame == Spread(count=1, p50=7.999, p95=7.999, p99=7.999, max=8.0)
         counters.took("frame", 100.0)
-        assert measure(Timings()).spreads == told.spreads, "asking changes nothing"
+        assert meter.now().spreads == told.spreads, "asking changes nothing"
         assert report(Timings()).spreads.frame.max == 100.0
         assert report(Timings()).spreads.frame is None
         clock.wrong_by = timedelta(days=-1)
-        assert measure(Timings()).outbox.oldest_seconds == 0
+        assert meter.now().outbox.oldest_seconds == 0
+        told = [name for one in (device, queue, starts) for name in one.part()]
+        own = {"schema", "milliseconds", "spreads", "inbox", "drift"}
+        assert sorted([*told, *own]) == sorted(Health.__struct_fields__), "each by one part"
 
 
 def full() -> Health:

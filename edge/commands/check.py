@@ -19,7 +19,6 @@ from edge.cameras.triggers.duty import outlook
 from edge.commands.console import Console
 from edge.config import Broker, Config, load_config
 from edge.device.config_changes import Configuration
-from edge.device.health.reporter import place
 from edge.errors import ConfigError, OutboxError, PublishError, StateError, WheatearError
 from edge.feedback.feedback import inbox_folder
 from edge.model.image.preprocessing import InputSpec
@@ -35,6 +34,7 @@ from edge.outbox.inspection import waiting
 from edge.system.clock import SystemClock, describe
 from edge.system.gps import ask
 from edge.system.identity import device_id
+from edge.system.place import place
 from edge.system.service_user import become_owner
 from edge.system.state_lock import holder, is_held
 from edge.system.volatile_storage import fleeting

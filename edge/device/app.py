@@ -17,11 +17,12 @@ from edge.config import Config, FolderCamera
 from edge.device.agent import Agent
 from edge.device.capture import Capture
 from edge.device.dead_letter_verbs import Desk
+from edge.device.health.meter import HealthMeter
+from edge.device.health.parts import DeviceHealth, QueueHealth
 from edge.device.health.prometheus import Exporter
-from edge.device.health.reporter import Reporter, place
+from edge.device.health.reporter import Reporter
 from edge.device.health.stalls import Flow
 from edge.device.health.starts import Starts
-from edge.device.health.vitals import Vitals
 from edge.device.models import DeviceModels
 from edge.device.remote import Remote
 from edge.device.status import Overview
@@ -41,6 +42,7 @@ from edge.system.counters import Counters
 from edge.system.gps import Gps
 from edge.system.handover import Kept
 from edge.system.identity import boot_id, device_id, installation
+from edge.system.place import place
 from edge.system.systemd import Longer, Notifier
 from edge.system.volatile_storage import fleeting
 
@@ -186,10 +188,20 @@ class _Device:
             self._frames.ask, self._identity, config.decision, config.images, clock, config.requests
         )
         self._starts = Starts.beside(config.outbox.path, self._identity.boot, counters)
-        vitals = Vitals(self._starts, self._outbox, counters, clock)
-        measure = vitals.health(self._desk.health(self._learning.health(self._reporter.health)))
-        self._overview = Overview(
-            self._reporter, measure, lambda: self._publisher.protocol, config.requests.details
+        self._meter = HealthMeter(
+            [
+                DeviceHealth(config, counters, clock).part,
+                QueueHealth(self._outbox, self._letters, clock).part,
+                self._starts.part,
+                self._learning.health,
+            ],
+            counters,
+        )
+        status = Overview(
+            self._reporter,
+            self._meter.now,
+            lambda: self._publisher.protocol,
+            config.requests.details,
         )
         self._agent = Agent(
             self._flow,
@@ -198,7 +210,7 @@ class _Device:
             self._writer.submit,
             self._identity,
             config.images,
-            vitals.reported(self._overview.health),
+            self._meter.report,
             config.report.health_seconds,
             counters,
             clock,
@@ -212,7 +224,7 @@ class _Device:
             ],
         )
         self._requests.on("capture", capture.now)
-        self._requests.on("status", self._overview.status)
+        self._requests.on("status", status.status)
         self._learning.serve(self._requests)
         self._desk.serve(self._requests)
 
@@ -236,7 +248,7 @@ class _Device:
         )
         self._remote.serve(self._requests, config.requests.confirm_seconds)
         self._exporter = Exporter(
-            config.report, self._overview.now, lambda: self._switch.title, counters
+            config.report, self._meter.now, lambda: self._switch.title, counters
         )
 
     def run(self, drain_timeout_seconds: float | None) -> bool:

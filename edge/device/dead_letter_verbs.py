@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from edge.errors import OutboxError
 from edge.messages.base import Params
 from edge.messages.verbs import MOST_LETTERS, LetterList, LettersDone, WhichLetters
 from edge.outbox.dead_letters import DeadLetters
 
 if TYPE_CHECKING:
-    from edge.messages.health import Health, Timings
     from edge.mqtt.requests import Requests
 
 _WHICH = "name ids, or all of them (--all; a request: all=true)"
@@ -62,18 +59,3 @@ class Desk:
             return act(known if which.all else list(which.ids))
         except OSError as error:
             raise OutboxError(f"cannot change {self._letters.folder}: {error}") from error
-
-    def health(self, measure: Callable[[Timings], Health]) -> Callable[[Timings], Health]:
-        """Give `measure` with the counts of dead letters filled in."""
-
-        def measured(timings: Timings) -> Health:
-            health, held = measure(timings), self._letters.held()
-            outbox = msgspec.structs.replace(
-                health.outbox,
-                dead_letters=len(held),
-                dead_letter_bytes=sum(letter.bytes for letter in held),
-                dropped_dead_letters=self._letters.dropped,
-            )
-            return msgspec.structs.replace(health, outbox=outbox)
-
-        return measured

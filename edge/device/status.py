@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from edge.messages.base import Params, encode
 from edge.messages.device import Info, State
-from edge.messages.health import Health, Timings
+from edge.messages.health import Health
 from edge.messages.verbs import Status
 
 if TYPE_CHECKING:
@@ -18,36 +18,24 @@ if TYPE_CHECKING:
 
 
 class Overview:
-    """Carries out ``status``; `measure` gives health, for the times of the last round. Without
-    `details` the place is left out.
-    """
+    """Carries out ``status``; without `details` the place is left out."""
 
     def __init__(
         self,
         reporter: Reporter,
-        measure: Callable[[Timings], Health],
+        health: Callable[[], Health],
         protocol: Callable[[], str | None],
         details: bool = False,
     ) -> None:
-        self._reporter, self._measure, self._protocol = reporter, measure, protocol
+        self._reporter, self._health, self._protocol = reporter, health, protocol
         self._details = details
-        self._timings = Timings(capture=0.0, preprocess=0.0, invoke=0.0, loop=0.0)
-
-    def health(self, timings: Timings) -> Health:
-        """Measure, remembering the times."""
-        self._timings = timings
-        return self._measure(timings)
-
-    def now(self) -> Health:
-        """Measure, with the times of the last round."""
-        return self._measure(self._timings)
 
     def status(self, _: Params) -> Status:
         """Give info, state and health of this moment."""
         info, state = self._reporter.info(self._protocol() or ""), self._reporter.state()
         if not self._details:
             info, state = _without_place(info, state)
-        return Status(info=msgspec.Raw(info), state=msgspec.Raw(state), health=self.now())
+        return Status(info=msgspec.Raw(info), state=msgspec.Raw(state), health=self._health())
 
 
 def _without_place(info: bytes, state: bytes) -> tuple[bytes, bytes]:

@@ -6,15 +6,12 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-import msgspec
-
 from edge.errors import RequestError
 from edge.feedback.drift import Drift
 from edge.feedback.inbox import Inbox
 from edge.feedback.picture_store import Spool
 from edge.messages.base import Params
 from edge.messages.feedback import DriftReport, PictureParams, PicturePart
-from edge.messages.health import Health, Timings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,17 +100,12 @@ class Learning:
             self.inbox.exchange(classifier.labels)
         self.drift = _drift_of(classifier, *self._made_of)
 
-    def health(self, measure: Callable[[Timings], Health]) -> Callable[[Timings], Health]:
-        """Give `measure` with what is known here filled in."""
-
-        def measured(timings: Timings) -> Health:
-            return msgspec.structs.replace(
-                measure(timings),
-                inbox=self.inbox.health() if self.inbox is not None else None,
-                drift=self.drift.value() if self.drift is not None else None,
-            )
-
-        return measured
+    def health(self) -> dict[str, object]:
+        """Give what health says of pictures kept, and of drift."""
+        return {
+            "inbox": self.inbox.health() if self.inbox is not None else None,
+            "drift": self.drift.value() if self.drift is not None else None,
+        }
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until what may be sent today is sent; False where it is not in time."""

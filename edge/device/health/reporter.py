@@ -1,8 +1,7 @@
-"""How the device is: read from the kernel's own files; what a machine lacks is null."""
+"""What the device is, and what it sees: ``info`` and ``state``."""
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable
 from datetime import timedelta
@@ -21,28 +20,19 @@ from edge.messages.device import (
     Software,
     State,
 )
-from edge.messages.health import (
-    BrokerHealth,
-    ClockHealth,
-    Frames,
-    Health,
-    OutboxHealth,
-    RequestHealth,
-    Timings,
-)
 from edge.messages.sighting import Location, Sighting
 from edge.outbox.outbox import Depth, Outbox
 from edge.outbox.retime import retimed
 from edge.outbox.rows import Kind
 from edge.outbox.writer import Writer
-from edge.system.board import read, temperature, throttled
 from edge.system.clock import Clock
 from edge.system.counters import Counters
 from edge.system.identity import boot_id, device_id
+from edge.system.place import place
 
 
 class Reporter:
-    """Writes the messages in which the device speaks of itself."""
+    """Writes the retained messages in which the device speaks of itself."""
 
     def __init__(
         self,
@@ -62,8 +52,7 @@ class Reporter:
         self._where = where or (lambda: place(config))
         self._config, self.model = config, model
         self._outbox, self._writer, self._counters = outbox, writer, counters
-        self._started, self._started_monotonic = clock.since_boot(), clock.monotonic()
-        self._clock, self._root = clock, root
+        self._clock, self._started = clock, clock.since_boot()
         self._configured, self._verbs = configured, verbs
         self._boot = boot_id(root)
 
@@ -131,99 +120,7 @@ class Reporter:
             return sighting
         return retimed(sighting, self._boot, self._clock.booted()) or sighting
 
-    def health(self, milliseconds: Timings) -> Health:
-        """Measure."""
-        count, quality = self._counters, self._clock.quality()
-        try:
-            depth = self._outbox.depth()
-        except OutboxError:
-            depth = Depth(0, 0)
-        dropped = self._outbox.dropped
-        return Health(
-            device=device_id(self._config),
-            boot=self._boot,
-            time=self._clock.now(),
-            uptime_seconds=round(self._clock.monotonic() - self._started_monotonic, 3),
-            clock=quality,
-            boot_seconds=round(self._clock.since_boot(), 3),
-            clock_health=self._clock_health(),
-            temperature_celsius=temperature(self._root),
-            throttled=throttled(self._root),
-            memory_available_bytes=read(self._root / "proc/meminfo", _available),
-            process_bytes=read(
-                self._root / "proc/self/statm",
-                lambda text: int(text.split()[1]) * os.sysconf("SC_PAGE_SIZE"),
-            ),
-            disk_free_bytes=_free(self._config.outbox.path.parent),
-            frames=Frames(
-                captured=count["frames_captured"],
-                classified=count["frames_classified"],
-                skipped=count["frames_skipped"],
-                bad=count["frames_bad"],
-                idle=count["frames_idle"],
-                limited=count["frames_limited"],
-            ),
-            milliseconds=milliseconds,
-            outbox=OutboxHealth(
-                waiting=depth.waiting,
-                bytes=depth.bytes,
-                sightings=self._outbox.appended,
-                dropped_images=dropped[Kind.IMAGE],
-                dropped_health=dropped[Kind.HEALTH],
-                dropped_sightings=dropped[Kind.SIGHTING],
-                salvaged=self._outbox.salvaged,
-                lost=self._outbox.lost,
-            ),
-            broker=BrokerHealth(
-                connects=count["connects"],
-                failures=count["broker_failures"],
-                denied=count["denied"],
-                delivered=count["delivered"],
-            ),
-            errors=count.errors(),
-            requests=RequestHealth(
-                received=count["requests"],
-                carried_out=count["requests_carried_out"],
-                dropped=count["requests_dropped"],
-                refused=count["requests_refused"],
-            ),
-            asleep=count.noted("asleep"),
-        )
-
-    def _clock_health(self) -> ClockHealth:
-        clock, errors = self._clock, self._clock.errors()
-        return ClockHealth(
-            estimated_error_seconds=errors.estimated,
-            max_error_seconds=errors.largest,
-            steps=clock.steps,
-            last_step_seconds=clock.last_step_seconds,
-            retimed=self._counters["retimed"],
-        )
-
 
 def _capabilities(config: Config) -> tuple[str, ...]:
     able = (("image", config.images.send), ("inbox", config.inbox.send))
     return tuple(name for name, on in able if on)
-
-
-def place(config: Config) -> Location | None:
-    """Give where the configuration says that the camera stands."""
-    where = config.device.location
-    if where is None:
-        return None
-    return Location(lat=where.lat, lon=where.lon, alt=where.alt, source="config")
-
-
-def _available(text: str) -> int:
-    for line in text.splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    raise ValueError("no MemAvailable")
-
-
-def _free(folder: Path) -> int | None:
-    try:
-        disk = os.statvfs(folder)
-    except OSError:
-        return None
-    return disk.f_bavail * disk.f_frsize

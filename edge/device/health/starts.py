@@ -69,6 +69,10 @@ class Starts:
         if kind is None and self._record is not None:
             self._write(msgspec.structs.replace(self._record, running=False))
 
+    def part(self) -> dict[str, object]:
+        """Give what health says of the program."""
+        return {"program": self.health()}
+
     def health(self) -> ProgramHealth:
         """Give the counts."""
         record = self._record or Record("", running=False)
