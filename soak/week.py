@@ -36,6 +36,7 @@ from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
 from edge.sightings.builder import Identity
 from edge.sightings.decision import Decider
+from edge.system.bell import Bell
 from edge.system.clock import Clock
 from edge.system.counters import Counters
 from edge.updates.load import open_classifier
@@ -178,6 +179,7 @@ def resident() -> int:
 
 def main(config_file: str, events: int, jumps: Jumps) -> None:
     """Be the device. Says on stdout when the week is over, then what was measured, as JSON."""
+    bell = Bell()
     config, week, counters = load_config(config_file), Simulated(events, jumps), Counters()
     classifier, stop = open_classifier(config), threading.Event()
     model = ModelRef(name="colours", version="1", sha256="0" * 64)
@@ -188,7 +190,7 @@ def main(config_file: str, events: int, jumps: Jumps) -> None:
         runtime_version="1",
     )
     with Outbox(config.outbox.path, config.outbox.max_bytes) as outbox:
-        writer = Writer(outbox, lambda: publisher.wake(), counters)
+        writer = Writer(outbox, bell.news, counters)
         reporter = Reporter(config, running, outbox, writer, counters, week)
         letters = DeadLetters(config.outbox.path.with_name(FOLDER))
         parts = DeviceHealth(config, counters, week), QueueHealth(outbox, letters, week)
@@ -201,6 +203,7 @@ def main(config_file: str, events: int, jumps: Jumps) -> None:
             counters,
             shrink_jpeg,
             clock=week,
+            bell=bell,
         )
         agent = Agent(
             week,

@@ -14,6 +14,7 @@ from edge.messages.base import Params
 from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import Requests
 from edge.mqtt.transactions import Memory
+from edge.system.bell import Bell
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 
@@ -97,8 +98,9 @@ class Served:
     """A device that takes requests over a broker."""
 
     def __init__(self, folder, broker, **more):
-        self.desk = Desk(lambda: self.device.publisher.nudge(), **more)
-        self.device = Sender(folder, broker, requests=self.desk.requests)
+        bell = Bell()
+        self.desk = Desk(bell.ring, **more)
+        self.device = Sender(folder, broker, requests=self.desk.requests, bell=bell)
 
     def __enter__(self):
         self.desk.requests.start()

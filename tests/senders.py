@@ -12,6 +12,7 @@ from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker
 from edge.mqtt.publisher import Publisher
 from edge.outbox.outbox import Outbox
+from edge.system.bell import Bell
 from edge.system.counters import Counters
 
 
@@ -25,10 +26,11 @@ class Sender:
         denied_seconds=0.3,
         state=lambda: b"{}",
         delete_seconds=20.0,
+        bell=None,
         **more,
     ):
         self.outbox = Outbox(folder / "outbox.db", delete_seconds=delete_seconds)
-        self.counters = Counters()
+        self.counters, self.bell = Counters(), bell or Bell()
         self.publisher = Publisher(
             broker,
             "cam-1",
@@ -39,13 +41,14 @@ class Sender:
             shrink_jpeg,
             state_seconds=0.1,
             denied_seconds=denied_seconds,
+            bell=self.bell,
             **more,
         )
 
     def sight(self, count: int) -> None:
         """Write sightings, and say so."""
         self.outbox.append_many([sighting() for _ in range(count)])
-        self.publisher.wake()
+        self.bell.news()
 
     def drained(self, seconds=PATIENCE) -> bool:
         """Wait until everything was acknowledged and deleted."""

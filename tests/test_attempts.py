@@ -24,6 +24,7 @@ from edge.mqtt.wire import Limits
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
+from edge.system.bell import Bell
 from edge.system.counters import Counters
 
 BASE = "wheatear/cam-1"
@@ -60,7 +61,7 @@ class Field:
     """A publisher, and the connections that a test gives it, one after the other."""
 
     def __init__(self, folder, broker: dict | None = None, **more) -> None:
-        self.clock, self.counters = Hand(), Counters()
+        self.clock, self.counters, self.bell = Hand(), Counters(), Bell()
         self.clock.forward(1000)  # of no meaning, as those of a computer
         self.outbox = Outbox(folder / "o.db")
         self.limits, self.protocol, self.lines, self.dialled = Limits(), "5", [], []
@@ -76,6 +77,7 @@ class Field:
             shrink_jpeg,
             clock=self.clock,
             dial=self.dial,
+            bell=self.bell,
             **more,
         )
 
@@ -99,7 +101,7 @@ class Field:
     def sight(self, count: int = 1) -> None:
         """Write sightings, and say so."""
         self.outbox.append_many([replace(sighting(), time=self.clock.now()) for _ in range(count)])
-        self.publisher.wake()
+        self.bell.news()
 
     def problem(self, what: str) -> str | None:
         """What is failing now, in words."""
@@ -223,9 +225,9 @@ def test_every_connection_begins_with_who_we_are(field):
     def renewed(line: Line, number: int) -> None:
         others.append(line.topics())
         if number == 2:
-            field.publisher.renew(f"{BASE}/info")
+            field.bell.renew(f"{BASE}/info")
         if number == 4:
-            field.publisher.renew()
+            field.bell.renew()
 
     field.attempt(ending(NETWORK, 6, renewed))
     topics = [one for one in field.lines[2].topics() if one != "state"]
@@ -240,7 +242,7 @@ def test_what_is_renewed_does_not_wait_for_a_backlog(field):
     field.sight(20)
     field.attempt(ending(NETWORK, 5))
     assert "info" not in field.lines[1].topics()
-    field.publisher.renew(f"{BASE}/info")
+    field.bell.renew(f"{BASE}/info")
     field.attempt(ending(NETWORK, 5))
     assert "info" in field.lines[2].topics()
     assert field.outbox.depth().waiting > 0
@@ -389,12 +391,12 @@ def test_a_fault_after_a_time_that_went_well_begins_a_new_row(field, seconds, go
 
 def test_a_connection_is_woken_while_it_stands_and_never_after(field):
     """By news, and by what is to be sent though not in the outbox."""
-    field.publisher.nudge()
-    field.attempt(ending(NETWORK, 1, lambda _, n: field.publisher.nudge() if n == 1 else None))
+    field.bell.ring()
+    field.attempt(ending(NETWORK, 1, lambda _, n: field.bell.ring() if n == 1 else None))
     (line,) = field.lines
     assert line.woken == 1
-    field.publisher.nudge()
-    field.publisher.wake()
+    field.bell.ring()
+    field.bell.news()
     assert line.woken == 1
 
 
@@ -426,7 +428,7 @@ def test_settings_reach_the_delivery(tmp_path):
         line.answers = number != 1
         said.append(line.topics().count("sighting"))
         held[0] = number < 1
-        field.publisher.wake()
+        field.bell.news()
 
     field.attempt(ending(NETWORK, 3, watch))
     assert said == [0, 0, 3, 5]

@@ -27,7 +27,7 @@ def test_a_picture_at_which_the_broker_hangs_up_holds_nothing_up(tmp_path, proto
         with Sender(tmp_path, settings(broker.port, protocol=protocol)) as device:
             bad = msgspec.structs.replace(image(), jpeg=POISON * 100)
             device.outbox.append_many([sighting(), image(), sighting(), bad, sighting(), image()])
-            device.publisher.wake()
+            device.bell.news()
             assert device.drained()
             (letter,) = device.publisher.letters.held()
             assert (letter.kind, letter.bytes) == ("image", 600)
@@ -63,7 +63,7 @@ def test_mosquitto_without_a_word_about_its_limit(tmp_path):
         with reader, Sender(tmp_path, settings(broker.port, protocol="3.1.1")) as device:
             for size in (12_000, 24_000, 60_000, 19_000):
                 device.outbox.append_many([sighting(), image(size)])
-            device.publisher.wake()
+            device.bell.news()
             assert device.drained()
             assert [one.bytes for one in device.publisher.letters.held()] == [24_000, 60_000]
             assert reader.wait(lambda _: len(received(reader)) == 4)
@@ -79,7 +79,7 @@ def test_a_sighting_at_which_the_broker_hangs_up_is_set_aside_when_the_next_pass
         user = settings(broker.port, protocol=protocol)
         with Sender(tmp_path, user, denied_seconds=60) as device:
             device.outbox.append_many([sighting(), poisoned()])
-            device.publisher.wake()
+            device.bell.news()
             assert until(lambda: device.counters.is_failing("delivery"))
             assert until(lambda: any("is set back" in p for p in device.counters.problems()))
             assert until(lambda: device.outbox.depth().waiting == 1)
@@ -130,7 +130,7 @@ def test_a_sighting_that_alone_is_refused_for_what_it_is_goes_aside(tmp_path, co
     with StrictBroker(Script(refuse_payload=(POISON, code))) as broker:
         with Sender(tmp_path, settings(broker.port)) as device:
             device.outbox.append_many([sighting(), poisoned(), sighting(), sighting()])
-            device.publisher.wake()
+            device.bell.news()
             assert device.drained()
             (letter,) = device.publisher.letters.held()
             assert (letter.kind, letter.seq) == ("sighting", 2)
@@ -162,7 +162,7 @@ def test_released_letters_are_sent_again_as_they_were(tmp_path):
     with StrictBroker(Script(hang_up_payload=POISON)) as broker:
         with Sender(tmp_path, settings(broker.port)) as device:
             device.outbox.append_many([poisoned(), sighting()])
-            device.publisher.wake()
+            device.bell.news()
             assert device.drained()
             (letter,) = device.publisher.letters.held()
             broker.change(hang_up_payload=None)

@@ -115,7 +115,7 @@ def test_sightings_that_waited_too_long_say_so(tmp_path):
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         with Sender(tmp_path, settings(broker.port)) as device:
             device.outbox.append_many([sighting(time=old), sighting()])
-            device.publisher.wake()
+            device.bell.news()
             assert device.drained()
             subscriber.wait(lambda _: len(subscriber.on("/sighting")) == 2)
         found = [json.loads(p) for p in subscriber.on("/sighting")]
@@ -129,7 +129,7 @@ def test_pictures_and_health_arrive_as_they_are(tmp_path):
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         with Sender(tmp_path, settings(broker.port)) as device:
             device.outbox.append_many([picture, report])
-            device.publisher.wake()
+            device.bell.news()
             assert device.drained()
             assert subscriber.wait(lambda _: subscriber.on("/health"))
         assert subscriber.on(f"wheatear/cam-1/sighting/{picture.id}/image") == [picture.jpeg]
@@ -145,14 +145,14 @@ def test_introductions_are_retained_on_every_connection_and_when_renewed(tmp_pat
         with Sender(tmp_path, settings(broker.port), introductions=[about]) as device:
             assert subscriber.wait(lambda _: subscriber.on(topic) == [b"one"])
             says[0] = b"two"
-            device.publisher.renew(topic)
+            device.bell.renew(topic)
             assert subscriber.wait(lambda _: subscriber.on(topic) == [b"one", b"two"])
             assert retained(broker.port, topic) == b"two"
             broker.stop()
             broker.start()
             wait_for(lambda: len(taken) >= 3)
             says[0] = b""
-            device.publisher.renew(topic)
+            device.bell.renew(topic)
             assert subscriber.wait(lambda _: subscriber.on(topic)[-1] == b"")
             assert retained(broker.port, topic) is None
         assert len(taken) >= 4  # one more after the broker's restart

@@ -65,7 +65,7 @@ def test_denied_pictures_do_not_hold_up_sightings(tmp_path):
         user = settings(broker.port, username="camera", password_file=tmp_path / "pw")
         with Sender(tmp_path, user) as device:
             device.outbox.append_many([sighting(), image(), sighting(), image()])
-            device.publisher.wake()
+            device.bell.news()
             assert device.drained()
             assert device.counters["delivered"] == 2
             assert device.counters["denied"] >= 2

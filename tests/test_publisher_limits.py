@@ -151,7 +151,7 @@ def test_pictures_are_made_as_small_as_the_broker_takes(tmp_path):
     with StrictBroker(Script(maximum_packet_size=4000)) as broker:
         with Sender(tmp_path, settings(broker.port)) as device:
             device.outbox.append_many([sighting(), replace(image(), jpeg=big)])
-            device.publisher.wake()
+            device.bell.news()
             assert device.drained()
         assert broker.findings == []
         (picture,) = broker.payloads("/image")
@@ -272,6 +272,6 @@ def test_a_tls_connection_that_takes_nothing_more_does_not_hold_the_end_up(autho
         device = Sender(authority, own)
         with device:
             device.outbox.append_many([image(60_000) for _ in range(100)])
-            device.publisher.wake()
+            device.bell.news()
             assert broker.wait(lambda one: len(one.seen) > 3)
         assert not device.publisher._thread.is_alive()

@@ -191,7 +191,7 @@ def test_a_slow_request_holds_up_no_sighting(tmp_path):
         asker.send("restart", {"transaction": "slow"})
         one.device.sight(5)
         assert one.device.drained()
-        assert one.desk.done == [("status", 0)]
+        assert one.desk.done == [("status", {})]
         one.desk.gate.set()
         assert answered(subscriber, "slow")["status"] == "ok"
 

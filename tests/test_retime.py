@@ -236,7 +236,7 @@ def test_what_was_still_in_memory_when_the_clock_was_set_goes_out_right(tmp_path
             clock.set()
             retimer.tick()
             device.outbox.append_many([gathered, released, image(), taken(clock)])
-            device.publisher.wake()
+            device.bell.news()
             assert device.drained()
             assert device.counters["retimed"] == 1
             assert device.outbox.hours(RIGHT)[0].labels == {"aphid": 2}
@@ -411,7 +411,7 @@ def test_what_the_publisher_has_read_already_goes_out_with_the_right_time(tmp_pa
         settings_ = Broker(host="127.0.0.1", port=broker.port, window=1)
         with Sender(tmp_path, settings_, hold=paused.is_set) as device:
             device.outbox.append_many([taken(clock) for _ in range(180)])
-            device.publisher.wake()
+            device.bell.news()
             assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) > 5)
             paused.set()
             left, before = device.outbox.depth().waiting, -1

@@ -37,6 +37,7 @@ from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer
 from edge.outbox.writer import Writer
 from edge.sightings.builder import Identity, cut_off, picture_budget
+from edge.system.bell import Bell
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 from edge.system.gps import Gps
@@ -88,7 +89,8 @@ class _Device:
         stack: ExitStack,
     ) -> None:
         self._config, self._stop, self._remote, self._kept = config, stop, remote, kept
-        self._counters, self._clock = Counters(), SystemClock()
+        self._counters, self._clock, self._bell = Counters(), SystemClock(), Bell()
+        self._base = f"{config.broker.base_topic}/{device_id(config)}"
         self._open(stack)
         self._speak()
         self._look()
@@ -111,7 +113,7 @@ class _Device:
         self._letters = DeadLetters(folder, most)
         self._writer = Writer(
             self._outbox,
-            lambda: self._publisher.wake(),
+            self._bell.news,
             counters,
             config.outbox.commit_seconds,
             unwritable=self._set_aside,
@@ -122,6 +124,14 @@ class _Device:
     def _speak(self) -> None:
         """Put together what says and hears: messages, requests, pictures to learn from."""
         config, counters, clock = self._config, self._counters, self._clock
+        self._requests = Requests(
+            config.requests,
+            self._base,
+            counters,
+            clock,
+            self._bell.ring,
+            self._remote.memory(config.outbox.path),
+        )
         self._reporter = Reporter(
             config,
             self._switch.running,
@@ -140,15 +150,7 @@ class _Device:
             self._identity,
             counters,
             clock,
-            lambda: self._publisher.nudge(),
-        )
-        self._requests = Requests(
-            config.requests,
-            f"{config.broker.base_topic}/{device_id(config)}",
-            counters,
-            clock,
-            lambda: self._publisher.nudge(),
-            self._remote.memory(config.outbox.path),
+            self._bell.ring,
         )
         self._retimer = Retimer.of(config, self._outbox, clock, counters, self._renew_info)
         self._publisher = Publisher(
@@ -163,15 +165,16 @@ class _Device:
             spare=self._learning.inbox,
             introductions=[
                 *homeassistant.introductions(config, lambda: self._switch.running),
-                *self._models.introductions(lambda topic: self._publisher.renew(topic)),
+                *self._models.introductions(self._bell.renew),
             ],
             clock=clock,
             requests=self._requests,
             hold=self._retimer.hold,
             righted=self._retimer.righted,
             letters=self._letters,
+            bell=self._bell,
         )
-        self._desk = Desk(self._letters, lambda: self._publisher.nudge())
+        self._desk = Desk(self._letters, self._bell.ring)
 
     def _look(self) -> None:
         """Put together what takes frames and judges them."""
@@ -236,7 +239,7 @@ class _Device:
             self._identity,
             self._reporter,
             self._learning,
-            self._publisher,
+            self._bell,
             self._frames,
         )
         self._notifier = Notifier(
@@ -284,7 +287,7 @@ class _Device:
         self._letters.keep(message, str(error), self._clock.now())
 
     def _renew_info(self) -> None:
-        self._publisher.renew(f"{self._publisher.base}/info")
+        self._bell.renew(f"{self._base}/info")
 
     def _first_camera(self) -> Camera | None:
         """Open the camera; None where a live one is away, which the reader then waits for: what is

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from edge.config import Config
     from edge.device.health.reporter import Reporter
     from edge.feedback.feedback import Learning
-    from edge.mqtt.publisher import Publisher
     from edge.mqtt.requests import Requests
     from edge.mqtt.session import Introduction
     from edge.sightings.builder import Identity
     from edge.sightings.watcher import Watcher
+    from edge.system.bell import Bell
     from edge.system.clock import Clock
     from edge.system.counters import Counters
     from edge.system.handover import Kept
@@ -67,11 +67,11 @@ class DeviceModels:
         identity: Identity,
         reporter: Reporter,
         learning: Learning,
-        publisher: Publisher,
+        bell: Bell,
         frames: Reader,
     ) -> None:
         """Take requests, and have all that names the model follow it."""
-        keep_up(self.switch, identity, reporter, learning, publisher, frames)
+        keep_up(self.switch, identity, reporter, learning, bell, frames)
         if self._service is not None:
             register(requests, Verbs(self._service, self._config.model, self._clock))
 
@@ -94,7 +94,7 @@ def keep_up(
     identity: Identity,
     reporter: Reporter,
     learning: Learning,
-    publisher: Publisher,
+    bell: Bell,
     frames: Reader,
 ) -> None:
     """Have everything that names the model follow the switch."""
@@ -102,7 +102,7 @@ def keep_up(
     def follow() -> None:
         identity.model, reporter.model = switch.ref, switch.running
         learning.exchange(switch.classifier)
-        publisher.renew()
+        bell.renew()
         if switch.reframed:
             frames.reopen()
 

@@ -35,6 +35,7 @@ from edge.mqtt.wire import Will, Wire
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Row
+from edge.system.bell import Bell
 from edge.system.clock import Clock, SystemClock
 from edge.system.counters import Backoff, Counters, Episode
 from edge.system.threads import Patience
@@ -60,7 +61,8 @@ class Publisher:
     at most, or None. `introductions` are what else is retained, `spare` is what is sent when
     nothing else waits; `requests` take what is asked of the device. While `hold` says so, what
     waits in the outbox is not sent yet; `righted` gives it with its right times. What the broker
-    does not take goes to `letters` (by default: a folder beside the outbox).
+    does not take goes to `letters` (by default: a folder beside the outbox). `bell` is rung by
+    whoever has something for it.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Publisher:
         letters: DeadLetters | None = None,
         dial: Dial | None = None,
         righted: Callable[[Sequence[Row]], list[Row]] = list,
+        bell: Bell | None = None,
     ) -> None:
+        self._bell = bell or Bell()
         self._broker, self._device, self._outbox = broker, device, outbox
         self._state, self._counters, self._shrink = state, counters, shrink
         self._clock, self._hold, self._righted = clock or SystemClock(), hold, righted
@@ -111,8 +115,6 @@ class Publisher:
         self._letters_due = 0.0
         self._letters_again = math.inf
         """When what was released and the disk refused is tried once more."""
-        self._news = threading.Event()
-        self._connection: Wire | None = None
         self._trouble = Episode("broker", counters, log)
         self._rivals = Rivals(f"wheatear-{device}", broker.retry_max_seconds, counters, self._clock)
         self._patience = Patience()
@@ -123,28 +125,11 @@ class Publisher:
         """Start the thread."""
         self._thread.start()
 
-    def wake(self) -> None:
-        """Say that the outbox has something new."""
-        self._news.set()
-        self.nudge()
-
-    def nudge(self) -> None:
-        """Say that there is something to send, though not in the outbox."""
-        if (connection := self._connection) is not None:
-            connection.wake()
-
-    def renew(self, topic: str | None = None) -> None:
-        """Publish the introduction with this topic, or all, again: what it says has changed."""
-        topics = set(self._introductions) if topic is None else {topic}
-        self._known -= topics
-        self._pending |= topics
-        self.wake()
-
     def close(self, flush_seconds: float = 2.0) -> None:
         """Deliver what can be delivered in `flush_seconds`, say goodbye, end the thread."""
         self._flush_until = self._clock.monotonic() + flush_seconds
         self._closing.set()
-        self.wake()
+        self._bell.news()
         if self._thread.is_alive():
             self._thread.join(flush_seconds + 5.0)
 
@@ -173,7 +158,8 @@ class Publisher:
             with contextlib.closing(self._connect()) as connection:
                 started = self._clock.monotonic()
                 self._connected(connection)
-                self._session(connection)
+                with self._bell.heard(connection.wake):
+                    self._session(connection)
         except StalledError as error:  # which is an episode of its own
             stalled = True
             self._counters.add("broker_failures")
@@ -188,8 +174,6 @@ class Publisher:
             if self._clock.monotonic() - started > _SETTLED_SECONDS:
                 self._patience.won()
             self._patience.lost(error)
-        finally:
-            self._connection = None
         seconds, of_use = self._clock.monotonic() - started, self._counters["delivered"] > delivered
         # While something waits, it may be a bad link that carries a backlog bit by bit.
         self._rivals.ended(ended, seconds, self._nothing_waits())
@@ -221,7 +205,6 @@ class Publisher:
                 )
         self.protocol = connection.protocol
         self._counters.add("connects")
-        self._connection = connection
         self._pending |= set(self._introductions)
 
     def _session(self, connection: Wire) -> None:
@@ -278,8 +261,11 @@ class Publisher:
     def _carry(self, session: Session) -> None:
         while True:
             self._rivals.look()
-            if self._news.is_set():
-                self._news.clear()
+            rung = self._bell.take()
+            renewed = set(self._introductions) if rung.everything else rung.topics
+            self._known -= renewed
+            self._pending |= renewed
+            if rung.news:
                 session.news()
             self._mind_letters()
             if not session.turn(Closing(self._closing.is_set(), self._flush_until)):
@@ -304,5 +290,5 @@ class Publisher:
             self._letters.recovered()
             if released:
                 log.info("%d dead letters are released", released)
-                self._news.set()
+                self._bell.news()
         self._standing.count_letters()
