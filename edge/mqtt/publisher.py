@@ -284,7 +284,7 @@ class Publisher:
         except OSError as error:
             self._letters_again = now + _LETTERS_AGAIN_SECONDS
             self._letters.failed(error)
-            self._news.set()  # some may have been released before
+            self._bell.news()  # some may have been released before
         else:
             self._letters_again = math.inf
             self._letters.recovered()
