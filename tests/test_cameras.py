@@ -245,6 +245,15 @@ def test_closing_a_reader_ends_a_waiting_camera_thread():
     assert camera.closed == 1
 
 
+def test_a_reader_that_never_started_lets_its_camera_go():
+    """Where a device cannot be put together, or the computer starts no thread for it."""
+    camera = Scripted([1])
+    reader = Reader(lambda: None, Counters(), camera)
+    reader.close()
+    reader.close()
+    assert camera.closed == 1
+
+
 class Hanging(Scripted):
     """A camera whose driver does not answer until it is released."""
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+import threading
+from dataclasses import dataclass, field
 
-from edge.cameras import Frame
+import devices
+import pytest
+from brokers import free_port
+from msgspec.structs import replace
+
+from edge.cameras import CAMERAS, Frame
 from edge.cameras.reader import Reader
-from edge.errors import CameraError
+from edge.config import Requests, V4l2Camera, load_config
+from edge.device import app
+from edge.device.config_changes import Configuration
+from edge.device.log_tail import Journal
+from edge.device.remote import Control, Remote
+from edge.errors import CameraError, ConfigError
 from edge.system.counters import Counters
 from edge.system.handover import Kept
 
@@ -99,3 +110,37 @@ def test_a_reader_parts_from_an_open_camera():
     reader.close()
     assert parted == [camera]
     assert camera.open
+
+
+@dataclass
+class Cameras:
+    """Opens cameras, and knows which are open; only one can be at a time."""
+
+    opened: list[Door] = field(default_factory=list)
+
+    def __call__(self, *_: object) -> Door:
+        """Open one."""
+        assert not any(door.open for door in self.opened)
+        self.opened.append(Door())
+        self.opened[-1].live = True
+        return self.opened[-1]
+
+
+def test_a_device_that_cannot_be_put_together_leaves_no_camera_open(tmp_path, monkeypatch):
+    """Its process may go back to the settings before, and needs the camera then."""
+    devices.photos(tmp_path / "photos", 1)
+    devices.bundle(tmp_path / "model.wtr")
+    file = devices.config(tmp_path, free_port())
+    cameras, control = Cameras(), Control()
+    monkeypatch.setattr("edge.cameras.v4l2.V4l2", cameras)
+    assert CAMERAS["v4l2"] == "edge.cameras.v4l2:V4l2"
+    config = replace(
+        load_config(file),
+        camera=V4l2Camera(),
+        requests=Requests(allow=("status",), token_file=tmp_path / "token"),
+    )
+    remote, kept = Remote(Configuration(file), control, Journal()), Kept(lambda: False)
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="token_file"):
+            app.run(config, threading.Event(), 1.0, remote, kept)
+    assert [door.open for door in cameras.opened] == [False, False]

@@ -24,6 +24,7 @@ from edge.config import Picamera2Camera, View
 from edge.errors import CameraError
 from edge.model.image.preprocessing import InputSpec
 from edge.model.tiles import Size, in_parts, needed
+from edge.system.clock import boot_seconds
 from edge.system.optional_packages import load
 
 if TYPE_CHECKING:
@@ -180,5 +181,5 @@ def _wall_time(sensor_ns: int | None) -> datetime:
     now = datetime.now(UTC)
     if sensor_ns is None:
         return now
-    age = time.clock_gettime(time.CLOCK_BOOTTIME) - sensor_ns / 1e9
+    age = boot_seconds() - sensor_ns / 1e9
     return now - timedelta(seconds=age) if 0 <= age < 60 else now

@@ -117,6 +117,8 @@ class Reader:
             self._change.notify_all()
         if self._thread.is_alive() and not again:
             self._thread.join(_STOP_SECONDS)
+        if self._thread.ident is None:  # it never ran, and so lets nothing go
+            self._let_go(self._part)
         for frame in self._frames:  # nobody takes them any more
             if frame.order is not None:
                 frame.order.fail(CameraError(_OVER))

@@ -108,7 +108,11 @@ class _Device:
         if lost := fleeting(config.outbox.path.parent):
             log.warning("outbox.path: %s", lost)
             counters.failing("outbox.path", lost)
-        self._camera = self._first_camera()
+        gate = open_gate(config, clock, counters, lambda: self._identity.location)
+        self._frames = Reader(
+            self._open_camera, counters, self._first_camera(), gate=gate, part=self._part_from
+        )
+        stack.callback(self._frames.close)  # also where what follows cannot be put together
         folder, most = config.outbox.path.with_name(FOLDER), config.outbox.max_dead_letter_bytes
         self._letters = DeadLetters(folder, most)
         self._writer = Writer(
@@ -179,13 +183,6 @@ class _Device:
     def _look(self) -> None:
         """Put together what takes frames and judges them."""
         config, counters, clock = self._config, self._counters, self._clock
-        self._frames = Reader(
-            self._open_camera,
-            counters,
-            self._camera,
-            gate=open_gate(config, clock, counters, lambda: self._identity.location),
-            part=self._part_from,
-        )
         self._flow = Flow(config, self._frames, counters, clock)
         capture = Capture(
             self._frames.ask, self._identity, config.decision, config.images, clock, config.requests

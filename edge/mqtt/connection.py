@@ -34,6 +34,7 @@ from edge.mqtt.paho_client import Client, reason_name
 from edge.mqtt.reason_codes import FAILURE, UNSUPPORTED_VERSION, words
 from edge.mqtt.tls import tls_context
 from edge.mqtt.wire import Ack, Limits, Will, limits_of
+from edge.system.clock import boot_seconds
 from edge.system.resource_limits import SHORTAGES
 
 HUNG_UP = "it hung up"
@@ -80,7 +81,7 @@ class Connection:
         self._answer: tuple[int, str] | None = None
         self._failure = ""
         self._asked: set[int] = set()
-        self._heard = _awake_or_not()
+        self._heard = boot_seconds()  # to the broker it is quiet, too, while the computer sleeps
         host, port = broker.address
         self._address = f"{host}:{port}" + (f" ({at})" if at and at != host else "")
         try:
@@ -118,7 +119,7 @@ class Connection:
         if correlation is not None and self.protocol == "5":
             properties = PahoProperties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
             properties.CorrelationData = correlation
-        self._heard = _awake_or_not()
+        self._heard = boot_seconds()
         sent = self._client.publish(topic, payload, qos, retain, properties)
         if sent.rc == paho.MQTT_ERR_QUEUE_SIZE:
             raise PublishError(f"{self._address} still owes an answer to message {sent.mid}")
@@ -220,7 +221,7 @@ class Connection:
         try:
             if sock in readable or (pending and pending()):
                 self._client.loop_read()
-                self._heard = _awake_or_not()
+                self._heard = boot_seconds()
             if writable:
                 self._client.loop_write()
             self._client.loop_misc()
@@ -345,7 +346,7 @@ class Connection:
             why=why,
             code=code,
             hung_up=told or why == HUNG_UP,
-            quiet_seconds=_awake_or_not() - self._heard,
+            quiet_seconds=boot_seconds() - self._heard,
         )
 
     def _on_publish(
@@ -374,13 +375,6 @@ class Connection:
         """Keep what the network said: nothing else gives it away."""
         if level == paho.MQTT_LOG_ERR:
             self._failure = text
-
-
-def _awake_or_not() -> float:
-    """Give seconds that go on while the computer sleeps, where it can tell (Linux): to the broker,
-    and to what lies on the way, it was quiet then too.
-    """
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _elsewhere(said: Said | None) -> str:

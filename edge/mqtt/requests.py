@@ -34,6 +34,7 @@ from edge.mqtt.transactions import Memory
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.token_bucket import Bucket
+from edge.text.json_text import from_json
 from edge.text.printable import encoded, printable
 
 log = logging.getLogger(__name__)
@@ -260,8 +261,8 @@ class Requests:
     def _params(self, asked: Asked) -> Params:
         """Read what the verb takes. Raises MalformedRequestError."""
         try:
-            fields = _decoder.decode(asked.message.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            fields = from_json(asked.message.payload, _decoder)
+        except msgspec.DecodeError as error:
             raise MalformedRequestError(f"no request: {error}; send a JSON object") from error
         return read_params(VERBS[asked.verb].takes, fields)
 

@@ -166,8 +166,14 @@ class OutboxFile:
         self._attach(schema.open_database(self.path))
 
     def _attach(self, connections: tuple[sqlite3.Connection, sqlite3.Connection]) -> None:
+        try:
+            place = Place(self.path)
+        except OSError:
+            for connection in connections:
+                connection.close()
+            raise
         self.writer, self.reader = connections
-        self._connections, self._place = list(connections), Place(self.path)
+        self._connections, self._place = list(connections), place
 
     def _disconnect(self) -> None:
         for connection in self._connections:

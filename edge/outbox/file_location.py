@@ -22,8 +22,12 @@ class Place:
         # locks.
         self._file: int | None = os.open(path, os.O_PATH)
         self._log_file: int | None = None
-        with contextlib.suppress(FileNotFoundError):
-            self._log_file = os.open(self._log, os.O_PATH)
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._log_file = os.open(self._log, os.O_PATH)
+        except OSError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Forget them; doing so twice is fine."""

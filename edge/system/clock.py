@@ -146,6 +146,11 @@ class Clock(ABC):
         return eras[-1], (moment - eras[-1].booted).total_seconds()
 
 
+def boot_seconds() -> float:
+    """Give the seconds since the computer started; those asleep too, where it can tell (Linux)."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 class SystemClock(Clock):
     """The computer's clock."""
 
@@ -164,8 +169,8 @@ class SystemClock(Clock):
         return time.monotonic()
 
     def since_boot(self) -> float:
-        """Give the seconds since the computer started (``CLOCK_BOOTTIME``)."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+        """Give the seconds since the computer started, those asleep included."""
+        return boot_seconds()
 
     def quality(self) -> Quality:
         """Ask the kernel and its files.
