@@ -122,6 +122,11 @@ class Points:
         self.fired = 0
         self._accidents = {} if day == "good" else accidents()
 
+    @property
+    def mistaken(self) -> list[str]:
+        """Accidents that name no call of those classes."""
+        return sorted(set(accidents()) - {_named(place) for place in self.quiet})
+
     def __call__(self, place: str, callee):
         """Give what is to be called, or fail."""
         point = (place, threading.current_thread().name)
@@ -129,13 +134,17 @@ class Points:
         if point == self.point and (self.always or not self.fired):
             self.fired += 1
             raise self.error()
-        what = f"{place.split(':')[0]} {place.split(' ')[1]}"
-        accident = self._accidents.get(what)
+        accident = self._accidents.get(_named(place))
         if accident:
             error = accident.pop(0)
             if error is not None:
                 raise error
         return callee
+
+
+def _named(place: str) -> str:
+    """Give method and call, without the line."""
+    return f"{place.split(':')[0]} {place.split(' ')[1]}"
 
 
 POINTS = Points()
@@ -159,7 +168,7 @@ def accidents() -> dict[str, list[Exception | None]]:
             CameraError("unplugged"),
             ImageError("torn"),
         ],
-        "edge.device.agent.Agent._see self._viewer.see": [ModelError("odd"), ValueError("odder")],
+        "edge.device.agent.Agent._see self._viewer.look": [ModelError("odd"), ValueError("odder")],
         "edge.device.agent.Agent._show watch": [ValueError("blind")],
         "edge.device.agent.Agent._report self._health": [ValueError("unwell")],
         "edge.outbox.writer.Writer._commit self._outbox.append_many": [
@@ -172,7 +181,7 @@ def accidents() -> dict[str, list[Exception | None]]:
             ValueError("odd"),
         ],
         "edge.mqtt.publisher.Publisher._mind_letters self.letters.collect": [OSError("torn")],
-        "edge.mqtt.session.Session.turn self._delivery.turn": [None, PublishError("hung up")],
+        "edge.mqtt.session.Session.turn delivery.fill": [None, PublishError("hung up")],
         "edge.updates.service.Models._run follower.judge": [StoreError("full"), ValueError("odd")],
         "edge.outbox.retime.Retimer._run self.tick": [OutboxError("full"), ValueError("odd")],
         "edge.mqtt.requests.Requests._run self.carry_out_next": [ValueError("odd")],
@@ -302,6 +311,7 @@ class Field:
             "waiting": waiting,
             "arrived": self._arrived(name, PHOTOS if outcome == "all is well" else 0),
             "reached": reached,
+            "no such call": POINTS.mistaken,
             "seconds": round(time.monotonic() - started, 2),
             "log": said,
         }
@@ -347,7 +357,7 @@ def find(folder: Path) -> None:
     found: dict[Point, str] = {}
     for day in ("good", "good", "bad", "bad"):
         done = field.replay(day)
-        tell({key: done[key] for key in ("outcome", "arrived", "seconds")})
+        tell({key: done[key] for key in ("outcome", "arrived", "no such call", "seconds")})
         for point in sorted(done["reached"]):
             found.setdefault(point, day)
     (folder / "points.json").write_text(json.dumps([[*one, day] for one, day in found.items()]))

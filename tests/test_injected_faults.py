@@ -112,6 +112,7 @@ def test_a_bad_day_is_survived(tried):
     """Nothing that a device knows of, once each, ends the program."""
     found, _, _ = tried
     assert [day["outcome"] for day in found[2:]] == ["all is well"] * 2
+    assert [day["no such call"] for day in found[2:]] == [[], []]
 
 
 def test_every_call_of_every_thread_is_tried(tried):

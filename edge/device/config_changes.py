@@ -93,7 +93,7 @@ class Configuration:
         if self.record.starts is not None:
             self._count_start(self.record.starts)
         try:
-            self.config = self._apply(self.record.current)
+            self.config = self._apply(self.record.current, base)
         except (ConfigError, RequestDeniedError) as error:
             self._set_aside(error)
             self.config = base
@@ -120,7 +120,7 @@ class Configuration:
             raise ConfigError(
                 f"{path}: {error}; the next start sets it aside and goes on with {self._file} alone"
             ) from error
-        return self._apply(self.record.current)
+        return self._apply(self.record.current, base)
 
     def revision(self) -> str:
         """Give what tells this configuration from others: 16 hexadecimal digits."""
@@ -165,7 +165,7 @@ class Configuration:
             changes = _put(self.record.current, settings)
         else:
             changes = Changes(toml or None)
-        config = self._apply(changes)
+        config = self._apply(changes, load_config(self._file))
         if config == self.config and changes == self.record.current:
             return False
         self._write(Record(current=changes, previous=self.record.current, starts=0))
@@ -238,12 +238,11 @@ class Configuration:
             ) from error
         self.record = record
 
-    def _apply(self, changes: Changes) -> Config:
-        """Put changes on the file. Raises ConfigError, RequestDeniedError."""
-        folder = self._file.resolve().parent
-        base = load_config(self._file)
+    def _apply(self, changes: Changes, base: Config) -> Config:
+        """Put changes on the file, which says `base`. Raises ConfigError, RequestDeniedError."""
         if not changes:
             return base
+        folder = self._file.resolve().parent
         try:
             text = read_text(self._file) if changes.toml is None else text_of(changes.toml.encode())
             raw = tomllib.loads(text)
