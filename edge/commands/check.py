@@ -25,6 +25,7 @@ from edge.model.image.preprocessing import InputSpec
 from edge.model.missing_labels import by_decision
 from edge.model.tiled_classifier import Plan
 from edge.model.tiles import in_parts
+from edge.mqtt.addresses import addresses
 from edge.mqtt.connection import Connection
 from edge.mqtt.connection_errors import unreachable
 from edge.mqtt.dial import connect
@@ -286,11 +287,7 @@ def _broker(config: Config, steps: Steps) -> None:
 
 def _resolve(broker: Broker) -> str:
     host, port = broker.address
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise PublishError(unreachable(f"{host}:{port}", error)) from error
-    return f"{host} is {', '.join(dict.fromkeys(str(one[4][0]) for one in found))}"
+    return f"{host} is {', '.join(addresses(host, port))}"
 
 
 def _reach(broker: Broker, opened: list[socket.socket], stack: contextlib.ExitStack) -> str:
