@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,7 +19,7 @@ from edge.config import parse_config
 from edge.messages.device import RunningModel
 from edge.messages.payloads import PAYLOADS
 from edge.messages.topics import TOPICS
-from edge.mqtt.homeassistant.discovery import introductions
+from edge.mqtt.homeassistant.discovery import Announced, introductions
 from edge.mqtt.homeassistant.entities import Camera, components
 
 LEAST = {
@@ -152,6 +153,23 @@ def test_switching_it_off_or_moving_it_takes_the_old_away(tmp_path):
         run(devices.config(tmp_path, broker.port))
         assert [one for one in subscriber.on("/config") if not one] == [b"", b""]
     assert not (tmp_path / "outbox.db.homeassistant").exists()
+
+
+def test_what_was_announced_is_known_after_a_cut_of_the_power(tmp_path, monkeypatch):
+    """The folder is synced behind each change of the note, or nobody would take the old away."""
+    real, seen = os.fsync, []
+
+    def fsync(fd: int) -> None:
+        if Path(os.readlink(f"/proc/self/fd/{fd}")) == tmp_path:
+            seen.append([json.loads(path.read_bytes()) for path in tmp_path.iterdir()])
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    announced = Announced(tmp_path / "outbox.db")
+    announced.note("topic", {"part": "sensor"})
+    announced.note("topic", {"part": "sensor"})
+    announced.forget("topic")
+    assert seen == [[{"topic": {"part": "sensor"}}], []]
 
 
 def test_a_removal_that_was_not_acknowledged_is_tried_again(tmp_path):

@@ -22,7 +22,7 @@ from edge.messages.device import RunningModel
 from edge.mqtt.homeassistant.entities import Camera, Component, components
 from edge.mqtt.session import Introduction
 from edge.system.board import board
-from edge.system.files import write_whole
+from edge.system.files import sync_folder, write_whole
 from edge.system.identity import device_id
 from edge.system.json_files import read_json
 from edge.text.printable import encoded
@@ -143,5 +143,6 @@ class Announced:
                 write_whole(self._path, encoded(topics))
             else:
                 self._path.unlink(missing_ok=True)
+            sync_folder(self._path.parent)  # or a cut of the power forgets what is to be removed
         except OSError as error:
             log.warning("cannot write %s (%s): old announcements may stay", self._path, error)
