@@ -9,7 +9,9 @@ import subprocess
 
 import pytest
 from samples import drain, sighting
+from steps import descriptors
 
+from edge.errors import OutboxError
 from edge.outbox.file_location import Place
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
@@ -160,3 +162,25 @@ def test_a_deleted_file_is_neither_there_nor_moved(tmp_path):
     assert len(os.listdir("/proc/self/fd")) == opened
     place.close()
     assert not place.deleted
+
+
+def test_an_outbox_that_cannot_be_opened_for_want_of_descriptors_leaves_none_open(tmp_path):
+    """However few there are; one that is opened watches all of its files."""
+    path = tmp_path / "o.db"
+    failed, opened = [], len(os.listdir("/proc/self/fd"))
+    outbox = None
+    while outbox is None:
+        assert len(failed) < 30
+        try:
+            with descriptors(len(failed)):
+                outbox = Outbox(path)
+        except OutboxError as error:  # kept, with all that it refers to
+            failed.append(error)
+            assert len(os.listdir("/proc/self/fd")) == opened
+    assert len(failed) > 5
+    for name in ("o.db", "o.db-wal"):
+        (tmp_path / name).unlink()
+        outbox.append(sighting())
+        assert (tmp_path / name).exists()
+    outbox.close()
+    assert len(os.listdir("/proc/self/fd")) == opened

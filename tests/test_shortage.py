@@ -113,18 +113,3 @@ def test_what_could_not_be_opened_once_is_not_given_up(tmp_path, monkeypatch, ma
         assert ask() == expected
     assert refused
     assert ask() == expected
-
-
-def test_an_outbox_that_cannot_be_opened_leaves_nothing_open(tmp_path):
-    """However many descriptors there are: it is opened again and again until there are enough."""
-    numbers(tmp_path)()
-    opened = len(os.listdir("/proc/self/fd"))
-    failed = 0
-    for left in range(20):
-        with descriptors(left), contextlib.suppress(WheatearError):
-            Outbox(tmp_path / "outbox.db").close()
-            break
-        failed += 1
-        assert len(os.listdir("/proc/self/fd")) == opened, left
-    assert failed > 5
-    assert len(os.listdir("/proc/self/fd")) == opened
