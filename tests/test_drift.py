@@ -187,8 +187,13 @@ def test_what_was_counted_outlives_a_restart_but_not_the_model(tmp_path):
     again = watching(tmp_path)
     assert again.report() == drift.report()
     assert watching(tmp_path, model="other").value() is None
-    (tmp_path / "drift.json").write_text("{}")
-    assert watching(tmp_path).report().frames == 0
+    nothing = watching(tmp_path / "elsewhere").report()
+    saved = json.loads((tmp_path / "drift.json").read_bytes())
+    short = saved | {"parts": saved["parts"] | {"labels": {"mass": [1.0], "squares": 1.0}}}
+    lacking = saved | {"parts": {"confidence": saved["parts"]["confidence"]}}
+    for damaged in ({}, short, lacking):
+        (tmp_path / "drift.json").write_text(json.dumps(damaged))
+        assert watching(tmp_path).report() == nothing
 
 
 def test_it_is_written_about_once_an_hour(tmp_path):

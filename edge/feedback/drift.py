@@ -67,9 +67,7 @@ class Fading:
         return _Saved(tuple(round(float(mass), 6) for mass in self.mass), self._squares)
 
     def restore(self, saved: _Saved) -> None:
-        """Go on from an earlier state. Raises ValueError where it is of other bins."""
-        if len(saved.mass) != len(self.mass):
-            raise ValueError(f"{len(saved.mass)} bins instead of {len(self.mass)}")
+        """Go on from an earlier state of as many bins."""
         self.mass[:], self._squares = saved.mass, saved.squares
 
 
@@ -200,8 +198,12 @@ class Drift:
             file = read_json(self._path, _File)
             if file.model != self._model:
                 return
-            for name, part in self._parts.items():
-                part.restore(file.parts[name])
+            saved = [(part, file.parts[name]) for name, part in self._parts.items()]
+            for part, one in saved:  # before any is taken over
+                if len(one.mass) != len(part.mass):
+                    raise ValueError(f"{len(one.mass)} bins instead of {len(part.mass)}")
+            for part, one in saved:
+                part.restore(one)
             self._frames = self._saved = file.frames
         except FileNotFoundError:
             return
