@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
+import ssl
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,12 @@ def authority(folder: Path) -> Path:
     certify("client", issuer, key)
     certify("stranger", ca=True)
     return folder
+
+
+def server(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """Make a folder of certificates; give its authority, and what makes a server of the rest."""
+    folder.mkdir()
+    authority(folder)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "server.pem", folder / "server.key")
+    return folder / "ca.pem", context

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 Script = Callable[[bytes], Iterable[bytes]]
 
@@ -74,6 +74,14 @@ class Scripted:
         self._socket.close()
         for thread in self._threads:
             thread.join(5)
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[int]:
+    """Give a port that refuses connections, and that nobody else gets meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
 
 
 def answer(body: bytes, status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:

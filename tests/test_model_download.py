@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+from functools import partial
 from http.client import HTTPResponse
 
 import msgspec
@@ -18,7 +19,7 @@ from edge.errors import DownloadError, StoppedError, StoreError, UnreachableErro
 from edge.updates.download_pace import Pace
 from edge.updates.fetch import Source, check_source, fetch, forget
 
-LIMITS = Update(timeout_seconds=5.0, attempts=3)
+LIMITS = Update(timeout_seconds=60.0, attempts=3)
 SHA256 = hashlib.sha256(DATA).hexdigest()
 REST = f"bytes 1000-{len(DATA) - 1}/{len(DATA)}"
 START = answer(DATA[:1000], length=len(DATA), ETag='"a"')
@@ -294,20 +295,26 @@ def test_bytes_that_come_one_by_one_are_on_disk_as_they_are_told(tmp_path, monke
     assert set(asked) == {64 << 10}
 
 
-def test_an_attempt_that_is_too_slow_is_told_as_that(tmp_path):
+@pytest.mark.parametrize(("begins", "error"), [(START, DownloadError), (b"", UnreachableError)])
+def test_an_attempt_that_is_too_slow_is_told_as_that(begins, error, tmp_path, monkeypatch):
     """Where something came it is no secret that the server was reached."""
-    slow = msgspec.structs.replace(
-        LIMITS, attempts=1, least_window_seconds=0.05, least_bytes_per_second=1e9
-    )
+    slow = msgspec.structs.replace(LIMITS, attempts=1, timeout_seconds=1000.0)
+    seconds = [0.0]
+    monkeypatch.setattr("edge.updates.fetch.Pace", partial(Pace, now=lambda: seconds[0]))
 
     def script(_):
-        return itertools.chain([START], server.trickle(b"x", 0.005))
+        seconds[0] += 0.0 if begins else slow.least_window_seconds
+        yield begins
+        yield from server.silence()
+
+    def progress(*_):
+        seconds[0] += slow.least_window_seconds
 
     with Scripted(script) as server, pytest.raises(DownloadError) as told:
-        get(server, tmp_path, slow)
-    assert type(told.value) is DownloadError
+        get(server, tmp_path, slow, progress=progress)
+    assert type(told.value) is error
     assert "1 attempts in a row" in str(told.value)
-    assert (tmp_path / "url.part").stat().st_size >= 1000
+    assert sum(file.stat().st_size for file in tmp_path.glob("url.part")) == (1000 if begins else 0)
 
 
 def test_a_disk_that_refuses_is_told(tmp_path):

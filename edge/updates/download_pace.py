@@ -40,7 +40,9 @@ class Pace:
         spent: float = 0.0,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._limits, self._stop, self._now = limits, stop, now
+        self._limits, self._stop = limits, stop
+        self.now = now
+        """The clock, in seconds, by which all of a download is timed."""
         self._until = now() + limits.download_seconds - spent
         self.begin(0)
         self.stopped = False
@@ -48,19 +50,21 @@ class Pace:
 
     def begin(self, room: int) -> None:
         """Begin to listen to a server that may send `room` bytes."""
-        self._last = self._since = self._now()
-        self._bytes, self._room = 0, room
+        self._last = self._since = self.now()
+        self._bytes = 0
+        self.room = room
+        """Bytes that the server may still send."""
 
     def widen(self, room: int) -> None:
         """Have a server send so many bytes more."""
-        self._room += room
+        self.room += room
 
     def got(self, count: int) -> None:
         """Take note of bytes that came. Raises UnreachableError where they are too many."""
-        self._last = self._now()
+        self._last = self.now()
         self._bytes += count
-        self._room -= count
-        if self._room < 0:
+        self.room -= count
+        if self.room < 0:
             raise UnreachableError("the server sends more than an answer has")
 
     def check(self) -> None:
@@ -73,7 +77,7 @@ class Pace:
         if self._stop():
             self.stopped = True
             raise StoppedError
-        if self._now() >= self._until:
+        if self.now() >= self._until:
             raise UpdateExpiredError(
                 "it was not here within model.update.download_seconds = "
                 f"{self._limits.download_seconds:g}; ask again, or give it longer"
@@ -82,7 +86,7 @@ class Pace:
     def check_flow(self) -> None:
         """See that a server sends, and not too slowly. Raises as :meth:`check`, and BrokenError."""
         self.check()
-        limits, now = self._limits, self._now()
+        limits, now = self._limits, self.now()
         if now - self._last >= limits.timeout_seconds:
             raise BrokenError(f"{limits.timeout_seconds:g} s without a byte")
         window = limits.least_window_seconds

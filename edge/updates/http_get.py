@@ -15,7 +15,6 @@ import select
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -112,11 +111,10 @@ class Web(NamedTuple):
         return _connect(*found[-1], self.timeout / len(found), self.pace)
 
     def _secured(self, plain: socket.socket, context: ssl.SSLContext, url: Url) -> ssl.SSLSocket:
+        secured = context.wrap_socket(  # it takes the plain one over, and closes it if it fails
+            plain, server_hostname=url.host, do_handshake_on_connect=False
+        )
         with contextlib.ExitStack() as stack:
-            stack.push(contextlib.closing(plain))
-            secured = context.wrap_socket(
-                plain, server_hostname=url.host, do_handshake_on_connect=False
-            )
             stack.push(contextlib.closing(secured))
 
             def shaken() -> int:
@@ -124,7 +122,7 @@ class Web(NamedTuple):
                 return 1
 
             for _ in _steps(self.timeout, self.pace, "TLS"):
-                if _tried(shaken, secured):
+                if _tried(shaken, secured, select.POLLIN):
                     stack.pop_all()
                     return secured
         raise AssertionError  # the steps end with an error
@@ -165,8 +163,8 @@ def _context(ca: Path | None) -> ssl.SSLContext:
 
 def _steps(seconds: float, pace: Pace, what: str) -> Iterator[None]:
     """Look at the pace again and again; raises BrokenError when `seconds` are over."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    until = pace.now() + seconds
+    while pace.now() < until:
         pace.check()
         yield
     raise BrokenError(f"{what} took longer than {seconds:g} s")
@@ -232,7 +230,7 @@ class _Wire:
         left = memoryview(data)
         while left:
             self._pace.check_flow()
-            sent = _tried(partial(self._socket.send, left), self._socket)
+            sent = _tried(partial(self._socket.send, left), self._socket, select.POLLOUT)
             left = left[sent or 0 :]
 
     def makefile(self, *_: object) -> io.BufferedReader:
@@ -245,7 +243,6 @@ class _Wire:
 
 class _Reader(io.RawIOBase):
     def __init__(self, connection: socket.socket, pace: Pace) -> None:
-        super().__init__()
         self._socket, self._pace = connection, pace
 
     def readable(self) -> bool:
@@ -254,20 +251,30 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - as the base
         while True:
             self._pace.check_flow()
-            count = _tried(lambda: self._socket.recv_into(buffer), self._socket)
+            # No more than belongs to the head, whatever comes in one piece with it; past the end
+            # of all that there is room for, a byte tells that there is more.
+            most = max(1, min(len(buffer), self._pace.room))
+            receive = partial(self._socket.recv_into, buffer, most)
+            count = _tried(receive, self._socket, select.POLLIN)
             if count is not None:
                 self._pace.got(count)
                 return count
 
 
-def _tried(step: Callable[[], int], connection: socket.socket) -> int | None:
-    """Do what a socket without blocking can; None: it waited a little, and is to be tried again."""
+def _tried(step: Callable[[], int], connection: socket.socket, event: int) -> int | None:
+    """Do what a socket without blocking can; None: it waited a little, and is to be tried again.
+
+    `event` is what a plain socket waits for; TLS says so itself, as it may have to read to send.
+    """
     try:
         return step()
-    except (BlockingIOError, ssl.SSLWantReadError):
-        _ready(connection, select.POLLIN)
+    except ssl.SSLWantReadError:
+        event = select.POLLIN
     except ssl.SSLWantWriteError:
-        _ready(connection, select.POLLOUT)
+        event = select.POLLOUT
+    except BlockingIOError:
+        pass
+    _ready(connection, event)
     return None
 
 
