@@ -132,10 +132,12 @@ def test_a_head_is_not_too_long_for_how_it_comes(tmp_path):
         assert get(server.url, tmp_path, stop=stop) == DATA
 
 
-def test_a_head_of_a_byte_more_is_too_much(tmp_path):
+@pytest.mark.parametrize("safe", [False, True])
+def test_a_head_of_a_byte_more_is_too_much(safe, tmp_path):
     """Than the 64 kB that it may have."""
+    ca, context = certificates.server(tmp_path / "certificates")
     with (
-        Scripted(lambda _: [head_of(65_537, 0)]) as server,
+        Scripted(lambda _: [head_of(65_537, 0)], context if safe else None) as server,
         pytest.raises(UnreachableError, match="more than an answer has"),
     ):
-        get(server.url, tmp_path)
+        get(server.url, tmp_path, msgspec.structs.replace(LIMITS, ca=ca))

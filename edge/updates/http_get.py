@@ -251,9 +251,9 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:  # noqa: ANN401 - as the base
         while True:
             self._pace.check_flow()
-            # No more than belongs to the head, whatever comes in one piece with it; past the end
-            # of all that there is room for, a byte tells that there is more.
-            most = max(1, min(len(buffer), self._pace.room))
+            # No more than belongs to the head, whatever comes in one piece with it. Where no room
+            # is left, 0 asks for whatever there is: any byte is one too many.
+            most = min(len(buffer), self._pace.room)
             receive = partial(self._socket.recv_into, buffer, most)
             count = _tried(receive, self._socket, select.POLLIN)
             if count is not None:
