@@ -167,13 +167,13 @@ def test_a_model_that_hangs_is_not_waited_for(here, seconds, ended):
     def hang(pixels):
         here.clock.forward(seconds)
         entered.set()
-        leave.wait(5)
+        leave.wait(60)
         return sound(pixels)
 
     here.switch.classifier.classify = hang
     thread = threading.Thread(target=here.switch.look, args=[PIXELS, SIZE])
     thread.start()
-    entered.wait(5)
+    entered.wait(60)
     looks = iter([False, True])
     try:
         with pytest.raises(StoppedError):

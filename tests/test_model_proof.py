@@ -94,9 +94,10 @@ def test_only_the_end_of_a_long_complaint_is_told(prove):
 def test_a_process_that_takes_too_long_is_ended(prove, tmp_path):
     """And so is one that nobody waits for any more."""
     model = msgspec.structs.replace(MODEL, update=Update(proof_seconds=0.1))
-    script = "echo $$ >pid; exec sleep 60"
+    script = "echo $$ >pid.new; mv pid.new pid; exec sleep 60"
     with pytest.raises(ProofError, match=r"took longer than model\.update\.proof_seconds = 0\.1"):
         prove(script, model=model)
+    (tmp_path / "pid").unlink(missing_ok=True)
     with pytest.raises(StoppedError):
         prove(script, stop=(tmp_path / "pid").exists)
     with pytest.raises(ProcessLookupError):
@@ -159,7 +160,7 @@ def test_a_process_that_proves_is_bounded_and_gives_way(memory, seconds):
     ours, theirs = fork.Pipe()
     child = fork.Process(target=bounds, args=[memory, seconds, theirs])
     child.start()
-    assert ours.poll(10)
+    assert ours.poll(60)
     told = ours.recv()
     child.join()
     before = resource.getrlimit(resource.RLIMIT_DATA)

@@ -45,7 +45,7 @@ def test_a_change_is_seen_when_somebody_tells_of_it(here):
     """The thread goes on until the end, and no further."""
     with here.models as models:
         assert models is here.models
-        assert passes(here).wait(5)
+        assert passes(here).wait(60)
         seen = passes(here)
         here.place.install(here.place.bundle("2"))
         models.wake()
@@ -55,7 +55,7 @@ def test_a_change_is_seen_when_somebody_tells_of_it(here):
             if taken.wait(0.01):
                 break
             here.see()
-        assert seen.wait(5)
+        assert seen.wait(60)
     assert not here.models._thread.is_alive()
     assert here.version == "2"
     assert here.counters.crew.ended is None
@@ -76,12 +76,12 @@ class News(threading.Event):
 
 def test_the_thread_rests_until_it_is_told(here, monkeypatch):
     """Of something to do, once each time, or of the end."""
-    monkeypatch.setattr(service, "_LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(service, "_LOOK_SECONDS", 3600.0)
     here.models._news = news = News()
     with here.models as models:
-        assert news.rests.get(timeout=5) == (60.0, False)
+        assert news.rests.get(timeout=60) == (3600.0, False)
         models.wake()
-        assert news.rests.get(timeout=5) == (60.0, False)
+        assert news.rests.get(timeout=60) == (3600.0, False)
     assert not here.models._thread.is_alive()
 
 
@@ -113,15 +113,15 @@ def test_the_thread_goes_on_after_an_error(here, error):
 
     here.follower.judge = judge
     with here.models as models:
-        assert failing.wait(5)
+        assert failing.wait(60)
         failing.clear()
         models.wake()
-        assert failing.wait(5)
+        assert failing.wait(60)
         assert here.counters.is_failing("models")
         fails.clear()
         seen = passes(here)
         models.wake()
-        assert seen.wait(5)
+        assert seen.wait(60)
     assert not here.counters.is_failing("models")
     assert here.counters.errors()[type(error).__name__] >= 2
 
@@ -141,7 +141,7 @@ def test_a_device_that_ends_ends_an_update_under_way(here):
 
     here.updater.work = work
     with here.models:
-        assert begun.wait(5)
+        assert begun.wait(60)
     assert not here.models._thread.is_alive()
     assert here.counters.errors() == {}
     assert here.counters.crew.ended is None
@@ -152,7 +152,7 @@ def test_a_program_whose_model_hangs_ends_with_the_status_of_a_fault(here):
     models = Models(here.store, here.model, here.load, here.counters, here.clock)
     child = multiprocessing.get_context("fork").Process(target=models._end)
     child.start()
-    child.join(5)
+    child.join(60)
     assert child.exitcode == 70
 
 
