@@ -6,12 +6,15 @@ import contextlib
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 _SIZE = 16_000_000
+_LET_GO_SECONDS = 300.0
+"""A container that was begun meanwhile has the mount too, until it ends."""
 
 
 def possible() -> bool:
@@ -43,8 +46,16 @@ class Ext4:
         Path(f"/sys/fs/ext4/{Path(device).name}/trigger_fs_error").write_text("on purpose")
 
     def repair(self) -> None:
-        """Check it and mount it again; no file of it may be open."""
+        """Check it and mount it again; no file of it may be open.
+
+        Raises TimeoutError where it stays mounted elsewhere: what is mounted again would be that.
+        """
         _do("umount", self.folder)
+        deadline = time.monotonic() + _LET_GO_SECONDS
+        while _do("losetup", "-j", self._image):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self._image} is still mounted in another mount namespace")
+            time.sleep(0.05)
         with contextlib.suppress(subprocess.CalledProcessError):  # its status says that it mended
             _do("fsck.ext4", "-p", "-f", self._image)
         self._mount()
