@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutants lint train quantize bench soak cluster wheel lock clean
+.PHONY: help demo test mutants lint map train quantize bench soak cluster wheel lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -52,6 +52,9 @@ lint: .venv/lint.ok .venv/test.ok ## ruff (rules and format) and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+map: | $(BIN)/python ## draw the rooms and who imports whom, and measure them: map-out/map.svg
+	@$(BIN)/python tests/house_map.py $(ARGS)
+
 train: .venv/desktop.ok ## check, split and train: DATA=photos/ [OUT=runs/mine] [RECIPE=... WEIGHTS=... ACCEPT=...]
 	@test -n "$$DATA" || { echo "say where the photos are: make train DATA=photos/"; exit 2; }
 	@$(BIN)/python -m training check "$$DATA" $(ACCEPT:%=--accept %)
@@ -81,4 +84,4 @@ lock: ## resolve the hashed requirements files anew
 	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/lock.sh
 
 clean: ## remove what was built; runs/ and .venv stay
-	@rm -rf build dist demo-out soak-out mutants-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf build dist demo-out soak-out mutants-out map-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -8,6 +8,8 @@ from itertools import count
 from pathlib import Path
 
 Arrow = tuple[str, str]
+ORDER = ("load", "late", "type")
+"""When an import is carried out: with the module, when a function is called, never."""
 
 
 def modules(root: Path, packages: Iterable[str]) -> dict[str, Path]:
@@ -22,23 +24,48 @@ def modules(root: Path, packages: Iterable[str]) -> dict[str, Path]:
 
 def arrows(files: dict[str, Path]) -> set[Arrow]:
     """Give (importer, imported) for all imports of `files` among themselves."""
-    return {
-        (name, target)
-        for name, path in files.items()
-        for target in _imported(ast.parse(path.read_text(encoding="utf-8")), files)
-        if target != name
-    }
+    return set(kinds(files))
 
 
-def _imported(tree: ast.Module, known: dict[str, Path]) -> Iterator[str]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names if one.name in known)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, "imports are absolute here"
-            for alias in node.names:
-                inner = f"{node.module}.{alias.name}"
-                yield from [one for one in (inner, node.module) if one in known][:1]
+def kinds(files: dict[str, Path]) -> dict[Arrow, str]:
+    """Give when each arrow's import is carried out: ``load``, ``late`` (in a function), ``type``.
+
+    Where a file imports another in several ways, the earliest in this order counts.
+    """
+    found: dict[Arrow, str] = {}
+    for name, path in files.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for kind, node in _imports(tree, "load"):
+            for target in _named(node, files):
+                if target != name:
+                    known = found.get((name, target), kind)
+                    found[name, target] = min(known, kind, key=ORDER.index)
+    return found
+
+
+def _imports(tree: ast.AST, kind: str) -> Iterator[tuple[str, ast.Import | ast.ImportFrom]]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield kind, node
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _imports(node, max(kind, "late", key=ORDER.index))
+        elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+            for one in node.body:
+                yield from _imports(ast.Module([one], []), "type")
+            for one in node.orelse:
+                yield from _imports(ast.Module([one], []), kind)
+        else:
+            yield from _imports(node, kind)
+
+
+def _named(node: ast.Import | ast.ImportFrom, known: dict[str, Path]) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (one.name for one in node.names if one.name in known)
+        return
+    assert not node.level, "imports are absolute here"
+    for alias in node.names:
+        inner = f"{node.module}.{alias.name}"
+        yield from [one for one in (inner, node.module) if one in known][:1]
 
 
 def upward(found: Iterable[Arrow], rooms: Iterable[str | tuple[str, ...]]) -> set[Arrow]:
@@ -47,21 +74,22 @@ def upward(found: Iterable[Arrow], rooms: Iterable[str | tuple[str, ...]]) -> se
     `rooms` stand from the ground up; those in one tuple may not import each other.
     """
     floor = {
-        room: height
+        name: height
         for height, one in enumerate(rooms)
-        for room in ([one] if isinstance(one, str) else one)
+        for name in ([one] if isinstance(one, str) else one)
     }
     return {
         (source, target)
         for source, target in found
-        if _room(source) != _room(target)
-        and _room(target) in floor
-        and floor.get(_room(source), -1) <= floor[_room(target)]
-        and _room(source) in floor
+        if room(source) != room(target)
+        and room(target) in floor
+        and floor.get(room(source), -1) <= floor[room(target)]
+        and room(source) in floor
     }
 
 
-def _room(module: str) -> str:
+def room(module: str) -> str:
+    """Give the room of a module: what stands behind the package's name."""
     return module.partition(".")[2].partition(".")[0]
 
 

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from arrows import arrows, circles, modules, upward
+from arrows import arrows, circles, modules
+from rooms import ROOMS, upward_arrows
 
 import edge
 
@@ -25,23 +26,6 @@ ALLOWED = {
     "soak": {"edge", "soak"},
 }
 OURS = {*ALLOWED, "tests"}
-ROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
-    "edge": (
-        ("errors", "text"), "messages", "config", "system", ("model", "outbox"),
-        ("cameras", "mqtt"), "sightings", ("feedback", "updates"), "device", "commands",
-    ),
-    "quantize": (
-        ("options", "tflite", "keras", "timing"), ("parity", "boards"), ("workbench", "bundle"),
-        ("int8", "sweep"), "compress", "pipeline", "commands",
-    ),
-    "training": (
-        ("tf", "console", "metrics", "recipe"), ("recipes", "models"), "data", "input", "runs",
-        "fitting", "report", ("synthetic", "inbox"), "commands",
-    ),
-}  # fmt: skip
-"""From the ground up: each room imports those before it, those in one tuple not each other."""
-WINGS = ({"model", "cameras", "sightings"}, {"outbox", "mqtt"})
-"""Rooms of `edge` that know nothing of each other's wing."""
 LENT = (
     "edge.errors.", "edge.text.", "edge.messages.", "edge.config.", "edge.model.",
     "edge.system.files.",
@@ -124,17 +108,6 @@ def named(found: set[tuple[str, str]]) -> set[str]:
     return {f"{source} -> {target}" for source, target in found}
 
 
-def across(found: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Give the arrows from one wing of `edge` to the other."""
-    rooms = {name: name.split(".")[1] for arrow in found for name in arrow if "." in name}
-    return {
-        (source, target)
-        for source, target in found
-        for one, other in (WINGS, WINGS[::-1])
-        if rooms.get(source) in one and rooms.get(target) in other
-    }
-
-
 def borrowed(found: set[tuple[str, str]]) -> set[tuple[str, str]]:
     """Give what the desktop imports of `edge` beyond what is lent to it."""
     return {
@@ -150,15 +123,6 @@ def borrowed(found: set[tuple[str, str]]) -> set[tuple[str, str]]:
 def every_arrow() -> set[tuple[str, str]]:
     """Give all imports of `edge`, `training` and `quantize` among themselves."""
     return arrows(modules(EDGE.parent, ROOMS))
-
-
-def upward_arrows(found: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Give the arrows that no room may have."""
-    wrong = across({arrow for arrow in found if all(name.startswith("edge.") for name in arrow)})
-    for package, rooms in ROOMS.items():
-        inside = {arrow for arrow in found if all(n.split(".")[0] == package for n in arrow)}
-        wrong |= upward(inside, rooms)
-    return wrong
 
 
 @pytest.mark.skipif(not IN_TREE, reason="only the wheel is here")
