@@ -31,6 +31,8 @@
     │   └── UnwritableError                a message cannot be encoded; the others can be
     ├── StateError             (OSError)      a folder of the device's state cannot be used
     │   └── StateBusyError             another program writes there
+    ├── RecordError            (OSError)      a small file of the device's own cannot be used
+    │   └── DamagedRecordError             it holds something else
     ├── ShortageError          (OSError)      no descriptors or memory are left just now
     ├── ThreadEndedError       (RuntimeError) a part of the running device failed for good
     ├── SpoolError             (OSError)      pictures to learn from cannot be kept
@@ -55,6 +57,8 @@ A message says what is wrong, the value, and the cure.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 class WheatearError(Exception):
@@ -187,6 +191,23 @@ class StateError(WheatearError, OSError):
 
 class StateBusyError(StateError):
     """Another program writes to a folder of state; two would spoil each other's work."""
+
+
+class RecordError(WheatearError, OSError):
+    """A small file of the device's own cannot be read, written or deleted: `act` says which."""
+
+    def __init__(self, act: str, path: Path, error: OSError) -> None:
+        self.why = str(error.strerror or error)
+        super().__init__(f"cannot {act} {path}: {self.why}")
+        self.errno = error.errno
+
+
+class DamagedRecordError(RecordError):
+    """A small file of the device's own holds something else than it should."""
+
+    def __init__(self, path: Path, error: Exception) -> None:
+        self.why = str(error)
+        OSError.__init__(self, f"{path} is damaged ({error})")
 
 
 class ShortageError(WheatearError, OSError):

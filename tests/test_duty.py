@@ -203,7 +203,7 @@ def test_a_wake_file_that_cannot_be_written_is_said_and_the_camera_sleeps_anyway
     sleep = Sleep(tmp_path / "none" / "wake.json", clock, counters)
     for wake in ("06:00-07:00", "08:00-09:00"):
         sleep.begin(Duty(clock, schedule(wake)).rest())
-    assert counters.problems()[0].startswith("trigger.wake_file: [Errno 2]")
+    assert counters.problems()[0].startswith("trigger.wake_file: cannot write ")
     assert [r.levelname for r in caplog.records].count("WARNING") == 1
     (tmp_path / "none").mkdir()
     sleep.begin(Duty(clock, schedule("10:00-11:00")).rest())

@@ -143,7 +143,7 @@ def test_a_damaged_file_begins_a_new_installation(tmp_path, computer, caplog, da
     """It says so, and the new one is kept."""
     (tmp_path / NAME).write_bytes(damage)
     first = installation(tmp_path, computer(serial="1"))
-    assert "cannot be read" in caplog.text
+    assert "is damaged" in caplog.text
     assert installation(tmp_path, computer(serial="1")) == first
 
 

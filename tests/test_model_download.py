@@ -325,7 +325,7 @@ def test_a_disk_that_refuses_is_told(tmp_path):
             get(server, tmp_path)
         (tmp_path / "url.part").rmdir()
         (tmp_path / "url.json.new").mkdir()
-        with pytest.raises(StoreError, match=r"cannot write .*url\.part: .*; make room"):
+        with pytest.raises(StoreError, match=r"cannot write .*url\.json: .*; make room"):
             get(server, tmp_path)
         assert not (tmp_path / "url.part").exists()
 

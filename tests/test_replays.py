@@ -243,7 +243,7 @@ def test_what_cannot_be_noted_is_not_carried_out(tmp_path):
     folder.rmdir()
     answer = desk.ask("outbox/discard", FIRST)
     assert refused(answer) == "RequestDeniedError"
-    assert f"cannot note this request in {folder / NAME}" in answer["error"]["message"]
+    assert f"cannot be noted (cannot write {folder / NAME}: " in answer["error"]["message"]
     assert desk.done == []
     assert desk.ask("status", {"transaction": "t"})["status"] == "ok"
     folder.mkdir()

@@ -3,7 +3,7 @@
 The configuration file belongs to whoever set the device up and is never written. What a request
 changes lies in one file of its own, which holds what is in force, what was before, and whether it
 is still on trial. It is only ever replaced whole, so that a power cut at any moment leaves one
-complete state or the other (:func:`edge.system.files.write_whole`).
+complete state or the other (:class:`edge.system.record_file.RecordFile`).
 """
 
 from __future__ import annotations
@@ -21,11 +21,15 @@ import msgspec
 
 from edge.config import Config, load_config, parse_config, redacted
 from edge.device.changeable_settings import check_afar
-from edge.errors import ConfigError, RequestDeniedError, ShortageError, StaleRevisionError
-from edge.system.files import sync_folder, write_whole
-from edge.system.json_files import read_json
+from edge.errors import (
+    ConfigError,
+    RecordError,
+    RequestDeniedError,
+    ShortageError,
+    StaleRevisionError,
+)
+from edge.system.record_file import RecordFile
 from edge.text.encodings import read_text, text_of
-from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +74,7 @@ class Configuration:
     def __init__(self, file: Path) -> None:
         self._file = file
         self.record = Record()
-        self._path: Path | None = None
+        self._kept: RecordFile[Record] | None = None
         self.config: Config | None = None
         """What is in force."""
 
@@ -88,14 +92,14 @@ class Configuration:
                 What cannot be opened just now is another matter: it stays, and so does the error.
         """
         base = load_config(self._file)
-        self._path = base.outbox.path.with_name(NAME)
+        self._kept = _kept(base)
         self._read()
         if self.record.starts is not None:
             self._count_start(self.record.starts)
         try:
             self.config = self._apply(self.record.current, base)
         except (ConfigError, RequestDeniedError) as error:
-            self._set_aside(error)
+            self._set_aside(str(error))
             self.config = base
         if self.record.current:
             log.info("changed from afar: %s", self.changed())
@@ -109,16 +113,13 @@ class Configuration:
             RequestDeniedError: a change touches what the file alone may say.
         """
         base = load_config(self._file)
-        path = base.outbox.path.with_name(NAME)
         try:
-            self.record = read_json(path, Record)
-        except FileNotFoundError:
-            return base
+            self.record = _kept(base).read() or Record()
         except ShortageError as error:
             raise ConfigError(f"{error}; try again") from error
-        except (OSError, msgspec.DecodeError) as error:
+        except RecordError as error:
             raise ConfigError(
-                f"{path}: {error}; the next start sets it aside and goes on with {self._file} alone"
+                f"{error}; the next start sets it aside and goes on with {self._file} alone"
             ) from error
         return self._apply(self.record.current, base)
 
@@ -204,38 +205,28 @@ class Configuration:
             self.take_back(f"its starts cannot be counted: {error}")
 
     def _read(self) -> None:
-        assert self._path is not None
+        assert self._kept is not None
         self.record = Record()
         try:
-            self.record = read_json(self._path, Record)
-        except FileNotFoundError:
-            pass
+            self.record = self._kept.read() or Record()
         except ShortageError as error:
             raise ConfigError(f"{error}; try again") from error
-        except (OSError, msgspec.DecodeError) as error:
-            self._set_aside(error)
+        except RecordError as error:
+            self._set_aside(error.why)
 
-    def _set_aside(self, error: Exception) -> None:
+    def _set_aside(self, why: str) -> None:
         """Keep what cannot be used under another name, and go on with the file alone."""
-        assert self._path is not None
-        aside = self._path.with_name(f"{NAME}.refused")
-        log.error("%s is set aside as %s: %s", self._path, aside.name, error)
-        self.record = Record(taken_back=f"set aside as {aside.name}: {error}")
-        try:
-            self._path.replace(aside)
-        except OSError as trouble:
-            log.error("%s", trouble)
+        assert self._kept is not None
+        aside = self._kept.set_aside(".refused")
+        log.error("%s is set aside as %s: %s", self._kept.path, aside.name, why)
+        self.record = Record(taken_back=f"set aside as {aside.name}: {why}")
 
     def _write(self, record: Record) -> None:
-        assert self._path is not None
+        assert self._kept is not None
         try:
-            write_whole(self._path, msgspec.json.format(encoded(record), indent=2))
-            sync_folder(self._path.parent)
-        except OSError as error:
-            raise ConfigError(
-                f"cannot write {self._path}: {error.strerror or error}; make room, or give the "
-                "right to"
-            ) from error
+            self._kept.replace(record)
+        except RecordError as error:
+            raise ConfigError(f"{error}; make room, or give the right to") from error
         self.record = record
 
     def _apply(self, changes: Changes, base: Config) -> Config:
@@ -253,6 +244,10 @@ class Configuration:
         config = parse_config(raw, folder, "the changed configuration")
         check_afar(base, config)
         return config
+
+
+def _kept(config: Config) -> RecordFile[Record]:
+    return RecordFile(config.outbox.path.with_name(NAME), Record)
 
 
 def _put(current: Changes, settings: dict[str, Any]) -> Changes:

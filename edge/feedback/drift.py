@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from edge.errors import RecordError, ShortageError
 from edge.messages.feedback import DriftPart, DriftReport
 from edge.model import picture_statistics as d
 from edge.model.image.preprocessing import fit
 from edge.system.background import Later
 from edge.system.counters import Counters, Episode
-from edge.system.files import sync_folder, write_whole
-from edge.system.json_files import read_json
-from edge.text.printable import encoded
+from edge.system.record_file import RecordFile
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
@@ -102,7 +101,7 @@ class Drift:
     ) -> None:
         self._config, self._reference, self._spec = config, reference, spec
         self._labels = {label: index for index, label in enumerate(labels)}
-        self._model, self._path, self._clock = model, path, clock
+        self._model, self._file, self._clock = model, RecordFile(path, _File), clock
         half = float(config.half_life_frames)
         self._parts = {
             "confidence": Fading(d.CONFIDENCE_BINS, half),
@@ -184,9 +183,8 @@ class Drift:
             parts = {name: part.state() for name, part in self._parts.items()}
             file = _File(self._model, self._frames, parts)
         try:
-            write_whole(self._path, encoded(file))
-            sync_folder(self._path.parent)
-        except OSError as error:
+            self._file.replace(file)
+        except RecordError as error:
             self._trouble.failed(error)
             return
         self._saved = file.frames
@@ -195,8 +193,8 @@ class Drift:
     def _load(self) -> None:
         """Go on where the last run ended, unless the file is of another model or damaged."""
         try:
-            file = read_json(self._path, _File)
-            if file.model != self._model:
+            file = self._file.read()
+            if file is None or file.model != self._model:
                 return
             saved = [(part, file.parts[name]) for name, part in self._parts.items()]
             for part, one in saved:  # before any is taken over
@@ -205,10 +203,10 @@ class Drift:
             for part, one in saved:
                 part.restore(one)
             self._frames = self._saved = file.frames
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, msgspec.MsgspecError) as error:
-            log.warning("%s cannot be read (%s); counting begins anew", self._path, error)
+        except (RecordError, ShortageError) as error:
+            log.warning("%s; counting begins anew", error)
+        except (ValueError, KeyError) as error:
+            log.warning("%s is damaged (%s); counting begins anew", self._file.path, error)
 
 
 def _shares(mass: Sequence[float]) -> tuple[float, ...]:

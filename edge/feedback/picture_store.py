@@ -22,7 +22,7 @@ from edge.feedback.selection import USEFULNESS
 from edge.messages.base import encode
 from edge.messages.feedback import InboxItem, Kept
 from edge.system.files import read_whole, sync_folder, write_whole
-from edge.system.json_files import read_json
+from edge.system.record_file import read_json
 
 _NAME = re.compile(
     r"(?P<stem>\d{8}T\d{6}Z_(?P<kept>[a-z-]+)_(?P<id>[0-9a-f]{16}))"

@@ -2,7 +2,7 @@
 
 Requests that change something are noted on disk before they are carried out, so that a restart or
 a power cut makes none of them new again. The file is replaced whole
-(:func:`edge.system.files.write_whole`): it holds the state before or after, never a part.
+(:class:`edge.system.record_file.RecordFile`): it holds the state before or after, never a part.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from typing import Literal
 
 import msgspec
 
-from edge.errors import MalformedRequestError, ReplayedRequestError, RequestDeniedError
+from edge.errors import (
+    MalformedRequestError,
+    RecordError,
+    ReplayedRequestError,
+    RequestDeniedError,
+    ShortageError,
+)
 from edge.messages.requests import VERBS
 from edge.system.clock import WRITTEN
-from edge.system.files import sync_folder, write_whole
-from edge.system.json_files import read_json
+from edge.system.record_file import RecordFile
 from edge.text.json_text import from_json
-from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +88,15 @@ class Memory:
         most: int = _REMEMBERED,
         most_bytes: int = _REMEMBERED_BYTES,
     ) -> None:
-        self._path, self._most, self._most_bytes = path, most, most_bytes
+        self._file = RecordFile(path, _Noted) if path is not None else None
+        self._most, self._most_bytes = most, most_bytes
         self._lock = threading.Lock()
         self._read: OrderedDict[Key, Known] = OrderedDict()
         self._changed: OrderedDict[Key, Known] = OrderedDict()
         self._cut: set[Key] = set()
         self._after = 0
-        if path is not None:
-            self._load(path)
+        if self._file is not None:
+            self._load(self._file)
 
     @property
     def after(self) -> int:
@@ -159,12 +164,12 @@ class Memory:
             known[key] = Known(verb, transaction, _digest(request))
             try:
                 self._note(verb)
-            except OSError as error:
+            except RecordError as error:
                 self._after = before
                 del known[key]
                 raise RequestDeniedError(
-                    f"cannot note this request in {self._path} ({error.strerror or error}), so it "
-                    "could be carried out again later; make room, or give the right to"
+                    f"this request cannot be noted ({error}), so it could be carried out again "
+                    "later; make room, or give the right to"
                 ) from error
 
     def keep(self, verb: str, transaction: str, answer: bytes) -> None:
@@ -175,7 +180,7 @@ class Memory:
             self._trim(known)
             try:
                 self._note(verb)
-            except OSError as error:
+            except RecordError as error:
                 log.warning("the answer to %s is not kept on disk: %s", verb, error)
 
     def _of(self, verb: str) -> OrderedDict[Key, Known]:
@@ -190,7 +195,7 @@ class Memory:
             self._cut.discard(key)
 
     def _note(self, verb: str) -> None:
-        if self._path is None or not VERBS[verb].noted:
+        if self._file is None or not VERBS[verb].noted:
             return
         requests = tuple(
             one
@@ -198,20 +203,15 @@ class Memory:
             else msgspec.structs.replace(one, answer=None)
             for one in self._changed.values()
         )
-        write_whole(self._path, encoded(_Noted(after=self._after, requests=requests)))
-        sync_folder(self._path.parent)
+        self._file.replace(_Noted(after=self._after, requests=requests))
 
-    def _load(self, path: Path) -> None:
+    def _load(self, file: RecordFile[_Noted]) -> None:
         try:
-            noted = read_json(path, _Noted)
-        except FileNotFoundError:
-            return
-        except (OSError, msgspec.MsgspecError) as error:
-            self._after = _before_now(path)
+            noted = file.read() or _Noted()
+        except (RecordError, ShortageError) as error:
+            self._after = _before_now(file.path)
             log.error(
-                "%s cannot be read (%s): which requests came before is forgotten; `sent` has to be "
-                "more than %d",
-                path,
+                "%s: which requests came before is forgotten; `sent` has to be more than %d",
                 error,
                 self._after,
             )

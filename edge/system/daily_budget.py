@@ -12,9 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from edge.system.files import sync_folder, write_whole
-from edge.system.json_files import read_json
-from edge.text.printable import encoded
+from edge.errors import RecordError, ShortageError
+from edge.system.record_file import RecordFile
 
 MOST_DAYS = 8
 """Days that are remembered: a clock that starts wrong and is then set counts on where it was."""
@@ -36,7 +35,8 @@ class Budget:
     """
 
     def __init__(self, path: Path | None, max_bytes_per_day: int, block: int = 0) -> None:
-        self._path, self._most, self._block = path, max_bytes_per_day, block
+        self._file = RecordFile(path, _Days) if path is not None else None
+        self._most, self._block = max_bytes_per_day, block
         self._spent: dict[str, int] | None = None
         self._noted: dict[str, int] = {}
 
@@ -53,7 +53,7 @@ class Budget:
         """Take so many bytes of the day's; False where there are not as many left.
 
         Raises:
-            OSError: it cannot be written down; nothing is taken.
+            RecordError: it cannot be written down; nothing is taken.
         """
         day, total = _day(now), self.used(now) + count
         if total > self._most:
@@ -72,7 +72,7 @@ class Budget:
     def close(self) -> None:
         """Give back what was noted and not taken."""
         if self._spent is not None and self._noted != self._spent:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(RecordError):
                 self._note(self._spent)
 
     def _days(self, today: str) -> dict[str, int]:
@@ -83,20 +83,16 @@ class Budget:
 
     def _note(self, days: dict[str, int]) -> None:
         newest = dict(list(days.items())[-MOST_DAYS:])
-        if self._path is not None:
-            write_whole(self._path, encoded(_Days(newest)))
-            sync_folder(self._path.parent)
+        if self._file is not None:
+            self._file.replace(_Days(newest))
         self._noted = newest
 
     def _read(self, today: str) -> dict[str, int]:
-        if self._path is None:
-            return {}
         try:
-            return read_json(self._path, _Days).days
-        except FileNotFoundError:
-            return {}
-        except (OSError, msgspec.MsgspecError):
+            found = self._file.read() if self._file is not None else None
+        except (RecordError, ShortageError):
             return {today: self._most}
+        return found.days if found is not None else {}
 
 
 def _day(now: datetime) -> str:

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.errors import ShortageError
+from edge.errors import RecordError
 from edge.system.board import read
-from edge.system.files import sync_folder, write_whole
-from edge.system.json_files import read_json
+from edge.system.record_file import RecordFile
 from edge.system.state_origin import Keeping, keeping
-from edge.text.printable import encoded
 
 if TYPE_CHECKING:
     from edge.config import Config
@@ -98,8 +96,8 @@ def installation(folder: Path, root: Path = Path("/")) -> str:
     `folder`; drawn anew where the folder was copied to another board or card, or was put back from
     a copy, as far as that can be told. Raises ShortageError.
     """
-    path, here = folder / NAME, board(root)
-    kept, now = _read(path), keeping(folder, boot_id(root), _hash, root)
+    file, here = RecordFile(folder / NAME, _Installation), board(root)
+    kept, now = _read(file), keeping(folder, boot_id(root), _hash, root)
     if kept is None:
         new = _Installation(secrets.token_hex(8), here, now)
     elif why := _another(kept, here, now):
@@ -109,10 +107,9 @@ def installation(folder: Path, root: Path = Path("/")) -> str:
         new = _Installation(kept.id, kept.board, kept.keeping.along(now))
     if new != kept:
         try:
-            write_whole(path, encoded(new))
-            sync_folder(folder)
-        except OSError as error:
-            log.error("cannot write %s (%s): the next start is another installation", path, error)
+            file.replace(new)
+        except RecordError as error:
+            log.error("%s: the next start is another installation", error)
     return new.id
 
 
@@ -134,15 +131,11 @@ def _other_board(before: Board, now: Board) -> bool:
     return False
 
 
-def _read(path: Path) -> _Installation | None:
+def _read(file: RecordFile[_Installation]) -> _Installation | None:
     try:
-        return read_json(path, _Installation)
-    except FileNotFoundError:
-        return None
-    except ShortageError:
-        raise
-    except (OSError, msgspec.MsgspecError) as error:
-        log.error("%s cannot be read (%s): a new installation begins", path, error)
+        return file.read()
+    except RecordError as error:
+        log.error("%s: a new installation begins", error)
         return None
 
 

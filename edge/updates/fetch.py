@@ -22,13 +22,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.errors import DownloadError, StoreError, UnreachableError, UpdateError
+from edge.errors import (
+    DownloadError,
+    RecordError,
+    ShortageError,
+    StoreError,
+    UnreachableError,
+    UpdateError,
+)
 from edge.messages.base import MAX_BUNDLE_BYTES
 from edge.system.counters import Backoff
-from edge.system.files import write_whole
-from edge.system.json_files import read_json
 from edge.system.local_lines import LOCAL
-from edge.text.printable import encoded
+from edge.system.record_file import RecordFile
 from edge.text.url import shown
 from edge.updates.download_pace import STEP_SECONDS, BrokenError, Pace, SlowError
 from edge.updates.http_get import Web, checked, told
@@ -165,14 +170,15 @@ class _Download:
         web: Web,
         progress: Callable[[int, int | None], None],
     ) -> None:
-        self.file, self._facts = folder / "url.part", folder / "url.json"
+        self.file = folder / "url.part"
+        self._facts = RecordFile(folder / "url.json", _Part)
         self._source, self._web, self._progress = source, web, progress
         self.begun_anew = 0
         """How often bytes that were here were of no use."""
         name = hashlib.sha256(msgspec.json.encode(source)).hexdigest()
         self._part, known = _Part(source=name), None
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            known = read_json(self._facts, _Part)
+        with contextlib.suppress(RecordError, ShortageError):
+            known = self._facts.read()
         if known is not None and known.source == name:
             self._part = known
         else:  # what is here is of another file
@@ -247,7 +253,7 @@ class _Download:
 
     def _keep(self, first: bytes, blocks: Iterator[bytes], total: int | None) -> None:
         try:
-            write_whole(self._facts, encoded(self._part))
+            self._facts.replace(self._part)
             with open(self.file, "ab") as file:
                 block: bytes | None = first
                 while block:
@@ -256,6 +262,8 @@ class _Download:
                     self._progress(file.tell(), total)
                     block = next(blocks, None)
                 os.fsync(file.fileno())
+        except RecordError as error:
+            raise StoreError(f"{error}; make room") from error
         except OSError as error:
             raise StoreError(
                 f"cannot write {self.file}: {error.strerror or error}; make room"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import (
+    RecordError,
     ShortageError,
     StoreError,
     UnreachableError,
@@ -22,9 +23,8 @@ from edge.errors import (
     UpdateExpiredError,
 )
 from edge.messages.updates import Cancelled, Outcome, UpdateResult
-from edge.system.files import sync_folder, write_whole
-from edge.system.json_files import read_json
-from edge.text.printable import encoded
+from edge.system.files import sync_folder
+from edge.system.record_file import RecordFile
 from edge.text.url import shown
 from edge.updates import fetch
 from edge.updates.fetch import Source
@@ -57,26 +57,25 @@ class Jobs:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._path = store.incoming / "job.json"
-        self._cancelled = store.incoming / "job.cancelled.json"
+        private = 0o600  # addresses hold secrets
+        self._file = RecordFile(store.incoming / "job.json", Job, private)
+        self._cancelled = RecordFile(store.incoming / "job.cancelled.json", Job, private)
         self._over: str | None = None
 
     def read(self) -> Job | None:
         """Give the update; None: there is none. Raises StoreError: that is not known just now."""
-        for path in (self._path, self._cancelled):
+        for file in (self._file, self._cancelled):
             try:
-                job = read_json(path, Job)
-            except FileNotFoundError:
-                continue
+                job = file.read()
             except ShortageError as error:
                 raise StoreError(str(error)) from error
-            except (OSError, msgspec.MsgspecError) as error:
-                log.error("%s cannot be read (%s); what it names is given up", path, error)
-                with contextlib.suppress(OSError):
-                    path.unlink()
+            except RecordError as error:
+                log.error("%s; what it names is given up", error)
+                with contextlib.suppress(RecordError):
+                    file.remove()
                 continue
-            if job.update != self._over:
-                return msgspec.structs.replace(job, cancelled=path == self._cancelled)
+            if job is not None and job.update != self._over:
+                return msgspec.structs.replace(job, cancelled=file is self._cancelled)
         return None
 
     def put(self, job: Job) -> None:
@@ -100,28 +99,25 @@ class Jobs:
             if job is None or job.cancelled:
                 return job
             try:
-                os.replace(self._path, self._cancelled)
-                sync_folder(self._path.parent)
+                os.replace(self._file.path, self._cancelled.path)
+                sync_folder(self._file.path.parent)
             except OSError as error:
-                raise StoreError(f"cannot rename {self._path}: {error.strerror}") from error
+                raise StoreError(f"cannot rename {self._file.path}: {error.strerror}") from error
             return msgspec.structs.replace(job, cancelled=True)
 
     def drop(self, job: Job) -> None:
         """Forget an update that is over, for this run even where the disk refuses."""
         with self._store.locked():
             self._over = job.update
-            with contextlib.suppress(OSError):
-                unfinished = self._path.with_name(f"{self._path.name}.new")
-                for path in (self._path, self._cancelled, unfinished):
-                    path.unlink(missing_ok=True)
-                sync_folder(self._path.parent)
+            for file in (self._file, self._cancelled):
+                with contextlib.suppress(RecordError):
+                    file.remove()
 
     def _write(self, job: Job) -> None:
         try:
-            write_whole(self._path, encoded(job), 0o600)  # addresses hold secrets
-            sync_folder(self._path.parent)
-        except OSError as error:
-            raise StoreError(f"cannot write {self._path}: {error.strerror or error}") from error
+            self._file.replace(job)
+        except RecordError as error:
+            raise StoreError(str(error)) from error
 
 
 def public(error: Exception, job: Job) -> str:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 import msgspec
 
-from edge.errors import StoreError
+from edge.errors import RecordError, ShortageError, StoreError
 from edge.messages.updates import Entry, Outcome, Probation
-from edge.system.files import put_aside, sync_folder, write_whole
-from edge.system.json_files import read_json
-from edge.text.printable import encoded
+from edge.system.record_file import RecordFile
 
 SCHEMA_VERSION = 1
 
@@ -41,13 +37,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 def read(path: Path) -> Record:
     """Read a record; one that was never written is empty. Raises StoreError."""
     try:
-        record = read_json(path, Record)
-    except FileNotFoundError:
-        return Record()
-    except OSError as error:
-        raise StoreError(f"cannot read {path}: {error.strerror or error}") from error
-    except msgspec.MsgspecError as error:
-        raise StoreError(f"{path} is damaged ({error})") from error
+        record = RecordFile(path, Record).read() or Record()
+    except (RecordError, ShortageError) as error:
+        raise StoreError(str(error)) from error
     if record.schema != SCHEMA_VERSION:
         raise StoreError(f"{path} has schema {record.schema}; {SCHEMA_VERSION} is known here")
     known = {None, *record.models}
@@ -59,21 +51,13 @@ def read(path: Path) -> Record:
 def write(path: Path, record: Record) -> None:
     """Put `record` in the place of the one before, on disk on return. Raises StoreError."""
     try:
-        write_whole(path, encoded(record))
-        sync_folder(path.parent)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+        RecordFile(path, Record).replace(record)
+    except RecordError as error:
+        raise StoreError(str(error)) from error
 
 
 def set_aside(path: Path) -> Path:
     """Move a damaged record out of the way, for people to look at; give where it is then, which is
     where it was if the disk refuses. Never raises.
     """
-    aside = path.with_name(path.name + ".damaged")
-    try:
-        os.replace(path, aside)
-    except OSError:  # such as a folder, where a file has that name already
-        with contextlib.suppress(OSError):
-            return put_aside(path)
-        return path
-    return aside
+    return RecordFile(path, Record).set_aside(".damaged")

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from edge.errors import DownloadError, StoreError, UpdateExpiredError
+from edge.errors import DownloadError, RecordError, ShortageError, StoreError, UpdateExpiredError
 from edge.messages.updates import Chunk, Progress
-from edge.system.files import sync_folder, write_whole
-from edge.system.json_files import read_json
-from edge.text.printable import encoded
+from edge.system.record_file import RecordFile
 from edge.updates.elapsed import Ledger
 
 
@@ -31,7 +29,8 @@ class Upload:
     """
 
     def __init__(self, folder: Path, idle_seconds: float) -> None:
-        self.file, self._facts = folder / "upload.part", folder / "upload.json"
+        self.file = folder / "upload.part"
+        self._facts = RecordFile(folder / "upload.json", _Begun)
         self._idle_seconds = idle_seconds
         self._ledger: Ledger | None = None
         self._lock = threading.RLock()
@@ -53,11 +52,11 @@ class Upload:
             before = self._begun()
             if before is None or (before.sha256, before.size) != (chunk.sha256, chunk.size):
                 self.file.unlink(missing_ok=True)
-                self._write(begun)
+                self._facts.replace(begun)
             done = self._done()
             if chunk.data and chunk.offset == done:
                 done = self._append(chunk, done)
-                self._write(begun)  # from here on it is idle anew
+                self._facts.replace(begun)  # from here on it is idle anew
                 self._ledger = None
         except OSError as error:
             raise StoreError(
@@ -86,10 +85,10 @@ class Upload:
         """
         with self._lock:
             begun, self._ledger = self._begun(), None
-            unfinished = self._facts.with_name(f"{self._facts.name}.new")
-            for file in (self._facts, unfinished, self.file):
-                with contextlib.suppress(OSError):
-                    file.unlink()
+            with contextlib.suppress(OSError):
+                self._facts.remove()
+            with contextlib.suppress(OSError):
+                self.file.unlink()
         return begun.sha256 if begun else None
 
     def expire(self) -> None:
@@ -117,16 +116,12 @@ class Upload:
         begun = self._begun()
         if begun is not None:
             with contextlib.suppress(OSError):
-                self._write(msgspec.structs.replace(begun, idle=seconds))
+                self._facts.replace(msgspec.structs.replace(begun, idle=seconds))
 
     def _begun(self) -> _Begun | None:
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            return read_json(self._facts, _Begun)
+        with contextlib.suppress(RecordError, ShortageError):
+            return self._facts.read()
         return None
-
-    def _write(self, begun: _Begun) -> None:
-        write_whole(self._facts, encoded(begun))
-        sync_folder(self._facts.parent)
 
     def _done(self) -> int:
         return self.file.stat().st_size if self.file.exists() else 0

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 
 from edge.cameras.triggers.duty import Rest
+from edge.errors import RecordError
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
-from edge.system.files import sync_folder, write_whole
-from edge.text.printable import encoded
+from edge.system.record_file import RecordFile
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +41,13 @@ class Sleep:
     """
 
     def __init__(self, file: Path | None, clock: Clock, counters: Counters) -> None:
-        self._file, self._clock, self._counters = file, clock, counters
+        self._file = RecordFile(file, Wake) if file is not None else None
+        self._clock, self._counters = clock, counters
         self._trouble = Episode("trigger.wake_file", counters, log)
         self._until: datetime | None = None
         self._asleep = False
-        if file is not None:
-            self._try(lambda: file.unlink(missing_ok=True))  # of the run before
+        if self._file is not None:
+            self._try(self._file.remove)  # of the run before
 
     def begin(self, rest: Rest) -> None:
         """Note that the camera sleeps; to be called again is fine, and while it goes on."""
@@ -67,8 +68,7 @@ class Sleep:
         self._counters.note("asleep", None)
         log.info("the camera works again")
         if self._file is not None:
-            file = self._file
-            self._try(lambda: file.unlink(missing_ok=True))
+            self._try(self._file.remove)
 
     def _write(self, rest: Rest) -> None:
         """Write the file whole, and on disk, before the power may go."""
@@ -80,13 +80,12 @@ class Sleep:
             seconds=round(rest.seconds, 3),
             why=rest.why,
         )
-        write_whole(self._file, encoded(wake) + b"\n")
-        sync_folder(self._file.parent)
+        self._file.replace(wake)
 
     def _try(self, action: Callable[[], object]) -> None:
         try:
             action()
-        except OSError as error:
+        except RecordError as error:
             self._trouble.failed(error)
         else:
             self._trouble.recovered()

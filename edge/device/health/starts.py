@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from pathlib import Path
 from types import TracebackType
@@ -11,11 +10,10 @@ from typing import Annotated, Self
 import msgspec
 from msgspec import Meta
 
+from edge.errors import RecordError, ShortageError
 from edge.messages.health import ProgramHealth
 from edge.system.counters import Counters, Episode
-from edge.system.files import sync_folder, write_whole
-from edge.system.json_files import read_json
-from edge.text.printable import encoded
+from edge.system.record_file import RecordFile
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +30,9 @@ class Record(msgspec.Struct, frozen=True):
     power_losses: Annotated[int, Meta(ge=0)] = 0
 
 
+_NEVER = Record("", running=False)
+
+
 class Starts:
     """Counts a start when entered; marks a good end when left in good order.
 
@@ -39,7 +40,7 @@ class Starts:
     """
 
     def __init__(self, path: Path, boot: str, counters: Counters) -> None:
-        self._path, self._boot, self._counters = path, boot, counters
+        self._file, self._boot, self._counters = RecordFile(path, Record), boot, counters
         self._trouble = Episode("starts", counters, log)
         self._record: Record | None = None
 
@@ -75,7 +76,7 @@ class Starts:
 
     def health(self) -> ProgramHealth:
         """Give the counts."""
-        record = self._record or Record("", running=False)
+        record = self._record or _NEVER
         return ProgramHealth(
             starts=record.starts,
             unclean_ends=record.unclean_ends,
@@ -85,19 +86,15 @@ class Starts:
 
     def _read(self) -> Record:
         try:
-            return read_json(self._path, Record)
-        except FileNotFoundError:
-            pass
-        except (OSError, msgspec.MsgspecError) as error:
-            log.warning("%s cannot be read (%s); starts are counted from 0", self._path, error)
-        return Record("", running=False)
+            return self._file.read() or _NEVER
+        except (RecordError, ShortageError) as error:
+            log.warning("%s; starts are counted from 0", error)
+            return _NEVER
 
     def _write(self, record: Record) -> None:
         try:
-            write_whole(self._path, encoded(record) + b"\n")
-            with contextlib.suppress(OSError):  # the name was there before, but for the first time
-                sync_folder(self._path.parent)
-        except OSError as error:
+            self._file.replace(record)
+        except RecordError as error:
             self._trouble.failed(error)
         else:
             self._trouble.recovered()

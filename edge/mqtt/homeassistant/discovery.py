@@ -14,17 +14,15 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
-import msgspec
-
 from edge import __version__
 from edge.config import Config
+from edge.errors import RecordError, ShortageError
 from edge.messages.device import RunningModel
 from edge.mqtt.homeassistant.entities import Camera, Component, components
 from edge.mqtt.session import Introduction
 from edge.system.board import board
-from edge.system.files import sync_folder, write_whole
 from edge.system.identity import device_id
-from edge.system.json_files import read_json
+from edge.system.record_file import RecordFile
 from edge.text.printable import encoded
 
 log = logging.getLogger(__name__)
@@ -113,15 +111,14 @@ class Announced:
     """What this device has announced, and where, in a file beside the outbox."""
 
     def __init__(self, outbox: Path) -> None:
-        self._path = outbox.with_name(outbox.name + ".homeassistant")
+        path = outbox.with_name(outbox.name + ".homeassistant")
+        self._file = RecordFile(path, dict[str, dict[str, str]])
         self.topics: dict[str, dict[str, str]] = {}
         """Platforms of all components announced so far, by topic and component."""
         try:
-            self.topics = read_json(self._path, dict[str, dict[str, str]])
-        except FileNotFoundError:
-            pass
-        except (OSError, msgspec.MsgspecError) as error:
-            log.warning("cannot read %s (%s): old announcements stay", self._path, error)
+            self.topics = self._file.read() or {}
+        except (RecordError, ShortageError) as error:
+            log.warning("%s; old announcements stay", error)
 
     def note(self, topic: str, components: dict[str, str]) -> dict[str, str]:
         """Write down what is about to be announced; give what is no more among it."""
@@ -140,9 +137,8 @@ class Announced:
         self.topics = topics
         try:
             if topics:
-                write_whole(self._path, encoded(topics))
+                self._file.replace(topics)
             else:
-                self._path.unlink(missing_ok=True)
-            sync_folder(self._path.parent)  # or a cut of the power forgets what is to be removed
-        except OSError as error:
-            log.warning("cannot write %s (%s): old announcements may stay", self._path, error)
+                self._file.remove()
+        except RecordError as error:
+            log.warning("%s; old announcements may stay", error)
