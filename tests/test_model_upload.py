@@ -133,9 +133,13 @@ def test_a_chunk_is_on_disk_before_it_is_answered(folder, monkeypatch):
         real(fd)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    Upload(folder, 100.0).take(part(0, 7))
+    upload = Upload(folder, 100.0)
+    upload.take(part(0, 7))
     assert (str(folder / "upload.part"), 7) in synced
     assert synced[-1] == (str(folder), None)
+    synced.clear()
+    upload.take(part(7, 9))  # nothing but the file changes
+    assert synced == [(str(folder / "upload.part"), 9)]
 
 
 def test_a_chunk_that_the_disk_refuses_leaves_what_was_there(folder, monkeypatch):

@@ -53,10 +53,12 @@ class Upload:
             if before is None or (before.sha256, before.size) != (chunk.sha256, chunk.size):
                 self.file.unlink(missing_ok=True)
                 self._facts.replace(begun)
+                before = begun
             done = self._done()
             if chunk.data and chunk.offset == done:
                 done = self._append(chunk, done)
-                self._facts.replace(begun)  # from here on it is idle anew
+                if before.idle or not chunk.offset:  # idle anew; or the file's name is new
+                    self._facts.replace(begun)
                 self._ledger = None
         except OSError as error:
             raise StoreError(
