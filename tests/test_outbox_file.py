@@ -51,24 +51,51 @@ def test_five_hundred_that_were_delivered_are_deleted(tmp_path):
 
 
 def test_what_was_delivered_first_says_when_all_is_deleted(tmp_path, monkeypatch):
-    """After a minute, however much comes meanwhile."""
+    """After its time, however much comes meanwhile."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     with Outbox(tmp_path / "o.db") as outbox:
         outbox.append_many([sighting() for _ in range(5)])
         outbox.delete([1])
-        now += 50
+        now += 4
         outbox.delete([2])
         outbox.delete([2])
-        now += 9
+        now += 0.5
         outbox.tidy()
         assert in_file(outbox) == 5
-        now += 1
+        now += 0.5
         outbox.tidy()
         assert in_file(outbox) == 3
         now += 100
         outbox.delete([3])
         assert in_file(outbox) == 3
+
+
+def test_soon_after_a_start_less_time_is_gathered(tmp_path, monkeypatch):
+    """From 5 s on the wait doubles: a device that is cut off again and again does not send for ever
+    what was delivered long ago.
+    """
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+
+    def waits(outbox: Outbox) -> list[float]:
+        nonlocal now
+        found = []
+        for _ in range(6):
+            outbox.delete([outbox.append(sighting())])
+            began, now = now, now + 1
+            while in_file(outbox):
+                now += 1
+                outbox.tidy()
+            found.append(now - began)
+        return found
+
+    with Outbox(tmp_path / "o.db") as outbox:
+        assert waits(outbox) == [5, 10, 20, 40, 60, 60]
+    with Outbox(tmp_path / "o.db") as outbox:
+        assert waits(outbox) == [5, 10, 20, 40, 60, 60]
+    with Outbox(tmp_path / "o.db", delete_seconds=7) as outbox:
+        assert waits(outbox) == [5, 7, 7, 7, 7, 7]
 
 
 def test_a_transaction_that_could_not_be_ended_is_undone_first(tmp_path):

@@ -38,6 +38,8 @@ _WRITE_ROWS = 1_000
 """So many messages at most are counted anew at a start."""
 _EXAMINED_SECONDS = 60.0
 """What seems damaged once more so soon is, whatever SQLite's check says."""
+_FIRST_SECONDS = 5.0
+"""A device that is cut off soon after each start must not send the same again each time."""
 
 
 class OutboxFile:
@@ -62,6 +64,8 @@ class OutboxFile:
         self._first = 0
         """No number below it is given."""
         self._delete_seconds = delete_seconds
+        self._wait = min(_FIRST_SECONDS, delete_seconds)
+        """Until what was delivered is deleted: grows to `delete_seconds`."""
         self._delivered_since = 0.0
         self._connections: list[sqlite3.Connection] = []
         self._place: Place | None = None
@@ -278,9 +282,10 @@ class OutboxFile:
         """
         since = time.monotonic() - self._delivered_since
         many = len(self.delivered) >= _DELETE_ROWS
-        late = self.delivered and since >= self._delete_seconds
+        late = self.delivered and since >= self._wait
         if many or late or self.known.unwritten >= _WRITE_ROWS:
             self.settle()
+            self._wait = min(2 * self._wait, self._delete_seconds)
 
     def settle(self) -> None:
         """Delete what was delivered; on a full disk with the room that is kept for it.
