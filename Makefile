@@ -41,8 +41,9 @@ $(BIN)/python:
 demo: .venv/desktop.ok ## train, quantize and run a model on a replayed camera, over real MQTT
 	@$(BIN)/python -m demo --out "$${OUT:-demo-out}"
 
-test: .venv/test.ok ## run the tests, on up to four cores; DATA=folder adds those on real photographs
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(if $(DATA),--data="$$DATA") $(ARGS)
+# Tests wait as much as they compute: four at once for two cores.
+test: .venv/test.ok ## run the tests, four at once; DATA=folder adds those on real photographs
+	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(if $(DATA),--data="$$DATA") $(ARGS)
 
 mutants: .venv/test.ok ## change the code in small ways, and see that tests notice; ONLY="delivery outbox"
 	@$(BIN)/python tests/mutants $(ONLY) $(ARGS)
