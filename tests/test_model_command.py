@@ -209,7 +209,7 @@ def apart(*arguments: object):
     given = ["model", "verify", *map(str, arguments), "--runtime", "fake"]
     child = fork.Process(target=in_a_child, args=[given, theirs])
     child.start()
-    assert ours.poll(20)
+    assert ours.poll(300)
     told = ours.recv()
     child.join(20)
     return told
