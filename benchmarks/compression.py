@@ -20,7 +20,7 @@ from benchmarks.accuracy import RECIPE, command, zipped_bytes
 from benchmarks.harness import Options
 from benchmarks.result import Figure, Series, single
 from edge.model.bundle.bundle import read_bundle
-from quantize.parity.compare import Report
+from quantize.parity.compare import Comparison
 from quantize.tflite.graph import read_graph
 from quantize.tflite.memory import arena_bytes
 from quantize.timing.timer import Local
@@ -117,9 +117,9 @@ def _bundle(run_folder: Path, path: Path, arguments: Sequence[str]) -> Model:
     )
 
 
-def _report(bundle: Path) -> Report:
+def _report(bundle: Path) -> Comparison:
     written = msgspec.json.decode(bundle.with_suffix(".parity.json").read_bytes())
-    return msgspec.convert(written["report"], Report)
+    return msgspec.convert(written["report"], Comparison)
 
 
 def _tfmot(run_folder: Path) -> Model:

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import WheatearError
-from quantize.commands.inspect import deflated
 from quantize.int8.convert import int8_input, output_spec
 from quantize.options import (
     PRUNING_EPOCHS,
@@ -35,6 +34,7 @@ from quantize.options import (
 from quantize.parity.compare import device_logits
 from quantize.pipeline import Pipeline
 from quantize.tflite.graph import check_all_int8, layers, read_graph
+from quantize.tflite.memory import deflated
 from training.runs import Run, load_run, write_whole
 
 RATES = (1e-3, 1e-4)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from edge.errors import QuantizeError
-from quantize.compress.channels.search import TIMED, parse
-from quantize.int8.convert import Io
-from quantize.parity.compare import Limits
 
 #: Passes over the training photos, where nothing else is asked for ...
 QAT_EPOCHS, PRUNING_EPOCHS = 5, 7
@@ -21,6 +19,65 @@ CLUSTER_EPOCHS, CLUSTER_STEPS = 7, 300
 NARROW_EPOCHS, NARROW_STEPS = 15, 450
 #: Rounding needs small corrections, half of the weights gone larger ones.
 QAT_RATE, PRUNING_RATE = 5e-5, 5e-4
+
+
+Io = Literal["int8", "uint8"]
+Kind = Literal["macs", "latency", "ms", "bytes"]
+
+#: What each kind is called and takes.
+KINDS: dict[Kind, str] = {
+    "macs": "a share of the multiply-adds, as macs=0.5",
+    "latency": "a share of the unpruned int8 model's time, as latency=0.5",
+    "ms": "milliseconds for one picture, one thread, as ms=8",
+    "bytes": "bytes of the zipped model, as bytes=300kB",
+}
+#: Those that hold for one machine: this one, or that of --on.
+TIMED: tuple[Kind, ...] = ("latency", "ms")
+_UNITS = {"": 1, "B": 1, "kB": 1000, "MB": 1_000_000, "KiB": 1024, "MiB": 1 << 20}
+
+
+class Budget(NamedTuple):
+    """What a model may cost at most."""
+
+    kind: Kind
+    most: float
+
+    def __str__(self) -> str:
+        """As on the command line."""
+        return f"{self.kind}={self.most:g}"
+
+
+def parse_budget(text: str) -> Budget:
+    """Read "macs=0.5", "latency=0.5", "ms=8" or "bytes=300kB".
+
+    Raises:
+        QuantizeError: another kind, no number, or a value out of range.
+    """
+    kind, equals, value = text.partition("=")
+    match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([A-Za-z]*)\s*", value)
+    known = kind in KINDS and bool(equals) and match is not None
+    unit = match[2] if match else ""
+    if not known or unit not in (_UNITS if kind == "bytes" else ("", "ms") if kind == "ms" else ""):
+        raise QuantizeError(f"--budget {text}: give " + ", or ".join(KINDS.values()))
+    try:
+        most = float(match[1]) * (_UNITS[unit] if kind == "bytes" else 1)  # type: ignore[index]
+    except ValueError as error:
+        raise QuantizeError(f"--budget {text}: {value!r} is no number") from error
+    if not most > 0 or (kind in ("macs", "latency") and most >= 1):
+        limits = "a share above 0 and below 1" if kind in ("macs", "latency") else "more than 0"
+        raise QuantizeError(f"--budget {text}: give {limits}")
+    if kind == "bytes" and most <= 1:
+        raise QuantizeError(f"--budget {text}: bytes are counted, not a share; give bytes=300kB")
+    return Budget(kind, most)  # type: ignore[arg-type]  # held against KINDS above
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What the gate lets through."""
+
+    tolerance: float = 0.01
+    """Accuracy (0..1) that may be lost beyond what the paired 95 % interval explains."""
+    min_agreement: float = 0.95
+    """Least share of photos on which int8 and the float model it was quantized from agree."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +93,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     clusters: int = 0
     """Different values in each convolution and dense kernel, 2 to 128; 0: any number."""
     budget: str = ""
-    """What the model may cost, as "macs=0.5" (see `quantize.compress.channels.search`); empty: no
+    """What the model may cost, as "macs=0.5" (see `parse_budget`); empty: no
     limit."""
     resolution: int | None = None
     """Side of the input, pixels; None: the run's own, or what a budget makes of it."""
@@ -56,7 +113,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def timed(self) -> bool:
         """Whether the model is shaped by times, which are those of one machine."""
-        return bool(self.budget) and parse(self.budget).kind in TIMED
+        return bool(self.budget) and parse_budget(self.budget).kind in TIMED
 
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with what does."""
@@ -91,7 +148,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             "--batch": (1 <= self.batch <= 1024, self.batch, "1 to 1024"),
         }
         if self.budget:
-            parse(self.budget)
+            parse_budget(self.budget)
         for name, (good, value, allowed) in checks.items():
             if not good:
                 raise QuantizeError(f"{name} {value}: give {allowed}")

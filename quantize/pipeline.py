@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edge import __version__
 from edge.errors import QuantizeError
-from edge.model.bundle.manifest import Manifest, OutputSpec
+from edge.model.bundle.manifest import Manifest
 from edge.model.image.preprocessing import InputSpec
 from quantize.bundle import package
 from quantize.int8 import phase as rounding
@@ -37,9 +37,12 @@ from quantize.keras.finetune import Schedule
 from quantize.options import Options
 from quantize.parity import compare as parity
 from quantize.parity import compliance as promises
+from quantize.parity.outcome import Outcome
 from quantize.timing.timer import Local, Timer
 
 if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
     from training.runs import Run
 
 
@@ -54,18 +57,6 @@ class Watcher(Protocol):
 
     def say(self, text: str) -> None:
         """Something worth a line."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """An int8 model and how it compares; the bundle's manifest where the gate was passed."""
-
-    model: bytes
-    report: parity.Report
-    photos: dict[str, parity.Photos]
-    answers: dict[str, parity.Answers]
-    specs: tuple[InputSpec, OutputSpec]
-    manifest: Manifest | None = None
 
 
 @dataclass(frozen=True)
@@ -304,38 +295,23 @@ def pack(
     out: Path,
     name: str,
     version: str,
-    signing_key: Any = None,  # noqa: ANN401 - Ed25519PrivateKey
+    signing_key: Ed25519PrivateKey | None = None,
 ) -> Manifest:
     """Write the bundle of an outcome that passed the gate.
 
     Raises:
         ParityError: it did not; nothing is written.
     """
-    from importlib.metadata import version as package_version
-
     parity.require(outcome.report)
-    options, run = pipeline.options, pipeline.run
-    packages = {"ai-edge-litert": package_version("ai-edge-litert")}
-    identity = {
-        "name": name,
-        "version": version,
-        "created": package.created((run.path / "model.keras").stat().st_mtime),
-        "labels": run.info.labels,
-        "provenance": package.provenance(
-            run, options, packages, pipeline.timer.board if options.timed else ""
-        ),
-    }
-    return package.write(
-        out,
-        outcome.model,
-        outcome.specs,
-        outcome.photos,
-        outcome.answers,
-        outcome.report,
-        identity,
-        run.dataset.root,
-        signing_key,
+    run, board = pipeline.run, pipeline.timer.board if pipeline.options.timed else ""
+    identity = package.Identity(
+        name=name,
+        version=version,
+        created=package.created((run.path / "model.keras").stat().st_mtime),
+        labels=run.info.labels,
+        provenance=package.provenance(run, pipeline.options, board),
     )
+    return package.write(out, outcome, identity, run.dataset.root, signing_key)
 
 
 def save_model(model: Any, path: Path) -> Any:  # noqa: ANN401 - Keras models

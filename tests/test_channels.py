@@ -10,12 +10,13 @@ from edge.errors import QuantizeError
 from edge.model.image.preprocessing import InputSpec
 from quantize.compress.channels import cost
 from quantize.compress.channels.importance import importance
-from quantize.compress.channels.search import find_share, parse
+from quantize.compress.channels.search import find_share
 from quantize.compress.channels.select import narrowest, select
 from quantize.compress.channels.shrink import narrow
 from quantize.compress.channels.speed import fit
 from quantize.compress.resolution import at_resolution, resolutions
 from quantize.keras.channels import cut, find_channels
+from quantize.options import parse_budget
 from training.models import build_model
 from training.recipe import Recipe
 from training.runs import Run, RunInfo
@@ -212,7 +213,7 @@ def test_a_network_comes_down_to_its_budget_and_says_which_features_it_kept(imag
 )
 def test_budgets_are_read_in_the_users_words(words, most):
     """A share, milliseconds, or bytes with a unit."""
-    assert parse(words).most == most
+    assert parse_budget(words).most == most
 
 
 @pytest.mark.parametrize(
@@ -221,18 +222,18 @@ def test_budgets_are_read_in_the_users_words(words, most):
 def test_other_words_are_refused_with_what_is_possible(words):
     """The message repeats what was given."""
     with pytest.raises(QuantizeError, match=f"--budget {words}: "):
-        parse(words)
+        parse_budget(words)
 
 
 def test_the_largest_share_within_a_measured_budget_is_found():
     """A model whose time has a part that does not shrink."""
     said = []
-    share = find_share(parse("latency=0.5"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
+    share = find_share(parse_budget("latency=0.5"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
     assert 0.2 + 0.8 * share <= 0.5
     assert 0.2 + 0.8 * share * 1.03 > 0.5
     assert said[0] == "tried 50.0% of the predicted cost: latency 0.6, 0.5 allowed"
     with pytest.raises(QuantizeError, match=r"latency=0\.1 cannot be met"):
-        find_share(parse("latency=0.1"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
+        find_share(parse_budget("latency=0.1"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
 
 
 def test_a_machines_time_is_learnt_from_narrower_networks():

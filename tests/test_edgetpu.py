@@ -11,7 +11,7 @@ from rich.console import Console
 from edge.errors import QuantizeError
 from edge.model.bundle.bundle import read_bundle, write_bundle
 from edge.model.bundle.signing import generate, load_private_key, load_public_key
-from quantize.commands.run import quantize_edgetpu
+from quantize.commands.edgetpu import quantize_edgetpu
 from quantize.tflite.edgetpu import parse_log, verdicts, weight_bytes
 
 MODELS = Path(__file__).parent / "models"

@@ -5,7 +5,7 @@ import pytest
 
 from edge.errors import ParityError, QuantizeError
 from quantize.bundle.package import class_threshold, decide, display_name
-from quantize.parity.compare import Answers, Calibration, Limits, Photos, compare, require
+from quantize.parity.compare import Calibration, FormAnswers, Limits, Photos, compare, require
 
 LABELS = ("ant", "bee", "moth")
 
@@ -24,7 +24,7 @@ def photos_of(truth):
 
 def judged(float_said, int8_said, truth, limits=None, converter_said=None):
     """The report where both splits hold the same photos."""
-    form = Answers(
+    form = FormAnswers(
         keras=answers_of(float_said),
         source=answers_of(float_said),
         float_tflite=answers_of(float_said if converter_said is None else converter_said),
@@ -89,7 +89,7 @@ def test_agreement_is_with_what_was_quantized_and_accuracy_with_the_run(truth):
     """A pruned model may answer otherwise than the run, as long as it is as often right."""
     run_said = flipped(truth, 20)
     pruned_said = np.where(np.arange(200) >= 180, (truth + 1) % 3, truth)
-    form = Answers(
+    form = FormAnswers(
         keras=answers_of(run_said),
         source=answers_of(pruned_said),
         float_tflite=answers_of(pruned_said),

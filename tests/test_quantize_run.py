@@ -23,11 +23,12 @@ from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import decode, fit, load, quantise
 from edge.model.picture_statistics import brightness_bin, confidence_bin, look, sharpness_bin
 from edge.system.board import board
-from quantize.commands.inspect import deflated, text
+from quantize.commands.inspect import text
 from quantize.commands.run import Request, quantize_run
 from quantize.options import Options
 from quantize.pipeline import Pipeline
 from quantize.tflite.graph import check_all_int8, layers, read_graph
+from quantize.tflite.memory import deflated
 from quantize.tflite.metadata import read_labels
 from quantize.timing.ssh import Remote
 from quantize.timing.timer import Local

@@ -20,8 +20,9 @@ from edge.errors import QuantizeError
 from edge.model.timing import Hello
 from edge.system.board import board
 from quantize.timing import ssh as remote
+from quantize.timing.open import open_timer
 from quantize.timing.ssh import Remote, parse
-from quantize.timing.timer import Local, open_timer
+from quantize.timing.timer import Local
 
 SMALL, OTHER = tiny.model(), tiny.model() + bytes(16)
 

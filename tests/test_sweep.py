@@ -12,7 +12,7 @@ from sshd import DEVICE_PROGRAM
 
 from edge.errors import QuantizeError
 from edge.system.board import board
-from quantize.commands.run import quantize_sweep
+from quantize.commands.sweep import quantize_sweep
 from quantize.sweep import trials
 from quantize.sweep.engines import Processes
 from quantize.sweep.points import Point, front

@@ -169,7 +169,7 @@ def test_what_differs_is_named(tmp_path):
 def test_a_machine_that_sees_other_files_is_told(trained, tmp_path):
     """Another folder at the same path, photos that are not there, another package."""
     path = tmp_path / "qat.trial.json"
-    seen = record.Record(facts=record.facts(trained, ()), ticket="ours")
+    seen = record.TrialRecord(facts=record.facts(trained, ()), ticket="ours")
     with pytest.raises(QuantizeError, match=r"does not see what the sweep wrote .* share"):
         check(path, "ours", trained, patience=0)
     record.write(path, seen)

@@ -13,7 +13,8 @@ from rich.console import Console
 import quantize.commands.cli
 from benchmarks.tfmot_pqat import accuracy, main
 from edge.errors import QuantizeError
-from quantize.commands.run import Bar, Request
+from quantize.commands.bar import Bar
+from quantize.commands.run import Request
 from quantize.compress.cluster import cluster, k_means
 from quantize.compress.prune import check_kernels
 from quantize.int8.convert import to_int8_qat

@@ -137,9 +137,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 def recipe_names() -> tuple[str, ...]:
     """Names of the shipped recipes, sorted."""
-    from training import recipes
-
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(recipes.__path__)))
+    folder = import_module("training.recipes").__path__
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(folder)))
 
 
 def load_recipe(name: str, changes: Iterable[str] = ()) -> Recipe:

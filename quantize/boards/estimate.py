@@ -58,7 +58,7 @@ class Board(NamedTuple):
         return tuple(key for key in figures.SOURCES if key in used)
 
 
-class Time(NamedTuple):
+class Estimate(NamedTuple):
     """Milliseconds for one picture: the estimate and the range it stands for."""
 
     milliseconds: float
@@ -87,7 +87,7 @@ BOARDS = (
 )  # fmt: skip
 
 
-def times(board: Board, tflite: bytes) -> tuple[dict[int, Time], list[str]]:
+def times(board: Board, tflite: bytes) -> tuple[dict[int, Estimate], list[str]]:
     """Time by number of threads, and what has to be known about it.
 
     Raises:
@@ -176,8 +176,8 @@ def _cpu(board: Board, totals: Totals, threads: int) -> tuple[float, float]:
     return slower * (alone * sum(arithmetic) + starting), together(*doubts)
 
 
-def _sum(parts: Sequence[tuple[float, float]]) -> Time:
-    return Time(
+def _sum(parts: Sequence[tuple[float, float]]) -> Estimate:
+    return Estimate(
         sum(ms for ms, _ in parts),
         sum(ms / off for ms, off in parts),
         sum(ms * off for ms, off in parts),

@@ -55,10 +55,10 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     held_out: HeldOut
     notes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
-    """Keys of `Report.sources`."""
+    """Keys of `Estimates.sources`."""
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Estimates(msgspec.Struct, frozen=True, kw_only=True):
     """What `estimate --json` prints."""
 
     about: str = ABOUT
@@ -72,7 +72,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, figures.Source]
 
 
-def build(path: Path, measured: Sequence[str] = ()) -> Report:
+def build(path: Path, measured: Sequence[str] = ()) -> Estimates:
     """Look at a bundle and at what was measured of it.
 
     Args:
@@ -92,7 +92,7 @@ def build(path: Path, measured: Sequence[str] = ()) -> Report:
         results[result.board] = result
     rows = tuple(_row(board, bundle, results.get(board.id)) for board in BOARDS)
     used = {key for row in rows for key in row.sources}
-    return Report(
+    return Estimates(
         file=str(path),
         name=bundle.manifest.name,
         version=bundle.manifest.version,

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from quantize.boards.estimate import THREADS
-from quantize.boards.report import Report, Row, Time, build
+from quantize.boards.report import Estimates, Row, Time, build
 
 
 def show(
@@ -39,7 +39,7 @@ def show(
         console.print(f"  {source.title} ({source.date})", highlight=False, soft_wrap=True)
 
 
-def table(report: Report) -> Table:
+def table(report: Estimates) -> Table:
     """A row a board; ≈ marks what is estimated."""
     shown = Table(title=f"{report.name} {report.version}: estimate", title_justify="left")
     shown.add_column("board", no_wrap=True)

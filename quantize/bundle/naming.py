@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from edge.errors import QuantizeError
+from edge.model.bundle.bundle import SUFFIX
 from edge.model.bundle.manifest import Name, Version
 from edge.model.bundle.versions import key
 
@@ -44,6 +45,19 @@ def identity(out: Path, name: str = "", version: str = "") -> tuple[str, str]:
     _check("--name", name, Name, "small letters, digits, and - _ . between them, at most 64")
     _check("--version", version, Version, "letters, digits, and . + - between them, at most 64")
     return name, version
+
+
+def checked_out(out: Path) -> Path:
+    """The bundle's path, refused before hours of work if it cannot be written.
+
+    Raises:
+        QuantizeError: another ending, or no folder.
+    """
+    if out.suffix != SUFFIX:
+        raise QuantizeError(f"--out {out}: a bundle's name ends in {SUFFIX}")
+    if not out.parent.is_dir():
+        raise QuantizeError(f"--out {out}: there is no folder {out.parent}")
+    return out
 
 
 def _same(option: str, given: str, in_file: str, out: Path, same: bool) -> str:

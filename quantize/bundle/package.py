@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib.metadata import version as package_version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from edge.model.bundle.manifest import (
     Manifest,
     Metrics,
     ModelMetrics,
-    OutputSpec,
     Provenance,
 )
 from edge.model.image.preprocessing import InputSpec
@@ -29,12 +28,15 @@ from edge.model.scores import DecisionSpec
 from quantize.bundle import goldens
 from quantize.bundle.reference import reference
 from quantize.options import Options
-from quantize.parity.compare import Answers, Calibration, Form, Photos, Report
+from quantize.parity.compare import Calibration, Comparison, Form, FormAnswers, Photos
+from quantize.parity.outcome import Outcome
 from quantize.tflite.metadata import add_metadata
 from training import metrics
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    from training.runs import Run
 
 #: Answers about a class are reported from the confidence on at which so many of them were right.
 WANTED_PRECISION = 0.8
@@ -44,14 +46,21 @@ LEAST_ANSWERS = 5
 KEEP = 0.95
 
 
+class Identity(NamedTuple):
+    """What the bundle is called, and where it comes from."""
+
+    name: str
+    version: str
+    created: str
+    labels: tuple[str, ...]
+    """Ids."""
+    provenance: Provenance
+
+
 def write(
     path: Path,
-    model: bytes,
-    specs: tuple[InputSpec, OutputSpec],
-    photos: Mapping[str, Photos],
-    answers: Mapping[str, Answers],
-    report: Report,
-    identity: Mapping[str, Any],
+    outcome: Outcome,
+    identity: Identity,
     root: Path,
     signing_key: Ed25519PrivateKey | None = None,
 ) -> Manifest:
@@ -59,34 +68,30 @@ def write(
 
     Args:
         path: NAME.wtr, replaced whole.
-        model: int8 TFLite without metadata.
-        specs: its input and output.
-        photos: `val` and `test`.
-        answers: of both splits.
-        report: of the parity gate.
-        identity: name, version, created, labels (ids), provenance.
+        outcome: of an int8 TFLite without metadata, by the parity gate.
+        identity: what it is.
         root: the photos' folder.
         signing_key: signs the manifest.
     """
-    input_spec, output_spec = specs
-    labels = tuple(identity["labels"])
+    input_spec, output_spec = outcome.specs
+    labels, report = identity.labels, outcome.report
     described = add_metadata(
-        model,
+        outcome.model,
         labels,
         input_spec,
-        str(identity["name"]),
-        str(identity["version"]),
+        identity.name,
+        identity.version,
         f"Wheatear int8 classifier of {len(labels)} classes; the output is logits.",
     )
-    val = photos["val"]
-    decision, thresholds = decide(answers["val"].int8, val.truth, report.int8_calibration)
+    val, answers = outcome.photos["val"], outcome.answers["val"].int8
+    decision, thresholds = decide(answers, val.truth, report.int8_calibration)
     entries, files, version = goldens.make(
-        described, input_spec, _golden_photos(answers["val"].int8, val, labels, input_spec, root)
+        described, input_spec, _golden_photos(answers, val, labels, input_spec, root)
     )
     manifest = Manifest(
-        name=str(identity["name"]),
-        version=str(identity["version"]),
-        created=str(identity["created"]),
+        name=identity.name,
+        version=identity.version,
+        created=identity.created,
         labels=tuple(
             LabelSpec(id=label, name=display_name(label), threshold=threshold)
             for label, threshold in zip(labels, thresholds, strict=True)
@@ -94,11 +99,11 @@ def write(
         input=input_spec,
         output=output_spec,
         decision=decision,
-        metrics=_metrics(report, answers["test"], photos["test"].truth, labels),
-        provenance=identity["provenance"],
+        metrics=_metrics(report, outcome.answers["test"], outcome.photos["test"].truth, labels),
+        provenance=identity.provenance,
         goldens=entries,
         interpreter=Interpreter(name="litert", version=version),
-        reference=reference(answers["val"].int8, val.pixels, decision.temperature),
+        reference=reference(answers, val.pixels, decision.temperature),
     )
     return write_bundle(path, manifest, {MODEL: described, **files}, signing_key)
 
@@ -177,7 +182,7 @@ def display_name(label: str) -> str:
 
 
 def _metrics(
-    report: Report, test: Answers, truth: NDArray[np.int64], labels: tuple[str, ...]
+    report: Comparison, test: FormAnswers, truth: NDArray[np.int64], labels: tuple[str, ...]
 ) -> Metrics:
     confusion = metrics.confusion_matrix(truth, test.int8.argmax(axis=1), len(labels))
     scores = metrics.class_scores(confusion)
@@ -210,12 +215,7 @@ def _model_metrics(form: Form, calibration: Calibration) -> ModelMetrics:
     )
 
 
-def provenance(
-    run: Any,  # noqa: ANN401 - a training.runs.Run
-    options: Options,
-    packages: Mapping[str, str],
-    board: str = "",
-) -> Provenance:
+def provenance(run: Run, options: Options, board: str = "") -> Provenance:
     """Where the model comes from, taken from the run and the packages used now.
 
     `board` is the machine whose times shaped the model; empty: none did.
@@ -226,7 +226,7 @@ def provenance(
         split_rule=info.split_rule,
         recipe=info.recipe_name,
         seed=info.seed,
-        packages={**info.packages, **packages},
+        packages={**info.packages, "ai-edge-litert": package_version("ai-edge-litert")},
         method=options.method,
         pruning=options.pruning,
         pruning_pattern="2:4" if options.pruning_pattern == "2:4" else "",

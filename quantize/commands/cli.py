@@ -133,7 +133,7 @@ def sweep(
     pruning_epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
 ) -> None:
     """Try many ways to make a model smaller; say in a table, plots and words what each bought."""
-    from quantize.commands.run import quantize_sweep
+    from quantize.commands.sweep import quantize_sweep
     from quantize.sweep.engines import choose
 
     extra: list[str] = []
@@ -184,7 +184,7 @@ def edgetpu(
     key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
 ) -> None:
     """Say what would run on the Edge TPU; compile with edgetpu_compiler, add that to the bundle."""
-    from quantize.commands.run import quantize_edgetpu
+    from quantize.commands.edgetpu import quantize_edgetpu
 
     quantize_edgetpu(bundle, out or bundle, key)
 

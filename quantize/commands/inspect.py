@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import zlib
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +12,7 @@ from edge.model.bundle.bundle import Bundle, read_bundle
 from edge.model.bundle.manifest import Manifest
 from edge.model.bundle.signing import load_public_key
 from quantize.tflite.graph import Layer, layers, read_graph
+from quantize.tflite.memory import deflated
 from quantize.tflite.metadata import read_labels
 
 
@@ -147,12 +147,6 @@ def _zeros(found: tuple[Layer, ...]) -> Table:
             layer.kind, shape, f"{layer.size:,}", f"{layer.sparsity:.1%}", str(layer.levels)
         )
     return table
-
-
-def deflated(data: bytes) -> int:
-    """Bytes after deflate at its best level, as in a zip."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    return len(packer.compress(data)) + len(packer.flush())
 
 
 def text(path: Path, key: Path | None = None, width: int = 120) -> str:

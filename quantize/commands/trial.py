@@ -14,10 +14,8 @@ from pathlib import Path
 from threading import Thread
 
 from edge.errors import QuantizeError, WheatearError
+from quantize.sweep.jobs import BEGUN
 from quantize.sweep.record import PATIENCE, SHARED, comes_true, differences, facts, read
-
-#: The first words in a trial's log.
-BEGUN = "trial on "
 
 
 def check(path: Path, ticket: str, run: Path, patience: float = PATIENCE) -> None:

@@ -11,13 +11,14 @@ import msgspec
 import numpy as np
 
 from edge.model import timing
-from quantize.commands.inspect import deflated
 from quantize.compress.channels import cost, shrink
-from quantize.compress.channels.search import cannot_be_met, find_share, parse
+from quantize.compress.channels.search import cannot_be_met, find_share
 from quantize.compress.channels.select import narrowest, select
 from quantize.compress.resolution import at_resolution, resolutions
 from quantize.int8.convert import to_int8_ptq
 from quantize.keras.channels import cut, find_channels
+from quantize.options import parse_budget
+from quantize.tflite.memory import deflated
 
 if TYPE_CHECKING:
     from quantize.compress.channels.cost import Price
@@ -35,7 +36,7 @@ class Sizing:
 
     def __init__(self, pipeline: Pipeline) -> None:
         # Without a budget nothing is asked of it but prices, and any will do.
-        self.budget = parse(pipeline.options.budget or "macs=0.5")
+        self.budget = parse_budget(pipeline.options.budget or "macs=0.5")
         self._pipeline, self._model = pipeline, pipeline.float_keras
         self._channels = find_channels(self._model)
         self._widths = [group.width for group in self._channels.groups]

@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 
 from edge.errors import QuantizeError
-from quantize.commands.inspect import deflated
 from quantize.compress.cost_search import Sizing, whole_int8
 from quantize.int8.phase import missed
 from quantize.keras.finetune import Schedule
 from quantize.options import NARROW_EPOCHS, NARROW_STEPS
+from quantize.tflite.memory import deflated
 
 if TYPE_CHECKING:
     from quantize.compress.channels.shrink import Narrowed

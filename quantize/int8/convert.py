@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,8 @@ from edge.errors import QuantizeError
 from edge.model.bundle.manifest import OutputSpec
 from edge.model.image.preprocessing import InputSpec
 from edge.model.tflite import facts as tflite_file
+from quantize.options import Io
 from quantize.tflite.graph import check_all_int8, read_graph
-
-Io = Literal["int8", "uint8"]
 
 #: Real value of one input level and the level of real 0. A pixel p becomes level p - 128 (int8) or
 #: p (uint8): an exact table, half a grey level off the training scale (p - 127.5) / 127.5, because

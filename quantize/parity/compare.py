@@ -23,6 +23,7 @@ from edge.model.bundle.manifest import OutputSpec
 from edge.model.image.preprocessing import InputSpec, quantise
 from edge.model.runtimes import open_runtime
 from edge.model.scores import dequantise
+from quantize.options import Limits
 from training import metrics
 
 #: With fewer photos than this a gate would only pretend to decide.
@@ -46,7 +47,7 @@ class Photos(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...]
 
 
-class Answers(msgspec.Struct, frozen=True, kw_only=True):
+class FormAnswers(msgspec.Struct, frozen=True, kw_only=True):
     """Logits of one split by the four forms, float32 (n, classes) each."""
 
     keras: Any
@@ -55,15 +56,6 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
     """The float model that was quantized; with pruning the pruned one, else the same."""
     float_tflite: Any
     int8: Any
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gate lets through."""
-
-    tolerance: float = 0.01
-    """Accuracy (0..1) that may be lost beyond what the paired 95 % interval explains."""
-    min_agreement: float = 0.95
-    """Least share of photos on which int8 and the float model it was quantized from agree."""
 
 
 class Form(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +105,7 @@ class ClassDrop(msgspec.Struct, frozen=True, kw_only=True):
     int8_recall: float
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """The whole comparison; `failures` is empty where the gate is passed."""
 
     splits: dict[str, Split]
@@ -135,7 +127,7 @@ def answer(
     specs: tuple[InputSpec, InputSpec, OutputSpec],
     photos: Photos,
     advance: Callable[[int], None] = lambda _: None,
-) -> Answers:
+) -> FormAnswers:
     """Ask all forms about every photo of a split.
 
     Args:
@@ -152,7 +144,7 @@ def answer(
     plain = OutputSpec(kind="logits", dtype="float32")
     keras, source = models
     said = predict_logits(keras, photos.run_pixels)
-    return Answers(
+    return FormAnswers(
         keras=said,
         source=said if source is keras else predict_logits(source, photos.pixels),
         float_tflite=device_logits(float_tflite, float_input, plain, photos.pixels, advance),
@@ -197,10 +189,10 @@ def require_photos(counts: Mapping[str, int]) -> None:
 
 def compare(
     photos: Mapping[str, Photos],
-    answers: Mapping[str, Answers],
+    answers: Mapping[str, FormAnswers],
     labels: tuple[str, ...],
     limits: Limits,
-) -> Report:
+) -> Comparison:
     """Judge the answers on `val` and `test`; the result says whether the gate is passed.
 
     Raises:
@@ -209,7 +201,7 @@ def compare(
     truth = {name: part.truth for name, part in photos.items()}
     require_photos({name: len(part) for name, part in truth.items()})
     all_truth = np.concatenate(list(truth.values()))
-    both = Answers(
+    both = FormAnswers(
         keras=np.concatenate([a.keras for a in answers.values()]),
         source=np.concatenate([a.source for a in answers.values()]),
         float_tflite=np.concatenate([a.float_tflite for a in answers.values()]),
@@ -217,7 +209,7 @@ def compare(
     )
     splits = {name: _split(answers[name], truth[name], len(labels)) for name in truth}
     splits["both"] = _split(both, all_truth, len(labels))
-    return Report(
+    return Comparison(
         splits=splits,
         classes=_class_drops(both, all_truth, labels),
         float_calibration=_calibration(answers["val"].keras, answers["test"].keras, photos),
@@ -228,7 +220,7 @@ def compare(
     )
 
 
-def require(report: Report) -> None:
+def require(report: Comparison) -> None:
     """Let a report pass whose failures are none.
 
     Raises:
@@ -265,7 +257,7 @@ def _failures(both: Split, limits: Limits) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _split(answers: Answers, truth: NDArray[np.int64], classes: int) -> Split:
+def _split(answers: FormAnswers, truth: NDArray[np.int64], classes: int) -> Split:
     top = {name: getattr(answers, name).argmax(axis=1) for name in answers.__struct_fields__}
     right = {name: said == truth for name, said in top.items()}
     low, high = metrics.paired_difference_interval(right["keras"], right["int8"])
@@ -295,7 +287,7 @@ def _form(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> Fo
 
 
 def _class_drops(
-    both: Answers, truth: NDArray[np.int64], labels: tuple[str, ...]
+    both: FormAnswers, truth: NDArray[np.int64], labels: tuple[str, ...]
 ) -> tuple[ClassDrop, ...]:
     scores = [
         metrics.class_scores(metrics.confusion_matrix(truth, form.argmax(axis=1), len(labels)))

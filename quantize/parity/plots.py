@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import io
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from quantize.parity.compare import ClassDrop
+from quantize.parity.outcome import Outcome
 from training import metrics
 from training.report.svg import shortened
-
-if TYPE_CHECKING:
-    from quantize.pipeline import Outcome
 
 _FLOAT, _INT8, _GREY = "#8a97a3", "#c4541c", "#55606a"
 

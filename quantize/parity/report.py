@@ -6,7 +6,7 @@ import base64
 import html
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,12 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from quantize.parity import plots
-from quantize.parity.compare import Report, Split
+from quantize.parity.compare import Comparison, Split
+from quantize.parity.outcome import Outcome
 from training import metrics
 from training.runs import write_whole
-
-if TYPE_CHECKING:
-    from quantize.pipeline import Outcome
 
 #: Photos shown of those on which the two forms differ.
 MOST_PHOTOS = 24
@@ -129,7 +127,7 @@ def points(share: float) -> str:
     return f"{100 * share:g} point{'' if share == 0.01 else 's'}"
 
 
-def _table(report: Report) -> str:
+def _table(report: Comparison) -> str:
     rows = "".join(
         _row(_NAMES.get(name, name), split, report.pruned) for name, split in report.splits.items()
     )
@@ -164,7 +162,7 @@ def _row(name: str, split: Split, pruned: bool) -> str:
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def _calibration(report: Report) -> str:
+def _calibration(report: Comparison) -> str:
     rows = "".join(
         f"<tr><td>{name}</td><td>{part.temperature:.2f}</td><td>{part.ece_before:.3f}</td>"
         f"<td>{part.ece_after:.3f}</td></tr>"

@@ -9,11 +9,10 @@ from statistics import mean, median
 import msgspec
 
 from edge.model.bundle.bundle import read_bundle
-from quantize.commands.inspect import deflated
-from quantize.parity.compare import Report
+from quantize.parity.compare import Comparison
 from quantize.sweep.trials import Trial
 from quantize.tflite.graph import macs, read_graph
-from quantize.tflite.memory import arena_bytes
+from quantize.tflite.memory import arena_bytes, deflated
 from quantize.timing.timer import Timer
 
 #: All others are compared with this variant: the same network, int8, nothing taken out.
@@ -101,7 +100,7 @@ def _row(
     trial: Trial, model: bytes, times: list[float], base: list[float] | None
 ) -> dict[str, object]:
     written = msgspec.json.decode(trial.parity.read_bytes())
-    report = msgspec.convert(written["report"], Report)
+    report = msgspec.convert(written["report"], Comparison)
     graph = read_graph(model)
     ratio = float("nan")
     if base is not None:

@@ -9,8 +9,7 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from edge.errors import QuantizeError
-from quantize.commands.trial import BEGUN
-from quantize.sweep.engines import Event, Job, end, killed, reason, start
+from quantize.sweep.jobs import BEGUN, Event, Job, end, killed, reason, start
 from quantize.sweep.record import PATIENCE, SHARED, comes_true
 
 #: How often a trial is begun anew after it, its worker or its machine was lost.

@@ -39,7 +39,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     """Of Wheatear and of the packages that compute."""
 
 
-class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class TrialRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Content of the file."""
 
     schema: int = SCHEMA
@@ -83,16 +83,16 @@ def differences(before: Facts, now: Facts) -> str:
     return "; ".join(found)
 
 
-def read(path: Path) -> Record | None:
+def read(path: Path) -> TrialRecord | None:
     """The record there, or None where there is none that this program understands."""
     try:
-        record = msgspec.json.decode(path.read_bytes(), type=Record)
+        record = msgspec.json.decode(path.read_bytes(), type=TrialRecord)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
     return record if record.schema == SCHEMA else None
 
 
-def write(path: Path, record: Record) -> None:
+def write(path: Path, record: TrialRecord) -> None:
     """Write it whole."""
     write_whole(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
 

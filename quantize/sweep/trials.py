@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from edge.errors import QuantizeError
-from quantize.compress.channels.search import parse
+from quantize.options import parse_budget
 from quantize.sweep import record
-from quantize.sweep.engines import Engine, Job
+from quantize.sweep.jobs import Engine, Job
 
 if TYPE_CHECKING:
     from quantize.pipeline import Watcher
@@ -164,7 +164,7 @@ def carry_out(trials: Sequence[Trial], engine: Engine, watcher: Watcher) -> list
                 if text:
                     reasons[trial] = text
                 else:
-                    record.write(trial.record, record.Record(facts=asked[trial], done=True))
+                    record.write(trial.record, record.TrialRecord(facts=asked[trial], done=True))
                 watcher.say(
                     f"{trial.name}: {f'failed: {text}' if text else 'done'} (took {took}; "
                     f"{ended} of {len(trials)} after {_clock(now - begun)})"
@@ -182,7 +182,7 @@ def refuse_timed(trials: Sequence[Trial]) -> None:
     """
     for trial in trials:
         given = dict(zip(trial.options, trial.options[1:], strict=False))
-        if "--budget" in given and parse(given["--budget"]).kind in ("latency", "ms"):
+        if "--budget" in given and parse_budget(given["--budget"]).kind in ("latency", "ms"):
             raise QuantizeError(
                 f"variant {trial.variant!r} measures time, and a cluster's machines are not this "
                 "one: leave it out, or use --engine processes"
@@ -209,7 +209,7 @@ def _prepare(trial: Trial, asked: record.Facts) -> Job:
     trial.bundle.parent.mkdir(parents=True, exist_ok=True)
     for old in (trial.bundle, trial.parity, trial.log):
         old.unlink(missing_ok=True)
-    record.write(trial.record, record.Record(facts=asked, ticket=ticket))
+    record.write(trial.record, record.TrialRecord(facts=asked, ticket=ticket))
     run, bundle = trial.run.resolve(), trial.bundle.resolve()
     command = ("run", str(run), "--out", str(bundle), *trial.options, *_OPEN_GATE)
     return Job(

@@ -8,7 +8,6 @@ from functools import cached_property
 from statistics import median
 from typing import Self
 
-from edge.errors import QuantizeError
 from edge.model.runtimes import installed
 from edge.model.timing import PICTURES, ROUNDS, Times, measure
 from edge.system.board import board
@@ -110,23 +109,3 @@ class Local(Timer):
 def describe(machine: str, runtime: str, version: str) -> str:
     """What decides about times, in words."""
     return f"{machine}, {runtime} {version}"
-
-
-def open_timer(on: str, command: str, say: Callable[[str], None] = ignore) -> Timer:
-    """This machine, or the one that `--on` names; connected, so that it is known to answer.
-
-    Args:
-        on: [user@]host[:port]; empty: this machine.
-        command: what starts `wheatear` there; empty: as it is installed by the README.
-        say: told what makes times doubtful, and of lost connections.
-
-    Raises:
-        QuantizeError: no such host, or it cannot be used; the message has the cure.
-    """
-    if not on:
-        if command:
-            raise QuantizeError(f"--on-command {command}: say on which machine, with --on")
-        return Local(say)
-    from quantize.timing.ssh import COMMAND, Remote
-
-    return Remote(on, command or COMMAND, say)

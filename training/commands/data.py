@@ -15,11 +15,12 @@ from rich.progress import Progress as Bars
 from rich.table import Column, Table
 
 from edge.errors import DataError
-from training.data.check import Report, write_report
+from training.data.check import Report
 from training.data.check import check as run_check
 from training.data.dataset import SPLITS, Dataset, Finding
 from training.data.grouping import group_near_duplicates
 from training.data.photos import Progress
+from training.data.report import write_report
 from training.data.sources import load_dataset
 from training.data.splits import assign_splits, unrepresented
 from training.data.tables import write_csv

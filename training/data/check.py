@@ -1,9 +1,7 @@
-"""``check``: look at all photos, say what is wrong with them, and write it down."""
+"""``check``: look at all photos, say what is wrong with them."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
@@ -116,22 +114,6 @@ def check(
     return Report(dataset, grouped, judgement, tuple(findings), leakage)
 
 
-def write_report(report: Report, out: Path) -> tuple[Path, Path]:
-    """Write ``check.json`` and ``check.html`` into a folder; give their paths.
-
-    Raises:
-        DataError: The folder cannot be made or written.
-    """
-    from training.data.report import render
-
-    text = json.dumps(as_json(report), indent=1, ensure_ascii=False) + "\n"
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        return _whole(out / "check.json", text), _whole(out / "check.html", render(report))
-    except OSError as error:
-        raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
-
-
 def as_json(report: Report) -> dict[str, Any]:
     """The report as plain values; every case and file is there, nothing is cut off."""
     dataset = report.dataset
@@ -164,10 +146,3 @@ def as_json(report: Report) -> dict[str, Any]:
         "splits": report.judgement.rule,
         "leakage": asdict(report.leakage) if report.leakage else None,
     }
-
-
-def _whole(path: Path, text: str) -> Path:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-    return path

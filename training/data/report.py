@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import io
+import json
+import os
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from edge.errors import ImageError
+from edge.errors import DataError, ImageError
 from edge.model.image.preprocessing import decode
-from training.data.check import Report
+from training.data.check import Report, as_json
 from training.data.dataset import Case, Finding
 
 CASES, PHOTOS = 40, 8
@@ -51,6 +54,20 @@ figcaption b{color:var(--ink)}
 summary{cursor:pointer;margin-top:8px;color:var(--note)}
 .two{display:flex;gap:36px;flex-wrap:wrap;margin-top:8px}.big{font-size:34px;font-weight:650}
 """
+
+
+def write_report(report: Report, out: Path) -> tuple[Path, Path]:
+    """Write ``check.json`` and ``check.html`` into a folder; give their paths.
+
+    Raises:
+        DataError: The folder cannot be made or written.
+    """
+    text = json.dumps(as_json(report), indent=1, ensure_ascii=False) + "\n"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return _whole(out / "check.json", text), _whole(out / "check.html", render(report))
+    except OSError as error:
+        raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
 
 
 def render(report: Report) -> str:
@@ -188,3 +205,10 @@ def _encode(pixels: np.ndarray) -> str:
     out = io.BytesIO()
     picture.save(out, "JPEG", quality=72)
     return base64.b64encode(out.getvalue()).decode()
+
+
+def _whole(path: Path, text: str) -> Path:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+    return path

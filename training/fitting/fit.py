@@ -32,7 +32,7 @@ from training.runs import (
 
 if TYPE_CHECKING:
     from training.fitting.progress import Progress
-    from training.fitting.train import Photos
+    from training.fitting.train import FitPhotos
 
 
 def fit(
@@ -176,8 +176,8 @@ def _same_splits(out: Path, dataset: Dataset) -> None:
         )
 
 
-def _photos(run: Run, progress: Progress) -> Photos:
-    from training.fitting.train import Photos
+def _photos(run: Run, progress: Progress) -> FitPhotos:
+    from training.fitting.train import FitPhotos
 
     recipe, dataset = run.info.recipe, run.dataset
     parts = {name: dataset.split(name) for name in ("train", "val")}
@@ -186,7 +186,7 @@ def _photos(run: Run, progress: Progress) -> Photos:
     progress.phase("decode", sum(len(part) for part in parts.values()))
     pixels = run.pixels(parts["train"], source, progress.advance)
     seen = run.pixels(parts["val"], run.info.input, progress.advance)
-    return Photos(
+    return FitPhotos(
         pixels,
         run.labels_of(parts["train"]),
         tuple(e.group or e.file for e in parts["train"].examples),

@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.progress import TimeRemainingColumn
 
 from training.console import PhaseBars
-from training.fitting.train import Row, Watcher
+from training.fitting.train import FitWatcher, Row
 from training.tf import tf
 
 _TITLES = {"decode": "decoding photos", "head": "fitting the head", "all": "training all layers"}
 
 
-class Progress(PhaseBars, Watcher):
+class Progress(PhaseBars, FitWatcher):
     """A bar per phase, a line per epoch and TensorBoard scalars; use it as a context."""
 
     def __init__(self, console: Console, tensorboard: Path) -> None:

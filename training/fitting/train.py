@@ -34,7 +34,7 @@ _MEMBER_STRIDE = 7919
 
 
 @dataclass(frozen=True)
-class Photos:
+class FitPhotos:
     """What a model is trained on and chosen by."""
 
     train: Pixels
@@ -46,7 +46,7 @@ class Photos:
     val_labels: Labels
 
 
-class Watcher:
+class FitWatcher:
     """Is told how training goes; this one does nothing."""
 
     def phase(self, name: str, steps: int, done: int = 0) -> None:
@@ -61,11 +61,11 @@ class Watcher:
 
 def train(
     model: Any,  # noqa: ANN401
-    photos: Photos,
+    photos: FitPhotos,
     recipe: Recipe,
     seed: int,
     state_folder: Path,
-    watcher: Watcher,
+    watcher: FitWatcher,
 ) -> list[Row]:
     """Train `model` in place; on return it holds the kept weights.
 
@@ -103,10 +103,10 @@ class _Trainer:
     def __init__(
         self,
         model: Any,  # noqa: ANN401
-        photos: Photos,
+        photos: FitPhotos,
         recipe: Recipe,
         seed: int,
-        watcher: Watcher,
+        watcher: FitWatcher,
     ) -> None:
         self.model, self.photos, self.recipe, self.seed = model, photos, recipe, seed
         self.watcher = watcher

@@ -1,4 +1,4 @@
-"""Budgets in the user's words, and the share of the predicted cost that keeps one.
+"""The share of the predicted cost that keeps one.
 
 Multiply-adds are counted; time and bytes are measured on a finished int8 model of that shape,
 whose weights need no training for it.
@@ -6,61 +6,13 @@ whose weights need no training for it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Literal, NamedTuple
 
 from edge.errors import QuantizeError
+from quantize.options import Budget
 
-Kind = Literal["macs", "latency", "ms", "bytes"]
-
-#: What each kind is called and takes.
-KINDS: dict[Kind, str] = {
-    "macs": "a share of the multiply-adds, as macs=0.5",
-    "latency": "a share of the unpruned int8 model's time, as latency=0.5",
-    "ms": "milliseconds for one picture, one thread, as ms=8",
-    "bytes": "bytes of the zipped model, as bytes=300kB",
-}
-#: Those that hold for one machine: this one, or that of --on.
-TIMED: tuple[Kind, ...] = ("latency", "ms")
-_UNITS = {"": 1, "B": 1, "kB": 1000, "MB": 1_000_000, "KiB": 1024, "MiB": 1 << 20}
 #: The search ends when the share is known this closely, as a ratio.
 CLOSE = 1.03
-
-
-class Budget(NamedTuple):
-    """What a model may cost at most."""
-
-    kind: Kind
-    most: float
-
-    def __str__(self) -> str:
-        """As on the command line."""
-        return f"{self.kind}={self.most:g}"
-
-
-def parse(text: str) -> Budget:
-    """Read "macs=0.5", "latency=0.5", "ms=8" or "bytes=300kB".
-
-    Raises:
-        QuantizeError: another kind, no number, or a value out of range.
-    """
-    kind, equals, value = text.partition("=")
-    match = re.fullmatch(r"\s*([0-9.eE+-]+?)\s*([A-Za-z]*)\s*", value)
-    known = kind in KINDS and bool(equals) and match is not None
-    unit = match[2] if match else ""
-    if not known or unit not in (_UNITS if kind == "bytes" else ("", "ms") if kind == "ms" else ""):
-        raise QuantizeError(f"--budget {text}: give " + ", or ".join(KINDS.values()))
-    try:
-        most = float(match[1]) * (_UNITS[unit] if kind == "bytes" else 1)  # type: ignore[index]
-    except ValueError as error:
-        raise QuantizeError(f"--budget {text}: {value!r} is no number") from error
-    if not most > 0 or (kind in ("macs", "latency") and most >= 1):
-        limits = "a share above 0 and below 1" if kind in ("macs", "latency") else "more than 0"
-        raise QuantizeError(f"--budget {text}: give {limits}")
-    if kind == "bytes" and most <= 1:
-        raise QuantizeError(f"--budget {text}: bytes are counted, not a share; give bytes=300kB")
-    return Budget(kind, most)  # type: ignore[arg-type]  # held against KINDS above
 
 
 def find_share(
