@@ -32,9 +32,9 @@ from quantize.options import (
     Options,
 )
 from quantize.parity.compare import device_logits
-from quantize.pipeline import Pipeline
 from quantize.tflite.graph import check_all_int8, layers, read_graph
 from quantize.tflite.memory import deflated
+from quantize.workbench import Workbench
 from training.runs import Run, load_run, write_whole
 
 RATES = (1e-3, 1e-4)
@@ -59,10 +59,10 @@ def make(run: Run, rate: float) -> bytes:
     """An int8 TFLite model of a run, pruned and quantized by the book with one learning rate."""
     from quantize.keras import tfmot
 
-    source = Pipeline(run, Options(pruning=SPARSITY), _Quiet())
-    source.prepare()
-    first = source.schedule(None, PRUNING_EPOCHS, PRUNING_STEPS, rate)
-    second = source.schedule(None, QAT_EPOCHS, QAT_STEPS, rate)
+    bench = Workbench(run, Options(pruning=SPARSITY), _Quiet())
+    bench.prepare()
+    first = bench.schedule(None, PRUNING_EPOCHS, PRUNING_STEPS, rate)
+    second = bench.schedule(None, QAT_EPOCHS, QAT_STEPS, rate)
 
     def fit(model: Any, schedule: Any, stream: int, callbacks: list[Any]) -> None:  # noqa: ANN401
         model.compile(
@@ -71,7 +71,7 @@ def make(run: Run, rate: float) -> bytes:
             metrics=["accuracy"],
         )
         model.fit(
-            source.batches(schedule, stream, source.input.width),
+            bench.batches(schedule, stream, run.info.input.width),
             epochs=schedule.epochs,
             steps_per_epoch=schedule.steps_per_epoch,
             callbacks=callbacks,

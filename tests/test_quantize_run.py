@@ -32,6 +32,7 @@ from quantize.tflite.memory import deflated
 from quantize.tflite.metadata import read_labels
 from quantize.timing.ssh import Remote
 from quantize.timing.timer import Local
+from quantize.workbench import Workbench
 from training.data import load_dataset
 from training.fitting.fit import fit as train
 from training.recipe import Augmentation, Recipe
@@ -234,9 +235,9 @@ def test_an_interrupted_command_goes_on_and_gives_the_same_bytes(bundle, trained
     copy, options = fresh_copy(trained, tmp_path), request(trained, bundle).options()
     first, again = Recorder("quantization-aware"), Recorder()
     with pytest.raises(Stopped):
-        Pipeline(load_run(copy), options, first).int8_model()
+        Pipeline(Workbench(load_run(copy), options, first)).int8_model()
     assert any(name.startswith("pruning") for name in first.phases)
-    Pipeline(load_run(copy), options, again).int8_model()
+    Pipeline(Workbench(load_run(copy), options, again)).int8_model()
     assert [name for name in again.phases if "prun" in name] == []
     assert any(line.startswith("pruned model taken from") for line in again.lines)
     quantized(copy, tmp_path / "discs.wtr")
@@ -337,7 +338,7 @@ def test_a_measured_budget_is_searched_once_and_kept(trained, tmp_path):
     assert deflated(read_bundle(tmp_path / "discs.wtr").model) <= 1.05 * 14_000
     again = Recorder()
     options = request(trained, tmp_path, pruning=0.0, budget="bytes=14kB", epochs=1).options()
-    assert Pipeline(load_run(trained), options, again).source
+    assert Pipeline(Workbench(load_run(trained), options, again)).source
     assert [line.split(" taken from")[0] for line in again.lines] == ["smaller network"]
     assert again.phases == []
 
@@ -362,7 +363,7 @@ def test_a_time_budget_is_measured_on_the_board_that_is_named(trained, tmp_path,
     assert f"one thread, {sshd.on} ({here})" in again
     options = request(run, tmp_path, **wanted).options()
     there, local = (
-        Pipeline(load_run(run), options, Recorder(), timer)
+        Workbench(load_run(run), options, Recorder(), timer)
         for timer in (Remote(sshd.on, DEVICE_PROGRAM), Local())
     )
     with there.timer:
@@ -417,7 +418,7 @@ def test_training_with_rounding_follows_only_where_too_much_is_missed(
     ear = Ear()
     monkeypatch.setattr(rounding, "ENOUGH", enough)
     run = load_run(fresh_copy(trained, tmp_path / "run"))
-    assert Pipeline(run, Options(batch=12), ear).int8_model()
+    assert Pipeline(Workbench(run, Options(batch=12), ear)).int8_model()
     assert any(said in text for text in ear.said)
     assert ("quantization-aware training" in ear.phases) == (enough == 0)
 

@@ -16,16 +16,17 @@ from edge.errors import QuantizeError
 from quantize.commands.bar import Bar
 from quantize.commands.run import Request
 from quantize.compress.cluster import cluster, k_means
-from quantize.compress.prune import check_kernels
 from quantize.int8.convert import to_int8_qat
 from quantize.int8.equalisation import hold_upright, turn_upright
 from quantize.int8.qat import quantization_aware
 from quantize.keras.finetune import Schedule, fine_tune
+from quantize.keras.kernels import check_kernels
 from quantize.options import Options
 from quantize.parity import compliance as promises
 from quantize.pipeline import Pipeline
 from quantize.sweep.trials import VARIANTS
 from quantize.tflite.graph import WEIGHTED, check_all_int8, read_graph
+from quantize.workbench import Workbench
 from training.data import load_dataset
 from training.fitting.fit import fit as train
 from training.recipe import Augmentation, Recipe
@@ -66,7 +67,7 @@ def trained(tmp_path_factory):
 
 def pipeline(run, **options):
     """The pipeline of a run with quick options."""
-    return Pipeline(load_run(run), Options(**(QUICK | options)), quiet())
+    return Pipeline(Workbench(load_run(run), Options(**(QUICK | options)), quiet()))
 
 
 def kernels(model):
@@ -157,7 +158,8 @@ def test_clustering_goes_on_from_its_phases_and_gives_the_same_file(trained, tmp
     folder = copy / "quantize" / "qat"
     next(folder.glob("int8-*.tflite")).unlink()
     again = Recorder()
-    assert Pipeline(load_run(copy), Options(**(QUICK | options)), again).int8_model() == first
+    bench = Workbench(load_run(copy), Options(**(QUICK | options)), again)
+    assert Pipeline(bench).int8_model() == first
     assert [line.split(" taken from")[0] for line in again.lines] == [
         "pruned model",
         "clustered model",
@@ -204,7 +206,7 @@ def test_negative_batch_norm_scales_do_not_double_the_levels(trained):
     work = pipeline(trained)
     schedule = Schedule(epochs=1, steps_per_epoch=2, learning_rate=1e-4)
     photos = np.random.default_rng(0).uniform(-1, 1, (1, 16, 32, 32, 3)).astype(np.float32)
-    batches = work.batches(schedule, stream=9, side=32)
+    batches = work.bench.batches(schedule, stream=9, side=32)
     few = cluster(
         model,
         16,

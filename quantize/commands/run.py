@@ -18,6 +18,7 @@ from quantize.parity import report as report_page
 from quantize.parity.compare import Comparison, require, require_photos
 from quantize.pipeline import Pipeline, pack
 from quantize.timing.open import open_timer
+from quantize.workbench import Workbench
 from training.runs import load_run
 
 
@@ -97,18 +98,19 @@ def quantize_run(request: Request, console: Console | None = None) -> None:
         Bar(console) as bar,
         open_timer(request.on, request.on_command, bar.say) as timer,
     ):
-        pipeline = Pipeline(run, options, bar, timer)
+        bench = Workbench(run, options, bar, timer)
+        pipeline = Pipeline(bench)
         outcome = pipeline.judge(pipeline.int8_model())
-        resized = request.budget or request.resolution
-        cost = account(pipeline, outcome.model) if resized else ""
-    pages = report_page.write(out, outcome, pipeline.run.info.labels, pipeline.run.dataset.root)
+        resized = options.budget or options.resolution
+        cost = account(bench, outcome.model) if resized else ""
+    pages = report_page.write(out, outcome, run.info.labels, run.dataset.root)
     console.print(table(outcome.report))
     if cost:
         console.print(cost, highlight=False, soft_wrap=True)
     console.print(f"parity report: {pages}", highlight=False, soft_wrap=True)
     out_was_there = out.exists()
     require(outcome.report)
-    manifest = pack(pipeline, outcome, out, name, version, signing_key)
+    manifest = pack(bench, outcome, out, name, version, signing_key)
     signed = "signed" if signing_key else "not signed"
     verb = "replaced" if out_was_there else "written"
     size = out.stat().st_size

@@ -12,21 +12,18 @@ on 220 photos was right on 28 %, with it on 63 %.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
-from quantize.compress.prune import check_kernels, prunable
 from quantize.int8.bias_correction import correct
-from quantize.int8.convert import model_scale
 from quantize.int8.equalisation import equalise, hold_upright, turn_upright
-from quantize.keras.finetune import fine_tune, steady
+from quantize.keras.finetune import steady
+from quantize.keras.kernels import check_kernels, prunable
 from quantize.options import CLUSTER_EPOCHS, CLUSTER_STEPS
-
-if TYPE_CHECKING:
-    from quantize.pipeline import Pipeline
+from quantize.workbench import KERAS, Workbench
 
 #: Photos that mean shifts are taken back on.
 CORRECTION_PHOTOS = 64
@@ -35,44 +32,30 @@ ROUNDS = 100
 
 
 def clustered(
-    pipeline: Pipeline,
+    bench: Workbench,
     source: Any,  # noqa: ANN401 - a Keras model
     features: NDArray[np.int64] | None = None,
 ) -> Any:  # noqa: ANN401
-    """The pipeline's phase: `source` with as few values a layer as asked for; made or from before.
+    """The phase: `source` with as few values a layer as asked for; made or from before.
 
     `features` says which of the run's pooled features the model has, where not all.
 
     Raises:
         QuantizeError: nothing can be clustered, or training diverged.
     """
-    from quantize.pipeline import save_model
-    from training.tf import keras
+    options, count = bench.options, bench.options.clusters
 
-    options, watcher = pipeline.options, pipeline.watcher
-    path = pipeline.result_path("clustered", ".keras", *pipeline.source_facts())
-    if path.exists():
-        watcher.say(f"clustered model taken from {path}")
-        return keras.models.load_model(path, compile=False)
-    rate = options.pruning_learning_rate
-    schedule = pipeline.schedule(options.pruning_epochs, CLUSTER_EPOCHS, CLUSTER_STEPS, rate)
-    check_kernels(source, "clustered")
-    count = len(clusterable(source, options.clusters))
-    watcher.phase(f"clustering {count} layers to {options.clusters} values", schedule.steps)
-    found = cluster(
-        source,
-        options.clusters,
-        model_scale(pipeline.train_photos(CORRECTION_PHOTOS)),
-        lambda student: fine_tune(
-            student,
-            pipeline.float_keras,
-            pipeline.batches(schedule, stream=6, side=pipeline.run.info.input.width),
-            schedule,
-            pipeline.progress,
-            features,
-        ),
-    )
-    return save_model(found, path)
+    def make() -> Any:  # noqa: ANN401
+        rate = options.pruning_learning_rate
+        schedule = bench.schedule(options.pruning_epochs, CLUSTER_EPOCHS, CLUSTER_STEPS, rate)
+        check_kernels(source, "clustered")
+        what = f"clustering {len(clusterable(source, count))} layers to {count} values"
+        bench.watcher.phase(what, schedule.steps)
+        photos = bench.train_photos(CORRECTION_PHOTOS, source)
+        return cluster(source, count, photos, bench.teach(schedule, stream=6, features=features))
+
+    facts = bench.source_facts()
+    return bench.kept("clustered", facts, KERAS, make, "clustered model taken from")
 
 
 def cluster(

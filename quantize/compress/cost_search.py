@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 
 from edge.model import timing
-from quantize.compress.channels import cost, shrink
+from quantize.compress.channels import cost, shrink, speed
+from quantize.compress.channels.importance import importance
 from quantize.compress.channels.search import cannot_be_met, find_share
 from quantize.compress.channels.select import narrowest, select
 from quantize.compress.resolution import at_resolution, resolutions
 from quantize.int8.convert import to_int8_ptq
-from quantize.keras.channels import cut, find_channels
+from quantize.keras.channels import Channels, cut, find_channels
 from quantize.options import parse_budget
 from quantize.tflite.memory import deflated
-
-if TYPE_CHECKING:
-    from quantize.compress.channels.cost import Price
-    from quantize.compress.channels.speed import Speed
-    from quantize.keras.channels import Channels
-    from quantize.pipeline import Pipeline
+from quantize.workbench import TFLITE, Workbench, json_form
 
 #: A budget is kept or not by a hair: two models are timed in turn for so long, milliseconds.
 TIMED_FOR = 2000
 MOST_ROUNDS = 200
 
 
-class Sizing:
+class CostSearch:
     """The run's model at any resolution, cut to any share of its cost at once."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, bench: Workbench) -> None:
         # Without a budget nothing is asked of it but prices, and any will do.
-        self.budget = parse_budget(pipeline.options.budget or "macs=0.5")
-        self._pipeline, self._model = pipeline, pipeline.float_keras
+        self.budget = parse_budget(bench.options.budget or "macs=0.5")
+        self._bench, self._model = bench, bench.float_keras
         self._channels = find_channels(self._model)
         self._widths = [group.width for group in self._channels.groups]
         self._floor = narrowest(self._widths, shrink.KEPT)
@@ -53,7 +50,7 @@ class Sizing:
             return self._macs(side) <= self.budget.most * self._macs(self._model.input_shape[1])
         found = self._measure(side, 1.0)
         allowed = f"{self.budget.kind} {found:.4g}, {self.budget.most:g} allowed"
-        self._pipeline.watcher.say(f"{side} pixels, tried with all channels: {allowed}")
+        self._bench.watcher.say(f"{side} pixels, tried with all channels: {allowed}")
         return found <= self.budget.most
 
     def share(self, side: int) -> float:
@@ -69,20 +66,20 @@ class Sizing:
             if share < least / whole:
                 raise cannot_be_met(budget)
             return share
-        say = self._pipeline.watcher.say
+        say = self._bench.watcher.say
         measure = partial(self._measure, side)
         return find_share(budget, measure, least / whole, say, f"{side} pixels, ")
 
-    def _price_at(self, side: int) -> Price:
+    def _price_at(self, side: int) -> cost.Price:
         return self.price_of(self._at(side), self._channels)
 
     def _at(self, side: int) -> Any:  # noqa: ANN401 - a Keras model
-        return at_resolution(self._pipeline.run, self._model, side)
+        return at_resolution(self._bench.run, self._model, side)
 
     def _macs(self, side: int) -> float:
         return self._price_at(side)(self._widths)
 
-    def price_of(self, model: Any, channels: Channels) -> Price:  # noqa: ANN401 - a Keras model
+    def price_of(self, model: Any, channels: Channels) -> cost.Price:  # noqa: ANN401 - a Keras model
         """The predicted cost of a model as a function of its widths."""
         terms = cost.terms(model, channels)
         if self.budget.kind in ("latency", "ms"):
@@ -92,17 +89,14 @@ class Sizing:
     @cached_property
     def _rounds(self) -> int:
         """Rounds in which the machine times two models, more the faster it is."""
-        once = self._pipeline.timer.milliseconds([whole_int8(self._pipeline)])[0]
+        once = self._bench.timer.milliseconds([whole_int8(self._bench)])[0]
         wanted = TIMED_FOR / (2 * timing.PICTURES * median(once))
         return int(min(MOST_ROUNDS, max(timing.ROUNDS, wanted)))
 
     @cached_property
     def _scores(self) -> Any:  # noqa: ANN401
-        from quantize.compress.channels.importance import importance
-        from quantize.compress.structured import measured
-
         side = self._model.input_shape[1]
-        stream = measured(self._pipeline, shrink.MEASURED, side)
+        stream = measured(self._bench, shrink.MEASURED, side)
         batches = (next(stream) for _ in range(shrink.MEASURED))
         return importance(self._model, self._channels, batches)
 
@@ -121,11 +115,11 @@ class Sizing:
             ]
         if self.budget.kind == "bytes":
             narrower = cut(self._model, self._channels, keep)
-            return float(deflated(_untrained(self._pipeline, narrower)))
+            return float(deflated(_untrained(self._bench, narrower)))
         int8 = self._shaped(widths, side)
         if self.budget.kind == "ms":
-            return float(median(self._pipeline.timer.milliseconds([int8], self._rounds)[0]))
-        return self._pipeline.timer.ratio(int8, whole_int8(self._pipeline), self._rounds)
+            return float(median(self._bench.timer.milliseconds([int8], self._rounds)[0]))
+        return self._bench.timer.ratio(int8, whole_int8(self._bench), self._rounds)
 
     def _shaped(self, widths: Sequence[int], side: int) -> bytes:
         """An int8 model of such widths. Time is the shape's alone, so its weights are fresh ones:
@@ -136,26 +130,21 @@ class Sizing:
 
         keep = {number: np.arange(width) for number, width in enumerate(widths)}
         narrower = cut(self._at(side), self._channels, keep)
-        return _untrained(self._pipeline, keras.models.clone_model(narrower))
+        return _untrained(self._bench, keras.models.clone_model(narrower))
 
     @cached_property
-    def _speed(self) -> Speed:
+    def _speed(self) -> speed.Speed:
         """Times of smaller networks on the timed machine, or those fitted before."""
-        from quantize.compress.channels import speed
+        facts, told = (self._bench.timer.where,), "times of smaller networks taken from"
+        return self._bench.kept("speed", facts, json_form(speed.Speed), self._timed, told)
 
-        say, bar = self._pipeline.watcher.say, self._pipeline.watcher
-        timer = self._pipeline.timer
-        path = self._pipeline.result_path("speed", ".json", timer.where)
-        if path.exists():
-            say(f"times of smaller networks taken from {path}")
-            return msgspec.json.decode(path.read_bytes(), type=speed.Speed)
-        say(f"timing smaller int8 networks on {timer.where}, one thread")
+    def _timed(self) -> speed.Speed:
+        bar, timer = self._bench.watcher, self._bench.timer
+        bar.say(f"timing smaller int8 networks on {timer.where}, one thread")
         bar.phase("timing smaller networks", speed.FITTED + speed.JUDGED)
 
         def measure(side: int, widths: Sequence[int]) -> float:
-            found = timer.ratio(
-                self._shaped(widths, side), whole_int8(self._pipeline), self._rounds
-            )
+            found = timer.ratio(self._shaped(widths, side), whole_int8(self._bench), self._rounds)
             bar.advance(1)
             return found
 
@@ -163,24 +152,23 @@ class Sizing:
             side: cost.terms(self._at(side), self._channels)
             for side in resolutions(self._model.input_shape[1])
         }
-        fitted = speed.fit(costs, self._widths, measure, self._pipeline.run.info.seed)
-        say(f"times of networks not fitted to are predicted to {fitted.error:.1%}")
-        path.write_bytes(msgspec.json.encode(fitted))
+        fitted = speed.fit(costs, self._widths, measure, self._bench.run.info.seed)
+        bar.say(f"times of networks not fitted to are predicted to {fitted.error:.1%}")
         return fitted
 
 
-def whole_int8(pipeline: Pipeline) -> bytes:
+def whole_int8(bench: Workbench) -> bytes:
     """The run's own model as int8, to compare with."""
-    from quantize.pipeline import save
-
-    path = pipeline.result_path("whole", ".tflite")
-    if not path.exists():
-        save(path, _untrained(pipeline, pipeline.float_keras))
-    return path.read_bytes()
+    return bench.kept("whole", (), TFLITE, lambda: _untrained(bench, bench.float_keras))
 
 
-def _untrained(pipeline: Pipeline, model: Any) -> bytes:  # noqa: ANN401 - a Keras model
-    side = model.input_shape[1]
-    spec = msgspec.structs.replace(pipeline.run.info.input, width=side, height=side)
-    photos = pipeline.model_photos(4, spec)
+def measured(bench: Workbench, batches: int, side: int) -> Iterator[tuple[Any, Any]]:
+    """Batches to measure on what matters."""
+    usual = bench.schedule(1, 1, 1, bench.options.pruning_learning_rate)
+    epochs = math.ceil(batches / usual.steps_per_epoch)
+    return bench.batches(msgspec.structs.replace(usual, epochs=epochs), stream=3, side=side)
+
+
+def _untrained(bench: Workbench, model: Any) -> bytes:  # noqa: ANN401 - a Keras model
+    photos = bench.train_photos(4, model)
     return to_int8_ptq(model, (photo[np.newaxis] for photo in photos), "int8")

@@ -10,67 +10,50 @@ int8 model smaller to send, not faster to run: no CPU kernel here skips them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
 from quantize.compress.sensitivity import allocate, input_sizes
-from quantize.int8.convert import model_scale
-from quantize.keras.finetune import Schedule, fine_tune, steady
+from quantize.keras.finetune import Schedule, steady
+from quantize.keras.kernels import check_kernels, prunable, weights
 from quantize.options import PRUNING_EPOCHS, PRUNING_STEPS
 from quantize.parity.compliance import KEPT, most_in_block
-
-if TYPE_CHECKING:
-    from quantize.pipeline import Pipeline
+from quantize.workbench import KERAS, Workbench
 
 #: Photos that each layer's share of the pruning is found on.
 SENSITIVITY_PHOTOS = 64
 
 
 def pruned(
-    pipeline: Pipeline,
+    bench: Workbench,
     model: Any,  # noqa: ANN401 - a Keras model
     features: NDArray[np.int64] | None = None,
 ) -> Any:  # noqa: ANN401
-    """The pipeline's phase: `model` with the zeros asked for; made or from before.
+    """The phase: `model` with the zeros asked for; made or from before.
 
     `features` says which of the run's pooled features the model has, where not all.
 
     Raises:
         QuantizeError: nothing can be pruned, or training diverged.
     """
-    from quantize.pipeline import save_model
-    from training.tf import keras
+    options = bench.options
+    how = _How(options.pruning_schedule == "constant", options.pruning_pattern == "2:4")
 
-    options, watcher = pipeline.options, pipeline.watcher
-    path = pipeline.result_path("pruned", ".keras", *pipeline.pruning_facts())
-    if path.exists():
-        watcher.say(f"pruned model taken from {path}")
-        return keras.models.load_model(path, compile=False)
-    rate = options.pruning_learning_rate
-    schedule = pipeline.schedule(options.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
-    check_kernels(model, "pruned")
-    count = len(prunable(model))
-    what = "2:4" if options.pruning_pattern == "2:4" else f"{options.pruning:.0%} zeros"
-    watcher.phase(f"pruning {count} layers to {what}", schedule.steps)
-    found = prune(
-        model,
-        options.pruning,
-        model_scale(pipeline.train_photos(SENSITIVITY_PHOTOS)),
-        lambda student: fine_tune(
-            student,
-            pipeline.float_keras,
-            pipeline.batches(schedule, stream=1, side=pipeline.run.info.input.width),
-            schedule,
-            pipeline.progress,
-            features,
-        ),
-        schedule,
-        _How(options.pruning_schedule == "constant", options.pruning_pattern == "2:4"),
-    )
-    return save_model(found, path)
+    def make() -> Any:  # noqa: ANN401
+        rate = options.pruning_learning_rate
+        schedule = bench.schedule(options.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
+        check_kernels(model, "pruned")
+        what = "2:4" if how.two_of_four else f"{options.pruning:.0%} zeros"
+        bench.watcher.phase(f"pruning {len(prunable(model))} layers to {what}", schedule.steps)
+        photos = bench.train_photos(SENSITIVITY_PHOTOS, model)
+        train = bench.teach(schedule, stream=1, features=features)
+        return prune(model, options.pruning, photos, train, schedule, how)
+
+    facts = bench.pruning_facts()
+    return bench.kept("pruned", facts, KERAS, make, "pruned model taken from")
 
 
 class _How(NamedTuple):
@@ -117,9 +100,7 @@ def prune(
         targets = {layer.name: 0.5 for layer in layers}
     else:
         total = sum(x.kernel.shape.num_elements() for x in layers)
-        targets = allocate(
-            copy, layers, sizes, min(0.97, sparsity * _weights(copy) / total), photos
-        )
+        targets = allocate(copy, layers, sizes, min(0.97, sparsity * weights(copy) / total), photos)
     wrapped = _wrap(copy, targets, schedule, how)
     steady(wrapped)
     _begin(wrapped, sizes)
@@ -133,62 +114,9 @@ def prune(
     return pruned
 
 
-def prunable(model: Any) -> list[Any]:  # noqa: ANN401
-    """Layers that are pruned: ordinary convolutions and dense layers, not depthwise ones.
-
-    Depthwise kernels hold a few percent of the weights and suffer most from losing any.
-    """
-    from training.tf import keras
-
-    return [layer for layer in model.layers if type(layer) in _kinds(keras)]
-
-
-def check_kernels(model: Any, wanted: str) -> None:  # noqa: ANN401
-    """Refuse a model with kernels that would be left as they are without a word.
-
-    Args:
-        model: any.
-        wanted: what is to happen to them, for the message: "pruned", "clustered".
-
-    Raises:
-        QuantizeError: naming each layer with its class and the cure.
-    """
-    from training.tf import keras
-
-    wrong = []
-    for layer in model.layers:
-        kind = type(layer).__name__
-        if isinstance(layer, keras.Model):
-            wrong.append(f"{layer.name} (a model inside the model): build the model flat")
-        elif type(layer) not in (*_kinds(keras), keras.layers.DepthwiseConv2D) and _weights(layer):
-            cure = _CURES.get(kind, "replace it by Conv2D, DepthwiseConv2D or Dense")
-            wrong.append(f"{layer.name} ({kind}): {cure}")
-    if wrong:
-        raise QuantizeError(f"these layers cannot be {wanted}:\n  " + "\n  ".join(wrong))
-
-
-_CURES = {
-    "SeparableConv2D": "write it as a DepthwiseConv2D and a Conv2D of 1 x 1",
-    "Conv1D": "write it as a Conv2D of height 1",
-}
-
-
-def _weights(model: Any) -> int:  # noqa: ANN401
-    """Weights in all kernels, pruned or not; biases and batch norms are no kernels."""
-    return sum(
-        variable.shape.num_elements()
-        for variable in model.trainable_variables
-        if len(variable.shape) >= 2
-    )
-
-
 def sparsities(model: Any) -> dict[str, float]:  # noqa: ANN401
     """Share of exact zeros in the kernel of each prunable layer, 0..1, by layer name."""
     return {layer.name: float(np.mean(layer.get_weights()[0] == 0)) for layer in prunable(model)}
-
-
-def _kinds(keras: Any) -> tuple[Any, ...]:  # noqa: ANN401
-    return (keras.layers.Conv2D, keras.layers.Dense)
 
 
 def _wrap(model: Any, targets: Mapping[str, float], schedule: Schedule, how: _How) -> Any:  # noqa: ANN401

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
@@ -14,13 +13,7 @@ from edge.model.image.preprocessing import InputSpec
 from edge.model.tflite import facts as tflite_file
 from quantize.options import Io
 from quantize.tflite.graph import check_all_int8, read_graph
-
-#: Real value of one input level and the level of real 0. A pixel p becomes level p - 128 (int8) or
-#: p (uint8): an exact table, half a grey level off the training scale (p - 127.5) / 127.5, because
-#: TFLite wants real 0 to be a whole level.
-INPUT_SCALE = 2.0 / 255.0
-INPUT_MEAN = 127.0
-INPUT_MIN, INPUT_MAX = -127 * INPUT_SCALE, 128 * INPUT_SCALE
+from quantize.workbench import INPUT_MEAN, INPUT_SCALE
 
 
 def to_float_tflite(model: Any) -> bytes:  # noqa: ANN401 - a Keras model
@@ -122,8 +115,3 @@ def _convert(converter: Any) -> bytes:  # noqa: ANN401
     except Exception as error:  # the converter raises whatever its C++ side threw
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise QuantizeError(f"the TFLite converter refused the model: {first}") from error
-
-
-def model_scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Pixels uint8 (n, h, w, 3) on the grid of the int8 model's input levels, float32."""
-    return (images.astype(np.float32) - INPUT_MEAN) * np.float32(INPUT_SCALE)

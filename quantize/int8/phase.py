@@ -5,19 +5,16 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
-from quantize.int8.convert import model_scale, to_int8_ptq, to_int8_qat
+from quantize.int8 import qat
+from quantize.int8.convert import to_int8_ptq, to_int8_qat
 from quantize.options import QAT_EPOCHS, QAT_STEPS
-
-if TYPE_CHECKING:
-    from quantize.pipeline import Pipeline
-    from training.runs import Run
+from quantize.workbench import Form, Workbench, model_scale, save
 
 #: Photos that activation ranges are first taken from.
 CALIBRATION_PHOTOS = 256
@@ -28,20 +25,19 @@ FITTING_PHOTOS = 2048
 ENOUGH = 0.01
 
 
-def ranged(pipeline: Pipeline) -> bytes:
+def ranged(bench: Workbench, source: Any) -> bytes:  # noqa: ANN401 - a Keras model
     """The int8 TFLite file with ranges as photos show them, nothing else (--method ptq)."""
     from training.input.dataset import plain_batches
 
-    source = pipeline.source
-    pixels = pipeline.train_photos(CALIBRATION_PHOTOS)
-    pipeline.watcher.phase("converting to int8", 1)
+    pixels = bench.train_pixels(CALIBRATION_PHOTOS, source)
+    bench.watcher.phase("converting to int8", 1)
     photos = (photo.numpy() for photo in plain_batches(pixels, batch=1))
-    model = to_int8_ptq(source, photos, pipeline.options.io)
-    pipeline.watcher.advance(1)
+    model = to_int8_ptq(source, photos, bench.options.io)
+    bench.watcher.advance(1)
     return model
 
 
-def trained(pipeline: Pipeline) -> bytes:
+def trained(bench: Workbench, source: Any) -> bytes:  # noqa: ANN401 - a Keras model
     """The int8 TFLite file of a model that was fitted to its own rounding (--method qat).
 
     Trained against it as well where so many epochs are asked for, or where more than `ENOUGH` is
@@ -50,35 +46,31 @@ def trained(pipeline: Pipeline) -> bytes:
     Raises:
         QuantizeError: a layer cannot be quantized, or training diverged.
     """
-    from quantize.int8 import qat
-
-    options, watcher = pipeline.options, pipeline.watcher
-    qat.check_layers(pipeline.float_keras)  # before any time is spent on pruning
-    calibration = list(_batches(pipeline, CALIBRATION_PHOTOS))
-    student = qat.quantization_aware(pipeline.source, calibration, bool(options.clusters))
-    facts = (*pipeline.rounding_facts(), *pipeline.source_facts())
-    path = pipeline.result_path("qat", ".npz", *facts)
-    if path.exists():
-        watcher.say(f"quantization-aware weights taken from {path}")
-        _load(student, path)
-    else:
-        _teach(pipeline, student, calibration)
-        _save(student, path)
+    options, watcher = bench.options, bench.watcher
+    calibration = list(_batches(bench, source, CALIBRATION_PHOTOS))
+    student = qat.quantization_aware(source, calibration, bool(options.clusters))
+    facts = (*bench.rounding_facts(), *bench.source_facts())
+    weights = Form(".npz", lambda path: _load(student, path), lambda path, _: _save(student, path))
+    told = "quantization-aware weights taken from"
+    bench.kept("qat", facts, weights, lambda: _teach(bench, source, student, calibration), told)
     watcher.phase("converting to int8", 1)
     model = to_int8_qat(student, options.io)
     watcher.advance(1)
     return model
 
 
-def _teach(pipeline: Pipeline, student: Any, calibration: list[NDArray[np.float32]]) -> None:  # noqa: ANN401
-    from quantize.int8 import qat
-
-    options, watcher = pipeline.options, pipeline.watcher
+def _teach(
+    bench: Workbench,
+    source: Any,  # noqa: ANN401 - Keras models
+    student: Any,  # noqa: ANN401
+    calibration: list[NDArray[np.float32]],
+) -> None:
+    options, watcher = bench.options, bench.watcher
 
     def settle() -> float:
-        photos = _batches(pipeline, FITTING_PHOTOS)
-        qat.settle(student, pipeline.source, calibration[0], photos)
-        return missed(pipeline.run, pipeline.source, student)
+        photos = _batches(bench, source, FITTING_PHOTOS)
+        qat.settle(student, source, calibration[0], photos)
+        return missed(bench, source, student)
 
     before = settle() if options.epochs is None else None
     if before is not None and before <= ENOUGH:
@@ -87,10 +79,10 @@ def _teach(pipeline: Pipeline, student: Any, calibration: list[NDArray[np.float3
         )
         return
     untrained = student.get_weights()
-    schedule = pipeline.schedule(options.epochs, QAT_EPOCHS, QAT_STEPS, options.learning_rate)
+    schedule = bench.schedule(options.epochs, QAT_EPOCHS, QAT_STEPS, options.learning_rate)
     watcher.phase("quantization-aware training", schedule.steps)
-    batches = pipeline.batches(schedule, stream=2, side=pipeline.input.width)
-    qat.train(student, pipeline.source, batches, schedule, pipeline.progress)
+    batches = bench.batches(schedule, stream=2, side=source.input_shape[1])
+    qat.train(student, source, batches, schedule, bench.progress)
     after = settle()
     told = f"rounding misses {after:.2%} of the variance of the logits"
     if before is None:
@@ -102,33 +94,29 @@ def _teach(pipeline: Pipeline, student: Any, calibration: list[NDArray[np.float3
         student.set_weights(untrained)
 
 
-def missed(run: Run, teacher: Any, student: Any) -> float:  # noqa: ANN401 - Keras models
+def missed(bench: Workbench, teacher: Any, student: Any) -> float:  # noqa: ANN401 - Keras models
     """Squared distance of the logits on validation photos, as a share of the teacher's variance.
 
     Each model sees the photos at the size of its own input.
     """
     from training.fitting.train import predict_logits
 
-    part = run.dataset.split("val")
+    part = bench.run.dataset.split("val")
 
     def logits(model: Any) -> NDArray[np.float32]:  # noqa: ANN401
-        side = model.input_shape[1]
-        spec = msgspec.structs.replace(run.info.input, width=side, height=side)
-        return predict_logits(model, run.pixels(part, spec))
+        return predict_logits(model, bench.run.pixels(part, bench.input_of(model)))
 
     wanted = logits(teacher)
     return float(np.mean((logits(student) - wanted) ** 2) / np.var(wanted))
 
 
-def _batches(pipeline: Pipeline, photos: int) -> Iterator[NDArray[np.float32]]:
-    pixels = pipeline.train_photos(photos)
-    for first in range(0, len(pixels), pipeline.options.batch):
-        yield model_scale(pixels[first : first + pipeline.options.batch])
+def _batches(bench: Workbench, model: Any, photos: int) -> Iterator[NDArray[np.float32]]:  # noqa: ANN401
+    pixels = bench.train_pixels(photos, model)
+    for first in range(0, len(pixels), bench.options.batch):
+        yield model_scale(pixels[first : first + bench.options.batch])
 
 
 def _save(model: Any, path: Path) -> None:  # noqa: ANN401 - a Keras model
-    from quantize.pipeline import save
-
     stream = io.BytesIO()
     np.savez(stream, *model.get_weights())
     save(path, stream.getvalue())

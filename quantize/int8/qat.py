@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from edge.errors import QuantizeError
 from quantize.int8.adaptive_rounding import round_kernels
 from quantize.int8.bias_correction import correct, refit
-from quantize.int8.convert import INPUT_MAX, INPUT_MIN
 from quantize.int8.equalisation import equalise, hold_upright, level, turn_upright
 from quantize.int8.preserve import preserving_scheme
 from quantize.keras.finetune import Progress, Schedule, fine_tune, steady
+from quantize.workbench import INPUT_MAX, INPUT_MIN
 
 #: Of so many calibration photos one is enough to see what rounding does to a layer.
 CORRECTION_STRIDE = 4

@@ -13,16 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 from edge.errors import QuantizeError
 from quantize.options import parse_budget
 from quantize.sweep import record
 from quantize.sweep.jobs import Engine, Job
-
-if TYPE_CHECKING:
-    from quantize.pipeline import Watcher
+from quantize.workbench import Watcher
 
 #: What is compared where nothing else is asked for: options of `quantize run`, by name.
 VARIANTS: dict[str, tuple[str, ...]] = {

@@ -1,0 +1,282 @@
+"""What every phase is handed: run, options, timer, kept results, photos, batches. Knows no phase.
+
+A phase leaves its result in RUN/quantize/METHOD/ under a name that holds a hash of all that it
+came from, so a repeated command goes on after the last finished phase and other options never
+meet an old result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from uuid import uuid4
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import __version__
+from edge.errors import QuantizeError
+from edge.model.image.preprocessing import InputSpec
+from quantize.keras.finetune import Schedule, fine_tune
+from quantize.options import Options
+from quantize.timing.timer import Local, Timer
+from training.runs import Run, package_versions, write_whole
+
+T = TypeVar("T")
+
+#: Real value of one input level and the level of real 0. A pixel p becomes level p - 128 (int8) or
+#: p (uint8): an exact table, half a grey level off the training scale (p - 127.5) / 127.5, because
+#: TFLite wants real 0 to be a whole level.
+INPUT_SCALE = 2.0 / 255.0
+INPUT_MEAN = 127.0
+INPUT_MIN, INPUT_MAX = -127 * INPUT_SCALE, 128 * INPUT_SCALE
+
+
+class Watcher(Protocol):
+    """Is told how the work goes."""
+
+    def phase(self, name: str, steps: int) -> None:
+        """A phase of so many steps begins."""
+
+    def advance(self, steps: int, note: str = "") -> None:
+        """Some steps of the phase are done."""
+
+    def say(self, text: str) -> None:
+        """Something worth a line."""
+
+
+class Form(NamedTuple, Generic[T]):
+    """How a result lies on disk."""
+
+    suffix: str
+    read: Callable[[Path], T]
+    write: Callable[[Path, T], T]
+    """Gives the result as a later call would read it."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """One run being quantized."""
+
+    run: Run
+    options: Options
+    watcher: Watcher
+    timer: Timer = field(default_factory=Local)
+    """Times models on the machine that a time budget is for."""
+
+    @property
+    def folder(self) -> Path:
+        """Where phases leave their results."""
+        return self.run.path / "quantize" / self.options.method
+
+    @cached_property
+    def float_keras(self) -> Any:  # noqa: ANN401
+        """The run's own model."""
+        return self.run.model()
+
+    @cached_property
+    def _origin(self) -> str:
+        path = self.run.path / "model.keras"
+        if not path.exists():
+            self.run.model()  # raises with the cure
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def kept(
+        self,
+        phase: str,
+        facts: tuple[Any, ...],
+        form: Form[T],
+        make: Callable[[], T],
+        told: str = "",
+    ) -> T:
+        """What the phase left before, or what `make` gives now, which is left for the next call.
+
+        Args:
+            phase: begins the file's name.
+            facts: all that the result comes from besides the run; others give another name.
+            form: how it lies on disk.
+            make: makes it.
+            told: said before the path where it was there.
+        """
+        everything = (self._origin, self.run.info.seed, __version__, package_versions(), facts)
+        key = hashlib.sha256(msgspec.json.encode(everything)).hexdigest()[:12]
+        path = self.folder / f"{phase}-{key}{form.suffix}"
+        if not path.exists():
+            return form.write(path, make())
+        if told:
+            self.watcher.say(f"{told} {path}")
+        return form.read(path)
+
+    def source_facts(self) -> tuple[Any, ...]:
+        """What of the options shapes the float model that is quantized."""
+        o = self.options
+        if not o.clusters:
+            return self.pruning_facts()
+        clustering = (o.clusters, o.pruning_epochs, o.pruning_learning_rate, o.batch)
+        return (*self.pruning_facts(), *clustering)
+
+    def pruning_facts(self) -> tuple[Any, ...]:
+        """What of the options shapes the model that is pruned or made smaller."""
+        o = self.options
+        if not (o.pruning or o.budget or o.resolution):
+            return (0,)
+        training = (o.pruning_epochs, o.pruning_learning_rate, o.batch)
+        schedule = o.pruning_schedule or "polynomial"
+        facts = (o.pruning, schedule, o.pruning_pattern, o.budget, o.resolution, *training)
+        return self.timed(facts)
+
+    def rounding_facts(self) -> tuple[Any, ...]:
+        """What of the options shapes the training with rounding."""
+        o = self.options
+        return (o.epochs, o.learning_rate, o.batch)
+
+    def timed(self, facts: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Facts of what times may have shaped: these hold for one machine."""
+        return (*facts, self.timer.where) if self.options.timed else facts
+
+    def prepare(self) -> None:
+        """Make what follows repeatable."""
+        from training.tf import keras, tf
+
+        keras.utils.set_random_seed(self.run.info.seed)
+        # Numbered layer names end up in the file: the second model of a process is named as the
+        # first, so that its bytes are the same.
+        keras.backend.reset_uids()
+        tf.config.experimental.enable_op_determinism()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def input_of(self, model: Any) -> InputSpec:  # noqa: ANN401 - a Keras model
+        """The run's rule for pictures at the size that `model` takes."""
+        side = model.input_shape[1]
+        return msgspec.structs.replace(self.run.info.input, width=side, height=side)
+
+    def train_pixels(self, most: int, model: Any) -> NDArray[np.uint8]:  # noqa: ANN401
+        """Training photos as a device would see them for `model`, evenly over the classes."""
+        pixels = self.run.pixels(self.run.dataset.split("train"), self.input_of(model))
+        if len(pixels) == 0:
+            raise QuantizeError(f"{self.run.path}: the run has no training photos")
+        spots = np.linspace(0, len(pixels) - 1, min(most, len(pixels))).round().astype(int)
+        chosen: NDArray[np.uint8] = pixels[spots]
+        return chosen
+
+    def train_photos(self, most: int, model: Any) -> NDArray[np.float32]:  # noqa: ANN401
+        """The same as `model` takes them, float32 (n, h, w, 3)."""
+        return model_scale(self.train_pixels(most, model))
+
+    def schedule(self, epochs: int | None, usual: int, fewest_steps: int, rate: float) -> Schedule:
+        """So many epochs; None: the usual number, or more where that is too few steps."""
+        photos = len(self.run.dataset.split("train").examples)
+        steps = max(1, photos // min(self.options.batch, max(1, photos)))
+        return Schedule(
+            epochs=max(usual, math.ceil(fewest_steps / steps)) if epochs is None else epochs,
+            steps_per_epoch=steps,
+            learning_rate=rate,
+        )
+
+    def batches(self, schedule: Schedule, stream: int, side: int) -> Iterator[tuple[Any, Any]]:
+        """The run's own training photos and augmentation, at `side` pixels.
+
+        `stream` keeps phases apart.
+        """
+        from training.input.dataset import one_hot, train_dataset
+        from training.input.sampling import epoch_order, group_shares
+
+        info = self.run.info
+        part = self.run.dataset.split("train")
+        source = info.recipe.source_side
+        rule = InputSpec(width=source, height=source, crop=info.recipe.crop)
+        pixels = self.run.pixels(part, rule)
+        truth = self.run.labels_of(part)
+        groups = tuple(e.group or e.file for e in part.examples)
+        shares = group_shares(truth, groups, info.recipe.group_balance)
+        batch = min(self.options.batch, len(truth))
+        whole = len(truth) // batch
+        orders = [
+            epoch_order(shares, info.seed + 1000 * stream, epoch)[: whole * batch]
+            for epoch in range(math.ceil(schedule.steps / whole))
+        ]
+        dataset = train_dataset(
+            pixels,
+            one_hot(truth, len(info.labels)),
+            np.concatenate(orders) if orders else np.zeros(0, np.int32),
+            batch=batch,
+            side=side,
+            augment=info.recipe.augment,
+            seed=info.seed + 1000 * stream,
+        )
+        return iter(dataset)
+
+    def teach(
+        self,
+        schedule: Schedule,
+        stream: int,
+        features: NDArray[np.int64] | None = None,
+    ) -> Callable[[Any], float]:
+        """Give what has a student taught in place by the run's own model.
+
+        `features` says which of the run's pooled features the student has, where not all.
+        """
+        side = self.run.info.input.width
+        return lambda student: fine_tune(
+            student,
+            self.float_keras,
+            self.batches(schedule, stream, side),
+            schedule,
+            self.progress,
+            features,
+        )
+
+    def progress(self, _step: int, _steps: int, loss: float) -> None:
+        """Move the bar of a training."""
+        self.watcher.advance(1, f"loss {loss:.3f}")
+
+
+def model_scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Pixels uint8 (n, h, w, 3) on the grid of the int8 model's input levels, float32."""
+    return (images.astype(np.float32) - INPUT_MEAN) * np.float32(INPUT_SCALE)
+
+
+def save(path: Path, content: bytes) -> bytes:
+    """Write a file whole, and its folder where there is none; give its content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content)
+    return content
+
+
+def load_model(path: Path) -> Any:  # noqa: ANN401 - a Keras model
+    """Read a float model."""
+    from training.tf import keras
+
+    return keras.models.load_model(path, compile=False)
+
+
+def save_model(path: Path, model: Any) -> Any:  # noqa: ANN401 - Keras models
+    """Save a float model whole; return it as a later call would find it.
+
+    What was taken out of wrappers or cut has traces of two graphs in its layers.
+    """
+    partial = path.with_name(f"{path.stem}.{uuid4().hex}.partial.keras")
+    model.save(partial)
+    os.replace(partial, path)
+    return load_model(path)
+
+
+def json_form(kind: type[T]) -> Form[T]:
+    """A struct as JSON."""
+
+    def write(path: Path, value: T) -> T:
+        save(path, msgspec.json.encode(value))
+        return value
+
+    return Form(".json", lambda path: msgspec.json.decode(path.read_bytes(), type=kind), write)
+
+
+TFLITE = Form(".tflite", Path.read_bytes, save)
+KERAS = Form(".keras", load_model, save_model)
