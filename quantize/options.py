@@ -1,9 +1,11 @@
-"""What ``python -m quantize run`` is asked for."""
+"""What ``python -m quantize run`` is asked for: here alone an option is written down."""
 
 from __future__ import annotations
 
+import math
 import re
-from typing import Literal, NamedTuple
+from functools import cache
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -19,7 +21,6 @@ CLUSTER_EPOCHS, CLUSTER_STEPS = 7, 300
 NARROW_EPOCHS, NARROW_STEPS = 15, 450
 #: Rounding needs small corrections, half of the weights gone larger ones.
 QAT_RATE, PRUNING_RATE = 5e-5, 5e-4
-
 
 Io = Literal["int8", "uint8"]
 Kind = Literal["macs", "latency", "ms", "bytes"]
@@ -80,93 +81,181 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Least share of photos on which int8 and the float model it was quantized from agree."""
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for; everything but `io` and `limits` shapes the weights."""
+class About(NamedTuple):
+    """What is said of an option, and the numbers that it takes, if it takes any."""
 
-    method: Literal["qat", "ptq"] = "qat"
-    pruning: float = 0.0
-    """Share of the convolution and dense weights that become zero, 0 to 0.95."""
-    pruning_schedule: Literal["", "constant", "polynomial"] = ""
-    """All zeros from the first step, or rising to them; empty: polynomial, constant for 2:4."""
-    pruning_pattern: Literal["free", "2:4"] = "free"
-    """Zeros anywhere, or two in every four neighbours along the input channels."""
-    clusters: int = 0
-    """Different values in each convolution and dense kernel, 2 to 128; 0: any number."""
-    budget: str = ""
-    """What the model may cost, as "macs=0.5" (see `parse_budget`); empty: no
-    limit."""
-    resolution: int | None = None
-    """Side of the input, pixels; None: the run's own, or what a budget makes of it."""
-    io: Io = "int8"
-    epochs: int | None = None
-    """Of quantization-aware training; None: QAT_EPOCHS, more where these are few steps, but only
-    where rounding alone misses more than `rounding.ENOUGH`."""
-    pruning_epochs: int | None = None
-    """Before that; None: PRUNING_EPOCHS or NARROW_EPOCHS, more where these are few steps."""
-    learning_rate: float = QAT_RATE
-    """Peak, of quantization-aware training."""
-    pruning_learning_rate: float = PRUNING_RATE
-    """Peak, while pruning."""
-    batch: int = 32
-    limits: Limits = Limits()
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    without: float | None = None
+    """A number that it does not take all the same."""
+
+    def takes(self, value: float) -> bool:
+        """Whether a number is one of those."""
+        return self.low <= value <= self.high and value != self.without
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked for. The command line has an option for each field, by its name."""
+
+    method: Annotated[
+        Literal["qat", "ptq"],
+        About("qat (fitted to its rounding, trained if needed) or ptq (ranges)."),
+    ] = "qat"
+    budget: Annotated[
+        str, About("What it may cost: macs=0.5, latency=0.5, ms=8 or bytes=300kB.")
+    ] = ""
+    pruning: Annotated[
+        float | None,
+        About(
+            "Share of weights to zero, 0 to 0.95; default: none, with 2:4 one half.",
+            low=0,
+            high=0.95,
+        ),
+    ] = None
+    pruning_schedule: Annotated[
+        Literal["", "constant", "polynomial"],
+        About("polynomial (default): zeros rise; constant: all from the start."),
+    ] = ""
+    pruning_pattern: Annotated[
+        Literal["free", "2:4"], About("free, or 2:4: two zeros in four neighbours.")
+    ] = "free"
+    clusters: Annotated[int, About("Different weights in a layer, 2 to 128; 0: any number.")] = 0
+    resolution: Annotated[
+        int | None, About("Side of a smaller input, pixels; default: what the budget makes of it.")
+    ] = None
+    on: Annotated[str, About("Machine that budgets are timed on by SSH: pi@cam-07.local:2222.")] = (
+        ""
+    )
+    on_command: Annotated[
+        str, About("What starts wheatear there; default: PATH, /opt/wheatear/bin.")
+    ] = ""
+    io: Annotated[Io, About("Type of input and output: int8 or uint8.")] = "int8"
+    epochs: Annotated[
+        int | None,
+        About(
+            f"Of quantization-aware training; default: {QAT_EPOCHS}, more with few photos, none "
+            "where rounding costs next to nothing.",
+            low=0,
+            high=500,
+        ),
+    ] = None
+    pruning_epochs: Annotated[
+        int | None,
+        About(
+            f"Of pruning, clustering (default: {PRUNING_EPOCHS}) or a smaller network "
+            f"({NARROW_EPOCHS}), more with few photos.",
+            low=1,
+            high=500,
+        ),
+    ] = None
+    learning_rate: Annotated[
+        float, About("Of quantization-aware training, at its peak.", low=0, high=1, without=0)
+    ] = QAT_RATE
+    pruning_learning_rate: Annotated[
+        float, About("Of each of these.", low=0, high=1, without=0)
+    ] = PRUNING_RATE
+    batch: Annotated[int, About("Photos per step.", low=1, high=1024)] = 32
+    tolerance: Annotated[
+        float, About("Accuracy (0..1) that may be lost beyond chance.", low=0, high=1)
+    ] = Limits().tolerance
+    min_agreement: Annotated[
+        float, About("Least share of photos answered as before rounding.", low=0, high=1)
+    ] = Limits().min_agreement
+
+    @property
+    def zeros(self) -> float:
+        """Share of the convolution and dense weights that become zero."""
+        return (
+            (0.5 if self.pruning_pattern == "2:4" else 0.0)
+            if self.pruning is None
+            else self.pruning
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """What the gate lets through."""
+        return Limits(tolerance=self.tolerance, min_agreement=self.min_agreement)
 
     @property
     def timed(self) -> bool:
         """Whether the model is shaped by times, which are those of one machine."""
         return bool(self.budget) and parse_budget(self.budget).kind in TIMED
 
+    def words(self) -> tuple[str, ...]:
+        """As on the command line; what is as always is left out."""
+        usual = Options()
+        return tuple(
+            word
+            for name, option in command_line().items()
+            if (value := getattr(self, name)) != getattr(usual, name)
+            for word in (option.flag, str(value))
+        )
+
     def __post_init__(self) -> None:
         """Refuse values that make no sense, with what does."""
-        pruning_rate = self.pruning_learning_rate
-        checks = {
-            "--method": (self.method in ("qat", "ptq"), self.method, "qat or ptq"),
-            "--io": (self.io in ("int8", "uint8"), self.io, "int8 or uint8"),
-            "--pruning": (0 <= self.pruning <= 0.95, self.pruning, "0 to 0.95"),
-            "--pruning-schedule": (
-                self.pruning_schedule in ("", "constant", "polynomial"),
-                self.pruning_schedule,
-                "constant or polynomial",
-            ),
-            "--pruning-pattern": (
-                self.pruning_pattern in ("free", "2:4"),
-                self.pruning_pattern,
-                "free or 2:4",
-            ),
-            "--clusters": (
-                self.clusters == 0 or 2 + (self.pruning > 0) <= self.clusters <= 128,
-                self.clusters,
-                "3 to 128 (zero is one of them)" if self.pruning else "2 to 128",
-            ),
-            "--epochs": (0 <= (self.epochs or 0) <= 500, self.epochs, "0 to 500"),
-            "--pruning-epochs": (
-                self.pruning_epochs is None or 1 <= self.pruning_epochs <= 500,
-                self.pruning_epochs,
-                "1 to 500",
-            ),
-            "--learning-rate": (0 < self.learning_rate <= 1, self.learning_rate, "0 to 1"),
-            "--pruning-learning-rate": (0 < pruning_rate <= 1, pruning_rate, "0 to 1"),
-            "--batch": (1 <= self.batch <= 1024, self.batch, "1 to 1024"),
-        }
+        for name, option in command_line().items():
+            value = getattr(self, name)
+            if not option.takes(value):
+                raise QuantizeError(f"{option.flag} {value}: give {option.allowed}")
         if self.budget:
             parse_budget(self.budget)
-        for name, (good, value, allowed) in checks.items():
-            if not good:
-                raise QuantizeError(f"{name} {value}: give {allowed}")
-        self._check_pruning()
+        self._check_together()
 
-    def _check_pruning(self) -> None:
+    def _check_together(self) -> None:
+        least = 3 if self.zeros else 2
+        if self.clusters and not least <= self.clusters <= 128:
+            one = " (zero is one of them)" if self.zeros else ""
+            raise QuantizeError(f"--clusters {self.clusters}: give {least} to 128{one}")
+        if self.on and not self.budget:
+            raise QuantizeError(f"--on {self.on}: only budgets are timed; give --budget too")
+        schedule = self.pruning_schedule
         if self.pruning_pattern == "2:4":
-            if self.pruning != 0.5:
+            if self.zeros != 0.5:
                 raise QuantizeError(
-                    f"--pruning {self.pruning:g} with --pruning-pattern 2:4, which is one half: "
+                    f"--pruning {self.zeros:g} with --pruning-pattern 2:4, which is one half: "
                     "give 0.5 or leave it out"
                 )
-            if self.pruning_schedule == "polynomial":
+            if schedule == "polynomial":
                 raise QuantizeError(
                     "--pruning-schedule polynomial with --pruning-pattern 2:4, which TFMOT sets at "
                     "once: give constant or leave it out"
                 )
-        if self.pruning_schedule and not self.pruning:
-            raise QuantizeError(
-                f"--pruning-schedule {self.pruning_schedule} without --pruning: give a share"
-            )
+        if schedule and not self.zeros:
+            raise QuantizeError(f"--pruning-schedule {schedule} without --pruning: give a share")
+
+
+class Option(NamedTuple):
+    """A field as the command line has it."""
+
+    flag: str
+    kind: Any
+    """What it takes: str, or int or float, maybe None."""
+    about: About
+    words: tuple[str, ...] = ()
+    """The only ones that it takes."""
+
+    def takes(self, value: Any) -> bool:  # noqa: ANN401
+        """Whether it takes a value."""
+        if self.words:
+            return value in self.words
+        return isinstance(value, str | None) or self.about.takes(value)
+
+    @property
+    def allowed(self) -> str:
+        """What it takes, in words."""
+        about = self.about
+        but = "" if about.without is None else f", without {about.without:g}"
+        return " or ".join(filter(None, self.words)) or f"{about.low:g} to {about.high:g}{but}"
+
+
+@cache
+def command_line() -> dict[str, Option]:
+    """The options by the names of their fields."""
+    found = {}
+    for name, hint in get_type_hints(Options, include_extras=True).items():
+        kind, about = get_args(hint)
+        words = get_args(kind) if get_origin(kind) is Literal else ()
+        flag = "--" + name.replace("_", "-")
+        found[name] = Option(flag, str if words else kind, about, words)
+    return found

@@ -37,7 +37,7 @@ class Pipeline:
         o, model, features = self.bench.options, self.bench.float_keras, None
         if o.budget or o.resolution:
             model, features = smaller(self.bench)
-        if o.pruning:
+        if o.zeros:
             model = pruned(self.bench, model, features)
         return clustered(self.bench, model, features) if o.clusters else model
 

@@ -125,11 +125,11 @@ class Workbench:
     def pruning_facts(self) -> tuple[Any, ...]:
         """What of the options shapes the model that is pruned or made smaller."""
         o = self.options
-        if not (o.pruning or o.budget or o.resolution):
+        if not (o.zeros or o.budget or o.resolution):
             return (0,)
         training = (o.pruning_epochs, o.pruning_learning_rate, o.batch)
         schedule = o.pruning_schedule or "polynomial"
-        facts = (o.pruning, schedule, o.pruning_pattern, o.budget, o.resolution, *training)
+        facts = (o.zeros, schedule, o.pruning_pattern, o.budget, o.resolution, *training)
         return self.timed(facts)
 
     def rounding_facts(self) -> tuple[Any, ...]:

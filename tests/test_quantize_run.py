@@ -24,7 +24,7 @@ from edge.model.image.preprocessing import decode, fit, load, quantise
 from edge.model.picture_statistics import brightness_bin, confidence_bin, look, sharpness_bin
 from edge.system.board import board
 from quantize.commands.inspect import text
-from quantize.commands.run import Request, quantize_run
+from quantize.commands.run import quantize_run
 from quantize.options import Options
 from quantize.pipeline import Pipeline
 from quantize.tflite.graph import check_all_int8, layers, read_graph
@@ -63,32 +63,24 @@ def trained(photos, tmp_path_factory):
     return train(load_dataset(photos), "small", RECIPE, out, seed=1, console=quiet).path
 
 
-def request(run, out, **changes):
-    """The command line's defaults at a learning rate for a net from scratch."""
+def asked(**changes):
+    """Options at a learning rate for a net from scratch."""
     values = {
-        "key": None,
-        "name": "",
-        "version": "1.0.0",
-        "method": "qat",
         "pruning": 0.5,
-        "budget": "",
-        "resolution": None,
-        "io": "int8",
         "epochs": 6,
         "pruning_epochs": 10,
         "learning_rate": 2e-3,
         "pruning_learning_rate": 2e-3,
         "batch": 12,
-        "tolerance": 0.01,
-        "min_agreement": 0.95,
     }
-    return Request(folder=run, out=out, **(values | changes))
+    return Options(**(values | changes))
 
 
-def quantized(run, out, **changes):
+def quantized(run, out, key=None, **changes):
     """Do it and return what was printed."""
     stream = io.StringIO()
-    quantize_run(request(run, out, **changes), Console(file=stream, width=140))
+    console = Console(file=stream, width=140)
+    quantize_run(run, out, asked(**changes), key, version="1.0.0", console=console)
     return stream.getvalue()
 
 
@@ -232,7 +224,7 @@ def test_an_interrupted_command_goes_on_and_gives_the_same_bytes(bundle, trained
 
     The bundle is, byte for byte, that of a command that was never stopped.
     """
-    copy, options = fresh_copy(trained, tmp_path), request(trained, bundle).options()
+    copy, options = fresh_copy(trained, tmp_path), asked()
     first, again = Recorder("quantization-aware"), Recorder()
     with pytest.raises(Stopped):
         Pipeline(Workbench(load_run(copy), options, first)).int8_model()
@@ -337,7 +329,7 @@ def test_a_measured_budget_is_searched_once_and_kept(trained, tmp_path):
     assert first.count("of the predicted cost: bytes") >= 4
     assert deflated(read_bundle(tmp_path / "discs.wtr").model) <= 1.05 * 14_000
     again = Recorder()
-    options = request(trained, tmp_path, pruning=0.0, budget="bytes=14kB", epochs=1).options()
+    options = asked(pruning=0.0, budget="bytes=14kB", epochs=1)
     assert Pipeline(Workbench(load_run(trained), options, again)).source
     assert [line.split(" taken from")[0] for line in again.lines] == ["smaller network"]
     assert again.phases == []
@@ -361,7 +353,7 @@ def test_a_time_budget_is_measured_on_the_board_that_is_named(trained, tmp_path,
     again = quantized(run, tmp_path / "again.wtr", **wanted)
     assert "smaller network taken from" in again
     assert f"one thread, {sshd.on} ({here})" in again
-    options = request(run, tmp_path, **wanted).options()
+    options = asked(**wanted)
     there, local = (
         Workbench(load_run(run), options, Recorder(), timer)
         for timer in (Remote(sshd.on, DEVICE_PROGRAM), Local())
@@ -447,7 +439,7 @@ def test_layers_that_cannot_be_quantized_are_named_with_the_cure():
         ("method", "magic", "--method magic: give qat or ptq"),
         ("io", "int4", "--io int4: give int8 or uint8"),
         ("budget", "macs=2", "--budget macs=2: give a share above 0 and below 1"),
-        ("tolerance", 5.0, "--tolerance 5.0: give a share, 0 to 1"),
+        ("tolerance", 5.0, "--tolerance 5.0: give 0 to 1"),
     ],
 )
 def test_options_out_of_range_are_refused_before_any_work(
@@ -461,7 +453,7 @@ def test_options_out_of_range_are_refused_before_any_work(
 
 def test_options_default_to_what_is_documented():
     """Unpruned quantization-aware training with int8 in and out."""
-    assert (Options().method, Options().pruning, Options().io) == ("qat", 0.0, "int8")
+    assert (Options().method, Options().zeros, Options().io) == ("qat", 0.0, "int8")
 
 
 def command(*arguments):

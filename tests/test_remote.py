@@ -14,11 +14,11 @@ import tiny
 from brokers import free_port
 from sshd import DEVICE_PROGRAM as WHEATEAR
 from sshd import TREE
-from test_quantize_run import request
 
 from edge.errors import QuantizeError
 from edge.model.timing import Hello
 from edge.system.board import board
+from quantize.options import Options
 from quantize.timing import ssh as remote
 from quantize.timing.open import open_timer
 from quantize.timing.ssh import Remote, parse
@@ -250,9 +250,9 @@ def test_what_is_no_host_is_refused(text):
         parse(text)
 
 
-def test_options_without_use_are_refused(tmp_path):
+def test_options_without_use_are_refused():
     """A command without a machine; a machine without anything to time."""
     with pytest.raises(QuantizeError, match="say on which machine, with --on"):
         open_timer("", "/opt/wheatear/bin/wheatear")
     with pytest.raises(QuantizeError, match="only budgets are timed"):
-        request(tmp_path, tmp_path / "x.wtr", pruning=0.0, on="pi@host").options()
+        Options(on="pi@host")

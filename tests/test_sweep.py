@@ -13,6 +13,7 @@ from sshd import DEVICE_PROGRAM
 from edge.errors import QuantizeError
 from edge.system.board import board
 from quantize.commands.sweep import quantize_sweep
+from quantize.options import Options
 from quantize.sweep import trials
 from quantize.sweep.engines import Processes
 from quantize.sweep.points import Point, front
@@ -133,19 +134,19 @@ def trained(tmp_path_factory):
 
 def at_the_runs_own_input(monkeypatch, variant):
     """Leave out what a variant with a budget tries besides: other inputs, each with a training."""
-    options = (*trials.VARIANTS[variant], "--resolution", "32")
+    options = msgspec.structs.replace(trials.VARIANTS[variant], resolution=32)
     monkeypatch.setitem(trials.VARIANTS, variant, options)
 
 
 def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_path, monkeypatch):
     """One variant cannot work: its message is shown, the others are measured; again is quick."""
-    monkeypatch.setitem(trials.VARIANTS, "bad", ("--budget", "macs=0.0001"))
+    monkeypatch.setitem(trials.VARIANTS, "bad", Options(budget="macs=0.0001"))
     at_the_runs_own_input(monkeypatch, "macs-50")
     chosen = ["ptq", "qat", "macs-50", "bad"]
     stream = io.StringIO()
-    quick = ["--epochs", "1", "--pruning-epochs", "1"]
+    quick = {"epochs": 1, "pruning_epochs": 1}
     quantize_sweep(
-        [trained], tmp_path, chosen, Processes(2), quick, Console(file=stream, width=160)
+        [trained], tmp_path, chosen, Processes(2), quick, console=Console(file=stream, width=160)
     )
     record = msgspec.json.decode((tmp_path / "sweep.json").read_bytes())
     found = {p["variant"]: p for p in record["points"]}
@@ -163,7 +164,7 @@ def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_p
     assert "Times: this machine (" in page
     again = io.StringIO()
     quantize_sweep(
-        [trained], tmp_path, chosen[:3], Processes(2), quick, Console(file=again, width=160)
+        [trained], tmp_path, chosen[:3], Processes(2), quick, console=Console(file=again, width=160)
     )
     assert again.getvalue().count("done before") == 3
 
@@ -172,16 +173,16 @@ def test_a_sweep_is_timed_on_the_board_that_is_named(trained, tmp_path, sshd, mo
     """The report says where; a variant with a budget is told too, and shows it in its command."""
     at_the_runs_own_input(monkeypatch, "macs-70")
     stream = io.StringIO()
-    quick = ["--epochs", "1", "--pruning-epochs", "1"]
+    quick = {"epochs": 1, "pruning_epochs": 1}
     quantize_sweep(
         [trained],
         tmp_path,
         ["ptq", "macs-70"],
         Processes(2),
         quick,
+        sshd.on,
+        DEVICE_PROGRAM,
         Console(file=stream, width=160),
-        on=sshd.on,
-        on_command=DEVICE_PROGRAM,
     )
     record = msgspec.json.decode((tmp_path / "sweep.json").read_bytes())
     assert record["machine"].startswith(f"{sshd.on} ({board()}, litert ")

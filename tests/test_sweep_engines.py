@@ -16,6 +16,7 @@ import pytest
 
 from edge.errors import QuantizeError
 from quantize.commands.trial import check
+from quantize.options import Options
 from quantize.sweep import record, trials
 from quantize.sweep.engines import choose
 
@@ -207,7 +208,7 @@ def test_options_of_the_other_engine_are_refused(monkeypatch):
 
 def test_budgets_of_time_stay_on_this_machine(tmp_path, monkeypatch):
     """Shares of multiply-adds may be cut anywhere."""
-    monkeypatch.setitem(trials.VARIANTS, "half-time", ("--budget", "latency=0.5"))
+    monkeypatch.setitem(trials.VARIANTS, "half-time", Options(budget="latency=0.5"))
     trials.refuse_timed(trials.plan([tmp_path], ["macs-50", "zeros-50", "ptq"], tmp_path))
     with pytest.raises(QuantizeError, match="'half-time' measures time"):
         trials.refuse_timed(trials.plan([tmp_path], ["half-time"], tmp_path))

@@ -14,7 +14,6 @@ import quantize.commands.cli
 from benchmarks.tfmot_pqat import accuracy, main
 from edge.errors import QuantizeError
 from quantize.commands.bar import Bar
-from quantize.commands.run import Request
 from quantize.compress.cluster import cluster, k_means
 from quantize.int8.convert import to_int8_qat
 from quantize.int8.equalisation import hold_upright, turn_upright
@@ -320,18 +319,49 @@ def test_options_that_do_not_go_together_are_refused(options, message):
     assert str(refused.value) == message
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-def test_every_variant_of_the_sweep_is_a_valid_command(variant, monkeypatch):
-    """The command line knows its options, and they go together; 2:4 alone means one half."""
+def read(*words):
+    """What the command line makes of words: the options that `run` gets."""
     asked = []
-    monkeypatch.setattr("quantize.commands.run.quantize_run", lambda request: asked.append(request))
-    command = typer.main.get_command(quantize.commands.cli.app)
-    command.main(["run", "x", "--out", "x.wtr", *VARIANTS[variant]], standalone_mode=False)
-    (request,) = asked
-    assert isinstance(request, Request)
-    assert request.options().pruning == (
-        0.75 if variant == "zeros-75" else 0.5 if "zeros" in variant else 0.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("quantize.commands.run.quantize_run", lambda *given: asked.append(given))
+        command = typer.main.get_command(quantize.commands.cli.app)
+        command.main(["run", "x", "--out", "x.wtr", *words], standalone_mode=False)
+    return asked[0][2]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_of_the_sweep_is_a_valid_command(variant):
+    """Its words make the same options of it; 2:4 alone means one half."""
+    options = read(*VARIANTS[variant].words())
+    assert options == VARIANTS[variant]
+    assert options.zeros == (0.75 if variant == "zeros-75" else 0.5 if "zeros" in variant else 0.0)
+
+
+def test_every_option_is_on_the_command_line():
+    """Whatever is asked for is read back from its own words; nothing is left out."""
+    asked = Options(
+        method="ptq",
+        budget="ms=8",
+        pruning=0.3,
+        pruning_schedule="constant",
+        pruning_pattern="free",
+        clusters=16,
+        resolution=96,
+        on="pi@cam-07",
+        on_command="env A=1 wheatear",
+        io="uint8",
+        epochs=0,
+        pruning_epochs=3,
+        learning_rate=1.25e-6,
+        pruning_learning_rate=0.125,
+        batch=7,
+        tolerance=0.0,
+        min_agreement=1.0,
     )
+    assert read(*asked.words()) == asked
+    assert read() == Options()
+    assert read("--pruning-pattern", "2:4") == Options(pruning_pattern="2:4")
+    assert len(asked.words()) == 2 * (len(Options.__struct_fields__) - 1)
 
 
 def test_a_file_without_the_property_is_refused(trained):

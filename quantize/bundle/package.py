@@ -228,7 +228,7 @@ def provenance(run: Run, options: Options, board: str = "") -> Provenance:
         seed=info.seed,
         packages={**info.packages, "ai-edge-litert": package_version("ai-edge-litert")},
         method=options.method,
-        pruning=options.pruning,
+        pruning=options.zeros,
         pruning_pattern="2:4" if options.pruning_pattern == "2:4" else "",
         clusters=options.clusters,
         budget=f"{options.budget} on {board}" if board else options.budget,

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from quantize.commands.with_options import with_options
+from quantize.options import Options
 from training.console import new_app, start
 
 app = new_app("python -m quantize")
@@ -21,88 +23,19 @@ def _commands() -> None:
 
 
 @app.command()
+@with_options
 def run(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Finished training run.")],
     out: Annotated[Path, typer.Option(help="Bundle to write: NAME-VERSION.wtr.")],
-    pruning: Annotated[
-        float | None, typer.Option(help="Share of weights to zero, 0 to 0.95.")
-    ] = None,
-    pruning_schedule: Annotated[
-        str, typer.Option(help="polynomial (default): zeros rise; constant: all from the start.")
-    ] = "",
-    pruning_pattern: Annotated[
-        str, typer.Option(help="free, or 2:4: two zeros in four neighbours.")
-    ] = "free",
-    clusters: Annotated[
-        int, typer.Option(help="Different weights in a layer, 2 to 128; 0: any number.")
-    ] = 0,
-    budget: Annotated[
-        str, typer.Option(help="What it may cost: macs=0.5, latency=0.5, ms=8 or bytes=300kB.")
-    ] = "",
-    on: Annotated[
-        str, typer.Option(help="Machine that budgets are timed on over SSH: [user@]host[:port].")
-    ] = "",
-    on_command: Annotated[
-        str, typer.Option(help="What starts wheatear there; default: PATH, /opt/wheatear/bin.")
-    ] = "",
-    method: Annotated[
-        str, typer.Option(help="qat (fitted to its rounding, trained if needed) or ptq (ranges).")
-    ] = "qat",
+    options: Options,
     key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
-    resolution: Annotated[int | None, typer.Option(help="Side of a smaller input, pixels.")] = None,
-    io: Annotated[str, typer.Option(help="Type of input and output: int8 or uint8.")] = "int8",
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Of quantization-aware training; default: 5, more with few photos, none where "
-            "rounding costs next to nothing."
-        ),
-    ] = None,
-    pruning_epochs: Annotated[
-        int | None,
-        typer.Option(help="Of pruning, clustering (default: 7) or a smaller network (15)."),
-    ] = None,
-    learning_rate: Annotated[float, typer.Option(help="Of quantization-aware training.")] = 5e-5,
-    pruning_learning_rate: Annotated[float, typer.Option(help="Of each of these.")] = 5e-4,
-    batch: Annotated[int, typer.Option(help="Photos per step.")] = 32,
-    tolerance: Annotated[
-        float, typer.Option(help="Accuracy (0..1) that may be lost beyond chance.")
-    ] = 0.01,
-    min_agreement: Annotated[
-        float, typer.Option(help="Least share of photos answered as before rounding.")
-    ] = 0.95,
     name: Annotated[str, typer.Option(help="Name in the bundle; default: from --out.")] = "",
     version: Annotated[str, typer.Option(help="Version in the bundle; default: from --out.")] = "",
 ) -> None:
     """Prune, cluster, quantize, compare with the float model; pack the bundle if it is as good."""
-    from quantize.commands.run import Request, quantize_run
+    from quantize.commands.run import quantize_run
 
-    quantize_run(
-        Request(
-            folder=folder,
-            out=out,
-            key=key,
-            name=name,
-            version=version,
-            method=method,
-            pruning=pruning,
-            pruning_schedule=pruning_schedule,
-            pruning_pattern=pruning_pattern,
-            clusters=clusters,
-            budget=budget,
-            resolution=resolution,
-            on=on,
-            on_command=on_command,
-            io=io,
-            epochs=epochs,
-            pruning_epochs=pruning_epochs,
-            learning_rate=learning_rate,
-            pruning_learning_rate=pruning_learning_rate,
-            batch=batch,
-            tolerance=tolerance,
-            min_agreement=min_agreement,
-        )
-    )
+    quantize_run(folder, out, options, key, name, version)
 
 
 @app.command()
@@ -114,7 +47,7 @@ def sweep(
     variants: Annotated[
         str, typer.Option(help="Names with commas between; default: all. See docs/quantize.md.")
     ] = "",
-    on: Annotated[str, typer.Option(help="Machine to time on over SSH: [user@]host[:port].")] = "",
+    on: Annotated[str, typer.Option(help="Machine to time on over SSH, as of run.")] = "",
     on_command: Annotated[str, typer.Option(help="As of run.")] = "",
     engine: Annotated[
         str, typer.Option(help="Where trials run: processes (here) or ray (here or on a cluster).")
@@ -136,12 +69,10 @@ def sweep(
     from quantize.commands.sweep import quantize_sweep
     from quantize.sweep.engines import choose
 
-    extra: list[str] = []
-    for name, value in (("--epochs", epochs), ("--pruning-epochs", pruning_epochs)):
-        extra += [] if value is None else [name, str(value)]
+    shared = {"epochs": epochs, "pruning_epochs": pruning_epochs}
     chosen = choose(engine, jobs, ray_address, cpus_per_trial)
     names = [v for v in variants.split(",") if v]
-    quantize_sweep(runs, out, names, chosen, extra, on=on, on_command=on_command)
+    quantize_sweep(runs, out, names, chosen, shared, on, on_command)
 
 
 @app.command()

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from edge.errors import QuantizeError
 from edge.model.bundle.signing import load_private_key
 from quantize.bundle.naming import checked_out, identity
 from quantize.commands.bar import Bar
 from quantize.compress.structured import account
-from quantize.options import Limits, Options
+from quantize.options import Options
 from quantize.parity import report as report_page
 from quantize.parity.compare import Comparison, require, require_photos
 from quantize.pipeline import Pipeline, pack
@@ -22,81 +20,41 @@ from quantize.workbench import Workbench
 from training.runs import load_run
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """The command line, as given."""
-
-    folder: Path
-    out: Path
-    key: Path | None
-    name: str
-    version: str
-    method: str
-    pruning: float | None
-    """None: none, or what the pattern means."""
-    budget: str
-    resolution: int | None
-    io: str
-    epochs: int | None
-    pruning_epochs: int | None
-    learning_rate: float
-    pruning_learning_rate: float
-    batch: int
-    tolerance: float
-    min_agreement: float
-    on: str = ""
-    on_command: str = ""
-    pruning_schedule: str = ""
-    pruning_pattern: str = "free"
-    clusters: int = 0
-
-    def options(self) -> Options:
-        """The part that shapes the model and the gate."""
-        if self.on and not self.budget:
-            raise QuantizeError(f"--on {self.on}: only budgets are timed; give --budget too")
-        for name, value in (("tolerance", self.tolerance), ("min-agreement", self.min_agreement)):
-            if not 0 <= value <= 1:
-                raise QuantizeError(f"--{name} {value}: give a share, 0 to 1")
-        return Options(
-            method=self.method,  # type: ignore[arg-type]  # Options checks it
-            pruning=self._share(),
-            pruning_schedule=self.pruning_schedule,  # type: ignore[arg-type]
-            pruning_pattern=self.pruning_pattern,  # type: ignore[arg-type]
-            clusters=self.clusters,
-            budget=self.budget,
-            resolution=self.resolution,
-            io=self.io,  # type: ignore[arg-type]
-            epochs=self.epochs,
-            pruning_epochs=self.pruning_epochs,
-            learning_rate=self.learning_rate,
-            pruning_learning_rate=self.pruning_learning_rate,
-            batch=self.batch,
-            limits=Limits(tolerance=self.tolerance, min_agreement=self.min_agreement),
-        )
-
-    def _share(self) -> float:
-        if self.pruning is None:
-            return 0.5 if self.pruning_pattern == "2:4" else 0.0
-        return self.pruning
-
-
-def quantize_run(request: Request, console: Console | None = None) -> None:
+def quantize_run(
+    folder: Path,
+    out: Path,
+    options: Options,
+    key: Path | None = None,
+    name: str = "",
+    version: str = "",
+    console: Console | None = None,
+) -> None:
     """Make, judge and pack; the parity report is written whether the gate is passed or not.
 
+    Args:
+        folder: a finished run.
+        out: the bundle to write.
+        options: what is asked for.
+        key: private key to sign with.
+        name: in the bundle; empty: from `out`.
+        version: the same.
+        console: to print on.
+
     Raises:
-        QuantizeError: the request, the run or the model cannot be used.
+        QuantizeError: the options, the run or the model cannot be used.
         ParityError: the int8 model is too far from the float one; there is no bundle.
         ConfigError: the signing key cannot be read.
     """
     console = console or Console()
-    out = checked_out(request.out)
-    name, version = identity(out, request.name, request.version)
+    out = checked_out(out)
+    name, version = identity(out, name, version)
     # Everything that can be wrong at the end is looked at before the long work begins.
-    signing_key = load_private_key(request.key) if request.key else None
-    run, options = load_run(request.folder), request.options()
+    signing_key = load_private_key(key) if key else None
+    run = load_run(folder)
     require_photos({name: len(run.dataset.split(name).examples) for name in ("val", "test")})
     with (
         Bar(console) as bar,
-        open_timer(request.on, request.on_command, bar.say) as timer,
+        open_timer(options.on, options.on_command, bar.say) as timer,
     ):
         bench = Workbench(run, options, bar, timer)
         pipeline = Pipeline(bench)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,12 +22,22 @@ def quantize_sweep(
     folder: Path,
     variants: Sequence[str],
     engine: Engine,
-    extra: Sequence[str],
-    console: Console | None = None,
+    shared: Mapping[str, Any],
     on: str = "",
     on_command: str = "",
+    console: Console | None = None,
 ) -> None:
     """Carry out the trials that are missing, measure all, write the report.
+
+    Args:
+        runs: finished runs; several: seeds.
+        folder: for trials and report.
+        variants: names; none: all.
+        engine: where trials run.
+        shared: further options of every trial, by field.
+        on: machine to time on.
+        on_command: what starts `wheatear` there.
+        console: to print on.
 
     Raises:
         QuantizeError: an unknown variant, an unfinished run, an engine that can run nothing, a
@@ -35,13 +46,8 @@ def quantize_sweep(
     console = console or Console()
     for run in runs:
         load_run(run)  # raises with the cure
-    timed_on = [
-        word
-        for name, value in (("--on", on), ("--on-command", on_command))
-        if value
-        for word in (name, value)
-    ]
-    planned = trials.plan(runs, variants or trials.VARIANTS, folder, extra, timed_on)
+    timing = {"on": on, "on_command": on_command}
+    planned = trials.plan(runs, variants or trials.VARIANTS, folder, shared, timing)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)

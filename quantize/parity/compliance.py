@@ -30,8 +30,8 @@ def check(model: bytes, options: Options) -> None:
     found = layers(read_graph(model))
     if options.pruning_pattern == "2:4":
         _check_pattern(found)
-    elif options.pruning:
-        _check_zeros(found, options.pruning)
+    elif options.zeros:
+        _check_zeros(found, options.zeros)
     if options.clusters:
         _check_levels(found, options.clusters, per_channel=options.method == "ptq")
 

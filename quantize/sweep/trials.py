@@ -9,38 +9,37 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import uuid4
 
+from msgspec.structs import replace
+
 from edge.errors import QuantizeError
-from quantize.options import parse_budget
+from quantize.options import Options
 from quantize.sweep import record
 from quantize.sweep.jobs import Engine, Job
 from quantize.workbench import Watcher
 
-#: What is compared where nothing else is asked for: options of `quantize run`, by name.
-VARIANTS: dict[str, tuple[str, ...]] = {
-    "ptq": ("--method", "ptq"),
-    "qat": (),
-    "zeros-50": ("--pruning", "0.5"),
-    "zeros-50-constant": ("--pruning", "0.5", "--pruning-schedule", "constant"),
-    "zeros-2of4": ("--pruning-pattern", "2:4"),
-    "zeros-75": ("--pruning", "0.75"),
-    "clusters-16": ("--clusters", "16"),
-    "zeros-50-clusters-16": ("--pruning", "0.5", "--clusters", "16"),
-    "macs-70": ("--budget", "macs=0.7"),
-    "macs-50": ("--budget", "macs=0.5"),
-    "macs-35": ("--budget", "macs=0.35"),
-    "macs-50-zeros-50-clusters-16": (
-        *("--budget", "macs=0.5"),
-        *("--pruning", "0.5", "--clusters", "16"),
-    ),
+#: What is compared where nothing else is asked for, by name.
+VARIANTS = {
+    "ptq": Options(method="ptq"),
+    "qat": Options(),
+    "zeros-50": Options(pruning=0.5),
+    "zeros-50-constant": Options(pruning=0.5, pruning_schedule="constant"),
+    "zeros-2of4": Options(pruning_pattern="2:4"),
+    "zeros-75": Options(pruning=0.75),
+    "clusters-16": Options(clusters=16),
+    "zeros-50-clusters-16": Options(pruning=0.5, clusters=16),
+    "macs-70": Options(budget="macs=0.7"),
+    "macs-50": Options(budget="macs=0.5"),
+    "macs-35": Options(budget="macs=0.35"),
+    "macs-50-zeros-50-clusters-16": Options(budget="macs=0.5", pruning=0.5, clusters=16),
 }
-_OPEN_GATE = ("--tolerance", "1", "--min-agreement", "0")
+_OPEN_GATE = {"tolerance": 1.0, "min_agreement": 0.0}
 
 
 class Trial(NamedTuple):
@@ -48,7 +47,7 @@ class Trial(NamedTuple):
 
     run: Path
     variant: str
-    options: tuple[str, ...]
+    options: Options
     bundle: Path
 
     @property
@@ -74,7 +73,7 @@ class Trial(NamedTuple):
     @property
     def command(self) -> str:
         """What makes a bundle of this point, gate and all."""
-        options = shlex.join(self.options)
+        options = shlex.join(self.options.words())
         return f"python -m quantize run {self.run} --out {self.variant}.wtr {options}".rstrip()
 
 
@@ -89,8 +88,8 @@ def plan(
     runs: Sequence[Path],
     variants: Iterable[str],
     folder: Path,
-    extra: Sequence[str] = (),
-    on: Sequence[str] = (),
+    shared: Mapping[str, Any] = {},
+    timing: Mapping[str, Any] = {},
 ) -> list[Trial]:
     """All trials: every variant of every run.
 
@@ -98,11 +97,11 @@ def plan(
         runs: finished training runs.
         variants: names out of VARIANTS.
         folder: the sweep's.
-        extra: further options for every trial, e.g. ("--epochs", "2").
-        on: the options that say where budgets are timed, e.g. ("--on", "pi@host").
+        shared: further options of every trial by field, e.g. {"epochs": 2}.
+        timing: those that say where budgets are timed, e.g. {"on": "pi@host"}.
 
     Raises:
-        QuantizeError: a variant is unknown, or two runs have the same name.
+        QuantizeError: a variant is unknown, two runs have the same name, or options make no sense.
     """
     names = list(dict.fromkeys(variants))
     unknown = [name for name in names if name not in VARIANTS]
@@ -114,7 +113,7 @@ def plan(
         Trial(
             run,
             name,
-            (*VARIANTS[name], *(on if "--budget" in VARIANTS[name] else ()), *extra),
+            replace(VARIANTS[name], **shared, **(timing if VARIANTS[name].budget else {})),
             folder / run.name / f"{name}.wtr",
         )
         for run in runs
@@ -137,7 +136,7 @@ def carry_out(trials: Sequence[Trial], engine: Engine, watcher: Watcher) -> list
     if not engine.here:
         refuse_timed(trials)
     begun = time.monotonic()
-    asked = {trial: record.facts(trial.run, trial.options) for trial in trials}
+    asked = {trial: record.facts(trial.run, trial.options.words()) for trial in trials}
     watcher.phase("trials", len(trials))
     jobs: dict[Job, Trial] = {}
     for trial in trials:
@@ -179,8 +178,7 @@ def refuse_timed(trials: Sequence[Trial]) -> None:
         QuantizeError: a variant has one.
     """
     for trial in trials:
-        given = dict(zip(trial.options, trial.options[1:], strict=False))
-        if "--budget" in given and parse_budget(given["--budget"]).kind in ("latency", "ms"):
+        if trial.options.timed:
             raise QuantizeError(
                 f"variant {trial.variant!r} measures time, and a cluster's machines are not this "
                 "one: leave it out, or use --engine processes"
@@ -209,7 +207,8 @@ def _prepare(trial: Trial, asked: record.Facts) -> Job:
         old.unlink(missing_ok=True)
     record.write(trial.record, record.TrialRecord(facts=asked, ticket=ticket))
     run, bundle = trial.run.resolve(), trial.bundle.resolve()
-    command = ("run", str(run), "--out", str(bundle), *trial.options, *_OPEN_GATE)
+    words = replace(trial.options, **_OPEN_GATE).words()
+    command = ("run", str(run), "--out", str(bundle), *words)
     return Job(
         name=trial.name,
         arguments=(str(trial.record.resolve()), ticket, *command),
