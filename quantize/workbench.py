@@ -52,7 +52,7 @@ class Watcher(Protocol):
         """Something worth a line."""
 
 
-class Form(NamedTuple, Generic[T]):
+class Format(NamedTuple, Generic[T]):
     """How a result lies on disk."""
 
     suffix: str
@@ -92,7 +92,7 @@ class Workbench:
         self,
         phase: str,
         facts: tuple[Any, ...],
-        form: Form[T],
+        form: Format[T],
         make: Callable[[], T],
         told: str = "",
     ) -> T:
@@ -268,15 +268,15 @@ def save_model(path: Path, model: Any) -> Any:  # noqa: ANN401 - Keras models
     return load_model(path)
 
 
-def json_form(kind: type[T]) -> Form[T]:
+def json_format(kind: type[T]) -> Format[T]:
     """A struct as JSON."""
 
     def write(path: Path, value: T) -> T:
         save(path, msgspec.json.encode(value))
         return value
 
-    return Form(".json", lambda path: msgspec.json.decode(path.read_bytes(), type=kind), write)
+    return Format(".json", lambda path: msgspec.json.decode(path.read_bytes(), type=kind), write)
 
 
-TFLITE = Form(".tflite", Path.read_bytes, save)
-KERAS = Form(".keras", load_model, save_model)
+TFLITE = Format(".tflite", Path.read_bytes, save)
+KERAS = Format(".keras", load_model, save_model)

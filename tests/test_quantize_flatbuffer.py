@@ -88,6 +88,14 @@ def test_bytes_that_are_no_model_are_refused():
         read_graph(b"labels\nant\nbee\n")
 
 
+def test_a_file_that_was_cut_off_is_refused():
+    """Wherever it ends, the error says what is wrong; the reader does not crash."""
+    model = bare_model()
+    for size in range(8, len(model) - 64, 61):
+        with pytest.raises(ModelError, match="damaged TFLite model"):
+            read_graph(model[:size])
+
+
 def test_zeros_are_counted_in_the_file():
     """Sizes and zeros come from the stored int8 weights."""
     found = layers(read_graph(tiny.model()))

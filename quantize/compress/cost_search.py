@@ -21,7 +21,7 @@ from quantize.int8.convert import to_int8_ptq
 from quantize.keras.channels import Channels, cut, find_channels
 from quantize.options import parse_budget
 from quantize.tflite.memory import deflated
-from quantize.workbench import TFLITE, Workbench, json_form
+from quantize.workbench import TFLITE, Workbench, json_format
 
 #: A budget is kept or not by a hair: two models are timed in turn for so long, milliseconds.
 TIMED_FOR = 2000
@@ -136,7 +136,7 @@ class CostSearch:
     def _speed(self) -> speed.Speed:
         """Times of smaller networks on the timed machine, or those fitted before."""
         facts, told = (self._bench.timer.where,), "times of smaller networks taken from"
-        return self._bench.kept("speed", facts, json_form(speed.Speed), self._timed, told)
+        return self._bench.kept("speed", facts, json_format(speed.Speed), self._timed, told)
 
     def _timed(self) -> speed.Speed:
         bar, timer = self._bench.watcher, self._bench.timer

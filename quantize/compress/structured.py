@@ -18,7 +18,7 @@ from quantize.int8.phase import missed
 from quantize.keras.finetune import Schedule
 from quantize.options import NARROW_EPOCHS, NARROW_STEPS
 from quantize.tflite.memory import deflated
-from quantize.workbench import Form, Workbench, json_form, load_model, save, save_model
+from quantize.workbench import Format, Workbench, json_format, load_model, save, save_model
 
 #: Photos that mean shifts are taken back on.
 CORRECTION_PHOTOS = 64
@@ -79,7 +79,7 @@ def _write_narrowed(path: Path, made: shrink.Narrowed) -> shrink.Narrowed:
     return shrink.Narrowed(save_model(path, made.model), made.features)
 
 
-NARROWED = Form(".keras", _read_narrowed, _write_narrowed)
+NARROWED = Format(".keras", _read_narrowed, _write_narrowed)
 
 
 def plan(bench: Workbench) -> Plan:
@@ -98,7 +98,7 @@ def plan(bench: Workbench) -> Plan:
         return _chosen(bench, _candidates(bench))
 
     told = f"what keeps {options.budget} is known from"
-    found = bench.kept("plan", _asked(bench), json_form(Plan), make, told)
+    found = bench.kept("plan", _asked(bench), json_format(Plan), make, told)
     bench.watcher.say(
         f"{options.budget}: an input of {found.taken.resolution} pixels and "
         f"{found.taken.share:.1%} of that network's predicted cost"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from edge.errors import QuantizeError
 from quantize.int8 import qat
 from quantize.int8.convert import to_int8_ptq, to_int8_qat
 from quantize.options import QAT_EPOCHS, QAT_STEPS
-from quantize.workbench import Form, Workbench, model_scale, save
+from quantize.workbench import Format, Workbench, model_scale, save
 
 #: Photos that activation ranges are first taken from.
 CALIBRATION_PHOTOS = 256
@@ -50,7 +51,7 @@ def trained(bench: Workbench, source: Any) -> bytes:  # noqa: ANN401 - a Keras m
     calibration = list(_batches(bench, source, CALIBRATION_PHOTOS))
     student = qat.quantization_aware(source, calibration, bool(options.clusters))
     facts = (*bench.rounding_facts(), *bench.source_facts())
-    weights = Form(".npz", lambda path: _load(student, path), lambda path, _: _save(student, path))
+    weights = Format(".npz", partial(_load, student), partial(_save, student))
     told = "quantization-aware weights taken from"
     bench.kept("qat", facts, weights, lambda: _teach(bench, source, student, calibration), told)
     watcher.phase("converting to int8", 1)
@@ -116,7 +117,7 @@ def _batches(bench: Workbench, model: Any, photos: int) -> Iterator[NDArray[np.f
         yield model_scale(pixels[first : first + bench.options.batch])
 
 
-def _save(model: Any, path: Path) -> None:  # noqa: ANN401 - a Keras model
+def _save(model: Any, path: Path, _: None) -> None:  # noqa: ANN401 - a Keras model
     stream = io.BytesIO()
     np.savez(stream, *model.get_weights())
     save(path, stream.getvalue())

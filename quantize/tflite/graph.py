@@ -1,8 +1,8 @@
 """What is really inside a TFLite file: its operators, tensor types, quantization and zeros.
 
-Nothing here trusts what a converter was asked for. The file is read with the schema that
-ai-edge-litert ships (github.com/tensorflow/tensorflow/tensorflow/compiler/mlir/lite/schema/
-schema.fbs), and every operator's inputs and outputs are looked at.
+Nothing here trusts what a converter was asked for: every operator's inputs and outputs are looked
+at. Field numbers are those of TensorFlow's ``schema.fbs``; operators and types are called as in the
+copy of it that ai-edge-litert ships.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import msgspec
 import numpy as np
 
 from edge.errors import ModelError, QuantizeError
+from edge.model.tflite.facts import operator_code
+from edge.model.tflite.flatbuffer import Table, guarded
 
 #: Operators whose second constant input is a weight that is quantized per tensor or per channel.
 WEIGHTED = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPOSE_CONV": 1}
@@ -92,26 +94,9 @@ def read_graph(model: bytes) -> Graph:
     """Read the main subgraph of a TFLite file.
 
     Raises:
-        ModelError: the bytes are no TFLite flatbuffer.
+        ModelError: not a TFLite file, or a damaged one.
     """
-    from ai_edge_litert import schema_py_generated as schema
-
-    if len(model) < 8 or model[4:8] != b"TFL3":
-        raise ModelError("not a TFLite file: it does not carry the identifier TFL3")
-    root = schema.Model.GetRootAs(model, 0)
-    if root.SubgraphsLength() == 0:
-        raise ModelError("the TFLite file holds no graph")
-    types = _names(schema.TensorType)
-    builtins = _names(schema.BuiltinOperator)
-    codes = [_operator_name(root.OperatorCodes(i), builtins) for i in range(_codes(root))]
-    graph = root.Subgraphs(0)
-    return Graph(
-        tensors=tuple(_tensor(root, graph, i, types) for i in range(graph.TensorsLength())),
-        operators=tuple(_operator(graph, i, codes) for i in range(graph.OperatorsLength())),
-        inputs=tuple(graph.Inputs(i) for i in range(graph.InputsLength())),
-        outputs=tuple(graph.Outputs(i) for i in range(graph.OutputsLength())),
-        subgraphs=root.SubgraphsLength(),
-    )
+    return guarded(model, lambda root: _graph(model, root))
 
 
 def check_all_int8(graph: Graph) -> None:
@@ -202,55 +187,57 @@ def _names(enumeration: type) -> dict[int, str]:
     return {v: k for k, v in vars(enumeration).items() if isinstance(v, int)}
 
 
-def _codes(root: Any) -> int:  # noqa: ANN401 - generated reader, untyped
-    return int(root.OperatorCodesLength())
+def _graph(model: bytes, root: Table) -> Graph:
+    from ai_edge_litert import schema_py_generated as schema
 
-
-def _operator_name(code: Any, builtins: dict[int, str]) -> str:  # noqa: ANN401
-    # Old writers fill only the deprecated byte, new ones both: the larger is the code.
-    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
-    name = builtins.get(number, f"BUILTIN_{number}")
-    if name == "CUSTOM":
-        custom = code.CustomCode()
-        return f"CUSTOM {custom.decode(errors='replace') if custom else '?'}"
-    return name
-
-
-def _operator(graph: Any, index: int, codes: list[str]) -> Operator:  # noqa: ANN401
-    op = graph.Operators(index)
-    return Operator(
-        index=index,
-        name=codes[op.OpcodeIndex()],
-        inputs=tuple(i for k in range(op.InputsLength()) if (i := op.Inputs(k)) >= 0),
-        outputs=tuple(op.Outputs(k) for k in range(op.OutputsLength())),
+    graphs, buffers = root.tables(2), root.tables(4)
+    if not graphs:
+        raise ModelError("damaged TFLite model: it holds no graph")
+    graph, types, builtins = graphs[0], _names(schema.TensorType), _names(schema.BuiltinOperator)
+    codes = [_operator_name(code, builtins) for code in root.tables(1)]
+    return Graph(
+        tensors=tuple(
+            _tensor(model, index, tensor, types, buffers)
+            for index, tensor in enumerate(graph.tables(0))
+        ),
+        operators=tuple(
+            Operator(
+                index=index,
+                name=codes[operator.number(0, "I")],
+                inputs=tuple(i for i in operator.integers(1, "i") if i >= 0),
+                outputs=operator.integers(2, "i"),
+            )
+            for index, operator in enumerate(graph.tables(3))
+        ),
+        inputs=graph.integers(1, "i"),
+        outputs=graph.integers(2, "i"),
+        subgraphs=len(graphs),
     )
+
+
+def _operator_name(code: Table, builtins: dict[int, str]) -> str:
+    number = operator_code(code)
+    name = builtins.get(number, f"BUILTIN_{number}")
+    return f"CUSTOM {code.text(1) or '?'}" if name == "CUSTOM" else name
 
 
 _DTYPES = {"INT8": np.int8, "UINT8": np.uint8, "INT32": np.int32, "FLOAT32": np.float32,
            "INT64": np.int64, "INT16": np.int16, "FLOAT16": np.float16}  # fmt: skip
 
 
-def _tensor(root: Any, graph: Any, index: int, types: dict[int, str]) -> Tensor:  # noqa: ANN401
-    raw = graph.Tensors(index)
-    dtype = types.get(raw.Type(), f"TYPE_{raw.Type()}")
-    quantization = raw.Quantization()
-    scales: tuple[float, ...] = ()
-    zero_points: tuple[int, ...] = ()
-    if quantization is not None:
-        scales = tuple(float(quantization.Scale(i)) for i in range(quantization.ScaleLength()))
-        zero_points = tuple(
-            int(quantization.ZeroPoint(i)) for i in range(quantization.ZeroPointLength())
-        )
-    data = None
-    buffer = root.Buffers(raw.Buffer())
-    if buffer is not None and buffer.DataLength() > 0:
-        data = buffer.DataAsNumpy().view(_DTYPES.get(dtype, np.uint8))
+def _tensor(
+    model: bytes, index: int, tensor: Table, types: dict[int, str], buffers: list[Table]
+) -> Tensor:
+    number, quantization = tensor.number(1, "b"), tensor.table(4)
+    dtype = types.get(number, f"TYPE_{number}")
+    start, size = buffers[tensor.number(2, "I")].vector(0)
+    data = np.frombuffer(model, np.uint8, size, start).view(_DTYPES.get(dtype, np.uint8))
     return Tensor(
         index=index,
-        name=(raw.Name() or b"").decode(errors="replace"),
-        shape=tuple(raw.Shape(i) for i in range(raw.ShapeLength())),
+        name=tensor.text(3),
+        shape=tensor.integers(0, "i"),
         dtype=dtype,
-        scales=scales,
-        zero_points=zero_points,
-        data=data,
+        scales=quantization.numbers(2, "f") if quantization else (),
+        zero_points=quantization.integers(3, "q") if quantization else (),
+        data=data if size else None,
     )

@@ -60,14 +60,14 @@ def _facts(model: bytes, root: Table) -> TFLiteFacts:
         raise ModelError("damaged TFLite model: it holds no graph")
     graph = graphs[0]
     tensors = graph.tables(0)
-    inputs = [tensors[int(i)] for i in graph.numbers(1, "i")]
-    outputs = [int(i) for i in graph.numbers(2, "i")]
+    inputs = [tensors[i] for i in graph.integers(1, "i")]
+    outputs = graph.integers(2, "i")
     mean, std, label_files, name = _metadata(model, root)
     return TFLiteFacts(
         inputs=tuple(map(_tensor, inputs)),
         open_sizes=_open_sizes(inputs[0]) if inputs else (),
         outputs=tuple(_tensor(tensors[i]) for i in outputs),
-        custom_operators=tuple(code.text(1) for code in codes if _code(code) == _CUSTOM),
+        custom_operators=tuple(code.text(1) for code in codes if operator_code(code) == _CUSTOM),
         ending=_ending(graph, codes, outputs[0]) if outputs else "other",
         name=name,
         mean=mean,
@@ -76,46 +76,46 @@ def _facts(model: bytes, root: Table) -> TFLiteFacts:
     )
 
 
-def _code(operator_code: Table) -> int:
+def operator_code(code: Table) -> int:
     """Give the builtin operator number, which outgrew its first field (int8) at 127."""
-    return max(operator_code.number(0, "b"), operator_code.number(3, "i"))
+    return max(code.number(0, "b"), code.number(3, "i"))
 
 
 def _tensor(tensor: Table) -> TensorSpec:
     number = tensor.number(1, "b")
     quantisation = tensor.table(4)
     scales = quantisation.numbers(2, "f") if quantisation else ()
-    zero_points = quantisation.numbers(3, "q") if quantisation else ()
+    zero_points = quantisation.integers(3, "q") if quantisation else ()
     return TensorSpec(
         name=tensor.text(3),
-        shape=tuple(int(n) for n in tensor.numbers(0, "i")),
+        shape=tensor.integers(0, "i"),
         dtype=_TYPES.get(number, f"type {number}"),
         scale=scales[0] if scales else 0.0,
-        zero_point=int(zero_points[0]) if zero_points else 0,
+        zero_point=zero_points[0] if zero_points else 0,
     )
 
 
 def _open_sizes(tensor: Table) -> tuple[int, ...]:
     """Give the axes that are -1 in the shape's signature; the shape itself then holds 1."""
-    return tuple(axis for axis, size in enumerate(tensor.numbers(7, "i")) if size < 0)
+    return tuple(axis for axis, size in enumerate(tensor.integers(7, "i")) if size < 0)
 
 
 def _ending(
     graph: Table, codes: list[Table], output: int
 ) -> Literal["softmax", "logistic", "other"]:
     """Follow the output back through operators that keep its meaning."""
-    makers = {int(out): op for op in graph.tables(3) for out in op.numbers(2, "i")}
+    makers = {out: op for op in graph.tables(3) for out in op.integers(2, "i")}
     for _ in range(8):
         maker = makers.get(output)
         if maker is None:
             break
-        code = _code(codes[maker.number(0, "I")])
+        code = operator_code(codes[maker.number(0, "I")])
         if code in (_SOFTMAX, _LOGISTIC):
             return "softmax" if code == _SOFTMAX else "logistic"
-        sources = maker.numbers(1, "i")
+        sources = maker.integers(1, "i")
         if code not in _SEE_THROUGH or not sources:
             break
-        output = int(sources[0])
+        output = sources[0]
     return "other"
 
 

@@ -31,7 +31,7 @@ def guarded(model: bytes, look: Callable[[Table], _T]) -> _T:
         raise ModelError("not a TFLite model: its identifier TFL3 is missing")
     try:
         return look(Table.root(model))
-    except (struct.error, IndexError, UnicodeDecodeError, OverflowError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ModelError(f"damaged TFLite model: {error}") from error
 
 
@@ -95,6 +95,10 @@ class Table:
         """Give a vector of scalars."""
         start, count = self.vector(field)
         return struct.unpack_from(f"<{count}{form}", self._data, start) if count else ()
+
+    def integers(self, field: int, form: str) -> tuple[int, ...]:
+        """Give a vector of whole numbers."""
+        return tuple(map(int, self.numbers(field, form)))
 
     def text(self, field: int) -> str:
         """Give a string field, or ""."""
