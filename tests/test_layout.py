@@ -181,6 +181,7 @@ def test_the_wheel_holds_edge_only(tmp_path):
     (wheel,) = tmp_path.glob("wheatear-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         tops = {name.split("/")[0].split("-")[0] for name in archive.namelist()}
+        assert "edge/py.typed" in archive.namelist()
         metadata = next(name for name in archive.namelist() if name.endswith("/METADATA"))
         requires = archive.read(metadata).decode().lower()
     assert tops == {"edge", "wheatear"}
