@@ -5,7 +5,20 @@ from __future__ import annotations
 import pytest
 
 from edge.errors import ProofError, StoppedError, WheatearError
-from edge.updates.proof import try_here
+from edge.updates.proof import Proof, try_here
+
+PROOF = Proof(
+    name="a",
+    version="2",
+    sha256="2" * 64,
+    bytes=1,
+    labels=("x",),
+    runtime="fake",
+    runtime_version="1",
+    goldens=1,
+    worst_difference=0.5,
+)
+"""What one gives where all is well."""
 
 
 def prove_here(file, model, stop=lambda: False):

@@ -6,28 +6,17 @@ import json
 
 import pytest
 from clocks import RIGHT, Hand
+from proofs import PROOF
 
 from edge.messages.device import RunningModel
 from edge.messages.updates import Entry, Outcome
 from edge.updates.progress import Teller
-from edge.updates.proof import Proof
 from edge.updates.record import Record
 
 RUNNING = RunningModel(
     name="a", version="1", sha256="1" * 64, labels=("x",), runtime="fake", runtime_version="1"
 )
 ENTRY = Entry(name="a", version="2", sha256="2" * 64, bytes=1, labels=("x",))
-PROOF = Proof(
-    name="a",
-    version="2",
-    sha256="2" * 64,
-    bytes=1,
-    labels=("x",),
-    runtime="fake",
-    runtime_version="1",
-    goldens=1,
-    worst_difference=0.0,
-)
 TRIAL = Record(current="a-2", models={"a-2": ENTRY}, update="u1")
 
 

@@ -13,22 +13,12 @@ from types import SimpleNamespace
 import devices
 import msgspec
 import pytest
+from proofs import PROOF
 
 from edge.config import Model, Update
 from edge.errors import ProofError, StoppedError
-from edge.updates.proof import Proof, prove_apart, restrain, try_here
+from edge.updates.proof import prove_apart, restrain, try_here
 
-PROOF = Proof(
-    name="a",
-    version="1",
-    sha256="1" * 64,
-    bytes=1,
-    labels=("x",),
-    runtime="fake",
-    runtime_version="1",
-    goldens=1,
-    worst_difference=0.5,
-)
 MODEL = Model(
     runtime="fake",
     threads=2,
