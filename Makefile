@@ -52,6 +52,7 @@ lint: .venv/lint.ok .venv/test.ok ## ruff (rules and format) and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file tests/mypy.ini
 
 map: | $(BIN)/python ## draw the rooms and who imports whom, and measure them: map-out/map.svg
 	@$(BIN)/python tests/house_map.py $(ARGS)

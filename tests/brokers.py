@@ -127,7 +127,7 @@ class Subscriber:
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2, client_id=f"test-{port}", clean_session=False
         )
-        self._client.reconnect_delay_set(0.05, 0.2)
+        self._client.reconnect_delay_set(0.05, 0.2)  # type: ignore[arg-type]  # takes any number
         self._client.on_message = self._on_message
         self._client.on_connect = lambda *_: self._client.subscribe(topic, qos=1)
         self._subscribed = threading.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
+from edge.messages.base import Clock as Quality
 from edge.system.clock import Clock
 
 RIGHT = datetime(2026, 6, 21, 9, 0, tzinfo=UTC)
@@ -13,7 +14,7 @@ RIGHT = datetime(2026, 6, 21, 9, 0, tzinfo=UTC)
 class Field(Clock):
     """The clock of a computer that started at the right time RIGHT and shows another."""
 
-    def __init__(self, wrong_by: timedelta = timedelta(days=-200), quality: str = "unsynced"):
+    def __init__(self, wrong_by: timedelta = timedelta(days=-200), quality: Quality = "unsynced"):
         super().__init__()
         self.seconds, self.wrong_by, self.is_, self.asleep = 100.0, wrong_by, quality, 0.0
 
@@ -29,7 +30,7 @@ class Field(Clock):
         """Give seconds since the start."""
         return self.seconds + self.asleep
 
-    def quality(self):
+    def quality(self) -> Quality:
         """Say what it was told to say."""
         return self.is_
 
@@ -43,7 +44,8 @@ class Hand(Clock):
 
     def __init__(self):
         super().__init__()
-        self.time, self.seconds, self.is_ = RIGHT, 0.0, "rtc"
+        self.time, self.seconds = RIGHT, 0.0
+        self.is_: Quality = "rtc"
 
     def now(self):
         """Give the time."""
@@ -53,7 +55,7 @@ class Hand(Clock):
         """Give seconds."""
         return self.seconds
 
-    def quality(self):
+    def quality(self) -> Quality:
         """Say what it was told to say."""
         return self.is_
 
@@ -70,7 +72,7 @@ def utc(text: str) -> datetime:
 class Simulated(Clock):
     """Time that passes when somebody waits."""
 
-    def __init__(self, start: str, quality: str = "synced") -> None:
+    def __init__(self, start: str, quality: Quality = "synced") -> None:
         super().__init__()
         self.start, self.seconds, self.asleep, self.is_ = utc(start), 0.0, 0.0, quality
 
@@ -86,7 +88,7 @@ class Simulated(Clock):
         """Give the seconds, those asleep included."""
         return self.seconds + self.asleep
 
-    def quality(self) -> str:
+    def quality(self) -> Quality:
         """Say how far it can be trusted."""
         return self.is_
 

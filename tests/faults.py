@@ -197,6 +197,8 @@ class Finder(importlib.abc.MetaPathFinder):
         if name not in OWNERS:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
+        assert spec is not None, name
+        assert spec.origin is not None, name
         spec.loader = Loader(name, spec.origin)
         return spec
 

@@ -61,12 +61,12 @@ class Here:
         self.ended += 1
 
     def _said(self, _topic: str) -> None:
-        self.payloads.append(json.loads(self.tell.introduction().payload()))
+        self.payloads.append(json.loads(self.tell.introduction().payload() or b""))
 
     @property
     def said(self) -> dict:
         """What the topic says."""
-        return json.loads(self.tell.introduction().payload())
+        return json.loads(self.tell.introduction().payload() or b"")
 
     @property
     def version(self) -> str:

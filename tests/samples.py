@@ -20,8 +20,10 @@ BOOT = "0123456789ab"
 
 def sighting(label="aphid", time=None) -> Sighting:
     """Make a sighting as the agent does, without a number."""
+    example = EXAMPLES["Sighting"]
+    assert isinstance(example, Sighting)
     return msgspec.structs.replace(
-        EXAMPLES["Sighting"], seq=0, id=new_id(), label=label, time=time or datetime.now(UTC)
+        example, seq=0, id=new_id(), label=label, time=time or datetime.now(UTC)
     )
 
 

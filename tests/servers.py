@@ -51,7 +51,7 @@ class Scripted:
                 connection.sendall(piece)
                 if self.closing.is_set():
                     return
-            if self._context is not None:
+            if isinstance(connection, ssl.SSLSocket):
                 connection.unwrap()
 
     def trickle(self, piece: bytes, seconds: float = 0.02) -> Iterable[bytes]:

@@ -46,6 +46,7 @@ class Place:
         )
         path.write_text(text)
         self.path, self.config = path, load_config(path)
+        assert self.config.model.store is not None
         self.store = Store(self.config.model.store)
 
     def install(self, file: Path, **options):
