@@ -118,12 +118,37 @@ def test_the_contents_of_the_device_page_name_every_section():
 
 def test_every_decision_has_a_number_of_its_own():
     """No two records bear one number, and each one's heading says that of its file."""
-    records = sorted((TREE / "docs" / "adr").glob("*.md"))
+    records = sorted((TREE / "docs" / "adr").glob("[0-9]*.md"))
     numbers = [int(record.name.partition("-")[0]) for record in records]
     assert len(set(numbers)) == len(numbers), records
     for number, record in zip(numbers, records, strict=True):
         title = record.read_text(encoding="utf-8").partition("\n")[0]
-        assert re.match(r"# 0*(\d+)[.:] ", title)[1] == str(number), record.name  # type: ignore[index]
+        assert re.match(r"# (\d+)\. ", title)[1] == str(number), record.name  # type: ignore[index]
+
+
+def test_the_index_of_decisions_is_complete():
+    """Each record has its line, in order, with the title, date and status that stand in it."""
+    lines = []
+    for record in sorted((TREE / "docs" / "adr").glob("[0-9]*.md")):
+        text = record.read_text(encoding="utf-8")
+        found = re.match(r"# (\d+)\. (.+)\n\nDate: (.+?)\. Status: (.+)\.\n", text)
+        assert found is not None, f"{record.name}: a title and a line with date and status"
+        number, *rest = found.groups()
+        lines.append(f"| {' | '.join([f'[{number}]({record.name})', *rest])} |")
+    index = (TREE / "docs" / "adr" / "README.md").read_text(encoding="utf-8")
+    assert [line for line in index.splitlines() if line.startswith("| [")] == lines
+
+
+def test_what_changed_a_decision_is_named_on_both_sides():
+    """A record that changes another is named in that one's status, and the other way round."""
+    pairs = 0
+    for record in (TREE / "docs" / "adr").glob("[0-9]*.md"):
+        status = record.read_text(encoding="utf-8").split("Status: ")[1].partition("\n")[0]
+        for other in re.findall(r"(?:changes|changed|superseded) [^;]*\(([^)]+)\)", status):
+            back = (TREE / "docs" / "adr" / other).read_text(encoding="utf-8").split("\n\n")[1]
+            assert record.name in back, f"{other} does not name {record.name}"
+            pairs += 1
+    assert pairs
 
 
 def test_the_readme_shows_commands():
