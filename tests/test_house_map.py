@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,13 +105,30 @@ def test_the_map_is_the_same_each_time(tmp_path):
     ]
 
 
-@pytest.mark.skipif(not (HERE.parent / "training").is_dir(), reason="only the wheel is here")
-def test_the_tree_is_drawn_whole():
-    """Each room of the three packages has its box."""
+@pytest.mark.skipif(not (HERE.parent / "docs").is_dir(), reason="only the wheel is here")
+def test_the_drawing_in_the_documents_is_that_of_the_tree():
+    """docs/map.svg has a box for each room, and each pair of rooms that import each other.
+
+    `make map ARGS=--keep` draws it anew.
+    """
     from house_drawing import page
     from house_measures import house
     from rooms import ROOMS
 
     houses = [house(HERE.parent, name) for name in ROOMS]
-    boxes = sum(one.get("class") == "box" for one in ElementTree.fromstring(page(houses)).iter())
+    kept = (HERE.parent / "docs" / "map.svg").read_text(encoding="utf-8")
+    assert kept == page(houses, counted=False)
+    boxes = sum(one.get("class") == "box" for one in ElementTree.fromstring(kept).iter())
     assert boxes == sum(len(one.rooms) for one in houses) > 30
+
+
+@pytest.mark.skipif(not (HERE.parent / "docs").is_dir(), reason="only the wheel is here")
+def test_the_architecture_tells_every_room_of_the_device():
+    """Its table of rooms has them in the order of the floors, the top first."""
+    from rooms import ROOMS
+
+    text = (HERE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text.partition("| room | what it is |\n|---|---|\n")[2].partition("\n\n")[0]
+    told = [re.findall(r"`(\w+)`", line.split("|")[1]) for line in table.splitlines()]
+    floors = [(one,) if isinstance(one, str) else one for one in reversed(ROOMS["edge"])]
+    assert [set(names) for names in told] == [set(names) for names in floors]
