@@ -16,7 +16,7 @@ import quantize.commands.cli
 import training.commands.cli
 
 TREE = Path(__file__).parent.parent
-PAGES = sorted([TREE / "README.md", *(TREE / "docs").rglob("*.md")])
+PAGES = sorted([TREE / "README.md", TREE / "CONTRIBUTING.md", *(TREE / "docs").rglob("*.md")])
 SHELL = re.compile(r"^```(?:sh|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 TARGET = re.compile(r"^([a-z-]+):.*## ", re.MULTILINE)
 
@@ -149,6 +149,16 @@ def test_what_changed_a_decision_is_named_on_both_sides():
             assert record.name in back, f"{other} does not name {record.name}"
             pairs += 1
     assert pairs
+
+
+def test_hooks_before_a_commit_use_what_is_installed():
+    """Every hook is a tool of the environment that `make lint` makes; none is fetched."""
+    text = (TREE / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r"repo: (.*)", text) == ["local"]
+    asked = re.findall(r"entry: \.venv/bin/(\S+)", text)
+    locked = (TREE / "requirements" / "lint.txt").read_text(encoding="utf-8")
+    assert all(re.search(rf"(?m)^{tool}==", locked) for tool in asked)
+    assert len(asked) == text.count("- id: ") == text.count("language: system") == 3
 
 
 def test_the_readme_shows_commands():
