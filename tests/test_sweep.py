@@ -126,6 +126,20 @@ def test_unknown_variants_and_equal_names_are_refused(tmp_path):
         trials.plan([tmp_path / "a" / "x", tmp_path / "b" / "x"], ["qat"], tmp_path)
 
 
+def test_options_stand_in_one_order_in_records(tmp_path):
+    """In another one, trials of before would count as asked for otherwise, and be done anew."""
+    (trial,) = trials.plan(
+        [tmp_path],
+        ["macs-50-zeros-50-clusters-16"],
+        tmp_path,
+        {"pruning_epochs": 3, "epochs": None},
+        {"on_command": "", "on": "pi@host"},
+    )
+    words = "--budget macs=0.5 --pruning 0.5 --clusters 16 --on pi@host --pruning-epochs 3"
+    assert " ".join(trial.options.words()) == words
+    assert trial.command.endswith(f"run {tmp_path} --out {trial.variant}.wtr {words}")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A finished run on coloured discs."""
