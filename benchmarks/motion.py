@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from benchmarks.harness import Options
 from benchmarks.motion_scenes import SIZE, WEATHERS, Shot, Weather, sequence
 from benchmarks.result import Figure, pair, single
-from edge.cameras.triggers.motion import Motion, shrink
+from edge.cameras.triggers.motion import MotionTrigger, shrink
 from edge.cameras.triggers.regions import largest_region
 from edge.config import Motion as Settings
 from edge.system.counters import Counters
@@ -98,7 +98,7 @@ def score(moves: Callable[[np.ndarray], bool], shots: Iterable[tuple[np.ndarray,
 
 
 def _trigger() -> Callable[[np.ndarray], bool]:
-    return Motion(Settings(), Counters()).moving
+    return MotionTrigger(Settings(), Counters()).moving
 
 
 def _average(levels: float = 25.0) -> Callable[[np.ndarray], bool]:
@@ -139,7 +139,7 @@ def cost(options: Options) -> Figure:
     shots = [shot.pixels for shot in sequence(FIRST_SEED, WEATHERS[2], frames=60)]
     times = []
     for _ in range(1 if options.tiny else 7):
-        trigger = Motion(Settings(), Counters())
+        trigger = MotionTrigger(Settings(), Counters())
         start = time.process_time()
         for pixels in shots:
             trigger.moving(shrink(pixels))

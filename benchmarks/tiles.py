@@ -25,7 +25,7 @@ from edge.cameras import see
 from edge.config import Decision, View
 from edge.model.classifier import Classification, Classifier
 from edge.model.image.preprocessing import quantise
-from edge.model.tiled_classifier import Viewer
+from edge.model.tiled_classifier import TiledClassifier
 from edge.model.tiles import layout
 from edge.sightings.decision import Decider
 from edge.sightings.findings import findings
@@ -44,7 +44,7 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
     bundle = bundles.third_party(data, options.out / "material" / "mobilenet-1.wtr")
     with Classifier.from_bundle(bundle, runtime="litert") as classifier:
         figures = [_frame(classifier, photo, rounds, calls)]
-        viewer = Viewer(classifier, VIEW)
+        viewer = TiledClassifier(classifier, VIEW)
         with Image.open(io.BytesIO(photo)) as picture:
             found = viewer.look(see(photo, classifier.input, VIEW), picture.size)
     figures += [_batch(data, threads, rounds, calls * 10) for threads in (1, 2)]
@@ -53,7 +53,7 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
 
 
 def _frame(classifier: Classifier, photo: bytes, rounds: int, calls: int) -> Figure:
-    viewer, spec = Viewer(classifier, VIEW), classifier.input
+    viewer, spec = TiledClassifier(classifier, VIEW), classifier.input
     with Image.open(io.BytesIO(photo)) as picture:
         size = picture.size
 

@@ -35,7 +35,7 @@
     │   └── DamagedRecordError             it holds something else
     ├── ShortageError          (OSError)      no descriptors or memory are left just now
     ├── ThreadEndedError       (RuntimeError) a part of the running device failed for good
-    ├── SpoolError             (OSError)      pictures to learn from cannot be kept
+    ├── PictureStoreError      (OSError)      pictures to learn from cannot be kept
     ├── GpsError               (ConnectionError) gpsd cannot be reached or is none
     ├── PublishError           (ConnectionError) the broker refused or vanished
     │   ├── LostError                  the connection ended
@@ -218,7 +218,7 @@ class ThreadEndedError(WheatearError, RuntimeError):
     """A thread that the device cannot do without has ended; a new start may help."""
 
 
-class SpoolError(WheatearError, OSError):
+class PictureStoreError(WheatearError, OSError):
     """Pictures to learn from cannot be written to disk, or read again."""
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from edge.device.config_changes import Configuration
+from edge.device.config_changes import ChangedConfiguration
 from edge.messages.examples import EXAMPLES
 from edge.messages.health import Health
 from edge.messages.sighting import Evidence, Sighting
@@ -193,7 +193,7 @@ def models(disk: Path, folder: Path, count: Count, random: Random, length: float
     device = Device(disk / "device", 1883)
     text = device.config.read_text("utf-8").replace("[camera]", _STORE)
     device.config.write_text(text)
-    config = Configuration(device.config).load()
+    config = ChangedConfiguration(device.config).load()
     assert config.model.store is not None
     store = Store(config.model.store, 3, 200_000_000)
     os.sync()
@@ -223,7 +223,7 @@ def settings(disk: Path, _: Path, count: Count, random: Random, length: float) -
     """Change settings, confirm some of the changes and take the others back."""
     journal = Journal()
     device = Device(disk / "device", 1883)
-    changes = Configuration(device.config)
+    changes = ChangedConfiguration(device.config)
     before = str(changes.load().decision.agree)
     os.sync()
     journal.promises.append(Became(count(), before))

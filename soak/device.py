@@ -16,7 +16,7 @@ from edge.model.bundle.manifest import Golden, Interpreter, LabelSpec, Manifest,
 from edge.model.image.preprocessing import InputSpec, decode, fit, quantise
 from edge.model.runtimes.fake import Fake, fake_model
 from edge.model.scores import DecisionSpec
-from edge.outbox.counts import Tally
+from edge.outbox.counts import OutboxCounts
 from soak.control import beside
 
 TREE = Path(__file__).parent.parent
@@ -122,4 +122,4 @@ class Device:
     def given_out(self) -> int:
         """Read the last number that it gave to a sighting, from its database."""
         with beside(self.outbox) as database:
-            return Tally(database).next_seq - 1
+            return OutboxCounts(database).next_seq - 1

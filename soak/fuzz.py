@@ -26,7 +26,7 @@ from edge.messages.requests import Response, VerbName
 from edge.model.bundle.bundle import read_bundle
 from edge.model.image.preprocessing import decode
 from edge.mqtt.packets import Incoming
-from edge.mqtt.requests import Requests
+from edge.mqtt.requests import RequestServer
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 from soak.device import CONFIG, TREE, bundle, picture
@@ -125,7 +125,7 @@ def asked() -> Target:
     def target(data: bytes) -> object:
         verb = [*_VERBS, "unknown"][len(data) % (len(_VERBS) + 1)]
         # A device of its own for each: answers to refusals are bounded.
-        requests = Requests(settings, device, Counters(), SystemClock(), lambda: None)
+        requests = RequestServer(settings, device, Counters(), SystemClock(), lambda: None)
         for name in _VERBS:
             requests.on(name, msgspec.to_builtins)
         with quiet():

@@ -29,7 +29,7 @@ from edge.messages.base import Clock as Quality
 from edge.messages.device import RunningModel
 from edge.messages.sighting import ModelRef
 from edge.model.image.preprocessing import decode
-from edge.model.tiled_classifier import Viewer
+from edge.model.tiled_classifier import TiledClassifier
 from edge.mqtt.publisher import Publisher
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
@@ -207,7 +207,7 @@ def main(config_file: str, events: int, jumps: Jumps) -> None:
         )
         agent = Agent(
             week,
-            Viewer(classifier, config.view),
+            TiledClassifier(classifier, config.view),
             Decider(config.decision),
             writer.submit,
             Identity("cam-1", "b0", model, None),

@@ -12,7 +12,7 @@ from edge.config import Requests as Settings
 from edge.errors import CameraError
 from edge.messages.base import Params
 from edge.mqtt.packets import Incoming
-from edge.mqtt.requests import Requests
+from edge.mqtt.requests import RequestServer
 from edge.mqtt.transactions import Memory
 from edge.system.bell import Bell
 from edge.system.clock import SystemClock
@@ -33,7 +33,7 @@ class Desk:
         self.gate = threading.Event()
         self.gate.set()
         self.memory = memory or Memory()
-        self.requests = Requests(
+        self.requests = RequestServer(
             Settings(**{"allow": EVERY, "per_second": 1000.0, "unnumbered": True, **more}),
             BASE,
             self.counters,

@@ -26,18 +26,18 @@ OWNERS = {
     "edge.mqtt.publisher": ("Publisher",),
     "edge.mqtt.session": ("Session",),
     "edge.mqtt.delivery": ("Delivery",),
-    "edge.mqtt.request_channel": ("Exchange",),
-    "edge.mqtt.idle_sender": ("Spare",),
+    "edge.mqtt.request_channel": ("RequestChannel",),
+    "edge.mqtt.idle_sender": ("IdleSender",),
     "edge.cameras.reader": ("Reader",),
-    "edge.mqtt.requests": ("Requests",),
-    "edge.feedback.inbox": ("Inbox",),
+    "edge.mqtt.requests": ("RequestServer",),
+    "edge.feedback.inbox": ("PictureInbox",),
     "edge.device.health.prometheus": ("Exporter",),
     "edge.outbox.retime": ("Retimer",),
-    "edge.system.systemd": ("Notifier",),
-    "edge.updates.service": ("Models",),
+    "edge.system.systemd": ("Systemd",),
+    "edge.updates.service": ("UpdateService",),
     "edge.updates.follower": ("Follower",),
     "edge.updates.updater": ("Updater",),
-    "edge.system.gps": ("Gps",),
+    "edge.system.gps": ("GpsReceiver",),
     "edge.system.counters": ("Episode",),
     "edge.system.threads": ("Patience",),
 }
@@ -182,10 +182,13 @@ def accidents() -> dict[str, list[Exception | None]]:
         ],
         "edge.mqtt.publisher.Publisher._mind_letters self.letters.collect": [OSError("torn")],
         "edge.mqtt.session.Session.turn delivery.fill": [None, PublishError("hung up")],
-        "edge.updates.service.Models._run follower.judge": [StoreError("full"), ValueError("odd")],
+        "edge.updates.service.UpdateService._run follower.judge": [
+            StoreError("full"),
+            ValueError("odd"),
+        ],
         "edge.outbox.retime.Retimer._run self.tick": [OutboxError("full"), ValueError("odd")],
-        "edge.mqtt.requests.Requests._run self.carry_out_next": [ValueError("odd")],
-        "edge.system.systemd.Notifier._run self.tick": [ValueError("odd")],
+        "edge.mqtt.requests.RequestServer._run self.carry_out_next": [ValueError("odd")],
+        "edge.system.systemd.Systemd._run self.tick": [ValueError("odd")],
     }
 
 
@@ -270,16 +273,16 @@ class Field:
     def replay(self, day: str, point: Point | None = None, error=None, always=False) -> dict:
         """Run a device once through its photos; tell what came of it."""
         from edge.device import app
-        from edge.device.config_changes import Configuration
-        from edge.device.log_tail import Journal
+        from edge.device.config_changes import ChangedConfiguration
+        from edge.device.log_tail import LogTail
         from edge.device.remote import Control, Remote
         from edge.outbox.outbox import Outbox
-        from edge.system.handover import Kept
+        from edge.system.handover import Handover
 
         name, path = self.device()
         self.log.clear()
-        configuration, control = Configuration(path), Control()
-        remote, kept = Remote(configuration, control, Journal()), Kept(lambda: False)
+        configuration, control = ChangedConfiguration(path), Control()
+        remote, kept = Remote(configuration, control, LogTail()), Handover(lambda: False)
         late = threading.Timer(_LIMIT_SECONDS, control.end)
         late.daemon = True
         late.start()
@@ -330,7 +333,7 @@ def shorten() -> None:
     """Have a device wait less long, and be asked for something; all else is as it is."""
     from edge.cameras.reader import Reader
     from edge.mqtt.packets import Incoming
-    from edge.mqtt.requests import Requests
+    from edge.mqtt.requests import RequestServer
     from edge.outbox.writer import Writer
     from edge.system import systemd as notify
     from edge.system.counters import Backoff
@@ -344,13 +347,13 @@ def shorten() -> None:
 
         owner.__init__ = made
 
-    def start(self, real=Requests.start):
+    def start(self, real=RequestServer.start):
         real(self)
         for payload in (b'{"transaction": "1"}', b'{"transaction": "1"}', b'{"transaction": 2}'):
             self.offer(Incoming(f"{self._base}/request/status", payload))
         self.offer(Incoming(f"{self._base}/request/none", b"{"))
 
-    Requests.start = start
+    RequestServer.start = start
 
 
 def find(folder: Path) -> None:

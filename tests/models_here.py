@@ -18,9 +18,9 @@ from edge.cameras import Frame
 from edge.errors import ModelError
 from edge.system.counters import Counters
 from edge.updates.load import load_bundle
-from edge.updates.progress import Teller
-from edge.updates.service import Models
-from edge.updates.switch import Switch
+from edge.updates.progress import ProgressTopic
+from edge.updates.service import UpdateService
+from edge.updates.switch import ModelSwitch
 
 PIXELS = np.full((32, 32, 3), 90, np.uint8)
 SIZE = (32, 32)
@@ -28,7 +28,7 @@ FRAME = Frame(PIXELS, datetime(2026, 6, 21, tzinfo=UTC), "1.jpg", *SIZE, lambda:
 
 
 class Here:
-    """All that :class:`Models` brings together, on the thread of the test."""
+    """All that :class:`UpdateService` brings together, on the thread of the test."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch, model: str = "") -> None:
         proofs.in_this_process(patch)
@@ -42,13 +42,15 @@ class Here:
 
     def start(self) -> None:
         """Start the program anew."""
-        self.models = Models(
+        self.models = UpdateService(
             self.store, self.model, self.load, self.counters, self.clock, self._end
         )
-        self.switch = Switch(
+        self.switch = ModelSwitch(
             self.models.open(), self.place.config, self.clock, lambda last: last.close()
         )
-        self.tell = Teller("wheatear/cam-1", lambda: self.switch.running, self.clock, self._said)
+        self.tell = ProgressTopic(
+            "wheatear/cam-1", lambda: self.switch.running, self.clock, self._said
+        )
         self.models.attach(self.switch, self.tell)
         self.follower, self.updater = self.models._follower, self.models._updater
         self.follower.rhythm.begin(self.clock.seconds)

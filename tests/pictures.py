@@ -10,7 +10,7 @@ from clocks import RIGHT
 
 from edge.cameras import Frame
 from edge.config import Inbox as InboxConfig
-from edge.feedback.picture_store import Spool
+from edge.feedback.picture_store import PictureStore
 from edge.messages.base import new_id
 from edge.messages.feedback import InboxItem, InboxPicture
 from edge.messages.sighting import FrameRef, ModelRef
@@ -51,7 +51,7 @@ def item(why="unknown", seconds: float = 0.0, id: str = "") -> InboxItem:
     )
 
 
-def names(spool: Spool) -> list[str]:
+def names(spool: PictureStore) -> list[str]:
     """Give the names of the files in the folder, but for that of who holds it."""
     return sorted(path.name for path in spool.folder.iterdir() if path.name != state_lock.NAME)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.device.config_changes import Configuration
+from edge.device.config_changes import ChangedConfiguration
 
 BASE = "wheatear/cam-1"
 ALLOW = """[requests]
@@ -12,14 +12,14 @@ confirm_seconds = {seconds}
 """
 
 
-def started(file) -> Configuration:
+def started(file) -> ChangedConfiguration:
     """Give the configuration as the next start of the program finds it."""
-    configuration = Configuration(file)
+    configuration = ChangedConfiguration(file)
     configuration.load()
     return configuration
 
 
-def changed(file, **settings) -> Configuration:
+def changed(file, **settings) -> ChangedConfiguration:
     """Change settings (``decision__agree=1``) and start with them."""
     configuration = started(file)
     values = {name.replace("__", "."): value for name, value in settings.items()}

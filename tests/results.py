@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge.messages.sighting import Score
-from edge.model.classifier import Classification, Tile, Timings
+from edge.model.classifier import Classification, FrameTimings, Tile
 from edge.model.tiled_classifier import together
 
 
@@ -20,7 +20,7 @@ def found(label="aphid", confidence=0.9, reason=None) -> Classification:
             Score(label="other", confidence=1 - confidence),
         ),
         probabilities=np.array([confidence, 1 - confidence], np.float32),
-        timings=Timings(1.0, 2.0),
+        timings=FrameTimings(1.0, 2.0),
     )
 
 
@@ -37,7 +37,7 @@ def tile(box, label="aphid", confidence=0.9, reason=None):
     probabilities = np.array([confidence, 1 - confidence], np.float32)
     named = None if reason else label
     return Tile(
-        box, Classification(named, confidence, reason, other, probabilities, Timings(1.0, 2.0))
+        box, Classification(named, confidence, reason, other, probabilities, FrameTimings(1.0, 2.0))
     )
 
 

@@ -6,10 +6,10 @@ import logging
 
 from delivery_bench import Bench
 
-from edge.mqtt.idle_sender import Parcel, Spare
+from edge.mqtt.idle_sender import IdleSender, Parcel
 from edge.mqtt.packets import Incoming
-from edge.mqtt.request_channel import Exchange
-from edge.mqtt.requests import Answer
+from edge.mqtt.request_channel import RequestChannel
+from edge.mqtt.requests import RequestAnswer
 from edge.mqtt.session import Closing, Introduction, Session
 from edge.system.counters import Episode
 
@@ -27,13 +27,13 @@ class Inlet:
 
     def __init__(self) -> None:
         self.offered: list[Incoming] = []
-        self.waiting: list[Answer] = []
+        self.waiting: list[RequestAnswer] = []
 
     def offer(self, message: Incoming) -> None:
         """Keep a request."""
         self.offered.append(message)
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[RequestAnswer]:
         """Give what waits."""
         taken, self.waiting = self.waiting, []
         return taken
@@ -80,8 +80,8 @@ class Talk(Bench):
             self.flight,
             BASE,
             self.delivery,
-            Spare(self.source, self.flight, BASE, self.standing),
-            Exchange(self.inlet, self.flight, self.standing),
+            IdleSender(self.source, self.flight, BASE, self.standing),
+            RequestChannel(self.inlet, self.flight, self.standing),
             introductions,
             self.pending,
             lambda: b"%d" % self.waiting,

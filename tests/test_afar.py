@@ -14,7 +14,7 @@ from remotes import started
 
 from edge.config import Config, load_config, parse_config, secrets, settings
 from edge.device.changeable_settings import FREE, HELD, PICTURES, check_afar
-from edge.device.log_tail import Journal
+from edge.device.log_tail import LogTail
 from edge.errors import ConfigError, RequestDeniedError
 from edge.messages.verbs import LogParams
 
@@ -203,7 +203,7 @@ def test_the_log_shows_no_secrets(tmp_path):
         "requests": {"token_file": "token"},
     }
     config = parse_config(raw, tmp_path)
-    journal, log = Journal(), logging.getLogger("test-secrets")
+    journal, log = LogTail(), logging.getLogger("test-secrets")
     log.addHandler(journal)
     try:
         log.error("refused: pass-of-mqtt and pass-of-token")

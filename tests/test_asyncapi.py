@@ -179,7 +179,7 @@ def test_tuples_are_written_as_draft_07_has_them():
 
 def test_everything_a_running_device_sends_is_as_documented(tmp_path):
     """Each message of a run, on whatever topic, satisfies its schema, QoS and retention."""
-    devices.photos(tmp_path / "photos", 6)
+    devices.photos(tmp_path / "photos", 10)
     found = Document()
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         path = devices.config(tmp_path, broker.port, EVERYTHING, "frames_per_second = 4.0")

@@ -16,8 +16,8 @@ from rich.console import Console
 from edge.errors import ModelError, QuantizeError
 from edge.model.bundle.bundle import EDGETPU_MODEL, MODEL, read_bundle, write_bundle
 from edge.model.classifier import ModelInfo
+from edge.model.timing import BenchReport as Bench
 from edge.model.timing import Percentiles
-from edge.model.timing import Report as Bench
 from quantize.boards import figures, model
 from quantize.boards.estimate import BOARDS, THREADS, judged, memory, times
 from quantize.boards.figures import Setting

@@ -15,7 +15,7 @@ from scripts import Script
 from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
 from edge.messages.sighting import Evidence, ModelRef
-from edge.sightings.builder import Identity, Sightings, picture_budget
+from edge.sightings.builder import Identity, SightingBuilder, picture_budget
 from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 from edge.system.daily_budget import MOST_DAYS, Budget
@@ -165,7 +165,7 @@ def pictures(outbox, images: Images, frames: int) -> int:
     counters, clock = Counters(), Hand()
     identity = Identity("c", "b", ModelRef(name="m", version="1", sha256="0" * 64), None)
     budget = picture_budget(images, outbox)
-    sightings = Sightings(identity, images, counters, clock, budget)
+    sightings = SightingBuilder(identity, images, counters, clock, budget)
     decider, sent, script = Decider(Decision(mode="always")), 0, Script([APHID] * frames)
     for number in range(frames):
         frame = script.next(0)

@@ -15,14 +15,14 @@ from brokers import Mosquitto, Subscriber
 from samples import health, image, sighting
 
 from edge.commands.cli import main
-from edge.device.dead_letter_verbs import Desk
+from edge.device.dead_letter_verbs import LetterVerbs
 from edge.errors import OutboxError, ShortageError
 from edge.messages.base import Params, encode
 from edge.messages.verbs import WhichLetters
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
-from edge.sightings.builder import Sightings
+from edge.sightings.builder import SightingBuilder
 
 NOW = datetime(2026, 6, 21, 9, 30, tzinfo=UTC)
 
@@ -226,7 +226,7 @@ def test_requests_list_release_and_discard(tmp_path):
     """Ids that are not there, or none, are refused by name; afterwards the publisher is told."""
     told: list[int] = []
     letters = DeadLetters(tmp_path)
-    desk = Desk(letters, lambda: told.append(1))
+    desk = LetterVerbs(letters, lambda: told.append(1))
     for number in (1, 2, 3):
         letters.add(row(number), "why", NOW)
     listed = desk.listed(Params())
@@ -276,14 +276,14 @@ def test_the_command_shows_releases_and_discards(tmp_path, capsys):
 def test_a_sighting_that_cannot_be_encoded_becomes_a_dead_letter(tmp_path, monkeypatch, spoil):
     """In a whole device: the others arrive, it is kept to be looked at, and the run says so."""
     devices.photos(tmp_path / "photos", 3)
-    real = Sightings.messages
+    real = SightingBuilder.messages
 
     def messages(self, frame, *arguments):
         found = real(self, frame, *arguments)
         bad = frame.source.startswith("00001")
         return [msgspec.structs.replace(one, **spoil) if bad else one for one in found]
 
-    monkeypatch.setattr(Sightings, "messages", messages)
+    monkeypatch.setattr(SightingBuilder, "messages", messages)
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         path = devices.config(tmp_path, broker.port)
         assert main(["run", "--once", "--drain-timeout", "10", "--config", str(path)]) == 1

@@ -14,7 +14,7 @@ from strict_broker import Script, StrictBroker
 
 from edge.config import Broker, Tls
 from edge.errors import ConfigError
-from edge.mqtt.addresses import Known, addresses
+from edge.mqtt.addresses import KnownAddresses, addresses
 from edge.mqtt.connection_errors import broken_off, unreachable
 from edge.mqtt.dial import connect
 from edge.mqtt.tls import tls_context
@@ -117,7 +117,7 @@ def test_one_dead_address_of_several_is_passed_over():
 def test_the_address_that_answered_last_is_tried_first():
     """Dead ones cost their time once, not with every connection; it may be dead by then itself."""
     with StrictBroker() as broker, StrictBroker(Script(silent=(4, 5))) as dead:
-        asked, known, tried = settings(broker.port, protocol="5"), Known(), []
+        asked, known, tried = settings(broker.port, protocol="5"), KnownAddresses(), []
         for where in (["127.0.0.2", "127.0.0.1"], ["127.0.0.2", "127.0.0.1"], ["127.0.0.1"]):
 
             def resolve(_host, _port, where=where):

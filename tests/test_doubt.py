@@ -10,12 +10,12 @@ from pictures import ANY, frame
 from results import APHID, MITE, found
 
 from edge.config import Inbox as InboxConfig
-from edge.feedback.selection import Doubts
+from edge.feedback.selection import Selector
 
 
 def kept(config: InboxConfig, seen, step: float = 1.0, draw=lambda: 1.0):
     """Show frames one after the other; give (frame number, why) of those picked."""
-    doubts, picked = Doubts(config, draw), []
+    doubts, picked = Selector(config, draw), []
     for number, one in enumerate(seen):
         doubt = doubts.see(frame(number * step), one, number * step)
         if doubt:

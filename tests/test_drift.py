@@ -17,7 +17,7 @@ from results import found
 
 from edge.config import Drift as Settings
 from edge.errors import BundleFormatError
-from edge.feedback.drift import Drift, Fading
+from edge.feedback.drift import DriftMeter, Fading
 from edge.model import picture_statistics as d
 from edge.model.bundle.bundle import read_bundle
 from edge.model.bundle.manifest import Reference, encode, parse
@@ -51,15 +51,15 @@ def logits(count: int, seed: int = 0, sure: float = 2.0) -> np.ndarray:
 PHOTOS = reference(logits(300), np.stack([scene(n) for n in range(300)]), 1.0)
 
 
-def watching(tmp_path, config=None, model="m", photos=PHOTOS, clock=None) -> Drift:
+def watching(tmp_path, config=None, model="m", photos=PHOTOS, clock=None) -> DriftMeter:
     """Give a drift watcher over a file in a folder."""
     settings = config or Settings(half_life_frames=2000, min_frames=400)
     path = tmp_path / "drift.json"
     labels = ("aphid", "other")
-    return Drift(settings, photos, SPEC, labels, model, path, Counters(), clock or Hand())
+    return DriftMeter(settings, photos, SPEC, labels, model, path, Counters(), clock or Hand())
 
 
-def show(drift: Drift, count: int, first: int = 1000, sure: float = 2.0, **look) -> None:
+def show(drift: DriftMeter, count: int, first: int = 1000, sure: float = 2.0, **look) -> None:
     """Let it see frames that nobody saw before."""
     for number, scores in enumerate(logits(count, first, sure)):
         shares = softmax(scores)

@@ -6,15 +6,15 @@ import pytest
 from session_bench import BASE, Talk
 
 from edge.errors import LostError
-from edge.mqtt.requests import Answer
+from edge.mqtt.requests import RequestAnswer
 from edge.mqtt.session import Closing
 
 HUNG_UP = LostError("x", "it hung up", hung_up=True)
 
 
-def answer(payload: bytes = b"{}") -> Answer:
+def answer(payload: bytes = b"{}") -> RequestAnswer:
     """Give an answer to somebody."""
-    return Answer(f"{BASE}/response/status", payload, None, 0.0)
+    return RequestAnswer(f"{BASE}/response/status", payload, None, 0.0)
 
 
 @pytest.fixture

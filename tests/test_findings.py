@@ -6,7 +6,7 @@ from clocks import RIGHT
 from results import look, tile
 
 from edge.config import Decision
-from edge.model.classifier import Timings
+from edge.model.classifier import FrameTimings
 from edge.model.tiles import join, touch
 from edge.sightings.decision import Decider
 from edge.sightings.findings import findings
@@ -43,7 +43,7 @@ def test_tiles_of_one_class_are_one_finding_with_its_regions():
         ((0, 0, 18, 10), 0.9, 2),
         ((50, 50, 60, 60), 0.8, 1),
     ]
-    assert found.timings == Timings(4.0, 8.0)
+    assert found.timings == FrameTimings(4.0, 8.0)
 
 
 def test_unknown_beside_a_class_is_a_piece_of_it():

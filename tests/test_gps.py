@@ -23,7 +23,7 @@ from edge.errors import GpsError
 from edge.messages.sighting import Location, ModelRef
 from edge.sightings.builder import Identity
 from edge.system.counters import Counters
-from edge.system.gps import Gps, ask, fix, parse
+from edge.system.gps import GpsReceiver, ask, fix, parse
 
 VERSION = {"class": "VERSION", "release": "3.22", "proto_major": 3, "proto_minor": 14}
 TPV = {"class": "TPV", "device": "/dev/a", "mode": 3, "lat": 23.8, "lon": 90.4, "altMSL": 8.5}
@@ -76,10 +76,12 @@ def until(condition, seconds: float = 10.0):
     return found
 
 
-def client(port: int, clock=None, counters=None, found=lambda: None, **settings) -> Gps:
+def client(port: int, clock=None, counters=None, found=lambda: None, **settings) -> GpsReceiver:
     """Make a client that tries again at once."""
     config = GpsConfig(enabled=True, host="127.0.0.1", port=port, **settings)
-    return Gps(config, clock or Field(), counters or Counters(), found, retry_min_seconds=0.01)
+    return GpsReceiver(
+        config, clock or Field(), counters or Counters(), found, retry_min_seconds=0.01
+    )
 
 
 def test_a_fix_is_taken_from_gpsd_and_grows_old():

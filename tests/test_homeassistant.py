@@ -20,7 +20,7 @@ from edge.messages.device import RunningModel
 from edge.messages.payloads import PAYLOADS
 from edge.messages.topics import TOPICS
 from edge.mqtt.homeassistant.discovery import Announced, introductions
-from edge.mqtt.homeassistant.entities import Camera, components
+from edge.mqtt.homeassistant.entities import CameraFacts, components
 
 LEAST = {
     "device": {"id": "c"},
@@ -312,7 +312,9 @@ def check_presses(hass: Hass) -> None:
 def check_counts(hass: Hass) -> None:
     """Home Assistant's own templates count today's hours only, for the oddest label too."""
     odd = 'say "hi" it\'s \\ {{ x }} {% y %} {# z #} \N{BUG} K\xe4fer'
-    about = Camera(base="b", labels=(odd, "a"), pictures=False, located=False, health_seconds=1)
+    about = CameraFacts(
+        base="b", labels=(odd, "a"), pictures=False, located=False, health_seconds=1
+    )
     parts = components(about)
     now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     hours = [

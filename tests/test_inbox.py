@@ -18,8 +18,8 @@ from pictures import ANY, JPEG, frame, item, unsent
 from results import APHID, found
 
 from edge.cameras.photo import encode_jpeg, facts
-from edge.feedback.inbox import Inbox
-from edge.feedback.picture_store import Spool
+from edge.feedback.inbox import PictureInbox
+from edge.feedback.picture_store import PictureStore
 from edge.messages.feedback import InboxItem
 from edge.messages.sighting import ModelRef
 from edge.model.classifier import Tile
@@ -32,11 +32,11 @@ from edge.system.counters import Counters
 IDENTITY = Identity("cam-1", "b", ModelRef(name="m", version="1", sha256="0" * 64), None)
 
 
-def opened(folder, config=ANY, clock=None, spool=None) -> Inbox:
+def opened(folder, config=ANY, clock=None, spool=None) -> PictureInbox:
     """Start an inbox over a folder."""
-    inbox = Inbox(
+    inbox = PictureInbox(
         config,
-        spool or (lambda: Spool(folder, config.max_bytes)),
+        spool or (lambda: PictureStore(folder, config.max_bytes)),
         IDENTITY,
         ("aphid", "other"),
         Counters(),
@@ -46,7 +46,7 @@ def opened(folder, config=ANY, clock=None, spool=None) -> Inbox:
     return inbox
 
 
-def take(inbox: Inbox, outcome="taken") -> Parcel | None:
+def take(inbox: PictureInbox, outcome="taken") -> Parcel | None:
     """Send as the publisher would: take what is ready, and answer."""
     done = threading.Event()
     for _ in range(200):
@@ -81,7 +81,7 @@ def test_a_slow_disk_slows_no_frame(tmp_path):
 
     def slow():
         free.wait(10)
-        return Spool(tmp_path, 10**8)
+        return PictureStore(tmp_path, 10**8)
 
     inbox = opened(tmp_path, spool=slow)
     for number in range(50):
@@ -94,7 +94,7 @@ def test_a_slow_disk_slows_no_frame(tmp_path):
 
 def test_thumbnails_are_small_and_reasons_take_turns(tmp_path):
     """Each parcel is JSON that describes its JPEG exactly; no reason is sent alone."""
-    spool = Spool(tmp_path, 10**8)
+    spool = PictureStore(tmp_path, 10**8)
     large = devices.photo("leaf", (1280, 960))
     whys = ["unknown"] * 3 + ["random"] * 2 + ["disagreement"]
     for number, why in enumerate(whys):
@@ -111,13 +111,13 @@ def test_thumbnails_are_small_and_reasons_take_turns(tmp_path):
     inbox.close()
     assert sent == ["disagreement", "unknown", "random", "unknown", "random", "unknown"]
     assert len(list(tmp_path.glob("*.sent.json"))) == 6
-    assert Spool(tmp_path, 10**8).unsent == 0 == len(unsent(tmp_path))
+    assert PictureStore(tmp_path, 10**8).unsent == 0 == len(unsent(tmp_path))
 
 
 def test_a_picture_that_cannot_be_opened_just_now_is_not_given_up(tmp_path, monkeypatch):
     """Its thumbnail is made when descriptors are there again."""
     kept = item()
-    Spool(tmp_path, 10**8).add(kept, JPEG)
+    PictureStore(tmp_path, 10**8).add(kept, JPEG)
     real, refused = os.open, []
 
     def refuse(path, *arguments, **options):
@@ -157,7 +157,7 @@ def test_of_a_picture_in_tiles_the_thumbnail_shows_the_tile_that_was_judged(tmp_
 
 def test_the_days_budget_is_kept_over_restarts_and_renewed_at_midnight(tmp_path):
     """Never more bytes in a day than told, however often the program starts."""
-    spool, clock = Spool(tmp_path, 10**8), Hand()
+    spool, clock = PictureStore(tmp_path, 10**8), Hand()
     for number in range(6):
         spool.add(item(seconds=number), JPEG)
     one = len(JPEG) + 1200
@@ -179,7 +179,7 @@ def test_the_days_budget_is_kept_over_restarts_and_renewed_at_midnight(tmp_path)
 
 def test_a_thumbnail_under_way_is_not_chosen_again_while_others_are_kept(tmp_path):
     """An answer that comes in the middle of writing a picture does not make it go twice."""
-    Spool(tmp_path, 10**8).add(item(id="00000000000000aa"), JPEG)
+    PictureStore(tmp_path, 10**8).add(item(id="00000000000000aa"), JPEG)
     inbox, seen = opened(tmp_path), []
     started, answer = threading.Event(), threading.Event()
 
@@ -204,7 +204,7 @@ def test_a_thumbnail_under_way_is_not_chosen_again_while_others_are_kept(tmp_pat
 
 def test_a_lost_thumbnail_is_sent_again_and_paid_again(tmp_path):
     """A connection that breaks over and over cannot use up more than the day's bytes."""
-    Spool(tmp_path, 10**8).add(item(id="00000000000000aa"), JPEG)
+    PictureStore(tmp_path, 10**8).add(item(id="00000000000000aa"), JPEG)
     config = msgspec.structs.replace(ANY, max_bytes_per_day=3 * (len(JPEG) + 1200))
     inbox, tries = opened(tmp_path, config), 0
     while take(inbox, "lost"):

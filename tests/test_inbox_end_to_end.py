@@ -10,7 +10,7 @@ import devices
 from brokers import Mosquitto, Subscriber, free_port
 from pictures import names, unsent
 
-from edge.feedback.picture_store import Spool
+from edge.feedback.picture_store import PictureStore
 
 
 def run(tmp_path, port, inbox, count=12, camera=""):
@@ -110,7 +110,7 @@ def test_kill_9_leaves_only_whole_pictures(tmp_path):
             time.sleep(0.01)
         process.kill()
         process.communicate()
-    spool = Spool(tmp_path / "inbox", 10**6)
+    spool = PictureStore(tmp_path / "inbox", 10**6)
     entries = [stem.split("_")[2] for stem in unsent(spool.folder)]
     assert len(entries) == spool.unsent >= 10
     for id in entries:

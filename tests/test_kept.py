@@ -14,12 +14,12 @@ from edge.cameras import CAMERAS, Frame
 from edge.cameras.reader import Reader
 from edge.config import Requests, V4l2Camera, load_config
 from edge.device import app
-from edge.device.config_changes import Configuration
-from edge.device.log_tail import Journal
+from edge.device.config_changes import ChangedConfiguration
+from edge.device.log_tail import LogTail
 from edge.device.remote import Control, Remote
 from edge.errors import CameraError, ConfigError
 from edge.system.counters import Counters
-from edge.system.handover import Kept
+from edge.system.handover import Handover
 
 
 class Door:
@@ -35,7 +35,7 @@ class Door:
 
 def test_what_has_the_same_key_is_used_again():
     """It is opened once for as many runs as there are."""
-    kept = Kept(lambda: True)
+    kept = Handover(lambda: True)
     first = kept.take("model", 1, Door)
     kept.leave(first)
     assert kept.take("model", 1, Door) is first
@@ -44,7 +44,7 @@ def test_what_has_the_same_key_is_used_again():
 
 def test_what_has_another_key_is_closed_before_the_new_one_is_opened():
     """A camera can be opened only once at a time."""
-    kept = Kept(lambda: True)
+    kept = Handover(lambda: True)
     first = kept.take("camera", 1, Door)
     kept.leave(first)
 
@@ -57,7 +57,7 @@ def test_what_has_another_key_is_closed_before_the_new_one_is_opened():
 
 def test_nothing_is_held_where_no_run_follows():
     """At the end of the program everything is closed."""
-    kept = Kept(lambda: False)
+    kept = Handover(lambda: False)
     door = kept.take("model", 1, Door)
     kept.leave(door)
     assert not door.open
@@ -65,7 +65,7 @@ def test_nothing_is_held_where_no_run_follows():
 
 def test_what_nobody_took_is_closed_at_the_end():
     """As where the next run fails before it comes to the camera."""
-    kept = Kept(lambda: True)
+    kept = Handover(lambda: True)
     door = kept.take("camera", 1, Door)
     kept.leave(door)
     kept.close()
@@ -75,13 +75,13 @@ def test_what_nobody_took_is_closed_at_the_end():
 def test_what_was_opened_elsewhere_is_closed():
     """A model that came while the device ran has no key, so nothing tells whether it still fits."""
     door = Door()
-    Kept(lambda: True).leave(door)
+    Handover(lambda: True).leave(door)
     assert not door.open
 
 
 def test_an_opening_that_fails_can_be_tried_again():
     """The error is the one of whoever opens."""
-    kept = Kept(lambda: True)
+    kept = Handover(lambda: True)
 
     def fail() -> Door:
         raise CameraError("unplugged")
@@ -139,7 +139,7 @@ def test_a_device_that_cannot_be_put_together_leaves_no_camera_open(tmp_path, mo
         camera=V4l2Camera(),
         requests=Requests(allow=("status",), token_file=tmp_path / "token"),
     )
-    remote, kept = Remote(Configuration(file), control, Journal()), Kept(lambda: False)
+    remote, kept = Remote(ChangedConfiguration(file), control, LogTail()), Handover(lambda: False)
     for _ in range(2):
         with pytest.raises(ConfigError, match="token_file"):
             app.run(config, threading.Event(), 1.0, remote, kept)

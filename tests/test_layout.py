@@ -111,11 +111,12 @@ def test_every_module_is_in_a_room(package):
         assert rest.split(".")[0] in rooms | {"", "__main__"}, name
 
 
-def test_no_two_classes_of_the_desktop_have_one_name():
-    """A name in `quantize` and `training` is one thing."""
+@pytest.mark.parametrize("packages", [("edge",), ("quantize", "training")])
+def test_no_two_classes_of_the_device_or_of_the_desktop_have_one_name(packages):
+    """In the log, in an error or in a search a name means one thing."""
     found = Counter(
         node.name
-        for path in modules(EDGE.parent, ["quantize", "training"]).values()
+        for path in modules(EDGE.parent, packages).values()
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
     )

@@ -26,12 +26,12 @@ ADDS = """
 import sys
 from pathlib import Path
 import msgspec
-from edge.messages.updates import Entry
+from edge.messages.updates import ModelEntry
 from edge.updates.store import Store
 store, name = Store(Path(sys.argv[1])), sys.argv[2]
 for number in range(int(sys.argv[3]), 10_000):
     id = f"{name}-{number}"
-    entry = Entry(name=name, version=str(number), sha256="0" * 64, bytes=1, labels=("a",))
+    entry = ModelEntry(name=name, version=str(number), sha256="0" * 64, bytes=1, labels=("a",))
     store.change(
         lambda record: msgspec.structs.replace(record, models={**record.models, id: entry})
     )

@@ -24,7 +24,7 @@ from edge.errors import (
     UpdateBusyError,
     UpdateError,
 )
-from edge.messages.updates import Entry, Probation
+from edge.messages.updates import ModelEntry, Probation
 from edge.updates.install import (
     bring,
     check_free,
@@ -56,7 +56,7 @@ def incoming(place: Place) -> list[str]:
 def test_the_configured_bundle_is_what_its_file_says(place):
     """And what runs, until another is in the store; nothing where it cannot be read."""
     data = place.config.model.bundle.read_bytes()
-    first = Entry(
+    first = ModelEntry(
         name="colours",
         version="1",
         sha256=hashlib.sha256(data).hexdigest(),
@@ -74,7 +74,10 @@ def test_the_configured_bundle_is_what_its_file_says(place):
 
 def test_the_name_that_is_taken(place):
     """As configured, of the bundle, of what runs: whichever is known first."""
-    model, other = place.config.model, Entry(name="b", version="1", sha256="0", bytes=1, labels=())
+    model, other = (
+        place.config.model,
+        ModelEntry(name="b", version="1", sha256="0", bytes=1, labels=()),
+    )
     assert wanted_name(msgspec.structs.replace(model, name="a"), other) == "a"
     assert wanted_name(model, other) == "colours"
     model.bundle.unlink()

@@ -19,7 +19,7 @@ from edge.errors import (
     UpdateError,
     UpdateExpiredError,
 )
-from edge.messages.updates import Chunk, Entry, Probation
+from edge.messages.updates import Chunk, ModelEntry, Probation
 from edge.system.clock import SystemClock
 from edge.updates.fetch import Source
 from edge.updates.jobs import Job, Jobs, by_request, cancel, conclude, expired_upload, public
@@ -70,7 +70,7 @@ def incoming(store):
 
 def named(store, update, **more):
     """Have the record name a model that an update brought."""
-    entry = Entry(name="a", version="2", sha256="2" * 64, bytes=1, labels=("x",))
+    entry = ModelEntry(name="a", version="2", sha256="2" * 64, bytes=1, labels=("x",))
     record = Record(current="a-2", models={"a-2": entry}, update=update, **more)
     store.change(lambda _: record)
     return record
@@ -228,7 +228,7 @@ def test_how_an_update_ended_is_written_down(store, jobs, job, error, result, st
     send(store)
     (store.incoming / "url.part").write_bytes(b"x")
     jobs.put(job)
-    entry = Entry(name="a", version="2", sha256="2" * 64, bytes=1, labels=("x",))
+    entry = ModelEntry(name="a", version="2", sha256="2" * 64, bytes=1, labels=("x",))
     more = {"runtime": "fake", "runtime_version": "1", "goldens": 1, "worst_difference": 0.0}
     proof = Proof(**msgspec.structs.asdict(entry), **more)
     now = CLOCK.now()

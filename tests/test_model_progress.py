@@ -9,14 +9,14 @@ from clocks import RIGHT, Hand
 from proofs import PROOF
 
 from edge.messages.device import RunningModel
-from edge.messages.updates import Entry, Outcome
-from edge.updates.progress import Teller
+from edge.messages.updates import ModelEntry, Outcome
+from edge.updates.progress import ProgressTopic
 from edge.updates.record import Record
 
 RUNNING = RunningModel(
     name="a", version="1", sha256="1" * 64, labels=("x",), runtime="fake", runtime_version="1"
 )
-ENTRY = Entry(name="a", version="2", sha256="2" * 64, bytes=1, labels=("x",))
+ENTRY = ModelEntry(name="a", version="2", sha256="2" * 64, bytes=1, labels=("x",))
 TRIAL = Record(current="a-2", models={"a-2": ENTRY}, update="u1")
 
 
@@ -25,7 +25,7 @@ class Topic:
 
     def __init__(self):
         self.clock, self.said = Hand(), []
-        self.teller = Teller("base/cam-1", lambda: RUNNING, self.clock, self.renew)
+        self.teller = ProgressTopic("base/cam-1", lambda: RUNNING, self.clock, self.renew)
 
     def renew(self, topic):
         """Publish again."""

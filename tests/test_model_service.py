@@ -15,7 +15,7 @@ from test_model_updater import fetched
 from edge.errors import StoppedError, StoreError, UpdateBusyError
 from edge.messages.updates import Probation
 from edge.updates import service
-from edge.updates.service import Models
+from edge.updates.service import UpdateService
 
 QUICK = "[model.update]\nunsigned = true\nframes = 10\nseconds = 30.0"
 
@@ -149,7 +149,7 @@ def test_a_device_that_ends_ends_an_update_under_way(here):
 
 def test_a_program_whose_model_hangs_ends_with_the_status_of_a_fault(here):
     """70, EX_SOFTWARE, whatever its other threads are at."""
-    models = Models(here.store, here.model, here.load, here.counters, here.clock)
+    models = UpdateService(here.store, here.model, here.load, here.counters, here.clock)
     child = multiprocessing.get_context("fork").Process(target=models._end)
     child.start()
     child.join(60)

@@ -8,7 +8,7 @@ from test_models import CLOCK, Place, proved_here  # noqa: F401 - a fixture
 
 from edge.errors import StoreError, WheatearError
 from edge.messages.updates import Probation
-from edge.system.handover import Kept
+from edge.system.handover import Handover
 from edge.updates.load import kept_bundles, load_bundle, open_classifier
 from edge.updates.record import Record
 from edge.updates.startup import begin, current_path, open_current, path_of
@@ -193,7 +193,7 @@ def test_a_full_disk_starts_no_model_on_probation(place, monkeypatch):
 def test_a_bundle_stays_open_from_run_to_run_until_its_file_is_another(place):
     """Though it has the same name; the configured model is taken where it is open."""
     model = place.config.model
-    kept = Kept(lambda: True)
+    kept = Handover(lambda: True)
     load = kept_bundles(kept, model)
     first = open_classifier(place.config, load)
     kept.leave(first)

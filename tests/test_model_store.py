@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from edge.errors import StoreError, UpdateBusyError
-from edge.messages.updates import Entry, Outcome, Probation
+from edge.messages.updates import ModelEntry, Outcome, Probation
 from edge.system.clock import SystemClock
 from edge.updates import record as records
 from edge.updates.jobs import Job, Jobs
@@ -21,9 +21,9 @@ from edge.updates.record import Record
 from edge.updates.store import Store, bundle_path
 
 
-def entry(version: str, size: int = 100) -> Entry:
+def entry(version: str, size: int = 100) -> ModelEntry:
     """Give what a bundle is."""
-    return Entry(name="a", version=version, sha256=version * 64, bytes=size, labels=("x",))
+    return ModelEntry(name="a", version=version, sha256=version * 64, bytes=size, labels=("x",))
 
 
 def proof(version: str) -> Proof:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from edge.errors import DownloadError, StoreError, UpdateError, UpdateExpiredError
-from edge.messages.updates import Chunk, Progress
+from edge.messages.updates import Chunk, UploadProgress
 from edge.updates.upload import Upload
 
 PIECE = b"a piece"
@@ -63,16 +63,16 @@ def test_an_idle_upload_counts_over_runs_and_anew_with_each_chunk(folder):
 def test_chunks_become_the_whole(folder):
     """Each answer says what is wanted next; what is out of turn changes nothing."""
     upload = Upload(folder, 100.0)
-    assert upload.take(part(0, 0)) == Progress(sha256=DIGEST, next=0, complete=False)
+    assert upload.take(part(0, 0)) == UploadProgress(sha256=DIGEST, next=0, complete=False)
     with pytest.raises(DownloadError, match=r"the upload has 0 of 24 bytes; send the rest"):
         upload.complete(DIGEST)
-    assert upload.take(part(0, 7)) == Progress(sha256=DIGEST, next=7, complete=False)
+    assert upload.take(part(0, 7)) == UploadProgress(sha256=DIGEST, next=7, complete=False)
     for other in (part(0, 7), part(9, 12), part(7, 7)):
-        assert upload.take(other) == Progress(sha256=DIGEST, next=7, complete=False)
+        assert upload.take(other) == UploadProgress(sha256=DIGEST, next=7, complete=False)
     with pytest.raises(DownloadError, match=r"the upload has 7 of 24 bytes; send the rest"):
         upload.complete(DIGEST)
     again = Upload(folder, 100.0)
-    assert again.take(part(7)) == Progress(sha256=DIGEST, next=24, complete=True)
+    assert again.take(part(7)) == UploadProgress(sha256=DIGEST, next=24, complete=True)
     assert again.complete(DIGEST).read_bytes() == WHOLE
     with pytest.raises(DownloadError, match="no upload 000000000000 is here; send it with"):
         again.complete("0" * 64)

@@ -15,8 +15,8 @@ from remotes import BASE
 from edge.config import Requests as Settings
 from edge.device.models import DeviceModels
 from edge.mqtt.packets import Incoming
-from edge.mqtt.requests import Requests
-from edge.system.handover import Kept
+from edge.mqtt.requests import RequestServer
+from edge.system.handover import Handover
 from edge.updates.install import factory
 from edge.updates.jobs import Job, cancel
 from edge.updates.verbs import Verbs, register
@@ -32,7 +32,7 @@ class Asked(Here):
     def ask(self, verb: str, **params: object) -> dict:
         """Give the answer."""
         settings = Settings(allow=VERBS, unnumbered=True)
-        requests = Requests(settings, BASE, self.counters, self.clock, lambda: None)
+        requests = RequestServer(settings, BASE, self.counters, self.clock, lambda: None)
         register(requests, Verbs(self.models, self.model, self.clock))
         asked = {"transaction": "t", **params}
         requests.carry_out(Incoming(f"{BASE}/request/{verb}", json.dumps(asked).encode()))
@@ -126,9 +126,9 @@ def test_a_device_follows_its_store_where_there_is_one(here, store):
     if not store:
         model = msgspec.structs.replace(config.model, store=None)
         config = msgspec.structs.replace(config, model=model)
-    kept = Kept(lambda: False)
+    kept = Handover(lambda: False)
     models = DeviceModels(config, kept, here.counters, here.clock)
-    requests = Requests(
+    requests = RequestServer(
         Settings(allow=VERBS, unnumbered=True), BASE, here.counters, here.clock, lambda: None
     )
     told = models.introductions(lambda _topic: None)

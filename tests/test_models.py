@@ -20,7 +20,7 @@ from edge.errors import (
     ProofError,
     StoreError,
 )
-from edge.messages.updates import Entry, Probation
+from edge.messages.updates import ModelEntry, Probation
 from edge.model.runtimes.fake import Fault
 from edge.system.clock import SystemClock
 from edge.updates.install import bring, install
@@ -249,6 +249,6 @@ def test_locks_that_root_made_lock_the_devices_user_not_out(tmp_path, monkeypatc
 
 def test_entries_keep_what_a_list_shows():
     """The record is JSON that can be read by people."""
-    entry = Entry(name="a", version="1", sha256="0", bytes=1, labels=("x",))
+    entry = ModelEntry(name="a", version="1", sha256="0", bytes=1, labels=("x",))
     text = msgspec.json.encode(Record(models={"a-1-0": entry}, current="a-1-0"))
     assert msgspec.json.decode(text)["models"]["a-1-0"]["version"] == "1"

@@ -12,7 +12,7 @@ from brokers import Mosquitto, Subscriber
 from PIL import Image
 
 from edge.cameras import Frame
-from edge.cameras.triggers.motion import Motion, open_motion, shrink
+from edge.cameras.triggers.motion import MotionTrigger, open_motion, shrink
 from edge.cameras.triggers.regions import largest_region
 from edge.config import Motion as Settings
 from edge.config import parse_config
@@ -31,9 +31,9 @@ def scene(number: int, light: float = 1.0, insect: tuple[int, int] | None = None
     return (frame + np.random.default_rng([2, number]).normal(0, 2, SIZE)).astype(np.float32)
 
 
-def trigger(**settings) -> Motion:
+def trigger(**settings) -> MotionTrigger:
     """Make a trigger that has seen a quiet scene for a while."""
-    motion = Motion(Settings(**settings), Counters())
+    motion = MotionTrigger(Settings(**settings), Counters())
     for number in range(60):
         motion.moving(scene(number))
     return motion
@@ -93,7 +93,7 @@ def test_what_stays_becomes_background():
     assert not any(seen[30:])
 
 
-def frames(motion: Motion, moving: set[int], count: int, step: float = 1.0) -> list[int]:
+def frames(motion: MotionTrigger, moving: set[int], count: int, step: float = 1.0) -> list[int]:
     """Show frames a `step` of seconds apart, an insect elsewhere in each of `moving`."""
     admitted = []
     for number in range(count):
@@ -108,14 +108,14 @@ def frames(motion: Motion, moving: set[int], count: int, step: float = 1.0) -> l
 
 def test_frames_after_a_motion_pass_too():
     """The first frame, for want of a background, and what lands is looked at while it sits."""
-    motion = Motion(Settings(hold_seconds=2), Counters())
+    motion = MotionTrigger(Settings(hold_seconds=2), Counters())
     assert frames(motion, {60, 61}, 80) == [0, 1, 2, 60, 61, 62, 63]
 
 
 def test_a_storm_is_held_to_its_allowance():
     """Ten frames a minute and no more, however much moves; the others are counted."""
     counters = Counters()
-    motion = Motion(Settings(hold_seconds=5, max_per_minute=10), counters)
+    motion = MotionTrigger(Settings(hold_seconds=5, max_per_minute=10), counters)
     admitted = frames(motion, set(range(30, 150)), 150)
     for start in range(90):
         assert sum(start <= one < start + 60 for one in admitted) <= 20

@@ -8,7 +8,7 @@ from edge.config import load_config
 from edge.model.classifier import Classifier
 from edge.model.missing_labels import unknown
 from edge.system.clock import SystemClock
-from edge.updates.switch import Switch
+from edge.updates.switch import ModelSwitch
 
 
 def test_a_device_tells_with_each_model_which_labels_it_lacks(tmp_path, caplog):
@@ -17,7 +17,7 @@ def test_a_device_tells_with_each_model_which_labels_it_lacks(tmp_path, caplog):
     decision = 'mode = "always"\nbackground = ["leaf", "Leaf"]'
     path.write_text(path.read_text().replace('mode = "always"', decision))
     first, second = (Classifier.from_bundle(tmp_path / "model.wtr", "fake") for _ in range(2))
-    with Switch(first, load_config(path), SystemClock(), lambda last: last.close()) as switch:
+    with ModelSwitch(first, load_config(path), SystemClock(), lambda last: last.close()) as switch:
         assert caplog.text.count("decision.background names 'Leaf', which the model does not") == 1
         switch.offer(second)
         switch._exchange()

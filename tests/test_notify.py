@@ -21,9 +21,9 @@ from results import APHID
 
 from edge.cameras import Frame
 from edge.config import load_config
-from edge.device.health.stalls import Flow, Pulse
+from edge.device.health.stalls import Deadline, FrameFlow
 from edge.system.counters import Counters
-from edge.system.systemd import Longer, Notifier, notify, watchdog_seconds
+from edge.system.systemd import Longer, Systemd, notify, watchdog_seconds
 
 MORE = "EXTEND_TIMEOUT_USEC=30000000"
 UNIT = Path(__file__).parents[1] / "firmware-config" / "wheatear.service"
@@ -35,20 +35,20 @@ from pathlib import Path
 from edge.cameras import folder
 from edge.commands.cli import main
 
-read, hangs = folder._read, Path(sys.argv[1])
+read, hangs = folder.read_whole, Path(sys.argv[1])
 
-def wait(file):
+def wait(*asked):
     while hangs.exists():
         time.sleep(0.05)
-    return read(file)
+    return read(*asked)
 
-folder._read = wait
+folder.read_whole = wait
 sys.exit(main(["run", "--config", sys.argv[2]]))
 """
 """The program on a disk that does not answer while there is a file; no real one waits on demand."""
 
 
-class Systemd:
+class ManagerSocket:
     """The other end of NOTIFY_SOCKET."""
 
     def __init__(self, address: str, monkeypatch=None):
@@ -82,7 +82,7 @@ class Systemd:
 def test_lines_go_to_the_socket_that_systemd_names(tmp_path, monkeypatch, abstract):
     """A path, or a name in the abstract namespace; nobody there is no error."""
     address = f"\0wheatear-{os.getpid()}" if abstract else str(tmp_path / "notify")
-    with Systemd(address, monkeypatch) as systemd:
+    with ManagerSocket(address, monkeypatch) as systemd:
         assert notify("READY=1\nSTATUS=über")
         assert systemd.hear() == ["READY=1", "STATUS=über"]
     assert not notify("READY=1")
@@ -110,8 +110,8 @@ def test_the_watchdog_is_ours_or_off(monkeypatch):
 def test_a_thread_that_ended_starves_the_watchdog_and_is_told(tmp_path, monkeypatch):
     """Also where the program itself hangs at its end: systemd then starts it anew."""
     counters = Counters()
-    with Systemd(str(tmp_path / "notify"), monkeypatch) as systemd:
-        notifier = Notifier(lambda: None, lambda: "well", counters)
+    with ManagerSocket(str(tmp_path / "notify"), monkeypatch) as systemd:
+        notifier = Systemd(lambda: None, lambda: "well", counters)
         notifier.tick()
         assert systemd.hear() == ["WATCHDOG=1", "STATUS=well"]
         counters.crew.worker("scout", lambda: None, lambda: False).run()
@@ -124,7 +124,7 @@ def test_a_thread_that_ended_starves_the_watchdog_and_is_told(tmp_path, monkeypa
 def test_a_pulse_is_missed_after_its_limit_and_what_is_expected():
     """A beat ends the waiting; a planned rest is added to the limit."""
     clock = Field()
-    pulse = Pulse(clock, 10)
+    pulse = Deadline(clock, 10)
     clock.seconds += 10
     assert pulse.missed_seconds is None
     clock.seconds += 0.5
@@ -157,7 +157,7 @@ def flow(tmp_path):
     """The watch over a camera with a frame every 2 s, and what it watches."""
     path = devices.config(tmp_path, 1, camera="frames_per_second = 0.5", extra="stall_seconds = 60")
     frames, counters, clock = Frames(), Counters(), Field()
-    flow = Flow(load_config(path), frames, counters, clock)
+    flow = FrameFlow(load_config(path), frames, counters, clock)
     flow.inner, flow.counters, flow.clock = frames, counters, clock
 
     def live(seconds: float, taken: bool = True, looks: bool = True, classified: bool = True):
@@ -210,7 +210,7 @@ def test_a_rest_an_end_and_a_refusing_disk_are_no_stall(flow):
 def test_more_time_is_asked_for_until_it_is_over_or_too_long(tmp_path, monkeypatch):
     """At once, then again and again; where nobody listens there is no thread for it."""
     monkeypatch.setattr("edge.system.systemd._TICK_SECONDS", 0.01)
-    with Systemd(str(tmp_path / "s"), monkeypatch) as systemd:
+    with ManagerSocket(str(tmp_path / "s"), monkeypatch) as systemd:
         with Longer(60) as longer:
             longer.begin()
             longer.begin()
@@ -232,8 +232,8 @@ def test_a_stall_is_told_counted_and_taken_back(tmp_path, monkeypatch, caplog):
     """Status and problems say it; the watchdog is fed before and after only."""
     answers = [None, "no frame was taken for 130 s", "no frame was taken for 135 s", None]
     counters = Counters()
-    with Systemd(str(tmp_path / "s"), monkeypatch) as systemd:
-        notifier = Notifier(lambda: answers.pop(0), lambda: "fine", counters)
+    with ManagerSocket(str(tmp_path / "s"), monkeypatch) as systemd:
+        notifier = Systemd(lambda: answers.pop(0), lambda: "fine", counters)
         heard = []
         for expected in ((), ("frames: no frame was taken for 130 s",), None, ()):
             notifier.tick()
@@ -255,7 +255,7 @@ def test_a_real_process_whose_camera_hangs_starves_the_watchdog(tmp_path):
         extra="stall_seconds = 2",
         camera="loop = true\nframes_per_second = 20",
     )
-    with Systemd(str(tmp_path / "notify")) as systemd:
+    with ManagerSocket(str(tmp_path / "notify")) as systemd:
         process = subprocess.Popen(
             [sys.executable, "-c", HANGING, str(hangs), str(path)],
             stderr=subprocess.PIPE,

@@ -12,7 +12,7 @@ from samples import drain, sighting
 from steps import descriptors
 
 from edge.errors import OutboxError
-from edge.outbox.file_location import Place
+from edge.outbox.file_location import FileLocation
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
 from edge.system.counters import Counters
@@ -152,7 +152,7 @@ def test_a_deleted_file_is_neither_there_nor_moved(tmp_path):
     """And one that nobody watches any more is neither."""
     file, opened = tmp_path / "o.db", len(os.listdir("/proc/self/fd"))
     file.touch()
-    place = Place(file)
+    place = FileLocation(file)
     assert not place.deleted
     assert not place.moved
     file.unlink()

@@ -11,7 +11,7 @@ from samples import drain, health, sighting
 
 from edge.errors import OutboxError, OutboxFullError
 from edge.outbox import salvage
-from edge.outbox.counts import Tally
+from edge.outbox.counts import OutboxCounts
 from edge.outbox.file_swap import replacement
 from edge.outbox.outbox import Outbox
 from edge.outbox.repair import _no_room, adopt, left_behind, replace
@@ -117,7 +117,7 @@ def test_rows_behind_a_gap_are_adopted_where_nothing_comes_before_them(tmp_path)
         type(one)(**{name: getattr(one, name) for name in one.__struct_fields__} | {"seq": seq})
         for seq, one in enumerate(messages, 5)
     ]
-    tally = Tally(writer)
+    tally = OutboxCounts(writer)
     first = rows_of(numbered[:1], numbered[:1], 10)
     assert adopt(writer, tally, [(first[0], numbered[0])]) == 1
     assert (tally.next_row, tally.next_seq, tally.waiting) == (11, 6, 1)
@@ -132,7 +132,7 @@ def test_rows_behind_a_gap_are_adopted_where_nothing_comes_before_them(tmp_path)
     assert adopt(writer, tally, found) == 3
     kept = writer.execute("SELECT row, topic FROM message").fetchall()
     assert kept == [(10, "sighting"), (11, "health"), (12, "sighting"), (15, "sighting")]
-    counted = Tally(writer)
+    counted = OutboxCounts(writer)
     assert (tally.waiting, tally.bytes, tally.next_row, tally.next_seq) == (
         counted.waiting,
         counted.bytes,

@@ -18,7 +18,7 @@ from edge.messages.sighting import Sighting
 from edge.outbox import compression as outbox_payload
 from edge.outbox import sql as outbox_schema
 from edge.outbox.compression import pack, unpack
-from edge.outbox.counts import HourCounts, Tally, merged
+from edge.outbox.counts import HourCounts, OutboxCounts, merged
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import OVERHEAD_BYTES, Kind, Row, read_rows, rows_of
 
@@ -128,10 +128,10 @@ def test_a_row_that_cannot_be_counted_is_damage(tmp_path, column):
     """It is found by whoever counts what was appended since the totals were written."""
     with database(tmp_path / "o.db") as db:
         insert(db, [sighting()], 1)
-        assert Tally(db).waiting == 1
+        assert OutboxCounts(db).waiting == 1
         db.execute(f"UPDATE message SET {column} = 'text'")
         with pytest.raises(OutboxDamagedError, match="row 1 is no message"):
-            Tally(db)
+            OutboxCounts(db)
 
 
 def test_totals_are_written_for_every_thousand_messages(tmp_path):
@@ -153,17 +153,17 @@ def test_a_tally_that_follows_another_gives_nothing_out_again(tmp_path):
     """Numbers, rows and lives go on in a new file, and are written to it."""
     with database(tmp_path / "old.db") as db:
         insert(db, [phase("begin", "a", 7), phase("begin", "b", 8)], 40)
-        before = Tally(db)
+        before = OutboxCounts(db)
     with database(tmp_path / "new.db") as db:
-        tally = Tally(db)
+        tally = OutboxCounts(db)
         tally.follow(before)
         assert (tally.next_seq, tally.next_row) == (9, 42)
         assert [life.event for life in tally.lives()] == ["a", "b"]
         tally.write(db)
-        again = Tally(db)
+        again = OutboxCounts(db)
         assert (again.next_seq, again.next_row, again.lives()) == (9, 42, before.lives())
         db.execute("UPDATE total SET next_seq = 100, next_row = 200")
-        ahead = Tally(db)
+        ahead = OutboxCounts(db)
         ahead.follow(before)
         assert (ahead.next_seq, ahead.next_row) == (100, 200)
 
@@ -172,7 +172,7 @@ def test_a_tally_that_resumes_another_of_the_same_file_loses_no_life(tmp_path):
     """What the one before had yet to write is written; what ended meanwhile does not live on."""
     with database(tmp_path / "o.db") as db:
         insert(db, [phase("begin", "a", 1), phase("begin", "b", 2), phase("begin", "c", 3)], 1)
-        before = Tally(db)
+        before = OutboxCounts(db)
         before.write(db)
         before.written()
         db.execute("DELETE FROM life WHERE event <> 'a'")  # as after a file that was damaged
@@ -180,14 +180,14 @@ def test_a_tally_that_resumes_another_of_the_same_file_loses_no_life(tmp_path):
         db.execute("DELETE FROM message")
         newer = phase("update", "a", 4)
         insert(db, [newer], 1)
-        tally = Tally(db)
+        tally = OutboxCounts(db)
         tally.resume(before, {"c"})
         assert (tally.next_seq, tally.next_row) == (5, 4)
         assert [(life.event, life.seq) for life in tally.lives()] == [("a", 4), ("b", 2)]
         tally.write(db)
-        assert Tally(db).lives() == tally.lives()
+        assert OutboxCounts(db).lives() == tally.lives()
         db.execute("UPDATE total SET next_seq = 100, next_row = 200")
-        ahead = Tally(db)
+        ahead = OutboxCounts(db)
         ahead.resume(before, ())
         assert (ahead.next_seq, ahead.next_row) == (100, 200)
 
@@ -208,7 +208,7 @@ def test_only_the_newest_message_of_a_life_is_restated(tmp_path):
 def test_what_is_on_disk_is_not_written_again(tmp_path):
     """A card wears by it: of what stayed as it was the totals alone."""
     with database(tmp_path / "o.db") as db:
-        tally = Tally(db)
+        tally = OutboxCounts(db)
         tally.add(1, 100, 0, phase("begin", "a", 1))
         tally.write(db)
         tally.written()

@@ -10,7 +10,7 @@ from paho.mqtt.properties import Properties as PahoProperties
 
 from edge.errors import PacketError
 from edge.mqtt import packets
-from edge.mqtt.packets import Answer, Incoming, Properties, answer, message, said, subscribed
+from edge.mqtt.packets import Incoming, PacketAnswer, Properties, answer, message, said, subscribed
 
 BYTES = {1: "01 17 19 24 25 28 29 2a", 2: "13 21 22 23", 4: "02 11 18 27"}
 NUMBERS = {number: size for size, them in BYTES.items() for number in bytes.fromhex(them)}
@@ -132,12 +132,12 @@ def test_a_message_is_new_and_whole_unless_it_says_otherwise():
 
 def test_an_answer_without_a_code_is_a_yes():
     """With one it is that; of several the worst; of none it is no yes."""
-    assert answer(b"\x01\x02") == Answer(0x102, 0)
-    assert answer(b"\x01\x02\x97") == answer(b"\x01\x02\x97\0") == Answer(0x102, 0x97)
+    assert answer(b"\x01\x02") == PacketAnswer(0x102, 0)
+    assert answer(b"\x01\x02\x97") == answer(b"\x01\x02\x97\0") == PacketAnswer(0x102, 0x97)
     told = b"\x21\0\xff"
-    assert subscribed(b"\x01\x02" + vary(3) + told + b"\0\x87\x01", 5) == Answer(0x102, 0x87)
-    assert subscribed(b"\x01\x02\x01", 4) == Answer(0x102, 1)
-    assert subscribed(b"\x01\x02", 4) == Answer(0x102, 0x80)
+    assert subscribed(b"\x01\x02" + vary(3) + told + b"\0\x87\x01", 5) == PacketAnswer(0x102, 0x87)
+    assert subscribed(b"\x01\x02\x01", 4) == PacketAnswer(0x102, 1)
+    assert subscribed(b"\x01\x02", 4) == PacketAnswer(0x102, 0x80)
 
 
 @pytest.mark.parametrize("body", [b"", b"\0", b"\0\x05top"])

@@ -18,7 +18,7 @@ from brokers import Mosquitto, Subscriber
 from samples import sighting
 
 import edge
-from edge.device.log_tail import Journal
+from edge.device.log_tail import LogTail
 from edge.messages.base import encode
 from edge.messages.updates import Outcome
 from edge.messages.verbs import LogParams
@@ -58,7 +58,7 @@ def test_problems_notes_and_the_journal_tell_odd_names():
     counters, log = Counters(), logging.getLogger("odd")
     Episode("picture", counters, log).failed(OSError(f"cannot read {ODD}"))
     counters.note("asleep", ODD)
-    journal = Journal()
+    journal = LogTail()
     journal.emit(logging.LogRecord("a", logging.WARNING, "", 0, "bad: %s", (ODD,), None))
     told = [*counters.problems(), counters.noted("asleep"), journal.log(LogParams()).lines[0].text]
     assert told == [

@@ -15,12 +15,12 @@ from remotes import ALLOW, BASE, changed, started
 
 from edge.config import Requests as Settings
 from edge.config import load_config
-from edge.device.config_changes import MOST_STARTS, NAME, Configuration
-from edge.device.log_tail import Journal
+from edge.device.config_changes import MOST_STARTS, NAME, ChangedConfiguration
+from edge.device.log_tail import LogTail
 from edge.device.remote import Control, Remote
 from edge.errors import ConfigError, RequestDeniedError, StaleRevisionError
 from edge.mqtt.packets import Incoming
-from edge.mqtt.requests import Requests
+from edge.mqtt.requests import RequestServer
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
 
@@ -225,7 +225,7 @@ def test_changes_in_a_form_of_another_version_are_set_aside(file, later):
     kept = json.loads((file.parent / NAME).read_text())
     (file.parent / NAME).write_text(json.dumps(kept | later))
     with pytest.raises(ConfigError, match=r"schema.*the next start sets it aside"):
-        Configuration(file).peek()
+        ChangedConfiguration(file).peek()
     again = started(file)
     assert again.config == load_config(file)
     assert "schema" in again.record.taken_back
@@ -277,8 +277,10 @@ def test_arbitrary_requests_change_settings_whole_or_not_at_all(file, values, to
     (file.parent / NAME).unlink(missing_ok=True)
     configuration = started(file)
     counters = Counters()
-    requests = Requests(configuration.config.requests, BASE, counters, SystemClock(), lambda: None)
-    Remote(configuration, Control(), Journal()).serve(requests, 60.0)
+    requests = RequestServer(
+        configuration.config.requests, BASE, counters, SystemClock(), lambda: None
+    )
+    Remote(configuration, Control(), LogTail()).serve(requests, 60.0)
     revision = configuration.revision() if known else "0" * 16
     asked = {"transaction": "t", "revision": revision, "changes": values, "toml": toml}
     requests.carry_out(Incoming(f"{BASE}/request/config/set", json.dumps(asked).encode()))
@@ -299,8 +301,8 @@ def test_arbitrary_requests_change_settings_whole_or_not_at_all(file, values, to
 def test_a_camera_that_rests_is_asked_for_a_picture_to_prove_a_change(file):
     """By night, outside its windows, a change is confirmed all the same."""
     configuration, counters, told = changed(file, decision__agree=1), Counters(), threading.Event()
-    remote = Remote(configuration, Control(), Journal())
-    remote.serve(Requests(Settings(), BASE, counters, SystemClock(), print), 60.0)
+    remote = Remote(configuration, Control(), LogTail())
+    remote.serve(RequestServer(Settings(), BASE, counters, SystemClock(), print), 60.0)
     counters.add("introduced")
     counters.add("subscribed")
     with remote.trial(counters, SystemClock(), lambda: counters.add("frames_classified"), told.set):
@@ -312,14 +314,14 @@ def test_a_camera_that_rests_is_asked_for_a_picture_to_prove_a_change(file):
 
 def test_what_would_be_in_force_is_told_without_writing_anything(file):
     """As `wheatear check` looks at it; a damaged file of changes is refused by name."""
-    assert Configuration(file).peek() == load_config(file)
+    assert ChangedConfiguration(file).peek() == load_config(file)
     changed(file, decision__agree=1)
     before = (file.parent / NAME).read_bytes()
-    assert Configuration(file).peek().decision.agree == 1
+    assert ChangedConfiguration(file).peek().decision.agree == 1
     assert (file.parent / NAME).read_bytes() == before
     (file.parent / NAME).write_bytes(b"{")
     with pytest.raises(ConfigError, match="the next start sets it aside"):
-        Configuration(file).peek()
+        ChangedConfiguration(file).peek()
 
 
 def test_a_configuration_is_known_by_sixteen_digits(file):
@@ -377,7 +379,7 @@ def test_changes_that_cannot_be_opened_just_now_are_not_set_aside(file, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        for ask in (Configuration(file).load, Configuration(file).peek):
+        for ask in (ChangedConfiguration(file).load, ChangedConfiguration(file).peek):
             with pytest.raises(ConfigError, match=f"{NAME} just now: Too many .*; try again"):
                 ask()
     assert started(file).config.decision.agree == 1

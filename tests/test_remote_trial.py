@@ -13,11 +13,11 @@ from clocks import Hand
 from remotes import ALLOW, BASE, changed, started
 
 from edge.config import Requests as Settings
-from edge.device.config_changes import NAME, Configuration
-from edge.device.log_tail import Journal
+from edge.device.config_changes import NAME, ChangedConfiguration
+from edge.device.log_tail import LogTail
 from edge.device.remote import Control, Remote
 from edge.mqtt.packets import Incoming
-from edge.mqtt.requests import Requests
+from edge.mqtt.requests import RequestServer
 from edge.mqtt.transactions import Memory
 from edge.system.counters import Counters
 
@@ -47,11 +47,11 @@ class Seen(Counters):
 class Afar:
     """What is asked from afar."""
 
-    def __init__(self, configuration: Configuration, settings: Settings = OPEN) -> None:
+    def __init__(self, configuration: ChangedConfiguration, settings: Settings = OPEN) -> None:
         self.configuration, self.control = configuration, Control()
         self.counters, self.clock = Seen(), Hand()
-        self.remote = Remote(configuration, self.control, Journal())
-        self.requests = Requests(settings, BASE, self.counters, self.clock, lambda: None)
+        self.remote = Remote(configuration, self.control, LogTail())
+        self.requests = RequestServer(settings, BASE, self.counters, self.clock, lambda: None)
         self.remote.serve(self.requests, 60.0)
         self.shots: list[float] = []
         self.asked = 0

@@ -27,7 +27,7 @@ from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer, retime, retimed
 from edge.outbox.rows import Kind
 from edge.outbox.writer import Writer
-from edge.sightings.builder import Identity, Sightings
+from edge.sightings.builder import Identity, SightingBuilder
 from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 
@@ -353,7 +353,7 @@ def test_a_clock_that_is_set_in_the_middle_makes_no_wrong_time_pass_for_right(tm
     clock, rule, got = Turning(), Decision(agree=1, of=1, cooldown_seconds=0), []
     clock.booted()
     decider, model = Decider(rule), ModelRef(name="m", version="1", sha256="0")
-    sightings = Sightings(Identity("c", BOOT, model, None), Images(), Counters(), clock)
+    sightings = SightingBuilder(Identity("c", BOOT, model, None), Images(), Counters(), clock)
     for result in (APHID, MITE):
         frame = Frame(None, clock.now(), "a", 9, 9, lambda: b"")
         events = decider.see(result, clock.monotonic(), frame.time)
@@ -381,7 +381,7 @@ def test_a_life_that_spans_the_setting_of_the_clock_is_told_in_one_time(tmp_path
     rule = Decision(agree=1, of=1, cooldown_seconds=0)
     decider = Decider(rule)
     model = ModelRef(name="m", version="1", sha256="0")
-    sightings = Sightings(Identity("c", BOOT, model, None), Images(), Counters(), clock)
+    sightings = SightingBuilder(Identity("c", BOOT, model, None), Images(), Counters(), clock)
 
     def see(result) -> None:
         frame = Frame(None, clock.now(), "a", 9, 9, lambda: b"")

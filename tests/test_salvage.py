@@ -17,7 +17,7 @@ from edge.errors import OutboxDamagedError, OutboxError
 from edge.messages.base import new_id
 from edge.messages.sighting import Evidence
 from edge.outbox import sql as outbox_schema
-from edge.outbox.counts import Tally
+from edge.outbox.counts import OutboxCounts
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import OVERHEAD_BYTES, Row
 from edge.outbox.salvage import salvage
@@ -359,5 +359,5 @@ def test_rows_that_a_damaged_tree_gives_twice_are_not_counted_twice(tmp_path):
     db.execute("DROP TABLE message")
     db.execute("ALTER TABLE heap RENAME TO message")
     with pytest.raises(OutboxDamagedError, match="twice"):
-        Tally(db)
+        OutboxCounts(db)
     db.close()

@@ -10,7 +10,7 @@ from wires import ScriptedWire
 
 from edge.mqtt.idle_sender import Parcel
 from edge.mqtt.packets import Incoming
-from edge.mqtt.requests import Answer
+from edge.mqtt.requests import RequestAnswer
 from edge.mqtt.session import Closing
 from edge.mqtt.wire import Limits
 
@@ -197,7 +197,7 @@ def test_all_together_keep_within_the_window(tmp_path, most):
     parcel = Parcel("p", (("inbox/p/meta", b"m"), ("inbox/p", b"j")))
     talk = Talk(tmp_path, [parcel], receive_maximum=most)
     talk.sight(6)
-    talk.inlet.waiting = [Answer(f"{BASE}/response/status", b"{}", None, 0.0)] * 2
+    talk.inlet.waiting = [RequestAnswer(f"{BASE}/response/status", b"{}", None, 0.0)] * 2
     said: list[str] = []
     for _ in range(60):
         said += talk.go()

@@ -8,7 +8,7 @@ from session_bench import BASE, Talk
 
 from edge.errors import LostError, StalledError
 from edge.mqtt.idle_sender import Parcel
-from edge.mqtt.requests import Answer
+from edge.mqtt.requests import RequestAnswer
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_only_some_ends_of_a_connection_may_be_a_message(talk, error, blamed):
 def test_an_answer_is_not_said_again_and_leaves_no_caution(talk):
     """Who asked is gone, and would ask again; it is counted."""
     talk.settle()
-    talk.inlet.waiting = [Answer(f"{BASE}/response/status", b"{}", b"c", 0.0)]
+    talk.inlet.waiting = [RequestAnswer(f"{BASE}/response/status", b"{}", b"c", 0.0)]
     assert talk.go(answer=False) == ["response/status"]
     assert talk.wire.said[-1].correlation == b"c"
     talk.session.lost(LostError("x", hung_up=True))

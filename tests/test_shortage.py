@@ -14,7 +14,7 @@ from brokers import free_port
 from samples import sighting
 from steps import descriptors
 
-from edge.device.config_changes import Configuration
+from edge.device.config_changes import ChangedConfiguration
 from edge.errors import WheatearError
 from edge.outbox.outbox import Outbox
 from edge.system.identity import installation
@@ -41,12 +41,12 @@ def changes(folder):
     devices.photos(folder / "photos", 1)
     devices.bundle(folder / "model.wtr")
     file = devices.config(folder, free_port())
-    first = Configuration(file)
+    first = ChangedConfiguration(file)
     first.load()
     first.change(first.revision(), {"decision.agree": 4, "decision.of": 7}, None)
     first.load()
     first.confirm()
-    return lambda: Configuration(file).load().decision.agree
+    return lambda: ChangedConfiguration(file).load().decision.agree
 
 
 def identity(folder):

@@ -21,7 +21,7 @@ from edge.errors import ConfigError, ImageError
 from edge.messages.sighting import Finding, Region
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import PAD_COLOUR, fit
-from edge.model.tiled_classifier import Viewer
+from edge.model.tiled_classifier import TiledClassifier
 from edge.sightings.findings import findings
 
 WHOLE = (640, 480)
@@ -46,7 +46,7 @@ def classifier(tmp_path):
 def test_every_tile_takes_the_models_own_path(classifier):
     """A tile's result is that of the same crop classified alone, to the bit."""
     pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
-    found = Viewer(classifier, View(tiles=(2, 2), overlap=0.0)).look(pixels, WHOLE)
+    found = TiledClassifier(classifier, View(tiles=(2, 2), overlap=0.0)).look(pixels, WHOLE)
     assert len(found.tiles) == 4
     for tile in found.tiles:
         left, top, right, bottom = tile.box
@@ -58,7 +58,7 @@ def test_every_tile_takes_the_models_own_path(classifier):
 def test_boxes_are_pixels_of_the_picture_as_taken(classifier):
     """A frame decoded at a quarter finds the same places."""
     pixels = scene({(320, 240, 640, 480): "beetle"})
-    viewer = Viewer(classifier, View(tiles=(2, 2), overlap=0.0))
+    viewer = TiledClassifier(classifier, View(tiles=(2, 2), overlap=0.0))
     found = viewer.look(pixels[::4, ::4], (640, 480))
     (beetle,) = findings(found, {}, frozenset({"leaf"}))
     assert beetle.regions[0].box == (320, 240, 640, 480)
@@ -69,16 +69,18 @@ def test_what_is_masked_is_painted_over_and_mostly_masked_tiles_are_left_out(cla
     pixels = scene({(0, 0, 320, 240): "beetle"})
     quarter = ((0.0, 0.0), (0.5, 0.0), (0.5, 0.5), (0.0, 0.5))
     view = View(tiles=(2, 2), overlap=0.0, mask_polygons=(quarter,))
-    boxes = [tile.box for tile in Viewer(classifier, view).look(pixels, WHOLE).tiles]
+    boxes = [tile.box for tile in TiledClassifier(classifier, view).look(pixels, WHOLE).tiles]
     assert boxes == [(320, 0, 640, 240), (0, 240, 320, 480), (320, 240, 640, 480)]
     drawn = Image.new("L", (64, 48), 255)
     drawn.paste(0, (0, 0, 32, 24))
     drawn.save(tmp_path / "mask.png")
     view = View(tiles=(2, 2), overlap=0.0, mask=tmp_path / "mask.png")
-    assert [tile.box for tile in Viewer(classifier, view).look(pixels, WHOLE).tiles] == boxes
+    assert [
+        tile.box for tile in TiledClassifier(classifier, view).look(pixels, WHOLE).tiles
+    ] == boxes
     painted = pixels.copy()
     painted[:240, :320] = PAD_COLOUR
-    found = Viewer(classifier, View(mask=tmp_path / "mask.png")).look(pixels, WHOLE)
+    found = TiledClassifier(classifier, View(mask=tmp_path / "mask.png")).look(pixels, WHOLE)
     expected = classifier.classify(painted).probabilities
     assert np.array_equal(found.probabilities, expected)
     assert (pixels[0, 0] == devices.COLOURS["beetle"]).all()
@@ -88,12 +90,12 @@ def test_a_mask_that_leaves_nothing_or_does_not_fit_is_refused(classifier, tmp_p
     """Everything masked, another shape, no picture: each says what to do."""
     everything = (((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)),)
     with pytest.raises(ImageError, match=r"640 x 480 pixels is left to look at"):
-        Viewer(classifier, View(mask_polygons=everything)).look(scene({}), WHOLE)
+        TiledClassifier(classifier, View(mask_polygons=everything)).look(scene({}), WHOLE)
     Image.new("L", (100, 100)).save(tmp_path / "square.png")
     with pytest.raises(ImageError, match=r"100 x 100 pixels and the picture another shape"):
-        Viewer(classifier, View(mask=tmp_path / "square.png")).look(scene({}), WHOLE)
+        TiledClassifier(classifier, View(mask=tmp_path / "square.png")).look(scene({}), WHOLE)
     with pytest.raises(ConfigError, match=r"view.mask: .*none.png: no such file"):
-        Viewer(classifier, View(mask=tmp_path / "none.png"))
+        TiledClassifier(classifier, View(mask=tmp_path / "none.png"))
 
 
 def test_large_photos_become_sightings_with_the_right_regions(tmp_path):

@@ -29,8 +29,8 @@ from edge.config import Report, load_config
 from edge.device.health.meter import HealthMeter
 from edge.device.health.parts import DeviceHealth, QueueHealth
 from edge.device.health.prometheus import Exporter, text
-from edge.device.health.stalls import Flow
-from edge.device.health.starts import Starts
+from edge.device.health.stalls import FrameFlow
+from edge.device.health.starts import StartCounter
 from edge.messages.base import encode
 from edge.messages.examples import EXAMPLES
 from edge.messages.health import Health, LinkHealth, Spread, Timings
@@ -101,7 +101,7 @@ def test_the_flow_times_frames_from_taking_to_dealt_with(tmp_path):
             clock.seconds += 7
             return Frame(None, clock.now(), "", 1, 1, lambda: b"")
 
-    flow = Flow(load_config(devices.config(tmp_path, 1)), Slow(), counters, clock)
+    flow = FrameFlow(load_config(devices.config(tmp_path, 1)), Slow(), counters, clock)
     for milliseconds in (20, 40):
         frame = flow.next(0.5)
         clock.seconds += milliseconds / 1e3
@@ -115,7 +115,7 @@ def test_starts_and_their_ends_are_counted(tmp_path, caplog):
     path = tmp_path / "o.db.starts"
 
     def start(boot: str, good: bool) -> tuple[int, int, int]:
-        run = Starts(path, boot, Counters())
+        run = StartCounter(path, boot, Counters())
         run.__enter__()
         if good:
             run.__exit__(None, None, None)
@@ -134,14 +134,14 @@ def test_starts_and_their_ends_are_counted(tmp_path, caplog):
 def test_a_failing_run_is_an_unclean_end_and_a_failing_disk_is_none_of_its_business(tmp_path):
     """An exception leaves the mark; a file that cannot be read or written is told, not raised."""
     path, counters = tmp_path / "o.db.starts", Counters()
-    with pytest.raises(ZeroDivisionError), Starts(path, "b", counters):
+    with pytest.raises(ZeroDivisionError), StartCounter(path, "b", counters):
         1 / 0  # noqa: B018
-    with Starts(path, "b", counters) as run:
+    with StartCounter(path, "b", counters) as run:
         assert run.health().unclean_ends == 1
     path.write_text("{")
-    with Starts(path, "b", counters) as run:
+    with StartCounter(path, "b", counters) as run:
         assert run.health().starts == 1
-    with Starts(tmp_path / "none" / "starts", "b", counters) as run:
+    with StartCounter(tmp_path / "none" / "starts", "b", counters) as run:
         assert run.health().starts == 1
         assert counters.problems()[0].startswith("starts: ")
 
@@ -200,7 +200,7 @@ def test_vitals_are_filled_in(tmp_path):
     """The age of the oldest message, and the spreads of the last round until the next."""
     clock, counters = Field(timedelta(0), "synced"), Counters()
     config = load_config(devices.config(tmp_path, 1))
-    with Outbox(tmp_path / "o.db") as outbox, Starts(tmp_path / "s", "b", counters) as starts:
+    with Outbox(tmp_path / "o.db") as outbox, StartCounter(tmp_path / "s", "b", counters) as starts:
         queue = QueueHealth(outbox, DeadLetters(tmp_path / "letters"), clock)
         device = DeviceHealth(config, counters, clock, tmp_path)
         meter = HealthMeter([device.part, queue.part, starts.part], counters)

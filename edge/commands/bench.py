@@ -21,7 +21,7 @@ from edge.model import timing
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import decode
 from edge.model.tflite.foreign import read_model
-from edge.model.timing import Percentiles, Report
+from edge.model.timing import BenchReport, Percentiles
 from edge.text.printable import encoded
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def made_up_frame() -> bytes:
     return jpeg.getvalue()
 
 
-def table(report: Report, model: str) -> str:
+def table(report: BenchReport, model: str) -> str:
     """Lay the report out for people."""
     info = report.model
     delegate = info.delegate or "no delegate found"
@@ -146,13 +146,13 @@ def _report(
     times: list[tuple[float, float, float, float]],
     images: int,
     arguments: argparse.Namespace,
-) -> Report:
+) -> BenchReport:
     columns = np.array(times)
     steps = [
         Percentiles(*(round(float(v), 4) for v in np.percentile(column, (50, 90, 99))))
         for column in columns.T
     ]
-    return Report(
+    return BenchReport(
         model=classifier.model_info,
         model_bytes=classifier.model_bytes,
         threads=arguments.threads,

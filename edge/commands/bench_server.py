@@ -21,7 +21,7 @@ import msgspec
 from edge.commands.console import Console
 from edge.errors import ConfigError, WheatearError
 from edge.model.runtimes import installed
-from edge.model.timing import Answer, Hello, Request, measure
+from edge.model.timing import Hello, Request, TimingAnswer, measure
 from edge.system.board import board
 from edge.text.json_text import from_json
 from edge.text.printable import encoded
@@ -87,10 +87,14 @@ def _receive(source: BinaryIO, request: Request) -> dict[str, bytes]:
     return found
 
 
-def _answer(held: Mapping[str, bytes], request: Request, runtime: str, threads: int) -> Answer:
+def _answer(
+    held: Mapping[str, bytes], request: Request, runtime: str, threads: int
+) -> TimingAnswer:
     models = [held[sha256] for sha256 in request.models]
     try:
         with _turn():
-            return Answer(times=measure(models, request.rounds, request.pictures, runtime, threads))
+            return TimingAnswer(
+                times=measure(models, request.rounds, request.pictures, runtime, threads)
+            )
     except WheatearError as error:
-        return Answer(error=str(error))
+        return TimingAnswer(error=str(error))

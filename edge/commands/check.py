@@ -18,7 +18,7 @@ from edge.cameras.triggers import open_schedule
 from edge.cameras.triggers.duty import outlook
 from edge.commands.console import Console
 from edge.config import Broker, Config, load_config
-from edge.device.config_changes import Configuration
+from edge.device.config_changes import ChangedConfiguration
 from edge.errors import ConfigError, OutboxError, PublishError, StateError, WheatearError
 from edge.feedback.feedback import inbox_folder
 from edge.model.image.preprocessing import InputSpec
@@ -85,7 +85,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     configs: list[Config] = []
 
     def read() -> str:
-        configuration = Configuration(arguments.config)
+        configuration = ChangedConfiguration(arguments.config)
         configs.append(configuration.peek())
         changed = configuration.changed()
         found = f"{arguments.config}, device {device_id(configs[0])}"

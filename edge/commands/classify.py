@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edge.commands.model_options import check_choice
 from edge.errors import ConfigError
 from edge.model.bundle.unpack import unpack
-from edge.system.background import Later
+from edge.system.background import Background
 
 if TYPE_CHECKING:
     import argparse
@@ -25,7 +25,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.top < 1:
         raise ConfigError(f"--top must be at least 1, not {arguments.top}")
     bundle: str | None = arguments.bundle
-    unpacking = None if bundle is None else Later(lambda: unpack(bundle))
+    unpacking = None if bundle is None else Background(lambda: unpack(bundle))
     # NumPy and Pillow take long to import; the bundle is unpacked meanwhile.
     from edge.commands.classify_pictures import classify_pictures
 

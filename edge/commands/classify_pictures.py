@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from edge.model.bundle.signing import PublicKey
     from edge.model.bundle.unpack import Unpacked
     from edge.model.image.preprocessing import Pixels
-    from edge.system.background import Later
+    from edge.system.background import Background
 
 
 class Durations(msgspec.Struct, frozen=True):
@@ -116,7 +116,7 @@ class Loader:
 
 
 def classify_pictures(
-    arguments: argparse.Namespace, console: Console, unpacking: Later[Unpacked] | None
+    arguments: argparse.Namespace, console: Console, unpacking: Background[Unpacked] | None
 ) -> int:
     """Classify ``arguments.images``; 1 if any of them was no usable picture.
 
@@ -208,9 +208,9 @@ def _describer(
         return lambda loaded: _line(classifier, loaded, classifier.classify(_pixels(loaded)))
     from edge.commands.classify_parts import parts
     from edge.commands.classify_tiles import Drawer
-    from edge.model.tiled_classifier import Viewer
+    from edge.model.tiled_classifier import TiledClassifier
 
-    viewer = Viewer(classifier, view)
+    viewer = TiledClassifier(classifier, view)
     if problem := unknown({"--ignore": arguments.ignore}, classifier.labels):
         raise ConfigError(problem)
     drawer = Drawer(arguments.draw, images) if arguments.draw else None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from edge.commands.classify_parts import Parts
     from edge.model.image.preprocessing import Pixels
-    from edge.model.tiled_classifier import Viewer
+    from edge.model.tiled_classifier import TiledClassifier
 
 
 def view_of(arguments: argparse.Namespace) -> View:
@@ -98,7 +98,7 @@ class Drawer:
         self._drawing = drawing
         self._targets = drawing.targets(Path(folder), files)
 
-    def draw(self, file: str, pixels: Pixels, viewer: Viewer, shown: Parts) -> None:
+    def draw(self, file: str, pixels: Pixels, viewer: TiledClassifier, shown: Parts) -> None:
         """Draw one of the files. Raises ConfigError where that cannot be written."""
         picture = self._drawing.draw(pixels, shown, viewer.masked(pixels))
         self._drawing.write(picture, self._targets[file])

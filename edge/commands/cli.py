@@ -21,7 +21,7 @@ from edge.commands.standard_streams import open_missing
 from edge.errors import WheatearError
 
 
-class Console:
+class Terminal:
     """Where a command says things; commands print nothing themselves."""
 
     def out(self, text: str) -> None:
@@ -299,7 +299,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     open_missing()
     arguments = _parse(sys.argv[1:] if argv is None else argv)
     module, _, name = arguments.function.partition(":")
-    console = Console()
+    console = Terminal()
     _spare()
     if isinstance(sys.stdout, io.TextIOWrapper):  # it may be ASCII
         sys.stdout.reconfigure(errors="backslashreplace")

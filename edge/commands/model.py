@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from edge.commands.console import Console
-from edge.device.config_changes import Configuration
+from edge.device.config_changes import ChangedConfiguration
 from edge.errors import StoreError, WheatearError
-from edge.messages.updates import Entry
+from edge.messages.updates import ModelEntry
 from edge.system.clock import SystemClock
 from edge.text.printable import encoded
 from edge.updates.fetch import Source, fetch, forget
 from edge.updates.install import bring, check_free, check_keys, factory, install, roll_back
 from edge.updates.jobs import Jobs, cancel
-from edge.updates.proof import Proof, Refusal, Verdict, restrain, try_here
+from edge.updates.proof import Proof, ProofAnswer, Refusal, restrain, try_here
 from edge.updates.record import read
 from edge.updates.store import RECORD, bundle_path, open_store, store_folder
 from edge.updates.upload import Upload
@@ -44,7 +44,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> int:
-    config = Configuration(arguments.config).peek()
+    config = ChangedConfiguration(arguments.config).peek()
     folder = store_folder(config)
     record = read(folder / RECORD)
     mark = {record.previous: "previous", record.current: "current"}
@@ -61,13 +61,13 @@ def _list(arguments: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _line(entry: Entry, mark: str, where: str) -> str:
+def _line(entry: ModelEntry, mark: str, where: str) -> str:
     what = f"{entry.name} {entry.version}  {entry.sha256[:12]}  {entry.bytes} bytes"
     return "  ".join(part for part in (what, f"{len(entry.labels)} labels", mark, where) if part)
 
 
 def _install(arguments: argparse.Namespace, console: Console) -> int:
-    config = Configuration(arguments.config).peek()
+    config = ChangedConfiguration(arguments.config).peek()
     source = arguments.source
     if source == "-":
         source = sys.stdin.readline().strip()
@@ -109,7 +109,7 @@ def _opened(file: Path) -> BinaryIO:
 
 
 def _cancel(arguments: argparse.Namespace, console: Console) -> int:
-    config = Configuration(arguments.config).peek()
+    config = ChangedConfiguration(arguments.config).peek()
     store = open_store(config)
     upload = Upload(store.incoming, config.model.update.upload_seconds)
     done = cancel(store, Jobs(store), upload, SystemClock().now(), _CANCEL_SECONDS)
@@ -123,7 +123,7 @@ def _cancel(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _roll_back(arguments: argparse.Namespace, console: Console) -> int:
-    config = Configuration(arguments.config).peek()
+    config = ChangedConfiguration(arguments.config).peek()
     store = open_store(config)
     record = roll_back(store, "asked for on the device", SystemClock().now())
     console.out(f"back to {record.current or 'the factory model'}; {_NOTICED}")
@@ -133,7 +133,7 @@ def _roll_back(arguments: argparse.Namespace, console: Console) -> int:
 def _verify(arguments: argparse.Namespace, console: Console) -> int:
     runtime, threads, keys = arguments.runtime, arguments.threads, arguments.trusted_key
     if arguments.config is not None:
-        model = Configuration(arguments.config).peek().model
+        model = ChangedConfiguration(arguments.config).peek().model
         runtime, threads, keys = model.runtime, model.threads, list(model.trusted_keys)
     if arguments.json or arguments.memory_bytes or arguments.seconds:
         restrain(arguments.memory_bytes, arguments.seconds)
@@ -144,16 +144,16 @@ def _verify(arguments: argparse.Namespace, console: Console) -> int:
             raise
         message = str(error) or f"more than {arguments.memory_bytes} bytes of memory"
         refusal = Refusal(kind=type(error).__name__, message=message)
-        _print(console, Verdict(refusal=refusal))
+        _print(console, ProofAnswer(refusal=refusal))
         return 1
     if arguments.json:
-        _print(console, Verdict(proof=proof))
+        _print(console, ProofAnswer(proof=proof))
     else:
         console.out(_told(proof))
     return 0
 
 
-def _print(console: Console, verdict: Verdict) -> None:
+def _print(console: Console, verdict: ProofAnswer) -> None:
     console.out(encoded(verdict).decode())
     sys.stdout.flush()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge.config import load_config
-from edge.device.dead_letter_verbs import Desk
+from edge.device.dead_letter_verbs import LetterVerbs
 from edge.messages.verbs import WhichLetters
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 
@@ -26,7 +26,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
             console.err("nothing is set aside")
         return 0
     which = WhichLetters(ids=tuple(arguments.ids), all=arguments.all)
-    desk = Desk(letters)
+    desk = LetterVerbs(letters)
     if arguments.action == "release":
         console.out(f"{desk.release(which).count} released; the device sends them when it runs")
     else:

@@ -16,11 +16,11 @@ import msgspec
 from edge.commands.console import Console
 from edge.config import Config, FolderCamera, load_config, redacted, secrets
 from edge.device import app
-from edge.device.config_changes import Configuration
-from edge.device.log_tail import Journal
+from edge.device.config_changes import ChangedConfiguration
+from edge.device.log_tail import LogTail
 from edge.device.remote import Control, Remote
 from edge.errors import ConfigError
-from edge.system.handover import Kept
+from edge.system.handover import Handover
 from edge.system.resource_limits import ensure_descriptors
 from edge.system.state_lock import StateLock, state_folders
 
@@ -42,15 +42,15 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
             thread of the device failed.
     """
     ensure_descriptors()
-    configuration, control = Configuration(arguments.config), Control()
-    kept = Kept(lambda: control.wish == "reload")
+    configuration, control = ChangedConfiguration(arguments.config), Control()
+    kept = Handover(lambda: control.wish == "reload")
     with (
         StateLock() as lock,
         _signals(control),
-        _journal() as journal,
+        _log_tail() as log_tail,
         contextlib.closing(kept),
     ):
-        remote = Remote(configuration, control, journal)
+        remote = Remote(configuration, control, log_tail)
         while True:
             # Before anything is written; no change from afar moves a folder.
             lock.hold(state_folders(load_config(arguments.config)))
@@ -58,7 +58,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
             if arguments.once:
                 config = _once(config)
             log.debug("configuration: %s", redacted(config))
-            journal.hide(secrets(config))
+            log_tail.hide(secrets(config))
             control.begin()
             seconds = config.requests.confirm_seconds
             try:
@@ -100,17 +100,17 @@ def _signals(control: Control) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _journal() -> Iterator[Journal]:
+def _log_tail() -> Iterator[LogTail]:
     """Keep the newest lines of the log."""
-    journal = Journal()
-    logging.getLogger().addHandler(journal)
+    log_tail = LogTail()
+    logging.getLogger().addHandler(log_tail)
     try:
-        yield journal
+        yield log_tail
     finally:
-        logging.getLogger().removeHandler(journal)
+        logging.getLogger().removeHandler(log_tail)
 
 
-def _give_up(configuration: Configuration) -> NoReturn:
+def _give_up(configuration: ChangedConfiguration) -> NoReturn:
     """Take back what hangs; only a new process gets rid of it."""
     configuration.take_back("with it the program did not start in time")
     _restart()

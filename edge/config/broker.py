@@ -12,7 +12,7 @@ from edge.config.section import Section, TopicStart, UserName, first_line
 from edge.errors import ConfigError
 
 
-class Outbox(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OutboxSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[outbox]``: the queue on disk."""
 
     path: Path = Path("outbox.db")

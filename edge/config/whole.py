@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.config.broker import Broker, Outbox
+from edge.config.broker import Broker, OutboxSettings
 from edge.config.camera import Camera, View
 from edge.config.decision import Decision
 from edge.config.device import Device, Gps
@@ -29,7 +29,7 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which frames are taken and looked at."""
     decision: Decision = Decision()
     """When frames become a sighting."""
-    outbox: Outbox = Outbox()
+    outbox: OutboxSettings = OutboxSettings()
     """The queue on disk."""
     broker: Broker = Broker()
     """Where sightings go."""

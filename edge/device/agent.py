@@ -17,7 +17,7 @@ from edge.messages.health import Health, Timings
 from edge.messages.sighting import OfEvent
 from edge.model.classifier import Classification
 from edge.outbox.rows import Outgoing
-from edge.sightings.builder import Identity, Sightings
+from edge.sightings.builder import Identity, SightingBuilder
 from edge.sightings.decision import Decider
 from edge.sightings.visits import Event
 from edge.sightings.watcher import Watcher
@@ -40,7 +40,7 @@ _SHORTAGE_SECONDS = (0.02, 0.1, 0.5, 2.0)
 """What is seen waits so long, then longer, for memory and descriptors."""
 
 
-class Frames(Protocol):
+class FrameSource(Protocol):
     """Where frames come from; :class:`edge.cameras.reader.Reader` is one."""
 
     @property
@@ -59,7 +59,7 @@ class Frames(Protocol):
 
 
 class Sees(Protocol):
-    """What judges a frame; :class:`edge.model.tiled_classifier.Viewer` is one."""
+    """What judges a frame; :class:`edge.model.tiled_classifier.TiledClassifier` is one."""
 
     def look(self, pixels: Pixels, size: Size) -> Classification:
         """Classify pixels of a frame that had `size` when taken. Raises ImageError, ModelError."""
@@ -71,7 +71,7 @@ class Agent:
 
     def __init__(
         self,
-        frames: Frames,
+        frames: FrameSource,
         viewer: Sees,
         decider: Decider,
         submit: Callable[[Sequence[Outgoing]], bool],
@@ -87,7 +87,7 @@ class Agent:
     ) -> None:
         self._frames, self._viewer, self._decider = frames, viewer, decider
         self._submit = submit
-        self._sightings = Sightings(identity, images, counters, clock, budget)
+        self._sightings = SightingBuilder(identity, images, counters, clock, budget)
         self._health, self._health_seconds = health, health_seconds
         self._counters, self._clock, self._stop = counters, clock, stop
         self._watchers = watchers

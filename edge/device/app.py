@@ -16,22 +16,22 @@ from edge.cameras.triggers import open_gate
 from edge.config import Config, FolderCamera
 from edge.device.agent import Agent
 from edge.device.capture import Capture
-from edge.device.dead_letter_verbs import Desk
+from edge.device.dead_letter_verbs import LetterVerbs
 from edge.device.health.meter import HealthMeter
 from edge.device.health.parts import DeviceHealth, QueueHealth
 from edge.device.health.prometheus import Exporter
 from edge.device.health.reporter import Reporter
-from edge.device.health.stalls import Flow
-from edge.device.health.starts import Starts
+from edge.device.health.stalls import FrameFlow
+from edge.device.health.starts import StartCounter
 from edge.device.models import DeviceModels
 from edge.device.remote import Remote
-from edge.device.status import Overview
+from edge.device.status import StatusVerb
 from edge.errors import CameraError, OutboxError
-from edge.feedback.feedback import Learning
+from edge.feedback.feedback import Feedback
 from edge.messages.sighting import ModelRef
 from edge.mqtt.homeassistant import discovery as homeassistant
 from edge.mqtt.publisher import Publisher
-from edge.mqtt.requests import Requests
+from edge.mqtt.requests import RequestServer
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer
@@ -40,11 +40,11 @@ from edge.sightings.builder import Identity, cut_off, picture_budget
 from edge.system.bell import Bell
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
-from edge.system.gps import Gps
-from edge.system.handover import Kept
+from edge.system.gps import GpsReceiver
+from edge.system.handover import Handover
 from edge.system.identity import boot_id, device_id, installation
 from edge.system.place import place
-from edge.system.systemd import Longer, Notifier
+from edge.system.systemd import Longer, Systemd
 from edge.system.volatile_storage import fleeting
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def run(
     stop: threading.Event,
     drain_timeout_seconds: float | None,
     remote: Remote,
-    kept: Kept,
+    kept: Handover,
 ) -> bool:
     """Run the device until `stop` is set or the camera has no more frames.
 
@@ -85,7 +85,7 @@ class _Device:
         config: Config,
         stop: threading.Event,
         remote: Remote,
-        kept: Kept,
+        kept: Handover,
         stack: ExitStack,
     ) -> None:
         self._config, self._stop, self._remote, self._kept = config, stop, remote, kept
@@ -122,13 +122,13 @@ class _Device:
             config.outbox.commit_seconds,
             unwritable=self._set_aside,
         )
-        self._gps = Gps(config.gps, clock, counters, self._renew_info)
+        self._gps = GpsReceiver(config.gps, clock, counters, self._renew_info)
         self._identity = _identity(config, self._switch.ref, self._gps)
 
     def _speak(self) -> None:
         """Put together what says and hears: messages, requests, pictures to learn from."""
         config, counters, clock = self._config, self._counters, self._clock
-        self._requests = Requests(
+        self._requests = RequestServer(
             config.requests,
             self._base,
             counters,
@@ -148,7 +148,7 @@ class _Device:
             verbs=lambda: self._requests.verbs,
             installation=self._identity.installation,
         )
-        self._learning = Learning(
+        self._feedback = Feedback(
             config,
             self._switch.classifier,
             self._identity,
@@ -166,7 +166,7 @@ class _Device:
             counters,
             shrink_jpeg,
             config.report.state_seconds,
-            spare=self._learning.inbox,
+            spare=self._feedback.inbox,
             introductions=[
                 *homeassistant.introductions(config, lambda: self._switch.running),
                 *self._models.introductions(self._bell.renew),
@@ -178,26 +178,26 @@ class _Device:
             letters=self._letters,
             bell=self._bell,
         )
-        self._desk = Desk(self._letters, self._bell.ring)
+        self._desk = LetterVerbs(self._letters, self._bell.ring)
 
     def _look(self) -> None:
         """Put together what takes frames and judges them."""
         config, counters, clock = self._config, self._counters, self._clock
-        self._flow = Flow(config, self._frames, counters, clock)
+        self._flow = FrameFlow(config, self._frames, counters, clock)
         capture = Capture(
             self._frames.ask, self._identity, config.decision, config.images, clock, config.requests
         )
-        self._starts = Starts.beside(config.outbox.path, self._identity.boot, counters)
+        self._starts = StartCounter.beside(config.outbox.path, self._identity.boot, counters)
         self._meter = HealthMeter(
             [
                 DeviceHealth(config, counters, clock).part,
                 QueueHealth(self._outbox, self._letters, clock).part,
                 self._starts.part,
-                self._learning.health,
+                self._feedback.health,
             ],
             counters,
         )
-        status = Overview(
+        status = StatusVerb(
             self._reporter,
             self._meter.now,
             lambda: self._publisher.protocol,
@@ -220,12 +220,12 @@ class _Device:
                 self._flow.watch,
                 capture.watch,
                 *self._models.watchers,
-                *self._learning.watchers,
+                *self._feedback.watchers,
             ],
         )
         self._requests.on("capture", capture.now)
         self._requests.on("status", status.status)
-        self._learning.serve(self._requests)
+        self._feedback.serve(self._requests)
         self._desk.serve(self._requests)
 
     def _watch_over(self) -> None:
@@ -235,11 +235,11 @@ class _Device:
             self._requests,
             self._identity,
             self._reporter,
-            self._learning,
+            self._feedback,
             self._bell,
             self._frames,
         )
-        self._notifier = Notifier(
+        self._notifier = Systemd(
             self._flow.stalled,
             lambda: _status(counters, self._outbox),
             counters,
@@ -261,7 +261,7 @@ class _Device:
             self._exporter,
             self._retimer,
             self._gps,
-            self._learning,
+            self._feedback,
             _running_threads(writer, self._publisher, self._frames, self._requests),
             self._models,
             self._notifier,
@@ -271,7 +271,7 @@ class _Device:
             self._frames.close()
             ended = not stop.is_set()
             if ended:
-                _drain(writer, outbox, self._learning, stop, drain_timeout_seconds)
+                _drain(writer, outbox, self._feedback, stop, drain_timeout_seconds)
         left = len(writer.unwritten) + (outbox.depth().waiting if ended else 0)
         _say(counters, outbox, left)
         counters.crew.check()
@@ -315,7 +315,7 @@ class _Device:
 
 @contextlib.contextmanager
 def _running_threads(
-    writer: Writer, publisher: Publisher, frames: Reader, requests: Requests
+    writer: Writer, publisher: Publisher, frames: Reader, requests: RequestServer
 ) -> Iterator[None]:
     """Start the threads; stop them in the order in which nothing is lost."""
     with ExitStack() as ends:  # each, whatever becomes of those before it
@@ -331,7 +331,7 @@ def _running_threads(
 def _drain(
     writer: Writer,
     outbox: Outbox,
-    learning: Learning,
+    feedback: Feedback,
     stop: threading.Event,
     timeout_seconds: float | None,
 ) -> None:
@@ -340,12 +340,12 @@ def _drain(
         if timeout_seconds is not None and time.monotonic() - started > timeout_seconds:
             return
         with contextlib.suppress(OutboxError):
-            if writer.flush(0.2) and not outbox.depth().waiting and learning.flush(0.2):
+            if writer.flush(0.2) and not outbox.depth().waiting and feedback.flush(0.2):
                 return
         stop.wait(0.02)
 
 
-def _identity(config: Config, model: ModelRef, gps: Gps) -> Identity:
+def _identity(config: Config, model: ModelRef, gps: GpsReceiver) -> Identity:
     return Identity(
         device_id(config),
         boot_id(),

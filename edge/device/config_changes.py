@@ -50,7 +50,7 @@ class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.toml is not None or bool(self.settings)
 
 
-class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ChangeRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of the file on disk."""
 
     schema: Literal[1] = 1
@@ -65,7 +65,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     taken_back_at: datetime | None = None
 
 
-class Configuration:
+class ChangedConfiguration:
     """The configuration of a device: the file, and what requests have changed.
 
     Not safe for several threads, but for reading :attr:`record`.
@@ -73,8 +73,8 @@ class Configuration:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self.record = Record()
-        self._kept: RecordFile[Record] | None = None
+        self.record = ChangeRecord()
+        self._kept: RecordFile[ChangeRecord] | None = None
         self.config: Config | None = None
         """What is in force."""
 
@@ -114,7 +114,7 @@ class Configuration:
         """
         base = load_config(self._file)
         try:
-            self.record = _kept(base).read() or Record()
+            self.record = _kept(base).read() or ChangeRecord()
         except ShortageError as error:
             raise ConfigError(f"{error}; try again") from error
         except RecordError as error:
@@ -169,7 +169,7 @@ class Configuration:
         config = self._apply(changes, load_config(self._file))
         if config == self.config and changes == self.record.current:
             return False
-        self._write(Record(current=changes, previous=self.record.current, starts=0))
+        self._write(ChangeRecord(current=changes, previous=self.record.current, starts=0))
         return True
 
     def confirm(self) -> None:
@@ -182,7 +182,7 @@ class Configuration:
 
         Should the disk refuse, this run of the program goes back all the same.
         """
-        record = Record(
+        record = ChangeRecord(
             current=self.record.previous,
             previous=self.record.previous,
             taken_back=why,
@@ -206,9 +206,9 @@ class Configuration:
 
     def _read(self) -> None:
         assert self._kept is not None
-        self.record = Record()
+        self.record = ChangeRecord()
         try:
-            self.record = self._kept.read() or Record()
+            self.record = self._kept.read() or ChangeRecord()
         except ShortageError as error:
             raise ConfigError(f"{error}; try again") from error
         except RecordError as error:
@@ -219,9 +219,9 @@ class Configuration:
         assert self._kept is not None
         aside = self._kept.set_aside(".refused")
         log.error("%s is set aside as %s: %s", self._kept.path, aside.name, why)
-        self.record = Record(taken_back=f"set aside as {aside.name}: {why}")
+        self.record = ChangeRecord(taken_back=f"set aside as {aside.name}: {why}")
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: ChangeRecord) -> None:
         assert self._kept is not None
         try:
             self._kept.replace(record)
@@ -246,8 +246,8 @@ class Configuration:
         return config
 
 
-def _kept(config: Config) -> RecordFile[Record]:
-    return RecordFile(config.outbox.path.with_name(NAME), Record)
+def _kept(config: Config) -> RecordFile[ChangeRecord]:
+    return RecordFile(config.outbox.path.with_name(NAME), ChangeRecord)
 
 
 def _put(current: Changes, settings: dict[str, Any]) -> Changes:

@@ -11,12 +11,12 @@ from edge.messages.verbs import MOST_LETTERS, LetterList, LettersDone, WhichLett
 from edge.outbox.dead_letters import DeadLetters
 
 if TYPE_CHECKING:
-    from edge.mqtt.requests import Requests
+    from edge.mqtt.requests import RequestServer
 
 _WHICH = "name ids, or all of them (--all; a request: all=true)"
 
 
-class Desk:
+class LetterVerbs:
     """Carries out the verbs that list, release and discard dead letters. Those raise OutboxError.
 
     `tell` is called when some were released.
@@ -25,7 +25,7 @@ class Desk:
     def __init__(self, letters: DeadLetters, tell: Callable[[], None] = lambda: None) -> None:
         self._letters, self._tell = letters, tell
 
-    def serve(self, requests: Requests) -> None:
+    def serve(self, requests: RequestServer) -> None:
         """Take the verbs."""
         requests.on("outbox/letters", self.listed)
         requests.on("outbox/release", self.release)

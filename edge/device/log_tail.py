@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from edge.messages.verbs import MOST_LINES, Line, Lines, LogParams
+from edge.messages.verbs import MOST_LINES, LogLine, LogLines, LogParams
 from edge.system.local_lines import is_local
 from edge.text.printable import printable
 
@@ -24,13 +24,13 @@ _CREDENTIALS = re.compile(r"(?<=://)[^\s/@]+@|(?<=\?)[^\s'\"<>]+")
 """What an address may hold: user and password, and a query with a signature or a key."""
 
 
-class Journal(logging.Handler):
+class LogTail(logging.Handler):
     """Keeps the newest :data:`MOST_LINES` lines, each cut at 1000 characters."""
 
     def __init__(self) -> None:
         super().__init__()
         self._secrets: set[str] = set()
-        self._lines: deque[tuple[int, Line]] = deque(maxlen=MOST_LINES)
+        self._lines: deque[tuple[int, LogLine]] = deque(maxlen=MOST_LINES)
 
     def hide(self, secrets: Iterable[str]) -> None:
         """Never show these."""
@@ -53,7 +53,7 @@ class Journal(logging.Handler):
         except Exception:  # logging must never break what it tells about
             self.handleError(record)
             return
-        line = Line(
+        line = LogLine(
             time=datetime.fromtimestamp(record.created, UTC),
             level=record.levelname.lower(),
             logger=record.name,
@@ -61,10 +61,10 @@ class Journal(logging.Handler):
         )
         self._lines.append((record.levelno, line))
 
-    def log(self, params: LogParams) -> Lines:
+    def log(self, params: LogParams) -> LogLines:
         """Give the newest lines, fewer where they are long."""
         least, room = _LEVELS[params.level], _MOST_BYTES
-        found: list[Line] = []
+        found: list[LogLine] = []
         for level, line in reversed(self._lines.copy()):
             if level < least:
                 continue
@@ -74,4 +74,4 @@ class Journal(logging.Handler):
             if len(found) == params.lines or room < 0:
                 break
             found.append(line)
-        return Lines(lines=found[::-1])
+        return LogLines(lines=found[::-1])

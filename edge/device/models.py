@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Self
 
 from edge.system.identity import device_id
 from edge.updates.load import kept_bundles, open_classifier
-from edge.updates.progress import Teller
-from edge.updates.service import Models
+from edge.updates.progress import ProgressTopic
+from edge.updates.service import UpdateService
 from edge.updates.store import open_store
-from edge.updates.switch import Switch
+from edge.updates.switch import ModelSwitch
 from edge.updates.verbs import Verbs, register
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from edge.cameras.reader import Reader
     from edge.config import Config
     from edge.device.health.reporter import Reporter
-    from edge.feedback.feedback import Learning
-    from edge.mqtt.requests import Requests
+    from edge.feedback.feedback import Feedback
+    from edge.mqtt.requests import RequestServer
     from edge.mqtt.session import Introduction
     from edge.sightings.builder import Identity
     from edge.sightings.watcher import Watcher
     from edge.system.bell import Bell
     from edge.system.clock import Clock
     from edge.system.counters import Counters
-    from edge.system.handover import Kept
+    from edge.system.handover import Handover
 
 
 class DeviceModels:
@@ -41,14 +41,14 @@ class DeviceModels:
         WheatearError: no model can be loaded.
     """
 
-    def __init__(self, config: Config, kept: Kept, counters: Counters, clock: Clock) -> None:
+    def __init__(self, config: Config, kept: Handover, counters: Counters, clock: Clock) -> None:
         self._config, self._clock = config, clock
-        self._service: Models | None = None
+        self._service: UpdateService | None = None
         load = kept_bundles(kept, config.model)
         if config.model.store is not None:
-            self._service = Models(open_store(config), config.model, load, counters, clock)
+            self._service = UpdateService(open_store(config), config.model, load, counters, clock)
         opened = self._service.open() if self._service else open_classifier(config, load)
-        self.switch = Switch(opened, config, clock, kept.leave)
+        self.switch = ModelSwitch(opened, config, clock, kept.leave)
         self.watchers: list[Watcher] = [self._service.watch] if self._service else []
         self._stack = ExitStack()
 
@@ -57,21 +57,21 @@ class DeviceModels:
         if self._service is None:
             return []
         base = f"{self._config.broker.base_topic}/{device_id(self._config)}"
-        teller = Teller(base, lambda: self.switch.running, self._clock, renew)
-        self._service.attach(self.switch, teller)
-        return [teller.introduction()]
+        progress = ProgressTopic(base, lambda: self.switch.running, self._clock, renew)
+        self._service.attach(self.switch, progress)
+        return [progress.introduction()]
 
     def connect(
         self,
-        requests: Requests,
+        requests: RequestServer,
         identity: Identity,
         reporter: Reporter,
-        learning: Learning,
+        feedback: Feedback,
         bell: Bell,
         frames: Reader,
     ) -> None:
         """Take requests, and have all that names the model follow it."""
-        keep_up(self.switch, identity, reporter, learning, bell, frames)
+        keep_up(self.switch, identity, reporter, feedback, bell, frames)
         if self._service is not None:
             register(requests, Verbs(self._service, self._config.model, self._clock))
 
@@ -90,10 +90,10 @@ class DeviceModels:
 
 
 def keep_up(
-    switch: Switch,
+    switch: ModelSwitch,
     identity: Identity,
     reporter: Reporter,
-    learning: Learning,
+    feedback: Feedback,
     bell: Bell,
     frames: Reader,
 ) -> None:
@@ -101,7 +101,7 @@ def keep_up(
 
     def follow() -> None:
         identity.model, reporter.model = switch.ref, switch.running
-        learning.exchange(switch.classifier)
+        feedback.exchange(switch.classifier)
         bell.renew()
         if switch.reframed:
             frames.reopen()

@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from edge.device.config_changes import Configuration
-from edge.device.log_tail import Journal
+from edge.device.config_changes import ChangedConfiguration
+from edge.device.log_tail import LogTail
 from edge.errors import ConfigError
 from edge.messages.base import Params
 from edge.messages.device import ConfigState
 from edge.messages.verbs import ConfigNow, ConfigSetParams, ConfigTaken
-from edge.mqtt.requests import Requests
+from edge.mqtt.requests import RequestServer
 from edge.mqtt.transactions import NAME, Memory
 from edge.system.clock import Clock
 from edge.system.counters import Counters
@@ -61,9 +61,11 @@ class Control:
 class Remote:
     """What outlives one run of the device inside the process."""
 
-    def __init__(self, configuration: Configuration, control: Control, journal: Journal) -> None:
+    def __init__(
+        self, configuration: ChangedConfiguration, control: Control, log_tail: LogTail
+    ) -> None:
         self._memory: Memory | None = None
-        self._configuration, self._control, self._journal = configuration, control, journal
+        self._configuration, self._control, self._log_tail = configuration, control, log_tail
         self._seconds, self._reachable = 0.0, True
         self._hangs: threading.Timer | None = None
 
@@ -73,12 +75,12 @@ class Remote:
             self._memory = Memory(outbox.with_name(NAME))
         return self._memory
 
-    def serve(self, requests: Requests, confirm_seconds: float) -> None:
+    def serve(self, requests: RequestServer, confirm_seconds: float) -> None:
         """Carry out ``config/get``, ``config/set``, ``log`` and ``restart``."""
         self._seconds, self._reachable = confirm_seconds, requests.topics is not None
         requests.on("config/get", self._get)
         requests.on("config/set", self._set)
-        requests.on("log", self._journal.log)
+        requests.on("log", self._log_tail.log)
         requests.on("restart", self._restart)
 
     def stays(self) -> bool:

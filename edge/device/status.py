@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge.device.health.reporter import Reporter
 
 
-class Overview:
+class StatusVerb:
     """Carries out ``status``; without `details` the place is left out."""
 
     def __init__(

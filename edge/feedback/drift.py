@@ -20,7 +20,7 @@ from edge.errors import RecordError, ShortageError
 from edge.messages.feedback import DriftPart, DriftReport
 from edge.model import picture_statistics as d
 from edge.model.image.preprocessing import fit
-from edge.system.background import Later
+from edge.system.background import Background
 from edge.system.counters import Counters, Episode
 from edge.system.record_file import RecordFile
 
@@ -81,7 +81,7 @@ class _File(msgspec.Struct, frozen=True):
     parts: dict[str, _Saved]
 
 
-class Drift:
+class DriftMeter:
     """Watches every frame; :meth:`watch` belongs to the agent's thread, the rest to any.
 
     What was counted outlives a restart; it begins anew with another model. `path` is written about
@@ -112,7 +112,7 @@ class Drift:
         self._frames = self._saved = 0
         self._lock = threading.Lock()
         self._trouble = Episode("drift", counters, log)
-        self._writing: Later[None] | None = None
+        self._writing: Background[None] | None = None
         self._load()
         self._due = clock.monotonic() + _SAVE_SECONDS
 
@@ -129,7 +129,7 @@ class Drift:
             self._frames += 1
         if self._clock.monotonic() >= self._due:
             self._due = self._clock.monotonic() + _SAVE_SECONDS
-            self._writing = Later(self._save)
+            self._writing = Background(self._save)
 
     def value(self) -> float | None:
         """Give the largest of the alarming distances, 0 to 1; None until enough was seen."""

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from edge.errors import RequestError
-from edge.feedback.drift import Drift
-from edge.feedback.inbox import Inbox
-from edge.feedback.picture_store import Spool
+from edge.feedback.drift import DriftMeter
+from edge.feedback.inbox import PictureInbox
+from edge.feedback.picture_store import PictureStore
 from edge.messages.base import Params
 from edge.messages.feedback import DriftReport, PictureParams, PicturePart
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.config import Config
     from edge.model.classifier import Classification, Classifier
-    from edge.mqtt.requests import Requests
+    from edge.mqtt.requests import RequestServer
     from edge.sightings.builder import Identity
     from edge.sightings.visits import Event
     from edge.sightings.watcher import Watcher
@@ -34,7 +34,7 @@ def inbox_folder(config: Config) -> Path:
     return config.inbox.folder or config.outbox.path.parent / "inbox"
 
 
-class Learning:
+class Feedback:
     """Holds what watches the frames; use it as a context, around the threads of the program.
 
     `tell` is called when there is something for the publisher to send.
@@ -49,12 +49,12 @@ class Learning:
         clock: Clock,
         tell: Callable[[], None],
     ) -> None:
-        self.inbox: Inbox | None = None
+        self.inbox: PictureInbox | None = None
         settings, folder, labels = config.inbox, inbox_folder(config), classifier.labels
         if settings.keep:
-            self.inbox = Inbox(
+            self.inbox = PictureInbox(
                 settings,
-                lambda: Spool(folder, settings.max_bytes, settings.min_free_bytes),
+                lambda: PictureStore(folder, settings.max_bytes, settings.min_free_bytes),
                 identity,
                 labels,
                 counters,
@@ -76,7 +76,7 @@ class Learning:
         if self.drift is not None:
             self.drift.watch(frame, found, event)
 
-    def serve(self, requests: Requests) -> None:
+    def serve(self, requests: RequestServer) -> None:
         """Register the verbs."""
         requests.on("drift", self._drift)
         requests.on("inbox/get", self._picture)
@@ -128,11 +128,11 @@ class Learning:
 
 def _drift_of(
     classifier: Classifier, config: Config, counters: Counters, clock: Clock
-) -> Drift | None:
+) -> DriftMeter | None:
     """Give what measures drift for a model, where that is asked for and possible."""
     if not config.drift.measure or classifier.reference is None:
         return None
-    return Drift(
+    return DriftMeter(
         config.drift,
         classifier.reference,
         classifier.input,

@@ -1,6 +1,6 @@
 """Keeps what is worth learning from, and offers thumbnails of it to the publisher.
 
-The agent only asks :class:`~edge.feedback.selection.Doubts` and hands over; encoding, writing,
+The agent only asks :class:`~edge.feedback.selection.Selector` and hands over; encoding, writing,
 shrinking and deleting happen on a thread of its own, so that a slow card slows no frame. The
 publisher takes a
 thumbnail that lies ready when nothing else waits: sightings always go first.
@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.cameras.photo import encode_jpeg, facts, shrink_jpeg
-from edge.errors import ImageError, ShortageError, SpoolError
-from edge.feedback.picture_store import Entry, Spool
-from edge.feedback.selection import USEFULNESS, Doubt, Doubts
+from edge.errors import ImageError, PictureStoreError, ShortageError
+from edge.feedback.picture_store import KeptPicture, PictureStore
+from edge.feedback.selection import USEFULNESS, Selected, Selector
 from edge.messages.base import Clock as Quality
 from edge.messages.base import encode, new_id
 from edge.messages.feedback import InboxItem, InboxPicture
@@ -51,17 +51,18 @@ _LEAST_PROBABILITY = 1e-4
 
 
 class _Job(msgspec.Struct, frozen=True):
-    doubt: Doubt
+    selected: Selected
     time: datetime
     clock: Quality
     model: ModelRef
     labels: tuple[str, ...]
 
 
-class Inbox:
+class PictureInbox:
     """Watches every frame, keeps some, and has thumbnails ready to be sent.
 
-    `spool` opens the folder, on the inbox's own thread; `tell` is called when a thumbnail is ready.
+    `pictures` opens the folder, on the inbox's own thread; `tell` is called when a thumbnail is
+    ready.
     :meth:`watch` belongs to the agent's thread; :meth:`next` and :meth:`settled` to the
     publisher's; :meth:`health` and :meth:`read` to any.
     """
@@ -69,7 +70,7 @@ class Inbox:
     def __init__(
         self,
         config: InboxConfig,
-        spool: Callable[[], Spool],
+        pictures: Callable[[], PictureStore],
         identity: Identity,
         labels: tuple[str, ...],
         counters: Counters,
@@ -79,9 +80,9 @@ class Inbox:
     ) -> None:
         self._config, self._identity, self._labels = config, identity, labels
         self._counters, self._clock, self._tell = counters, clock, tell
-        self._doubts = Doubts(config, (random or Random()).random)
-        self._open_spool = spool
-        self._spool: Spool | None = None
+        self._selector = Selector(config, (random or Random()).random)
+        self._open_pictures = pictures
+        self._pictures: PictureStore | None = None
         self._budget: Budget | None = None
         self._jobs: deque[_Job] = deque()
         self._answers: deque[tuple[Parcel, Outcome]] = deque()
@@ -113,21 +114,21 @@ class Inbox:
     def exchange(self, labels: tuple[str, ...]) -> None:
         """Go on with the frames of another model, on the agent's thread."""
         self._labels = labels
-        self._doubts.forget()
+        self._selector.forget()
 
     def watch(self, frame: Frame, found: Classification, _event: Event | None) -> None:
         """Look at a classified frame, and hand it over where it is worth keeping."""
-        doubt = self._doubts.see(frame, found, self._clock.since_boot())
-        if doubt is None:
+        selected = self._selector.see(frame, found, self._clock.since_boot())
+        if selected is None:
             return
-        time, quality = self._clock.told(doubt.frame.time)
-        if doubt.frame.recorded:
-            time = doubt.frame.time
+        time, quality = self._clock.told(selected.frame.time)
+        if selected.frame.recorded:
+            time = selected.frame.time
         with self._change:
             if len(self._jobs) >= _GATHERED:
                 self._counters.add("inbox_missed")
                 return
-            self._jobs.append(_Job(doubt, time, quality, self._identity.model, self._labels))
+            self._jobs.append(_Job(selected, time, quality, self._identity.model, self._labels))
             self._change.notify_all()
 
     def next(self) -> Parcel | None:
@@ -145,10 +146,13 @@ class Inbox:
             self._change.notify_all()
 
     def read(self, id: str) -> tuple[InboxItem, bytes]:
-        """Give a kept picture at full size. Raises SpoolError where there is none with this id."""
-        if self._spool is None:
-            raise SpoolError("the folder of kept pictures is not open yet; ask again")
-        return self._spool.read(id)
+        """Give a kept picture at full size.
+
+        Raises PictureStoreError where there is none with this id.
+        """
+        if self._pictures is None:
+            raise PictureStoreError("the folder of kept pictures is not open yet; ask again")
+        return self._pictures.read(id)
 
     def health(self) -> InboxHealth:
         """Say how much is kept and sent."""
@@ -180,7 +184,7 @@ class Inbox:
                 self._short.recovered()
             except ShortageError as error:  # no picture is at fault
                 self._short.failed(error)
-            except (SpoolError, ImageError, OSError) as error:
+            except (PictureStoreError, ImageError, OSError) as error:
                 self._trouble.failed(error)
             except Exception as error:  # a bug must not end the keeping for good
                 log.exception("the inbox failed; it goes on")
@@ -195,35 +199,35 @@ class Inbox:
                 )
 
     def _work(self, job: _Job | None, answers: deque[tuple[Parcel, Outcome]]) -> None:
-        if self._spool is None:
-            self._spool = self._open_spool()
-            folder, most = self._spool.folder, self._config.max_bytes_per_day
+        if self._pictures is None:
+            self._pictures = self._open_pictures()
+            folder, most = self._pictures.folder, self._config.max_bytes_per_day
             self._budget = Budget(folder / "budget.json", most)
-        spool = self._spool
+        pictures = self._pictures
         for parcel, outcome in answers:
             self._flying = False  # not before: it would be chosen again, being unsent still
             if outcome == "taken":
                 self._counters.add("inbox_sent")
-                spool.mark_sent(parcel.id)
+                pictures.mark_sent(parcel.id)
             else:
                 self._made = parcel
         try:
             if job is not None:
-                self._keep(spool, job)
+                self._keep(pictures, job)
             if self._config.send and not (self._ready or self._flying or self._closing):
-                self._prepare(spool)
+                self._prepare(pictures)
         finally:
-            self._measure(spool)
+            self._measure(pictures)
 
-    def _keep(self, spool: Spool, job: _Job) -> None:
-        jpeg = job.doubt.frame.jpeg()
+    def _keep(self, pictures: PictureStore, job: _Job) -> None:
+        jpeg = job.selected.frame.jpeg()
         item = self._item(job, new_id(), jpeg)
-        if spool.add(item, jpeg):
+        if pictures.add(item, jpeg):
             self._counters.add("inbox_kept")
         self._trouble.recovered()
 
     def _item(self, job: _Job, id: str, jpeg: bytes) -> InboxItem:
-        frame, found, kept = job.doubt
+        frame, found, kept = job.selected
         identity = self._identity
         order = found.probabilities.argsort(kind="stable")[::-1].tolist()
         shares = {job.labels[i]: round(float(found.probabilities[i]), 4) for i in order}
@@ -249,11 +253,11 @@ class Inbox:
             picture=picture(jpeg),
         )
 
-    def _prepare(self, spool: Spool) -> None:
+    def _prepare(self, pictures: PictureStore) -> None:
         """Make the next thumbnail ready, if the day's budget has room for it."""
         assert self._budget is not None
-        while self._made is None and (entry := self._choose(spool)) is not None:
-            self._made = self._parcel(spool, entry)
+        while self._made is None and (entry := self._choose(pictures)) is not None:
+            self._made = self._parcel(pictures, entry)
             self._last_sent = USEFULNESS.index(entry.kept)
         if self._made is None or not self._budget.take(self._made.bytes, self._clock.now()):
             return
@@ -261,36 +265,36 @@ class Inbox:
             self._ready, self._made = self._made, None
         self._tell()
 
-    def _choose(self, spool: Spool) -> Entry | None:
+    def _choose(self, pictures: PictureStore) -> KeptPicture | None:
         """Let the reasons take turns, the oldest of each first: none uses up the budget alone."""
         turn = self._last_sent + 1
         reasons = (*USEFULNESS[turn:], *USEFULNESS[:turn])
-        return next(filter(None, map(spool.oldest_unsent, reasons)), None)
+        return next(filter(None, map(pictures.oldest_unsent, reasons)), None)
 
-    def _parcel(self, spool: Spool, entry: Entry) -> Parcel | None:
+    def _parcel(self, pictures: PictureStore, entry: KeptPicture) -> Parcel | None:
         """Give the thumbnail and what is said of it; a picture that cannot be read is given up."""
         try:
-            item, jpeg = spool.read(entry.id)
+            item, jpeg = pictures.read(entry.id)
             part = _part(jpeg, item.frame.region)
             small = shrink_jpeg(part, self._config.thumbnail_bytes, self._config.thumbnail_side)
             if small is None:
                 raise ImageError(f"no thumbnail of {self._config.thumbnail_bytes} bytes")
             about = encode(msgspec.structs.replace(item, picture=picture(small)))
-        except (SpoolError, ImageError) as error:
+        except (PictureStoreError, ImageError) as error:
             self._counters.error(error)
             log.warning("a kept picture is given up: %s", error)
-            spool.drop(entry.id)
+            pictures.drop(entry.id)
             return None
         topic = f"inbox/{entry.id}"
         return Parcel(entry.id, ((f"{topic}/meta", about), (topic, small)))
 
-    def _measure(self, spool: Spool) -> None:
+    def _measure(self, pictures: PictureStore) -> None:
         used = self._budget.used(self._clock.now()) if self._budget else 0
         self._health = InboxHealth(
-            held=len(spool),
-            bytes=spool.bytes,
-            dropped=spool.dropped,
-            unsent=spool.unsent,
+            held=len(pictures),
+            bytes=pictures.bytes,
+            dropped=pictures.dropped,
+            unsent=pictures.unsent,
             sent_bytes_today=used,
         )
 

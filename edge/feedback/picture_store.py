@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.errors import ShortageError, SpoolError
+from edge.errors import PictureStoreError, ShortageError
 from edge.feedback.selection import USEFULNESS
 from edge.messages.base import encode
 from edge.messages.feedback import InboxItem, Kept
@@ -30,7 +30,7 @@ _NAME = re.compile(
 )
 
 
-class Entry(msgspec.Struct, frozen=True):
+class KeptPicture(msgspec.Struct, frozen=True):
     """What is known of an item without opening it."""
 
     id: str
@@ -46,7 +46,7 @@ _Key = tuple[bool, int, str]
 _UNSENT: _Key = (True, 0, "")
 
 
-def uselessness(entry: Entry) -> _Key:
+def uselessness(entry: KeptPicture) -> _Key:
     """Sort key of what goes first when there is no room.
 
     What was sent goes before what was not: its thumbnail is safe elsewhere. Then by
@@ -59,11 +59,11 @@ def _id(key: _Key) -> str:
     return key[2].rpartition("_")[2]
 
 
-class Spool:
+class PictureStore:
     """The folder. Use it from one thread; :meth:`read` may be called from others.
 
     Raises:
-        SpoolError: the folder cannot be made or read.
+        PictureStoreError: the folder cannot be made or read.
     """
 
     def __init__(self, folder: Path, max_bytes: int, min_free_bytes: int = 0) -> None:
@@ -76,7 +76,7 @@ class Spool:
             self._order = sorted(uselessness(entry) for entry in self._entries.values())
             """Keys of all entries, what goes first at the front: a folder may hold many."""
         except OSError as error:
-            raise SpoolError(
+            raise PictureStoreError(
                 f"cannot use the folder {folder} for pictures to learn from: "
                 f"{error.strerror or error}; set inbox.folder to one that this user may write"
             ) from error
@@ -89,11 +89,11 @@ class Spool:
         """Write an item durably; False where all that is kept already is worth more.
 
         Raises:
-            SpoolError: the disk refuses, or has too little left; nothing is kept of the item.
+            PictureStoreError: the disk refuses, or has too little left; nothing is kept.
         """
         sidecar = encode(item)
         stem = f"{item.time:%Y%m%dT%H%M%SZ}_{item.kept}_{item.id}"
-        entry = Entry(item.id, item.kept, stem, len(jpeg) + len(sidecar))
+        entry = KeptPicture(item.id, item.kept, stem, len(jpeg) + len(sidecar))
         try:
             self._check_disk(entry.bytes)
             if not self._make_room(entry):
@@ -103,9 +103,9 @@ class Spool:
             sync_folder(self.folder)
         except OSError as error:
             self._remove(entry)
-            if isinstance(error, SpoolError):
+            if isinstance(error, PictureStoreError):
                 raise
-            raise SpoolError(
+            raise PictureStoreError(
                 f"cannot keep a picture in {self.folder}: {error.strerror or error}"
             ) from error
         self._entries[entry.id] = entry
@@ -118,7 +118,7 @@ class Spool:
         """How many items were not sent yet."""
         return len(self._order) - bisect_left(self._order, _UNSENT)
 
-    def oldest_unsent(self, kept: Kept) -> Entry | None:
+    def oldest_unsent(self, kept: Kept) -> KeptPicture | None:
         """Give the oldest item of a reason that was not sent yet."""
         first = (True, USEFULNESS.index(kept), "")
         at = bisect_left(self._order, first)
@@ -130,19 +130,19 @@ class Spool:
         """Give an item and its JPEG.
 
         Raises:
-            SpoolError: there is none with this id, or its files cannot be read.
+            PictureStoreError: there is none with this id, or its files cannot be read.
             ShortageError: they cannot be opened just now.
         """
         entry = self._entries.get(id)
         if entry is None:
-            raise SpoolError(f"no picture {id} is kept here")
+            raise PictureStoreError(f"no picture {id} is kept here")
         try:
             item = read_json(self._json(entry), InboxItem)
             return item, read_whole(self._jpg(entry))
         except ShortageError:
             raise
         except (OSError, msgspec.MsgspecError) as error:
-            raise SpoolError(f"the picture {id} cannot be read: {error}") from error
+            raise PictureStoreError(f"the picture {id} cannot be read: {error}") from error
 
     def mark_sent(self, id: str) -> None:
         """Note that an item was acknowledged. A power cut may forget it: it is then sent again."""
@@ -165,7 +165,7 @@ class Spool:
             self.dropped += 1
             self._remove(entry)
 
-    def _make_room(self, new: Entry) -> bool:
+    def _make_room(self, new: KeptPicture) -> bool:
         while self.bytes + new.bytes > self.max_bytes:
             if not self._order or uselessness(new) < self._order[0]:
                 self.dropped += 1
@@ -173,31 +173,31 @@ class Spool:
             self.drop(_id(self._order[0]))
         return True
 
-    def _forget(self, entry: Entry) -> None:
+    def _forget(self, entry: KeptPicture) -> None:
         del self._order[bisect_left(self._order, uselessness(entry))]
 
     def _check_disk(self, wanted: int) -> None:
         disk = os.statvfs(self.folder)
         free = disk.f_bavail * disk.f_frsize
         if free - wanted < self.min_free_bytes:
-            raise SpoolError(
+            raise PictureStoreError(
                 f"{free:,} bytes are free where {self.folder} is, {self.min_free_bytes:,} are for "
                 "sightings (inbox.min_free_bytes); no picture is kept until there is room"
             )
 
-    def _remove(self, entry: Entry) -> None:
+    def _remove(self, entry: KeptPicture) -> None:
         for path in (self._json(entry), self._jpg(entry)):
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
 
-    def _jpg(self, entry: Entry) -> Path:
+    def _jpg(self, entry: KeptPicture) -> Path:
         return self.folder / f"{entry.stem}.jpg"
 
-    def _json(self, entry: Entry) -> Path:
+    def _json(self, entry: KeptPicture) -> Path:
         return self.folder / f"{entry.stem}{'.sent' if entry.sent else ''}.json"
 
 
-def _tidy(folder: Path) -> Iterable[Entry]:
+def _tidy(folder: Path) -> Iterable[KeptPicture]:
     """Give the whole items of a folder; remove what was left of others."""
     found: dict[str, dict[str, os.DirEntry[str]]] = {}
     with os.scandir(folder) as files:
@@ -213,4 +213,4 @@ def _tidy(folder: Path) -> Iterable[Entry]:
         if whole and sidecar is not None:
             _, kept, id = stem.split("_")
             size = ends["jpg"].stat().st_size + sidecar.stat().st_size
-            yield Entry(id, kept, stem, size, "sent.json" in ends)  # type: ignore[arg-type]
+            yield KeptPicture(id, kept, stem, size, "sent.json" in ends)  # type: ignore[arg-type]

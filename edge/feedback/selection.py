@@ -20,7 +20,7 @@ Training Text Classifiers, 1994), then single frames among others that say somet
 """
 
 
-class Doubt(NamedTuple):
+class Selected(NamedTuple):
     """A frame worth keeping, and why."""
 
     frame: Frame
@@ -28,7 +28,7 @@ class Doubt(NamedTuple):
     kept: Kept
 
 
-class Doubts:
+class Selector:
     """Picks frames one after the other; use from one thread.
 
     `random` gives numbers from 0 to 1. Times between frames are those of the frames themselves;
@@ -41,34 +41,34 @@ class Doubts:
         self._taken: Frame | None = None
         self._last: dict[Kept, float] = {}
 
-    def see(self, frame: Frame, found: Classification, now: float) -> Doubt | None:
+    def see(self, frame: Frame, found: Classification, now: float) -> Selected | None:
         """Judge a frame at the time `now` (seconds, never jumping); give what is to be kept.
 
         A single frame that contradicts its neighbours is noticed with the next one, and is then
         given in its place.
         """
-        doubt = self._doubt(frame, found)
+        selected = self._selected(frame, found)
         self._before = [*self._before[-1:], (frame, found)]
-        if doubt is None or doubt.frame is self._taken or self._resting(doubt.kept, now):
+        if selected is None or selected.frame is self._taken or self._resting(selected.kept, now):
             return None
-        self._last[doubt.kept] = now
-        self._taken = doubt.frame
-        return doubt
+        self._last[selected.kept] = now
+        self._taken = selected.frame
+        return selected
 
     def forget(self) -> None:
         """Compare no later frame with those until now."""
         self._before = []
 
-    def _doubt(self, frame: Frame, found: Classification) -> Doubt | None:
+    def _selected(self, frame: Frame, found: Classification) -> Selected | None:
         # Drawn first: a random share without the doubtful pictures would flatter the model.
         if self._random() < self._config.random_share:
-            return Doubt(frame, found, "random")
+            return Selected(frame, found, "random")
         if found.reason == "unknown":
-            return Doubt(frame, found, "unknown")
+            return Selected(frame, found, "unknown")
         if found.reason == "below-threshold" or found.confidence < self._config.below:
-            return Doubt(frame, found, "low-confidence")
+            return Selected(frame, found, "low-confidence")
         odd = self._odd_one(frame, found)
-        return Doubt(*odd, "disagreement") if odd else None
+        return Selected(*odd, "disagreement") if odd else None
 
     def _odd_one(self, frame: Frame, found: Classification) -> tuple[Frame, Classification] | None:
         """Give the frame before this one where the two around it agree on something else."""

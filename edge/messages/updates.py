@@ -56,7 +56,7 @@ class ModelUpdate(Message, frozen=True, kw_only=True):
     ] = None
 
 
-class Entry(Message, frozen=True, kw_only=True):
+class ModelEntry(Message, frozen=True, kw_only=True):
     """A bundle in the store."""
 
     name: str
@@ -135,7 +135,7 @@ class Chunk(Params, frozen=True, kw_only=True):
     )
 
 
-class Progress(Message, frozen=True, kw_only=True):
+class UploadProgress(Message, frozen=True, kw_only=True):
     """What `model/chunk` gives."""
 
     sha256: str
@@ -160,9 +160,9 @@ class Listed(Message, frozen=True, kw_only=True):
         Probation | None, Meta(description="Null: the current model is confirmed.")
     ]
     factory: Annotated[
-        Entry | None, Meta(description="The configured bundle; null: it cannot be read.")
+        ModelEntry | None, Meta(description="The configured bundle; null: it cannot be read.")
     ]
-    models: Annotated[dict[str, Entry], Meta(description="What is in the store, by id.")]
+    models: Annotated[dict[str, ModelEntry], Meta(description="What is in the store, by id.")]
     last: Annotated[Outcome | None, Meta(description="Null: there was no update yet.")]
 
 

@@ -103,7 +103,7 @@ class LogParams(Params, frozen=True, kw_only=True):
     ] = "info"
 
 
-class Line(Message, frozen=True, kw_only=True):
+class LogLine(Message, frozen=True, kw_only=True):
     """One line of the log."""
 
     time: Time
@@ -112,10 +112,10 @@ class Line(Message, frozen=True, kw_only=True):
     text: str
 
 
-class Lines(Message, frozen=True, kw_only=True):
+class LogLines(Message, frozen=True, kw_only=True):
     """What `log` gives."""
 
-    lines: Annotated[list[Line], Meta(description="Oldest first.")]
+    lines: Annotated[list[LogLine], Meta(description="Oldest first.")]
 
 
 class DeadLetter(Message, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ class ModelInfo(msgspec.Struct, frozen=True):
     """"XNNPACK" or "EdgeTPU"; None: plain kernels, or not known."""
 
 
-class Timings(msgspec.Struct, frozen=True):
+class FrameTimings(msgspec.Struct, frozen=True):
     """Where the time went."""
 
     preprocess_ms: float
@@ -69,7 +69,7 @@ class Classification(msgspec.Struct, frozen=True):
     """The most likely labels, best first, the first one included."""
     probabilities: Floats
     """(classes,) in the order of the labels."""
-    timings: Timings
+    timings: FrameTimings
     tiles: tuple[Tile, ...] = ()
     """What each tile shows, where the picture was looked at in parts (see
     :mod:`edge.model.tiled_classifier`); the rest is then that of the surest tile."""
@@ -203,7 +203,7 @@ class Classifier:
             reason=decision.reason,
             alternatives=decision.alternatives,
             probabilities=probabilities,
-            timings=Timings((ready - started) * 1e3, (done - ready) * 1e3),
+            timings=FrameTimings((ready - started) * 1e3, (done - ready) * 1e3),
         )
 
     def _prepare(self, pixels: Pixels) -> NDArray[Any]:

@@ -40,7 +40,7 @@ class DecisionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             raise ValueError(f"unknown_threshold must be 0..1, not {self.unknown_threshold}")
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Judgement(msgspec.Struct, frozen=True):
     """The label of one picture, or the reason why there is none."""
 
     label: str | None
@@ -168,7 +168,7 @@ def decide(
     *,
     score: float | None = None,
     top: int = 3,
-) -> Decision:
+) -> Judgement:
     """Choose the label of probabilities (classes,); ``score`` comes from :func:`unknown_score`."""
     best = top_k(probabilities, max(1, top))
     first = best[0]
@@ -178,7 +178,7 @@ def decide(
         reason = "unknown"
     elif confidence < thresholds[first]:
         reason = "below-threshold"
-    return Decision(
+    return Judgement(
         label=labels[first] if reason is None else None,
         confidence=confidence,
         reason=reason,

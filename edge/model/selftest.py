@@ -10,7 +10,7 @@ import numpy as np
 from edge.errors import ImageError, SelfTestError
 from edge.model.bundle.bundle import Bundle
 from edge.model.image.preprocessing import decode
-from edge.system.background import Later
+from edge.system.background import Background
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,8 +77,8 @@ def self_test(scorer: Scorer, bundle: Bundle) -> SelfTestReport:
 def _decoded(bundle: Bundle) -> Iterator[tuple[Golden, Pixels]]:
     """Give the golden pictures, each decoded while the model is busy with the one before."""
 
-    def begin(golden: Golden) -> Later[Pixels]:
-        return Later(lambda: decode(bundle.goldens[golden.file]))
+    def begin(golden: Golden) -> Background[Pixels]:
+        return Background(lambda: decode(bundle.goldens[golden.file]))
 
     goldens = bundle.manifest.goldens
     coming = begin(goldens[0])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from edge.config import View
 from edge.errors import ConfigError, ImageError
-from edge.model.classifier import Classification, Classifier, Tile, Timings
+from edge.model.classifier import Classification, Classifier, FrameTimings, Tile
 from edge.model.image.preprocessing import PAD_COLOUR, decode
 from edge.model.tiles import Box, Size, in_parts, layout, mask_of, scaled
 
@@ -76,7 +76,7 @@ class Plan:
         return mask_of(self._view, self._drawn, pixels)
 
 
-class Viewer:
+class TiledClassifier:
     """Looks at pictures in the parts that ``[view]`` names.
 
     Raises:
@@ -115,7 +115,7 @@ def together(tiles: tuple[Tile, ...]) -> Classification:
     """
     best = max(tiles, key=lambda tile: (tile.found.label is not None, tile.found.confidence)).found
     times = [tile.found.timings for tile in tiles]
-    total = Timings(sum(t.preprocess_ms for t in times), sum(t.invoke_ms for t in times))
+    total = FrameTimings(sum(t.preprocess_ms for t in times), sum(t.invoke_ms for t in times))
     return msgspec.structs.replace(best, tiles=tiles, timings=total)
 
 

@@ -64,7 +64,7 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True, tag="hello"):
     runtime_version: str
 
 
-class Parcel(msgspec.Struct, frozen=True):
+class SentModel(msgspec.Struct, frozen=True):
     """A model whose bytes follow the request."""
 
     sha256: str
@@ -76,13 +76,13 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     models: tuple[str, ...]
     """SHA-256 of each, in the order of the answer."""
-    parcels: tuple[Parcel, ...]
+    parcels: tuple[SentModel, ...]
     """Those that follow, in the order of their bytes."""
     rounds: int
     pictures: int
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
+class TimingAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
     """Times, or why there are none."""
 
     times: Times | None = None
@@ -97,7 +97,7 @@ class Percentiles(msgspec.Struct, frozen=True):
     p99: float
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+class BenchReport(msgspec.Struct, frozen=True, kw_only=True):
     """What `wheatear bench` measured: pictures, from their files to the decision."""
 
     model: ModelInfo

@@ -25,7 +25,7 @@ def addresses(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
 
-class Known:
+class KnownAddresses:
     """Where a broker answered last; of several addresses that one is tried first, so that dead ones
     cost their time once and not with every connection.
     """

@@ -8,7 +8,7 @@ import msgspec
 
 from edge.config import Broker
 from edge.errors import LostError
-from edge.mqtt.addresses import Known, addresses, first_that_answers
+from edge.mqtt.addresses import KnownAddresses, addresses, first_that_answers
 from edge.mqtt.connection import Connection, ProtocolRefusedError
 from edge.mqtt.reason_codes import QOS_NOT_SUPPORTED, RETAIN_NOT_SUPPORTED
 from edge.mqtt.wire import Limits, Will
@@ -24,7 +24,7 @@ def connect(
     speaks_5: bool = False,
     most_bytes: int | None = None,
     resolve: Addresses = addresses,
-    known: Known | None = None,
+    known: KnownAddresses | None = None,
 ) -> Connection:
     """Connect, with MQTT 5 where the broker speaks it and ``protocol = "auto"``.
 
@@ -45,7 +45,7 @@ def connect(
         last.answered(at)
         return connection
 
-    last = known or Known()
+    last = known or KnownAddresses()
     return first_that_answers(last.first(resolve(*broker.address)), attempt)
 
 

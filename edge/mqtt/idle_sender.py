@@ -38,8 +38,10 @@ class Parcel(msgspec.Struct, frozen=True):
         return sum(len(topic) + len(payload) + PACKET_OVERHEAD for topic, payload in self.messages)
 
 
-class Source(Protocol):
-    """Where parcels come from; :class:`edge.feedback.inbox.Inbox` is one. Called on one thread."""
+class ParcelSource(Protocol):
+    """Where parcels come from; :class:`edge.feedback.inbox.PictureInbox` is one. Called on one
+    thread.
+    """
 
     def next(self) -> Parcel | None:
         """Give what may be sent now, without waiting; it is settled exactly once."""
@@ -50,7 +52,7 @@ class Source(Protocol):
         ...
 
 
-class Spare:
+class IdleSender:
     """The parcel under way over one connection; ``None`` as source sends nothing.
 
     A sighting that comes up meanwhile waits for what is already written to the socket, never for
@@ -59,7 +61,7 @@ class Spare:
 
     def __init__(
         self,
-        source: Source | None,
+        source: ParcelSource | None,
         flight: Flight,
         base: str,
         standing: Standing,

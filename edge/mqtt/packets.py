@@ -72,7 +72,7 @@ class Said(NamedTuple):
     properties: Properties
 
 
-class Answer(NamedTuple):
+class PacketAnswer(NamedTuple):
     """A PUBACK, PUBREC, PUBCOMP or SUBACK."""
 
     mid: int
@@ -80,7 +80,7 @@ class Answer(NamedTuple):
     """Of several, the worst."""
 
 
-class _Reader:
+class _BodyReader:
     def __init__(self, body: bytes) -> None:
         self.body, self.at = body, 0
 
@@ -112,7 +112,7 @@ class _Reader:
     def properties(self) -> Properties:
         """Read as far as what is known goes, and step behind all of them."""
         length = self.variable()
-        inner = _Reader(self.take(min(length, self.left)))
+        inner = _BodyReader(self.take(min(length, self.left)))
         found: dict[int, int | bytes] = {}
         try:
             while inner.left:
@@ -140,7 +140,7 @@ def message(flags: int, body: bytes, level: int, left_out: int = 0) -> tuple[Inc
     """Read a PUBLISH of which the last `left_out` bytes are not there; give its packet identifier
     too, 0 with QoS 0. Raises PacketError.
     """
-    reader = _Reader(body)
+    reader = _BodyReader(body)
     topic = reader.data().decode(errors="replace")
     mid = reader.number(2) if flags >> 1 & 3 else 0
     properties = reader.properties() if level == 5 else Properties()
@@ -155,23 +155,23 @@ def message(flags: int, body: bytes, level: int, left_out: int = 0) -> tuple[Inc
     return incoming, mid
 
 
-def answer(body: bytes) -> Answer:
+def answer(body: bytes) -> PacketAnswer:
     """Read a PUBACK, PUBREC or PUBCOMP. Raises PacketError."""
-    reader = _Reader(body)
-    return Answer(reader.number(2), reader.number(1) if reader.left else 0)
+    reader = _BodyReader(body)
+    return PacketAnswer(reader.number(2), reader.number(1) if reader.left else 0)
 
 
-def subscribed(body: bytes, level: int) -> Answer:
+def subscribed(body: bytes, level: int) -> PacketAnswer:
     """Read a SUBACK. Raises PacketError."""
-    reader = _Reader(body)
+    reader = _BodyReader(body)
     mid = reader.number(2)
     if level == 5:
         reader.properties()
-    return Answer(mid, max(reader.take(reader.left), default=0x80))
+    return PacketAnswer(mid, max(reader.take(reader.left), default=0x80))
 
 
 def said(body: bytes) -> Said:
     """Read a DISCONNECT under MQTT 5, or a CONNACK without its flags. Raises PacketError."""
-    reader = _Reader(body)
+    reader = _BodyReader(body)
     code = reader.number(1) if reader.left else 0
     return Said(code, reader.properties() if reader.left else Properties())

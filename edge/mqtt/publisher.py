@@ -21,15 +21,15 @@ from edge.errors import (
     ShortageError,
     StalledError,
 )
-from edge.mqtt.addresses import Known
+from edge.mqtt.addresses import KnownAddresses
 from edge.mqtt.client_id_conflict import Rivals
 from edge.mqtt.delivery import Delivery
 from edge.mqtt.delivery_state import standing
 from edge.mqtt.dial import connect
-from edge.mqtt.idle_sender import Source, Spare
+from edge.mqtt.idle_sender import IdleSender, ParcelSource
 from edge.mqtt.in_flight import Flight, Learned
 from edge.mqtt.keep_alive import Quiet
-from edge.mqtt.request_channel import Exchange, Inlet
+from edge.mqtt.request_channel import RequestChannel, RequestSink
 from edge.mqtt.session import OFFLINE, ONLINE, Closing, Introduction, Session
 from edge.mqtt.wire import Will, Wire
 from edge.outbox.dead_letters import FOLDER, DeadLetters
@@ -78,8 +78,8 @@ class Publisher:
         denied_seconds: float = 30.0,
         introductions: Sequence[Introduction] = (),
         clock: Clock | None = None,
-        spare: Source | None = None,
-        requests: Inlet | None = None,
+        spare: ParcelSource | None = None,
+        requests: RequestSink | None = None,
         hold: Callable[[], bool] = lambda: False,
         letters: DeadLetters | None = None,
         dial: Dial | None = None,
@@ -91,7 +91,7 @@ class Publisher:
         self._state, self._counters, self._shrink = state, counters, shrink
         self._clock, self._hold, self._righted = clock or SystemClock(), hold, righted
         self._state_seconds, self._spare, self._requests = state_seconds, spare, requests
-        self._dial = dial or functools.partial(connect, known=Known())
+        self._dial = dial or functools.partial(connect, known=KnownAddresses())
         self._learned = Learned(self._clock.monotonic)
         self.letters = (  # none that are held is not none given
             DeadLetters(outbox.path.with_name(FOLDER)) if letters is None else letters
@@ -233,8 +233,8 @@ class Publisher:
             flight,
             self.base,
             delivery,
-            Spare(self._spare, flight, self.base, standing),
-            Exchange(self._requests, flight, standing),
+            IdleSender(self._spare, flight, self.base, standing),
+            RequestChannel(self._requests, flight, standing),
             self._introductions,
             self._pending,
             self._state,

@@ -28,7 +28,7 @@ class Asked(NamedTuple):
     sent: int | None
 
 
-class Gate:
+class Admission:
     """Checks requests below `base` (``wheatear/<device>``); `verbs` are those that there are.
 
     Raises:

@@ -11,14 +11,14 @@ from edge.mqtt.delivery import DeniedError
 from edge.mqtt.delivery_state import Standing
 from edge.mqtt.in_flight import Flight
 from edge.mqtt.packets import Incoming
-from edge.mqtt.requests import Answer
+from edge.mqtt.requests import RequestAnswer
 from edge.mqtt.wire import Ack
 
 log = logging.getLogger(__name__)
 
 
-class Inlet(Protocol):
-    """Where requests go; :class:`edge.mqtt.requests.Requests` is one. Nothing in it waits."""
+class RequestSink(Protocol):
+    """Where requests go; :class:`edge.mqtt.requests.RequestServer` is one. Nothing in it waits."""
 
     @property
     def topics(self) -> str | None:
@@ -39,12 +39,12 @@ class Inlet(Protocol):
         """Take a message in."""
         ...
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[RequestAnswer]:
         """Give answers to send."""
         ...
 
 
-class Exchange:
+class RequestChannel:
     """The requests of one connection; ``None`` as inlet takes none.
 
     Nothing is kept on disk: who asked is gone by the time a device comes back, and would ask again.
@@ -52,18 +52,18 @@ class Exchange:
 
     def __init__(
         self,
-        inlet: Inlet | None,
+        inlet: RequestSink | None,
         flight: Flight,
         standing: Standing,
     ) -> None:
         self._inlet, self._flight = inlet, flight
         self._standing, self._counters = standing, standing.counters
         self._denials = standing.denials
-        self._waiting: deque[Answer] = deque()
+        self._waiting: deque[RequestAnswer] = deque()
         self._topics = inlet.topics if inlet else None
         self._asked: int | None = None
         self._subscribed = False
-        self._flying: dict[int, Answer] = {}
+        self._flying: dict[int, RequestAnswer] = {}
 
     @property
     def idle(self) -> bool:
@@ -142,7 +142,7 @@ class Exchange:
             )
         )
 
-    def _publish(self, answer: Answer) -> None:
+    def _publish(self, answer: RequestAnswer) -> None:
         limits = self._flight.limits
         if not limits.fits(answer.topic, answer.payload):
             limit = limits.maximum_packet_size

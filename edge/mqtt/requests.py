@@ -1,7 +1,7 @@
 """What others ask of the device over MQTT: checked, carried out on a thread of its own, answered.
 
-The publisher hands over what comes in (:meth:`Requests.offer`) and takes answers away
-(:meth:`Requests.answers`); neither waits. Everything between runs on the request thread, one
+The publisher hands over what comes in (:meth:`RequestServer.offer`) and takes answers away
+(:meth:`RequestServer.answers`); neither waits. Everything between runs on the request thread, one
 request after the other.
 """
 
@@ -28,7 +28,7 @@ from edge.errors import (
 from edge.messages.base import Params, encode
 from edge.messages.requests import VERBS, Problem, Response, VerbName, read_params
 from edge.mqtt.packets import Incoming
-from edge.mqtt.request_admission import Asked, Gate
+from edge.mqtt.request_admission import Admission, Asked
 from edge.mqtt.request_refusals import Refusals
 from edge.mqtt.transactions import Memory
 from edge.system.clock import Clock
@@ -49,7 +49,7 @@ _MOST_CORRELATION = 1024
 _CLOSE_SECONDS = 10.0
 
 
-class Answer(NamedTuple):
+class RequestAnswer(NamedTuple):
     """A payload to publish, QoS 1, not retained."""
 
     topic: str
@@ -60,7 +60,7 @@ class Answer(NamedTuple):
     """Monotonic seconds."""
 
 
-class Requests:
+class RequestServer:
     """The verbs of the device, and the thread that carries them out.
 
     `base` is ``wheatear/<device>``; `tell` is called when there is an answer to send.
@@ -82,10 +82,10 @@ class Requests:
         self._counters, self._clock, self._tell = counters, clock, tell
         self._memory = memory or Memory()
         self._handlers: dict[str, Callable[[Any], object]] = {}
-        self._gate = Gate(settings, base, self._handlers)
+        self._gate = Admission(settings, base, self._handlers)
         self._queue: Queue[Asked | None] = Queue(_WAITING)
         self._queued: set[tuple[str, str]] = set()
-        self._answers: deque[Answer] = deque(maxlen=_ANSWERS)
+        self._answers: deque[RequestAnswer] = deque(maxlen=_ANSWERS)
         self._rate = Bucket(settings.per_second, BURST, clock)
         self._repeats = Bucket(settings.per_second, BURST, clock)
         self._refusals = Refusals(f"{base}/request/", counters, clock)
@@ -150,7 +150,7 @@ class Requests:
             self._queued.discard(key)
             self._drop(asked, f"{_WAITING} requests are waiting")
 
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[RequestAnswer]:
         """Take the answers that are still worth sending."""
         taken = []
         while self._answers:
@@ -300,7 +300,7 @@ class Requests:
         correlation = message.correlation
         if correlation is not None and len(correlation) > _MOST_CORRELATION:
             correlation = None
-        self._answers.append(Answer(topic, payload, correlation, self._clock.monotonic()))
+        self._answers.append(RequestAnswer(topic, payload, correlation, self._clock.monotonic()))
         self._tell()
 
 

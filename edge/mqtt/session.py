@@ -13,10 +13,10 @@ from typing import NamedTuple
 from edge.errors import LostError, StalledError
 from edge.mqtt.delivery import Delivery, DeniedError, SetBackError
 from edge.mqtt.delivery_state import Standing
-from edge.mqtt.idle_sender import SPARE, Spare
+from edge.mqtt.idle_sender import SPARE, IdleSender
 from edge.mqtt.in_flight import Flight, Key
 from edge.mqtt.reason_codes import KEEP_ALIVE_TIMEOUT, About, reason
-from edge.mqtt.request_channel import Exchange
+from edge.mqtt.request_channel import RequestChannel
 from edge.mqtt.wire import Ack
 from edge.outbox.rows import Kind
 from edge.system.clock import Clock
@@ -64,8 +64,8 @@ class Session:
         flight: Flight,
         base: str,
         delivery: Delivery,
-        spare: Spare,
-        exchange: Exchange,
+        spare: IdleSender,
+        exchange: RequestChannel,
         introductions: Mapping[str, Introduction],
         pending: set[str],
         state: Callable[[], bytes],

@@ -43,7 +43,7 @@ _MOST_NOTED_BYTES = 4_000
 Key = tuple[str, str]
 
 
-class Known(msgspec.Struct, frozen=True):
+class KnownRequest(msgspec.Struct, frozen=True):
     """A request that was begun."""
 
     verb: str
@@ -73,7 +73,7 @@ class _Noted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schema: Literal[1] = 1
     after: int = 0
     """The largest `sent` of a request that was begun."""
-    requests: tuple[Known, ...] = ()
+    requests: tuple[KnownRequest, ...] = ()
 
 
 class Memory:
@@ -91,8 +91,8 @@ class Memory:
         self._file = RecordFile(path, _Noted) if path is not None else None
         self._most, self._most_bytes = most, most_bytes
         self._lock = threading.Lock()
-        self._read: OrderedDict[Key, Known] = OrderedDict()
-        self._changed: OrderedDict[Key, Known] = OrderedDict()
+        self._read: OrderedDict[Key, KnownRequest] = OrderedDict()
+        self._changed: OrderedDict[Key, KnownRequest] = OrderedDict()
         self._cut: set[Key] = set()
         self._after = 0
         if self._file is not None:
@@ -103,7 +103,7 @@ class Memory:
         """What the next `sent` has to exceed."""
         return self._after
 
-    def find(self, verb: str, transaction: str, request: bytes) -> Known | None:
+    def find(self, verb: str, transaction: str, request: bytes) -> KnownRequest | None:
         """Give what is known of a request that was begun already.
 
         Raises:
@@ -161,7 +161,7 @@ class Memory:
             self.check(sent)
             before, self._after = self._after, max(self._after, sent or 0)
             key, known = (verb, transaction), self._of(verb)
-            known[key] = Known(verb, transaction, _digest(request))
+            known[key] = KnownRequest(verb, transaction, _digest(request))
             try:
                 self._note(verb)
             except RecordError as error:
@@ -183,11 +183,11 @@ class Memory:
             except RecordError as error:
                 log.warning("the answer to %s is not kept on disk: %s", verb, error)
 
-    def _of(self, verb: str) -> OrderedDict[Key, Known]:
+    def _of(self, verb: str) -> OrderedDict[Key, KnownRequest]:
         """Reading does not push out what was changed."""
         return self._changed if VERBS[verb].noted else self._read
 
-    def _trim(self, known: OrderedDict[Key, Known]) -> None:
+    def _trim(self, known: OrderedDict[Key, KnownRequest]) -> None:
         size = sum(len(one.answer or "") for one in known.values())
         while len(known) > 1 and (len(known) > self._most or size > self._most_bytes):
             key, oldest = known.popitem(last=False)

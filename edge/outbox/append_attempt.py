@@ -13,7 +13,7 @@ import msgspec
 
 from edge.messages.sighting import Sighting
 from edge.outbox import sql as schema
-from edge.outbox.counts import Tally
+from edge.outbox.counts import OutboxCounts
 from edge.outbox.rows import Kind, Outgoing, Stored
 
 
@@ -35,7 +35,7 @@ class Attempt(msgspec.Struct, frozen=True):
         """The numbers of the messages, 0 for what has none."""
         return [one.seq if isinstance(one, Sighting) else 0 for one in self.numbered]
 
-    def add_to(self, tally: Tally) -> None:
+    def add_to(self, tally: OutboxCounts) -> None:
         """Count what was appended."""
         for row, message in zip(self.rows, self.numbered, strict=True):
             tally.add(row[0], row[5], row[4], message if isinstance(message, Sighting) else None)

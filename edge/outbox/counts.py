@@ -34,7 +34,7 @@ class HourCounts(Counter[tuple[int, str]]):
             self[time_ms // 3_600_000, printable(sighting.label or "")] += count
 
 
-class Tally:
+class OutboxCounts:
     """Kept in memory; :meth:`write` brings it to disk."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -91,14 +91,14 @@ class Tally:
         """Give the newest message of each life that goes on, oldest first."""
         return tuple(life for _, life in sorted(self._lives.values(), key=lambda one: one[0]))
 
-    def follow(self, before: Tally) -> None:
+    def follow(self, before: OutboxCounts) -> None:
         """Go on where another one stopped, whose file was damaged: nothing is given out again."""
         self.next_seq = max(self.next_seq, before.next_seq)
         self.next_row = max(self.next_row, before.next_row)
         self._lives = before._lives
         self._changed = set(before._lives)
 
-    def resume(self, before: Tally, ended: Collection[str]) -> None:
+    def resume(self, before: OutboxCounts, ended: Collection[str]) -> None:
         """Go on where another one of the same file stopped, which may have missed the last append.
 
         Lives that are not in the file yet, as after :meth:`follow`, go on unless they `ended`.

@@ -16,7 +16,7 @@ ROOM_BYTES = 2_500_000
 """More than the log grows to between two checkpoints, and once more what that adds to the file."""
 
 
-class Room:
+class DiskReserve:
     """A file beside the outbox that holds the room, and is given up when it is needed.
 
     What is new is written only while it is there: so that room is for deleting alone.

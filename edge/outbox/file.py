@@ -21,9 +21,9 @@ from pathlib import Path
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.outbox import sql as schema
 from edge.outbox.append_attempt import Attempt
-from edge.outbox.counts import Tally
-from edge.outbox.disk_reserve import ROOM_BYTES, Room
-from edge.outbox.file_location import Place, write_again
+from edge.outbox.counts import OutboxCounts
+from edge.outbox.disk_reserve import ROOM_BYTES, DiskReserve
+from edge.outbox.file_location import FileLocation, write_again
 from edge.outbox.file_swap import clear_names, finish_exchange
 from edge.outbox.repair import adopt, left_behind, replace
 from edge.outbox.rows import ranges
@@ -52,7 +52,7 @@ class OutboxFile:
         self.path = path
         self.salvaged = self.lost = 0
         self.full: str | None = None
-        self.tally: Tally | None = None
+        self.tally: OutboxCounts | None = None
         """None until the file was opened once."""
         self.delivered: set[int] = set()
         """Rows that are in the file still."""
@@ -68,8 +68,8 @@ class OutboxFile:
         """Until what was delivered is deleted: grows to `delete_seconds`."""
         self._delivered_since = 0.0
         self._connections: list[sqlite3.Connection] = []
-        self._place: Place | None = None
-        self._room = Room(path)
+        self._place: FileLocation | None = None
+        self._room = DiskReserve(path)
         self._examined = -math.inf
 
     def open(self) -> None:
@@ -103,7 +103,7 @@ class OutboxFile:
         return self._place is not None and self._place.moved
 
     @property
-    def known(self) -> Tally:
+    def known(self) -> OutboxCounts:
         """The tally of a file that was opened."""
         assert self.tally is not None
         return self.tally
@@ -129,7 +129,7 @@ class OutboxFile:
         except OSError as error:
             log.warning("the next start leaves some numbers out: %s", error)
 
-    def look_again(self, last: Attempt | None) -> tuple[Tally, Attempt | None]:
+    def look_again(self, last: Attempt | None) -> tuple[OutboxCounts, Attempt | None]:
         """Count what is in the file, and say whether the last append is.
 
         Raises OutboxDamagedError, sqlite3.Error.
@@ -137,14 +137,14 @@ class OutboxFile:
         for db in self._connections:
             if db.in_transaction:  # there was no memory to roll it back
                 db.execute("ROLLBACK")
-        tally = Tally(self.writer)
+        tally = OutboxCounts(self.writer)
         if last and not last.is_in(self.writer):
             last = None
         tally.resume(self.known, last.ended() if last else ())
         self._discount(tally, self.reader)
         return tally, last
 
-    def _discount(self, tally: Tally, db: sqlite3.Connection) -> None:
+    def _discount(self, tally: OutboxCounts, db: sqlite3.Connection) -> None:
         """Count what was delivered, and is not deleted yet, as gone. Raises sqlite3.Error."""
         for run in ranges(self.delivered):
             for _, size in db.execute(schema.SIZES, run):
@@ -171,7 +171,7 @@ class OutboxFile:
 
     def _attach(self, connections: tuple[sqlite3.Connection, sqlite3.Connection]) -> None:
         try:
-            place = Place(self.path)
+            place = FileLocation(self.path)
         except OSError:
             for connection in connections:
                 connection.close()
@@ -230,7 +230,7 @@ class OutboxFile:
         behind = left_behind(self.path)  # SQLite forgets it when it opens the file
         connections = schema.open_database(self.path)
         try:
-            tally = Tally(connections[0])
+            tally = OutboxCounts(connections[0])
             added = adopt(connections[0], tally, behind)
         except BaseException:
             for connection in connections:
@@ -308,13 +308,13 @@ class OutboxFile:
         self.written(tally)
         self.unsure = False
 
-    def delete_delivered(self, db: sqlite3.Connection, tally: Tally) -> None:
+    def delete_delivered(self, db: sqlite3.Connection, tally: OutboxCounts) -> None:
         """Delete it and write down the counts; call :meth:`written` when that is committed."""
         for first, last in ranges(self.delivered):
             schema.delete_range(db, first, last)
         tally.write(db)
 
-    def written(self, tally: Tally) -> None:
+    def written(self, tally: OutboxCounts) -> None:
         """Learn that what :meth:`delete_delivered` did is committed."""
         self.delivered.clear()
         tally.written()
@@ -333,7 +333,9 @@ class OutboxFile:
                 raise
 
     @contextlib.contextmanager
-    def committing(self, db: sqlite3.Connection) -> Iterator[tuple[sqlite3.Connection, Tally]]:
+    def committing(
+        self, db: sqlite3.Connection
+    ) -> Iterator[tuple[sqlite3.Connection, OutboxCounts]]:
         """Commit what is done with a connection, or none of it."""
         self.unsure = True
         try:

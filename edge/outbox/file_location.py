@@ -13,7 +13,7 @@ from pathlib import Path
 from edge.outbox.file_swap import discard, finish_exchange, replacement, set_aside
 
 
-class Place:
+class FileLocation:
     """Remembers which files were opened under a name: a database and its log."""
 
     def __init__(self, path: Path) -> None:

@@ -25,7 +25,7 @@ from edge.messages.health import Health
 from edge.messages.sighting import Sighting
 from edge.outbox import sql as schema
 from edge.outbox.append_attempt import Attempt
-from edge.outbox.counts import HourCounts, Tally, merged
+from edge.outbox.counts import HourCounts, OutboxCounts, merged
 from edge.outbox.file import OutboxFile
 from edge.outbox.rows import Kind, Outgoing, Row, read_rows, row_of, rows_of
 
@@ -324,7 +324,7 @@ class Outbox:
         self._file.tally, self._last, self._file.unsure = tally, last, False
 
     def _make_room(
-        self, db: sqlite3.Connection, tally: Tally, added: int
+        self, db: sqlite3.Connection, tally: OutboxCounts, added: int
     ) -> dict[Kind, tuple[int, int]] | None:
         """Drop the oldest images, then health, then sightings until `added` bytes fit.
 

@@ -13,7 +13,7 @@ import msgspec
 from edge.errors import OutboxError, OutboxFullError
 from edge.messages.sighting import Sighting
 from edge.outbox import sql as schema
-from edge.outbox.counts import Tally
+from edge.outbox.counts import OutboxCounts
 from edge.outbox.file_swap import discard, finish_exchange, replacement, set_aside
 from edge.outbox.rows import Stored
 from edge.outbox.sqlite_wal import damage
@@ -47,7 +47,7 @@ def left_behind(path: Path) -> list[tuple[Stored, Sighting | None]]:
 
 
 def adopt(
-    db: sqlite3.Connection, tally: Tally, rows: Sequence[tuple[Stored, Sighting | None]]
+    db: sqlite3.Connection, tally: OutboxCounts, rows: Sequence[tuple[Stored, Sighting | None]]
 ) -> int:
     """Add rows behind the last one; give how many were.
 

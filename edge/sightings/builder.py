@@ -57,7 +57,7 @@ class Identity:
 
 
 @dataclass(slots=True)
-class Kept:
+class BestFrame:
     """The best frame of a life until its end."""
 
     frame: FrameRef
@@ -70,7 +70,7 @@ class Kept:
     """What saw it; another may run by the end."""
 
 
-class Sightings:
+class SightingBuilder:
     """Writes the messages of events; keeps the best picture of lives and the day's budget."""
 
     def __init__(
@@ -85,7 +85,7 @@ class Sightings:
         self._counters, self._clock = counters, clock
         self._trouble = Episode("evidence", counters, log)
         self._budget = budget or Budget(None, images.max_bytes_per_day)
-        self._best: dict[str, Kept] = {}
+        self._best: dict[str, BestFrame] = {}
 
     def messages(
         self, frame: Frame, events: Sequence[Event], best: Mapping[str, Finding]
@@ -98,7 +98,7 @@ class Sightings:
         begun = {event.life for event in events if event.phase == "begin"}
         for life, found in best.items():
             jpeg = None if life in begun else self._shrunk(frame, found)
-            self._best[life] = Kept(
+            self._best[life] = BestFrame(
                 frame_ref(frame, found),
                 self._place(frame),
                 jpeg,

@@ -12,7 +12,7 @@ from edge.config import Decision as DecisionConfig
 from edge.messages.sighting import Finding, Votes
 from edge.model.classifier import Classification
 from edge.sightings.findings import findings
-from edge.sightings.visits import Event, Lives
+from edge.sightings.visits import Event, Visits
 
 _ONE = Votes(agree=1, of=1)
 
@@ -28,7 +28,7 @@ class Tally(msgspec.Struct, frozen=True):
     """The same by the clock that decides."""
 
 
-class Window:
+class VoteWindow:
     """The last `of` frames: which of them said what, class by class."""
 
     def __init__(self, of: int) -> None:
@@ -74,10 +74,10 @@ class Decider:
         self._config = config
         self._background = frozenset(config.background)
         self._leave = self._leaves(thresholds or {})
-        self._window = Window(config.of)
+        self._window = VoteWindow(config.of)
         self._last: dict[str | None, float] = {}
         self._cut: tuple[Event, ...] = ()
-        self._lives = Lives(config)
+        self._lives = Visits(config)
 
     @property
     def best(self) -> Mapping[str, Finding]:

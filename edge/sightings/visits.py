@@ -48,7 +48,7 @@ class Event(msgspec.Struct, frozen=True):
     ended: Ended | None = None
 
 
-class Life:
+class Visit:
     """One class that is there now."""
 
     def __init__(
@@ -86,12 +86,12 @@ class Life:
         )
 
 
-class Lives:
+class Visits:
     """What is there now, at most one life per class."""
 
     def __init__(self, config: DecisionConfig) -> None:
         self._config = config
-        self._lives: dict[str | None, Life] = {}
+        self._lives: dict[str | None, Visit] = {}
         self._now = 0.0
         self._taken: datetime | None = None
         self.best: dict[str, Finding] = {}
@@ -117,7 +117,7 @@ class Lives:
         """Begin a life with what the frame seen last shows."""
         assert self._taken is not None
         best = Best(found, self._taken)
-        life = self._lives[found.label] = Life(best, votes, since, since_seconds, self._now)
+        life = self._lives[found.label] = Visit(best, votes, since, since_seconds, self._now)
         self.best[life.id] = found
         return life.event("begin", found, self._taken)
 
@@ -129,7 +129,7 @@ class Lives:
         """End all lives."""
         return tuple(self._end(label, ended) for label in list(self._lives))
 
-    def _go_on(self, life: Life, found: Finding, taken: datetime) -> Event | None:
+    def _go_on(self, life: Visit, found: Finding, taken: datetime) -> Event | None:
         life.seen(self._now)
         if found.confidence > life.best.found.confidence:
             life.best = Best(found, taken)
@@ -140,7 +140,7 @@ class Lives:
         life.told_seconds = self._now
         return life.event("update", found, taken)
 
-    def _miss(self, label: str | None, life: Life) -> Event | None:
+    def _miss(self, label: str | None, life: Visit) -> Event | None:
         life.absent += 1
         gone = self._now - life.last_seconds >= self._config.cooldown_seconds
         return self._end(label, "gone") if gone and life.absent >= self._config.of else None

@@ -11,7 +11,7 @@ from edge.system.resource_limits import begin
 T = TypeVar("T")
 
 
-class Later(Generic[T]):
+class Background(Generic[T]):
     """Calls a function at once in a thread, and gives its result when asked.
 
     (``concurrent.futures`` does this too, and takes ten times as long to import.)

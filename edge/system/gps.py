@@ -38,7 +38,7 @@ _NAN = re.compile(r"([:,\[]\s*)[+-]?(?:nan|inf)\b")
 _HEIGHTS = ("altMSL", "altHAE", "alt")
 
 
-class Report(msgspec.Struct, frozen=True):
+class GpsReport(msgspec.Struct, frozen=True):
     """What a report of gpsd says that makes sense; of those that are no ``TPV`` only the class."""
 
     kind: str
@@ -56,7 +56,7 @@ class Report(msgspec.Struct, frozen=True):
     """It says that it has a fix, and its place makes no sense."""
 
 
-def parse(line: bytes) -> Report:
+def parse(line: bytes) -> GpsReport:
     """Read a report, also one with NaN, control characters or bytes that are not UTF-8.
 
     Raises:
@@ -70,7 +70,7 @@ def parse(line: bytes) -> Report:
     if not isinstance(raw, dict) or not isinstance(raw.get("class"), str):
         raise ValueError("no object with a class")
     device, mode = raw.get("device"), _number(raw, "mode", 0, 3)
-    report = Report(
+    report = GpsReport(
         kind=raw["class"],
         device=device if isinstance(device, str) else "",
         mode=int(mode or 0),
@@ -86,7 +86,7 @@ def parse(line: bytes) -> Report:
     return report
 
 
-def fix(report: Report) -> Location | None:
+def fix(report: GpsReport) -> Location | None:
     """Give the place a report tells of; None where it has no fix."""
     if report.kind != "TPV" or report.mode < 2 or report.odd:
         return None
@@ -109,7 +109,7 @@ def _number(raw: dict[str, Any], name: str, least: float, most: float) -> float 
     return float(value) if least <= value <= most else None  # NaN is within none
 
 
-class Gps:
+class GpsReceiver:
     """Keeps the newest fix, on a thread of its own, through every failure of gpsd.
 
     `found` is called when a fix is there after there was none.
@@ -228,7 +228,7 @@ class Gps:
         if count == 1:
             log.warning("%s", error)
 
-    def _take(self, report: Report) -> bool:
+    def _take(self, report: GpsReport) -> bool:
         """Take the place of a report; tell whether it has one that makes no sense."""
         if self._config.device and report.device != self._config.device:
             return False
@@ -256,7 +256,7 @@ def _line(lines: BinaryIO) -> bytes | None:
 def ask(config: GpsConfig, timeout_seconds: float = _TIMEOUT_SECONDS) -> str:
     """Say where gpsd says that we are, in words, waiting so long for a fix. Raises GpsError."""
     clock, there, problems = SystemClock(), threading.Event(), Counters()
-    with Gps(config, clock, problems, there.set) as gps:
+    with GpsReceiver(config, clock, problems, there.set) as gps:
         there.wait(timeout_seconds)
         place = gps.where()
     if place is not None:

@@ -20,7 +20,7 @@ class Closable(Protocol):
 Held = TypeVar("Held", bound=Closable)
 
 
-class Kept:
+class Handover:
     """Holds one thing of each kind from one run of the device to the next; `stays` says whether
     there will be a next.
     """

@@ -49,7 +49,7 @@ def boot_id(root: Path = Path("/")) -> str:
     return text.strip().replace("-", "")[:12]
 
 
-class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BoardIds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Hashes that tell one computer from another; None: it does not say."""
 
     serial: str | None = None
@@ -59,12 +59,12 @@ class Board(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @cache
-def board(root: Path = Path("/")) -> Board:
+def board(root: Path = Path("/")) -> BoardIds:
     """Ask the computer."""
     found = [read(root / path, _serial) for path in _SERIALS]
     found.append(read(root / "proc/cpuinfo", _cpuinfo))
     machine = read(root / "etc/machine-id", _machine_id)
-    return Board(next((_hash(one) for one in found if one), None), machine and _hash(machine))
+    return BoardIds(next((_hash(one) for one in found if one), None), machine and _hash(machine))
 
 
 @cache
@@ -87,7 +87,7 @@ class _Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole of the file on disk."""
 
     id: str
-    board: Board
+    board: BoardIds
     keeping: Keeping = Keeping()
 
 
@@ -113,7 +113,7 @@ def installation(folder: Path, root: Path = Path("/")) -> str:
     return new.id
 
 
-def _another(kept: _Installation, here: Board, now: Keeping) -> str | None:
+def _another(kept: _Installation, here: BoardIds, now: Keeping) -> str | None:
     """Say why this is another installation than the one before; None: it is not."""
     if _other_board(kept.board, here):
         return "come from another board"
@@ -122,7 +122,7 @@ def _another(kept: _Installation, here: Board, now: Keeping) -> str | None:
     return None
 
 
-def _other_board(before: Board, now: Board) -> bool:
+def _other_board(before: BoardIds, now: BoardIds) -> bool:
     """Tell whether a computer is another one; by its serial number where both say theirs."""
     if before.serial and now.serial:
         return before.serial != now.serial

@@ -84,7 +84,7 @@ class Longer:
             self._ask()
 
 
-class Notifier:
+class Systemd:
     """Says ``READY`` when entered, ``STOPPING`` when left, and what becomes of the frames between.
 
     `stalled` says what does not go on, `status` what the program does, in words. The watchdog is

@@ -65,7 +65,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes, where known beforehand."""
 
 
-class _Part(msgspec.Struct, frozen=True, kw_only=True):
+class _BegunDownload(msgspec.Struct, frozen=True, kw_only=True):
     """What ``url.part`` is the beginning of."""
 
     source: str
@@ -171,12 +171,12 @@ class _Download:
         progress: Callable[[int, int | None], None],
     ) -> None:
         self.file = folder / "url.part"
-        self._facts = RecordFile(folder / "url.json", _Part)
+        self._facts = RecordFile(folder / "url.json", _BegunDownload)
         self._source, self._web, self._progress = source, web, progress
         self.begun_anew = 0
         """How often bytes that were here were of no use."""
         name = hashlib.sha256(msgspec.json.encode(source)).hexdigest()
-        self._part, known = _Part(source=name), None
+        self._part, known = _BegunDownload(source=name), None
         with contextlib.suppress(RecordError, ShortageError):
             known = self._facts.read()
         if known is not None and known.source == name:

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from edge.config import Model
     from edge.model.classifier import Classifier
     from edge.system.clock import Clock
-    from edge.updates.progress import Teller
+    from edge.updates.progress import ProgressTopic
     from edge.updates.store import Store
-    from edge.updates.switch import Switch
+    from edge.updates.switch import ModelSwitch
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +41,8 @@ class Follower:
         model: Model,
         load: Load,
         clock: Clock,
-        switch: Switch,
-        tell: Teller,
+        switch: ModelSwitch,
+        tell: ProgressTopic,
         running: str | None,
         end: Callable[[], None],
     ) -> None:

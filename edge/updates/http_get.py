@@ -235,13 +235,13 @@ class _Wire:
 
     def makefile(self, *_: object) -> io.BufferedReader:
         """Give what answers are read from."""
-        return io.BufferedReader(_Reader(self._socket, self._pace), 16 << 10)
+        return io.BufferedReader(_SocketReader(self._socket, self._pace), 16 << 10)
 
     def close(self) -> None:
         """Nothing: whoever opened the socket closes it."""
 
 
-class _Reader(io.RawIOBase):
+class _SocketReader(io.RawIOBase):
     def __init__(self, connection: socket.socket, pace: Pace) -> None:
         self._socket, self._pace = connection, pace
 

@@ -24,7 +24,7 @@ from edge.errors import (
     UpdateError,
 )
 from edge.messages.base import MAX_BUNDLE_BYTES
-from edge.messages.updates import Entry, Outcome, Probation, UpdatePhase
+from edge.messages.updates import ModelEntry, Outcome, Probation, UpdatePhase
 from edge.model.bundle.bundle import read_bundle
 from edge.model.bundle.versions import newer
 from edge.updates.proof import Proof, prove_apart
@@ -47,18 +47,18 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
     """A model that the record names as the one to run."""
 
     id: str
-    entry: Entry
+    entry: ModelEntry
     labels_added: tuple[str, ...]
     """Classes that the model before did not have."""
     labels_removed: tuple[str, ...]
 
 
-def factory(model: Model) -> Entry | None:
+def factory(model: Model) -> ModelEntry | None:
     """Give what the configured bundle is; None where it cannot be read."""
     assert model.bundle is not None
     with contextlib.suppress(BundleError):
         bundle = read_bundle(model.bundle)
-        return Entry(
+        return ModelEntry(
             name=bundle.manifest.name,
             version=bundle.manifest.version,
             sha256=bundle.sha256,
@@ -68,13 +68,13 @@ def factory(model: Model) -> Entry | None:
     return None
 
 
-def current(store: Store, model: Model) -> Entry | None:
+def current(store: Store, model: Model) -> ModelEntry | None:
     """Give what the current model is."""
     record = store.read()
     return factory(model) if record.current is None else record.models[record.current]
 
 
-def wanted_name(model: Model, current: Entry | None) -> str | None:
+def wanted_name(model: Model, current: ModelEntry | None) -> str | None:
     """Give the name that bundles must have: as configured, else that of the configured bundle, else
     (where that cannot be read) of the current one; None: nothing is known, and any is taken.
     """
@@ -229,8 +229,8 @@ def outcome(record: Record, reason: str, now: datetime) -> Outcome:
     )
 
 
-def _entry(proof: Proof) -> Entry:
-    return Entry(
+def _entry(proof: Proof) -> ModelEntry:
+    return ModelEntry(
         name=proof.name,
         version=proof.version,
         sha256=proof.sha256,
@@ -239,7 +239,7 @@ def _entry(proof: Proof) -> Entry:
     )
 
 
-def _named(record: Record, id: str, entry: Entry, update: str | None) -> Record:
+def _named(record: Record, id: str, entry: ModelEntry, update: str | None) -> Record:
     """Name a model as the one to run; it goes to the end of the order of arrival."""
     models = {one: known for one, known in record.models.items() if one != id}
     return msgspec.structs.replace(
@@ -260,7 +260,7 @@ def _check_name(proof: Proof, wanted: str | None) -> None:
         )
 
 
-def _check_version(proof: Proof, before: Entry | None, allow_downgrade: bool) -> None:
+def _check_version(proof: Proof, before: ModelEntry | None, allow_downgrade: bool) -> None:
     if before is None or proof.name != before.name:
         return
     if proof.sha256 == before.sha256:

@@ -8,7 +8,7 @@ from pathlib import Path
 from edge.config import Config, Model
 from edge.model.bundle.signing import load_public_key
 from edge.model.classifier import Classifier
-from edge.system.handover import Kept
+from edge.system.handover import Handover
 from edge.updates.startup import Load, current_path
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def load_bundle(path: Path, model: Model) -> Classifier:
     return classifier
 
 
-def kept_bundles(kept: Kept, model: Model) -> Load:
+def kept_bundles(kept: Handover, model: Model) -> Load:
     """Give what loads bundles as `model` says, or takes them over from the run before."""
 
     def load(path: Path) -> Classifier:

@@ -23,7 +23,7 @@ _STEP = 5.0
 """Percent from one message to the next."""
 
 
-class Teller:
+class ProgressTopic:
     """Writes :class:`~edge.messages.updates.ModelUpdate`; `running` says which model judges now.
 
     `renew` has the topic published again.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import ProofError, StoppedError
-from edge.messages.updates import Entry
+from edge.messages.updates import ModelEntry
 from edge.text.json_text import from_json
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _TOLD = 400
 """Characters of what the process said that go into an error."""
 
 
-class Proof(Entry, frozen=True, kw_only=True):
+class Proof(ModelEntry, frozen=True, kw_only=True):
     """A bundle that proved itself here; what ``wheatear model verify --json`` prints."""
 
     runtime: str
@@ -45,7 +45,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class ProofAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What the process says: one of the two."""
 
     proof: Proof | None = None
@@ -117,7 +117,7 @@ def _judge(status: int, out: bytes, err: str) -> Proof:
             "and the model is not used"
         )
     try:
-        verdict = from_json(out, msgspec.json.Decoder(Verdict))
+        verdict = from_json(out, msgspec.json.Decoder(ProofAnswer))
     except msgspec.DecodeError as error:
         raise ProofError(f"the trial ended with status {status} and no verdict: {err}") from error
     if verdict.proof is None:

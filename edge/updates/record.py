@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import RecordError, ShortageError, StoreError
-from edge.messages.updates import Entry, Outcome, Probation
+from edge.messages.updates import ModelEntry, Outcome, Probation
 from edge.system.record_file import RecordFile
 
 SCHEMA_VERSION = 1
@@ -23,7 +23,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """None: the current model is confirmed."""
     update: str | None = None
     """Id of the update that brought the current model."""
-    models: dict[str, Entry] = {}
+    models: dict[str, ModelEntry] = {}
     """What is in the store, by id."""
     last: Outcome | None = None
 

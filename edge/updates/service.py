@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from edge.sightings.visits import Event
     from edge.system.clock import Clock
     from edge.system.counters import Counters
-    from edge.updates.progress import Teller
-    from edge.updates.switch import Switch
+    from edge.updates.progress import ProgressTopic
+    from edge.updates.switch import ModelSwitch
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ _SOFTWARE = 70
 """EX_SOFTWARE of sysexits.h."""
 
 
-class Models:
+class UpdateService:
     """Opens the current model; then, as a context around the agent, keeps it up to date.
 
     `load` loads a bundle as the agent would; `end` ends a program whose model hangs in native code,
@@ -75,7 +75,7 @@ class Models:
         classifier, self._running = open_current(self.store, self._model, self._load, self._clock)
         return classifier
 
-    def attach(self, switch: Switch, tell: Teller) -> None:
+    def attach(self, switch: ModelSwitch, tell: ProgressTopic) -> None:
         """Say what judges frames and who is told of progress, before the thread starts."""
         store, model, clock = self.store, self._model, self._clock
         self._follower = Follower(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import ConfigError, ShortageError, StoreError, UpdateBusyError
-from edge.messages.updates import Entry
+from edge.messages.updates import ModelEntry
 from edge.model.bundle.bundle import SUFFIX
 from edge.system.files import put_aside, sync_folder
 from edge.system.service_user import become_owner
@@ -153,7 +153,7 @@ class Store:
         return msgspec.structs.replace(record, models=models)
 
     @staticmethod
-    def _bytes(models: dict[str, Entry]) -> int:
+    def _bytes(models: dict[str, ModelEntry]) -> int:
         return sum(entry.bytes for entry in models.values())
 
     @contextlib.contextmanager

@@ -11,7 +11,7 @@ from edge.errors import ModelError
 from edge.messages.device import RunningModel
 from edge.messages.sighting import ModelRef
 from edge.model.missing_labels import by_decision
-from edge.model.tiled_classifier import Viewer
+from edge.model.tiled_classifier import TiledClassifier
 from edge.sightings.decision import Decider
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Switch:
+class ModelSwitch:
     """Judges frames with a model that can be exchanged; gives it to `part` at the end.
 
     :meth:`look` belongs to the agent's thread, :meth:`offer` to any other. `told` are called on the
@@ -40,14 +40,14 @@ class Switch:
     ) -> None:
         self._config, self._clock, self._part = config, clock, part
         self._lock = threading.Lock()
-        self._coming: tuple[Classifier, Viewer, threading.Event] | None = None
+        self._coming: tuple[Classifier, TiledClassifier, threading.Event] | None = None
         self._busy_since: float | None = None
         self.told: list[Callable[[], None]] = []
         self.failures = 0
         """Frames in a row that the model failed on."""
         self.reframed = False
         """The model takes other pictures than the one before it."""
-        self.classifier, self._viewer = classifier, Viewer(classifier, config.view)
+        self.classifier, self._viewer = classifier, TiledClassifier(classifier, config.view)
         self.decider = Decider(config.decision, _thresholds(classifier))
         self._compare()
 
@@ -83,8 +83,8 @@ class Switch:
         return 0.0 if since is None else self._clock.monotonic() - since
 
     def look(self, pixels: Pixels, size: Size) -> Classification:
-        """Classify as :meth:`edge.model.tiled_classifier.Viewer.look` does, with a new model where
-        one waits. Raises ImageError, ModelError.
+        """Classify as :meth:`edge.model.tiled_classifier.TiledClassifier.look` does, with a new
+        model where one waits. Raises ImageError, ModelError.
         """
         if self._coming is not None:
             self._exchange()
@@ -104,7 +104,7 @@ class Switch:
 
         Whoever offers closes the one before.
         """
-        viewer, taken = Viewer(classifier, self._config.view), threading.Event()
+        viewer, taken = TiledClassifier(classifier, self._config.view), threading.Event()
         with self._lock:
             self._coming = classifier, viewer, taken
         return taken
@@ -139,7 +139,7 @@ class Switch:
         """Let the model go; a second call does nothing."""
         self._part(self.classifier)
 
-    def __enter__(self) -> Switch:
+    def __enter__(self) -> ModelSwitch:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edge.config import Model
     from edge.system.clock import Clock
     from edge.system.counters import Counters
-    from edge.updates.progress import Teller
+    from edge.updates.progress import ProgressTopic
     from edge.updates.store import Store
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class Updater:
         upload: Upload,
         counters: Counters,
         clock: Clock,
-        tell: Teller,
+        tell: ProgressTopic,
     ) -> None:
         self._store, self._model, self._jobs, self._upload = store, model, jobs, upload
         self._counters, self._clock, self._tell = counters, clock, tell

@@ -11,12 +11,12 @@ from pathlib import Path
 import msgspec
 
 from edge.errors import DownloadError, RecordError, ShortageError, StoreError, UpdateExpiredError
-from edge.messages.updates import Chunk, Progress
+from edge.messages.updates import Chunk, UploadProgress
 from edge.system.record_file import RecordFile
 from edge.updates.elapsed import Ledger
 
 
-class _Begun(msgspec.Struct, frozen=True, kw_only=True):
+class _BegunUpload(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     size: int
     idle: float = 0.0
@@ -30,12 +30,12 @@ class Upload:
 
     def __init__(self, folder: Path, idle_seconds: float) -> None:
         self.file = folder / "upload.part"
-        self._facts = RecordFile(folder / "upload.json", _Begun)
+        self._facts = RecordFile(folder / "upload.json", _BegunUpload)
         self._idle_seconds = idle_seconds
         self._ledger: Ledger | None = None
         self._lock = threading.RLock()
 
-    def take(self, chunk: Chunk) -> Progress:
+    def take(self, chunk: Chunk) -> UploadProgress:
         """Append a chunk that begins where the last one ended, on disk on return; any other is
         left alone, and the answer says where to go on.
 
@@ -46,8 +46,8 @@ class Upload:
         with self._lock:
             return self._take(chunk)
 
-    def _take(self, chunk: Chunk) -> Progress:
-        begun = _Begun(sha256=chunk.sha256, size=chunk.size)
+    def _take(self, chunk: Chunk) -> UploadProgress:
+        begun = _BegunUpload(sha256=chunk.sha256, size=chunk.size)
         try:
             before = self._begun()
             if before is None or (before.sha256, before.size) != (chunk.sha256, chunk.size):
@@ -67,7 +67,7 @@ class Upload:
         complete = done == chunk.size
         if complete:
             self._check(begun)
-        return Progress(sha256=chunk.sha256, next=done, complete=complete)
+        return UploadProgress(sha256=chunk.sha256, next=done, complete=complete)
 
     def complete(self, sha256: str) -> Path:
         """Give the file of a complete upload. Raises DownloadError."""
@@ -120,7 +120,7 @@ class Upload:
             with contextlib.suppress(OSError):
                 self._facts.replace(msgspec.structs.replace(begun, idle=seconds))
 
-    def _begun(self) -> _Begun | None:
+    def _begun(self) -> _BegunUpload | None:
         with contextlib.suppress(RecordError, ShortageError):
             return self._facts.read()
         return None
@@ -144,7 +144,7 @@ class Upload:
                 raise
         return done + len(chunk.data)
 
-    def _check(self, begun: _Begun) -> None:
+    def _check(self, begun: _BegunUpload) -> None:
         with open(self.file, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if found != begun.sha256:

@@ -14,17 +14,17 @@ from edge.messages.updates import (
     Chunk,
     InstallParams,
     Listed,
-    Progress,
     RolledBack,
+    UploadProgress,
 )
 from edge.updates.fetch import Source, check_source
 from edge.updates.install import check_keys, factory, roll_back
 from edge.updates.jobs import Job, cancel
-from edge.updates.service import Models
+from edge.updates.service import UpdateService
 
 if TYPE_CHECKING:
     from edge.config import Model
-    from edge.mqtt.requests import Requests
+    from edge.mqtt.requests import RequestServer
     from edge.system.clock import Clock
 
 
@@ -35,7 +35,7 @@ _CANCEL_SECONDS = 5.0
 class Verbs:
     """Carries the verbs out."""
 
-    def __init__(self, models: Models, model: Model, clock: Clock) -> None:
+    def __init__(self, models: UpdateService, model: Model, clock: Clock) -> None:
         self._models, self._model, self._clock = models, model, clock
 
     def install(self, params: InstallParams) -> Accepted:
@@ -56,7 +56,7 @@ class Verbs:
         self._models.accept(job)
         return Accepted(accepted=True, update=job.update)
 
-    def chunk(self, chunk: Chunk) -> Progress:
+    def chunk(self, chunk: Chunk) -> UploadProgress:
         """Take a piece of a bundle."""
         check_keys(self._model)
         with self._models.store.installing():
@@ -89,7 +89,7 @@ class Verbs:
         return RolledBack(current=record.current)
 
 
-def register(requests: Requests, verbs: Verbs) -> None:
+def register(requests: RequestServer, verbs: Verbs) -> None:
     """Have the verbs carried out."""
     requests.on("models", verbs.models)
     requests.on("model/install", verbs.install)

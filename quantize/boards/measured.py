@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from edge.errors import QuantizeError
-from edge.model.timing import Report as Bench
+from edge.model.timing import BenchReport as Bench
 from quantize.boards.estimate import BOARDS
 
 #: What the kernel of a Raspberry Pi calls its processor (uname(2)).

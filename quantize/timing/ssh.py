@@ -20,10 +20,10 @@ from typing import NamedTuple, TypeVar
 import msgspec
 
 from edge.errors import QuantizeError
-from edge.model.timing import PICTURES, PROTOCOL, Answer, Hello, Parcel, Request, Times
+from edge.model.timing import PICTURES, PROTOCOL, Hello, Request, SentModel, Times, TimingAnswer
 from quantize.timing.timer import Timer, describe, ignore
 
-T = TypeVar("T", Hello, Answer)
+T = TypeVar("T", Hello, TimingAnswer)
 
 #: Starts `wheatear` from PATH, or from where the README installs it.
 COMMAND = 'env PATH="$PATH:/opt/wheatear/bin" wheatear'
@@ -238,12 +238,12 @@ class _Session:
         }
         request = Request(
             models=names,
-            parcels=tuple(Parcel(name, len(model)) for name, model in new.items()),
+            parcels=tuple(SentModel(name, len(model)) for name, model in new.items()),
             rounds=rounds,
             pictures=PICTURES,
         )
         sent = b"".join([msgspec.json.encode(request), b"\n", *new.values()])
-        answer = self._exchange(sent, Answer, MODEL_SECONDS * len(models))
+        answer = self._exchange(sent, TimingAnswer, MODEL_SECONDS * len(models))
         self._held = frozenset(names)
         if answer.times is None:
             raise _Refused(answer.error)

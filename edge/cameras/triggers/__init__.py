@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from edge.cameras.triggers.gate import Gate
-    from edge.cameras.triggers.trigger import Trigger
+    from edge.cameras.triggers.trigger import FrameTrigger
     from edge.cameras.triggers.windows import Schedule
     from edge.config import Config
     from edge.messages.sighting import Location
@@ -34,7 +34,7 @@ def open_gate(
 
     trigger = config.trigger
     schedule = open_schedule(config, place)
-    triggers: list[Trigger] = []
+    triggers: list[FrameTrigger] = []
     if schedule is not None and _replays_past(config):
         triggers.append(Windows(schedule))
         schedule = None  # photographs of another day are not waited for

@@ -10,7 +10,7 @@ from edge.cameras.triggers.wake import Sleep
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
-    from edge.cameras.triggers.trigger import Trigger
+    from edge.cameras.triggers.trigger import FrameTrigger
 
 STEP_SECONDS = 10.0
 """A rest is waited out in steps: clocks get set, and a computer may be suspended meanwhile."""
@@ -19,7 +19,7 @@ STEP_SECONDS = 10.0
 class Gate:
     """Lets the camera work or rest, and frames through to the model or not."""
 
-    def __init__(self, triggers: Sequence[Trigger], duty: Duty, sleep: Sleep) -> None:
+    def __init__(self, triggers: Sequence[FrameTrigger], duty: Duty, sleep: Sleep) -> None:
         self._triggers, self._duty, self._sleep = tuple(triggers), duty, sleep
 
     def rest(self) -> Rest | None:

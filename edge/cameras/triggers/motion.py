@@ -51,7 +51,7 @@ _RISE, _DECAY, _BEYOND = np.float32(0.3), np.float32(0.995), np.float32(2.5)
 to be exceeded this many times: what passed once is seen again, what comes back and back is not."""
 
 
-class Background:
+class UsualPicture:
     """What a camera usually sees, cell by cell."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Background:
         self._mean += self._off
 
 
-class Motion:
+class MotionTrigger:
     """The trigger: motion, the time after it, and a limit for storms.
 
     `ignore` gives the cells of a grid that do not count, bool (H, W), or None.
@@ -109,7 +109,7 @@ class Motion:
     ) -> None:
         self._config, self._counters = config, counters
         self._ignore = lru_cache(maxsize=2)(ignore)
-        self._background = Background()
+        self._background = UsualPicture()
         self._moved: datetime | None = None
         self._allowance, self._counted = float(config.max_per_minute), datetime.min
 
@@ -156,7 +156,7 @@ class Motion:
         return True
 
 
-def open_motion(config: Config, counters: Counters) -> Motion:
+def open_motion(config: Config, counters: Counters) -> MotionTrigger:
     """Make the trigger of ``[trigger.motion]``; what ``[view]`` does not look at does not count.
 
     Raises:
@@ -174,7 +174,7 @@ def open_motion(config: Config, counters: Counters) -> Motion:
             outside[top:bottom, left:right] = False
         return outside if masked is None else outside | masked
 
-    return Motion(config.trigger.motion, counters, unseen)
+    return MotionTrigger(config.trigger.motion, counters, unseen)
 
 
 def shrink(pixels: Pixels) -> Floats:

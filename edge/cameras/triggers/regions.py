@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Region(NamedTuple):
+class ChangedRegion(NamedTuple):
     """A connected part of a mask."""
 
     area: int
@@ -17,7 +17,7 @@ class Region(NamedTuple):
     """Left, top, right, bottom in cells; right and bottom lie outside."""
 
 
-def largest_region(mask: NDArray[np.bool_]) -> Region | None:
+def largest_region(mask: NDArray[np.bool_]) -> ChangedRegion | None:
     """Give the largest 8-connected region of bool (H, W); None where nothing is set.
 
     Rows are taken apart into runs; runs that touch one of the row above are joined (union-find),
@@ -43,7 +43,7 @@ def largest_region(mask: NDArray[np.bool_]) -> Region | None:
     own = labels == best
     box = (starts[own].min(), rows[own].min(), ends[own].max(), rows[own].max() + 1)
     left, top, right, bottom = (int(side) for side in box)
-    return Region(int(areas[best]), (left, top, right, bottom))
+    return ChangedRegion(int(areas[best]), (left, top, right, bottom))
 
 
 Ints = NDArray[np.int64]

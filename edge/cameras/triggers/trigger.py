@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from edge.cameras import Frame
 
 
-class Trigger(Protocol):
+class FrameTrigger(Protocol):
     """A condition on frames, used from the camera's thread."""
 
     def admits(self, frame: Frame) -> bool:

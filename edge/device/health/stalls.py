@@ -9,7 +9,7 @@ from edge.system.clock import Clock
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
-    from edge.device.agent import Frames
+    from edge.device.agent import FrameSource
     from edge.model.classifier import Classification
     from edge.sightings.visits import Event
     from edge.system.counters import Counters
@@ -18,7 +18,7 @@ _FAILED_IN_A_ROW = 10
 """So many frames that could not be classified, one after the other, are no bad luck."""
 
 
-class Pulse:
+class Deadline:
     """Something that should happen again and again, and is missed when it does not."""
 
     def __init__(self, clock: Clock, limit_seconds: float) -> None:
@@ -40,7 +40,7 @@ class Pulse:
         return late + self._limit if late > 0 else None
 
 
-class Flow:
+class FrameFlow:
     """Two pulses: frames are taken by the camera's thread, and classified by the agent's.
 
     It stands between the two, in the place of the agent's frames, and as one of its watchers.
@@ -48,11 +48,13 @@ class Flow:
     for a disk which refuses (a restart would lose what it holds) are as they should be.
     """
 
-    def __init__(self, config: Config, frames: Frames, counters: Counters, clock: Clock) -> None:
+    def __init__(
+        self, config: Config, frames: FrameSource, counters: Counters, clock: Clock
+    ) -> None:
         self._frames, self._counters, self._clock = frames, counters, clock
         limit = config.report.stall_seconds
-        self._taken = Pulse(clock, interval_seconds(config) + limit)
-        self._classified = Pulse(clock, limit)
+        self._taken = Deadline(clock, interval_seconds(config) + limit)
+        self._classified = Deadline(clock, limit)
         self._captured = 0
         self._failed = 0
         self._given = clock.monotonic()
@@ -94,8 +96,8 @@ class Flow:
             self._taken.beat()
         if self._frames.ended or counters.is_failing("outbox"):
             self._classified.beat()
-        for pulse, what in ((self._taken, "taken"), (self._classified, "classified")):
-            if (missed := pulse.missed_seconds) is not None:
+        for deadline, what in ((self._taken, "taken"), (self._classified, "classified")):
+            if (missed := deadline.missed_seconds) is not None:
                 return f"no frame was {what} for {missed:.0f} s"
         return None
 

@@ -18,7 +18,7 @@ from edge.system.record_file import RecordFile
 log = logging.getLogger(__name__)
 
 
-class Record(msgspec.Struct, frozen=True):
+class StartRecord(msgspec.Struct, frozen=True):
     """What stands in the file."""
 
     boot: str
@@ -30,19 +30,19 @@ class Record(msgspec.Struct, frozen=True):
     power_losses: Annotated[int, Meta(ge=0)] = 0
 
 
-_NEVER = Record("", running=False)
+_NEVER = StartRecord("", running=False)
 
 
-class Starts:
+class StartCounter:
     """Counts a start when entered; marks a good end when left in good order.
 
     A disk that refuses costs the count, not the run.
     """
 
     def __init__(self, path: Path, boot: str, counters: Counters) -> None:
-        self._file, self._boot, self._counters = RecordFile(path, Record), boot, counters
+        self._file, self._boot, self._counters = RecordFile(path, StartRecord), boot, counters
         self._trouble = Episode("starts", counters, log)
-        self._record: Record | None = None
+        self._record: StartRecord | None = None
 
     @classmethod
     def beside(cls, outbox: Path, boot: str, counters: Counters) -> Self:
@@ -52,7 +52,7 @@ class Starts:
     def __enter__(self) -> Self:
         before = self._read()
         cut = before.running and before.boot != self._boot
-        self._record = Record(
+        self._record = StartRecord(
             boot=self._boot,
             running=True,
             starts=before.starts + 1,
@@ -84,14 +84,14 @@ class Starts:
             stalls=self._counters["stalls"],
         )
 
-    def _read(self) -> Record:
+    def _read(self) -> StartRecord:
         try:
             return self._file.read() or _NEVER
         except (RecordError, ShortageError) as error:
             log.warning("%s; starts are counted from 0", error)
             return _NEVER
 
-    def _write(self, record: Record) -> None:
+    def _write(self, record: StartRecord) -> None:
         try:
             self._file.replace(record)
         except RecordError as error:

@@ -23,11 +23,11 @@ Count = Annotated[int, Meta(ge=0)]
 Label = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
-class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _ManifestPart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What every part of the manifest is: immutable, and without unknown keys."""
 
 
-class LabelSpec(_Part, frozen=True, kw_only=True):
+class LabelSpec(_ManifestPart, frozen=True, kw_only=True):
     """One class, in the order of the model's outputs."""
 
     id: Label
@@ -38,7 +38,7 @@ class LabelSpec(_Part, frozen=True, kw_only=True):
     """Probability below which this class is not reported."""
 
 
-class OutputSpec(_Part, frozen=True, kw_only=True):
+class OutputSpec(_ManifestPart, frozen=True, kw_only=True):
     """What the model's output tensor (1, classes) means."""
 
     kind: Literal["logits", "probabilities"] = "logits"
@@ -49,7 +49,7 @@ class OutputSpec(_Part, frozen=True, kw_only=True):
     """The level that stands for real 0 (integer dtypes only)."""
 
 
-class ModelMetrics(_Part, frozen=True, kw_only=True):
+class ModelMetrics(_ManifestPart, frozen=True, kw_only=True):
     """How good one form of the model is; fractions 0..1."""
 
     accuracy: Probability
@@ -62,7 +62,7 @@ class ModelMetrics(_Part, frozen=True, kw_only=True):
     """Expected calibration error, 15 bins."""
 
 
-class ClassMetrics(_Part, frozen=True, kw_only=True):
+class ClassMetrics(_ManifestPart, frozen=True, kw_only=True):
     """How good the int8 model is on one class; fractions 0..1."""
 
     n: Count
@@ -71,7 +71,7 @@ class ClassMetrics(_Part, frozen=True, kw_only=True):
     f1: Probability
 
 
-class Metrics(_Part, frozen=True, kw_only=True, rename={"float_": "float"}):
+class Metrics(_ManifestPart, frozen=True, kw_only=True, rename={"float_": "float"}):
     """What was measured, on which photos, through the device's own preprocessing."""
 
     split: str
@@ -85,7 +85,7 @@ class Metrics(_Part, frozen=True, kw_only=True, rename={"float_": "float"}):
     """By label id."""
 
 
-class Provenance(_Part, frozen=True, kw_only=True):
+class Provenance(_ManifestPart, frozen=True, kw_only=True):
     """Where the model comes from."""
 
     data_fingerprint: str
@@ -105,7 +105,7 @@ class Provenance(_Part, frozen=True, kw_only=True):
     the machine that was timed; empty: none were."""
 
 
-class Golden(_Part, frozen=True, kw_only=True):
+class Golden(_ManifestPart, frozen=True, kw_only=True):
     """A picture and the raw output levels expected for it."""
 
     file: str
@@ -115,14 +115,14 @@ class Golden(_Part, frozen=True, kw_only=True):
     """Largest allowed difference of any score, in output levels."""
 
 
-class Interpreter(_Part, frozen=True, kw_only=True):
+class Interpreter(_ManifestPart, frozen=True, kw_only=True):
     """Which interpreter gave the golden scores."""
 
     name: str
     version: str
 
 
-class FileEntry(_Part, frozen=True, kw_only=True):
+class FileEntry(_ManifestPart, frozen=True, kw_only=True):
     """Size and hash of one other member."""
 
     size: Count
@@ -130,7 +130,7 @@ class FileEntry(_Part, frozen=True, kw_only=True):
     sha256: Sha256
 
 
-class Reference(_Part, frozen=True, kw_only=True):
+class Reference(_ManifestPart, frozen=True, kw_only=True):
     """What photos it was not trained on look like to the device: counts by bin.
 
     The bins are those of :mod:`edge.model.picture_statistics`.
@@ -155,7 +155,7 @@ class Reference(_Part, frozen=True, kw_only=True):
                 raise ValueError(f"{name} of the reference must add up to n = {self.n}")
 
 
-class Manifest(_Part, frozen=True, kw_only=True):
+class Manifest(_ManifestPart, frozen=True, kw_only=True):
     """All that a device or a person must know about a bundle."""
 
     schema_version: int = SCHEMA_VERSION

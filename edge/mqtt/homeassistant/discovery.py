@@ -18,7 +18,7 @@ from edge import __version__
 from edge.config import Config
 from edge.errors import RecordError, ShortageError
 from edge.messages.device import RunningModel
-from edge.mqtt.homeassistant.entities import Camera, Component, components
+from edge.mqtt.homeassistant.entities import CameraFacts, Component, components
 from edge.mqtt.session import Introduction
 from edge.system.board import board
 from edge.system.identity import device_id
@@ -91,7 +91,7 @@ def announcement(config: Config, parts: dict[str, Component]) -> bytes:
 def _parts(config: Config, model: RunningModel) -> dict[str, Component]:
     """Give the components of this device, with their unique ids."""
     ident, base = identifier(config), f"{config.broker.base_topic}/{device_id(config)}"
-    camera = Camera(
+    camera = CameraFacts(
         base=base,
         labels=tuple(one for one in model.labels if one not in config.decision.background),
         pictures=config.images.send,

@@ -22,7 +22,7 @@ _MEASURED = {"state_class": "measurement"}
 _COUNTED = {"state_class": "total_increasing"}
 
 
-class Camera(msgspec.Struct, frozen=True, kw_only=True):
+class CameraFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the components depend on."""
 
     base: str
@@ -41,7 +41,7 @@ class Camera(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that it takes without a token."""
 
 
-def components(camera: Camera) -> dict[str, Component]:
+def components(camera: CameraFacts) -> dict[str, Component]:
     """Give all components by a key that stays the same as long as the component does."""
     found = {
         **_sightings(camera),
@@ -86,7 +86,7 @@ def components(camera: Camera) -> dict[str, Component]:
     return found
 
 
-def _sightings(camera: Camera) -> dict[str, Component]:
+def _sightings(camera: CameraFacts) -> dict[str, Component]:
     """What was seen last, and an event for each sighting, for automations."""
     state = f"{camera.base}/state"
     latest = "value_json.latest"
@@ -131,7 +131,7 @@ def _sightings(camera: Camera) -> dict[str, Component]:
     }
 
 
-def _counts(camera: Camera) -> dict[str, Component]:
+def _counts(camera: CameraFacts) -> dict[str, Component]:
     """Sightings since midnight where Home Assistant is, by the counts per hour of UTC."""
     state = f"{camera.base}/state"
     hours = "value_json.hours if as_datetime(hour.hour) >= today_at()"
@@ -173,7 +173,7 @@ def _counts(camera: Camera) -> dict[str, Component]:
     return found
 
 
-def _buttons(camera: Camera) -> dict[str, Component]:
+def _buttons(camera: CameraFacts) -> dict[str, Component]:
     """Requests as buttons; the template gives each press a transaction of its own."""
     found: dict[str, Component] = {}
     looks = {
@@ -205,7 +205,7 @@ def _buttons(camera: Camera) -> dict[str, Component]:
     return found
 
 
-def _problems(camera: Camera) -> dict[str, Component]:
+def _problems(camera: CameraFacts) -> dict[str, Component]:
     """What stands in the retained messages about the device itself."""
     state, info = f"{camera.base}/state", f"{camera.base}/info"
     return {
@@ -235,7 +235,7 @@ def _problems(camera: Camera) -> dict[str, Component]:
     }
 
 
-def _health(camera: Camera) -> dict[str, Component]:
+def _health(camera: CameraFacts) -> dict[str, Component]:
     """What the health messages measure; after three that did not come, the values are unknown."""
     topic = f"{camera.base}/health"
     celsius = {"unit_of_measurement": "°C", "suggested_display_precision": 1}
