@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutants lint map train quantize bench soak cluster wheel lock clean
+.PHONY: help demo test mutants lint map docs train quantize bench soak cluster wheel lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -38,6 +38,11 @@ $(BIN)/python:
 	@$(PIP) --require-hashes -r requirements/lint.txt
 	@touch $@
 
+.venv/docs.ok: requirements/docs.txt | $(BIN)/python
+	@echo "== installing what makes the site of documents into .venv"
+	@$(PIP) --require-hashes -r requirements/docs.txt
+	@touch $@
+
 demo: .venv/desktop.ok ## train, quantize and run a model on a replayed camera, over real MQTT
 	@$(BIN)/python -m demo --out "$${OUT:-demo-out}"
 
@@ -56,6 +61,10 @@ lint: .venv/lint.ok .venv/test.ok ## ruff (rules and format) and mypy
 
 map: | $(BIN)/python ## draw the rooms and who imports whom, and measure them: map-out/map.svg
 	@$(BIN)/python tests/house_map.py $(ARGS)
+
+docs: .venv/docs.ok ## make the documents a site with search: build/docs/index.html
+	@$(BIN)/python -m sphinx -c docs/site -b html -E -q -W --keep-going . build/docs
+	@echo "build/docs/index.html"
 
 train: .venv/desktop.ok ## check, split and train: DATA=photos/ [OUT=runs/mine] [RECIPE=... WEIGHTS=... ACCEPT=...]
 	@test -n "$$DATA" || { echo "say where the photos are: make train DATA=photos/"; exit 2; }
