@@ -67,7 +67,7 @@ mask_polygons = [[[0.0, 0.0], [0.2, 0.0], [0.0, 0.2]]]
 windows = ["00:00-12:00", "12:00-24:00"]
 time_zone = "UTC"
 [decision]
-mode = "life"
+mode = "visits"
 [images]
 send = true
 [inbox]

@@ -224,13 +224,15 @@ def settings(disk: Path, _: Path, count: Count, random: Random, length: float) -
     journal = Journal()
     device = Device(disk / "device", 1883)
     changes = ChangedConfiguration(device.config)
-    before = str(changes.load().decision.agree)
+    before = str(changes.load().decision.agreeing_frames)
     os.sync()
     journal.promises.append(Became(count(), before))
     journal.opened = count()
     for _turn in range(max(3, int(60 * length))):
         agree = random.choice([one for one in (1, 2, 3, 4) if str(one) != before])
-        changes.change(changes.revision(), {"decision.agree": agree, "decision.of": 5}, None)
+        changes.change(
+            changes.revision(), {"decision.agreeing_frames": agree, "decision.last_frames": 5}, None
+        )
         journal.promises.append(Became(count(), str(agree)))
         if random.random() < 0.3:
             changes.take_back("tried")

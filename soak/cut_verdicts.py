@@ -130,7 +130,7 @@ def _states(load: str, place: Path, allowed: set[str], verdict: Verdict, lying: 
     """See that a file is what it was or what it was to become, and that all of it is there."""
     try:
         if load == "settings":
-            state = str(ChangedConfiguration(place / "config.toml").peek().decision.agree)
+            state = str(ChangedConfiguration(place / "config.toml").peek().decision.agreeing_frames)
         else:
             state = _model(place / "models", verdict)
     except (WheatearError, OSError, json.JSONDecodeError) as error:

@@ -41,7 +41,7 @@ _TOKENS = (
 _VERBS: tuple[VerbName, ...] = get_args(VerbName)
 _REQUESTS = [
     b'{"transaction": "42"}',
-    b'{"transaction": "a", "token": "secret", "changes": {"decision": {"agree": 3}}}',
+    b'{"transaction": "a", "token": "secret", "changes": {"decision": {"agreeing_frames": 3}}}',
     b'{"transaction": "1", "url": "http://x/y.wtr", "sha256": "' + b"0" * 64 + b'", "size": 1000}',
     b'{"transaction": "2", "sha256": "' + b"f" * 64 + b'", "offset": 0, "data": "AAAA"}',
     b'{"transaction": "3", "lines": 20, "level": "warning"}',

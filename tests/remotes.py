@@ -20,7 +20,7 @@ def started(file) -> ChangedConfiguration:
 
 
 def changed(file, **settings) -> ChangedConfiguration:
-    """Change settings (``decision__agree=1``) and start with them."""
+    """Change settings (``decision__agreeing_frames=1``) and start with them."""
     configuration = started(file)
     values = {name.replace("__", "."): value for name, value in settings.items()}
     assert configuration.change(configuration.revision(), values, None)

@@ -140,10 +140,10 @@ def test_each_held_setting_is_refused_with_a_reason(file):
 
 def test_what_no_table_knows_is_refused(file, monkeypatch):
     """A setting that was forgotten."""
-    monkeypatch.setattr("edge.device.changeable_settings.FREE", FREE - {"decision.agree"})
+    monkeypatch.setattr("edge.device.changeable_settings.FREE", FREE - {"decision.agreeing_frames"})
     configuration = started(file)
-    with pytest.raises(RequestDeniedError, match=r"decision\.agree .* not among those"):
-        configuration.change(configuration.revision(), {"decision.agree": 1}, None)
+    with pytest.raises(RequestDeniedError, match=r"decision\.agreeing_frames .* not among those"):
+        configuration.change(configuration.revision(), {"decision.agreeing_frames": 1}, None)
 
 
 def test_tls_that_is_taken_away_by_a_whole_configuration_is_refused(file):

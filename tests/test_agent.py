@@ -41,7 +41,7 @@ def events(config: Decision, frames, seconds=1.0):
 
 def test_k_of_n_frames_make_an_event():
     """Two of the last three, the newest among them; one alone does not."""
-    rule = Decision(mode="votes", agree=2, of=3, cooldown_seconds=0)
+    rule = Decision(mode="votes", agreeing_frames=2, last_frames=3, cooldown_seconds=0)
     assert events(rule, [APHID, MITE, APHID]) == [(2, "aphid", 2, 3)]
     assert events(rule, [APHID, WEAK, WEAK, APHID, WEAK]) == []
     assert events(rule, [APHID, APHID]) == [(1, "aphid", 2, 2)]
@@ -49,13 +49,13 @@ def test_k_of_n_frames_make_an_event():
 
 def test_frames_are_used_up_by_their_event():
     """The next event of the same class needs frames of its own."""
-    rule = Decision(mode="votes", agree=2, of=3, cooldown_seconds=0)
+    rule = Decision(mode="votes", agreeing_frames=2, last_frames=3, cooldown_seconds=0)
     assert [e[0] for e in events(rule, [APHID] * 6)] == [1, 3, 5]
 
 
 def test_a_class_rests_after_its_event_and_others_do_not():
     """The cooldown counts per class."""
-    rule = Decision(mode="votes", agree=1, of=1, cooldown_seconds=3)
+    rule = Decision(mode="votes", agreeing_frames=1, last_frames=1, cooldown_seconds=3)
     frames = [APHID, APHID, MITE, APHID, APHID, MITE]
     assert [e[:2] for e in events(rule, frames)] == [
         (0, "aphid"),
@@ -68,20 +68,33 @@ def test_a_class_rests_after_its_event_and_others_do_not():
 def test_unknowns_vote_like_a_class_and_can_be_silenced():
     """What belongs to no class is an event of its own, unless switched off."""
     frames = [STRANGE, APHID, STRANGE]
-    assert events(Decision(mode="votes", agree=2, of=3), frames) == [(2, "unknown", 2, 3)]
-    assert events(Decision(mode="votes", agree=2, of=3, report_unknown=False), frames) == []
+    assert events(Decision(mode="votes", agreeing_frames=2, last_frames=3), frames) == [
+        (2, "unknown", 2, 3)
+    ]
+    assert (
+        events(
+            Decision(mode="votes", agreeing_frames=2, last_frames=3, report_unknown=False), frames
+        )
+        == []
+    )
 
 
 def test_background_is_never_a_sighting():
     """An empty leaf is recognised and not reported."""
-    assert events(Decision(mode="votes", agree=1, of=1, background=("aphid",)), [APHID] * 5) == []
+    assert (
+        events(
+            Decision(mode="votes", agreeing_frames=1, last_frames=1, background=("aphid",)),
+            [APHID] * 5,
+        )
+        == []
+    )
 
 
 def test_configured_thresholds_replace_the_models():
     """Lower lets a weak frame through, higher stops a strong one; unknown stays unknown."""
     low, high = (
-        Decision(mode="votes", agree=1, of=1, thresholds={"aphid": 0.2}),
-        Decision(mode="votes", agree=1, of=1, thresholds={"aphid": 0.95}),
+        Decision(mode="votes", agreeing_frames=1, last_frames=1, thresholds={"aphid": 0.2}),
+        Decision(mode="votes", agreeing_frames=1, last_frames=1, thresholds={"aphid": 0.95}),
     )
     assert events(low, [WEAK]) == [(0, "aphid", 1, 1)]
     assert events(high, [APHID]) == []
@@ -218,7 +231,7 @@ class Sleeper(Script):
 def test_a_sighting_does_not_live_on_while_the_computer_sleeps():
     """Nobody looked: it ends, and is a new one afterwards; no duration hides the hours."""
     clock, got = Clock(), []
-    rule = Decision(agree=1, of=1, cooldown_seconds=60, blind_seconds=7200)
+    rule = Decision(agreeing_frames=1, last_frames=1, cooldown_seconds=60, blind_seconds=7200)
     run(Sleeper([APHID] * 6, clock), got, clock=clock, rule=rule, images=Images(send=False))
     told = [one for one in got if isinstance(one, Sighting)]
     assert [(one.phase, one.ended) for one in told] == [
@@ -299,7 +312,13 @@ def test_memory_that_is_short_for_a_moment_costs_no_sighting(shortage):
                 raise shortage
             return super().quality()
 
-    run(Script([APHID, APHID]), got, clock=Short(), counters=counters, rule=Decision(agree=1, of=1))
+    run(
+        Script([APHID, APHID]),
+        got,
+        clock=Short(),
+        counters=counters,
+        rule=Decision(agreeing_frames=1, last_frames=1),
+    )
     assert [(one.label, one.phase) for one in got] == [("aphid", "begin"), ("aphid", "end")]
     assert counters["sightings_lost"] == 0
     assert counters.errors() == {type(shortage).__name__: 2}

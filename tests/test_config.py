@@ -122,8 +122,17 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
         ({"broker": {"port": 0}}, "c.toml: broker.port = 0 is refused: expected int >= 1 (allowed"),
         ({"broker": {"protocol": "4"}}, "(allowed: 'auto', '5', '3.1.1')"),
         ({"device": {"id": "a/b"}}, "c.toml: device.id = 'a/b' is refused"),
+        ({"decision": {"of": 3}}, "decision.of is no setting any more; it is decision.last_frames"),
+        ({"inbox": {"below": 0.5}}, "inbox.below is no setting any more; it is inbox.below_con"),
+        (
+            {"decision": {"mode": "life"}},
+            "'life' is refused: invalid enum value 'life' (allowed: 'vi",
+        ),
         ({"outbox": {"kind": "x"}}, "c.toml: outbox.kind is no setting; known: path,"),
-        ({"decision": {"agree": 4, "of": 3}}, "decision.agree = 4 is more than decision.of = 3"),
+        (
+            {"decision": {"agreeing_frames": 4, "last_frames": 3}},
+            "decision.agreeing_frames = 4 is more than decision.last_frames = 3",
+        ),
         (
             {"trigger": {"windows": ["06:00-10:00", "6-10"], "time_zone": "UTC"}},
             "c.toml: trigger.windows[1] = '6-10' is refused: it is no window; write ",

@@ -38,7 +38,7 @@ def parsed(raw: dict) -> Config:
             for hosts in ("hosts", "login_hosts")
             for login in ({"token_file": "t"}, {"username": "u", "password_file": "p"})
         ),
-        {"decision": {"agree": 3, "of": 3}},
+        {"decision": {"agreeing_frames": 3, "last_frames": 3}},
         {"camera": V4L2 | {"interval_seconds": 9.9}, "decision": {"blind_seconds": 10}},
         {"camera": V4L2 | {"interval_seconds": 10}, "decision": VOTES},
         {"camera": {"kind": "folder", "path": "p"}, "decision": {"blind_seconds": 1}},
@@ -99,7 +99,10 @@ def test_what_goes_together_is_taken(raw):
         ({"model": FOREIGN | {"mean": [1.0]}}, "model.mean and model.std belong together"),
         ({"model": FOREIGN | {"std": [1.0]}}, "model.mean and model.std belong together"),
         ({"model": FOREIGN | {"store": "models"}}, "model.store goes with model.bundle"),
-        ({"decision": {"agree": 4, "of": 3}}, "decision.agree = 4 is more than decision.of = 3"),
+        (
+            {"decision": {"agreeing_frames": 4, "last_frames": 3}},
+            "decision.agreeing_frames = 4 is more than decision.last_frames = 3",
+        ),
         (
             {"camera": V4L2 | {"interval_seconds": 10}, "decision": {"blind_seconds": 10}},
             "camera.interval_seconds = 10 is not less than decision.blind_seconds = 10",

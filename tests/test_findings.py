@@ -72,7 +72,7 @@ def test_weak_and_background_tiles_say_nothing_unless_there_is_nothing_else():
 def test_classes_vote_side_by_side():
     """Two classes in every frame are two events, each with votes and rest of its own."""
     both = look(tile((0, 0, 9, 9)), tile((50, 50, 60, 60), "mite", 0.8))
-    decider = Decider(Decision(mode="votes", agree=2, of=3, cooldown_seconds=10))
+    decider = Decider(Decision(mode="votes", agreeing_frames=2, last_frames=3, cooldown_seconds=10))
     seen = [[event.label for event in decider.see(both, now, RIGHT)] for now in range(13)]
     assert seen[1] == ["aphid", "mite"]
     assert [now for now, labels in enumerate(seen) if labels] == [1, 11]

@@ -23,7 +23,9 @@ from edge.sightings.builder import Identity, cut_off
 from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 
-RULE = Decision(agree=2, of=3, cooldown_seconds=3, update_seconds=4, leave=0.5)
+RULE = Decision(
+    agreeing_frames=2, last_frames=3, cooldown_seconds=3, update_seconds=4, stay_share=0.5
+)
 OWN = {"aphid": 0.6, "mite": 0.6}
 NOTHING = found("other", 0.2, "below-threshold")
 
@@ -76,15 +78,21 @@ def test_what_keeps_a_life_is_less_than_what_begins_one():
 
 
 def test_without_hysteresis_the_same_frames_end_it():
-    """`leave = 1` asks of a life what it asked to begin."""
-    rule = Decision(agree=2, of=3, cooldown_seconds=3, leave=1.0)
+    """`stay_share = 1` asks of a visit what it asked to begin."""
+    rule = Decision(agreeing_frames=2, last_frames=3, cooldown_seconds=3, stay_share=1.0)
     wavering = found("aphid", 0.35, "below-threshold")
     assert told(live([APHID, APHID, *[wavering] * 9], rule)[0])[-1] == (4, "end", "aphid")
 
 
 def test_configured_thresholds_count_for_staying_too():
     """With 0.9 in the configuration, half of it is what keeps a life."""
-    rule = Decision(agree=1, of=1, cooldown_seconds=0, leave=0.5, thresholds={"aphid": 0.9})
+    rule = Decision(
+        agreeing_frames=1,
+        last_frames=1,
+        cooldown_seconds=0,
+        stay_share=0.5,
+        thresholds={"aphid": 0.9},
+    )
     frames = [APHID, found("aphid", 0.5, "below-threshold"), found("aphid", 0.4)]
     assert told(live(frames, rule)[0]) == [(0, "begin", "aphid"), (2, "end", "aphid")]
 
@@ -119,7 +127,9 @@ def test_several_classes_live_at_once():
     surer = tile((52, 50, 60, 60), "mite", 0.95)
     leaf = tile((20, 20, 30, 30), "leaf", 0.9)
     frames = [look(aphid, mite)] * 2 + [look(aphid, surer)] + [look(aphid, leaf)] * 4
-    rule = Decision(agree=2, of=3, cooldown_seconds=3, update_seconds=0, background=("leaf",))
+    rule = Decision(
+        agreeing_frames=2, last_frames=3, cooldown_seconds=3, update_seconds=0, background=("leaf",)
+    )
     seen, decider = live([*frames], rule)
     assert told(seen) == [(1, "begin", "aphid"), (1, "begin", "mite"), (5, "end", "mite")]
     assert seen[2][3].found.regions[0].box == (52, 50, 60, 60)
@@ -146,7 +156,7 @@ def test_a_night_without_frames_ends_what_lived_and_forgets_votes():
 
 def test_no_updates_where_none_are_wanted():
     """`update_seconds = 0`: begin and end only."""
-    rule = Decision(agree=1, of=1, cooldown_seconds=0, update_seconds=0)
+    rule = Decision(agreeing_frames=1, last_frames=1, cooldown_seconds=0, update_seconds=0)
     assert told(live([APHID] * 50 + [NOTHING], rule)[0]) == [
         (0, "begin", "aphid"),
         (50, "end", "aphid"),
@@ -158,11 +168,11 @@ def test_whatever_comes_every_life_begins_once_and_ends_once(seed):
     """Random tiles, classes, confidences, pauses and rules: the order of messages always holds."""
     random = np.random.default_rng(seed)
     rule = Decision(
-        agree=int(random.integers(1, 3)),
-        of=int(random.integers(2, 5)),
+        agreeing_frames=int(random.integers(1, 3)),
+        last_frames=int(random.integers(2, 5)),
         cooldown_seconds=float(random.integers(0, 6)),
         update_seconds=float(random.integers(0, 6)),
-        leave=float(random.random()),
+        stay_share=float(random.random()),
         background=("leaf",),
     )
     decider, now, events = Decider(rule, OWN), 0.0, []
@@ -242,7 +252,7 @@ def test_messages_of_a_life_share_its_name_and_each_has_its_own_id():
 
 def test_a_single_sighting_says_so():
     """With votes as before: `single`, an event of its own, no duration."""
-    rule = Decision(mode="votes", agree=1, of=1)
+    rule = Decision(mode="votes", agreeing_frames=1, last_frames=1)
     (one,) = run([APHID], rule=rule)
     assert (one.phase, one.event, one.since, one.best_time) == (
         "single",

@@ -20,7 +20,12 @@ def exif_photo(path, label, taken: datetime):
     picture.save(path, exif=exif, quality=95)
 
 
-LIFE = 'mode = "life"\nagree = 2\nof = 3\ncooldown_seconds = 30\nupdate_seconds = 40\n'
+LIFE = """mode = "visits"
+agreeing_frames = 2
+last_frames = 3
+cooldown_seconds = 30
+update_seconds = 40
+"""
 
 
 def life_config(tmp_path, port, camera, decision=LIFE, extra=""):

@@ -40,37 +40,40 @@ def test_a_change_is_in_force_at_the_next_start_and_the_file_is_untouched(file):
 
 def test_a_change_that_is_never_confirmed_is_taken_back(file):
     """After so many starts without proof, what was before is in force again."""
-    changed(file, decision__agree=1).confirm()
-    configuration = changed(file, decision__agree=2)
+    changed(file, decision__agreeing_frames=1).confirm()
+    configuration = changed(file, decision__agreeing_frames=2)
     for _ in range(2):
         assert configuration.trying
         configuration = started(file)
-        assert configuration.config.decision.agree == 2
+        assert configuration.config.decision.agreeing_frames == 2
     configuration = started(file)
     assert not configuration.trying
-    assert configuration.config.decision.agree == 1
+    assert configuration.config.decision.agreeing_frames == 1
     assert "never proved itself" in configuration.record.taken_back
-    assert started(file).config.decision.agree == 1
+    assert started(file).config.decision.agreeing_frames == 1
 
 
 def test_a_confirmed_change_stays(file):
     """However often the program starts."""
-    changed(file, decision__agree=1).confirm()
+    changed(file, decision__agreeing_frames=1).confirm()
     for _ in range(MOST_STARTS + 2):
         configuration = started(file)
-    assert configuration.config.decision.agree == 1
+    assert configuration.config.decision.agreeing_frames == 1
     assert not configuration.trying
 
 
 def test_changes_add_up_and_can_be_taken_back_one_by_one(file):
     """A new value replaces an old one; a table replaces what was set inside it; null undoes."""
-    changed(file, decision__agree=1, report__health_seconds=9).confirm()
+    changed(file, decision__agreeing_frames=1, report__health_seconds=9).confirm()
     changed(file, decision__thresholds__aphid=0.5).confirm()
     configuration = changed(file, decision__thresholds={"leaf": 0.4}, report__health_seconds=None)
     configuration.confirm()
     assert configuration.config.decision.thresholds == {"leaf": 0.4}
     assert configuration.config.report.health_seconds == 300.0
-    assert list(configuration.record.current.settings) == ["decision.agree", "decision.thresholds"]
+    assert list(configuration.record.current.settings) == [
+        "decision.agreeing_frames",
+        "decision.thresholds",
+    ]
     with pytest.raises(ConfigError, match=r"report.health_seconds was not changed from afar"):
         changed(file, report__health_seconds=None)
 
@@ -90,9 +93,9 @@ def test_a_whole_configuration_can_be_sent_and_dropped_again(file):
 @pytest.mark.parametrize(
     ("settings", "kind", "says"),
     [
-        ({"decision.agree": 0}, ConfigError, "decision.agree = 0 is refused"),
-        ({"decision.agre": 1}, ConfigError, "did you mean agree?"),
-        ({"decision.agree": 50}, ConfigError, "more than decision.of"),
+        ({"decision.agreeing_frames": 0}, ConfigError, "decision.agreeing_frames = 0 is refused"),
+        ({"decision.agreeing_frame": 1}, ConfigError, "did you mean agreeing_frames?"),
+        ({"decision.agreeing_frames": 50}, ConfigError, "more than decision.last_frames"),
         ({"decision": 5}, ConfigError, "decision = 5 is refused"),
         ({"camera.kind.x": 1}, ConfigError, "camera.kind is no table"),
         ({"": 1}, ConfigError, "is no setting"),
@@ -129,20 +132,20 @@ def test_a_change_decided_on_an_old_revision_is_refused(file):
     """Two people at once do not overwrite each other; nor is a trial overtaken."""
     configuration = started(file)
     old = configuration.revision()
-    configuration = changed(file, decision__agree=1)
+    configuration = changed(file, decision__agreeing_frames=1)
     with pytest.raises(StaleRevisionError, match="on trial"):
-        configuration.change(configuration.revision(), {"decision.agree": 3}, None)
+        configuration.change(configuration.revision(), {"decision.agreeing_frames": 3}, None)
     configuration.confirm()
     with pytest.raises(StaleRevisionError, match=f"'{old}' is not in force"):
-        configuration.change(old, {"decision.agree": 3}, None)
-    assert started(file).config.decision.agree == 1
+        configuration.change(old, {"decision.agreeing_frames": 3}, None)
+    assert started(file).config.decision.agreeing_frames == 1
 
 
 def test_the_same_values_again_change_nothing(file):
     """No trial, no restart."""
-    changed(file, decision__agree=1).confirm()
+    changed(file, decision__agreeing_frames=1).confirm()
     configuration = started(file)
-    assert not configuration.change(configuration.revision(), {"decision.agree": 1}, None)
+    assert not configuration.change(configuration.revision(), {"decision.agreeing_frames": 1}, None)
     assert not configuration.trying
 
 
@@ -176,15 +179,17 @@ def put(folder, files: dict[str, bytes]) -> None:
 def test_a_power_cut_at_any_durable_step_ends_in_a_valid_configuration(file):
     """Setting, counting a start, confirming, taking back: the old or the new one is in force."""
     folder, path = file.parent, file.parent / NAME
-    changed(file, decision__agree=1).confirm()
+    changed(file, decision__agreeing_frames=1).confirm()
     base = {p.name: p.read_bytes() for p in folder.glob(f"{NAME}*")}
     configuration = started(file)
     revision = configuration.revision()
     steps = [
-        lambda: configuration.change(revision, {"decision.agree": 3}, None),
+        lambda: configuration.change(revision, {"decision.agreeing_frames": 3}, None),
         lambda: configuration.load(),
         lambda: configuration.confirm(),
-        lambda: configuration.change(configuration.revision(), {"decision.agree": 2}, None),
+        lambda: configuration.change(
+            configuration.revision(), {"decision.agreeing_frames": 2}, None
+        ),
         lambda: configuration.load(),
         lambda: configuration.take_back("a test"),
     ]
@@ -196,13 +201,13 @@ def test_a_power_cut_at_any_durable_step_ends_in_a_valid_configuration(file):
             put(folder, files)
             for _ in range(MOST_STARTS + 1):  # a trial that is started with again and again
                 found = started(file)
-                assert found.config.decision.agree in agree
+                assert found.config.decision.agreeing_frames in agree
                 looked += 1
             assert not found.trying
         put(folder, kept)
     assert looked == 6 * 8 * (MOST_STARTS + 1)
     put(folder, base)
-    assert started(file).config.decision.agree == 1
+    assert started(file).config.decision.agreeing_frames == 1
 
 
 @pytest.mark.parametrize(
@@ -220,7 +225,7 @@ def test_a_damaged_file_of_changes_is_set_aside(file, damage):
 @pytest.mark.parametrize("later", [{"schema": 2}, {"schema": 2, "unheard": 0}, {"schema": 0}])
 def test_changes_in_a_form_of_another_version_are_set_aside(file, later):
     """What they mean there is not known here: none is in force, and the file is kept whole."""
-    configuration = changed(file, decision__agree=1)
+    configuration = changed(file, decision__agreeing_frames=1)
     configuration.confirm()
     kept = json.loads((file.parent / NAME).read_text())
     (file.parent / NAME).write_text(json.dumps(kept | later))
@@ -234,8 +239,8 @@ def test_changes_in_a_form_of_another_version_are_set_aside(file, later):
 
 def test_changes_that_no_longer_fit_the_file_are_set_aside(file):
     """A person at the device edits the file: it has to start, whatever was set from afar."""
-    changed(file, decision__agree=3).confirm()
-    file.write_text(file.read_text().replace("[decision]", "[decision]\nof = 2"))
+    changed(file, decision__agreeing_frames=3).confirm()
+    file.write_text(file.read_text().replace("[decision]", "[decision]\nlast_frames = 2"))
     assert started(file).config == load_config(file)
     assert (file.parent / f"{NAME}.refused").exists()
 
@@ -252,7 +257,7 @@ JSON = st.recursive(
 PATHS = st.sampled_from(
     [
         "decision",
-        "decision.agree",
+        "decision.agreeing_frames",
         "view.tiles",
         "camera",
         "camera.kind",
@@ -300,7 +305,11 @@ def test_arbitrary_requests_change_settings_whole_or_not_at_all(file, values, to
 
 def test_a_camera_that_rests_is_asked_for_a_picture_to_prove_a_change(file):
     """By night, outside its windows, a change is confirmed all the same."""
-    configuration, counters, told = changed(file, decision__agree=1), Counters(), threading.Event()
+    configuration, counters, told = (
+        changed(file, decision__agreeing_frames=1),
+        Counters(),
+        threading.Event(),
+    )
     remote = Remote(configuration, Control(), LogTail())
     remote.serve(RequestServer(Settings(), BASE, counters, SystemClock(), print), 60.0)
     counters.add("introduced")
@@ -315,9 +324,9 @@ def test_a_camera_that_rests_is_asked_for_a_picture_to_prove_a_change(file):
 def test_what_would_be_in_force_is_told_without_writing_anything(file):
     """As `wheatear check` looks at it; a damaged file of changes is refused by name."""
     assert ChangedConfiguration(file).peek() == load_config(file)
-    changed(file, decision__agree=1)
+    changed(file, decision__agreeing_frames=1)
     before = (file.parent / NAME).read_bytes()
-    assert ChangedConfiguration(file).peek().decision.agree == 1
+    assert ChangedConfiguration(file).peek().decision.agreeing_frames == 1
     assert (file.parent / NAME).read_bytes() == before
     (file.parent / NAME).write_bytes(b"{")
     with pytest.raises(ConfigError, match="the next start sets it aside"):
@@ -345,7 +354,7 @@ def test_what_was_changed_is_on_disk_for_people_to_read(file, monkeypatch):
 
     configuration = started(file)
     monkeypatch.setattr(os, "fsync", fsync)
-    assert configuration.change(configuration.revision(), {"decision.agree": 1}, None)
+    assert configuration.change(configuration.revision(), {"decision.agreeing_frames": 1}, None)
     assert synced == [str(file.parent / f"{NAME}.new"), str(file.parent)]
     text = (file.parent / NAME).read_text()
     assert text.startswith('{\n  "schema": 1,\n  "current": {\n    "toml": null,')
@@ -353,7 +362,7 @@ def test_what_was_changed_is_on_disk_for_people_to_read(file, monkeypatch):
 
 def test_changes_that_are_gone_are_in_force_no_more(file):
     """Somebody at the device removed the file."""
-    configuration = changed(file, decision__agree=1)
+    configuration = changed(file, decision__agreeing_frames=1)
     (file.parent / NAME).unlink()
     assert configuration.load() == load_config(file)
     assert not configuration.trying
@@ -369,7 +378,7 @@ def test_what_is_no_toml_is_refused(file):
 
 def test_changes_that_cannot_be_opened_just_now_are_not_set_aside(file, monkeypatch):
     """Whoever asks is told to try again."""
-    changed(file, decision__agree=1).confirm()
+    changed(file, decision__agreeing_frames=1).confirm()
     real = os.open
 
     def refuse(path, *arguments):
@@ -382,7 +391,7 @@ def test_changes_that_cannot_be_opened_just_now_are_not_set_aside(file, monkeypa
         for ask in (ChangedConfiguration(file).load, ChangedConfiguration(file).peek):
             with pytest.raises(ConfigError, match=f"{NAME} just now: Too many .*; try again"):
                 ask()
-    assert started(file).config.decision.agree == 1
+    assert started(file).config.decision.agreeing_frames == 1
 
 
 def test_the_log_names_what_was_changed_from_afar(file, caplog):
@@ -393,17 +402,19 @@ def test_the_log_names_what_was_changed_from_afar(file, caplog):
     assert "changed from afar" not in caplog.text
     assert configuration.change(configuration.revision(), None, file.read_text() + "\n")
     started(file).confirm()
-    changed(file, decision__agree=1)
-    assert caplog.messages[-1].endswith("changed from afar: a whole configuration, decision.agree")
+    changed(file, decision__agreeing_frames=1)
+    assert caplog.messages[-1].endswith(
+        "changed from afar: a whole configuration, decision.agreeing_frames"
+    )
 
 
 def test_a_disk_that_refuses_takes_a_change_back(file):
     """Its starts could not be counted, so it might be tried for ever; this run goes back."""
-    changed(file, decision__agree=1).confirm()
-    configuration = changed(file, decision__agree=3)
+    changed(file, decision__agreeing_frames=1).confirm()
+    configuration = changed(file, decision__agreeing_frames=3)
     (file.parent / f"{NAME}.new").mkdir()
     again = started(file)
-    assert (again.config.decision.agree, again.trying) == (1, False)
+    assert (again.config.decision.agreeing_frames, again.trying) == (1, False)
     assert "its starts cannot be counted" in again.record.taken_back
     configuration.take_back("a test")
     assert configuration.record.taken_back == "a test"

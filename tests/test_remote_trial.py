@@ -132,11 +132,11 @@ def test_a_configuration_is_given_with_its_state(file):
     assert answer["state"] == state
     assert answer["revision"] == configuration.revision()
     assert answer["config"] == json.loads(json.dumps(configuration.plain()))
-    configuration = changed(file, decision__agree=1)
+    configuration = changed(file, decision__agreeing_frames=1)
     found = Afar(configuration).ask("config/get")["data"]["state"]
     assert (found["trying"], found["changed"], found["replaced"]) == (
         True,
-        ["decision.agree"],
+        ["decision.agreeing_frames"],
         False,
     )
     now = Hand().now()
@@ -153,7 +153,7 @@ def test_a_change_begins_a_trial(file):
     configuration = started(file)
     afar = Afar(configuration)
     revision = configuration.revision()
-    for wrong in ({}, {"changes": {"decision.agree": 1}, "toml": "x"}):
+    for wrong in ({}, {"changes": {"decision.agreeing_frames": 1}, "toml": "x"}):
         refused = afar.ask("config/set", revision=revision, **wrong)
         assert refused["error"]["message"] == 'give one of "changes" and "toml"'
     assert afar.ask("config/set", revision=revision, toml="")["data"] == {
@@ -161,7 +161,7 @@ def test_a_change_begins_a_trial(file):
         "confirm_seconds": 60.0,
     }
     assert not afar.remote.stays()
-    answer = afar.ask("config/set", revision=revision, changes={"decision.agree": 1})
+    answer = afar.ask("config/set", revision=revision, changes={"decision.agreeing_frames": 1})
     assert answer["data"] == {"state": "trying", "confirm_seconds": 60.0}
     assert (afar.control.wish, afar.remote.stays()) == ("reload", True)
 
@@ -177,7 +177,7 @@ def test_a_restart_and_the_log_can_be_asked_for(file):
 
 def test_a_trial_that_shows_nothing_is_taken_back_when_its_time_is_over(file):
     """A picture is asked for every five seconds until there was one; what is lacking is said."""
-    configuration = changed(file, decision__agree=1)
+    configuration = changed(file, decision__agreeing_frames=1)
     afar = Afar(configuration)
     afar.counters.failing("camera", "unplugged")
     with afar.trial():
@@ -212,7 +212,7 @@ def test_a_trial_that_shows_nothing_is_taken_back_when_its_time_is_over(file):
 
 def test_a_trial_has_its_seconds_from_its_beginning(file):
     """However long the device runs already."""
-    configuration = changed(file, decision__agree=1)
+    configuration = changed(file, decision__agreeing_frames=1)
     afar = Afar(configuration)
     afar.clock.seconds = 1000.0
     with afar.trial():
@@ -226,7 +226,7 @@ def test_a_trial_has_its_seconds_from_its_beginning(file):
 @pytest.mark.parametrize("settings", [OPEN, Settings(allow=())])
 def test_a_trial_ends_when_all_was_shown(file, settings):
     """A subscription only where anything may be asked."""
-    configuration = changed(file, decision__agree=1)
+    configuration = changed(file, decision__agreeing_frames=1)
     afar = Afar(configuration, settings)
     with afar.trial():
         for name in ("frames_classified", "introduced"):
@@ -239,14 +239,14 @@ def test_a_trial_ends_when_all_was_shown(file, settings):
             afar.counters.add("subscribed")
         assert afar.told.wait(5)
     assert not configuration.trying
-    assert started(file).config.decision.agree == 1
+    assert started(file).config.decision.agreeing_frames == 1
     assert afar.control.wish == "end"
     assert afar.counters.crew.ended is None
 
 
 def test_a_device_that_ends_waits_for_its_trial(file):
     """What it looks at is not taken away under it."""
-    afar = Afar(changed(file, decision__agree=1))
+    afar = Afar(changed(file, decision__agreeing_frames=1))
     entered, leave, left = threading.Event(), threading.Event(), []
 
     def look():
@@ -263,7 +263,7 @@ def test_a_device_that_ends_waits_for_its_trial(file):
 
 def test_a_trial_that_cannot_be_written_down_as_won_is_taken_back(file):
     """It is tried until its time is over."""
-    configuration = changed(file, decision__agree=1)
+    configuration = changed(file, decision__agreeing_frames=1)
     afar = Afar(configuration)
     for name in ("frames_classified", "introduced", "subscribed"):
         afar.counters.add(name)
@@ -289,7 +289,7 @@ def test_what_is_no_trial_is_not_watched(file):
 
 def test_a_device_on_trial_that_does_not_open_is_given_up(file):
     """After its seconds."""
-    afar = Afar(changed(file, decision__agree=1))
+    afar = Afar(changed(file, decision__agreeing_frames=1))
     with afar.remote.opening(0.01, afar.told.set):
         assert all(timer.daemon for timer in timers())
         assert afar.told.wait(5)
@@ -298,7 +298,7 @@ def test_a_device_on_trial_that_does_not_open_is_given_up(file):
 @pytest.mark.parametrize("opens", [True, False])
 def test_a_device_that_opened_or_failed_to_is_not_given_up(file, opens):
     """Its time to open ends with it."""
-    afar = Afar(changed(file, decision__agree=1))
+    afar = Afar(changed(file, decision__agreeing_frames=1))
     with afar.remote.opening(3600.0, afar.told.set):
         (timer,) = timers()
         if opens:

@@ -350,7 +350,7 @@ class Turning(Field):
 @pytest.mark.parametrize("left", range(1, 15))
 def test_a_clock_that_is_set_in_the_middle_makes_no_wrong_time_pass_for_right(tmp_path, left):
     """Whatever was asked of it before: sightings as they are made, and as they are rewritten."""
-    clock, rule, got = Turning(), Decision(agree=1, of=1, cooldown_seconds=0), []
+    clock, rule, got = Turning(), Decision(agreeing_frames=1, last_frames=1, cooldown_seconds=0), []
     clock.booted()
     decider, model = Decider(rule), ModelRef(name="m", version="1", sha256="0")
     sightings = SightingBuilder(Identity("c", BOOT, model, None), Images(), Counters(), clock)
@@ -378,7 +378,7 @@ def test_a_clock_that_is_set_in_the_middle_makes_no_wrong_time_pass_for_right(tm
 def test_a_life_that_spans_the_setting_of_the_clock_is_told_in_one_time(tmp_path):
     """A begin that waits, an end made later and what is kept for a kill agree on its begin."""
     clock, got = Field(), []
-    rule = Decision(agree=1, of=1, cooldown_seconds=0)
+    rule = Decision(agreeing_frames=1, last_frames=1, cooldown_seconds=0)
     decider = Decider(rule)
     model = ModelRef(name="m", version="1", sha256="0")
     sightings = SightingBuilder(Identity("c", BOOT, model, None), Images(), Counters(), clock)

@@ -43,10 +43,10 @@ def changes(folder):
     file = devices.config(folder, free_port())
     first = ChangedConfiguration(file)
     first.load()
-    first.change(first.revision(), {"decision.agree": 4, "decision.of": 7}, None)
+    first.change(first.revision(), {"decision.agreeing_frames": 4, "decision.last_frames": 7}, None)
     first.load()
     first.confirm()
-    return lambda: ChangedConfiguration(file).load().decision.agree
+    return lambda: ChangedConfiguration(file).load().decision.agreeing_frames
 
 
 def identity(folder):

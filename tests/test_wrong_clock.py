@@ -88,7 +88,9 @@ def test_a_real_process_sends_the_right_time_after_its_clock_was_set(tmp_path, w
     The rest of a class ends in its time though the clock jumps back.
     """
     devices.photos(tmp_path / "photos", 1)
-    votes = '[decision]\nmode = "votes"\nagree = 1\nof = 1\ncooldown_seconds = 0.1\n'
+    votes = (
+        '[decision]\nmode = "votes"\nagreeing_frames = 1\nlast_frames = 1\ncooldown_seconds = 0.1\n'
+    )
     path = devices.config(tmp_path, free_port(), camera="loop = true\nframes_per_second = 20")
     path.write_text(path.read_text().replace('[decision]\nmode = "always"\n', votes))
     began = time.time()
@@ -158,7 +160,9 @@ def test_a_connection_that_is_up_when_the_clock_is_set_sends_right_times(
 def test_a_real_process_that_was_suspended_says_what_is_right(tmp_path, wrong_clock):
     """For eight hours: what it saw before has ended, what it sees now is new, times fit."""
     devices.photos(tmp_path / "photos", 1)
-    life = '[decision]\nmode = "life"\nagree = 1\nof = 1\nblind_seconds = 3600\n'
+    life = (
+        '[decision]\nmode = "visits"\nagreeing_frames = 1\nlast_frames = 1\nblind_seconds = 3600\n'
+    )
     with (
         Mosquitto(tmp_path) as broker,
         Subscriber(broker.port) as subscriber,

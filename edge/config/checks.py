@@ -31,13 +31,14 @@ def check_together(config: Config, name: str) -> None:
         raise ConfigError(
             f"{name}: model.store goes with model.bundle, which is what is used when all else fails"
         )
-    if decision.agree > decision.of:
+    if decision.agreeing_frames > decision.last_frames:
         raise ConfigError(
-            f"{name}: decision.agree = {decision.agree} is more than decision.of = {decision.of}; "
-            "no frame could ever agree often enough. Lower agree or raise of"
+            f"{name}: decision.agreeing_frames = {decision.agreeing_frames} is more than "
+            f"decision.last_frames = {decision.last_frames}; no frame could ever agree often "
+            "enough. Lower the first or raise the second"
         )
     interval = getattr(config.camera, "interval_seconds", 0.0)
-    if decision.mode == "life" and interval >= decision.blind_seconds:
+    if decision.mode == "visits" and interval >= decision.blind_seconds:
         raise ConfigError(
             f"{name}: camera.interval_seconds = {interval:g} is not less than "
             f"decision.blind_seconds = {decision.blind_seconds:g}; no two frames would count "

@@ -12,22 +12,22 @@ from edge.config.section import Section
 class Decision(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[decision]``: when frames become a sighting."""
 
-    mode: Literal["life", "votes", "always"] = "life"
-    """``life``: a message when a class begins to be there, and when it ends. ``votes``: one each
+    mode: Literal["visits", "votes", "always"] = "visits"
+    """``visits``: a message when a class begins to be there, and when it ends. ``votes``: one each
     time that frames agree. ``always``: every frame is an event (replayed photos)."""
-    agree: Annotated[int, Meta(ge=1, le=100)] = 2
-    """Frames that must say the same, of the last ``of``."""
-    of: Annotated[int, Meta(ge=1, le=100)] = 3
+    agreeing_frames: Annotated[int, Meta(ge=1, le=100)] = 2
+    """Frames that must say the same, of the ``last_frames``."""
+    last_frames: Annotated[int, Meta(ge=1, le=100)] = 3
     """Frames that are looked at together."""
     cooldown_seconds: Annotated[float, Meta(ge=0, le=86400)] = 60.0
-    """Seconds without a class after which its life ends; with ``votes``, seconds from its event
+    """Seconds without a class after which its visit ends; with ``votes``, seconds from its event
     during which it is not reported again."""
-    leave: Annotated[float, Meta(ge=0, le=1)] = 0.8
-    """A life goes on at this share of the threshold that its class needs to begin one."""
+    stay_share: Annotated[float, Meta(ge=0, le=1)] = 0.8
+    """A visit goes on at this share of the threshold that its class needs to begin one."""
     update_seconds: Annotated[float, Meta(ge=0, le=86400)] = 300.0
-    """Seconds between messages of a life that goes on at least; 0: none but begin and end."""
+    """Seconds between messages of a visit that goes on at least; 0: none but begin and end."""
     blind_seconds: Annotated[float, Meta(ge=1, le=604800)] = 7200.0
-    """Seconds without any frame after which lives end, and earlier frames no more count."""
+    """Seconds without any frame after which visits end, and earlier frames no more count."""
     report_unknown: bool = True
     """Report what belongs to none of the classes, as ``label: null``."""
     background: tuple[str, ...] = ()

@@ -16,6 +16,13 @@ import msgspec
 
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
+RENAMED = {
+    "decision.agree": "decision.agreeing_frames",
+    "decision.of": "decision.last_frames",
+    "decision.leave": "decision.stay_share",
+    "inbox.below": "inbox.below_confidence",
+}
+"""Settings that had another name once."""
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
 
@@ -27,9 +34,12 @@ def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> st
     struct = _struct_at(root, path, raw)
     if (unknown := _UNKNOWN.search(what)) and struct:
         known = [field.name for field in msgspec.structs.fields(struct)]
+        path_now = _dotted(path, unknown["name"])
+        if now := RENAMED.get(path_now):
+            return f"{path_now} is no setting any more; it is {now} now"
         near = difflib.get_close_matches(unknown["name"], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        return f"{_dotted(path, unknown['name'])} is no setting; {hint}known: {', '.join(known)}"
+        return f"{path_now} is no setting; {hint}known: {', '.join(known)}"
     if (missing := _MISSING.search(what)) and struct:
         about = _docstrings(struct).get(missing["name"], "")
         return f"{_dotted(path, missing['name'])} is missing; set it. {about}".rstrip()

@@ -39,7 +39,7 @@ class Inbox(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of all kept pictures; beyond, the least useful ones go."""
     min_free_bytes: Annotated[int, Meta(ge=0, le=1_000_000_000_000)] = 500_000_000
     """Bytes that stay free on that disk for sightings; below, no picture is kept."""
-    below: Annotated[float, Meta(ge=0, le=1)] = 0.6
+    below_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.6
     """Confidence below which a picture is doubtful."""
     disagree_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     """Seconds within which three frames are of one scene: the middle one is doubtful where the

@@ -44,7 +44,7 @@ class Changes(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     toml: str | None = None
     """The text of a whole configuration; None: the file's."""
     settings: dict[str, Any] = {}
-    """Settings by path, such as ``decision.agree``, in the order in which they were set."""
+    """Settings by path, such as ``decision.agreeing_frames``, in the order of their setting."""
 
     def __bool__(self) -> bool:
         return self.toml is not None or bool(self.settings)

@@ -65,7 +65,7 @@ class Selector:
             return Selected(frame, found, "random")
         if found.reason == "unknown":
             return Selected(frame, found, "unknown")
-        if found.reason == "below-threshold" or found.confidence < self._config.below:
+        if found.reason == "below-threshold" or found.confidence < self._config.below_confidence:
             return Selected(frame, found, "low-confidence")
         odd = self._odd_one(frame, found)
         return Selected(*odd, "disagreement") if odd else None

@@ -21,7 +21,7 @@ class HourCount(Message, frozen=True, kw_only=True):
 
 
 class Present(Message, frozen=True, kw_only=True):
-    """A life that goes on: what is there now."""
+    """A visit that goes on: what is there now."""
 
     label: Annotated[str | None, Meta(description="Class id, or null: unknown.")]
     event: Annotated[str, Meta(description="The `event` of its sightings.")]
@@ -54,7 +54,7 @@ class State(Message, frozen=True, kw_only=True):
         tuple[HourCount, ...], Meta(description="The last 24 hours that had any, oldest first.")
     ]
     present: Annotated[
-        tuple[Present, ...], Meta(description="What is there now: lives that go on, oldest first.")
+        tuple[Present, ...], Meta(description="What is there now: visits that go on, oldest first.")
     ] = ()
     health: HealthSummary
 

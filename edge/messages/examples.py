@@ -84,7 +84,7 @@ EXAMPLES: dict[str, Message] = {
         ),
         camera="picamera2",
         protocol="5",
-        config=ConfigState(revision="9f2c4e1a77b0d3c5", changed=("decision.agree",)),
+        config=ConfigState(revision="9f2c4e1a77b0d3c5", changed=("decision.agreeing_frames",)),
         requests=("status", "capture", "config/get", "config/set"),
         capabilities=("image",),
         schemas={"info": 1, "state": 1, "sighting": 1, "health": 1},

@@ -146,11 +146,11 @@ _RULES = f"""
 - **Delivery** is at least once: after a broken connection, what the broker had taken but not yet
   acknowledged comes again, and after a kill or a power cut what the device had not yet deleted (of
   20 s at most), each with the same `id`. De-duplicate by `id`.
-- **Lives.** By default a sighting has a life: a message with `phase: "begin"`, an `update` at most
+- **Visits.** By default a sighting is a visit: a message with `phase: "begin"`, an `update` at most
   every `decision.update_seconds`, and an `end` with `duration_seconds`, the reason (`ended`) and
   the best frame; `event` is the same in all. Count `begin` and `single` (all there is where
-  `decision.mode` is not `life`), as `state` does: an update or end is nothing new. For one row a
-  visit, keep the newest message of each `event`. `state.present` lists the lives that go on.
+  `decision.mode` is not `visits`), as `state` does: an update or end is nothing new. For one row a
+  visit, keep the newest message of each `event`. `state.present` lists the visits that go on.
   A program that stops ends them before it says `offline`; one that was killed ends them at its next
   start, with `ended: "cut"` and what was known. A picture follows the begin, and the end where a
   later frame was surer.

@@ -36,7 +36,7 @@ class Score(Message, frozen=True, kw_only=True):
 
 
 class Votes(Message, frozen=True, kw_only=True):
-    """How many frames said the same; in an update or end, of the life until it was last seen."""
+    """How many frames said the same; in an update or end, of the visit until it was last seen."""
 
     agree: Annotated[int, Meta(ge=1, description="Frames that gave this verdict.")]
     of: Annotated[int, Meta(ge=1, description="Frames that were looked at.")]
@@ -141,12 +141,12 @@ class Sighting(Message, frozen=True, kw_only=True):
     phase: Annotated[
         Phase,
         Meta(
-            description="Of a life: `begin`, `update` or `end`; `single`: all there is to say. "
+            description="Of a visit: `begin`, `update` or `end`; `single`: all there is to say. "
             "Count `single` and `begin`."
         ),
     ] = "single"
     event: Annotated[
-        str, Meta(description="The same in all messages of one life: the `id` of its first.")
+        str, Meta(description="The same in all messages of one visit: the `id` of its first.")
     ] = ""
     since: Annotated[
         Time | None, Meta(description="When the first frame that showed it was taken.")

@@ -48,7 +48,7 @@ TOPICS = (
     Topic("availability", True, 1, "text", "`online`, or `offline` (also said by the last will)"),
     Topic("info", True, 1, "Info", "what the device is; on every connection"),
     Topic("state", True, 1, "State", "the newest sighting, what is there now, counts per hour"),
-    Topic("sighting", False, 1, "Sighting", "what was decided: a life's begin, update or end"),
+    Topic("sighting", False, 1, "Sighting", "what was decided: a visit's begin, update or end"),
     Topic(
         "sighting/<id>/image", False, 1, "JPEG", "the picture behind it, where `[images]` says so"
     ),

@@ -74,7 +74,7 @@ class Decider:
         self._config = config
         self._background = frozenset(config.background)
         self._leave = self._leaves(thresholds or {})
-        self._window = VoteWindow(config.of)
+        self._window = VoteWindow(config.last_frames)
         self._last: dict[str | None, float] = {}
         self._cut: tuple[Event, ...] = ()
         self._lives = Visits(config)
@@ -126,7 +126,7 @@ class Decider:
         """Give the confidence per class above which a life goes on."""
         config = self._config
         own = {**thresholds, **config.thresholds}
-        return {label: config.leave * threshold for label, threshold in own.items()}
+        return {label: config.stay_share * threshold for label, threshold in own.items()}
 
     def _countable(self, said: tuple[Finding, ...]) -> tuple[Finding, ...]:
         """Give what could become a sighting."""
@@ -139,14 +139,14 @@ class Decider:
         if one.label in self._lives.labels:
             return None
         tally = self._window.tally(one.label)
-        if tally.agree < self._config.agree:
+        if tally.agree < self._config.agreeing_frames:
             return None
         votes = Votes(agree=tally.agree, of=tally.of)
         return self._lives.begin(one, votes, tally.since, tally.since_seconds)
 
     def _vote(self, one: Finding, now: float, taken: datetime) -> Event | None:
         tally = self._window.tally(one.label)
-        if tally.agree < self._config.agree or self._resting(one.label, now):
+        if tally.agree < self._config.agreeing_frames or self._resting(one.label, now):
             return None
         self._last[one.label] = now
         self._window.use_up(one.label)

@@ -143,7 +143,9 @@ class Visits:
     def _miss(self, label: str | None, life: Visit) -> Event | None:
         life.absent += 1
         gone = self._now - life.last_seconds >= self._config.cooldown_seconds
-        return self._end(label, "gone") if gone and life.absent >= self._config.of else None
+        return (
+            self._end(label, "gone") if gone and life.absent >= self._config.last_frames else None
+        )
 
     def _end(self, label: str | None, ended: Ended) -> Event:
         life = self._lives.pop(label)
