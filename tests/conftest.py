@@ -84,6 +84,14 @@ def data(pytestconfig: pytest.Config):
     return find
 
 
+@pytest.fixture(scope="session")
+def discs_run(tmp_path_factory):
+    """The folder of a finished run on coloured discs; whoever writes to it takes a copy."""
+    import discs
+
+    return discs.train(tmp_path_factory.mktemp("discs"))
+
+
 @pytest.fixture(autouse=True)
 def no_device_outlives_its_test():
     """End the devices that a failed test left running."""

@@ -1,20 +1,16 @@
 """Run -> bundle on a small net: pruned, trained with rounding, judged, packed, looked into."""
 
-import io
-import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import version
 
 import flatbuffers
 import msgspec
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
-from discs import COLOURS, paint
-from rich.console import Console
-from sshd import DEVICE_PROGRAM
+from discs import COLOURS
+from quantizing import Recorder, Stopped, asked, fresh_copy, quantized
 
 from edge.errors import ParityError, QuantizeError
 from edge.model.bundle.bundle import read_bundle
@@ -22,66 +18,25 @@ from edge.model.bundle.signing import generate, load_public_key
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import decode, fit, load, quantise
 from edge.model.picture_statistics import brightness_bin, confidence_bin, look, sharpness_bin
-from edge.system.board import board
 from quantize.commands.inspect import text
-from quantize.commands.run import quantize_run
 from quantize.options import Options
 from quantize.pipeline import Pipeline
 from quantize.tflite.graph import check_all_int8, layers, read_graph
-from quantize.tflite.memory import deflated
 from quantize.tflite.metadata import read_labels
-from quantize.timing.ssh import Remote
-from quantize.timing.timer import Local
 from quantize.workbench import Workbench
-from training.data import load_dataset
-from training.fitting.fit import fit as train
-from training.recipe import Augmentation, Recipe
 from training.runs import load_run
 
-RECIPE = Recipe(
-    model="small",
-    alpha=0.5,
-    resolution=32,
-    epochs=12,
-    batch=12,
-    learning_rate=1e-2,
-    augment=Augmentation(rotation=0, area=(0.8, 1.0), hue=0),
-)
+
+@pytest.fixture(scope="module")
+def trained(discs_run, tmp_path_factory):
+    """A finished float run, in which what quantization leaves is shared."""
+    return shutil.copytree(discs_run, tmp_path_factory.mktemp("runs") / "discs")
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory):
-    """120 pictures of coloured discs on noise."""
-    return paint(tmp_path_factory.mktemp("photos"), 40)
-
-
-@pytest.fixture(scope="module")
-def trained(photos, tmp_path_factory):
-    """A finished float run."""
-    out = tmp_path_factory.mktemp("runs") / "discs"
-    quiet = Console(file=io.StringIO())
-    return train(load_dataset(photos), "small", RECIPE, out, seed=1, console=quiet).path
-
-
-def asked(**changes):
-    """Options at a learning rate for a net from scratch."""
-    values = {
-        "pruning": 0.5,
-        "epochs": 6,
-        "pruning_epochs": 10,
-        "learning_rate": 2e-3,
-        "pruning_learning_rate": 2e-3,
-        "batch": 12,
-    }
-    return Options(**(values | changes))
-
-
-def quantized(run, out, key=None, **changes):
-    """Do it and return what was printed."""
-    stream = io.StringIO()
-    console = Console(file=stream, width=140)
-    quantize_run(run, out, asked(**changes), key, version="1.0.0", console=console)
-    return stream.getvalue()
+def photos(trained):
+    """120 pictures of coloured discs on noise, that the run was trained on."""
+    return load_run(trained).dataset.root
 
 
 @pytest.fixture(scope="module")
@@ -90,21 +45,6 @@ def bundle(trained, tmp_path_factory):
     out = tmp_path_factory.mktemp("bundles") / "discs.wtr"
     quantized(trained, out)
     return out
-
-
-@pytest.fixture
-def brief(monkeypatch):
-    """Fewer rounds and trainings of a smaller network: each of them builds its own graph."""
-    monkeypatch.setattr("quantize.compress.channels.shrink.ROUNDS", 2)
-    monkeypatch.setattr("quantize.compress.structured.MEMBERS", 2)
-    monkeypatch.setattr("quantize.compress.structured.TRIAL_STEPS", 24)
-
-
-def fresh_copy(trained, folder):
-    """The run without anything that quantization left in it."""
-    copy = shutil.copytree(trained, folder / "run")
-    shutil.rmtree(copy / "quantize", ignore_errors=True)
-    return copy
 
 
 def test_the_bundle_proves_itself_through_the_device_program(bundle, photos):
@@ -133,7 +73,7 @@ def test_every_operator_works_on_int8_and_pixels_are_levels(bundle, photos):
 def test_zeros_survive_quantization_aware_training(bundle):
     """Half of all weights are stored as exact zeros."""
     found = layers(read_graph(read_bundle(bundle).model))
-    assert len(found) == 14
+    assert len(found) == 4
     assert sum(x.zeros for x in found) >= sum(x.size for x in found) // 2 - len(found)
 
 
@@ -193,32 +133,6 @@ def test_source_date_epoch_sets_the_date(trained, bundle, tmp_path, monkeypatch)
     assert dated.model == read_bundle(bundle).model
 
 
-class Stopped(Exception):
-    """A kill in the middle."""
-
-
-class Recorder:
-    """Writes down what a pipeline does; stops in a phase if asked to."""
-
-    def __init__(self, stop_in="") -> None:
-        self.phases, self.lines, self._stop_in = [], [], stop_in
-
-    def phase(self, name, steps):
-        """Note the phase."""
-        self.phases.append(name)
-        assert steps > 0
-
-    def advance(self, steps, note=""):
-        """Stop where asked to."""
-        assert steps >= 0
-        if self._stop_in and self.phases[-1].startswith(self._stop_in):
-            raise Stopped(note)
-
-    def say(self, text):
-        """Note the line."""
-        self.lines.append(text)
-
-
 def test_an_interrupted_command_goes_on_and_gives_the_same_bytes(bundle, trained, tmp_path):
     """All anew from the float model, killed in training, repeated: pruning is not done again.
 
@@ -274,92 +188,6 @@ def test_post_training_quantization_passes_the_same_gate(trained, tmp_path):
     check_all_int8(read_graph(found.model))
     with Classifier.from_bundle(found) as classifier:
         assert classifier.labels == tuple(COLOURS)
-
-
-def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path):
-    """Half of the multiply-adds: a smaller model, as often right, that says what it was cut for."""
-    changes = {"pruning": 0.0, "budget": "macs=0.5", "resolution": 32}
-    printed = quantized(trained, tmp_path / "discs.wtr", **changes)
-    found = read_bundle(tmp_path / "discs.wtr")
-    whole = next((trained / "quantize" / "qat").glob("whole-*.tflite")).read_bytes()
-    sizes = [sum(layer.size for layer in layers(read_graph(m))) for m in (found.model, whole)]
-    assert sizes[0] < 0.7 * sizes[1]
-    assert found.manifest.provenance.budget == "macs=0.5"
-    assert found.manifest.metrics.int8.accuracy >= 0.9
-    assert "budget macs=0.5:" in printed
-    assert "one thread, this machine (" in printed
-    assert "made smaller for macs=0.5" in text(tmp_path / "discs.wtr")
-
-
-@pytest.mark.usefixtures("brief")
-def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
-    """Ways to half of the multiply-adds are tried, and what is closest to the run is taken."""
-    changes = {"pruning": 0.3, "budget": "macs=0.5", "tolerance": 1.0, "min_agreement": 0.0}
-    changes |= {"epochs": 1, "pruning_epochs": 2}
-    printed = quantized(trained, tmp_path / "discs.wtr", **changes)
-    missed = {
-        int(side): float(distance)
-        for side, distance in re.findall(
-            r"tried (\d+) pixels .*: ([\d.]+) of the variance", printed
-        )
-    }
-    assert set(missed) == {32, 24, 16}
-    found = read_bundle(tmp_path / "discs.wtr")
-    assert found.manifest.input.width == min(missed, key=missed.__getitem__)
-    pruned = layers(read_graph(found.model))
-    assert sum(x.zeros for x in pruned) >= 0.3 * sum(x.size for x in pruned) - len(pruned)
-
-
-@pytest.mark.usefixtures("brief")
-def test_a_smaller_input_can_be_asked_for(trained, tmp_path):
-    """The bundle takes 16 pixels and proves itself so; a side whose maps are odd is refused."""
-    quantized(trained, tmp_path / "discs.wtr", pruning=0.0, resolution=16)
-    with Classifier.from_bundle(tmp_path / "discs.wtr") as classifier:
-        assert classifier.input.width == classifier.input.height == 16
-    with pytest.raises(
-        QuantizeError, match="--resolution 20: give 32, or a multiple of 8 down to 16"
-    ):
-        quantized(trained, tmp_path / "odd.wtr", pruning=0.0, resolution=20)
-
-
-@pytest.mark.usefixtures("brief")
-def test_a_measured_budget_is_searched_once_and_kept(trained, tmp_path):
-    """Zipped bytes: every try is told, the model keeps within, the next call goes on from it."""
-    first = quantized(trained, tmp_path / "discs.wtr", pruning=0.0, budget="bytes=14kB")
-    assert first.count("of the predicted cost: bytes") >= 4
-    assert deflated(read_bundle(tmp_path / "discs.wtr").model) <= 1.05 * 14_000
-    again = Recorder()
-    options = asked(pruning=0.0, budget="bytes=14kB", epochs=1)
-    assert Pipeline(Workbench(load_run(trained), options, again)).source
-    assert [line.split(" taken from")[0] for line in again.lines] == ["smaller network"]
-    assert again.phases == []
-
-
-@pytest.mark.usefixtures("brief")
-def test_a_time_budget_is_measured_on_the_board_that_is_named(trained, tmp_path, sshd):
-    """All over SSH: every line with a time says where; the bundle names the board, not the login.
-
-    Repeated, what was found is taken again; on this machine it would be another model.
-    """
-    wanted = {"pruning": 0.0, "budget": "latency=0.9", "epochs": 1, "pruning_epochs": 1}
-    wanted |= {"on": sshd.on, "on_command": DEVICE_PROGRAM, "tolerance": 1.0, "min_agreement": 0.0}
-    run = fresh_copy(trained, tmp_path)
-    printed = quantized(run, tmp_path / "discs.wtr", **wanted)
-    here = f"{board()}, litert {version('ai-edge-litert')}"
-    assert f"timing smaller int8 networks on {sshd.on} ({here}), one thread" in printed
-    assert f"one thread, {sshd.on} ({here})" in printed
-    budget = read_bundle(tmp_path / "discs.wtr").manifest.provenance.budget
-    assert budget == f"latency=0.9 on {here}"
-    again = quantized(run, tmp_path / "again.wtr", **wanted)
-    assert "smaller network taken from" in again
-    assert f"one thread, {sshd.on} ({here})" in again
-    options = asked(**wanted)
-    there, local = (
-        Workbench(load_run(run), options, Recorder(), timer)
-        for timer in (Remote(sshd.on, DEVICE_PROGRAM), Local())
-    )
-    with there.timer:
-        assert there.source_facts() != local.source_facts()
 
 
 def test_a_signed_bundle_is_trusted_by_its_key_and_shown_as_such(bundle, trained, tmp_path):

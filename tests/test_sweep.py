@@ -1,21 +1,21 @@
-"""The sweep: trials as processes, memory and multiply-adds of a file, what is said about points."""
+"""The sweep: trials compared, memory and multiply-adds of a file, what is said about points."""
 
 import io
 import math
+import shutil
 from pathlib import Path
 
-import discs
 import msgspec
 import pytest
 from rich.console import Console
 from sshd import DEVICE_PROGRAM
+from trials_here import Here
 
 from edge.errors import QuantizeError
 from edge.system.board import board
 from quantize.commands.sweep import quantize_sweep
 from quantize.options import Options
 from quantize.sweep import trials
-from quantize.sweep.engines import Processes
 from quantize.sweep.points import Point, front
 from quantize.sweep.report import words
 from quantize.tflite.graph import Graph, Operator, Tensor, macs, read_graph
@@ -141,9 +141,9 @@ def test_options_stand_in_one_order_in_records(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(discs_run, tmp_path_factory):
     """A finished run on coloured discs."""
-    return discs.train(tmp_path_factory.mktemp("sweep"))
+    return shutil.copytree(discs_run, tmp_path_factory.mktemp("sweep") / "discs")
 
 
 def at_the_runs_own_input(monkeypatch, variant):
@@ -160,7 +160,7 @@ def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_p
     stream = io.StringIO()
     quick = {"epochs": 1, "pruning_epochs": 1}
     quantize_sweep(
-        [trained], tmp_path, chosen, Processes(2), quick, console=Console(file=stream, width=160)
+        [trained], tmp_path, chosen, Here(), quick, console=Console(file=stream, width=160)
     )
     record = msgspec.json.decode((tmp_path / "sweep.json").read_bytes())
     found = {p["variant"]: p for p in record["points"]}
@@ -178,7 +178,7 @@ def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_p
     assert "Times: this machine (" in page
     again = io.StringIO()
     quantize_sweep(
-        [trained], tmp_path, chosen[:3], Processes(2), quick, console=Console(file=again, width=160)
+        [trained], tmp_path, chosen[:3], Here(), quick, console=Console(file=again, width=160)
     )
     assert again.getvalue().count("done before") == 3
 
@@ -192,7 +192,7 @@ def test_a_sweep_is_timed_on_the_board_that_is_named(trained, tmp_path, sshd, mo
         [trained],
         tmp_path,
         ["ptq", "macs-70"],
-        Processes(2),
+        Here(),
         quick,
         sshd.on,
         DEVICE_PROGRAM,

@@ -1,8 +1,10 @@
 """Where trials run: what is done again, what a kill costs, Ray for real where it is installed."""
 
 import importlib.util
+import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,15 +12,18 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import discs
 import msgspec
 import pytest
+from rich.console import Console
+from trials_here import Here
 
 from edge.errors import QuantizeError
+from quantize.commands.sweep import quantize_sweep
 from quantize.commands.trial import check
 from quantize.options import Options
 from quantize.sweep import record, trials
-from quantize.sweep.engines import choose
+from quantize.sweep.engines import Processes, choose
+from quantize.sweep.jobs import Job
 
 TREE = Path(__file__).parent.parent
 QUICK = ("--epochs", "1", "--pruning-epochs", "2")
@@ -37,9 +42,9 @@ sys.addaudithook(hold)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
+def trained(discs_run, tmp_path_factory):
     """A finished run on coloured discs."""
-    return discs.train(tmp_path_factory.mktemp("engines"))
+    return shutil.copytree(discs_run, tmp_path_factory.mktemp("engines") / "discs")
 
 
 @contextmanager
@@ -139,16 +144,29 @@ def test_a_killed_trial_stops_no_other_and_goes_on_when_repeated(trained, tmp_pa
 
 def test_another_option_makes_a_trial_anew(trained, tmp_path):
     """The bundle of before is not taken for what is asked for now, and the reason is said."""
-    for options, words in (
-        ((), "ptq: begun, see"),
-        ((), "ptq: done before"),
-        (("--pruning-epochs", "3"), "ptq: not as before (options --method ptq --epochs 1"),
+    for pruning_epochs, words in (
+        (2, "ptq: begun, see"),
+        (2, "ptq: done before"),
+        (3, "ptq: not as before (options --method ptq --epochs 1"),
     ):
-        with sweep(trained, tmp_path, "--variants", "ptq", *options) as process:
-            assert process.wait(PATIENCE) == 0
-        assert words in said(tmp_path)
+        said = io.StringIO()
+        options = {"epochs": 1, "pruning_epochs": pruning_epochs}
+        console = Console(file=said, width=500)
+        quantize_sweep([trained], tmp_path, ["ptq"], Here(), options, console=console)
+        assert words in said.getvalue()
     bundle = tmp_path / trained.name / "ptq.wtr"
     assert record.read(bundle.with_suffix(".trial.json")).facts.options[-1] == "3"
+
+
+def test_a_process_that_fails_is_told_by_its_last_words(trained, tmp_path):
+    """A trial that ends with an error: the line that a person reads, without what is before it."""
+    path = tmp_path / "odd.trial.json"
+    record.write(path, record.TrialRecord(facts=record.facts(trained, ()), ticket="ours"))
+    command = ("run", str(trained), "--out", str(tmp_path / "odd.zip"))
+    job = Job("discs odd", (str(path), "ours", *command), tmp_path / "odd.log", ())
+    begun, ended = Processes(1).run([job])
+    assert (begun.kind, ended.kind) == ("begun", "ended")
+    assert ended.text == f"--out {tmp_path}/odd.zip: a bundle's name ends in .wtr"
 
 
 def test_what_differs_is_named(tmp_path):

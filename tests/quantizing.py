@@ -1,0 +1,63 @@
+"""What tests of quantization ask for, and who writes down what it does."""
+
+import io
+import shutil
+
+from rich.console import Console
+
+from quantize.commands.run import quantize_run
+from quantize.options import Options
+
+
+def asked(**changes):
+    """Options at a learning rate for a net from scratch."""
+    values = {
+        "pruning": 0.5,
+        "epochs": 6,
+        "pruning_epochs": 10,
+        "learning_rate": 2e-3,
+        "pruning_learning_rate": 2e-3,
+        "batch": 12,
+    }
+    return Options(**(values | changes))
+
+
+def quantized(run, out, key=None, **changes):
+    """Do it and return what was printed."""
+    stream = io.StringIO()
+    console = Console(file=stream, width=140)
+    quantize_run(run, out, asked(**changes), key, version="1.0.0", console=console)
+    return stream.getvalue()
+
+
+def fresh_copy(trained, folder):
+    """The run without anything that quantization left in it."""
+    copy = shutil.copytree(trained, folder / "run")
+    shutil.rmtree(copy / "quantize", ignore_errors=True)
+    return copy
+
+
+class Stopped(Exception):
+    """A kill in the middle."""
+
+
+class Recorder:
+    """Writes down what a pipeline does; stops in a phase if asked to."""
+
+    def __init__(self, stop_in="") -> None:
+        self.phases, self.lines, self._stop_in = [], [], stop_in
+
+    def phase(self, name, steps):
+        """Note the phase."""
+        self.phases.append(name)
+        assert steps > 0
+
+    def advance(self, steps, note=""):
+        """Stop where asked to."""
+        assert steps >= 0
+        if self._stop_in and self.phases[-1].startswith(self._stop_in):
+            raise Stopped(note)
+
+    def say(self, text):
+        """Note the line."""
+        self.lines.append(text)

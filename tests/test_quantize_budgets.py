@@ -1,0 +1,122 @@
+"""Budgets: channels and pixels that go so that a model costs no more than is asked for."""
+
+import re
+import shutil
+from importlib.metadata import version
+
+import pytest
+from quantizing import Recorder, asked, fresh_copy, quantized
+from sshd import DEVICE_PROGRAM
+
+from edge.errors import QuantizeError
+from edge.model.bundle.bundle import read_bundle
+from edge.model.classifier import Classifier
+from edge.system.board import board
+from quantize.commands.inspect import text
+from quantize.pipeline import Pipeline
+from quantize.tflite.graph import layers, read_graph
+from quantize.tflite.memory import deflated
+from quantize.timing.ssh import Remote
+from quantize.timing.timer import Local
+from quantize.workbench import Workbench
+from training.runs import load_run
+
+
+@pytest.fixture(scope="module")
+def trained(discs_run, tmp_path_factory):
+    """A finished float run, in which what quantization leaves is shared."""
+    return shutil.copytree(discs_run, tmp_path_factory.mktemp("runs") / "discs")
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch):
+    """Fewer rounds, trainings and timings of smaller networks: each of them builds its graph."""
+    monkeypatch.setattr("quantize.compress.channels.shrink.ROUNDS", 2)
+    monkeypatch.setattr("quantize.compress.channels.shrink.MEASURED", 8)
+    monkeypatch.setattr("quantize.compress.structured.MEMBERS", 2)
+    monkeypatch.setattr("quantize.compress.structured.TRIAL_STEPS", 24)
+    monkeypatch.setattr("quantize.compress.cost_search.TIMED_FOR", 50)
+    monkeypatch.setattr("quantize.compress.channels.speed.FITTED", 6)
+    monkeypatch.setattr("quantize.compress.channels.speed.JUDGED", 2)
+
+
+def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path):
+    """Half of the multiply-adds: a smaller model, as often right, that says what it was cut for."""
+    changes = {"pruning": 0.0, "budget": "macs=0.5", "resolution": 32}
+    printed = quantized(trained, tmp_path / "discs.wtr", **changes)
+    found = read_bundle(tmp_path / "discs.wtr")
+    whole = next((trained / "quantize" / "qat").glob("whole-*.tflite")).read_bytes()
+    sizes = [sum(layer.size for layer in layers(read_graph(m))) for m in (found.model, whole)]
+    assert sizes[0] < 0.7 * sizes[1]
+    assert found.manifest.provenance.budget == "macs=0.5"
+    assert found.manifest.metrics.int8.accuracy >= 0.9
+    assert "budget macs=0.5:" in printed
+    assert "one thread, this machine (" in printed
+    assert "made smaller for macs=0.5" in text(tmp_path / "discs.wtr")
+
+
+def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
+    """Ways to half of the multiply-adds are tried, and what is closest to the run is taken."""
+    changes = {"pruning": 0.3, "budget": "macs=0.5", "tolerance": 1.0, "min_agreement": 0.0}
+    changes |= {"epochs": 1, "pruning_epochs": 2}
+    printed = quantized(trained, tmp_path / "discs.wtr", **changes)
+    missed = {
+        int(side): float(distance)
+        for side, distance in re.findall(
+            r"tried (\d+) pixels .*: ([\d.]+) of the variance", printed
+        )
+    }
+    assert set(missed) == {32, 24, 16}
+    found = read_bundle(tmp_path / "discs.wtr")
+    assert found.manifest.input.width == min(missed, key=missed.__getitem__)
+    pruned = layers(read_graph(found.model))
+    assert sum(x.zeros for x in pruned) >= 0.3 * sum(x.size for x in pruned) - len(pruned)
+
+
+def test_a_smaller_input_can_be_asked_for(trained, tmp_path):
+    """The bundle takes 16 pixels and proves itself so; a side whose maps are odd is refused."""
+    quantized(trained, tmp_path / "discs.wtr", pruning=0.0, resolution=16)
+    with Classifier.from_bundle(tmp_path / "discs.wtr") as classifier:
+        assert classifier.input.width == classifier.input.height == 16
+    with pytest.raises(
+        QuantizeError, match="--resolution 20: give 32, or a multiple of 8 down to 16"
+    ):
+        quantized(trained, tmp_path / "odd.wtr", pruning=0.0, resolution=20)
+
+
+def test_a_measured_budget_is_searched_once_and_kept(trained, tmp_path):
+    """Zipped bytes: every try is told, the model keeps within, the next call goes on from it."""
+    first = quantized(trained, tmp_path / "discs.wtr", pruning=0.0, budget="bytes=4kB")
+    assert first.count("of the predicted cost: bytes") >= 4
+    assert deflated(read_bundle(tmp_path / "discs.wtr").model) <= 1.05 * 4_000
+    again = Recorder()
+    options = asked(pruning=0.0, budget="bytes=4kB", epochs=1)
+    assert Pipeline(Workbench(load_run(trained), options, again)).source
+    assert [line.split(" taken from")[0] for line in again.lines] == ["smaller network"]
+    assert again.phases == []
+
+
+def test_a_time_budget_is_measured_on_the_board_that_is_named(trained, tmp_path, sshd):
+    """All over SSH: every line with a time says where; the bundle names the board, not the login.
+
+    Repeated, what was found is taken again; on this machine it would be another model.
+    """
+    wanted = {"pruning": 0.0, "budget": "latency=0.9", "epochs": 1, "pruning_epochs": 1}
+    wanted |= {"on": sshd.on, "on_command": DEVICE_PROGRAM, "tolerance": 1.0, "min_agreement": 0.0}
+    run = fresh_copy(trained, tmp_path)
+    printed = quantized(run, tmp_path / "discs.wtr", **wanted)
+    here = f"{board()}, litert {version('ai-edge-litert')}"
+    assert f"timing smaller int8 networks on {sshd.on} ({here}), one thread" in printed
+    assert f"one thread, {sshd.on} ({here})" in printed
+    budget = read_bundle(tmp_path / "discs.wtr").manifest.provenance.budget
+    assert budget == f"latency=0.9 on {here}"
+    again = quantized(run, tmp_path / "again.wtr", **wanted)
+    assert "smaller network taken from" in again
+    assert f"one thread, {sshd.on} ({here})" in again
+    options = asked(**wanted)
+    there, local = (
+        Workbench(load_run(run), options, Recorder(), timer)
+        for timer in (Remote(sshd.on, DEVICE_PROGRAM), Local())
+    )
+    with there.timer:
+        assert there.source_facts() != local.source_facts()
