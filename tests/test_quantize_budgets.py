@@ -35,6 +35,7 @@ def brief(monkeypatch):
     monkeypatch.setattr("quantize.compress.channels.shrink.MEASURED", 8)
     monkeypatch.setattr("quantize.compress.structured.MEMBERS", 2)
     monkeypatch.setattr("quantize.compress.structured.TRIAL_STEPS", 24)
+    monkeypatch.setattr("quantize.compress.structured.TRIAL_ROUNDS", 1)
     monkeypatch.setattr("quantize.compress.cost_search.TIMED_FOR", 50)
     monkeypatch.setattr("quantize.compress.channels.speed.FITTED", 6)
     monkeypatch.setattr("quantize.compress.channels.speed.JUDGED", 2)
