@@ -109,7 +109,10 @@ class Workbench:
         key = hashlib.sha256(msgspec.json.encode(everything)).hexdigest()[:12]
         path = self.folder / f"{phase}-{key}{form.suffix}"
         if not path.exists():
-            return form.write(path, make())
+            from training.tf import as_written
+
+            result: T = as_written(lambda: form.write(path, make()))()
+            return result
         if told:
             self.watcher.say(f"{told} {path}")
         return form.read(path)

@@ -54,7 +54,7 @@ class ManagerSocket:
     def __init__(self, address: str, monkeypatch=None):
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._sock.bind(address)
-        self._sock.settimeout(20)
+        self._sock.settimeout(PATIENCE)
         self.address = address.replace("\0", "@")
         if monkeypatch:
             monkeypatch.setenv("NOTIFY_SOCKET", self.address)

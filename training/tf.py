@@ -53,4 +53,9 @@ def traced(function: Callable[..., Any], **options: Any) -> Any:  # noqa: ANN401
     return tf.function(function, autograph=False, **options)
 
 
-__all__ = ["keras", "tf", "traced"]
+def as_written(function: Callable[..., Any]) -> Any:  # noqa: ANN401
+    """A function that builds Keras layers, without AutoGraph: see `traced`."""
+    return tf.autograph.experimental.do_not_convert(function)
+
+
+__all__ = ["as_written", "keras", "tf", "traced"]
