@@ -17,6 +17,7 @@ from PIL import Image
 from edge.errors import TrainingError
 from training.data import load_dataset, write_csv
 from training.fitting.fit import fit
+from training.models import ARCHITECTURES
 from training.recipe import load_recipe
 from training.runs import Run, load_run
 
@@ -25,9 +26,24 @@ PATIENCE = 300
 
 
 def small_recipe(**changes):
-    """The shipped small recipe, at 32 pixels and a few epochs."""
-    settings = {"resolution": 32, "epochs": 4, "batch": 6, "learning_rate": 5e-3, "alpha": 0.5}
+    """The shipped small recipe with another network, at 32 pixels and a few epochs."""
+    settings = {
+        "model": "shallow",
+        "resolution": 32,
+        "epochs": 4,
+        "batch": 6,
+        "learning_rate": 5e-3,
+        "alpha": 0.5,
+    }
     return load_recipe("small", [f"{k}={v}" for k, v in (settings | changes).items()])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow():
+    """A network that is built and fitted at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "shallow", "shallow:build")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +87,7 @@ def test_the_model_returns_logits_for_scaled_floats(finished):
 
 def test_a_killed_run_ends_as_if_never_interrupted(photos, tmp_path):
     """SIGKILL inside the second member, the same command again: the same weights, bit by bit."""
-    recipe = small_recipe(epochs=2, members=2, patience=2)
+    recipe = small_recipe(model="small", epochs=2, members=2, patience=2)
     whole = fit(load_dataset(photos), "small", recipe, tmp_path / "whole", seed=1)
     command = [sys.executable, "-m", "training", "fit", str(photos), "--recipe", "small"]
     command += ["--out", str(tmp_path / "killed"), "--seed", "1", "--accept", "duplicate-leak"]
