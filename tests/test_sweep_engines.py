@@ -24,6 +24,7 @@ from quantize.options import Options
 from quantize.sweep import record, trials
 from quantize.sweep.engines import Processes, choose
 from quantize.sweep.jobs import Job
+from training.runs import load_run
 
 TREE = Path(__file__).parent.parent
 QUICK = ("--epochs", "1", "--pruning-epochs", "2")
@@ -201,8 +202,8 @@ def test_a_machine_that_sees_other_files_is_told(trained, tmp_path):
         check(path, "ours", trained, patience=0)
     away = tmp_path / "away"
     away.mkdir()
-    text = (trained / "run.json").read_text()
-    (away / "run.json").write_text(text.replace(str(trained.parent), str(tmp_path)))
+    text, photos = (trained / "run.json").read_text(), load_run(trained).info.data
+    (away / "run.json").write_text(text.replace(photos, str(tmp_path / "photos")))
     with pytest.raises(QuantizeError, match=r"photos: no such folder.*; the sweep's folder, the"):
         check(path, "ours", away, patience=0)
 
