@@ -1,8 +1,7 @@
-"""The figures a report quotes: against known values and scikit-learn."""
+"""The figures a report quotes: against published values and what counting gives."""
 
 import numpy as np
 import pytest
-from sklearn import metrics as reference
 
 from training import metrics
 
@@ -53,38 +52,58 @@ def test_group_bootstrap_is_wider_where_groups_answer_alike():
     assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
 
 
-def test_class_scores_agree_with_scikit_learn(answers):
-    """Confusion, precision, recall, F1, balanced accuracy."""
+def test_class_scores_are_what_counting_gives(answers):
+    """Confusion, precision, recall, F1, balanced accuracy; a class that never occurs counts not."""
     truth, logits = answers
-    said = logits.argmax(axis=1)
-    confusion = metrics.confusion_matrix(truth, said, 5)
-    np.testing.assert_array_equal(confusion, reference.confusion_matrix(truth, said))
-    expected = reference.precision_recall_fscore_support(truth, said)
-    scores = metrics.class_scores(confusion)
-    np.testing.assert_allclose((scores.precision, scores.recall, scores.f1, scores.n), expected)
-    assert metrics.macro_f1(confusion) == pytest.approx(expected[2].mean())
-    assert metrics.balanced_accuracy(confusion) == pytest.approx(
-        reference.balanced_accuracy_score(truth, said)
-    )
+    truth, said = np.where(truth == 3, 4, truth), logits.argmax(axis=1)
+    pairs = list(zip(truth.tolist(), said.tolist(), strict=True))
+    counted = [[pairs.count((true, answer)) for answer in range(6)] for true in range(6)]
+    np.testing.assert_array_equal(metrics.confusion_matrix(truth, said, 6), counted)
+    scores = metrics.class_scores(truth, said, 6)
+    assert scores.n.tolist() == [sum(row) for row in counted]
+    for i in (0, 1, 2, 4):
+        column = sum(row[i] for row in counted)
+        assert scores.precision[i] == counted[i][i] / column
+        assert scores.recall[i] == counted[i][i] / scores.n[i]
+        assert scores.f1[i] == 2 * counted[i][i] / (column + scores.n[i])
+    assert (scores.n[3], scores.recall[3], scores.f1[3]) == (0, 0, 0)
+    seen, occur = [0, 1, 2, 3, 4], [0, 1, 2, 4]
+    assert metrics.macro_f1(truth, said) == pytest.approx(scores.f1[seen].mean(), abs=1e-15)
+    recall = scores.recall[occur].mean()
+    assert metrics.balanced_accuracy(truth, said) == pytest.approx(recall, abs=1e-15)
 
 
 def test_a_class_never_answered_scores_zero():
     """No division by zero, no warning."""
-    scores = metrics.class_scores(metrics.confusion_matrix(np.array([0, 1]), np.array([0, 0]), 3))
+    scores = metrics.class_scores(np.array([0, 1]), np.array([0, 0]), 3)
     assert scores.precision.tolist() == [0.5, 0, 0]
     assert scores.f1[2] == 0
 
 
-def test_curves_agree_with_scikit_learn(answers):
-    """Areas of ROC and PR, also with ties."""
+def test_areas_are_what_counting_gives(answers):
+    """ROC: pairs in the right order, ties half. PR: precision at each step of recall."""
     truth, logits = answers
-    scores = np.round(logits[:, 2], 1)
-    assert metrics.area_under_roc(scores, truth == 2) == pytest.approx(
-        reference.roc_auc_score(truth == 2, scores)
+    scores, positive = np.round(logits[:, 2], 1), truth == 2
+    above = scores[positive][:, None] - scores[~positive]
+    assert metrics.area_under_roc(scores, positive) == pytest.approx(
+        ((above > 0) + (above == 0) / 2).mean()
     )
-    assert metrics.average_precision(scores, truth == 2) == pytest.approx(
-        reference.average_precision_score(truth == 2, scores)
-    )
+    total = 0.0
+    for level in np.unique(scores[positive]):
+        step = positive[scores == level].sum() / positive.sum()
+        total += step * positive[scores >= level].mean()
+    assert metrics.average_precision(scores, positive) == pytest.approx(total)
+
+
+def test_curves_go_from_the_strictest_threshold_to_the_loosest():
+    """Every distinct score is a point, also where the line stays straight; ties are one."""
+    scores, positive = [0.9, 0.8, 0.8, 0.7, 0.1], [True, True, False, True, False]
+    roc = metrics.roc_curve(scores, positive)
+    assert roc.x.tolist() == [0, 0, 0.5, 0.5, 1]
+    assert roc.y.tolist() == [0, 1 / 3, 2 / 3, 1, 1]
+    pr = metrics.pr_curve(scores, positive)
+    assert pr.x.tolist() == [0, 1 / 3, 2 / 3, 1, 1]
+    assert pr.y.tolist() == [1, 1, 2 / 3, 3 / 4, 3 / 5]
 
 
 def test_temperature_undoes_a_known_scale(answers):
@@ -136,6 +155,11 @@ def test_unknown_threshold_keeps_the_asked_share_of_right_answers():
         (lambda: metrics.wilson_interval(3, 2), "3 successes of 2 trials"),
         (lambda: metrics.accuracy(np.array([1]), np.array([1, 2])), "1 true labels, 2 pred"),
         (lambda: metrics.confusion_matrix(np.array([5]), np.array([0]), 3), "5..5 of 3 classes"),
+        (lambda: metrics.class_scores(np.array([0]), np.array([-1]), 3), "-1..-1 of 3 classes"),
+        (lambda: metrics.roc_curve([0.5], [True]), "needs positives and negatives"),
+        (lambda: metrics.area_under_roc([0.5], [False]), "needs positives and negatives"),
+        (lambda: metrics.pr_curve([0.5], [False]), "needs positives"),
+        (lambda: metrics.average_precision([0.5], [False]), "needs positives"),
         (lambda: metrics.fit_unknown_threshold([0.5], [False]), "no answer is right"),
     ],
 )

@@ -184,8 +184,7 @@ def display_name(label: str) -> str:
 def _metrics(
     report: Comparison, test: FormAnswers, truth: NDArray[np.int64], labels: tuple[str, ...]
 ) -> Metrics:
-    confusion = metrics.confusion_matrix(truth, test.int8.argmax(axis=1), len(labels))
-    scores = metrics.class_scores(confusion)
+    scores = metrics.class_scores(truth, test.int8.argmax(axis=1), len(labels))
     split = report.splits["test"]
     return Metrics(
         split="test",

@@ -207,8 +207,8 @@ def compare(
         float_tflite=np.concatenate([a.float_tflite for a in answers.values()]),
         int8=np.concatenate([a.int8 for a in answers.values()]),
     )
-    splits = {name: _split(answers[name], truth[name], len(labels)) for name in truth}
-    splits["both"] = _split(both, all_truth, len(labels))
+    splits = {name: _split(answers[name], truth[name]) for name in truth}
+    splits["both"] = _split(both, all_truth)
     return Comparison(
         splits=splits,
         classes=_class_drops(both, all_truth, labels),
@@ -257,16 +257,16 @@ def _failures(both: Split, limits: Limits) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _split(answers: FormAnswers, truth: NDArray[np.int64], classes: int) -> Split:
+def _split(answers: FormAnswers, truth: NDArray[np.int64]) -> Split:
     top = {name: getattr(answers, name).argmax(axis=1) for name in answers.__struct_fields__}
     right = {name: said == truth for name, said in top.items()}
     low, high = metrics.paired_difference_interval(right["keras"], right["int8"])
     return Split(
         n=len(truth),
-        keras=_form(truth, top["keras"], classes),
-        source=_form(truth, top["source"], classes),
-        float_tflite=_form(truth, top["float_tflite"], classes),
-        int8=_form(truth, top["int8"], classes),
+        keras=_form(truth, top["keras"]),
+        source=_form(truth, top["source"]),
+        float_tflite=_form(truth, top["float_tflite"]),
+        int8=_form(truth, top["int8"]),
         lost=float(right["keras"].mean() - right["int8"].mean()),
         lost_low=low,
         lost_high=high,
@@ -276,13 +276,13 @@ def _split(answers: FormAnswers, truth: NDArray[np.int64], classes: int) -> Spli
     )
 
 
-def _form(truth: NDArray[np.int64], said: NDArray[np.int64], classes: int) -> Form:
+def _form(truth: NDArray[np.int64], said: NDArray[np.int64]) -> Form:
     low, high = metrics.wilson_interval(int((truth == said).sum()), len(truth))
     return Form(
         accuracy=metrics.accuracy(truth, said),
         accuracy_low=low,
         accuracy_high=high,
-        balanced_accuracy=metrics.balanced_accuracy(metrics.confusion_matrix(truth, said, classes)),
+        balanced_accuracy=metrics.balanced_accuracy(truth, said),
     )
 
 
@@ -290,7 +290,7 @@ def _class_drops(
     both: FormAnswers, truth: NDArray[np.int64], labels: tuple[str, ...]
 ) -> tuple[ClassDrop, ...]:
     scores = [
-        metrics.class_scores(metrics.confusion_matrix(truth, form.argmax(axis=1), len(labels)))
+        metrics.class_scores(truth, form.argmax(axis=1), len(labels))
         for form in (both.keras, both.int8)
     ]
     return tuple(

@@ -1,4 +1,4 @@
-"""How good a classifier is, with how much doubt: pure NumPy, no TensorFlow."""
+"""How good a classifier is, with how much doubt: NumPy and scikit-learn, no TensorFlow."""
 
 from training.metrics.calibration import (
     Reliability,

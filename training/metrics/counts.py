@@ -1,4 +1,4 @@
-"""What follows from counting right and wrong answers."""
+"""What follows from counting right and wrong answers, as scikit-learn counts them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+Labels = NDArray[np.integer]
 
 
 class ClassScores(NamedTuple):
@@ -17,7 +19,7 @@ class ClassScores(NamedTuple):
     f1: NDArray[np.float64]
 
 
-def accuracy(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> float:
+def accuracy(truth: Labels, predicted: Labels) -> float:
     """The share of answers that are right, 0..1.
 
     Raises:
@@ -28,47 +30,51 @@ def accuracy(truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> floa
     return float(np.mean(np.asarray(truth) == np.asarray(predicted)))
 
 
-def confusion_matrix(
-    truth: NDArray[np.integer], predicted: NDArray[np.integer], classes: int
-) -> NDArray[np.int64]:
+def confusion_matrix(truth: Labels, predicted: Labels, classes: int) -> NDArray[np.int64]:
     """Counts of shape (classes, classes): row = truth, column = prediction.
 
     Raises:
         ValueError: a label is outside 0..classes-1.
     """
-    truth, predicted = np.asarray(truth, np.int64), np.asarray(predicted, np.int64)
-    for name, values in (("true", truth), ("predicted", predicted)):
-        if len(values) and not 0 <= values.min() <= values.max() < classes:
-            raise ValueError(f"{name} labels {values.min()}..{values.max()} of {classes} classes")
-    flat = np.bincount(truth * classes + predicted, minlength=classes * classes)
-    return flat.reshape(classes, classes)
+    from sklearn import metrics
+
+    _check(truth, predicted, classes)
+    counts: NDArray[np.int64] = metrics.confusion_matrix(truth, predicted, labels=range(classes))
+    return counts
 
 
-def class_scores(confusion: NDArray[np.integer]) -> ClassScores:
-    """Precision, recall and F1 of every class from a confusion matrix."""
-    right = np.diag(confusion).astype(float)
-    n, said = confusion.sum(axis=1), confusion.sum(axis=0)
-    return ClassScores(
-        n=n.astype(np.int64),
-        precision=_ratio(right, said),
-        recall=_ratio(right, n),
-        f1=_ratio(2 * right, n + said),
+def class_scores(truth: Labels, predicted: Labels, classes: int) -> ClassScores:
+    """Precision, recall and F1 of every class.
+
+    Raises:
+        ValueError: a label is outside 0..classes-1.
+    """
+    from sklearn import metrics
+
+    _check(truth, predicted, classes)
+    precision, recall, f1, n = metrics.precision_recall_fscore_support(
+        truth, predicted, labels=range(classes), zero_division=0
     )
+    return ClassScores(n, precision, recall, f1)
 
 
-def balanced_accuracy(confusion: NDArray[np.integer]) -> float:
+def balanced_accuracy(truth: Labels, predicted: Labels) -> float:
     """Mean recall over the classes that occur in the truth, 0..1."""
-    scores = class_scores(confusion)
-    return float(scores.recall[scores.n > 0].mean())
+    from sklearn import metrics
+
+    occur = np.unique(truth)
+    return float(metrics.recall_score(truth, predicted, labels=occur, average="macro"))
 
 
-def macro_f1(confusion: NDArray[np.integer]) -> float:
+def macro_f1(truth: Labels, predicted: Labels) -> float:
     """Mean F1 over the classes that occur in the truth or among the answers, 0..1."""
-    seen = (confusion.sum(axis=0) + confusion.sum(axis=1)) > 0
-    return float(class_scores(confusion).f1[seen].mean())
+    from sklearn import metrics
+
+    return float(metrics.f1_score(truth, predicted, average="macro"))
 
 
-def _ratio(above: NDArray[np.floating], below: NDArray[np.integer]) -> NDArray[np.float64]:
-    shares: NDArray[np.float64] = np.zeros(len(above))
-    np.divide(above, below, out=shares, where=below > 0)
-    return shares
+def _check(truth: Labels, predicted: Labels, classes: int) -> None:
+    for name, values in (("true", truth), ("predicted", predicted)):
+        if len(values) and not 0 <= np.min(values) <= np.max(values) < classes:
+            low, high = np.min(values), np.max(values)
+            raise ValueError(f"{name} labels {low}..{high} of {classes} classes")

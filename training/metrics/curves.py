@@ -1,4 +1,4 @@
-"""One class against the rest at every threshold: ROC and precision-recall curves."""
+"""One class against the rest at every threshold, by scikit-learn: ROC and precision-recall."""
 
 from __future__ import annotations
 
@@ -21,16 +21,22 @@ def roc_curve(scores: ArrayLike, positive: ArrayLike) -> Curve:
     Raises:
         ValueError: there is no positive or no negative.
     """
-    hits, misses = _cumulative(scores, positive)
-    if hits[-1] == 0 or misses[-1] == 0:
-        raise ValueError("a ROC curve needs positives and negatives")
-    return Curve(np.r_[0, misses / misses[-1]], np.r_[0, hits / hits[-1]])
+    from sklearn import metrics
+
+    _check(positive, "a ROC curve needs positives and negatives", negatives=True)
+    x, y, _ = metrics.roc_curve(positive, scores, drop_intermediate=False)
+    return Curve(x, y)
 
 
 def area_under_roc(scores: ArrayLike, positive: ArrayLike) -> float:
-    """The chance that a positive scores above a negative (ties count half), 0..1."""
-    curve = roc_curve(scores, positive)
-    return float(np.sum(np.diff(curve.x) * (curve.y[1:] + curve.y[:-1]) / 2))
+    """The chance that a positive scores above a negative (ties count half), 0..1.
+
+    Raises:
+        ValueError: there is no positive or no negative.
+    """
+    from sklearn import metrics
+
+    return float(metrics.auc(*roc_curve(scores, positive)))
 
 
 def pr_curve(scores: ArrayLike, positive: ArrayLike) -> Curve:
@@ -39,25 +45,26 @@ def pr_curve(scores: ArrayLike, positive: ArrayLike) -> Curve:
     Raises:
         ValueError: there is no positive.
     """
-    hits, misses = _cumulative(scores, positive)
-    if hits[-1] == 0:
-        raise ValueError("a precision-recall curve needs positives")
-    return Curve(np.r_[0, hits / hits[-1]], np.r_[1, hits / (hits + misses)])
+    from sklearn import metrics
+
+    _check(positive, "a precision-recall curve needs positives")
+    precision, recall, _ = metrics.precision_recall_curve(positive, scores)
+    return Curve(recall[::-1], precision[::-1])
 
 
 def average_precision(scores: ArrayLike, positive: ArrayLike) -> float:
-    """Precision averaged over the steps of recall, without interpolation, 0..1."""
-    curve = pr_curve(scores, positive)
-    return float(np.sum(np.diff(curve.x) * curve.y[1:]))
+    """Precision averaged over the steps of recall, without interpolation, 0..1.
+
+    Raises:
+        ValueError: there is no positive.
+    """
+    from sklearn import metrics
+
+    _check(positive, "a precision-recall curve needs positives")
+    return float(metrics.average_precision_score(positive, scores))
 
 
-def _cumulative(
-    scores: ArrayLike, positive: ArrayLike
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """True and false positives at each distinct score, highest first."""
-    order = np.argsort(-np.asarray(scores, np.float64), kind="stable")
-    sorted_scores = np.asarray(scores, np.float64)[order]
-    right = np.asarray(positive, bool)[order]
-    last_of_tie = np.r_[np.flatnonzero(np.diff(sorted_scores)), len(right) - 1]
-    hits = np.cumsum(right)[last_of_tie].astype(float)
-    return hits, (last_of_tie + 1) - hits
+def _check(positive: ArrayLike, problem: str, *, negatives: bool = False) -> None:
+    right = np.asarray(positive, bool)
+    if not right.any() or (negatives and right.all()):
+        raise ValueError(problem)

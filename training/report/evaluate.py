@@ -182,8 +182,8 @@ def _figures(
         accuracy=metrics.accuracy(labels, said),
         accuracy_interval=metrics.wilson_interval(int(right.sum()), n),
         accuracy_group_interval=metrics.group_bootstrap_interval(right, np.array(judged.groups)),
-        balanced_accuracy=metrics.balanced_accuracy(confusion),
-        macro_f1=metrics.macro_f1(confusion),
+        balanced_accuracy=metrics.balanced_accuracy(labels, said),
+        macro_f1=metrics.macro_f1(labels, said),
         log_loss=metrics.negative_log_likelihood(judged.logits, labels, temperature),
         temperature=temperature,
         ece_before=metrics.ece(softmax(judged.logits), labels),
@@ -218,7 +218,8 @@ def _unknown(
 def _per_class(
     labels: tuple[str, ...], judged: Answers, confusion: NDArray[np.int64]
 ) -> dict[str, ClassFigures]:
-    scores = metrics.class_scores(confusion)
+    said = judged.probabilities.argmax(axis=1)
+    scores = metrics.class_scores(judged.labels, said, len(labels))
     figures = {}
     for i, label in enumerate(labels):
         of_class, column = judged.labels == i, judged.probabilities[:, i]
