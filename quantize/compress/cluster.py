@@ -143,24 +143,26 @@ def clusterable(model: Any, count: int) -> frozenset[str]:  # noqa: ANN401
 def k_means(values: NDArray[np.float32], centroids: NDArray[np.float32]) -> NDArray[np.float32]:
     """Move the centroids of numbers to where k-means ends; a centroid of zero stays.
 
+    Zeros need no other centroid then, and do not draw one to them.
+
     Args:
         values: of any shape.
-        centroids: (k,), to start from; an empty cluster keeps its own.
+        centroids: (k,), to start from; where an empty cluster would be, the farthest value is one.
 
     Returns:
         (k,), each in its place.
     """
-    flat = values.reshape(-1).astype(np.float64)
-    found = centroids.astype(np.float64)
-    still = found == 0
-    for _ in range(ROUNDS):
-        order = np.argsort(found)
-        middles = (found[order][1:] + found[order][:-1]) / 2
-        nearest = order[np.searchsorted(middles, flat)]
-        sizes = np.bincount(nearest, minlength=found.size)
-        means = np.bincount(nearest, flat, found.size) / np.maximum(sizes, 1)
-        moved = np.where(still | (sizes == 0), found, means)
-        if np.allclose(moved, found, rtol=0, atol=1e-7):
-            break
-        found = moved
-    return found.astype(np.float32)
+    from sklearn.cluster import KMeans
+    from threadpoolctl import threadpool_limits
+
+    free = centroids != 0
+    flat = values.reshape(-1, 1)
+    if not free.all():
+        flat = flat[flat[:, 0] != 0]
+    start = centroids[free].reshape(-1, 1)
+    # On one thread sums are added up in one order, and small tables are faster.
+    with threadpool_limits(1):
+        fitted = KMeans(len(start), init=start, n_init=1, max_iter=ROUNDS, tol=0).fit(flat)
+    found = centroids.copy()
+    found[free] = fitted.cluster_centers_[:, 0]
+    return found
