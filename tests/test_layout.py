@@ -133,9 +133,9 @@ def test_a_folder_loads_none_of_its_files():
 
 
 def test_the_device_program_knows_no_desktop_library():
-    """No file of `edge` names TensorFlow, Keras, scikit-learn or matplotlib."""
+    """No file of `edge` names TensorFlow, Keras, OpenCV, scikit-learn, matplotlib or Jinja."""
     desktop = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization"}
-    desktop |= {"sklearn", "skimage", "scipy", "matplotlib", "rich", "typer"}
+    desktop |= {"sklearn", "cv2", "scipy", "matplotlib", "jinja2", "rich", "typer"}
     for path in EDGE.rglob("*.py"):
         assert not imported(path) & desktop, path
 
@@ -153,6 +153,20 @@ assert not third & {"numpy", "PIL", "msgspec", "paho"}, third
 import edge.commands.cli
 loaded = {name.split(".")[0] for name in sys.modules}
 heavy = {"tensorflow", "ai_edge_litert", "tflite_runtime", "picamera2", "cryptography", "paho"}
+assert not heavy & loaded, heavy & loaded
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.skipif(not IN_TREE, reason="only the wheel is here")
+def test_importing_the_desktop_commands_loads_nothing_heavy():
+    """`training` and `quantize` load their libraries where they are used."""
+    code = """
+import sys
+import training.commands.cli, training.data.check, training.data.report, training.report.page
+import quantize.commands.cli
+loaded = {name.split(".")[0] for name in sys.modules}
+heavy = {"tensorflow", "tf_keras", "cv2", "scipy", "sklearn", "matplotlib", "jinja2"}
 assert not heavy & loaded, heavy & loaded
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+from jinja2 import UndefinedError
 from scenes import scenes
 
 from quantize.parity.compare import ClassDrop
@@ -11,35 +13,63 @@ from quantize.parity.plots import class_drops
 from training.data import load_dataset
 from training.data.check import check
 from training.data.report import render
-from training.report.svg import heat_map, shortened
+from training.pages import page as pages
+from training.pages.figures import new_figure, shortened, svg
+from training.pages.page import TREE
+from training.pages.page import render as fill
+from training.report.page import confusion_rows
 
 LONG = "Western flower thrips (Frankliniella occidentalis), larva"
 WIDE = "西花蓟马幼虫在温室豆叶上的照片分类名称非常长的一个例子"
 
 
-def test_long_names_are_cut_in_the_drawing_and_whole_in_its_tip():
+def test_long_names_are_shortened():
     """Chinese letters count twice; short names stay."""
     assert shortened("aphid") == "aphid"
     assert shortened(LONG) == "Western flower thrips (Frankliniel…"
     assert shortened(WIDE).endswith("…")
     assert len(shortened(WIDE)) < len(shortened(LONG))
-    drawing = heat_map([[1, 2], [0, 3]], ["<b>", LONG])
-    assert f"2 of 3 &lt;b&gt; were called {LONG}" in drawing
-    assert "<b>" not in drawing
 
 
-def test_names_in_a_drawing_stay_inside_it():
-    """Rotated or not, whatever the number of classes."""
-    for names in (["a", "b"], [LONG, WIDE], [f"class {i} {LONG}" for i in range(60)]):
-        drawing = heat_map([[1] * len(names)] * len(names), names)
-        width = float(re.search(r'width="(\d+)"', drawing)[1])
-        wide = max(len(shortened(name)) for name in names)
-        places = [float(x) for x in re.findall(r'<text x="([\d.]+)"', drawing)]
-        first = min(
-            float(x) for x in re.findall(r'x="([\d.]+)" y="[^"]*" text-anchor="end"', drawing)
-        )
-        assert first >= 6 * wide
-        assert max(places) + 0.7 * 6 * wide <= width
+def test_a_drawing_is_the_same_bytes_each_time_and_tells_what_a_pointer_rests_on():
+    """No date, no random id; the tip's markup is text."""
+
+    def drawing():
+        figure, axes = new_figure(3, 3)
+        axes.plot([0, 1], [0, 1], gid="line-a")
+        axes.set_title("<b>")
+        return svg(figure, {"line-a": "<b> & co"})
+
+    assert drawing() == drawing()
+    assert drawing().startswith("<svg")
+    assert '<g id="line-a"><title>&lt;b&gt; &amp; co</title>' in drawing()
+    assert "<b>" not in drawing()
+    assert "dc:date" not in drawing()
+
+
+def test_every_template_escapes_and_needs_nothing_beside_it(tmp_path, monkeypatch):
+    """Each fills the one frame with the one style sheet; no name is left out silently."""
+    templates = [*TREE.glob("training/**/*.html"), *TREE.glob("quantize/**/*.html")]
+    assert len(templates) == 6
+    for path in templates:
+        text = path.read_text(encoding="utf-8")
+        assert "<style" not in text or path.name == "base.html", path
+        assert not re.search(r"\|\s*safe|autoescape|https?://|<link|<script", text), path
+    monkeypatch.setattr(pages, "TREE", tmp_path)
+    monkeypatch.setattr(pages, "_environment", pages._environment.__wrapped__)
+    (tmp_path / "one.html").write_text("{{ name }} {{ share | percent(1) }}\n", encoding="utf-8")
+    assert fill("one.html", name="<i>'\"&", share=0.5) == "&lt;i&gt;&#39;&#34;&amp; 50.0%\n"
+    with pytest.raises(UndefinedError, match="'name' is undefined"):
+        fill("one.html", share=0.5)
+
+
+def test_the_table_of_what_is_taken_for_what_is_shaded_by_share_of_the_row():
+    """All of a row is darkest, none is no colour; a class without photos is an empty row."""
+    rows = confusion_rows(((1, 3), (0, 0)), ("<b>", LONG))
+    assert [row["n"] for row in rows] == [4, 0]
+    assert [cell["kind"] for cell in rows[0]["cells"]] == ["right", "wrong deep"]
+    assert [round(cell["shade"], 2) for cell in rows[0]["cells"]] == [0.42, 0.83]
+    assert [cell["n"] for cell in rows[1]["cells"]] == [0, 0]
 
 
 def test_names_in_the_parity_plot_are_text_of_any_script():

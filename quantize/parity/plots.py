@@ -1,22 +1,23 @@
-"""The parity report's plots, as SVG text, and what the sweep's share with them."""
+"""The parity report's plots."""
 
 from __future__ import annotations
 
-import io
-import warnings
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from quantize.parity.compare import ClassDrop
 from quantize.parity.outcome import Outcome
 from training import metrics
-from training.report.svg import shortened
+from training.pages.figures import new_figure, shortened, svg
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _FLOAT, _INT8, _GREY = "#8a97a3", "#c4541c", "#55606a"
 
 
-def class_drops(classes: tuple[ClassDrop, ...]) -> str:
+def class_drops(classes: tuple[ClassDrop, ...]) -> Markup:
     """Recall of each class before and after, as a line between two dots."""
     figure, axes = new_figure(9.6, 0.9 + 0.3 * len(classes))
     for row, drop in enumerate(reversed(classes)):
@@ -33,12 +34,12 @@ def class_drops(classes: tuple[ClassDrop, ...]) -> str:
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(-0.7, len(classes) - 0.3)
     axes.set_xlabel("recall (photos in brackets)")
-    axes.xaxis.grid(visible=True, color="#e4e8eb")
+    axes.yaxis.grid(visible=False)
     axes.legend(loc="lower left", frameon=False)
     return svg(figure)
 
 
-def reliability(outcome: Outcome) -> str:
+def reliability(outcome: Outcome) -> Markup:
     """Confidence against accuracy of int8 on the test photos, before and after the temperature."""
     figure, axes = new_figure(4.8, 4.2)
     logits, truth = outcome.answers["test"].int8, outcome.photos["test"].truth
@@ -64,7 +65,7 @@ def reliability(outcome: Outcome) -> str:
     return svg(figure)
 
 
-def confidence(outcome: Outcome) -> str:
+def confidence(outcome: Outcome) -> Markup:
     """Confidence of both forms in the float model's answer, one dot a photo."""
     figure, axes = new_figure(4.8, 4.2)
     report = outcome.report
@@ -86,32 +87,3 @@ def confidence(outcome: Outcome) -> str:
     axes.legend(loc="upper left", frameon=False, fontsize=9)
     axes.set_title("confidence in the float model's answer", fontsize=10, loc="left")
     return svg(figure)
-
-
-def new_figure(width: float, height: float) -> tuple[Any, Any]:
-    """Figure and axes, inches, in the reports' style."""
-    # Not pyplot: it keeps global state and looks for a display.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def svg(figure: Any) -> str:  # noqa: ANN401
-    """The figure as SVG text, the same bytes each time."""
-    import matplotlib
-
-    stream = io.StringIO()
-    # Without date and random ids the same figures give the same bytes.
-    with (
-        matplotlib.rc_context({"svg.hashsalt": "wheatear", "svg.fonttype": "none"}),
-        warnings.catch_warnings(),
-    ):
-        # Letters stay text: the page's reader has fonts for those that are missing here.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-    text = stream.getvalue()
-    return text[text.index("<svg") :]

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from quantize.parity.plots import new_figure, svg
 from quantize.sweep.points import REFERENCE, Point, front
 from quantize.sweep.trials import Failure
+from training.pages.figures import new_figure, svg
+from training.pages.page import render
 from training.runs import write_whole
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 #: Less than this share of the reference's cost counts as bought.
 BOUGHT = 0.95
@@ -117,8 +121,8 @@ def _spread(values: Sequence[float], form: str) -> str:
     return middle if low == high else f"{middle} ({low}–{high})"
 
 
-def plot(points: Sequence[Point], cost: str) -> str:
-    """Accuracy against one cost (a field's name), the best points joined; SVG text."""
+def plot(points: Sequence[Point], cost: str) -> Markup:
+    """Accuracy against one cost (a field's name), the best points joined."""
     figure, axes = new_figure(5.0, 4.2)
     unit = _UNITS[cost]
 
@@ -142,70 +146,20 @@ def plot(points: Sequence[Point], cost: str) -> str:
     axes.plot([x(p) for p in best], [100 * p.mean_accuracy for p in best], color="#8a97a3", lw=1.2)
     axes.set_xlim(left=0)
     axes.margins(x=0.2, y=0.15)
-    axes.grid(visible=True, color="#e4e8eb")
     axes.set(xlabel=_COSTS[cost], ylabel="accuracy on test photos, %")
     return svg(figure)
 
 
 def _page(points: Sequence[Point], failures: Sequence[Failure], machine: str) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
-    table = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in rows(points)
-    )
-    failed = "".join(
-        f"<li><b>{html.escape(f.trial.run.name)} {html.escape(f.trial.variant)}</b> gave no model: "
-        f"{html.escape(f.reason)}</li>"
-        for f in failures
-    )
-    plots = "".join(f"<div>{plot(points, cost)}</div>" for cost in _COSTS) if points else ""
-    commands = "".join(
-        f"<tr><td>{html.escape(p.variant)}</td><td><code>{html.escape(p.command)}</code></td></tr>"
-        for p in points
-    )
-    return _PAGE.format(
-        words="".join(f"<li>{html.escape(line)}</li>" for line in words(points)),
-        failed=f"<ul class=failed>{failed}</ul>" if failed else "",
-        table=f"<div class=scroll><table><tr>{head}</tr>{table}</table></div>",
-        plots=plots,
-        commands=f"<table class=commands>{commands}</table>",
-        machine=html.escape(machine),
+    return render(
+        "quantize/sweep/report.html",
+        title="What compression bought",
+        words=words(points),
+        failures=failures,
+        columns=COLUMNS,
+        rows=rows(points),
         runs=max((len(p.accuracy) for p in points), default=0),
+        machine=machine,
+        plots=[plot(points, cost) for cost in _COSTS] if points else [],
+        points=points,
     )
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>what compression bought</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; color: #20262c; margin: 0 auto; max-width: 1080px;
-  padding: 24px; }}
-h1 {{ font-size: 24px; }}
-h2 {{ font-size: 18px; margin-top: 32px; }}
-table {{ border-collapse: collapse; width: 100%; font-size: 14px; }}
-th, td {{ text-align: right; padding: 6px 8px; border-bottom: 1px solid #dde2e6;
-  font-variant-numeric: tabular-nums; }}
-th {{ color: #55606a; font-weight: 600; }}
-th:first-child, td:first-child, .commands td {{ text-align: left; }}
-.scroll {{ overflow-x: auto; }}
-code, li {{ overflow-wrap: anywhere; }}
-.failed {{ border-left: 6px solid #b3261e; background: #fdf0ef; padding: 10px 28px; }}
-.plots {{ display: grid; gap: 16px; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); }}
-svg {{ max-width: 100%; height: auto; }}
-</style></head><body>
-<h1>What compression bought</h1>
-<ul>{words}</ul>
-{failed}
-{table}
-<p>Test photos, {runs} run(s): means, smallest to largest in brackets. Every point is an int8 file
-run through the device's own code. Times: {machine}; one thread, all files of a run in turn.
-Arena: activations as TFLite's planner places them; what XNNPACK takes beside them is not in it.</p>
-<h2>Accuracy against what it costs</h2>
-<p>The grey line joins the points that no other beats in both. Bars: smallest to largest run.</p>
-<div class="plots">{plots}</div>
-<h2>From a point to a bundle</h2>
-<p>Phases done here are not done again; the parity gate decides.</p>
-{commands}
-</body></html>
-"""

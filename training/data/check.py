@@ -35,7 +35,7 @@ class Report:
     """What is wrong, what hinders training and what is not used; errors first."""
     leakage: Leakage | None = None
     thumbs: dict[int, str] = field(default_factory=dict, compare=False)
-    """JPEG thumbnails (base64) made so far, by the photo's place."""
+    """Thumbnails made so far, as data addresses, by the photo's place."""
 
     @property
     def errors(self) -> int:

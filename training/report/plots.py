@@ -4,83 +4,92 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.model.scores import softmax
 from training import metrics
+from training.pages.figures import COLOURS, new_figure, svg
 from training.report.evaluate import Answers
-from training.report.svg import COLOURS, Plot
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 
-def history_plots(path: Path) -> list[str]:
+def history(path: Path) -> Markup | str:
     """Accuracy and loss over epochs, from history.csv; nothing where there are too few epochs."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if float(row["member"]) > 0]
     if len(rows) < 2:
-        return []
-    plots = []
-    for title, names, percent in (
-        ("Accuracy by epoch", ("train_accuracy", "val_accuracy", "val_macro_f1"), True),
-        ("Loss by epoch", ("train_loss", "val_loss"), False),
+        return ""
+    figure, (left, right) = new_figure(10.6, 3.6, columns=2)
+    for axes, title, names in (
+        (left, "Accuracy by epoch", ("train_accuracy", "val_accuracy", "val_macro_f1")),
+        (right, "Loss by epoch", ("train_loss", "val_loss")),
     ):
-        series = {name: [float(row[name]) for row in rows] for name in names}
-        top = 1.0 if percent else max(map(max, series.values()))
-        plot = Plot(title, (1, len(rows)), (0, top), x_name="epoch", percent=False, width=380)
-        entries = []
-        for (name, values), colour in zip(series.items(), COLOURS, strict=False):
-            plot.line(list(range(1, len(rows) + 1)), values, colour)
-            entries.append((name.replace("_", " "), colour))
-        plot.legend(entries, "bottom" if percent else "top")
-        plots.append(plot.text())
-    return plots
+        for name, colour in zip(names, COLOURS, strict=False):
+            values = [float(row[name]) for row in rows]
+            epochs = range(1, len(rows) + 1)
+            axes.plot(epochs, values, color=colour, label=name.replace("_", " "))
+        axes.set(xlabel="epoch")
+        axes.set_ylim(bottom=0)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set_title(title, loc="left", fontsize=11)
+        axes.legend(frameon=False)
+    left.set_ylim(0, 1)
+    return svg(figure)
 
 
-def reliability_plots(answers: Answers, before: float, after: float) -> list[str]:
+def reliability(answers: Answers, before: float, after: float) -> Markup:
     """Confidence against the share that is right, without and with temperature."""
-    plots = []
-    for title, table in (
-        (f"Before temperature: ECE {before:.3f}", softmax(answers.logits)),
-        (f"After temperature: ECE {after:.3f}", answers.probabilities),
+    figure, both = new_figure(7.1, 3.6, columns=2)
+    tips: dict[str, str] = {}
+    for axes, title, table in (
+        (both[0], f"Before temperature: ECE {before:.3f}", softmax(answers.logits)),
+        (both[1], f"After temperature: ECE {after:.3f}", answers.probabilities),
     ):
         bins = metrics.reliability(table, answers.labels, 10)
-        plot = Plot(title, x_name="confidence", y_name="share right")
         for i in np.flatnonzero(bins.n):
-            right = float(bins.accuracy[i])
-            tip = f"{bins.n[i]} answers, confidence {bins.confidence[i]:.0%}, right {right:.0%}"
-            plot.bar(bins.edges[i], bins.edges[i + 1], right, "#56b4e9", tip)
-        plot.line([0, 1], [0, 1], "#d55e00", dashed=True)
-        plots.append(plot.text())
-    return plots
+            gid, right = f"bin-{len(tips)}", bins.accuracy[i]
+            left, width = bins.edges[i], bins.edges[i + 1] - bins.edges[i]
+            axes.bar(left, right, 0.94 * width, align="edge", color=COLOURS[5], gid=gid)
+            tips[gid] = (
+                f"{bins.n[i]} answers, confidence {bins.confidence[i]:.0%}, right {right:.0%}"
+            )
+        axes.plot([0, 1], [0, 1], color=COLOURS[1], ls="--", lw=1.5)
+        _shares(axes, title, "confidence", "share right")
+    return svg(figure, tips)
 
 
-def curve_plots(answers: Answers, labels: tuple[str, ...]) -> list[str]:
+def curves(answers: Answers, labels: tuple[str, ...]) -> Markup:
     """ROC and precision-recall: every class faint, their mean bold."""
-    roc = Plot("ROC, one class against the rest", x_name="false alarms", y_name="found")
-    pr = Plot("Precision and recall", x_name="recall", y_name="precision")
-    grid = np.linspace(0, 1, 101)
-    means: dict[str, list[NDArray[np.float64]]] = {"roc": [], "pr": []}
-    for i, label in enumerate(labels):
-        positive, scores = answers.labels == i, answers.probabilities[:, i]
-        if not 0 < positive.sum() < len(positive):
-            continue
-        curve = metrics.roc_curve(scores, positive)
-        area = metrics.area_under_roc(scores, positive)
-        roc.line(*_lists(curve), COLOURS[5], width=1, opacity=0.6, tip=f"{label}: area {area:.3f}")
-        means["roc"].append(np.interp(grid, curve.x, curve.y))
-        curve = metrics.pr_curve(scores, positive)
-        area = metrics.average_precision(scores, positive)
-        pr.line(*_lists(curve), COLOURS[5], width=1, opacity=0.6, tip=f"{label}: mean {area:.3f}")
-        means["pr"].append(np.interp(grid, curve.x, curve.y))
-    for plot, name in ((roc, "roc"), (pr, "pr")):
-        if means[name]:
-            plot.line(grid.tolist(), np.mean(means[name], axis=0).tolist(), COLOURS[0], width=2.5)
-            plot.legend([("mean of the classes", COLOURS[0]), ("one class", COLOURS[5])])
-    return [roc.text(), pr.text()]
+    figure, both = new_figure(10.6, 4.6, columns=2)
+    tips: dict[str, str] = {}
+    for axes, kind, curve, area in (
+        (both[0], "area", metrics.roc_curve, metrics.area_under_roc),
+        (both[1], "mean", metrics.pr_curve, metrics.average_precision),
+    ):
+        grid, means = np.linspace(0, 1, 101), []
+        for i, label in enumerate(labels):
+            positive, scores = answers.labels == i, answers.probabilities[:, i]
+            if not 0 < positive.sum() < len(positive):
+                continue
+            x, y = curve(scores, positive)
+            gid = f"{kind}-{i}"
+            axes.plot(x, y, color=COLOURS[5], lw=1, alpha=0.6, gid=gid)
+            tips[gid] = f"{label}: {kind} {area(scores, positive):.3f}"
+            means.append(np.interp(grid, x, y))
+        if means:
+            axes.plot(grid, np.mean(means, axis=0), color=COLOURS[0], lw=2.5, label="mean")
+            axes.plot([], [], color=COLOURS[5], lw=1, label="one class")
+            axes.legend(loc="lower right" if kind == "area" else "lower left", frameon=False)
+    _shares(both[0], "ROC, one class against the rest", "false alarms", "found")
+    _shares(both[1], "Precision and recall", "recall", "precision")
+    return svg(figure, tips)
 
 
-def coverage_plot(answers: Answers, threshold: float) -> str:
+def coverage(answers: Answers, threshold: float) -> Markup:
     """How right the answers are if only the surest share of photos is answered."""
     top = answers.probabilities.max(axis=1)
     right = answers.probabilities.argmax(axis=1) == answers.labels
@@ -88,13 +97,20 @@ def coverage_plot(answers: Answers, threshold: float) -> str:
     share = np.arange(1, len(top) + 1) / len(top)
     running = np.cumsum(right[order]) / np.arange(1, len(top) + 1)
     begin = max(1, len(top) // 50)
-    plot = Plot("Answering only the surest", x_name="share of photos answered", y_name="right")
-    plot.line(share[begin:].tolist(), running[begin:].tolist(), COLOURS[0], width=2)
     kept = float(np.mean(top >= threshold))
-    plot.line([kept, kept], [0, 1], COLOURS[1], dashed=True, tip=f"threshold {threshold:.2f}")
-    plot.legend([(f"unknown below {threshold:.2f}", COLOURS[1])])
-    return plot.text()
+    figure, axes = new_figure(3.5, 3.6)
+    axes.plot(share[begin:], running[begin:], color=COLOURS[0], lw=2)
+    axes.axvline(kept, color=COLOURS[1], ls="--", lw=1.5, label=f"unknown below {threshold:.2f}")
+    axes.legend(loc="lower left", edgecolor="none")
+    _shares(axes, "Answering only the surest", "share of photos answered", "right")
+    return svg(figure)
 
 
-def _lists(curve: metrics.Curve) -> tuple[list[float], list[float]]:
-    return curve.x.tolist(), curve.y.tolist()
+def _shares(axes: Any, title: str, x: str, y: str) -> None:  # noqa: ANN401
+    """Both axes from 0 to 100 %."""
+    from matplotlib.ticker import PercentFormatter
+
+    axes.set(xlim=(0, 1), ylim=(0, 1.01), xlabel=x, ylabel=y)
+    axes.set_title(title, loc="left", fontsize=11)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1))
