@@ -10,6 +10,7 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from training.data import Dataset, Example, group_near_duplicates, load_dataset
 from training.data.grouping import Link, find_links, join
+from training.data.keypoints import find_keypoints, mirrored
 from training.data.photos import look
 from training.synthetic import generate
 from training.synthetic.scenes import Plant
@@ -135,6 +136,30 @@ def test_plain_pictures_are_not_all_called_copies(tmp_path):
     assert [(link.first, link.second, link.kind) for link in find_links(look(data))] == [
         (0, 3, "exact")
     ]
+
+
+def test_mirrored_descriptors_are_those_of_the_mirrored_photo():
+    """The order of OpenCV's cells and directions is as it is taken to be here."""
+    rng = np.random.default_rng(2)
+    blobs = Image.fromarray(rng.integers(0, 255, (24, 32), np.uint8)).resize((192, 144))
+    grey = np.asarray(blobs, np.float32)
+    here, there = find_keypoints(grey), find_keypoints(grey[:, ::-1])
+    cosine = mirrored(here.descriptors) @ there.descriptors.T
+    assert (cosine.max(1) > 0.98).mean() > 0.8
+    found = there.frames[cosine.argmax(1)]
+    away = np.hypot(1 - here.frames[:, 0] - found[:, 0], here.frames[:, 1] - found[:, 1])
+    assert (away < 0.01).mean() > 0.8
+    assert ((here.descriptors @ there.descriptors.T).max(1) > 0.98).mean() < 0.2
+
+
+def test_a_dull_photo_has_the_keypoints_of_a_bright_one():
+    """A tenth of the contrast is enough."""
+    rng = np.random.default_rng(2)
+    grey = np.asarray(Image.fromarray(rng.integers(0, 255, (24, 32), np.uint8)).resize((192, 144)))
+    bright, dull = (find_keypoints(grey.astype(np.float32) * scale) for scale in (1, 0.1))
+    assert min(len(bright.frames), len(dull.frames)) > 60
+    apart = np.abs(dull.frames[:, None, :3] - bright.frames[:, :3]).max(2).min(1)
+    assert (apart < 1e-3).mean() > 0.95
 
 
 @pytest.mark.parametrize("order", [1, -1])

@@ -1,9 +1,9 @@
 """Which photos share enough local features, in a consistent position, to show the same thing.
 
-Two steps. A visual vocabulary (J. Sivic and A. Zisserman, "Video Google", ICCV 2003) proposes pairs
-of photos whose descriptors agree, among n photos without comparing all n * n. Then the matched
-keypoints must agree on one turn, scale and shift (each match votes, as in Lowe 2004), refined to an
-affine map, and the pixels under that map are compared.
+Two steps. An index of all descriptors (randomised k-d trees) proposes pairs of photos whose
+descriptors agree, among n photos without comparing all n * n. Then the matched keypoints must agree
+on one affine map (RANSAC) that also turns and scales them as it should, and the pixels under that
+map are compared.
 """
 
 from __future__ import annotations
@@ -18,10 +18,21 @@ from training.data.photos import Progress
 
 NEAR = 0.92
 """Cosine of two descriptors from which they count as the same spot."""
-BURST = 40
-"""Matches kept per descriptor: the nearest ones. Beyond, it is a pattern that many photos share."""
+NEAREST = 20
+"""Matches looked for per descriptor. Beyond, it is a pattern that many photos share."""
+TREES, CHECKS = 4, 32
+"""Of the index: more find more, and take longer."""
 CANDIDATE = 4
 """Matches from which a pair of photos is looked at."""
+MATCHES = 300
+"""Most matches of a pair that are looked at."""
+TOLERANCE = 0.04
+"""How far, in longest sides, a match may lie from where the map puts it."""
+TURN, SCALE = 0.5, 0.5
+"""How far, in radians and as a logarithm, a match may turn and scale otherwise than the rest."""
+PATCH = 7
+"""Side, in pixels of the thumbnails, of the patches that are looked at for change."""
+_KDTREE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,7 @@ def find_matches(
     if not len(owner):
         return
     frames = np.concatenate([k.frames for k in keypoints])
-    pairs = _descriptor_matches(keypoints, owner)
+    pairs = _descriptor_matches(np.concatenate([k.descriptors for k in keypoints]), owner)
     n = len(keypoints)
     key = (owner[pairs[:, 0]] * n + owner[pairs[:, 1]]) * 2 + pairs[:, 2]
     order = np.argsort(key, kind="stable")
@@ -76,85 +87,24 @@ def find_matches(
             progress("comparing photos", number, len(candidates))
 
 
-def _descriptor_matches(keypoints: Sequence[Keypoints], owner: np.ndarray) -> np.ndarray:
+def _descriptor_matches(plain: np.ndarray, owner: np.ndarray) -> np.ndarray:
     """int64 (m, 3): descriptor of the earlier photo, of the later one, 1 where mirrored."""
-    plain = np.concatenate([k.descriptors for k in keypoints]).astype(np.float32)
-    words = _vocabulary(plain, np.random.default_rng(0))
-    home = _nearest_words(plain, words, 1)[:, 0]
-    by_word = np.argsort(home, kind="stable")
-    start = np.searchsorted(home[by_word], np.arange(len(words) + 1))
+    import cv2
+
+    cv2.setRNGSeed(0)  # the trees split at random
+    index = cv2.flann.Index(plain, {"algorithm": _KDTREE, "trees": TREES})
+    count = min(NEAREST, len(plain))
     found = []
-    for flip, query in enumerate((plain, mirrored(plain))):
-        asked = _nearest_words(query, words, min(2, len(words)))
-        flat = asked.ravel()
-        by_asked = np.argsort(flat, kind="stable")
-        begin = np.searchsorted(flat[by_asked], np.arange(len(words) + 1))
-        by_asked //= asked.shape[1]
-        for word in range(len(words)):
-            stored = by_word[start[word] : start[word + 1]]
-            asking = by_asked[begin[word] : begin[word + 1]]
-            for part in range(0, len(asking), 4096):
-                rows = asking[part : part + 4096]
-                found.append(_near(rows, stored, query, plain, owner, flip))
-    return np.concatenate(found) if found else np.zeros((0, 3), np.int64)
-
-
-def _near(
-    asking: np.ndarray,
-    stored: np.ndarray,
-    query: np.ndarray,
-    plain: np.ndarray,
-    owner: np.ndarray,
-    flip: int,
-) -> np.ndarray:
-    """Pairs of one word nearer than NEAR, each pair of photos once, bursts thinned out."""
-    if not len(asking) or not len(stored):
-        return np.zeros((0, 3), np.int64)
-    cosine = query[asking] @ plain[stored].T
-    close = cosine > NEAR
-    crowded = np.flatnonzero(close.sum(1) > BURST)
-    if len(crowded):
-        limit = -np.partition(-cosine[crowded], BURST, axis=1)[:, BURST]
-        close[crowded] &= cosine[crowded] > limit[:, None]
-    a, b = np.nonzero(close)
-    a, b = asking[a], stored[b]
-    # Unmirrored pairs are found from both sides, mirrored ones too: keep the ordered half.
-    keep = owner[a] < owner[b]
-    a, b = a[keep], b[keep]
-    return np.stack([a, b, np.full(len(a), flip)], 1)
-
-
-def _vocabulary(descriptors: np.ndarray, rng: np.random.Generator, rounds: int = 5) -> np.ndarray:
-    """k-means centres, about one per 200 descriptors."""
-    count = int(np.clip(len(descriptors) // 200, 1, 8192))
-    sample = descriptors
-    if len(sample) > count * 30:
-        sample = sample[rng.choice(len(sample), count * 30, replace=False)]
-    words = sample[rng.choice(len(sample), count, replace=False)]
-    for _ in range(rounds):
-        nearest = _nearest_words(sample, words, 1)[:, 0]
-        order = np.argsort(nearest, kind="stable")
-        used, first = np.unique(nearest[order], return_index=True)
-        words = words.copy()
-        sizes = np.diff(np.append(first, len(order)))
-        words[used] = np.add.reduceat(sample[order], first, axis=0) / sizes[:, None]
-    return words
-
-
-def _nearest_words(descriptors: np.ndarray, words: np.ndarray, count: int) -> np.ndarray:
-    """int (n, count): indices of the nearest words."""
-    nearest = np.empty((len(descriptors), count), np.int32)
-    half_square = (words**2).sum(1) / 2
-    step = max(1, 16_000_000 // max(1, len(words)))
-    for begin in range(0, len(descriptors), step):
-        distance = half_square - descriptors[begin : begin + step] @ words.T
-        if count == 1:
-            nearest[begin : begin + step] = distance.argmin(1)[:, None]
-        elif count >= len(words):
-            nearest[begin : begin + step] = np.arange(len(words))[:count]
-        else:
-            nearest[begin : begin + step] = np.argpartition(distance, count, 1)[:, :count]
-    return nearest
+    for flip, query in enumerate((plain, np.ascontiguousarray(mirrored(plain)))):
+        nearest, square = index.knnSearch(query, count, params={"checks": CHECKS})
+        a, at = np.nonzero(square < 2 - 2 * NEAR)
+        b = nearest[a, at]
+        # Some are found from both sides, some from one: each counts once, the earlier photo first.
+        a, b = np.where(owner[a] < owner[b], (a, b), (b, a))
+        apart = owner[a] != owner[b]
+        once = np.unique(np.stack([a[apart], b[apart]], 1), axis=0)
+        found.append(np.column_stack([once, np.full(len(once), flip)]))
+    return np.concatenate(found).astype(np.int64)
 
 
 def _verify(
@@ -167,59 +117,62 @@ def _verify(
 ) -> Match | None:
     """Look for one affine map that many of the matched keypoints agree on."""
     total = len(rows)
-    rows = rows[:300]
+    rows = rows[:MATCHES]
     a, b = frames[rows[:, 0]].astype(np.float64), frames[rows[:, 1]].astype(np.float64)
     if flip:
         a[:, 0], a[:, 3] = -a[:, 0], np.pi - a[:, 3]
-    agree = _votes(a, b)
-    chosen = agree[np.argmax(agree.sum(1))]
-    if chosen.sum() < CANDIDATE:
+    turn, scale = b[:, 3] - a[:, 3], np.log(b[:, 2] / a[:, 2])
+    alike = _alike(turn[:, None] - turn, scale[:, None] - scale)
+    chosen = alike[np.argmax(alike.sum(1))]
+    a, b, turn, scale = a[chosen], b[chosen], turn[chosen], scale[chosen]
+    fitted = _fit_affine(a, b)
+    if fitted is None:
         return None
-    affine = None
-    for tolerance in (0.06, 0.04):
-        affine = _fit_affine(a[chosen, :2], b[chosen, :2])
-        if affine is None:
-            return None
-        error = np.hypot(*(a[:, :2] @ affine[:2] + affine[2] - b[:, :2]).T)
-        chosen = (error < tolerance) & agree.any(0)
-        if chosen.sum() < CANDIDATE:
-            return None
-    inliers = min(_places(a[chosen]), _places(b[chosen]))
-    if inliers < CANDIDATE or affine is None:
+    affine, agree = fitted
+    matrix = affine[:, :2]
+    own_turn = np.arctan2(matrix[1, 0] - matrix[0, 1], matrix[0, 0] + matrix[1, 1])
+    agree &= _alike(turn - own_turn, scale - np.log(np.linalg.det(matrix)) / 2)
+    if agree.sum() < CANDIDATE or _flatness(a[agree]) < 0.008:
+        return None
+    inliers = min(_places(a[agree]), _places(b[agree]))
+    if inliers < CANDIDATE:
         return None
     likeness, overlap, change = _compare(thumbs[first], thumbs[second], affine, flip)
     return Match(first, second, flip, inliers, total, likeness, overlap, change)
 
 
-def _votes(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """bool (m, m): whether match j fits the turn, scale and shift that match i proposes."""
-    scale = np.log(b[:, 2] / a[:, 2])
-    turn = b[:, 3] - a[:, 3]
-    cos, sin = np.cos(turn) * np.exp(scale), np.sin(turn) * np.exp(scale)
-    dx, dy = a[:, 0] - a[:, :1], a[:, 1] - a[:, 1:2]
-    ex, ey = b[:, 0] - b[:, :1], b[:, 1] - b[:, 1:2]
-    miss = np.hypot(
-        cos[:, None] * dx - sin[:, None] * dy - ex, sin[:, None] * dx + cos[:, None] * dy - ey
+def _alike(turn: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """bool: whether differences of angle (radians) and of log scale are small."""
+    around = np.abs((turn + np.pi) % (2 * np.pi) - np.pi)
+    return np.asarray((around < TURN) & (np.abs(scale) < SCALE))
+
+
+def _fit_affine(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """A (2, 3) map from a to b, and which rows fit it; None where there is none or it collapses."""
+    import cv2
+
+    if len(a) < CANDIDATE:
+        return None
+    affine, fits = cv2.estimateAffine2D(
+        a[:, :2].copy(),
+        b[:, :2].copy(),
+        method=cv2.RANSAC,
+        ransacReprojThreshold=TOLERANCE,
+        maxIters=500,
+        confidence=0.999,
     )
-    between = np.abs((turn - turn[:, None] + np.pi) % (2 * np.pi) - np.pi)
-    # A tolerance that grows with the distance leaves room for shear and perspective.
-    fits = miss < 0.025 + 0.25 * np.hypot(ex, ey)
-    return np.asarray(fits & (np.abs(scale - scale[:, None]) < 0.5) & (between < 0.5))
-
-
-def _fit_affine(a: np.ndarray, b: np.ndarray) -> np.ndarray | None:
-    """Least-squares (3, 2) map from a to b; None where the points leave it open or it collapses."""
-    if len(a) < 3:
+    if affine is None:
         return None
-    spread = np.linalg.svd(a - a.mean(0), compute_uv=False) / np.sqrt(len(a))
-    if spread[-1] < 0.008:
-        return None
-    matrix = np.column_stack([a, np.ones(len(a))])
-    affine = np.linalg.lstsq(matrix, b, rcond=None)[0]
-    stretch = np.linalg.svd(affine[:2], compute_uv=False)
+    stretch = np.linalg.svd(affine[:, :2], compute_uv=False)
     if stretch[-1] < 0.25 or stretch[0] > 4 or stretch[0] > 2 * stretch[-1]:
         return None
-    return affine if np.linalg.det(affine[:2]) > 0 else None
+    return (affine, fits.ravel() > 0) if np.linalg.det(affine[:, :2]) > 0 else None
+
+
+def _flatness(points: np.ndarray) -> float:
+    """Spread, in longest sides, across the line that the points lie along: 0 leaves a map open."""
+    places = points[:, :2] - points[:, :2].mean(0)
+    return float(np.linalg.svd(places, compute_uv=False)[-1] / np.sqrt(len(places)))
 
 
 def _places(points: np.ndarray, grid: float = 0.03) -> int:
@@ -232,40 +185,35 @@ def _compare(
 ) -> tuple[float, float, float]:
     """Likeness, overlap and change (see ``Match``) of the pixels where both photos show something.
 
-    ``affine`` maps the first photo's coordinates (mirrored when ``flip``) to the second's, both in
-    units of the longest side.
+    ``affine`` (2, 3) maps the first photo's coordinates (mirrored when ``flip``) to the second's,
+    both in units of the longest side.
     """
-    height, width = second.shape[:2]
-    side = max(height, width)
-    y, x = np.mgrid[:height, :width]
-    target = np.stack([x.ravel() + 0.5, y.ravel() + 0.5], 1) / side
-    source = (target - affine[2]) @ np.linalg.inv(affine[:2])
+    import cv2
+
+    size = second.shape[1::-1]
+    pixels = affine.copy()
     if flip:
-        source[:, 0] *= -1
-    place = np.floor(source * max(first.shape[:2])).astype(int)
-    seen = ((place >= 0) & (place < (first.shape[1], first.shape[0]))).all(1)
+        pixels[:, 0] *= -1
+    # From longest sides to pixels, counted from the middle of the first.
+    pixels *= max(size) / max(first.shape[:2])
+    pixels[:, 2] = affine[:, 2] * max(size) + pixels[:, :2].sum(1) / 2 - 0.5
+    moved = cv2.warpAffine(first, pixels, size)
+    inside = np.ones(first.shape[:2], np.float32)
+    inside = cv2.warpAffine(inside, pixels, size, flags=cv2.INTER_NEAREST)
+    seen = inside > 0
     overlap = float(seen.mean())
     if overlap < 0.08:
         return 0.0, overlap, np.inf
-    here = first[place[seen, 1], place[seen, 0]].astype(np.float64)
-    there = second.reshape(-1, 3)[seen].astype(np.float64)
+    here, there = moved[seen].astype(np.float64), second[seen].astype(np.float64)
     here -= here.mean(0)
     there -= there.mean(0)
     own, other = np.sqrt((here**2).sum()) + 1e-9, np.sqrt((there**2).sum()) + 1e-9
     likeness = float((here * there).sum() / (own * other))
     if likeness < 0.8:
         return likeness, overlap, np.inf
-    difference = np.zeros((height * width, 3))
+    # The largest mean of a square patch, any colour, away from the edge of what is seen.
+    difference = np.zeros(second.shape)
     difference[seen] = (here / own - there / other) * np.sqrt(there.size)
-    return likeness, overlap, _largest_patch(difference.reshape(height, width, 3), seen)
-
-
-def _largest_patch(difference: np.ndarray, seen: np.ndarray, side: int = 7) -> float:
-    """Largest mean of a square patch, any colour, away from the edge of what is seen."""
-    from scipy.ndimage import uniform_filter
-
-    inside = uniform_filter(seen.reshape(difference.shape[:2]).astype(np.float64), side) > 0.9
-    if not inside.any():
-        return float("inf")
-    means = uniform_filter(difference, (side, side, 1))
-    return float(np.abs(means[inside]).max())
+    whole = cv2.blur(inside, (PATCH, PATCH)) > 0.9
+    means = np.abs(cv2.blur(difference, (PATCH, PATCH))[whole])
+    return likeness, overlap, float(means.max()) if len(means) else np.inf
