@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker
-from edge.mqtt.publisher import Publisher
+from edge.mqtt.publisher import Publisher, Retained, Waiting
 from edge.outbox.outbox import Outbox
 from edge.system.counters import Counters
 
@@ -31,7 +31,8 @@ def main(path: Path, port: int, count: int, window: int) -> dict[str, float]:
     opening = time.monotonic()
     with Outbox(path, max_bytes=sys.maxsize) as outbox:
         opened = time.monotonic()
-        publisher = Publisher(broker, "bench", outbox, info, lambda: b"{}", counters, shrink_jpeg)
+        waiting, retained = Waiting(outbox, shrink_jpeg), Retained(info, lambda: b"{}")
+        publisher = Publisher(broker, "bench", waiting, retained, counters)
         publisher.start()
         while counters["delivered"] < count:
             time.sleep(0.001)

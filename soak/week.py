@@ -30,7 +30,7 @@ from edge.messages.device import RunningModel
 from edge.messages.sighting import ModelRef
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import TiledClassifier
-from edge.mqtt.publisher import Publisher
+from edge.mqtt.publisher import Publisher, Retained, Waiting
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
@@ -197,13 +197,11 @@ def main(config_file: str, events: int, jumps: Jumps) -> None:
         publisher = Publisher(
             config.broker,
             "cam-1",
-            outbox,
-            reporter.info,
-            reporter.state,
+            Waiting(outbox, shrink_jpeg),
+            Retained(reporter.info, reporter.state),
             counters,
-            shrink_jpeg,
-            clock=week,
-            bell=bell,
+            week,
+            bell,
         )
         agent = Agent(
             week,

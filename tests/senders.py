@@ -10,10 +10,31 @@ from samples import sighting
 
 from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker
-from edge.mqtt.publisher import Publisher
+from edge.mqtt.publisher import Publisher, Retained, Waiting
 from edge.outbox.outbox import Outbox
 from edge.system.bell import Bell
 from edge.system.counters import Counters
+
+
+def publisher(
+    broker: Broker, outbox: Outbox, counters: Counters, bell: Bell, introductions=(), **more
+) -> Publisher:
+    """Put a publisher together, for a test's own settings of any of its parts."""
+
+    def info(protocol: str) -> bytes:
+        return json.dumps({"protocol": protocol}).encode()
+
+    state, seconds = more.pop("state", lambda: b"{}"), more.pop("state_seconds", 5.0)
+    waiting = {name: more.pop(name) for name in ("letters", "hold", "righted") if name in more}
+    return Publisher(
+        broker,
+        "cam-1",
+        Waiting(outbox, shrink_jpeg, **waiting),
+        Retained(info, state, seconds, introductions),
+        counters,
+        bell=bell,
+        **more,
+    )
 
 
 class Sender:
@@ -31,17 +52,14 @@ class Sender:
     ):
         self.outbox = Outbox(folder / "outbox.db", delete_seconds=delete_seconds)
         self.counters, self.bell = Counters(), bell or Bell()
-        self.publisher = Publisher(
+        self.publisher = publisher(
             broker,
-            "cam-1",
             self.outbox,
-            lambda protocol: json.dumps({"protocol": protocol}).encode(),
-            state,
             self.counters,
-            shrink_jpeg,
+            self.bell,
+            state=state,
             state_seconds=0.1,
             denied_seconds=denied_seconds,
-            bell=self.bell,
             **more,
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,12 +12,11 @@ import pytest
 from clocks import Hand
 from msgspec.structs import replace
 from samples import image, sighting
+from senders import publisher
 from wires import ScriptedWire
 
-from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker
 from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
-from edge.mqtt.publisher import Publisher
 from edge.mqtt.session import Introduction
 from edge.mqtt.wire import Limits
 from edge.outbox.dead_letters import DeadLetters
@@ -67,17 +65,13 @@ class Field:
         self.limits, self.protocol, self.lines, self.dialled = Limits(), "5", [], []
         self.plan: list[object] = []
         self.dialling_seconds, self.pings = 0.0, []
-        self.publisher = Publisher(
+        self.publisher = publisher(
             Broker(**{"retry_min_seconds": 1.0, "retry_max_seconds": 16.0, **(broker or {})}),
-            "cam-1",
             self.outbox,
-            lambda protocol: json.dumps({"protocol": protocol}).encode(),
-            lambda: b"{}",
             self.counters,
-            shrink_jpeg,
+            self.bell,
             clock=self.clock,
             dial=self.dial,
-            bell=self.bell,
             **more,
         )
 

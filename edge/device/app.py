@@ -30,7 +30,7 @@ from edge.errors import CameraError, OutboxError
 from edge.feedback.feedback import Feedback
 from edge.messages.sighting import ModelRef
 from edge.mqtt.homeassistant import discovery as homeassistant
-from edge.mqtt.publisher import Publisher
+from edge.mqtt.publisher import Publisher, Retained, Waiting
 from edge.mqtt.requests import RequestServer
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
@@ -160,23 +160,27 @@ class _Device:
         self._publisher = Publisher(
             config.broker,
             device_id(config),
-            self._outbox,
-            self._reporter.info,
-            self._reporter.state,
+            Waiting(
+                self._outbox,
+                shrink_jpeg,
+                self._letters,
+                self._retimer.hold,
+                self._retimer.righted,
+            ),
+            Retained(
+                self._reporter.info,
+                self._reporter.state,
+                config.report.state_seconds,
+                [
+                    *homeassistant.introductions(config, lambda: self._switch.running),
+                    *self._models.introductions(self._bell.renew),
+                ],
+            ),
             counters,
-            shrink_jpeg,
-            config.report.state_seconds,
+            clock,
+            self._bell,
             spare=self._feedback.inbox,
-            introductions=[
-                *homeassistant.introductions(config, lambda: self._switch.running),
-                *self._models.introductions(self._bell.renew),
-            ],
-            clock=clock,
             requests=self._requests,
-            hold=self._retimer.hold,
-            righted=self._retimer.righted,
-            letters=self._letters,
-            bell=self._bell,
         )
         self._desk = LetterVerbs(self._letters, self._bell.ring)
 

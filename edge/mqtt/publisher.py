@@ -9,6 +9,7 @@ import math
 import random
 import threading
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -53,48 +54,62 @@ Dial = Callable[[Broker, str, Will | None, bool, int | None], Wire]
 """How a connection is made: :func:`edge.mqtt.dial.connect`."""
 
 
+class Retained(NamedTuple):
+    """What the device says of itself, retained; called on the publisher's thread."""
+
+    info: Callable[[str], bytes]
+    """The description, for the MQTT version agreed."""
+    state: Callable[[], bytes]
+    state_seconds: float = 5.0
+    """From one state to the next at least."""
+    more: Sequence[Introduction] = ()
+    """What else is retained."""
+
+
+class Waiting(NamedTuple):
+    """What waits on disk to be sent; called on the publisher's thread."""
+
+    outbox: Outbox
+    shrink: Callable[[bytes, int], bytes | None]
+    """Makes a JPEG that has so many bytes at most, or None."""
+    letters: DeadLetters | None = None
+    """Where goes what the broker does not take; None: to a folder beside the outbox."""
+    hold: Callable[[], bool] = lambda: False
+    """While it says so, what waits is not sent yet."""
+    righted: Callable[[Sequence[Row]], list[Row]] = list
+    """Gives what is sent with its right times."""
+
+
 class Publisher:
     """Publishes from its own thread; capturing never waits for it.
 
-    `info` gives the retained description (for the MQTT version agreed), `state` the retained
-    state; both are called on the publisher's thread. `shrink` makes a JPEG that has so many bytes
-    at most, or None. `introductions` are what else is retained, `spare` is what is sent when
-    nothing else waits; `requests` take what is asked of the device. While `hold` says so, what
-    waits in the outbox is not sent yet; `righted` gives it with its right times. What the broker
-    does not take goes to `letters` (by default: a folder beside the outbox). `bell` is rung by
-    whoever has something for it.
+    `spare` is what is sent when nothing else waits; `requests` take what is asked of the device.
+    `bell` is rung by whoever has something for it.
     """
 
     def __init__(
         self,
         broker: Broker,
         device: str,
-        outbox: Outbox,
-        info: Callable[[str], bytes],
-        state: Callable[[], bytes],
+        waiting: Waiting,
+        retained: Retained,
         counters: Counters,
-        shrink: Callable[[bytes, int], bytes | None],
-        state_seconds: float = 5.0,
-        denied_seconds: float = 30.0,
-        introductions: Sequence[Introduction] = (),
         clock: Clock | None = None,
+        bell: Bell | None = None,
         spare: ParcelSource | None = None,
         requests: RequestSink | None = None,
-        hold: Callable[[], bool] = lambda: False,
-        letters: DeadLetters | None = None,
+        denied_seconds: float = 30.0,
         dial: Dial | None = None,
-        righted: Callable[[Sequence[Row]], list[Row]] = list,
-        bell: Bell | None = None,
     ) -> None:
         self._bell = bell or Bell()
-        self._broker, self._device, self._outbox = broker, device, outbox
-        self._state, self._counters, self._shrink = state, counters, shrink
-        self._clock, self._hold, self._righted = clock or SystemClock(), hold, righted
-        self._state_seconds, self._spare, self._requests = state_seconds, spare, requests
+        self._broker, self._device, self._counters = broker, device, counters
+        self._waiting, self._outbox, letters = waiting, waiting.outbox, waiting.letters
+        self._retained = retained
+        self._clock, self._spare, self._requests = clock or SystemClock(), spare, requests
         self._dial = dial or functools.partial(connect, known=KnownAddresses())
         self._learned = Learned(self._clock.monotonic)
         self.letters = (  # none that are held is not none given
-            DeadLetters(outbox.path.with_name(FOLDER)) if letters is None else letters
+            DeadLetters(self._outbox.path.with_name(FOLDER)) if letters is None else letters
         )
         self._standing = standing(
             counters, self.letters, log, denied_seconds, self._clock.monotonic
@@ -103,9 +118,9 @@ class Publisher:
         self.protocol: str | None = None
         ours = (
             Introduction(f"{self.base}/availability", lambda: ONLINE),
-            Introduction(f"{self.base}/info", lambda: info(self.protocol or "")),
+            Introduction(f"{self.base}/info", lambda: retained.info(self.protocol or "")),
         )
-        self._introductions = {one.topic: one for one in (*ours, *introductions)}
+        self._introductions = {one.topic: one for one in (*ours, *retained.more)}
         self._pending: set[str] = set()
         self._known: set[str] = set()
         self._quiet = Quiet(broker.keepalive_seconds)
@@ -225,9 +240,9 @@ class Publisher:
             int(broker.historical_after_seconds * 1000),
             standing,
             self._clock,
-            self._hold,
-            self._shrink,
-            self._righted,
+            self._waiting.hold,
+            self._waiting.shrink,
+            self._waiting.righted,
         )
         session = Session(
             flight,
@@ -237,8 +252,8 @@ class Publisher:
             RequestChannel(self._requests, flight, standing),
             self._introductions,
             self._pending,
-            self._state,
-            self._state_seconds,
+            self._retained.state,
+            self._retained.state_seconds,
             limit / 2,
             standing,
             self._trouble,
