@@ -34,7 +34,7 @@ from edge.mqtt.publisher import Publisher, Retained, Waiting
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
-from edge.sightings.builder import Identity
+from edge.sightings.builder import Identity, SightingBuilder
 from edge.sightings.decision import Decider
 from edge.system.bell import Bell
 from edge.system.clock import Clock
@@ -207,9 +207,8 @@ def main(config_file: str, events: int, jumps: Jumps) -> None:
             week,
             TiledClassifier(classifier, config.view),
             Decider(config.decision),
+            SightingBuilder(Identity("cam-1", "b0", model, None), config.images, counters, week),
             writer.submit,
-            Identity("cam-1", "b0", model, None),
-            config.images,
             HealthMeter([one.part for one in parts], counters).report,
             300.0,
             counters,

@@ -23,7 +23,7 @@ from edge.messages.health import Health
 from edge.messages.sighting import Evidence, Location, ModelRef, Sighting
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
-from edge.sightings.builder import Identity
+from edge.sightings.builder import Identity, SightingBuilder
 from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 
@@ -125,17 +125,22 @@ def run(
     rule=None,
 ):
     """Run an agent over a script; what it submits goes to a list."""
+    counters, clock = counters or Counters(), clock or Clock()
     agent = Agent(
         script,
         script,
         Decider(rule or Decision(mode="always")),
+        SightingBuilder(
+            Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), HOME),
+            images or Images(),
+            counters,
+            clock,
+        ),
         submitted if callable(submitted) else lambda batch: submitted.extend(batch) or True,
-        Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), HOME),
-        images or Images(),
         health or (lambda _: None),
         10.0,
-        counters or Counters(),
-        clock or Clock(),
+        counters,
+        clock,
         stop or threading.Event(),
         watchers,
     )

@@ -24,7 +24,7 @@ from edge.device.capture import Capture
 from edge.errors import CameraError, ImageError
 from edge.messages.sighting import ModelRef
 from edge.messages.verbs import CaptureParams
-from edge.sightings.builder import Identity
+from edge.sightings.builder import Identity, SightingBuilder
 from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 
@@ -73,9 +73,8 @@ def at_work():
             frames,
             Model(),
             Decider(Decision(mode="always")),
+            SightingBuilder(identity, Images(), counters, clock),
             lambda batch: seen.extend(batch) or True,
-            identity,
-            Images(),
             lambda _: None,
             1e9,
             counters,

@@ -19,7 +19,7 @@ from edge.config import Decision, Images
 from edge.device.agent import Agent
 from edge.messages.sighting import Evidence, ModelRef, Sighting
 from edge.outbox.outbox import Outbox
-from edge.sightings.builder import Identity, cut_off
+from edge.sightings.builder import Identity, SightingBuilder, cut_off
 from edge.sightings.decision import Decider
 from edge.system.counters import Counters
 
@@ -216,16 +216,17 @@ def run(results, images=None, rule=RULE):
     """Run an agent over results a second apart; give what it submits."""
     got, clock = [], Clock()
     script = Script(results, clock)
+    counters = Counters()
+    identity = Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), HOME)
     Agent(
         script,
         script,
         Decider(rule, OWN),
+        SightingBuilder(identity, images or Images(), counters, clock),
         lambda batch: got.extend(batch) or True,
-        Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), HOME),
-        images or Images(),
         lambda _: None,
         1e9,
-        Counters(),
+        counters,
         clock,
         threading.Event(),
     ).run()

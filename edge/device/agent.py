@@ -11,19 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from edge.cameras import Frame
-from edge.config import Images
 from edge.errors import ImageError, ModelError
 from edge.messages.health import Health, Timings
 from edge.messages.sighting import OfEvent
 from edge.model.classifier import Classification
 from edge.outbox.rows import Outgoing
-from edge.sightings.builder import Identity, SightingBuilder
+from edge.sightings.builder import SightingBuilder
 from edge.sightings.decision import Decider
 from edge.sightings.visits import Event
 from edge.sightings.watcher import Watcher
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
-from edge.system.daily_budget import Budget
 from edge.system.resource_limits import is_shortage
 from edge.system.threads import Patience
 from edge.text.printable import told
@@ -74,20 +72,17 @@ class Agent:
         frames: FrameSource,
         viewer: Sees,
         decider: Decider,
+        sightings: SightingBuilder,
         submit: Callable[[Sequence[Outgoing]], bool],
-        identity: Identity,
-        images: Images,
         health: Callable[[Timings], Health],
         health_seconds: float,
         counters: Counters,
         clock: Clock,
         stop: threading.Event,
         watchers: Sequence[Watcher] = (),
-        budget: Budget | None = None,
     ) -> None:
         self._frames, self._viewer, self._decider = frames, viewer, decider
-        self._submit = submit
-        self._sightings = SightingBuilder(identity, images, counters, clock, budget)
+        self._sightings, self._submit = sightings, submit
         self._health, self._health_seconds = health, health_seconds
         self._counters, self._clock, self._stop = counters, clock, stop
         self._watchers = watchers

@@ -36,7 +36,7 @@ from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer
 from edge.outbox.writer import Writer
-from edge.sightings.builder import Identity, cut_off, picture_budget
+from edge.sightings.builder import Identity, SightingBuilder, cut_off, picture_budget
 from edge.system.bell import Bell
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters
@@ -211,16 +211,20 @@ class _Device:
             self._flow,
             self._switch,
             self._switch.decider,
+            SightingBuilder(
+                self._identity,
+                config.images,
+                counters,
+                clock,
+                picture_budget(config.images, config.outbox.path),
+            ),
             self._writer.submit,
-            self._identity,
-            config.images,
             self._meter.report,
             config.report.health_seconds,
             counters,
             clock,
             self._stop,
-            budget=picture_budget(config.images, config.outbox.path),
-            watchers=[
+            [
                 self._flow.watch,
                 capture.watch,
                 *self._models.watchers,
