@@ -11,6 +11,7 @@ import shutil
 import signal
 import stat
 from collections.abc import Callable, Iterator
+from itertools import count, islice
 from pathlib import Path
 
 NAMES = (
@@ -118,8 +119,10 @@ class Refusing:
 def descriptors(left: int) -> Iterator[None]:
     """Have this process open so many files more, and no others."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with open("/dev/null", "rb") as lowest:
-        limit = lowest.fileno() + left
+    # Not the lowest free number and so many more: others above it may be taken.
+    listed = os.listdir("/proc/self/fd")
+    taken = {int(name) for name in listed if os.path.lexists(f"/proc/self/fd/{name}")}
+    limit = next(islice((n for n in count() if n not in taken), left, None))
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     try:
         yield

@@ -244,7 +244,7 @@ def test_a_model_far_from_all_that_were_measured_is_told(bundle):
 
 def test_no_model_is_an_error():
     """Bytes that are no TFLite file."""
-    with pytest.raises(ModelError, match="not a TFLite file"):
+    with pytest.raises(ModelError, match="not a TFLite model"):
         times(BOARDS[0], b"nothing of the kind")
 
 
