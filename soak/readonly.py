@@ -32,7 +32,7 @@ _ANY = resource.RLIM_INFINITY
 _REFUSALS = ("disk I/O error", "cannot write beside")
 """Of the database, or of the file that says which numbers are given."""
 _HELD = 1000
-"""Messages that the device keeps in memory, as docs/device.md says."""
+"""Messages that the device keeps in memory, as docs/device/operate.md says."""
 _MORE = """prometheus_file = "device.prom"
 prometheus_seconds = 1
 [outbox]

@@ -12,7 +12,7 @@ import pytest
 from brokers import Mosquitto
 
 from edge.config import Config, load_config, parse_config, redacted
-from edge.config.explain import _docstrings
+from edge.config.explain import docstrings
 from edge.config.section import Section
 from edge.errors import ConfigError
 
@@ -86,7 +86,7 @@ def test_every_setting_has_a_docstring():
     structs = Section.__subclasses__()
     assert len(structs) > 10
     for struct in structs:
-        assert set(struct.__struct_fields__) == set(_docstrings(struct)), struct
+        assert set(struct.__struct_fields__) == set(docstrings(struct)), struct
 
 
 def test_relative_paths_are_taken_from_the_file(tmp_path):
@@ -168,7 +168,7 @@ def test_a_refusal_names_path_value_and_cure(raw, expected):
 def test_what_has_no_range_is_told_without_one():
     """Nor is anything told of a setting where the program has no source with it."""
     assert "allowed" not in refusal({"device": {"id": "a/b"}})
-    assert _docstrings(msgspec.defstruct("Bare", ["setting"])) == {}
+    assert docstrings(msgspec.defstruct("Bare", ["setting"])) == {}
 
 
 def test_a_secret_written_inline_is_not_repeated():

@@ -12,8 +12,10 @@ import pytest
 import typer
 
 import edge.commands.cli
+import edge.config.reference
 import quantize.commands.cli
 import training.commands.cli
+from edge.messages.requests import VERBS
 
 TREE = Path(__file__).parent.parent
 PAGES = sorted([TREE / "README.md", TREE / "CONTRIBUTING.md", *(TREE / "docs").rglob("*.md")])
@@ -107,13 +109,41 @@ def test_every_link_to_a_section_finds_its_heading(page):
             )
 
 
-def test_the_contents_of_the_device_page_name_every_section():
+DEVICE = sorted((TREE / "docs" / "device").glob("*.md"))
+
+
+@pytest.mark.parametrize("page", DEVICE, ids=lambda page: page.name)
+def test_the_contents_of_a_page_about_the_device_name_every_section(page):
     """The list at its top leaves none of the sections out, and keeps their order."""
+    text = page.read_text(encoding="utf-8")
+    if contents := re.search(r"^On this page: (.*?)\n\n", text, re.MULTILINE | re.DOTALL):
+        assert re.findall(r"\(#([^)]+)\)", contents[1]) == anchors(text, "##")
+    else:
+        assert page.name == "settings.md" or len(anchors(text, "##")) == 1
+
+
+def test_the_device_page_leads_to_all_of_its_pages():
+    """None of the pages about the device has to be searched for."""
     text = (TREE / "docs" / "device.md").read_text(encoding="utf-8")
-    contents = re.search(r"^On this page: (.*?)\n\n", text, re.MULTILINE | re.DOTALL)
-    assert contents is not None
-    listed = re.findall(r"\(#([^)]+)\)", contents[1])
-    assert [name for name in listed if name in anchors(text, "##")] == anchors(text, "##")
+    assert sorted(re.findall(r"\(device/([a-z]+\.md)\)", text)) == [page.name for page in DEVICE]
+
+
+def test_the_reference_of_settings_is_up_to_date():
+    """docs/device/settings.md is what `wheatear schema --settings` prints."""
+    assert (TREE / "docs/device/settings.md").read_text("utf-8") == edge.config.reference.markdown()
+
+
+def test_the_guide_tells_of_every_verb():
+    """Each verb has its line in a table, and a line names each thing that its verb takes."""
+    lines = {}
+    for name in ("requests.md", "updates.md"):
+        text = (TREE / "docs" / "device" / name).read_text(encoding="utf-8")
+        for verbs, takes in re.findall(r"^\| (`[^|]+) \|([^|]*)\| ", text, re.MULTILINE):
+            lines |= dict.fromkeys(re.findall(r"`([^`]+)`", verbs), takes)
+    assert lines.keys() == VERBS.keys()
+    for verb, takes in lines.items():
+        fields = VERBS[verb].takes.__struct_fields__
+        assert all(f"`{field}`" in takes for field in fields), (verb, fields)
 
 
 def test_every_decision_has_a_number_of_its_own():

@@ -46,7 +46,7 @@ def prepare(container: containers.Container, tmp_path: Path, port: int) -> None:
     subprocess.run(command, check=True, cwd=tmp_path)
     subprocess.run(["cp", "-r", str(TREE / "firmware-config"), str(walk)], check=True)
     tiny.write(walk / "pests-1.0.0.wtr")
-    edited = block("docs/device.md", "the unit lets the program").replace(
+    edited = block("docs/device/install.md", "the unit lets the program").replace(
         "broker.example", "127.0.0.1"
     )
     edited += f"port = {port}\n"

@@ -213,6 +213,9 @@ def add_schema(parser: argparse.ArgumentParser) -> None:
     other.add_argument(
         "--asyncapi", action="store_true", help="the AsyncAPI 3 document (docs/asyncapi.json)"
     )
+    other.add_argument(
+        "--settings", action="store_true", help="every setting (docs/device/settings.md)"
+    )
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:

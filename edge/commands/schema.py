@@ -1,10 +1,11 @@
-"""``wheatear schema``: the messages' JSON Schema, and the documents made from it."""
+"""``wheatear schema``: the JSON Schema of messages, and the documents made from the code."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+from edge.config import reference
 from edge.messages.asyncapi import document
 from edge.messages.payloads import schemas
 from edge.messages.reference import markdown
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
-    """Print the schemas, the AsyncAPI document, or the topics reference as Markdown."""
-    if arguments.asyncapi:
+    """Print the schemas, the AsyncAPI document, or topics or settings as Markdown."""
+    if arguments.settings:
+        text = reference.markdown()
+    elif arguments.asyncapi:
         text = json.dumps(document(), indent=2)
     else:
         text = markdown() if arguments.markdown else json.dumps(schemas(), indent=2)

@@ -23,7 +23,7 @@ class FolderCamera(
     """Start again after the last picture instead of ending."""
     time: Literal["now", "exif"] = "now"
     """Time of a frame: when it was read, or what its EXIF data say, in ``trigger.time_zone`` unless
-    they say else (see docs/device.md)."""
+    they say else (see docs/device/configure.md)."""
     order: Literal["name", "time"] = "name"
     """Sort the files by name, or by modification time."""
 

@@ -41,14 +41,14 @@ def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> st
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{path_now} is no setting; {hint}known: {', '.join(known)}"
     if (missing := _MISSING.search(what)) and struct:
-        about = _docstrings(struct).get(missing["name"], "")
+        about = docstrings(struct).get(missing["name"], "")
         return f"{_dotted(path, missing['name'])} is missing; set it. {about}".rstrip()
     value = _value_at(raw, path)
     if kinds := _kinds(root, path):
         return f"{_dotted(path)} = {value!r} is refused: known kinds are {', '.join(kinds)}"
     setting = path[: 1 + max((i for i, part in enumerate(path) if not part.isdigit()), default=-1)]
     parent = _struct_at(root, setting[:-1], raw)
-    about = _docstrings(parent).get(setting[-1], "") if parent and setting else ""
+    about = docstrings(parent).get(setting[-1], "") if parent and setting else ""
     allowed = _range(parent, setting[-1]) if parent and setting else ""
     if "matching regex" in what:  # what follows says it in words
         what = "it does not have the form of such a name"
@@ -79,7 +79,7 @@ def _struct_at(
     for part in path:
         hints = typing.get_type_hints(struct)
         value = value.get(part) if isinstance(value, dict) else None
-        structs = list(_structs(hints.get(part)))
+        structs = list(structs_in(hints.get(part)))
         if len(structs) > 1:
             kind = value.get("kind") if isinstance(value, dict) else None
             structs = [one for one in structs if one.__struct_config__.tag == kind]
@@ -93,16 +93,17 @@ def _kinds(root: type[msgspec.Struct], path: list[str]) -> list[str]:
     """Give the tags to choose from where `path` is, or lacks, the ``kind`` of a union."""
     names = path[:-1] if path[-1:] == ["kind"] else path
     hint = typing.get_type_hints(root).get(names[0]) if len(names) == 1 else None
-    structs = list(_structs(hint))
+    structs = list(structs_in(hint))
     return [str(one.__struct_config__.tag) for one in structs] if len(structs) > 1 else []
 
 
-def _structs(hint: object) -> Iterator[type[msgspec.Struct]]:
+def structs_in(hint: object) -> Iterator[type[msgspec.Struct]]:
+    """Give the tables that a type, or a union of some, is."""
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         yield hint
     elif typing.get_origin(hint) in (types.UnionType, typing.Union):
         for part in typing.get_args(hint):
-            yield from _structs(part)
+            yield from structs_in(part)
 
 
 def _range(struct: type[msgspec.Struct], name: str) -> str:
@@ -110,20 +111,28 @@ def _range(struct: type[msgspec.Struct], name: str) -> str:
     hint = typing.get_type_hints(struct, include_extras=True).get(name)
     if hint is None:
         return ""
-    parts = []
+    parts: list[str] = []
     for one in [hint, *typing.get_args(hint)]:
         if typing.get_origin(one) is typing.Literal:
             return ", ".join(repr(choice) for choice in typing.get_args(one))
-        for meta in getattr(one, "__metadata__", ()):
-            low = f"{meta.ge} to " if meta.ge is not None else ""
-            low = f"more than {meta.gt}, to " if meta.gt is not None else low
-            if low or meta.le is not None:
-                parts.append(f"{low}{meta.le}")
+        parts += filter(None, map(bounds, getattr(one, "__metadata__", ())))
     return parts[0] if parts else ""
 
 
-def _docstrings(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """Read the docstring under each setting from the source, only when something is wrong."""
+def bounds(meta: Any) -> str:  # noqa: ANN401 - whatever an annotation holds
+    """Say from what to what a number goes; empty where that is not bounded."""
+    if not isinstance(meta, msgspec.Meta) or (meta.ge is meta.gt is meta.le is None):
+        return ""
+    low = f"{meta.ge} to " if meta.ge is not None else ""
+    low = f"more than {meta.gt}, to " if meta.gt is not None else low
+    return f"{low}{meta.le}"
+
+
+def docstrings(struct: type[msgspec.Struct], quote: str = "") -> dict[str, str]:
+    """Read the docstring under each setting from the source, with `quote` around what is code.
+
+    Done only where it is shown, and costs reading the source then.
+    """
     try:
         body = ast.parse(inspect.getsource(struct)).body[0]
     except (OSError, TypeError, SyntaxError):  # a frozen program has no source
@@ -138,5 +147,5 @@ def _docstrings(struct: type[msgspec.Struct]) -> dict[str, str]:
             and isinstance(text.value, ast.Constant)
             and isinstance(text.value.value, str)
         ):
-            texts[setting.target.id] = " ".join(text.value.value.replace("``", "").split())
+            texts[setting.target.id] = " ".join(text.value.value.replace("``", quote).split())
     return texts

@@ -179,7 +179,7 @@ class Remote(Timer):
         if ended.status in (126, 127):
             told = (
                 f"{self._command!r} does not start there ({ended}); install the device program "
-                "(docs/device.md), or say with --on-command where it is"
+                "(docs/device/install.md), or say with --on-command where it is"
             )
         elif ended.status == 2 and "unrecognized arguments" in str(ended):
             told = f"the wheatear there is too old to be asked for times ({ended}); update it"
