@@ -302,7 +302,7 @@ def test_the_page_shows_every_picture_and_trusts_no_text(tmp_path):
         store.take(*message)
     write(store, LOCAL_FILES)
     page = (tmp_path / "index.html").read_text()
-    assert f"src='images/cam-1/{1:016x}.jpg'" in page
+    assert f'src="images/cam-1/{1:016x}.jpg"' in page
     assert "&lt;script&gt;</bdi> 40%" in page
     assert "<script>" not in page
 
