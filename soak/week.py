@@ -34,8 +34,9 @@ from edge.mqtt.publisher import Publisher, Retained, Waiting
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
-from edge.sightings.builder import Identity, SightingBuilder
+from edge.sightings.builder import SightingBuilder
 from edge.sightings.decision import Decider
+from edge.sightings.identity import Identity
 from edge.system.bell import Bell
 from edge.system.clock import Clock
 from edge.system.counters import Counters

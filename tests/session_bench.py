@@ -7,10 +7,11 @@ import logging
 from delivery_bench import Bench
 
 from edge.mqtt.idle_sender import IdleSender, Parcel
+from edge.mqtt.introduction import Introduction
 from edge.mqtt.packets import Incoming
 from edge.mqtt.request_channel import RequestChannel
 from edge.mqtt.requests import RequestAnswer
-from edge.mqtt.session import Closing, Introduction, Session
+from edge.mqtt.session import Closing, Session
 from edge.system.counters import Episode
 
 log = logging.getLogger("test")

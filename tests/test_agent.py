@@ -23,8 +23,9 @@ from edge.messages.health import Health
 from edge.messages.sighting import Evidence, Location, ModelRef, Sighting
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
-from edge.sightings.builder import Identity, SightingBuilder
+from edge.sightings.builder import SightingBuilder
 from edge.sightings.decision import Decider
+from edge.sightings.identity import Identity
 from edge.system.counters import Counters
 
 

@@ -17,7 +17,7 @@ from wires import ScriptedWire
 
 from edge.config import Broker
 from edge.errors import ConfigError, LostError, OutboxError, PublishError, StalledError
-from edge.mqtt.session import Introduction
+from edge.mqtt.introduction import Introduction
 from edge.mqtt.wire import Limits
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox

@@ -15,8 +15,9 @@ from scripts import Script
 from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
 from edge.messages.sighting import Evidence, ModelRef
-from edge.sightings.builder import Identity, SightingBuilder, picture_budget
+from edge.sightings.builder import SightingBuilder, picture_budget
 from edge.sightings.decision import Decider
+from edge.sightings.identity import Identity
 from edge.system.counters import Counters
 from edge.system.daily_budget import MOST_DAYS, Budget
 

@@ -24,8 +24,9 @@ from edge.device.capture import Capture
 from edge.errors import CameraError, ImageError
 from edge.messages.sighting import ModelRef
 from edge.messages.verbs import CaptureParams
-from edge.sightings.builder import Identity, SightingBuilder
+from edge.sightings.builder import SightingBuilder
 from edge.sightings.decision import Decider
+from edge.sightings.identity import Identity
 from edge.system.counters import Counters
 
 

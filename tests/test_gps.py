@@ -21,7 +21,7 @@ from edge.cameras.photo import facts
 from edge.config import Gps as GpsConfig
 from edge.errors import GpsError
 from edge.messages.sighting import Location, ModelRef
-from edge.sightings.builder import Identity
+from edge.sightings.identity import Identity
 from edge.system.counters import Counters
 from edge.system.gps import GpsReceiver, ask, fix, parse
 

@@ -26,7 +26,7 @@ from edge.model.classifier import Tile
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import together
 from edge.mqtt.idle_sender import Parcel
-from edge.sightings.builder import Identity
+from edge.sightings.identity import Identity
 from edge.system.counters import Counters
 
 IDENTITY = Identity("cam-1", "b", ModelRef(name="m", version="1", sha256="0" * 64), None)

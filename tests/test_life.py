@@ -19,8 +19,9 @@ from edge.config import Decision, Images
 from edge.device.agent import Agent
 from edge.messages.sighting import Evidence, ModelRef, Sighting
 from edge.outbox.outbox import Outbox
-from edge.sightings.builder import Identity, SightingBuilder, cut_off
+from edge.sightings.builder import SightingBuilder, cut_off
 from edge.sightings.decision import Decider
+from edge.sightings.identity import Identity
 from edge.system.counters import Counters
 
 RULE = Decision(

@@ -14,7 +14,7 @@ from senders import Sender, received, settings
 
 from edge.messages.base import encode
 from edge.mqtt.dial import connect
-from edge.mqtt.session import Introduction
+from edge.mqtt.introduction import Introduction
 from edge.mqtt.wire import Will
 from edge.system.clock import SystemClock
 from edge.system.counters import Backoff

@@ -12,7 +12,7 @@ from senders import Sender, received, settings
 
 from edge.config import Broker, Tls
 from edge.mqtt.dial import connect
-from edge.mqtt.session import Introduction
+from edge.mqtt.introduction import Introduction
 from edge.mqtt.wire import Will
 
 

@@ -17,7 +17,7 @@ from strict_broker import Script, StrictBroker
 from edge.cameras.photo import encode_jpeg
 from edge.config import Tls
 from edge.mqtt.dial import connect
-from edge.mqtt.session import Introduction
+from edge.mqtt.introduction import Introduction
 from edge.mqtt.wire import Will
 
 LEVELS = {"5": 5, "3.1.1": 4}

@@ -27,8 +27,9 @@ from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer, retime, retimed
 from edge.outbox.rows import Kind
 from edge.outbox.writer import Writer
-from edge.sightings.builder import Identity, SightingBuilder
+from edge.sightings.builder import SightingBuilder
 from edge.sightings.decision import Decider
+from edge.sightings.identity import Identity
 from edge.system.counters import Counters
 
 

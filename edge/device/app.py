@@ -36,7 +36,8 @@ from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.retime import Retimer
 from edge.outbox.writer import Writer
-from edge.sightings.builder import Identity, SightingBuilder, cut_off, picture_budget
+from edge.sightings.builder import SightingBuilder, cut_off, picture_budget
+from edge.sightings.identity import Identity
 from edge.system.bell import Bell
 from edge.system.clock import SystemClock
 from edge.system.counters import Counters

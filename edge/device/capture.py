@@ -11,8 +11,9 @@ from edge.config import Decision, Images, Requests
 from edge.errors import RequestDeniedError
 from edge.messages.verbs import Captured, CaptureParams
 from edge.model.classifier import Classification
-from edge.sightings.builder import Identity, frame_ref
+from edge.sightings.builder import frame_ref
 from edge.sightings.findings import findings
+from edge.sightings.identity import Identity
 from edge.sightings.visits import Event
 from edge.system.clock import Clock
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from edge.config import Config
     from edge.device.health.reporter import Reporter
     from edge.feedback.feedback import Feedback
+    from edge.mqtt.introduction import Introduction
     from edge.mqtt.requests import RequestServer
-    from edge.mqtt.session import Introduction
-    from edge.sightings.builder import Identity
+    from edge.sightings.identity import Identity
     from edge.sightings.watcher import Watcher
     from edge.system.bell import Bell
     from edge.system.clock import Clock

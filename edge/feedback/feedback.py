@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edge.config import Config
     from edge.model.classifier import Classification, Classifier
     from edge.mqtt.requests import RequestServer
-    from edge.sightings.builder import Identity
+    from edge.sightings.identity import Identity
     from edge.sightings.visits import Event
     from edge.sightings.watcher import Watcher
     from edge.system.clock import Clock

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edge.cameras import Frame
     from edge.config import Inbox as InboxConfig
     from edge.model.classifier import Classification
-    from edge.sightings.builder import Identity
+    from edge.sightings.identity import Identity
     from edge.sightings.visits import Event
     from edge.system.clock import Clock
 

@@ -29,9 +29,10 @@ from edge.mqtt.delivery_state import standing
 from edge.mqtt.dial import connect
 from edge.mqtt.idle_sender import IdleSender, ParcelSource
 from edge.mqtt.in_flight import Flight, Learned
+from edge.mqtt.introduction import Introduction
 from edge.mqtt.keep_alive import Quiet
 from edge.mqtt.request_channel import RequestChannel, RequestSink
-from edge.mqtt.session import OFFLINE, ONLINE, Closing, Introduction, Session
+from edge.mqtt.session import OFFLINE, ONLINE, Closing, Session
 from edge.mqtt.wire import Will, Wire
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox

@@ -15,6 +15,7 @@ from edge.mqtt.delivery import Delivery, DeniedError, SetBackError
 from edge.mqtt.delivery_state import Standing
 from edge.mqtt.idle_sender import SPARE, IdleSender
 from edge.mqtt.in_flight import Flight, Key
+from edge.mqtt.introduction import Introduction
 from edge.mqtt.reason_codes import KEEP_ALIVE_TIMEOUT, About, reason
 from edge.mqtt.request_channel import RequestChannel
 from edge.mqtt.wire import Ack
@@ -28,18 +29,6 @@ ONLINE, OFFLINE = b"online", b"offline"
 _GOODBYE_SECONDS = 2.0
 _LASTED_SECONDS = 10.0
 """From then on what the broker knows already is said again, in case that it forgot."""
-
-
-class Introduction(NamedTuple):
-    """A retained message about the device, published on every connection and when renewed."""
-
-    topic: str
-    """The whole topic."""
-    payload: Callable[[], bytes | None]
-    """What to say, called on the publisher's thread; empty: take away what is retained; None: say
-    nothing."""
-    acknowledged: Callable[[], None] = lambda: None
-    """Called on the publisher's thread when the broker has taken it."""
 
 
 class Closing(NamedTuple):

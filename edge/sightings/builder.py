@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,37 +23,13 @@ from edge.messages.sighting import (
     OfEvent,
     Sighting,
 )
+from edge.sightings.identity import Identity
 from edge.sightings.visits import Event
 from edge.system.clock import Clock
 from edge.system.counters import Counters, Episode
 from edge.system.daily_budget import Budget
 
 log = logging.getLogger(__name__)
-
-
-class Identity:
-    """What every sighting of this run says of its origin.
-
-    `gps` gives the place by a receiver; `location` is the configured one, where there is no fix.
-    """
-
-    def __init__(
-        self,
-        device: str,
-        boot: str,
-        model: ModelRef,
-        location: Location | None,
-        gps: Callable[[], Location | None] = lambda: None,
-        installation: str = "",
-    ) -> None:
-        self.device, self.boot, self.model = device, boot, model
-        self.installation = installation
-        self._location, self._gps = location, gps
-
-    @property
-    def location(self) -> Location | None:
-        """Where the camera is now."""
-        return self._gps() or self._location
 
 
 @dataclass(slots=True)

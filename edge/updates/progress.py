@@ -10,7 +10,7 @@ import msgspec
 
 from edge.messages.base import encode
 from edge.messages.updates import ModelUpdate, UpdatePhase
-from edge.mqtt.session import Introduction
+from edge.mqtt.introduction import Introduction
 
 if TYPE_CHECKING:
     from edge.messages.device import RunningModel

@@ -19,7 +19,7 @@ from edge.config import Config
 from edge.errors import RecordError, ShortageError
 from edge.messages.device import RunningModel
 from edge.mqtt.homeassistant.entities import CameraFacts, Component, components
-from edge.mqtt.session import Introduction
+from edge.mqtt.introduction import Introduction
 from edge.system.board import board
 from edge.system.identity import device_id
 from edge.system.record_file import RecordFile
