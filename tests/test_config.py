@@ -13,6 +13,7 @@ from brokers import Mosquitto
 
 from edge.config import Config, load_config, parse_config, redacted
 from edge.config.explain import docstrings
+from edge.config.reference import markdown
 from edge.config.section import Section
 from edge.errors import ConfigError
 
@@ -274,3 +275,50 @@ def test_an_id_that_is_no_part_of_a_topic_is_refused(name):
 def test_a_user_name_that_no_broker_reads_is_refused(name):
     """MQTT has no control characters in a text."""
     assert "broker.username = " in refusal({"broker": {"username": name}})
+
+
+def test_the_reference_of_settings_is_up_to_date():
+    """docs/device/settings.md is what `wheatear schema --settings` prints."""
+    page = Path(__file__).parents[1] / "docs" / "device" / "settings.md"
+    if not page.exists():
+        pytest.skip("the documentation does not travel with the wheel")
+    assert page.read_text(encoding="utf-8") == markdown()
+
+
+def test_the_reference_tells_every_setting_with_its_default_and_bounds():
+    """A line for each, below the heading of its table; code is marked as such."""
+    text = markdown()
+    tables = re.split(r"(?m)^## ", text)[1:]
+    found = {
+        (re.match(r"`\[(\S+)\]`", table)[1], name)  # type: ignore[index]
+        for table in tables
+        for name in re.findall(r"(?m)^\| `(\w+)` \|", table)
+    }
+    known = {
+        tuple(path.rsplit(".", 1))
+        for kind in ("folder", "v4l2", "picamera2")
+        for path in paths(kind)
+    }
+    assert found >= known
+    assert "| `port` | *unset* | 1 to 65535 |" in text
+    assert "| `lat` | *needed* | -90 to 90 |" in text
+    assert "| `alt` | *unset* | -1000 to 20000 |" in text
+    assert "| `tiles` | *unset* | 16 to 8192 or list of 1 to 32 |" in text
+    assert '| `crop` | `"stretch"` | `stretch`, `centre`, `pad` | Of `tflite`: ' in text
+
+
+def paths(kind: str) -> set[str]:
+    """Give the settings of the shipped file for one kind of camera, by table and name."""
+
+    def inside(table: dict, path: str) -> set[str]:
+        return {
+            one
+            for name, value in table.items()
+            for one in (
+                inside(value, f"{path}{name}.")
+                if isinstance(value, dict) and name != "thresholds"
+                else [f"{path}{name}"]
+            )
+        }
+
+    return inside(shipped(kind, examples=True), "") - {"camera.kind"}

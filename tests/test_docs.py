@@ -12,7 +12,6 @@ import pytest
 import typer
 
 import edge.commands.cli
-import edge.config.reference
 import quantize.commands.cli
 import training.commands.cli
 from edge.messages.requests import VERBS
@@ -128,11 +127,6 @@ def test_the_device_page_leads_to_all_of_its_pages():
     assert sorted(re.findall(r"\(device/([a-z]+\.md)\)", text)) == [page.name for page in DEVICE]
 
 
-def test_the_reference_of_settings_is_up_to_date():
-    """docs/device/settings.md is what `wheatear schema --settings` prints."""
-    assert (TREE / "docs/device/settings.md").read_text("utf-8") == edge.config.reference.markdown()
-
-
 def test_the_guide_tells_of_every_verb():
     """Each verb has its line in a table, and a line names each thing that its verb takes."""
     lines = {}
@@ -189,6 +183,16 @@ def test_hooks_before_a_commit_use_what_is_installed():
     locked = (TREE / "requirements" / "lint.txt").read_text(encoding="utf-8")
     assert all(re.search(rf"(?m)^{tool}==", locked) for tool in asked)
     assert len(asked) == text.count("- id: ") == text.count("language: system") == 3
+
+
+def test_files_that_the_architecture_names_are_there():
+    """But for the ones that its recipes make up."""
+    told = (TREE / "docs" / "architecture.md").read_text("utf-8").partition("## Adding a camera")[0]
+    named = set(re.findall(r"`([\w/]+\.py)`", told))
+    places = [path.as_posix() for top in ("edge", "training", "quantize", "tests")
+              for path in (TREE / top).rglob("*.py")]  # fmt: skip
+    assert [name for name in named if not any(one.endswith(f"/{name}") for one in places)] == []
+    assert len(named) > 40
 
 
 def test_the_readme_shows_commands():

@@ -77,7 +77,7 @@ def _kind(hint: object) -> str:
     """Say what a setting may be: its range or choices, else what kind of value."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        return next(filter(None, map(bounds, inner[1:])), None) or _kind(inner[0])
+        return next(filter(None, map(bounds, inner)), None) or _kind(inner[0])
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(_kind(one) for one in inner if one is not type(None)))
     if origin is tuple:
