@@ -58,7 +58,10 @@ A message says what is wrong, the value, and the cure.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class WheatearError(Exception):
