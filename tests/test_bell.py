@@ -30,6 +30,8 @@ def test_topics_to_renew_gather_until_they_are_taken():
     bell.renew()
     assert bell.take() == SILENT._replace(news=True, everything=True)
     assert bell.take() == SILENT
+    bell.news()
+    assert bell.take() == SILENT._replace(news=True), "what was renewed is not renewed again"
 
 
 def test_whoever_listens_is_woken_each_time_and_never_after():
