@@ -247,6 +247,18 @@ def test_a_model_that_hangs_on_probation_ends_the_program(here, seconds, ended):
     assert (here.store.read().current is None) == bool(ended)
 
 
+def test_a_model_that_failed_within_the_time_of_a_frame_ends_no_program(here):
+    """It is returned from; the frame may still come back."""
+    install(here)
+    here.follow()
+    here.switch.failures = 9
+    here.switch._busy_since = here.clock.seconds
+    here.clock.forward(5.0)
+    here.follower.judge()
+    assert here.ended == 0
+    assert here.store.read().current is None
+
+
 def test_a_record_that_moved_on_is_not_judged(here):
     """Somebody rolled back, or brought another, after the last look."""
     for number, moved in enumerate(("confirmed", "failed", "carried")):

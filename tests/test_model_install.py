@@ -106,14 +106,14 @@ def test_a_file_that_cannot_be_brought_leaves_nothing(place):
 
 
 def test_a_file_larger_than_a_bundle_is_not_brought(place, monkeypatch):
-    """One that is as large as the largest is."""
+    """Nothing of it is read; one that is as large as the largest is brought."""
     monkeypatch.setattr("edge.updates.install.MAX_BUNDLE_BYTES", 1000)
     (place.folder / "large").write_bytes(bytes(1001))
-    with (
-        (place.folder / "large").open("rb") as file,
-        pytest.raises(UpdateError, match="large has 1001 bytes or more; a bundle has 1000 at most"),
-    ):
-        bring(place.store, file)
+    said = "large has 1001 bytes or more; a bundle has 1000 at most"
+    with (place.folder / "large").open("rb") as file:
+        with pytest.raises(UpdateError, match=said):
+            bring(place.store, file)
+        assert file.tell() == 0
     assert incoming(place) == []
     (place.folder / "large").write_bytes(bytes(1000))
     with (place.folder / "large").open("rb") as file:

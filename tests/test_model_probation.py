@@ -6,7 +6,7 @@ import pytest
 
 from edge.config import Update
 from edge.messages.updates import Probation
-from edge.updates.probation import FAILURES, Rhythm, done, failing
+from edge.updates.probation import Rhythm, done, failing
 
 SETTINGS = Update(frames=20, seconds=300.0, rate=0.5, hang_seconds=60.0)
 
@@ -57,7 +57,7 @@ def test_a_new_run_begins_from_nothing():
     [
         (Probation(), rhythm(0, 1), 0, 60.0, None),
         (Probation(), rhythm(0, 1), 0, 60.1, "it hung: 60 s on one frame"),
-        (Probation(), rhythm(0, 1), FAILURES - 1, 0.0, None),
+        (Probation(), rhythm(0, 1), 4, 0.0, None),
         (Probation(), rhythm(0, 1), 5, 0.0, "failed on 5 frames in a row"),
         (Probation(interval_seconds=1.0), rhythm(11, 2.0), 0, 0.0, None),
         (Probation(interval_seconds=1.0), rhythm(11, 2.5), 0, 0.0, "0.4 frames a second in place"),

@@ -54,12 +54,12 @@ UNNOTICED = [
 ]
 
 
-def run(root: Path, accepted: list[str], *more: str) -> tuple[int, list[str]]:
+def run(root: Path, accepted: list[str], *more: str, tests: str = TESTS) -> tuple[int, list[str]]:
     """Run it on a project; give how it ended, and what it said."""
     (root / "tests/mutants").mkdir(parents=True, exist_ok=True)
     (root / "shop").mkdir(exist_ok=True)
     (root / "shop/door.py").write_text(MODULE)
-    (root / "tests/test_door.py").write_text(TESTS)
+    (root / "tests/test_door.py").write_text(tests)
     (root / "tests/mutants/shop.toml").write_text(
         'modules = ["shop/door.py"]\ntests = ["tests/test_door.py"]\nseconds = 10\n'
         f'[[accepted]]\nmodule = "shop/door.py"\nwhy = "so"\nchanges = {accepted}\n'
@@ -94,6 +94,15 @@ def test_what_no_test_notices_is_named_unless_it_is_accepted(tmp_path):
     code, said = run(tmp_path, UNNOTICED, "--match", "weight")
     assert code == 0
     assert len(said) == 2
+
+
+def test_a_module_that_is_imported_by_a_test_alone_is_changed_too(tmp_path):
+    """Its changes are noticed as those of one that is imported at once."""
+    late = "    from shop.door import Door, grows\n\n"
+    tests = TESTS.replace(late.strip(), "").replace("):\n", f"):\n{late}").lstrip()
+    code, said = run(tmp_path, UNNOTICED, tests=tests)
+    assert code == 0
+    assert said[0] == "shop/door.py: 9 of 9 (100%), 2 more accepted"
 
 
 WAITS = """\

@@ -22,14 +22,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType
+from types import CodeType, FunctionType
 
 import pytest
 from changes import Change, Source
+from lines import Lines
 
 GREEN, RED, BROKEN, ANEW = 0, 1, 70, 71
 OPTIONS = [
@@ -217,12 +217,16 @@ def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _name(path: Path, root: Path) -> str:
+    """Give the name under which a module is imported."""
+    return ".".join(path.relative_to(root).with_suffix("").parts)
+
+
 class _Changed(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
     """Finds one module, with other code than its file has."""
 
     def __init__(self, path: Path, root: Path, code: CodeType) -> None:
-        name = ".".join(path.relative_to(root).with_suffix("").parts)
-        super().__init__(name, str(path))
+        super().__init__(_name(path, root), str(path))
         self._code = code
 
     def find_spec(self, name: str, _path: object, _target: object = None):
@@ -249,7 +253,7 @@ class _Forks:
         self._folder = folder
         self.covered, self.missed, self.anew = Covered(), list[int](), list[int]()
         self._paths = {str(source.path) for source, _ in tries}
-        self._imports = _Lines(self._paths)
+        self._imports = Lines(self._paths)
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """Try every change."""
@@ -258,6 +262,8 @@ class _Forks:
         if not self._record(session, list(items.values())):
             session.testsfailed = 1
             return True
+        for path in sorted(self._paths):  # or a test would import it in a child, unchanged
+            importlib.import_module(_name(Path(path), self._root))
         live = _functions(self._paths)
         for number, (source, change) in enumerate(self._tries):
             _count(self._screen, number, len(self._tries))
@@ -361,35 +367,11 @@ def _foreign(root: Path) -> list[str]:
     ]
 
 
-class _Lines:
-    """Sees which lines of some files run."""
-
-    def __init__(self, paths: set[str]) -> None:
-        self._paths, self.seen = paths, set[tuple[str, int]]()
-        threading.settrace(self._trace)
-        sys.settrace(self._trace)
-
-    def end(self) -> None:
-        """Look no more."""
-        threading.settrace(None)
-        sys.settrace(None)
-
-    def ran(self, path: Path, change: Change) -> bool:
-        """Tell whether a line of this change was seen."""
-        return any((str(path), line) in self.seen for line in change.lines)
-
-    def _trace(self, frame: FrameType, _event: str, _value: object):
-        if frame.f_code.co_filename not in self._paths:
-            return None
-        self.seen.add((frame.f_code.co_filename, frame.f_lineno))
-        return self._trace
-
-
 class _Recorder:
     """A plugin of pytest: which test runs which lines, and how long each takes."""
 
     def __init__(self, paths: set[str]) -> None:
-        self.covered, self._lines = Covered(), _Lines(paths)
+        self.covered, self._lines = Covered(), Lines(paths)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item):

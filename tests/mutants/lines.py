@@ -1,0 +1,34 @@
+"""Sees which lines run."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from types import FrameType
+
+from changes import Change
+
+
+class Lines:
+    """Sees which lines of some files run."""
+
+    def __init__(self, paths: set[str]) -> None:
+        self._paths, self.seen = paths, set[tuple[str, int]]()
+        threading.settrace(self._trace)
+        sys.settrace(self._trace)
+
+    def end(self) -> None:
+        """Look no more."""
+        threading.settrace(None)
+        sys.settrace(None)
+
+    def ran(self, path: Path, change: Change) -> bool:
+        """Tell whether a line of this change was seen."""
+        return any((str(path), line) in self.seen for line in change.lines)
+
+    def _trace(self, frame: FrameType, _event: str, _value: object):
+        if frame.f_code.co_filename not in self._paths:
+            return None
+        self.seen.add((frame.f_code.co_filename, frame.f_lineno))
+        return self._trace
