@@ -112,6 +112,15 @@ def alive(process_id):
         return False
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C reaches what is started, also where these tests began in a shell's background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_a_killed_trial_stops_no_other_and_goes_on_when_repeated(trained, tmp_path):
     """The trial, then the sweep is killed, then Ctrl-C is pressed; at last all is done."""
     log = tmp_path / trained.name / "zeros-50.log"

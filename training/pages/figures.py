@@ -34,8 +34,16 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Any, Any]
     return figure, found if columns > 1 else found[0]
 
 
+_SAID_OF_FIGURES = ("Date", "Creator", "Format", "Type")
+_NAMESPACES = (
+    ' xmlns="http://www.w3.org/2000/svg"',
+    ' xmlns:xlink="http://www.w3.org/1999/xlink"',
+)
+"""Within a page they are known."""
+
+
 def svg(figure: Any, tips: Mapping[str, str] | None = None) -> Markup:  # noqa: ANN401
-    """The figure as SVG text, the same bytes each time.
+    """The figure as SVG text for a page, the same bytes each time.
 
     Args:
         figure: matplotlib's.
@@ -52,8 +60,10 @@ def svg(figure: Any, tips: Mapping[str, str] | None = None) -> Markup:  # noqa: 
     ):
         # Letters stay text: the page's reader has fonts for those that are missing here.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(stream, format="svg", metadata=dict.fromkeys(_SAID_OF_FIGURES))
     text = stream.getvalue()
+    for name in _NAMESPACES:
+        text = text.replace(name, "", 1)
     for gid, tip in (tips or {}).items():
         begin = f'<g id="{gid}">'
         text = text.replace(begin, f"{begin}<title>{escape(tip)}</title>", 1)
