@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 from pathlib import Path
 
@@ -16,10 +17,12 @@ from steps import descriptors
 
 from edge.device.config_changes import ChangedConfiguration
 from edge.errors import WheatearError
+from edge.messages.updates import Chunk
 from edge.outbox.outbox import Outbox
 from edge.system.identity import installation
 from edge.updates.jobs import Job, Jobs
 from edge.updates.store import Store
+from edge.updates.upload import Upload
 
 
 def record(folder):
@@ -66,12 +69,26 @@ def numbers(folder):
     return next_number
 
 
+def upload(folder):
+    """A model that came half, in pieces that cost somebody's mobile data."""
+    begun = Chunk(sha256=hashlib.sha256(b"whole").hexdigest(), size=5, data=b"who")
+    Upload(folder, 1e6).take(begun)
+
+    def half():
+        found = Upload(folder, 1e6)
+        found.expire()
+        return found.take(msgspec.structs.replace(begun, data=b"")).next
+
+    return half
+
+
 FILES = {
     record: "models.json",
     job: "job.json",
     changes: "config-changes.json",
     identity: "installation.json",
     numbers: "outbox.db.seq",
+    upload: "upload.json",
 }
 """What each keeps, and where."""
 

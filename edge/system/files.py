@@ -77,7 +77,10 @@ def _create(path: Path, mode: int) -> int:
     try:
         return os.open(path, flags, mode)
     except FileExistsError:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except IsADirectoryError:
+            put_aside(path)
         return os.open(path, flags, mode)
 
 

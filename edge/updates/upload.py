@@ -70,7 +70,7 @@ class Upload:
         return UploadProgress(sha256=chunk.sha256, next=done, complete=complete)
 
     def complete(self, sha256: str) -> Path:
-        """Give the file of a complete upload. Raises DownloadError."""
+        """Give the file of a complete upload. Raises DownloadError, ShortageError."""
         begun = self._begun()
         if begun is None or begun.sha256 != sha256:
             raise DownloadError(f"no upload {sha256[:12]} is here; send it with model/chunk")
@@ -86,7 +86,9 @@ class Upload:
         begun anew.
         """
         with self._lock:
-            begun, self._ledger = self._begun(), None
+            begun, self._ledger = None, None
+            with contextlib.suppress(ShortageError):
+                begun = self._begun()
             with contextlib.suppress(OSError):
                 self._facts.remove()
             with contextlib.suppress(OSError):
@@ -99,7 +101,10 @@ class Upload:
             self._expire()
 
     def _expire(self) -> None:
-        begun = self._begun()
+        try:
+            begun = self._begun()
+        except ShortageError:  # not known now; it is asked again in a moment
+            return
         if begun is None:
             self._ledger = None
             return
@@ -115,13 +120,13 @@ class Upload:
         self._ledger.tick()
 
     def _note(self, seconds: float) -> None:
-        begun = self._begun()
-        if begun is not None:
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if (begun := self._begun()) is not None:
                 self._facts.replace(msgspec.structs.replace(begun, idle=seconds))
 
     def _begun(self) -> _BegunUpload | None:
-        with contextlib.suppress(RecordError, ShortageError):
+        """Give what the file is the beginning of. Raises ShortageError: not known just now."""
+        with contextlib.suppress(RecordError):
             return self._facts.read()
         return None
 
