@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import random
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from servers import Scripted, answer
@@ -122,6 +125,27 @@ def test_another_run_goes_on_with_what_is_on_disk(server, tmp_path):
     here = part.stat().st_size
     server.asked.clear()
     assert get(server, tmp_path) == DATA
+    assert server.asked == [f"bytes={here}-"]
+
+
+def test_what_is_here_outlives_a_want_of_descriptors(server, tmp_path, monkeypatch):
+    """While nobody knows what the bytes on disk are, they stay, and the next attempt asks again."""
+    server.breaks = 1
+    part, real, refused = tmp_path / "url.part", os.open, []
+    with pytest.raises(StoppedError):
+        fetch(Source(url=server.url), tmp_path, LIMITS, stop=part.exists, wait=lambda _: None)
+    here = part.stat().st_size
+    server.asked.clear()
+
+    def short(path, *arguments, **options):
+        if Path(path).name == "url.json" and len(refused) < 2:
+            refused.append(path)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", short)
+    assert get(server, tmp_path) == DATA
+    assert len(refused) == 2
     assert server.asked == [f"bytes={here}-"]
 
 

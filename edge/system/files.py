@@ -77,10 +77,7 @@ def _create(path: Path, mode: int) -> int:
     try:
         return os.open(path, flags, mode)
     except FileExistsError:
-        try:
-            path.unlink(missing_ok=True)
-        except IsADirectoryError:
-            put_aside(path)
+        path.unlink(missing_ok=True)
         return os.open(path, flags, mode)
 
 

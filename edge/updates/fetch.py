@@ -175,17 +175,27 @@ class _Download:
         self._source, self._web, self._progress = source, web, progress
         self.begun_anew = 0
         """How often bytes that were here were of no use."""
-        name = hashlib.sha256(msgspec.json.encode(source)).hexdigest()
-        self._part, known = _BegunDownload(source=name), None
-        with contextlib.suppress(RecordError, ShortageError):
+        self._part = _BegunDownload(source=hashlib.sha256(msgspec.json.encode(source)).hexdigest())
+        self._known = False
+        with contextlib.suppress(BrokenError):  # the first attempt asks again
+            self._learn()
+
+    def _learn(self) -> None:
+        """Learn what the bytes here are the beginning of. Raises BrokenError: not known now."""
+        known = None
+        try:
             known = self._facts.read()
-        if known is not None and known.source == name:
+        except ShortageError as error:
+            raise BrokenError(str(error)) from error
+        except RecordError:
+            pass
+        if known is not None and known.source == self._part.source:
             self._part = known
         else:  # what is here is of another file
             self._drop()
-        if self._part.validator is None and source.sha256 is None:
+        if self._part.validator is None and self._source.sha256 is None:
             self._drop()
-        self.begun_anew = 0
+        self.begun_anew, self._known = 0, True
 
     @property
     def done(self) -> int:
@@ -198,6 +208,8 @@ class _Download:
     def go_on(self) -> None:
         """Fetch what is missing. Raises BrokenError, UpdateError, StoreError."""
         self._web.pace.check()
+        if not self._known:
+            self._learn()
         if self._part.total is not None and self.done == self._part.total:
             return
         start = self.done
