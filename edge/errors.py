@@ -124,7 +124,7 @@ class StoppedError(UpdateError):
     """The device stops; the update goes on at its next start."""
 
     def __init__(self) -> None:
-        """Say so."""
+        """Make the error with its one sentence."""
         super().__init__("the device stops; the update goes on at its next start")
 
 

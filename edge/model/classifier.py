@@ -166,7 +166,7 @@ class Classifier:
         return classifier
 
     def raw(self, pixels: Pixels) -> NDArray[Any]:
-        """Give the raw output levels (classes,) for RGB uint8 (H, W, 3) pixels."""
+        """The raw output levels (classes,) for RGB uint8 (H, W, 3) pixels."""
         return self._runtime.invoke(self._prepare(pixels))
 
     def classify(self, pixels: Pixels) -> Classification:
@@ -207,7 +207,7 @@ class Classifier:
         )
 
     def _prepare(self, pixels: Pixels) -> NDArray[Any]:
-        """Give the input tensor; it holds until the next picture."""
+        """Fill and return the input tensor; it holds until the next picture."""
         return quantise(fit(pixels, self.input), self.input, out=self._tensor)
 
     def close(self) -> None:
@@ -248,7 +248,7 @@ def prove(classifier: Classifier, bundle: Bundle) -> SelfTestReport:
 
 
 def model_info(runtime: Runtime, name: str, version: str, sha256: str) -> ModelInfo:
-    """Say which model runs on which runtime."""
+    """What a result says about the model and the runtime that made it."""
     return ModelInfo(name, version, sha256, runtime.name, runtime.version, runtime.delegate)
 
 

@@ -13,7 +13,7 @@ _SHOWN = 12
 
 
 def by_decision(decision: Decision, labels: Sequence[str]) -> str:
-    """Say which labels of ``[decision]`` a model with `labels` lacks; empty: none."""
+    """A sentence on the labels of ``[decision]`` that a model with `labels` lacks; empty: none."""
     named = {
         "decision.background": decision.background,
         "decision.thresholds": tuple(decision.thresholds),
@@ -22,7 +22,7 @@ def by_decision(decision: Decision, labels: Sequence[str]) -> str:
 
 
 def unknown(named: Mapping[str, Iterable[str]], labels: Sequence[str]) -> str:
-    """Say which of the labels that each setting names are none of `labels`; empty: none."""
+    """A sentence on the labels in settings that are none of `labels`; empty: none."""
     lost = [
         f"{setting} names {', '.join(map(repr, absent))}"
         for setting, wanted in named.items()

@@ -56,22 +56,22 @@ def look(fitted: Pixels) -> Look:
 
 
 def confidence_bin(confidence: float) -> int:
-    """Give the bin of a probability."""
+    """The bin of a probability."""
     return min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)
 
 
 def brightness_bin(brightness: float) -> int:
-    """Give the bin of a mean luma."""
+    """The bin of a mean luma."""
     return min(int(brightness) // 16, BRIGHTNESS_BINS - 1)
 
 
 def sharpness_bin(sharpness: float) -> int:
-    """Give the bin of a variance of the Laplacian."""
+    """The bin of a variance of the Laplacian."""
     return 0 if sharpness < 1 else min(int(log2(sharpness)) + 1, SHARPNESS_BINS - 1)
 
 
 def distance(expected: Sequence[float], seen: Sequence[float], n: float, m: float) -> float:
-    """Give how far two histograms are apart beyond chance: 0 (alike) to 1 (nothing in common).
+    """How far two histograms are apart beyond chance: 0 (alike) to 1 (nothing in common).
 
     The Jensen-Shannon distance, the root of the divergence in bits (Endres and Schindelin, A new
     metric for probability distributions, 2003), of what is left of the divergence (Lin, Divergence
@@ -92,13 +92,13 @@ def distance(expected: Sequence[float], seen: Sequence[float], n: float, m: floa
 
 
 def _bits(p: np.ndarray, middle: np.ndarray) -> float:
-    """Give the Kullback-Leibler divergence of p from the middle, in bits."""
+    """The Kullback-Leibler divergence of p from the middle, in bits."""
     some = p > 0
     return float(np.sum(p[some] * np.log2(p[some] / middle[some])))
 
 
 def _chi_square_95(freedom: int) -> float:
-    """Give the 95 % point of chi-square (Wilson and Hilferty, 1931; off by 1 % at most)."""
+    """The 95 % point of chi-square (Wilson and Hilferty, 1931; off by 1 % at most)."""
     if freedom < 1:
         return 0.0
     spread = 2 / (9 * freedom)

@@ -130,7 +130,7 @@ def softmax(logits: NDArray[Any], temperature: float = 1.0) -> Floats:
 
 
 def energy(logits: NDArray[Any], temperature: float = 1.0) -> Floats:
-    """Give T * logsumexp(logits / T) over the last axis, float32; high means "seen in training".
+    """T * logsumexp(logits / T) over the last axis, float32; high means "seen in training".
 
     The negative free energy of Liu et al., Energy-based Out-of-distribution Detection (2020).
     """
@@ -143,7 +143,7 @@ def energy(logits: NDArray[Any], temperature: float = 1.0) -> Floats:
 
 
 def top_k(probabilities: NDArray[Any], k: int) -> list[int]:
-    """Give the indices of the ``k`` largest of (classes,), best first, ties by index."""
+    """The indices of the ``k`` largest of (classes,), best first, ties by index."""
     order: list[int] = np.argsort(-probabilities, kind="stable")[:k].tolist()
     return order
 
@@ -154,7 +154,7 @@ def probabilities_of(values: Floats, kind: str, temperature: float) -> Floats:
 
 
 def unknown_score(values: Floats, probabilities: Floats, spec: DecisionSpec) -> float | None:
-    """Give the score of the unknown rule for real outputs (classes,), or None without a rule."""
+    """The score of the unknown rule for real outputs (classes,), or None without a rule."""
     if spec.unknown == "energy":
         return float(energy(values, spec.temperature))
     return float(probabilities.max()) if spec.unknown == "max-probability" else None

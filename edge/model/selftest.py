@@ -25,7 +25,7 @@ class Scorer(Protocol):
     """What runs a picture up to the raw output levels; a Classifier is one."""
 
     def raw(self, pixels: Pixels) -> NDArray[Any]:
-        """Give the raw outputs (classes,) for uint8 (H, W, 3) pixels."""
+        """The raw outputs (classes,) for uint8 (H, W, 3) pixels."""
         ...
 
 
@@ -75,7 +75,7 @@ def self_test(scorer: Scorer, bundle: Bundle) -> SelfTestReport:
 
 
 def _decoded(bundle: Bundle) -> Iterator[tuple[Golden, Pixels]]:
-    """Give the golden pictures, each decoded while the model is busy with the one before."""
+    """Yield the golden pictures, each decoded while the model is busy with the one before."""
 
     def begin(golden: Golden) -> Background[Pixels]:
         return Background(lambda: decode(bundle.goldens[golden.file]))

@@ -32,7 +32,7 @@ class Cut(msgspec.Struct, frozen=True):
     """What of it is painted over, bool (height, width); None: nothing."""
 
     def of(self, pixels: Pixels) -> Pixels:
-        """Give this part of uint8 (H, W, 3) pixels, the mask painted grey."""
+        """Return this part of uint8 (H, W, 3) pixels, the mask painted grey."""
         left, top, right, bottom = self.inside
         part = pixels[top:bottom, left:right]
         if self.masked is not None:
@@ -72,7 +72,7 @@ class Plan:
         return tuple(cuts)
 
     def masked(self, pixels: Size) -> NDArray[np.bool_] | None:
-        """Give what is painted over, bool (height, width); None: nothing. Raises ImageError."""
+        """The pixels that are painted over, bool (height, width); None: none. Raises ImageError."""
         return mask_of(self._view, self._drawn, pixels)
 
 
@@ -102,14 +102,14 @@ class TiledClassifier:
         )
 
     def masked(self, pixels: Pixels) -> NDArray[np.bool_] | None:
-        """Give what of (H, W, 3) pixels is painted over, bool (H, W). Raises ImageError."""
+        """Which (H, W, 3) pixels are painted over, bool (H, W); None: none. Raises ImageError."""
         if self._plan is None:
             return None
         return self._plan.masked((pixels.shape[1], pixels.shape[0]))
 
 
 def together(tiles: tuple[Tile, ...]) -> Classification:
-    """Give a frame's classification: that of its surest tile, with all tiles inside.
+    """Combine tiles into a frame's classification: that of the surest tile, with all tiles inside.
 
     A tile with a label goes before one without. Times are those of all tiles.
     """
@@ -120,7 +120,7 @@ def together(tiles: tuple[Tile, ...]) -> Classification:
 
 
 def read_mask(view: View) -> Image.Image | None:
-    """Give the picture of ``view.mask`` in grey; None without any. Raises ConfigError."""
+    """Read the picture ``view.mask`` as grey; None without any. Raises ConfigError."""
     if view.mask is None:
         return None
     try:

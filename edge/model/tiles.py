@@ -33,12 +33,12 @@ _SHAPE_TOLERANCE = 0.02
 
 
 def in_parts(view: View) -> bool:
-    """Tell whether anything but the whole picture as it is goes to the model."""
+    """Whether the model sees anything but the whole picture as it is."""
     return bool(view.regions or view.tiles or view.mask_polygons or view.mask)
 
 
 def layout(view: View, size: Size) -> tuple[Box, ...]:
-    """Give the boxes that a picture of `size` is looked at in, region by region, row by row.
+    """The boxes in which a picture of `size` is looked at, region by region, row by row.
 
     Raises:
         ImageError: there are more than :data:`MAX_TILES`.
@@ -78,7 +78,7 @@ def _split(start: int, stop: int, view: View, axis: int) -> list[tuple[int, int]
 
 
 def needed(view: View, spec: InputSpec, size: Size) -> Size:
-    """Give the fewest pixels (width, height) to decode a picture of `size` at.
+    """The fewest pixels (width, height) to decode a picture of `size` at.
 
     Every tile then has at least the pixels that the model's input takes from it.
 
@@ -95,7 +95,7 @@ def needed(view: View, spec: InputSpec, size: Size) -> Size:
 
 
 def scaled(box: Box, size: Size, pixels: Size) -> Box:
-    """Give `box` of a picture of `size` in a reduction of it, never smaller than its share."""
+    """`box` of a picture of `size` in a reduction of it, never smaller than its share."""
     x, y = pixels[0] / size[0], pixels[1] / size[1]
     left, top, right, bottom = box
     return (
@@ -107,7 +107,7 @@ def scaled(box: Box, size: Size, pixels: Size) -> Box:
 
 
 def mask_of(view: View, drawn: Image.Image | None, pixels: Size) -> NDArray[np.bool_] | None:
-    """Give what is not looked at, bool (height, width), or None where everything is.
+    """The pixels that are not looked at, bool (height, width), or None where all are.
 
     `drawn` is the picture of ``view.mask``: black (below 128) is left out.
 
@@ -133,12 +133,12 @@ def mask_of(view: View, drawn: Image.Image | None, pixels: Size) -> NDArray[np.b
 
 
 def touch(one: Box, other: Box) -> bool:
-    """Tell whether two boxes overlap or share an edge or a corner."""
+    """Whether two boxes overlap or share an edge or a corner."""
     return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
 
 
 def overlap(one: Box, other: Box) -> bool:
-    """Tell whether two boxes have an area in common."""
+    """Whether two boxes have an area in common."""
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
@@ -169,6 +169,6 @@ def _merge(
 
 
 def around(boxes: Iterable[Box]) -> Box:
-    """Give the smallest box around all."""
+    """The smallest box around all `boxes`."""
     left, top, right, bottom = zip(*boxes, strict=True)
     return min(left), min(top), max(right), max(bottom)

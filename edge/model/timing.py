@@ -180,7 +180,7 @@ def measure(
 
 
 def _in_turn(opened: Sequence[Runtime], rounds: int, pictures: int) -> list[tuple[float, ...]]:
-    """Give milliseconds a picture, of each model in each round."""
+    """Time the models in turn; milliseconds a picture, of each model in each round."""
     tensors = [np.zeros(each.input.shape, each.input.dtype) for each in opened]
     found: list[list[float]] = [[] for _ in opened]
     for number in range(-1, rounds):

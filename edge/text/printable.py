@@ -16,7 +16,7 @@ _KEPT_BYTE = re.compile("[\udc80-\udcff]")
 
 
 def printable(text: str) -> str:
-    r"""Give text that can be encoded: bytes that are not UTF-8 are told as ``\xe4``."""
+    r"""Make text encodable: bytes that are not UTF-8 become ``\xe4`` and the like."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -31,7 +31,7 @@ def printable(text: str) -> str:
 
 
 def told(error: BaseException) -> str:
-    """Say what an error says, and its class where that is nothing."""
+    """The text of an error, or its class where it has none."""
     try:
         text = str(error)
     except Exception:  # an error that cannot even be printed
@@ -40,8 +40,8 @@ def told(error: BaseException) -> str:
 
 
 def encoded(data: object, enc_hook: Callable[[Any], Any] | None = None) -> bytes:
-    """Give the UTF-8 JSON of what msgspec can encode; text in it that has none is told in printable
-    form. `enc_hook` as of :func:`msgspec.json.encode`.
+    """Return the UTF-8 JSON of what msgspec can encode; text that UTF-8 cannot hold is escaped to
+    printable form. `enc_hook` as of :func:`msgspec.json.encode`.
     """
     try:
         return msgspec.json.encode(data, enc_hook=enc_hook)

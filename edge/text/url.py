@@ -54,7 +54,7 @@ def parse(text: str) -> Url:
 
 
 def follow(base: str, location: str) -> str:
-    """Give where a redirect leads. Raises ValueError, with no part of it in the text."""
+    """The address that a redirect leads to. Raises ValueError, whose text shows none of it."""
     try:
         return urljoin(base, location)
     except ValueError:

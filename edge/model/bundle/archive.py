@@ -54,7 +54,7 @@ def directory(data: bytes) -> dict[str, Member]:
 
 
 def read(data: bytes, member: Member) -> bytes:
-    """Give the decompressed bytes of a member, exactly ``member.size`` of them.
+    """Return the decompressed bytes of a member, exactly ``member.size`` of them.
 
     Raises:
         BundleIntegrityError: damaged, or of another size than the directory says.

@@ -85,7 +85,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def file_name(manifest: Manifest) -> str:
-    """Give the bundle's conventional file name, ``NAME-VERSION.wtr``."""
+    """The bundle's conventional file name, ``NAME-VERSION.wtr``."""
     return f"{manifest.name}-{manifest.version}{SUFFIX}"
 
 

@@ -194,7 +194,7 @@ class Manifest(_ManifestPart, frozen=True, kw_only=True):
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Give the manifest as indented JSON, the same bytes for the same values."""
+    """The manifest as indented JSON, the same bytes for the same values."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
 
 

@@ -38,7 +38,7 @@ class PublicKey(msgspec.Struct, frozen=True):
         return hashlib.sha256(self.raw).hexdigest()[:16]
 
     def verify(self, signature: bytes, message: bytes) -> bool:
-        """Tell whether ``signature`` (64 bytes) is this key's over ``message``.
+        """Whether ``signature`` (64 bytes) is this key's over ``message``.
 
         Raises:
             RuntimeUnavailableError: cryptography is not installed.
@@ -54,7 +54,7 @@ class PublicKey(msgspec.Struct, frozen=True):
 
 
 def verify_any(keys: tuple[PublicKey, ...], signature: bytes | None, message: bytes) -> PublicKey:
-    """Give the key among the trusted ``keys`` that signed ``message``.
+    """Return which of the trusted ``keys`` signed ``message``.
 
     Raises:
         BundleSignatureError: no signature, or by none of these keys.
@@ -144,7 +144,7 @@ def generate(private_path: Path, public_path: Path) -> PublicKey:
 
 
 def public_key(private: Ed25519PrivateKey) -> PublicKey:
-    """Give the public half."""
+    """The public half of a private key."""
     return PublicKey(private.public_key().public_bytes_raw())
 
 

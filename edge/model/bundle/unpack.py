@@ -78,7 +78,7 @@ def unpack(path: Path | str) -> Unpacked:
 
 
 def is_member_name(name: str) -> bool:
-    """Tell whether a bundle can have a member of this name."""
+    """Whether a bundle can have a member of this name."""
     return name in (MANIFEST, SIGNATURE, MODEL, EDGETPU_MODEL) or bool(_GOLDEN.fullmatch(name))
 
 

@@ -13,7 +13,7 @@ Key = tuple[tuple[int, ...], bool, tuple[Part, ...]]
 
 
 def key(version: str) -> Key:
-    """Give what orders `version` among those of the same model.
+    """A sort key that orders `version` among the versions of one model.
 
     The leading numbers count first, one by one, missing ones as 0 (``1.10`` is newer than ``1.9``,
     ``1.0`` equals ``1``). What follows makes it older than the plain number, as in Semantic
@@ -32,7 +32,7 @@ def key(version: str) -> Key:
 
 
 def newer(version: str, than: str) -> bool:
-    """Tell whether `version` is newer; versions that are equal or differ by ``+...`` are not."""
+    """Whether `version` is newer; versions that are equal or differ by ``+...`` are not."""
     return key(version) > key(than)
 
 

@@ -65,7 +65,7 @@ def to_eight_bits(image: Image.Image, told: Told) -> Image.Image:
 
 
 def _integer_range(image: Image.Image, tags: Any, values: NDArray[Any], told: Told) -> int:  # noqa: ANN401
-    """Give the value that stands for white."""
+    """The value that stands for white."""
     top, bottom = (int(values.max()), int(values.min())) if values.size else (0, 0)
     if not 0 <= bottom <= top <= 0xFFFF:
         raise ImageError("32-bit pixels beyond the 16-bit range have no defined brightness")
@@ -104,7 +104,7 @@ def _float_range(tags: Any, values: NDArray[Any]) -> tuple[float, float]:  # noq
 
 
 def _one(value: Any) -> float | None:  # noqa: ANN401 - whatever a TIFF tag holds
-    """Give the first of a tag's values, or None."""
+    """The first of a tag's values, or None."""
     if isinstance(value, tuple):
         value = value[0] if value else None
     try:
@@ -114,7 +114,7 @@ def _one(value: Any) -> float | None:  # noqa: ANN401 - whatever a TIFF tag hold
 
 
 def _significant_bits(image: Image.Image) -> int:
-    """Give what the chunk sBIT of a grey PNG says; it comes before the pixels."""
+    """The number of bits in the chunk sBIT of a grey PNG; it comes before the pixels."""
     file: Any = image.fp  # type: ignore[attr-defined]
     here = file.tell()
     file.seek(0)

@@ -55,7 +55,7 @@ def to_srgb(image: Image.Image, told: Told) -> Image.Image:
 
 
 def _note_gamma(image: Image.Image, told: Told) -> None:
-    """Tell of a PNG whose chunk gAMA alone says that it is brighter or darker than sRGB."""
+    """Report a PNG whose chunk gAMA alone says that it is brighter or darker than sRGB."""
     gamma = image.info.get("gamma")
     if isinstance(gamma, float) and "srgb" not in image.info and abs(gamma / _GAMMA - 1) > 0.1:
         told(
@@ -72,7 +72,7 @@ def _plain(image: Image.Image, convert: Conversion | None) -> Image.Image:
 
 
 def _may_differ(image: Image.Image) -> bool:
-    """Tell, in no time, whether anything says that the colours are not those of sRGB."""
+    """Whether anything says that the colours are not those of sRGB; quick to find out."""
     if image.info.get("icc_profile"):
         return True
     exif = image.info.get("exif")

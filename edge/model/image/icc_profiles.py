@@ -55,7 +55,7 @@ class Conversion:
         """False: the colours are those of sRGB already."""
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        """Give a picture of the mode ``self.mode`` in sRGB, mode RGB."""
+        """Return a picture of the mode ``self.mode`` converted to sRGB, mode RGB."""
         converted: Any = self._transform.apply(image)
         return converted  # type: ignore[no-any-return]
 
@@ -72,7 +72,7 @@ class Conversion:
 
 @lru_cache(maxsize=32)
 def conversion(profile: bytes) -> Conversion | str:
-    """Give the conversion of a profile, or why there is none, in words."""
+    """The conversion of a profile to sRGB, or in words why there is none."""
     try:
         return Conversion(profile)
     except ImportError as error:
@@ -82,7 +82,7 @@ def conversion(profile: bytes) -> Conversion | str:
 
 
 def adobe_rgb() -> bytes:
-    """Give a profile of Adobe RGB (1998), which cameras name by three letters instead."""
+    """A profile of Adobe RGB (1998), which cameras name by three letters instead."""
     return matrix_profile("Adobe RGB (1998)", _ADOBE_RGB, _ADOBE_GAMMA)
 
 

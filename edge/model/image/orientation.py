@@ -28,17 +28,17 @@ _UPRIGHT = {
 
 
 def turn_of(image: Image.Image) -> Image.Transpose | None:
-    """Give the turn that makes the pixels upright; None where they are, or nothing says so."""
+    """The turn that makes the pixels upright; None where they are, or nothing says so."""
     return _UPRIGHT.get(_orientation(image))
 
 
 def is_sideways(image: Image.Image, exif: Image.Exif | None = None) -> bool:
-    """Tell whether upright width is stored height; for pictures that are not loaded yet."""
+    """Whether the upright width is the stored height; for pictures not loaded yet."""
     return _orientation(image, exif) in (5, 6, 7, 8)
 
 
 def upright_size(image: Image.Image, exif: Image.Exif | None = None) -> tuple[int, int]:
-    """Give (width, height) in pixels of the upright picture, of one that is not loaded yet.
+    """(width, height) in pixels of the upright picture; for pictures not loaded yet.
 
     `exif` is what :func:`exif_of` gave, where it is known.
     """
@@ -52,7 +52,7 @@ def upright_size(image: Image.Image, exif: Image.Exif | None = None) -> tuple[in
 def exif_of(
     image: Image.Image, data: bytes, told: Callable[[str], None] | None = None
 ) -> Image.Exif:
-    """Give the EXIF data of an opened picture without decoding its pixels where that can be.
+    """Return the EXIF data of an opened picture, without decoding its pixels where possible.
 
     A PNG may hold them behind its pixels, and Pillow decodes to find out; `data`, the bytes of the
     file, spares that where they hold no such chunk. Data that cannot be read count as none, which
@@ -70,7 +70,7 @@ def exif_of(
 
 
 def _orientation(image: Image.Image, exif: Image.Exif | None = None) -> int:
-    """Give the orientation 1..8; 1 where there is none or the notes cannot be read."""
+    """The orientation 1..8; 1 where there is none or the notes cannot be read."""
     try:
         value: Any = (image.getexif() if exif is None else exif).get(_ORIENTATION, 1)
         # It is one SHORT; writers are about that store a BYTE, or the number more than once.

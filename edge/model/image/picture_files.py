@@ -57,7 +57,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """Folders that could not be listed, and links to nothing."""
 
     def notes(self) -> tuple[str, ...]:
-        """Say what is left out, one sentence for each reason; empty where nothing is."""
+        """What is left out, one sentence for each reason; empty where nothing is."""
         notes = []
         formats = Counter(UNREADABLE[_suffix(name)] for name in self.unreadable)
         if formats:
@@ -78,17 +78,17 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_picture(name: str | PurePath) -> bool:
-    """Tell whether a file's name has the suffix of a picture that can be read here."""
+    """Whether a file's name has the suffix of a picture that can be read here."""
     return _suffix(name) in SUFFIXES
 
 
 def is_unreadable(name: str | PurePath) -> bool:
-    """Tell whether a file's name has the suffix of a photo that cannot be read here."""
+    """Whether a file's name has the suffix of a photo that cannot be read here."""
     return _suffix(name) in UNREADABLE
 
 
 def is_hidden(name: str) -> bool:
-    """Tell whether a file or folder of this name (without its path) is hidden."""
+    """Whether a file or folder of this name (without its path) is hidden."""
     return name.startswith(".") or name.lower() in SYSTEM_NAMES
 
 
@@ -110,7 +110,7 @@ def list_pictures(root: Path) -> Listing:
 
 
 def in_folders(paths: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Give files as they are and folders as the pictures below them, and what that leaves out.
+    """Replace folders by the pictures below them; return all files, and notes on what is left out.
 
     Raises:
         ConfigError: a folder cannot be listed, or holds no picture.
@@ -158,7 +158,7 @@ def _walk(folder: Path, prefix: str, visited: set[str]) -> Iterator[tuple[str, s
 
 
 def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
-    """Tell whether a link's target cannot be looked at: absent, a circle, or closed."""
+    """Whether a link's target cannot be looked at: absent, a circle, or closed."""
     if not entry.is_symlink():
         return False
     try:

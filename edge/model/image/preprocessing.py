@@ -178,12 +178,12 @@ def quantise(pixels: Pixels, spec: InputSpec, out: NDArray[Any] | None = None) -
 
 
 def takes_levels(spec: InputSpec) -> bool:
-    """Tell whether the tensor holds the pixel levels as they are."""
+    """Whether the tensor holds the pixel levels as they are."""
     return spec.dtype == "uint8" and _table(spec)[0] == 0
 
 
 def normalise_table(spec: InputSpec) -> NDArray[Any]:
-    """Give the tensor value of each pixel level: (256,) or (256, channels), of spec.dtype."""
+    """The tensor value of each pixel level: (256,) or (256, channels), of spec.dtype."""
     levels = np.arange(256, dtype=np.float64)[:, None]
     real = (levels - np.array(spec.mean)) / np.array(spec.std)
     table: NDArray[Any]
@@ -199,7 +199,7 @@ def normalise_table(spec: InputSpec) -> NDArray[Any]:
 
 @lru_cache(maxsize=16)
 def _table(spec: InputSpec) -> tuple[np.uint8 | None, NDArray[Any]]:
-    """Give the lookup table, and the bit pattern that does the same in one pass if one does."""
+    """The lookup table, and the bit pattern that does the same in one pass, if there is one."""
     table = normalise_table(spec)
     if table.dtype != np.float32 and table.ndim == 1:
         for flip in (np.uint8(0), np.uint8(0x80)):
@@ -214,14 +214,14 @@ def _pixels(image: Image.Image) -> Pixels:
 
 
 def _needed(size: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
-    """Give the fewest pixels (width, height) that a picture of ``size`` must keep for ``spec``."""
+    """The fewest pixels (width, height) that a picture of ``size`` must keep for ``spec``."""
     if spec.crop == "pad":
         return _inside(size, spec)
     return spec.width, spec.height
 
 
 def _inside(size: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
-    """Give the largest (width, height) of the same aspect ratio inside the model's input."""
+    """The largest (width, height) of the same aspect ratio inside the model's input."""
     factor = min(spec.width / size[0], spec.height / size[1])
     return (
         min(spec.width, max(1, ceil(size[0] * factor - 0.5))),
@@ -305,7 +305,7 @@ def _open(source: Source) -> Image.Image:
 
 
 def _waits(path: str | PathLike[str]) -> bool:
-    """Tell whether reading may wait forever, or never end."""
+    """Whether reading the file may block forever, or never end."""
     mode = os.stat(path).st_mode
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 

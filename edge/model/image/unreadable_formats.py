@@ -30,7 +30,7 @@ _KNOWN = {
 
 
 def unknown_format(source: object) -> str:
-    """Say what bytes, or a file, that Pillow does not recognise are, and the cure where known."""
+    """Describe bytes, or a file, that Pillow does not recognise, with the cure where known."""
     head = _head(source)
     name = _BRANDS.get(head[8:12]) if head[4:8] == b"ftyp" else None
     if head.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")):
@@ -71,7 +71,7 @@ def _reads_avif() -> bool:
 
 
 def note_several(image: Image.Image, told: Callable[[str], None]) -> None:
-    """Tell of a picture beside which its file holds others, before it is loaded.
+    """Report that the picture's file holds other pictures too, before it is loaded.
 
     The further ones of an MPO are views, depths and gains of the first one, and no others.
     """

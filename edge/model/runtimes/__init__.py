@@ -57,7 +57,7 @@ class Runtime(Protocol):
 
     @staticmethod
     def installed() -> str:
-        """Give the version of its package, before there is a model.
+        """The version of the runtime's package; needs no model.
 
         Raises:
             RuntimeUnavailableError: it, or its library, is not installed.
@@ -90,7 +90,7 @@ def open_runtime(name: str, model: bytes, threads: int = 1) -> Runtime:
 
 
 def installed(name: str) -> tuple[str, str]:
-    """Give name and version of the interpreter that ``open_runtime`` would take.
+    """The name and version of the interpreter that ``open_runtime`` would take.
 
     Raises:
         ConfigError: no runtime of that name.
@@ -120,5 +120,5 @@ def _first_available(use: Callable[[str], T]) -> T:
 
 
 def dtype_name(dtype: Any) -> str:  # noqa: ANN401 - whatever NumPy takes for a dtype
-    """Give the NumPy name of a dtype or scalar type."""
+    """The NumPy name of a dtype or scalar type."""
     return str(np.dtype(dtype).name)

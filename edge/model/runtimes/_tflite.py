@@ -76,7 +76,7 @@ class TFLiteInterpreter:
         self._interpreter = None
 
     def _find_delegate(self) -> str | None:
-        """Tell whether XNNPACK took the graph: it then stands as one node at the plan's end.
+        """The delegate's name if XNNPACK took the graph: it is then one node at the plan's end.
 
         LiteRT switches XNNPACK off without an error where it cannot read /proc/cpuinfo or /sys.
         """

@@ -47,7 +47,7 @@ class EdgeTPU(TFLiteInterpreter):
 
     @staticmethod
     def installed() -> str:
-        """Give the interpreter package and its version; the device is not looked for.
+        """The interpreter package and its version; does not look for the device.
 
         Raises:
             RuntimeUnavailableError: the Edge TPU library or an interpreter package is missing.
@@ -71,7 +71,7 @@ def _find_library() -> None:
 
 
 def _interpreter_package() -> tuple[Any, Callable[[str], Any], str]:
-    """Give (Interpreter class, load_delegate, "package version") of the first that imports."""
+    """Return (Interpreter class, load_delegate, "package version") of the first that imports."""
     problems = []
     for name in PACKAGES:
         try:

@@ -74,7 +74,7 @@ def fake_model(
     dtype: str = "uint8",
     fault: Fault | None = None,
 ) -> bytes:
-    """Give the bytes of a fake model for (1, size, size, 3) inputs and float32 logits."""
+    """The bytes of a fake model for (1, size, size, 3) inputs and float32 logits."""
     model = FakeModel(
         input=TensorSpec("input", (1, size, size, 3), dtype, 1.0 if dtype != "float32" else 0.0),
         output=TensorSpec("output", (1, classes), "float32"),
@@ -106,11 +106,11 @@ class Fake:
 
     @staticmethod
     def installed() -> str:
-        """Give the version of the program: it is part of it."""
+        """The program's own version: the fake runtime is part of it."""
         return __version__
 
     def invoke(self, tensor: NDArray[Any]) -> NDArray[Any]:
-        """Give scores for the input tensor as a flat array.
+        """Return scores for the input tensor as a flat array.
 
         Raises:
             ModelError: closed, or a tensor of the wrong shape or dtype.

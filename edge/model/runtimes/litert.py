@@ -27,7 +27,7 @@ class LiteRT(TFLiteInterpreter):
 
     @staticmethod
     def installed() -> str:
-        """Give the version of ai-edge-litert.
+        """The version of ai-edge-litert.
 
         Raises:
             RuntimeUnavailableError: it is not installed.
@@ -36,7 +36,7 @@ class LiteRT(TFLiteInterpreter):
 
 
 def _package() -> tuple[Any, str]:
-    """Give (Interpreter class, version)."""
+    """Return (Interpreter class, version)."""
     package, interpreter = (
         load(name, RuntimeUnavailableError, "runtime 'litert'", "pip install 'ai-edge-litert>=2.1'")
         for name in ("ai_edge_litert", "ai_edge_litert.interpreter")

@@ -27,7 +27,7 @@ class TFLiteRuntime(TFLiteInterpreter):
 
     @staticmethod
     def installed() -> str:
-        """Give the version of tflite-runtime.
+        """The version of tflite-runtime.
 
         Raises:
             RuntimeUnavailableError: it is not installed, or was built for NumPy 1.
@@ -36,7 +36,7 @@ class TFLiteRuntime(TFLiteInterpreter):
 
 
 def _package() -> tuple[Any, str]:
-    """Give (Interpreter class, version)."""
+    """Return (Interpreter class, version)."""
     install = "pip install tflite-runtime 'numpy<2' on Python 3.11"
     package, interpreter = (
         load(name, RuntimeUnavailableError, "runtime 'tflite_runtime'", install)

@@ -77,7 +77,7 @@ def _facts(model: bytes, root: Table) -> TFLiteFacts:
 
 
 def operator_code(code: Table) -> int:
-    """Give the builtin operator number, which outgrew its first field (int8) at 127."""
+    """The builtin operator number, which outgrew its first field (int8) at 127."""
     return max(code.number(0, "b"), code.number(3, "i"))
 
 
@@ -96,7 +96,7 @@ def _tensor(tensor: Table) -> TensorSpec:
 
 
 def _open_sizes(tensor: Table) -> tuple[int, ...]:
-    """Give the axes that are -1 in the shape's signature; the shape itself then holds 1."""
+    """The axes that are -1 in the shape's signature; the shape itself then holds 1."""
     return tuple(axis for axis, size in enumerate(tensor.integers(7, "i")) if size < 0)
 
 
@@ -122,7 +122,7 @@ def _ending(
 def _metadata(
     model: bytes, root: Table
 ) -> tuple[tuple[float, ...], tuple[float, ...], list[str], str]:
-    """Give (mean, std, names of label files, model name) from the embedded metadata."""
+    """Return (mean, std, names of label files, model name) from the embedded metadata."""
     buffers = root.tables(4)
     for entry in root.tables(6):
         if entry.text(0) != "TFLITE_METADATA":

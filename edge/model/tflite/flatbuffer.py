@@ -13,7 +13,7 @@ _EDGETPU = "edgetpu-custom-op"
 
 
 def is_for_edgetpu(model: bytes) -> bool:
-    """Tell whether the model holds the Edge TPU's operator.
+    """Whether the model holds the Edge TPU's operator.
 
     Raises:
         ModelError: not a TFLite file, or a damaged one.
@@ -22,7 +22,7 @@ def is_for_edgetpu(model: bytes) -> bool:
 
 
 def guarded(model: bytes, look: Callable[[Table], _T]) -> _T:
-    """Give what ``look`` finds from the root table of a TFLite file on.
+    """Return ``look(root table)`` of a TFLite file.
 
     Raises:
         ModelError: not a TFLite file, or a damaged one.
@@ -51,7 +51,7 @@ class Table:
 
     @classmethod
     def root(cls, data: bytes, start: int = 0) -> Table:
-        """Give the root table of the buffer that begins at ``start``."""
+        """The root table of the buffer that begins at ``start``."""
         return cls(data, start + struct.unpack_from("<I", data, start)[0])
 
     def _at(self, field: int) -> int | None:
@@ -62,7 +62,7 @@ class Table:
         return self._position + offset if offset else None
 
     def number(self, field: int, form: str, default: int = 0) -> int:
-        """Give a scalar field; ``form`` is its struct letter."""
+        """A scalar field; ``form`` is its struct letter."""
         at = self._at(field)
         return default if at is None else int(struct.unpack_from("<" + form, self._data, at)[0])
 
@@ -71,12 +71,12 @@ class Table:
         return None if at is None else at + int(struct.unpack_from("<I", self._data, at)[0])
 
     def table(self, field: int) -> Table | None:
-        """Give a table (or union) field, or None."""
+        """A table (or union) field, or None."""
         target = self._target(field)
         return None if target is None else Table(self._data, target)
 
     def vector(self, field: int) -> tuple[int, int]:
-        """Give (position of the first element, count) of a vector field; (0, 0) without it."""
+        """(position of the first element, count) of a vector field; (0, 0) without it."""
         target = self._target(field)
         if target is None:
             return 0, 0
@@ -86,21 +86,21 @@ class Table:
         return target + 4, count
 
     def tables(self, field: int) -> list[Table]:
-        """Give a vector of tables."""
+        """A vector of tables."""
         start, count = self.vector(field)
         spots = (start + 4 * i for i in range(count))
         return [Table(self._data, at + struct.unpack_from("<I", self._data, at)[0]) for at in spots]
 
     def numbers(self, field: int, form: str) -> tuple[float, ...]:
-        """Give a vector of scalars."""
+        """A vector of scalars."""
         start, count = self.vector(field)
         return struct.unpack_from(f"<{count}{form}", self._data, start) if count else ()
 
     def integers(self, field: int, form: str) -> tuple[int, ...]:
-        """Give a vector of whole numbers."""
+        """A vector of whole numbers."""
         return tuple(map(int, self.numbers(field, form)))
 
     def text(self, field: int) -> str:
-        """Give a string field, or ""."""
+        """A string field, or ""."""
         start, count = self.vector(field)
         return self._data[start : start + count].decode("utf-8") if count else ""

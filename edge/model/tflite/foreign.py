@@ -90,7 +90,7 @@ def _stem(path: Path | str) -> str:
 
 
 def read_model(path: Path | str) -> bytes:
-    """Give a model file's bytes.
+    """Read a model file.
 
     Raises:
         ModelError: it cannot be read, or is larger than any model for a device.
@@ -190,7 +190,7 @@ def _refuse_two_scales(tensor: TensorSpec, kept: _Scale, told: _Scale) -> None:
 
 
 def _ends(scale: _Scale) -> tuple[float, float]:
-    """Give the real values of black and white."""
+    """The real values of black and white."""
     return -scale[0][0] / scale[1][0], (255 - scale[0][0]) / scale[1][0]
 
 
@@ -264,7 +264,7 @@ def _labels(
 
 
 def _contradiction(names: tuple[str, ...], own: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Tell of labels that differ from as many that the model holds."""
+    """A note if the labels differ from as many that the model holds."""
     if own is None or len(own) != len(names):
         return ()
     differ = [

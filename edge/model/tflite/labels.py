@@ -73,18 +73,18 @@ def parse_labels(text: str, classes: int = 0) -> Labels:
 
 
 def odd_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Tell of names that are there twice, or look the same."""
+    """Notes on names that occur twice or look the same."""
     doubles = _doubles(list(names))
     return (*((f"{_ALIKE}: {doubles}",) if doubles else ()), *_alike(names))
 
 
 def is_background(name: str) -> bool:
-    """Tell whether a label is called as the class of everything else usually is."""
+    """Whether a label has one of the usual names for "none of the other classes"."""
     return name.strip().lower() in _BACKGROUND
 
 
 def _table(lines: list[str]) -> list[tuple[int, str, int]] | None:
-    """Give number, name and line of each row below a header; None without one.
+    """Return number, name and line of each row below a header; None without a header.
 
     Raises:
         ModelError: the header lacks a column, or a row a number.
@@ -175,7 +175,7 @@ def _refuse_numbers_behind(lines: list[str]) -> None:
 
 
 def _doubled(lines: list[str], classes: int) -> tuple[str, ...]:
-    """Tell of a few lines of many that stand there twice, apart, and are as many as the scores.
+    """A note on lines that occur twice, apart, in a list with as many lines as scores.
 
     The usual list of ImageNet has a crane that is a bird and one that lifts.
 
@@ -202,7 +202,7 @@ def _doubles(names: list[str]) -> str:
 
 
 def _alike(names: list[str] | tuple[str, ...]) -> tuple[str, ...]:
-    """Tell of names that differ in case, blanks or the form of their letters only."""
+    """Notes on names that differ only in case, blanks or the form of their letters."""
     forms = defaultdict(set)
     for name in names:
         plain = unicodedata.normalize("NFKC", name).casefold()
