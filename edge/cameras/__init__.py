@@ -47,7 +47,7 @@ class Frame:
     """Pixels of the picture as it was taken, which ``pixels`` may be a reduction of."""
     height: int
     jpeg: Callable[[], bytes]
-    """Gives the picture as JPEG at full size; called only for evidence."""
+    """Returns the picture as JPEG at full size; called only for evidence."""
     location: Location | None = None
     order: Order[Any] | None = None
     """Who asked for this frame: it passes every trigger, and no newer one replaces it."""

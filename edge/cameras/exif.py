@@ -49,7 +49,7 @@ Told = Callable[[str], None]
 def taken_at(
     exif: Image.Exif, zone: tzinfo | None, told: Told, now: datetime | None = None
 ) -> datetime | None:
-    """Give when a photo was taken, UTC; None where nothing makes sense, which `told` hears.
+    """Return when a photo was taken, UTC; None where nothing makes sense, which `told` hears.
 
     `zone` is that of the camera's clock; None: it is not known, and counts as UTC. `now` is when
     the present is, UTC.
@@ -78,7 +78,7 @@ def taken_at(
 
 
 def place_of(exif: Image.Exif, told: Told) -> Location | None:
-    """Give where a photo was taken; None where there was no fix, or what stands there is none."""
+    """Return where a photo was taken; None where there was no fix, or no valid place is noted."""
     gps = _block(exif, GPS_IFD)
     if _LAT not in gps or _LON not in gps or _text(gps.get(_STATUS)).upper() == "V":
         return None
@@ -99,7 +99,7 @@ def place_of(exif: Image.Exif, told: Told) -> Location | None:
 
 
 def _block(exif: Image.Exif, tag: int) -> Mapping[int, Any]:
-    """Give a block of EXIF data; empty where it is damaged."""
+    """A block of EXIF data; empty where it is damaged."""
     try:
         return exif.get_ifd(tag)
     except Exception:  # Pillow raises whatever it stumbles over
@@ -113,7 +113,7 @@ def _text(value: object) -> str:
 
 
 def _wall(ifd: Mapping[int, Any], tags: tuple[int, int, int]) -> datetime | None:
-    """Give the time on the camera's clock, without a zone."""
+    """The time on the camera's clock, without a zone."""
     try:
         wall = datetime.strptime(_text(ifd.get(tags[0])), "%Y:%m:%d %H:%M:%S")
     except ValueError:
@@ -142,7 +142,7 @@ def _moment(
     zone: tzinfo | None,
     told: Told,
 ) -> datetime:
-    """Give the moment, UTC, that a camera's clock showed."""
+    """The moment, UTC, that a camera's clock showed."""
     if offset is None and by_gps is not None:
         ahead = wall.replace(tzinfo=UTC) - by_gps
         whole = _QUARTER * round(ahead / _QUARTER)
@@ -165,12 +165,12 @@ def _likely(moment: datetime, latest: datetime) -> bool:
 
 
 def _is_default(wall: datetime) -> bool:
-    """Tell whether a clock shows the first second of a year, as one that was never set."""
+    """Whether a clock shows the first second of a year, as one that was never set."""
     return (wall.month, wall.day, wall.hour, wall.minute, wall.second) == (1, 1, 0, 0, 0)
 
 
 def _gps_time(gps: Mapping[int, Any]) -> datetime | None:
-    """Give the time of the fix, UTC; None without a fix."""
+    """The time of the fix, UTC; None without a fix."""
     if _text(gps.get(_STATUS)).upper() == "V":
         return None
     try:
@@ -184,7 +184,7 @@ def _gps_time(gps: Mapping[int, Any]) -> datetime | None:
 
 
 def _degrees(parts: Any, most: float) -> float | None:  # noqa: ANN401 - whatever the file holds
-    """Give degrees, minutes and seconds as degrees; None where they are none."""
+    """Degrees, minutes and seconds in degrees; None where they are none."""
     try:
         values = [float(part) for part in parts]
         degrees, minutes, seconds = (*values, 0.0, 0.0)[:3]
@@ -197,7 +197,7 @@ def _degrees(parts: Any, most: float) -> float | None:  # noqa: ANN401 - whateve
 
 
 def _undefined(parts: Any) -> bool:  # noqa: ANN401
-    """Tell whether a receiver wrote 0/0, which stands for "not known"."""
+    """Whether a receiver wrote 0/0, which stands for "not known"."""
 
     def undefined(part: Any) -> bool:  # noqa: ANN401
         return getattr(part, "denominator", 1) == 0 or (isinstance(part, float) and part != part)

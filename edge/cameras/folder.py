@@ -60,7 +60,7 @@ class Folder:
         return len(self._files)
 
     def capture(self) -> Frame | None:
-        """Give the next picture. Raises ImageError; CameraError where the folder is gone."""
+        """Return the next picture. Raises ImageError; CameraError where the folder is gone."""
         if self._next >= len(self._files):
             if not self._config.loop:
                 return None
@@ -126,7 +126,7 @@ class Folder:
 
 
 def find(path: Path) -> tuple[Path, list[Path], tuple[str, ...]]:
-    """Give the folder that names are relative to, the pictures by name, and what is left out.
+    """Return the folder that names are relative to, the pictures by name, and what is left out.
 
     Raises CameraError.
     """
@@ -140,7 +140,7 @@ def find(path: Path) -> tuple[Path, list[Path], tuple[str, ...]]:
 
 
 def _away(folder: Path) -> str | None:
-    """Say why a folder is not there, or cannot be looked into any more."""
+    """Why a folder is not there, or cannot be read any more; None: it can."""
     try:
         os.scandir(folder).close()
     except OSError as error:
@@ -149,7 +149,7 @@ def _away(folder: Path) -> str | None:
 
 
 def modified(file: Path) -> float:
-    """Give when a file was written; one that went meanwhile comes first, and is told."""
+    """When a file was written; one that was deleted meanwhile sorts first, and is logged."""
     try:
         return file.stat().st_mtime
     except OSError:

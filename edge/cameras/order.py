@@ -25,7 +25,7 @@ class Order(Generic[R]):
         self._done.set()
 
     def fail(self, error: Exception) -> None:
-        """Say why there will be none."""
+        """Hand the waiting caller an error instead of a result."""
         self._error = error
         self._done.set()
 

@@ -60,7 +60,7 @@ def facts(data: bytes, zone: tzinfo | None = None, now: datetime | None = None) 
 
 
 def as_jpeg(data: bytes) -> bytes:
-    """Give picture bytes as JPEG: themselves where they are one. Raises ImageError."""
+    """Return picture bytes as JPEG, unchanged if they are one already. Raises ImageError."""
     if data[:3] == b"\xff\xd8\xff":
         return data
     return encode_jpeg(decode(data))
@@ -91,7 +91,7 @@ def crop_jpeg(data: bytes, box: tuple[int, int, int, int], rim: float = 0.25) ->
 
 
 def shrink_jpeg(data: bytes, max_bytes: int, max_side: int = MOST_SIDE) -> bytes | None:
-    """Give a JPEG of at most so many bytes and pixels a side, or None where none is that small.
+    """Return a JPEG of at most so many bytes and pixels a side; None where none is that small.
 
     A picture that fits already is passed on as it is, with its EXIF data. Raises ImageError.
     """

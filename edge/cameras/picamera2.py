@@ -150,7 +150,7 @@ def _libraries() -> tuple[Any, Any]:
 
 
 def lores_size(main: Size, least: Size) -> Size:
-    """Give the smallest even size of main's shape that covers (width, height), if main does."""
+    """The smallest even size of main's shape that covers (width, height), if main does."""
     scale = min(1.0, max(least[0] / main[0], least[1] / main[1]))
     width, height = (2 * ceil(side * scale / 2 - 1e-9) for side in main)
     return min(width, main[0]), min(height, main[1])

@@ -228,7 +228,7 @@ class Reader:
         self._deliver(frame, live)
 
     def _refuse(self, error: Exception) -> None:
-        """Tell whoever asked for a frame that there is none."""
+        """Hand the error to whoever asked for a frame."""
         with self._change:
             order, self._order = self._order, None
         if order is not None:

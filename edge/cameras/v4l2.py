@@ -172,7 +172,7 @@ class V4l2:
             self._ioctl(abi.VIDIOC_QBUF, buffer)
 
     def _newest(self) -> tuple[bytes, datetime]:
-        """Give the newest frame's bytes and time; older ones go back to the camera unseen."""
+        """Return the newest frame's bytes and time; older ones go back to the camera unseen."""
         deadline = time.monotonic() + self._config.timeout_seconds
         stale = True
         while True:
@@ -197,8 +197,8 @@ class V4l2:
                 return data, datetime.now(UTC) - timedelta(seconds=age)
 
     def _age(self, buffer: abi.Buffer) -> float:
-        """Give the seconds since the frame was taken; 0 where the driver's clock is another, or
-        makes no sense: some drivers leave the time at 0, which would be when the computer started.
+        """Seconds since the frame was taken; 0 where the driver's clock is another, or makes
+        no sense: some drivers leave the time at 0, which would be when the computer started.
         """
         if buffer.flags & abi.BUF_FLAG_TIMESTAMP_MASK != abi.BUF_FLAG_TIMESTAMP_MONOTONIC:
             return 0.0
@@ -227,7 +227,7 @@ class V4l2:
 
 
 def believed(code: int, width: int, height: int, stride: int) -> tuple[int, int, int, int]:
-    """Give what a driver answered, if it makes sense. Raises CameraError."""
+    """Return what a driver answered, if it makes sense. Raises CameraError."""
     rows = code != abi.PIX_FMT_YUYV or (width % 2 == 0 and (stride == 0 or stride >= 2 * width))
     if not (0 < width <= _MOST_PIXELS and 0 < height <= _MOST_PIXELS and rows):
         raise CameraError(

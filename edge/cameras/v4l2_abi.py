@@ -118,17 +118,17 @@ def _request(direction: int, number: int, size: int) -> int:
 
 
 def fourcc(name: str) -> int:
-    """Give the number of a pixel format."""
+    """The number of a pixel format."""
     return int.from_bytes(name.encode("ascii"), "little")
 
 
 def fourcc_name(code: int) -> str:
-    """Give the name of a pixel format."""
+    """The name of a pixel format."""
     return code.to_bytes(4, "little").decode("ascii", errors="replace")
 
 
 def int_argument(value: int) -> bytearray:
-    """Give a C ``int`` as the argument of an ioctl."""
+    """A C ``int`` as the argument of an ioctl."""
     return bytearray(c_int32(value))
 
 

@@ -66,7 +66,7 @@ class SightingBuilder:
     def messages(
         self, frame: Frame, events: Sequence[Event], best: Mapping[str, Finding]
     ) -> list[OfEvent]:
-        """Give what is to be sent of a frame's events, each followed by its picture.
+        """Return what is to be sent of a frame's events, each followed by its picture.
 
         `best` is :attr:`edge.sightings.decision.Decider.best`. Whoever has no memory for it may
         call again.
@@ -95,11 +95,11 @@ class SightingBuilder:
         return messages
 
     def close(self) -> None:
-        """Give back what was set aside of the day's budget and not used."""
+        """Return to the budget what was set aside of the day and not used."""
         self._budget.close()
 
     def ends(self, events: Sequence[Event]) -> list[OfEvent]:
-        """Give what is to be sent of lives that end without a frame."""
+        """Return what is to be sent of lives that end without a frame."""
         messages = [message for event in events for message in self._end(event)]
         self._forget(events)
         return messages
@@ -155,7 +155,7 @@ class SightingBuilder:
         return frame.location or self._identity.location
 
     def _shrunk(self, frame: Frame, found: Finding) -> bytes | None:
-        """Give the picture as small as it is sent, where the day has room for it."""
+        """The picture as small as it is sent; None where the day has no room for it."""
         if not self._images.send:
             return None
         most = min(self._images.max_bytes, self._budget.left(self._clock.now()))
@@ -173,7 +173,7 @@ class SightingBuilder:
         return jpeg
 
     def _evidence(self, sighting: Sighting, jpeg: bytes | None) -> list[OfEvent]:
-        """Give the picture behind a sighting, if there is one and the day has room for it."""
+        """The picture behind a sighting, if there is one and the day has room for it."""
         if jpeg is None:
             return []
         try:
@@ -187,7 +187,7 @@ class SightingBuilder:
 
 
 def picture_budget(images: Images, outbox: Path) -> Budget:
-    """Give the budget of a device, kept beside the outbox; a fiftieth of the day is noted at once,
+    """Open the budget of a device, kept beside the outbox; a fiftieth of the day is noted at once,
     as the camera's frames do not wait for the disk.
     """
     most = images.max_bytes_per_day
@@ -195,7 +195,7 @@ def picture_budget(images: Images, outbox: Path) -> Budget:
 
 
 def frame_ref(frame: Frame, found: Finding) -> FrameRef:
-    """Say which picture, and which part of it, a finding is about."""
+    """Which picture, and which part of it, a finding is about."""
     return FrameRef(
         width=frame.width,
         height=frame.height,
@@ -206,5 +206,5 @@ def frame_ref(frame: Frame, found: Finding) -> FrameRef:
 
 
 def cut_off(last: Sighting) -> Sighting:
-    """Give the end of a life of which `last` was the last message when the program was killed."""
+    """Make the end of a life of which `last` was the last message when the program was killed."""
     return msgspec.structs.replace(last, id=new_id(), phase="end", ended="cut", historical=False)

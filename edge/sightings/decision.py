@@ -123,13 +123,13 @@ class Decider:
         self._cut += self._lives.end("model")
 
     def _leaves(self, thresholds: Mapping[str, float]) -> dict[str, float]:
-        """Give the confidence per class above which a life goes on."""
+        """For each class, the confidence above which a life goes on."""
         config = self._config
         own = {**thresholds, **config.thresholds}
         return {label: config.stay_share * threshold for label, threshold in own.items()}
 
     def _countable(self, said: tuple[Finding, ...]) -> tuple[Finding, ...]:
-        """Give what could become a sighting."""
+        """The findings that could become a sighting."""
         unknown = self._config.report_unknown
         return tuple(
             one for one in said if one.label is not None or (one.reason == "unknown" and unknown)

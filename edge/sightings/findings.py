@@ -36,7 +36,7 @@ def verdict(
 def findings(
     found: Classification, thresholds: Mapping[str, float], background: frozenset[str]
 ) -> tuple[Finding, ...]:
-    """Give what a frame says, surest first, labels before *unknown*; never nothing.
+    """What a frame shows, surest first, labels before *unknown*; never empty.
 
     Every class that some tile is sure of is a finding. *Unknown* is one where tiles say so that
     touch no tile with a label: beside an insect lies a piece of it, not something new. Tiles that

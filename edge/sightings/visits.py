@@ -70,7 +70,7 @@ class Visit:
     def event(
         self, phase: Phase, found: Finding, taken: datetime, ended: Ended | None = None
     ) -> Event:
-        """Tell of it."""
+        """Make the event of a phase of this visit."""
         return Event(
             label=found.label,
             reason=found.reason,
@@ -122,7 +122,7 @@ class Visits:
         return life.event("begin", found, self._taken)
 
     def blind(self, now: float) -> bool:
-        """Tell whether nothing was looked at for `blind_seconds`."""
+        """Whether nothing was looked at for `blind_seconds`."""
         return self._taken is not None and now - self._now > self._config.blind_seconds
 
     def end(self, ended: Ended) -> tuple[Event, ...]:

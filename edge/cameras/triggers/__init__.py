@@ -49,7 +49,7 @@ def open_gate(
 
 
 def open_schedule(config: Config, place: Callable[[], Location | None]) -> Schedule | None:
-    """Give the schedule of `trigger.windows`; None without any."""
+    """The schedule of `trigger.windows`; None without any."""
     from zoneinfo import ZoneInfo
 
     from edge.cameras.triggers.windows import Schedule
@@ -67,5 +67,5 @@ def open_schedule(config: Config, place: Callable[[], Location | None]) -> Sched
 
 
 def _replays_past(config: Config) -> bool:
-    """Say whether frames carry times of their own."""
+    """Whether frames carry times of their own."""
     return getattr(config.camera, "time", "now") == "exif"

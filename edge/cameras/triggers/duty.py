@@ -22,7 +22,7 @@ class Rest(NamedTuple):
 
 
 class Duty:
-    """Says before each frame whether to take it or to rest.
+    """Decides before each frame whether to take it or to rest.
 
     Windows need a clock that was set, by NTP, GPS or a battery-backed one. Until then they count as
     open: too many pictures rather than none.
@@ -44,7 +44,7 @@ class Duty:
         self._frames += 1
 
     def rest(self) -> Rest | None:
-        """Give how long to rest from now on; None: take a frame."""
+        """How long to rest from now on; None: take a frame."""
         now = self._clock.now()
         if self._closed(now):
             self._began = None
@@ -62,13 +62,13 @@ class Duty:
         return self._until_opening(now) if self._closed(wake) else Rest(left, wake, "next burst")
 
     def _spent(self, cycle: DutyCycle, seconds: float) -> bool:
-        """Say whether a burst is over that began so long ago."""
+        """Whether a burst that began so long ago is over."""
         if cycle.burst_frames is not None and self._frames >= cycle.burst_frames:
             return True
         return seconds >= cycle.burst_seconds
 
     def _closed(self, moment: datetime) -> bool:
-        """Say whether all windows are closed; none are while time or place are not known."""
+        """Whether all windows are closed; none are while time or place are not known."""
         if self._schedule is None or self._clock.quality() == "unsynced":
             return False
         return self._schedule.known and self._schedule.at(moment) is None
@@ -83,7 +83,7 @@ class Duty:
 
 
 def outlook(schedule: Schedule | None, clock: Clock) -> str:
-    """Say in words whether a window is open now, and until when it is so."""
+    """In words, whether a window is open now, and until when that stays so."""
     if schedule is None:
         return "always open"
     if clock.quality() == "unsynced":

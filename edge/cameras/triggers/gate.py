@@ -23,7 +23,7 @@ class Gate:
         self._triggers, self._duty, self._sleep = tuple(triggers), duty, sleep
 
     def rest(self) -> Rest | None:
-        """Say how long to rest before the next frame; None: take it."""
+        """How long to rest before the next frame; None: take it."""
         return self._duty.rest()
 
     def resting(self, rest: Rest) -> float:

@@ -60,7 +60,7 @@ class UsualPicture:
         self._seen = 0
 
     def changed(self, grey: Floats, noises: float) -> Mask | None:
-        """Give the cells (H, W) of a frame that changed by more than `noises` and their swing.
+        """The cells (H, W) of a frame that changed by more than `noises` and their swing.
 
         None where there is nothing to compare with: the first frame, or one of another size.
         Follow with :meth:`learn` or :meth:`begin_again`.
@@ -178,7 +178,7 @@ def open_motion(config: Config, counters: Counters) -> MotionTrigger:
 
 
 def shrink(pixels: Pixels) -> Floats:
-    """Give the green of uint8 (H, W, 3) RGB in about 14,400 cells, float32 (h, w), 0..255.
+    """Reduce uint8 (H, W, 3) RGB to its green in about 14,400 cells, float32 (h, w), 0..255.
 
     Green carries most of the light and least of the noise of a colour sensor, and costs a third of
     a conversion to grey.
@@ -202,7 +202,7 @@ def relative(grey: Floats) -> Floats:
 
 
 def _largest_near(cells: Floats) -> Floats:
-    """Give the largest of each cell and its eight neighbours, float32 (H, W)."""
+    """The largest of each cell and its eight neighbours, float32 (H, W)."""
     wide = np.pad(cells, 1, mode="edge")
     rows = np.maximum(np.maximum(wide[:-2], wide[1:-1]), wide[2:])
     found: Floats = np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:])

@@ -18,7 +18,7 @@ class ChangedRegion(NamedTuple):
 
 
 def largest_region(mask: NDArray[np.bool_]) -> ChangedRegion | None:
-    """Give the largest 8-connected region of bool (H, W); None where nothing is set.
+    """The largest 8-connected region of bool (H, W); None where nothing is set.
 
     Rows are taken apart into runs; runs that touch one of the row above are joined (union-find),
     so the cost grows with the number of runs, not of cells.
@@ -50,7 +50,7 @@ Ints = NDArray[np.int64]
 
 
 def _runs(mask: NDArray[np.bool_]) -> tuple[Ints, Ints, Ints]:
-    """Give row, first column and the column after the last of each run of set cells."""
+    """Row, first column and the column after the last of each run of set cells."""
     padded = np.zeros((mask.shape[0], mask.shape[1] + 2), np.int8)
     padded[:, 1:-1] = mask
     edges = np.diff(padded, axis=1)
@@ -60,7 +60,7 @@ def _runs(mask: NDArray[np.bool_]) -> tuple[Ints, Ints, Ints]:
 
 
 def _touching(rows: Ints, starts: Ints, ends: Ints) -> list[tuple[int, int]]:
-    """Give pairs of runs in neighbouring rows that share a column, or touch at a corner."""
+    """Pairs of runs in neighbouring rows that share a column, or touch at a corner."""
     width = int(ends.max()) + 2
     # Along one line that holds a row after the other, a binary search finds the runs above.
     first = np.searchsorted(rows * width + ends, (rows - 1) * width + starts, "left")

@@ -24,7 +24,7 @@ class SunDay(NamedTuple):
 
 
 def sun_day(day: date, lat: float, lon: float) -> SunDay:
-    """Give the sun's day around `day` 12:00 local solar time, at degrees north and east.
+    """The sun's day around `day` 12:00 local solar time, at degrees north and east.
 
     Where the sun does not set, sunrise and sunset are its lowest moments before and after noon
     (the day is whole); where it does not rise, both are noon (the day is empty). So they move
@@ -52,7 +52,7 @@ def _event(start: datetime, noon: datetime, lat: float, side: int) -> datetime:
 
 
 def _position(moment: datetime) -> tuple[float, float]:
-    """Give the sun's declination (radians) and the equation of time (minutes)."""
+    """The sun's declination (radians) and the equation of time (minutes)."""
     t = (moment - _J2000) / timedelta(days=36525)  # Julian centuries
     longitude = radians(280.46646 + t * (36000.76983 + t * 0.0003032))
     anomaly = radians(357.52911 + t * (35999.05029 - t * 0.0001537))

@@ -1,4 +1,4 @@
-"""Tells a power manager, in a file, that the camera sleeps and when it has to be awake again."""
+"""Tells a power manager, through a file, that the camera sleeps and when it must be awake again."""
 
 from __future__ import annotations
 

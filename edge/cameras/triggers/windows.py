@@ -50,12 +50,12 @@ class Schedule:
         return not self._sunny or self._place() is not None
 
     def at(self, moment: datetime) -> Opening | None:
-        """Give the opening at `moment` (with a zone); None where all windows are closed."""
+        """The opening at `moment` (with a zone); None where all windows are closed."""
         around = self._around(self._local(moment), self._here())
         return next((one for one in around if one.start <= moment < one.end), None)
 
     def after(self, moment: datetime) -> Opening | None:
-        """Give the first opening that begins after `moment`; None within 400 days."""
+        """The first opening that begins after `moment`; None within 400 days."""
         day, here = self._local(moment), self._here()
         for ahead in range(0, _SEARCH_DAYS, 2):
             for one in self._around(day + timedelta(days=ahead), here):
@@ -67,12 +67,12 @@ class Schedule:
         return moment.astimezone(self._zone).date()
 
     def _here(self) -> Coordinates | None:
-        """Give where the camera is, to a hundredth of a degree: three seconds of sunrise."""
+        """The camera's place, to a hundredth of a degree: three seconds of sunrise."""
         place = self._place() if self._sunny else None
         return place and (round(place[0], 2), round(place[1], 2))
 
     def _openings_around(self, day: date, here: Coordinates | None) -> tuple[Opening, ...]:
-        """Give what opens from two days before `day` until two days after, joined, sorted."""
+        """The openings from two days before `day` until two days after, joined, sorted."""
         days = [day + timedelta(days=shift) for shift in range(-2, 3)]
         found = [
             Opening(start, end, window.text)
@@ -98,7 +98,7 @@ class Schedule:
         return self._moment(window.start, day, here, 0), self._moment(window.end, until, here, 1)
 
     def _moment(self, point: Point, day: date, here: Coordinates | None, fold: int) -> datetime:
-        """Give a point of `day` in UTC.
+        """A point of `day` in UTC.
 
         A time that a clock change leaves out is as long after the change as it should have been;
         of one that comes twice, a window begins with the first and ends with the second.
@@ -112,7 +112,7 @@ class Schedule:
         return event + point.offset
 
     def _solar(self, day: date, lon: float) -> date:
-        """Give the sun's day whose noon is nearest to local noon: zones may differ by a day."""
+        """The sun's day whose noon is nearest to local noon: zones may differ by a day."""
         noon = datetime.combine(day, time(12), self._zone)
         ahead = noon + timedelta(hours=lon / 15) - datetime.combine(day, time(12), UTC)
         return day + timedelta(days=round(ahead / _DAY))
