@@ -41,14 +41,14 @@ class Attempt(msgspec.Struct, frozen=True):
             tally.add(row[0], row[5], row[4], message if isinstance(message, Sighting) else None)
 
     def is_in(self, db: sqlite3.Connection) -> bool:
-        """Tell whether the file has it: one commit writes all or nothing, and no row comes twice.
+        """Whether the file has it: one commit writes all or nothing, and no row comes twice.
 
         Raises sqlite3.Error.
         """
         return bool(self.rows) and schema.has_row(db, self.rows[0][0])
 
     def begins(self, messages: Sequence[Outgoing]) -> bool:
-        """Tell whether these messages are, in front, those of this attempt."""
+        """Whether `messages` begin with those of this attempt."""
         return len(messages) >= len(self.messages) and all(
             one is other for one, other in zip(self.messages, messages, strict=False)
         )

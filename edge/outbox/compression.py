@@ -34,14 +34,14 @@ _DICTIONARY = (
 
 
 def pack(payload: bytes) -> bytes:
-    """Give JSON as it is stored."""
+    """Return JSON as it is stored."""
     deflate = zlib.compressobj(9, wbits=-15, zdict=_DICTIONARY)
     small = deflate.compress(payload) + deflate.flush()
     return bytes((_DEFLATED,)) + small + zlib.adler32(payload).to_bytes(4, "big")
 
 
 def unpack(stored: bytes) -> bytes:
-    """Give what was packed; also JSON that was stored plain. Raises OutboxDamagedError."""
+    """Return what was packed; also JSON that was stored plain. Raises OutboxDamagedError."""
     kind = stored[:1]
     if kind == bytes((_PLAIN,)):
         return stored

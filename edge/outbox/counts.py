@@ -88,7 +88,7 @@ class OutboxCounts:
         self.waiting, self.bytes = self.waiting - count, self.bytes - size
 
     def lives(self) -> tuple[Sighting, ...]:
-        """Give the newest message of each life that goes on, oldest first."""
+        """The newest message of each life that goes on, oldest first."""
         return tuple(life for _, life in sorted(self._lives.values(), key=lambda one: one[0]))
 
     def follow(self, before: OutboxCounts) -> None:

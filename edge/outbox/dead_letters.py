@@ -68,7 +68,7 @@ class DeadLetters:
         return sum(letter.bytes for letter in self.held())
 
     def changed(self) -> bool:
-        """Tell whether the folder was changed since this was last asked, by whatever program."""
+        """Whether the folder changed since the last call, by whatever program."""
         try:
             now = self.folder.stat().st_mtime_ns
         except OSError:
@@ -77,7 +77,7 @@ class DeadLetters:
         return now != before
 
     def held(self) -> tuple[DeadLetter, ...]:
-        """Give what is known of each, oldest first."""
+        """What is known of each message set aside, oldest first."""
         with self._lock:
             return tuple(self._look())
 
@@ -158,7 +158,7 @@ class DeadLetters:
         return count
 
     def summary(self) -> str | None:
-        """Say what is set aside, in words; None: nothing is."""
+        """In words, how many messages are set aside; None: none is."""
         letters = self.held()
         if not letters:
             return None
@@ -180,7 +180,7 @@ class DeadLetters:
         return len(found)
 
     def _look(self) -> list[DeadLetter]:
-        """Give what lies in the folder now; each file is read once."""
+        """Read the folder as it is now; each file is read once only."""
         paths = sorted(self.folder.glob(f"*{_HELD}"))
         for path in paths:
             if path.stem not in self._known:

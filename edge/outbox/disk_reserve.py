@@ -27,7 +27,7 @@ class DiskReserve:
         self._held = False
 
     def there(self) -> bool:
-        """Tell whether there is room to give up."""
+        """Whether the reserve exists."""
         return self.file.is_file()
 
     def hold(self) -> None:
@@ -59,7 +59,7 @@ class DiskReserve:
         self._held = False
 
     def spend(self) -> None:
-        """Give the room up for the next write."""
+        """Free the reserve for the next write."""
         self._held = False
         with contextlib.suppress(OSError):
             self.file.unlink(missing_ok=True)

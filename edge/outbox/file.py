@@ -86,7 +86,7 @@ class OutboxFile:
             self._open_as_it_is()
 
     def _use_room(self, error: OutboxFullError) -> None:
-        """Give up the room, and say so: nothing new is written until there is as much again."""
+        """Free the disk reserve and log it: nothing new is written until it can be held again."""
         if self._room.there():
             log.warning("%s; the room kept in %s is used", error, self._room.file)
             self.full = str(error)
@@ -94,12 +94,12 @@ class OutboxFile:
 
     @property
     def connected(self) -> bool:
-        """Tell whether the file is open: it is not where there was no room for it."""
+        """Whether the file is open: it is not where there was no room to open it."""
         return bool(self._connections)
 
     @property
     def moved(self) -> bool:
-        """Tell whether the file lies elsewhere than under its name."""
+        """Whether the file is no longer the one under its name."""
         return self._place is not None and self._place.moved
 
     @property

@@ -57,7 +57,7 @@ def finish_exchange(path: Path) -> None:
 
 
 def replacement(path: Path) -> Path:
-    """Say where the file is made that takes a damaged one's place."""
+    """The path at which the replacement of a damaged file is built."""
     return path.with_name(path.name + ".salvaged")
 
 

@@ -152,8 +152,8 @@ class Outbox:
         return attempt.seqs
 
     def _written_before(self, messages: Sequence[Outgoing]) -> list[int]:
-        """Give the numbers of those messages, from the first on, that the call before wrote,
-        although it ended in an error.
+        """The numbers of the first of `messages`, which the call before wrote although it ended
+        in an error; empty where it wrote none of them.
         """
         return self._last.seqs if self._last and self._last.begins(messages) else []
 
@@ -167,7 +167,7 @@ class Outbox:
         self.dropped, self.appended, self._file.full = dropped, appended, None
 
     def _with_numbers(self, messages: Sequence[Outgoing]) -> list[Outgoing]:
-        """Give sightings their numbers; the first says how many were left out before it."""
+        """Number the sightings; the first also says how many numbers were skipped before it."""
         seq, skipped, numbered = self._file.following, self._file.skipped, list[Outgoing]()
         for message in messages:
             if isinstance(message, Sighting):
@@ -177,7 +177,7 @@ class Outbox:
         return numbered
 
     def page(self, after: int = 0, limit: int = 100) -> list[Row]:
-        """Give the oldest waiting messages beyond row `after`, oldest first. Raises OutboxError."""
+        """The oldest waiting messages beyond row `after`, oldest first. Raises OutboxError."""
         rows: list[Row] = []
         while len(rows) < limit:
             found, left = self._read(schema.PAGE, (after, limit))
@@ -188,7 +188,7 @@ class Outbox:
         return rows[:limit]
 
     def newest(self, after: int = 0, below: int | None = None, limit: int = 100) -> list[Row]:
-        """Give the newest waiting messages between two rows, newest first. Raises OutboxError."""
+        """The newest waiting messages between two rows, newest first. Raises OutboxError."""
         rows: list[Row] = []
         below = below if below is not None else schema.NO_ROW
         while len(rows) < limit:
@@ -200,7 +200,7 @@ class Outbox:
         return rows[:limit]
 
     def _read(self, query: str, bounds: tuple[int, ...]) -> tuple[list[Row], list[Row]]:
-        """Give what the file holds, and of that what was not delivered yet."""
+        """Return the rows that the file holds, and those of them that were not delivered yet."""
         with self._lock, self._file.errors():
             if not self._file.connected:
                 return [], []  # there was no room to open the file
@@ -272,7 +272,7 @@ class Outbox:
         return False
 
     def astray(self) -> str | None:
-        """Say where the file is not any more; None: it lies under its name."""
+        """In words, that the file was moved away or its file system unmounted; None: it was not."""
         with self._lock:
             if not self._file.moved:
                 return None
@@ -283,7 +283,7 @@ class Outbox:
         )
 
     def depth(self) -> Depth:
-        """Say how much is waiting, at once: whoever asks must not wait for a slow disk."""
+        """How much is waiting; answers at once, so that callers do not wait for a slow disk."""
         tally = self._file.tally
         return Depth(tally.waiting, tally.bytes) if tally else Depth(0, 0)
 
@@ -302,7 +302,7 @@ class Outbox:
         )
 
     def lives(self) -> tuple[Sighting, ...]:
-        """Give the newest message of each life that goes on, oldest first."""
+        """The newest message of each life that goes on, oldest first."""
         with self._lock:
             return self._file.tally.lives() if self._file.tally else ()
 

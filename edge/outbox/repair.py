@@ -34,7 +34,7 @@ class Replaced(msgspec.Struct, frozen=True):
 
 
 def left_behind(path: Path) -> list[tuple[Stored, Sighting | None]]:
-    """Give what stands in the log of a database and SQLite does not take, by row."""
+    """Return the messages in a database's log that SQLite does not take, by row."""
     try:
         if not damage(path):
             return []

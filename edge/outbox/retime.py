@@ -1,4 +1,4 @@
-"""Gives waiting messages the right time, once the clock is right.
+"""Corrects the time of waiting messages once the clock is right.
 
 A camera without a battery-backed clock starts at some time of the past. Its messages carry
 seconds since the computer's start too, so when NTP has set the clock, those that still wait in the
@@ -52,7 +52,7 @@ T = TypeVar("T", bound=Sighting | Health)
 
 
 def retimed(message: T, boot: str, booted: datetime) -> T | None:
-    """Give a message of this start with the time it should have; None where there is no better.
+    """Return a message of this start with the time it should have; None where none is better.
 
     `booted` is when the computer started, by a clock that is right. What it says of other moments
     moves with its time.
@@ -114,14 +114,14 @@ def _message(row: Row) -> Sighting | Health | None:
 
 
 def _looks_worse(row: Row) -> bool:
-    """Tell, without reading it, whether a message may have a time that could be better."""
+    """Whether a message may have a time that could be better; judged without decoding it."""
     if row.kind is Kind.IMAGE or (at := row.payload.find(_CLOCK)) < 0:
         return False
     return row.payload.startswith(_WORSE_BYTES, at + len(_CLOCK))
 
 
 def _restated(row: Row, message: Sighting | Health) -> Row:
-    """Give a row with another message in it."""
+    """A copy of a row that holds another message."""
     time_ms = int(message.time.timestamp() * 1000)
     return msgspec.structs.replace(row, payload=encode(message), time_ms=time_ms)
 
@@ -184,7 +184,7 @@ class Retimer:
             self._thread.join(5.0)
 
     def hold(self) -> bool:
-        """Tell whether messages should still wait for a right clock.
+        """Whether messages should still wait for a right clock.
 
         A network that has just come up mostly brings the time along, seconds later. The waiting
         begins with the first call and happens once a run; it ends when the clock is right, or with
@@ -200,7 +200,7 @@ class Retimer:
         return not self._settled.is_set()
 
     def righted(self, rows: Sequence[Row]) -> list[Row]:
-        """Give waiting rows as they are to be sent now: with the right time, if that is known.
+        """Return waiting rows as they are to be sent now: with the right time, if that is known.
 
         They are rewritten in the outbox too; where the disk refuses that, :meth:`tick` says so.
         """

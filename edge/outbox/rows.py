@@ -48,7 +48,7 @@ Outgoing = Sighting | Evidence | Health | Row
 
 
 def read_rows(found: Iterable[tuple[Any, ...]], path: Path) -> list[Row]:
-    """Give what a query of :mod:`edge.outbox.sql` found, as it was handed in.
+    """Return what a query of :mod:`edge.outbox.sql` found, as it was handed in.
 
     SQLite's own check looks at pages, not at values. Raises OutboxDamagedError.
     """
@@ -74,7 +74,7 @@ def read_rows(found: Iterable[tuple[Any, ...]], path: Path) -> list[Row]:
 
 
 def row_of(message: Outgoing) -> tuple[int, str, bytes, int, int]:
-    """Give kind, topic, payload as it is stored, time in milliseconds and accounted bytes.
+    """Return kind, topic, payload as stored, time in milliseconds and bytes as accounted.
 
     Raises UnwritableError where the message cannot be encoded.
     """
@@ -109,7 +109,7 @@ def rows_of(messages: Sequence[Outgoing], numbered: Sequence[Outgoing], first: i
 
 
 def ranges(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
-    """Give the runs of consecutive numbers as (first, last)."""
+    """Yield the runs of consecutive numbers as (first, last)."""
     run: tuple[int, int] | None = None
     for number in sorted(numbers):
         if run and number == run[1] + 1:

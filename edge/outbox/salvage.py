@@ -75,7 +75,7 @@ class _Known:
 
 
 def left_behind(path: Path) -> list[tuple[Stored, Sighting | None]]:
-    """Give the messages in the log that SQLite does not take, by row; look before it opens the log.
+    """The messages in the log that SQLite does not take, by row; read before it opens the log.
 
     Behind a page that cannot be used there may be others that were committed. Most of what they
     hold SQLite has too. Raises OSError.
@@ -153,7 +153,7 @@ def _copy(pages: Pages, db: sqlite3.Connection, delivered: Collection[int]) -> S
 
 
 def _sound(pages: Pages, known: _Known, numbers: Iterable[int] | None = None) -> Iterator[Stored]:
-    """Give the messages in the order of their rows, each once."""
+    """Yield the messages in the order of their rows, each once."""
     places = _places(pages, numbers)
     last = 0
     for row, number, at in places:
@@ -186,7 +186,7 @@ def _is_message(record: Record) -> bool:
 
 
 def _reads(kind: int, topic: str, payload: bytes) -> bool:
-    """Tell whether a payload is what its kind says."""
+    """Whether a payload can be decoded as its kind."""
     if kind == Kind.IMAGE:
         return topic.endswith("/image") and payload[:2] == b"\xff\xd8"
     if kind == Kind.HEALTH:
@@ -210,11 +210,11 @@ def _counts(record: Record) -> bool:
 
 
 def decoded(row: Stored) -> Sighting | None:
-    """Give a sighting; None for what is none."""
+    """Decode a sighting; None for what is none."""
     return _sighting.decode(unpack(row[3])) if row[1] == Kind.SIGHTING else None
 
 
 def number(row: Stored) -> int:
-    """Give a sighting's number, 0 for what has none."""
+    """A sighting's number, 0 for what has none."""
     sighting = decoded(row)
     return sighting.seq if sighting else 0

@@ -64,8 +64,8 @@ class Numbers:
         self._found = self._read()
 
     def begin(self, following: int) -> tuple[int, int]:
-        """Say which number comes next, where the database would give `following`, and how many are
-        left out because they may have been given.
+        """Return the number that comes next, where the database would give `following`, and how
+        many are skipped because they may have been used.
         """
         record = self._found
         if record is None:
@@ -146,5 +146,5 @@ class Numbers:
 
 
 def _text(record: _Record) -> bytes:
-    """Give a line of 64 bytes, whichever of the two it is."""
+    """A record as a line of 64 bytes, whichever of the two it is."""
     return f"{'next' if record.clean else 'below'} {record.number}".ljust(63).encode() + b"\n"

@@ -123,7 +123,7 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
 
 
 def _address(path: Path) -> str:
-    """Give SQLite's name of a file that this process has to itself.
+    """SQLite's name of a file that this process has to itself.
 
     What says where a page is in the log is then in memory, not in a file of 32 KiB that is written
     every half a minute. Others who look go by :mod:`edge.outbox.inspection`.
@@ -190,7 +190,7 @@ def _stretch(log: Path) -> None:
 
 
 def totals(db: sqlite3.Connection) -> tuple[int, int, int, int]:
-    """Give next number, waiting messages, their bytes, and the row that was next then.
+    """Return next number, waiting messages, their bytes, and the row that was next then.
 
     Raises OutboxDamagedError.
     """
@@ -222,7 +222,7 @@ def insert(db: sqlite3.Connection, rows: Sequence[Stored]) -> None:
 
 
 def has_row(db: sqlite3.Connection, row: int) -> bool:
-    """Tell whether a row is there."""
+    """Whether a row exists."""
     return db.execute("SELECT 1 FROM message WHERE row = ?", (row,)).fetchone() is not None
 
 
@@ -313,7 +313,7 @@ _FULL_BYTES = 100_000
 
 
 def _is_full(folder: Path) -> bool:
-    """Tell whether a disk, or a quota on it, has less room than SQLite takes to open a file."""
+    """Whether a disk, or a quota on it, has less room than SQLite takes to open a file."""
     try:
         opened = os.open(folder, os.O_TMPFILE | os.O_WRONLY)
     except OSError as error:

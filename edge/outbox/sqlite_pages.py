@@ -56,14 +56,14 @@ class Pages:
         """Numbers of pages are 1 to this."""
 
     def __getitem__(self, number: int) -> bytes:
-        """Give a page's bytes, zeros where the disk cannot read them or the file has ended."""
+        """A page's bytes, zeros where the disk cannot read them or the file has ended."""
         file, at = self._file, (number - 1) * self.bytes
         if self._log and number in self._in_log:
             file, at = self._log, self._in_log[number]
         return read_at(file, at, self.bytes)
 
     def unused(self) -> set[int]:
-        """Give the pages on the list of free ones; none where the list itself is damaged."""
+        """The pages on the list of free ones; empty where the list itself is damaged."""
         trunk, total = struct.unpack_from(">II", self[1], 32)
         found = set[int]()
         while 1 < trunk <= self.count and trunk not in found:
@@ -82,7 +82,7 @@ class Pages:
 
 
 def records(pages: Pages, numbers: Iterable[int] | None = None) -> Iterator[tuple[int, int, int]]:
-    """Give (page, place in it, row) of each record on a table's leaf that is in use.
+    """Yield (page, place in it, row) of each record on a table's leaf that is in use.
 
     `numbers` are the pages to look at; all if None.
     """
@@ -101,7 +101,7 @@ def records(pages: Pages, numbers: Iterable[int] | None = None) -> Iterator[tupl
 
 
 def index_records(pages: Pages) -> Iterator[Record]:
-    """Give the records on the leaves of indexes and of tables WITHOUT ROWID."""
+    """Yield the records on the leaves of indexes and of tables WITHOUT ROWID."""
     unused = pages.unused()
     for number in range(1, pages.count + 1):
         if number not in unused:
@@ -113,12 +113,12 @@ def index_records(pages: Pages) -> Iterator[Record]:
 
 
 def read(pages: Pages, number: int, at: int) -> Record | None:
-    """Give the values of a table's record, None where it is no sound one."""
+    """The values of a table's record; None where it is not a sound one."""
     return _read(pages, pages[number], at, skip=1)
 
 
 def table(pages: Pages, root: int, first: int = 0, depth: int = 0) -> Iterator[tuple[int, Record]]:
-    """Give row and values of a table's records from the row `first` on, in order, by its tree.
+    """Yield row and values of a table's records from the row `first` on, in order, by its tree.
 
     Raises ValueError where a page or a record is none.
     """
@@ -155,7 +155,7 @@ def _read(pages: Pages, page: bytes, at: int, skip: int) -> Record | None:
 
 
 def _cells(page: bytes, number: int, kind: int) -> Iterator[int]:
-    """Give the places of the cells of a page of this kind, none of another one."""
+    """Yield the places of the cells of a page of this kind; nothing for a page of another kind."""
     header = _HEADER_BYTES if number == 1 else 0
     if page[header] != kind:
         return
@@ -169,7 +169,7 @@ def _cells(page: bytes, number: int, kind: int) -> Iterator[int]:
 
 
 def _whole(pages: Pages, page: bytes, at: int, size: int) -> bytes | None:
-    """Give a record's bytes, those on overflow pages included; None where the chain breaks."""
+    """A record's bytes, those on overflow pages included; None where the chain breaks."""
     most, least = pages.bytes - 35, (pages.bytes - 12) * 32 // 255 - 23
     if size <= most:
         content = page[at : at + size]

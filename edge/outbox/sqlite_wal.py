@@ -85,7 +85,9 @@ class Log:
 
 
 def damage(path: Path) -> str | None:
-    """Say what of the log of a database SQLite will not take, None: all. Raises OSError."""
+    """In words, how much of a database's log SQLite will not take; None: it takes all. Raises
+    OSError.
+    """
     try:
         with Path(f"{path}-wal").open("rb") as file:
             log = Log(file)
@@ -117,7 +119,7 @@ def checksum(data: bytes, state: State, words: str) -> State:
 
 @cache
 def _fibonacci(count: int) -> NDArray[np.uint32]:
-    """Give Fibonacci numbers from F(0) = 0, modulo 2**32: uint32 (count,)."""
+    """Fibonacci numbers from F(0) = 0, modulo 2**32: uint32 (count,)."""
     numbers = [0, 1]
     for _ in range(count - 2):
         numbers.append((numbers[-1] + numbers[-2]) & 0xFFFFFFFF)

@@ -144,7 +144,7 @@ class Writer:
             self._pause()
 
     def _gathering_seconds(self) -> float:
-        """Say how long to wait for more: long where the last commit was a moment ago."""
+        """How long to wait for more messages: longer where the last commit was a moment ago."""
         due = self._last_commit + _APART * self._commit_seconds - time.monotonic()
         return max(self._commit_seconds, due)
 
@@ -201,7 +201,7 @@ class Writer:
             self._astray.recovered()
 
     def _tell(self) -> None:
-        """Say that something was committed: nobody looks for it else."""
+        """Report that something was committed, until that succeeds: nobody else looks for it."""
         while True:
             try:
                 self._committed()
@@ -236,7 +236,7 @@ class Writer:
 
 
 def _name(message: Outgoing) -> str:
-    """Say which message this is."""
+    """A message's name in log lines."""
     what = type(message).__name__.lower()
     return f"{what} {getattr(message, 'id', '')} {getattr(message, 'label', '')}".rstrip()
 
