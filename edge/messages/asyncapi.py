@@ -48,7 +48,7 @@ _PARAMETERS: dict[str, Object] = {
 
 
 def document() -> Object:
-    """Give the document."""
+    """The document."""
     structs = {struct for verb in VERBS.values() for struct in (verb.takes, verb.gives) if struct}
     _, schemas = msgspec.json.schema_components(
         (*PAYLOADS, *sorted(structs, key=lambda one: one.__name__), Envelope),
@@ -80,7 +80,7 @@ def document() -> Object:
 
 
 def _request(carried: Object, params: Object) -> Object:
-    """Give the message of a request: what every one carries, and what its verb takes."""
+    """The message of a request: what every one carries, and what its verb takes."""
     payload = params | {
         "properties": carried["properties"] | params["properties"],
         "required": [*carried["required"], *params["required"]],
@@ -89,7 +89,7 @@ def _request(carried: Object, params: Object) -> Object:
 
 
 def _response(gives: type | None) -> Object:
-    """Give the message of an answer, whose ``data`` is what its verb gives, or null."""
+    """The message of an answer, whose ``data`` is what its verb gives, or null."""
     data = {"$ref": f"#/components/schemas/{gives.__name__}"} if gives else {"type": "object"}
     response = {"$ref": "#/components/schemas/Response"}
     narrowed = {"properties": {"data": {"anyOf": [{"type": "null"}, data]}}}
@@ -97,7 +97,7 @@ def _response(gives: type | None) -> Object:
 
 
 def _asked(verb: str) -> Object:
-    """Give what the device does with a request: it receives and answers it."""
+    """The operation of a request: the device receives and answers it."""
     asks = next(topic for topic in TOPICS if topic.asks)
     answers = next(topic for topic in TOPICS if topic.answers)
     words = _words(verb)
@@ -118,7 +118,7 @@ def _asked(verb: str) -> Object:
 
 
 def _key(topic: Topic) -> str:
-    """Give the name of a channel and its operation: ``sighting_id_image``."""
+    """The name of a channel and its operation: ``sighting_id_image``."""
     return re.sub(r"[^a-z]+", "_", topic.suffix.lower()).strip("_")
 
 
@@ -140,7 +140,7 @@ def _channel(topic: Topic) -> Object:
 
 
 def _operation(topic: Topic) -> Object:
-    """Give what the device does there."""
+    """The operation of a topic: the device sends there."""
     return {
         "action": "send",
         "channel": {"$ref": f"#/channels/{_key(topic)}"},
@@ -174,7 +174,7 @@ def _message(topic: Topic) -> Object:
 
 
 def draft_07(schema: Any) -> Any:  # noqa: ANN401 (any JSON)
-    """Give a schema of draft 2020-12, as msgspec writes it, in draft 07: tuples differ."""
+    """Convert a schema from draft 2020-12, as msgspec writes it, to draft 07: tuples differ."""
     if isinstance(schema, list):
         return [draft_07(one) for one in schema]
     if not isinstance(schema, dict):

@@ -44,10 +44,10 @@ class Params(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 def new_id() -> str:
-    """Give an id that no other event has: 16 hexadecimal digits from 64 random bits."""
+    """Draw an id that no other event has: 16 hexadecimal digits from 64 random bits."""
     return secrets.token_hex(8)
 
 
 def encode(message: Message) -> bytes:
-    """Give the UTF-8 JSON of `message`; text in it that has none is told in printable form."""
+    """Return the UTF-8 JSON of `message`; text that UTF-8 cannot hold is escaped."""
     return encoded(message)

@@ -30,5 +30,5 @@ PAYLOADS: tuple[type[Message], ...] = (
 
 
 def schemas() -> dict[str, Any]:
-    """Give the JSON Schema of every payload, by its struct's name in lower case."""
+    """The JSON Schema of every payload, by its struct's name in lower case."""
     return {payload.__name__.lower(): msgspec.json.schema(payload) for payload in PAYLOADS}

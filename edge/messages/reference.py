@@ -14,7 +14,7 @@ from edge.messages.topics import TOPICS
 
 
 def markdown() -> str:
-    """Give the whole of ``docs/topics.md``."""
+    """The whole of ``docs/topics.md``."""
     lines = [
         _HEAD.strip(),
         "",
@@ -56,7 +56,7 @@ def _describe_verb(takes: type[msgspec.Struct], gives: type[msgspec.Struct] | No
 
 
 def _table(struct: type[msgspec.Struct]) -> list[str]:
-    """Give a line for every field, with those of the structs in it."""
+    """A line for every field, with those of the structs in it."""
     definitions: dict[str, Any] = msgspec.json.schema(struct)["$defs"]
     return [
         "| field | type | what |",
@@ -79,7 +79,7 @@ def _fields(definitions: dict[str, Any], name: str, prefix: str) -> list[str]:
 
 
 def _reference(about: dict[str, Any]) -> str | None:
-    """Give the name of the struct that a field holds, alone, in a list, by names or beside null."""
+    """The name of the struct that a field holds, alone, in a list, by names or beside null."""
     inside = [about.get("items"), about.get("additionalProperties"), *about.get("anyOf", [])]
     for one in [about, *inside]:
         if isinstance(one, dict) and "$ref" in one:

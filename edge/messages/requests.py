@@ -140,5 +140,5 @@ def read_params(takes: type[Params], fields: Mapping[str, Any]) -> Params:
 
 
 def unknown_verb(verb: str, known: Mapping[str, object]) -> UnknownRequestError:
-    """Say that there is no such verb."""
+    """The error for a verb that does not exist."""
     return UnknownRequestError(f"no verb {verb!r}; known: {', '.join(sorted(known))}")

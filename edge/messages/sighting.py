@@ -198,7 +198,7 @@ _NOT_LATE, _LATE = b'"historical":false}', b'"historical":true}'
 
 
 def mark_historical(payload: bytes) -> bytes:
-    """Say in an encoded sighting that it is sent late.
+    """Mark an encoded sighting as sent late.
 
     ``historical`` is the last field of :class:`Sighting`, so its bytes are replaced without
     decoding the rest: this runs for each of perhaps a million messages after a long outage.

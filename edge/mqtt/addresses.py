@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def addresses(host: str, port: int) -> list[str]:
-    """Give the addresses of a name, in the order in which the system prefers them.
+    """Look up the addresses of a name, in the order in which the system prefers them.
 
     Raises PublishError: the name is unknown.
     """
@@ -34,7 +34,7 @@ class KnownAddresses:
         self._last: str | None = None
 
     def first(self, where: Sequence[str]) -> list[str]:
-        """Give the addresses, the one that answered last before the others."""
+        """The addresses, beginning with the one that answered last."""
         return sorted(where, key=lambda at: at != self._last)
 
     def answered(self, at: str) -> None:
@@ -43,7 +43,7 @@ class KnownAddresses:
 
 
 def first_that_answers(where: Sequence[str], attempt: Callable[[str], T]) -> T:
-    """Give what `attempt` gives for the first address that it succeeds with.
+    """Return the result of `attempt` for the first address with which it succeeds.
 
     A server that takes connections and says nothing, or has the wrong certificate, is passed over
     like one that is gone. Raises PublishError: why the last address failed.

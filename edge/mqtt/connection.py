@@ -163,7 +163,7 @@ class Connection:
                 raise PublishError(f"the broker does not acknowledge {what}; look at its log")
 
     def incoming(self) -> list[Incoming]:
-        """Give what has come in during :meth:`poll`, oldest first."""
+        """What has come in during :meth:`poll`, oldest first."""
         taken, self._client.incoming = self._client.incoming, []
         return taken
 
@@ -237,7 +237,7 @@ class Connection:
             self._wake_write.send(b"x")
 
     def disconnect(self) -> None:
-        """Say goodbye, so that the broker does not publish the last will."""
+        """Send DISCONNECT, so that the broker does not publish the last will."""
         if self.connected:
             self._client.disconnect()
             with contextlib.suppress(PublishError, OSError, ValueError):
@@ -378,7 +378,7 @@ class Connection:
 
 
 def _elsewhere(said: Said | None) -> str:
-    """Say which server the broker names in its place, and what else it says."""
+    """Which server the broker names in its place, and what else it says."""
     properties = said.properties if said else Properties()
     named, more = properties.text(SERVER_REFERENCE), properties.text(REASON_STRING)
     return (f" (it names {named})" if named else "") + (f" (it says: {more})" if more else "")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 
 def unreachable(address: str, error: Exception) -> str:
-    """Say in words why no connection came about, and what to do."""
+    """In words, why no connection could be opened, and what to do."""
     if isinstance(error, socket.gaierror) and error.errno in _NO_DNS:
         return f"the name of {address} cannot be looked up now ({error.strerror}); check the " + (
             "network and DNS"
@@ -48,8 +48,8 @@ _CERTIFICATE = re.compile(r"certificate|unknown ca|handshake failure|access deni
 
 
 def broken_off(failure: str) -> str | None:
-    """Say in words why an open connection ended, by what paho logged of the socket; None: the
-    other end hung up.
+    """In words, why an open connection ended, by what paho logged of the socket; None: the
+    other end closed it.
 
     Under TLS 1.3 a server refuses the device's certificate when the connection is open already.
     """

@@ -88,7 +88,7 @@ class Delivery:
         return not self._flying and not self._done
 
     def under_way(self, row: int) -> Row | None:
-        """Give what is under way of this row."""
+        """The message of this row that is in flight, or None."""
         return next((one for one in self._flying.values() if one.row == row), None)
 
     def fill(self, leave: int) -> None:
@@ -117,7 +117,7 @@ class Delivery:
             self._suspects.none_waits()
 
     def _may_send(self) -> bool:
-        """Tell whether sightings may go now."""
+        """Whether sightings may be sent now."""
         if self._flight.limits.maximum_qos == 0:
             self._standing.held.failed(
                 SetBackError(
@@ -214,7 +214,7 @@ class Delivery:
             self._sent[mid] = self._clock.monotonic()
 
     def _fitting(self, row: Row, topic: str) -> bytes | None:
-        """Give a payload that the broker takes; None: there is none, and that is dealt with."""
+        """A payload that the broker takes; None where there is none, and that is dealt with."""
         limits = self._flight.limits
         if limits.fits(topic, row.payload):
             return row.payload
@@ -280,8 +280,8 @@ class Delivery:
         self.tell_set_back(row, why)
 
     def tell_set_back(self, row: Row, why: str) -> None:
-        """Say that a message was set back, and put it away where it is proved to be the trouble;
-        where the next one fares no better, let all wait.
+        """Log that a message was set back, and set it aside where it is proved to be the cause;
+        where the next one fares no better, make all wait.
         """
         if self._suspects.guilty(row.row):
             self._bury(Suspect(row, why))

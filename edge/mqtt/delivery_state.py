@@ -22,7 +22,7 @@ class Stall:
         self._key: Key | None = None
 
     def is_on(self, key: Key) -> bool:
-        """Tell whether this message is known to stand still."""
+        """Whether this message is known to stand still."""
         return self._key is not None and self._same(key)
 
     def stands(self, oldest: Sent) -> None:
@@ -63,7 +63,7 @@ class Standing(NamedTuple):
     stall: Stall
 
     def count_letters(self) -> None:
-        """Say in the problems what is set aside."""
+        """Report in ``problems`` what is set aside."""
         self.counters.failing(_LETTERS, self.letters.summary())
 
     def taken(self, kind: str) -> None:

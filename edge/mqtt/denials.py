@@ -37,13 +37,13 @@ class Denials:
         return self._until.pop(kind, None) is not None
 
     def denied(self, kind: str) -> bool:
-        """Tell whether the last answer to `kind` was no."""
+        """Whether the last answer to `kind` was no."""
         return kind in self._until
 
     def resting(self, kind: str) -> bool:
-        """Tell whether it is too early to try `kind` again."""
+        """Whether it is too early to try `kind` again."""
         return self._monotonic() < self._until.get(kind, 0.0)
 
     def any(self) -> bool:
-        """Tell whether anything is denied."""
+        """Whether anything is denied."""
         return bool(self._until)

@@ -44,7 +44,7 @@ class ParcelSource(Protocol):
     """
 
     def next(self) -> Parcel | None:
-        """Give what may be sent now, without waiting; it is settled exactly once."""
+        """Return what may be sent now, without waiting; it is settled exactly once."""
         ...
 
     def settled(self, parcel: Parcel, outcome: Outcome) -> None:
@@ -115,7 +115,7 @@ class IdleSender:
         return others
 
     def close(self) -> None:
-        """Say that what is under way is lost with the connection."""
+        """Treat what is in flight as lost with the connection."""
         self._end("lost")
 
     def _refuse(self, why: str) -> None:

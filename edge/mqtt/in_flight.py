@@ -62,7 +62,7 @@ class Learned:
         return True
 
     def within(self, limits: Limits) -> Limits:
-        """Give the narrower of what it said and what was learned."""
+        """The narrower of these limits and `limits`, field by field."""
         return msgspec.structs.replace(
             limits,
             receive_maximum=min(limits.receive_maximum, self._most or limits.receive_maximum),
@@ -158,7 +158,7 @@ class Flight:
         return self._asked_at is not None and self._monotonic() - self._asked_at > self._limit
 
     def incoming(self) -> list[Incoming]:
-        """Give what has come in."""
+        """What has come in."""
         return self._wire.incoming()
 
     def together(self) -> AbstractContextManager[object]:
@@ -166,7 +166,7 @@ class Flight:
         return self._wire.together()
 
     def poll(self, timeout_seconds: float) -> list[Ack]:
-        """Give new acknowledgements.
+        """Return new acknowledgements.
 
         Raises:
             LostError: the connection was lost.
@@ -197,5 +197,5 @@ class Flight:
             self._oldest_since = self._monotonic()
 
     def disconnect(self) -> None:
-        """Say goodbye."""
+        """Send DISCONNECT."""
         self._wire.disconnect()

@@ -50,17 +50,17 @@ class Properties:
         self._found = found or {}
 
     def number(self, identifier: int) -> int | None:
-        """Give a number; None: it is not there."""
+        """A property that is a number; None: it is not there."""
         value = self._found.get(identifier)
         return value if isinstance(value, int) else None
 
     def data(self, identifier: int) -> bytes | None:
-        """Give binary data; None: they are not there."""
+        """A property that is binary data; None: it is not there."""
         value = self._found.get(identifier)
         return value if isinstance(value, bytes) else None
 
     def text(self, identifier: int) -> str | None:
-        """Give a text, with U+FFFD for what is none; None: it is not there."""
+        """A property that is text, with U+FFFD for invalid UTF-8; None: it is not there."""
         value = self.data(identifier)
         return None if value is None else value.decode(errors="replace")
 

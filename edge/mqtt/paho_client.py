@@ -147,6 +147,6 @@ class Client(paho.Client):
 
 
 def reason_name(code: int) -> str:
-    """Give what the standard calls a reason code."""
+    """The MQTT standard's name of a reason code."""
     names = ReasonCode(PacketTypes.CONNACK).names.get(code, {"Unknown reason": None})
     return str(next(iter(names)))

@@ -61,7 +61,7 @@ class Suspects:
         return tuple(self._back[row] for row in sorted(self._back))
 
     def is_back(self, row: int) -> bool:
-        """Tell whether to leave this row out."""
+        """Whether to leave this row out."""
         return row in self._back
 
     def broke(self, keys: Iterable[Key], row: Row | None, why: str) -> str | None:
@@ -105,7 +105,7 @@ class Suspects:
         self._denials.deny(_name(row.row))
 
     def guilty(self, row: int) -> bool:
-        """Tell whether this one was set back again after others had passed."""
+        """Whether this row was set back again after others had passed."""
         return row in self._back and row in self._others_pass
 
     @property
@@ -123,7 +123,7 @@ class Suspects:
         return first
 
     def due(self) -> int | None:
-        """Give the first row that was set back long enough, and is to be tried again."""
+        """The first row that was set back long enough to be tried again."""
         for row in sorted(self._back):
             if not self._denials.resting(_name(row)):
                 del self._back[row]
@@ -154,7 +154,7 @@ class Suspects:
         self._open = {key for key in self._open if isinstance(key, str)}
 
     def found(self, passed: Row) -> list[Suspect]:
-        """Give the pictures of which it is proved that the broker does not take them, because
+        """Return the pictures of which it is proved that the broker does not take them, because
         `passed` did pass. A sighting is to be tried once more, and at once, where `passed` is one:
         by anything else it is not proved, for its topic may be the trouble.
         """

@@ -78,7 +78,7 @@ class Waiting(NamedTuple):
     hold: Callable[[], bool] = lambda: False
     """While it says so, what waits is not sent yet."""
     righted: Callable[[Sequence[Row]], list[Row]] = list
-    """Gives what is sent with its right times."""
+    """Returns the rows that are to be sent, with their right times."""
 
 
 class Publisher:

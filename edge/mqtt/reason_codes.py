@@ -84,10 +84,10 @@ _UNKNOWN = Reason(_M, "its reason code is not known here; look at its log")
 
 
 def reason(code: int) -> Reason:
-    """Give what is known of a reason code; an unknown one is about the message."""
+    """What is known of a reason code; an unknown one is about the message."""
     return REASONS.get(code, _UNKNOWN)
 
 
 def words(name: str, code: int) -> str:
-    """Say in words why the broker said no: its own name for the code, and the cure."""
+    """In words, why the broker refused: its own name for the code, and the cure."""
     return f"{name} (0x{code:02X}): {reason(code).text}"

@@ -50,7 +50,7 @@ class Admission:
         return Asked(message, self.verb(message), found.transaction, found.token, found.sent)
 
     def knows(self, asked: Asked) -> bool:
-        """Tell whether the token is right, or none is needed."""
+        """Whether the token is right, or none is needed."""
         if self._token is None:
             return True
         return hmac.compare_digest((asked.token or "").encode(), self._token.encode())
@@ -77,11 +77,11 @@ class Admission:
         self.answer_topic(asked.message)
 
     def verb(self, message: Incoming) -> str:
-        """Give what is asked for."""
+        """The verb that a request asks for."""
         return message.topic.removeprefix(f"{self._base}/request/")[:64]
 
     def answer_topic(self, message: Incoming) -> str:
-        """Give where the answer goes. Raises RequestDeniedError.
+        """The topic that the answer goes to. Raises RequestDeniedError.
 
         Anybody who may ask could otherwise make the device publish wherever it has the right to.
         """

@@ -40,7 +40,7 @@ class RequestSink(Protocol):
         ...
 
     def answers(self) -> list[RequestAnswer]:
-        """Give answers to send."""
+        """Return the answers that are to be sent."""
         ...
 
 
@@ -112,7 +112,7 @@ class RequestChannel:
             self._asked = self._flight.subscribe(self._wanted(self._topics))
 
     def _wanted(self, topics: str) -> list[str]:
-        """Give the topics to subscribe to: one that stands for all, or each by itself."""
+        """The topics to subscribe to: one that stands for all, or each by itself."""
         assert self._inlet is not None
         if self._flight.limits.wildcards or not topics.endswith("#") or not self._inlet.verbs:
             return [topics]
@@ -130,7 +130,7 @@ class RequestChannel:
         self._standing.taken(self._topics)
 
     def _not_subscribed(self, why: str) -> None:
-        """Say that no requests come, and ask again after a while."""
+        """Log that no requests come in, and subscribe again after a while."""
         assert self._topics is not None
         self._asked = None
         self._denials.deny(self._topics)

@@ -163,7 +163,7 @@ class Session:
         return max(self._state_due, self._idle_at + self._state_seconds)
 
     def _state_is_due(self) -> bool:
-        """Tell whether the state is to be said now."""
+        """Whether the state is to be published now."""
         resting = self._standing.denials.resting(f"{self._base}/state")
         return self._dirty and not resting and self._clock.monotonic() >= self._due()
 
@@ -175,7 +175,7 @@ class Session:
         self._dirty = not self._delivery.idle
 
     def _introduce(self) -> None:
-        """Say that we are there, and what we are: once a connection, again after a denial."""
+        """Publish that we are there, and what we are: once a connection, again after a denial."""
         settled = self._delivery.idle and self._delivery.looked
         calm = settled or self._clock.monotonic() - self._since > _LASTED_SECONDS
         for topic, introduction in self._introductions.items():
@@ -231,7 +231,7 @@ class Session:
         self._standing.access.failed(DeniedError(f"the broker denies {topic} ({why})"))
 
     def _watch(self) -> None:
-        """Say that acknowledgements do not come while the connection stands, and that they do."""
+        """Log when acknowledgements stop while the connection stands, and when they come again."""
         for key in self._flight.answered:
             self._standing.stall.answered(key)
         if self._flight.stands_seconds > self._stalled_seconds:
@@ -240,8 +240,8 @@ class Session:
                 stall.stands(oldest)
 
     def _part(self, deadline: float) -> bool:
-        """Say ``offline`` ourselves, wait for its PUBACK, and leave in good order; where it cannot
-        be said, leave without a word, and the last will says it.
+        """Publish ``offline`` ourselves, wait for its PUBACK, and disconnect in good order; where
+        that is impossible, leave without DISCONNECT, so that the last will says it.
         """
         if self._offline is None and self._flight.room:
             self._offline = self._tell(f"{self._base}/availability", OFFLINE)
@@ -256,14 +256,14 @@ class Session:
 
 
 def _may_be_too_slow(error: Exception) -> bool:
-    """Tell whether a connection may have ended because a message takes too long on this network:
+    """Whether a connection may have ended because a message takes too long on this network:
     whoever waited for a sign of life meanwhile gave up.
     """
     return isinstance(error, LostError) and error.code in (None, KEEP_ALIVE_TIMEOUT)
 
 
 def _may_be_a_message(error: Exception) -> bool:
-    """Tell whether a message may be to blame for the end of a connection."""
+    """Whether a message may be to blame for the end of a connection."""
     if isinstance(error, StalledError):
         return True
     if not isinstance(error, LostError) or not error.hung_up:

@@ -104,7 +104,7 @@ class Memory:
         return self._after
 
     def find(self, verb: str, transaction: str, request: bytes) -> KnownRequest | None:
-        """Give what is known of a request that was begun already.
+        """What is known of a request that was begun already; None: nothing.
 
         Raises:
             MalformedRequestError: the transaction was used for another request.
@@ -225,8 +225,8 @@ class Memory:
 
 
 def _before_now(path: Path) -> int:
-    """Give a time, in milliseconds, by which all that was asked before was asked: now, or, where
-    the clock is evidently not set, when the file was written last.
+    """A time, in milliseconds, that no earlier request is later than: now, or, where the clock is
+    evidently not set, when the file was written last.
     """
     now = time.time()
     if now < WRITTEN.timestamp():

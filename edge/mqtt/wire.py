@@ -38,12 +38,12 @@ class Limits(msgspec.Struct, frozen=True):
     """It takes subscriptions to more than one topic."""
 
     def fits(self, topic: str, payload: bytes) -> bool:
-        """Tell whether the broker takes a message of this size."""
+        """Whether the broker takes a message of this size."""
         most = self.most_bytes(topic)
         return most is None or len(payload) <= most
 
     def most_bytes(self, topic: str) -> int | None:
-        """Give how large a payload may be on this topic; None: as large as you like."""
+        """The largest payload on this topic, in bytes; None: there is no limit."""
         if self.maximum_packet_size is None:
             return None
         return max(0, self.maximum_packet_size - len(topic.encode()) - PACKET_OVERHEAD)
@@ -128,7 +128,7 @@ class Wire(Protocol):
         ...
 
     def incoming(self) -> list[Incoming]:
-        """Give what has come in."""
+        """Return the messages that have come in."""
         ...
 
     def together(self) -> AbstractContextManager[object]:
@@ -140,7 +140,7 @@ class Wire(Protocol):
         ...
 
     def disconnect(self) -> None:
-        """Say goodbye."""
+        """Send DISCONNECT."""
         ...
 
     def close(self) -> None:

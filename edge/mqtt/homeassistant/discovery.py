@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def introductions(config: Config, model: Callable[[], RunningModel]) -> list[Introduction]:
-    """Give what to publish: the announcement, and the removal of those that no longer hold."""
+    """What to publish: the announcement, and the removal of those that no longer hold."""
     topic = f"{config.homeassistant.discovery_prefix}/device/{identifier(config)}/config"
     announced = Announced(config.outbox.path)
     wanted = [topic] if config.homeassistant.enabled else []
@@ -52,12 +52,12 @@ def introductions(config: Config, model: Callable[[], RunningModel]) -> list[Int
 
 
 def identifier(config: Config) -> str:
-    """Give the name of the device within Home Assistant; it holds letters, digits, ``_``, ``-``."""
+    """The name of the device within Home Assistant; it holds letters, digits, ``_``, ``-``."""
     return slug(f"{config.broker.base_topic}_{device_id(config)}")
 
 
 def slug(text: str) -> str:
-    """Give `text` with ``_`` for what is no letter, digit, ``_`` or ``-`` of ASCII.
+    """`text` with ``_`` for every character that is no letter, digit, ``_`` or ``-`` of ASCII.
 
     Where something was replaced, a part of the text's SHA-256 keeps different texts different.
     """
@@ -66,7 +66,7 @@ def slug(text: str) -> str:
 
 
 def announcement(config: Config, parts: dict[str, Component]) -> bytes:
-    """Give the discovery payload: device, origin and components, as UTF-8 JSON.
+    """The discovery payload: device, origin and components, as UTF-8 JSON.
 
     A component that holds its platform alone is taken out of Home Assistant.
     """
@@ -89,7 +89,7 @@ def announcement(config: Config, parts: dict[str, Component]) -> bytes:
 
 
 def _parts(config: Config, model: RunningModel) -> dict[str, Component]:
-    """Give the components of this device, with their unique ids."""
+    """The components of this device, with their unique ids."""
     ident, base = identifier(config), f"{config.broker.base_topic}/{device_id(config)}"
     camera = CameraFacts(
         base=base,

@@ -42,7 +42,7 @@ class CameraFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def components(camera: CameraFacts) -> dict[str, Component]:
-    """Give all components by a key that stays the same as long as the component does."""
+    """All components, by a key that stays the same as long as the component does."""
     found = {
         **_sightings(camera),
         **_counts(camera),
@@ -284,7 +284,7 @@ def _health(camera: CameraFacts) -> dict[str, Component]:
 
 
 def _sensor(topic: str, name: str, value: str, device_class: str | None = None) -> Component:
-    """Give a sensor that shows the value of a Jinja expression."""
+    """A sensor that shows the value of a Jinja expression."""
     sensor: Component = {
         "platform": "sensor",
         "name": name,
@@ -296,17 +296,17 @@ def _sensor(topic: str, name: str, value: str, device_class: str | None = None) 
 
 
 def _shown(text: str) -> str:
-    """Give the expression for a text as a state, also for a class that is called as Home Assistant
-    calls a sensor without a value."""
+    """The expression that shows a text as a state, also for a class whose name Home Assistant uses
+    for a sensor without a value."""
     return f"('class ' ~ {text} if {text} in {_NO_STATES} else {text})"
 
 
 def _share(field: str, unit: float) -> str:
-    """Give the expression for a number of bytes in larger units, none where it is null."""
+    """The expression for a number of bytes in larger units, none where it is null."""
     value = f"value_json.{field}"
     return f"none if {value} is none else ({value} / {unit:.0f}) | round(3)"
 
 
 def quoted(text: str) -> str:
-    r"""Give a Jinja string literal; JSON's escapes (``\"``, ``\\``, ``\n``, ...) mean the same."""
+    r"""A Jinja string literal; JSON's escapes (``\"``, ``\\``, ``\n``, ...) mean the same."""
     return encoded(text).decode()
