@@ -13,7 +13,7 @@ _SETTING = re.compile(r"\b(?:broker\.tls\.\w+|broker\.\w+|device\.id)\b")
 
 @contextlib.contextmanager
 def as_options(options: Mapping[str, str]) -> Iterator[None]:
-    """Say the settings that an error names as `options` (by setting: what a person types).
+    """Name the settings in an error by `options`: for each setting, what a person types.
 
     Raises:
         WheatearError: the error, of the same class; settings that are not in `options` stay.

@@ -27,7 +27,7 @@ _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
 
 def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> str:
-    """Give `message` as ``path = value: what is allowed. What the setting means``."""
+    """Return `message` as ``path = value: what is allowed. What the setting means``."""
     found = _PATH.search(message)
     path = [part for part in re.split(r"[.\[\]]+", found["path"]) if part] if found else []
     what = message[: found.start()] if found else message
@@ -90,7 +90,7 @@ def _struct_at(
 
 
 def _kinds(root: type[msgspec.Struct], path: list[str]) -> list[str]:
-    """Give the tags to choose from where `path` is, or lacks, the ``kind`` of a union."""
+    """The tags to choose from where the ``kind`` of a union is missing or wrong at `path`."""
     names = path[:-1] if path[-1:] == ["kind"] else path
     hint = typing.get_type_hints(root).get(names[0]) if len(names) == 1 else None
     structs = list(structs_in(hint))
@@ -98,7 +98,7 @@ def _kinds(root: type[msgspec.Struct], path: list[str]) -> list[str]:
 
 
 def structs_in(hint: object) -> Iterator[type[msgspec.Struct]]:
-    """Give the tables that a type, or a union of some, is."""
+    """Yield the tables that a type is, or that a union of some consists of."""
     if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         yield hint
     elif typing.get_origin(hint) in (types.UnionType, typing.Union):
@@ -107,7 +107,7 @@ def structs_in(hint: object) -> Iterator[type[msgspec.Struct]]:
 
 
 def _range(struct: type[msgspec.Struct], name: str) -> str:
-    """Say the range of a number or the choices of a setting."""
+    """The range of a number, or the choices of a setting."""
     hint = typing.get_type_hints(struct, include_extras=True).get(name)
     if hint is None:
         return ""
@@ -120,7 +120,7 @@ def _range(struct: type[msgspec.Struct], name: str) -> str:
 
 
 def bounds(meta: Any) -> str:  # noqa: ANN401 - whatever an annotation holds
-    """Say from what to what a number goes; empty where that is not bounded."""
+    """From what to what a number goes, in words; empty where it is not bounded."""
     if not isinstance(meta, msgspec.Meta) or (meta.ge is meta.gt is meta.le is None):
         return ""
     low = f"{meta.ge} to " if meta.ge is not None else ""

@@ -16,7 +16,7 @@ class Pattern(NamedTuple):
     """None: the scheme's own."""
 
     def fits(self, url: Url) -> bool:
-        """Tell whether it stands for this server."""
+        """Whether it stands for this server."""
         if url.port != (self.port or PORTS[url.scheme]):
             return False
         return url.host.endswith(self.host) if self.host[0] == "." else url.host == self.host

@@ -69,7 +69,7 @@ def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -
 
 
 def redacted(config: Config, details: bool = True) -> dict[str, Any]:
-    """Give the configuration as plain values for printing, without anything secret.
+    """The configuration as plain values for printing, without anything secret.
 
     Secrets are never in it to begin with: only the names of the file or variable that hold them.
     The user name is hidden too. Without `details` so is the place, and of files only the name is
@@ -90,7 +90,7 @@ def redacted(config: Config, details: bool = True) -> dict[str, Any]:
 
 
 def secrets(config: Config) -> tuple[str, ...]:
-    """Give the secrets that the program holds, for keeping them out of what it tells."""
+    """The secrets that the program holds, so that they can be kept out of its output."""
     found = []
     with contextlib.suppress(ConfigError):
         found.append(config.broker.password() or "")
@@ -102,7 +102,7 @@ def secrets(config: Config) -> tuple[str, ...]:
 
 
 def settings(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Give all settings by path, with their values; a table that is left out is None."""
+    """Yield all settings by path, with their values; a table that is left out is None."""
     if not isinstance(value, msgspec.Struct):
         yield path, value
         return

@@ -28,7 +28,7 @@ _KINDS = {bool: "`true`, `false`", str: "text", Path: "path", float: "number", i
 
 
 def markdown() -> str:
-    """Give the page: a heading for each table of the file, a line for each setting."""
+    """The page: a heading for each table of the file, a line for each setting."""
     parts = [_HEAD]
     for path, section in _sections("", Config):
         kind = section.__struct_config__.tag
@@ -40,7 +40,7 @@ def markdown() -> str:
 
 
 def _sections(path: str, struct: Struct) -> Iterator[tuple[str, Struct]]:
-    """Give all tables below `struct`, in the order of the file, with their names."""
+    """Yield all tables below `struct`, in the order of the file, with their names."""
     hints = typing.get_type_hints(struct)
     for field in msgspec.structs.fields(struct):
         for inner in structs_in(hints[field.name]):
@@ -62,7 +62,7 @@ def _table(section: Struct) -> str:
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:
-    """Give a default as it is written in the file."""
+    """A default as it is written in the file."""
     value = field.default
     if field.default_factory is not msgspec.NODEFAULT:
         value = field.default_factory()
@@ -74,7 +74,7 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
 
 
 def _kind(hint: object) -> str:
-    """Say what a setting may be: its range or choices, else what kind of value."""
+    """The values that a setting may have: its range or choices, else the kind of value."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
         return next(filter(None, map(bounds, inner)), None) or _kind(inner[0])

@@ -25,8 +25,8 @@ class Requests(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Answer ``capture`` with the picture where it is asked for, and let ``config/set`` switch on
     what sends pictures."""
     details: bool = False
-    """Tell the place in answers to ``status``, ``capture`` and ``config/get``, and in the last the
-    folders of files, too; ``info`` and sightings tell the place anyway."""
+    """Include the place in answers to ``status``, ``capture`` and ``config/get``, and in the last
+    the folders of files, too; ``info`` and sightings tell the place anyway."""
     token_file: Path | None = None
     """File whose first line every request must carry as its ``token``."""
     unnumbered: bool = False

@@ -34,12 +34,12 @@ class Bell:
             wake()
 
     def news(self) -> None:
-        """Say that something new waits on disk."""
+        """Ring: something new waits on disk."""
         self._news = True
         self.ring()
 
     def renew(self, topic: str | None = None) -> None:
-        """Say that what is retained on a topic, or all that is, has changed."""
+        """Ring: what is retained on a topic, or on all of them, has changed."""
         with self._lock:
             if topic is None:
                 self._everything = True
@@ -48,7 +48,7 @@ class Bell:
         self.news()
 
     def take(self) -> Rung:
-        """Give what it was rung for; for whoever listens."""
+        """Return what it was rung for, and forget it; for the listener."""
         if not self._news:
             return _SILENCE
         with self._lock:

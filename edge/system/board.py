@@ -40,7 +40,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def board(root: Path = Path("/")) -> Board:
-    """Give what the machine says about itself."""
+    """What the machine says about itself."""
     name = read(root / "proc/device-tree/model", lambda text: text.rstrip("\0"))
     return Board(
         name=name or read(root / "proc/cpuinfo", _processor) or "",
@@ -50,17 +50,17 @@ def board(root: Path = Path("/")) -> Board:
 
 
 def governor(root: Path = Path("/")) -> str | None:
-    """Give what sets the clock of the first CPU ("ondemand"); None: not told."""
+    """The frequency governor of the first CPU ("ondemand"); None: not known."""
     return read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", str.strip)
 
 
 def temperature(root: Path = Path("/")) -> float | None:
-    """Give the processor's temperature in degrees Celsius; None: not told."""
+    """The processor's temperature in degrees Celsius; None: not known."""
     return read(root / "sys/class/thermal/thermal_zone0/temp", lambda text: int(text) / 1000)
 
 
 def throttled(root: Path = Path("/")) -> tuple[str, ...] | None:
-    """Give why the Raspberry Pi's firmware holds it back, or did since it started.
+    """Why a Raspberry Pi's firmware throttles it, or has done so since the computer started.
 
     None: this is no Raspberry Pi. The kernel of Raspberry Pi OS gives what ``vcgencmd
     get_throttled`` does; others know of under-voltage only (driver raspberrypi-hwmon).
@@ -75,7 +75,7 @@ def throttled(root: Path = Path("/")) -> tuple[str, ...] | None:
 
 
 def read(path: Path, parse: Callable[[str], T]) -> T | None:
-    """Give a kernel's file, parsed; None where it is not there or says something else."""
+    """Read and parse a file of the kernel; None where it is not there or holds something else."""
     try:
         return parse(path.read_text("ascii", errors="replace"))
     except (OSError, ValueError, IndexError):
@@ -83,7 +83,7 @@ def read(path: Path, parse: Callable[[str], T]) -> T | None:
 
 
 def _listed(root: Path, pattern: str) -> list[Path]:
-    """Give what there is; nothing where it cannot be looked for just now."""
+    """The paths that match; empty where they cannot be listed just now."""
     try:
         return sorted(root.glob(pattern))
     except OSError:

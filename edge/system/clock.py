@@ -64,29 +64,29 @@ class Clock(ABC):
 
     @abstractmethod
     def now(self) -> datetime:
-        """Give the time of day, UTC."""
+        """The time of day, UTC."""
 
     @abstractmethod
     def monotonic(self) -> float:
-        """Give seconds that never jump."""
+        """Seconds on a clock that never jumps."""
 
     def since_boot(self) -> float:
-        """Give the seconds since the computer started, those asleep included; they never jump."""
+        """Seconds since the computer started, including time asleep; they never jump."""
         return self.monotonic()
 
     @abstractmethod
     def quality(self) -> Quality:
-        """Say how far :meth:`now` can be trusted, if that is called after this.
+        """How far :meth:`now` can be trusted, if that is called after this.
 
         The other way round the clock may be set in between, and a wrong time pass for a right one.
         """
 
     def errors(self) -> Errors:
-        """Say how wrong :meth:`now` may be."""
+        """How wrong :meth:`now` may be."""
         return Errors()
 
     def booted(self) -> datetime:
-        """Give when the computer started, by the clock as it is now; notices jumps.
+        """When the computer started, by the clock as it is now; notices jumps.
 
         Whoever needs :meth:`seconds_since_boot` to be right calls this every second or so.
         """
@@ -103,14 +103,14 @@ class Clock(ABC):
             return booted
 
     def seconds_since_boot(self, moment: datetime) -> float:
-        """Give the seconds from the computer's start to a time that this clock gave.
+        """Seconds from the computer's start to a time that this clock gave.
 
         It may have jumped in between: the jumps that :meth:`booted` noticed are known.
         """
         return self._place(moment)[1]
 
     def restated(self, moment: datetime, booted: datetime | None = None) -> datetime:
-        """Give what the clock as it is now would have said then, for a time that it gave.
+        """Correct a time that this clock gave: what the clock as it is now would have shown then.
 
         Times of one message are told by the same `booted`: the clock may be set between two calls.
         """
@@ -119,7 +119,7 @@ class Clock(ABC):
         return moment if era.booted == booted else booted + timedelta(seconds=seconds)
 
     def told(self, moment: datetime) -> tuple[datetime, Quality]:
-        """Give what the clock as it is now would have said then, and how far that can be trusted.
+        """Correct a time that this clock gave, and say how far the result can be trusted.
 
         Never a time from before the clock was set with the word that it is right.
         """
@@ -127,7 +127,7 @@ class Clock(ABC):
         return self.restated(moment), quality
 
     def _read(self) -> tuple[float, datetime]:
-        """Give seconds since boot, and when that was, read at one moment."""
+        """Seconds since the computer started, and when it started, read at one moment."""
         while True:
             before, now, after = self.since_boot(), self.now(), self.since_boot()
             if after - before < STEP_SECONDS / 10:  # else something kept us waiting in between
@@ -147,7 +147,7 @@ class Clock(ABC):
 
 
 def boot_seconds() -> float:
-    """Give the seconds since the computer started; those asleep too, where it can tell (Linux)."""
+    """Seconds since the computer started, including time asleep where that is known (Linux)."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
@@ -161,15 +161,15 @@ class SystemClock(Clock):
         self._was_synced = False
 
     def now(self) -> datetime:
-        """Give the time of day, UTC."""
+        """The time of day, UTC."""
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """Give seconds that never jump."""
+        """Seconds on a clock that never jumps."""
         return time.monotonic()
 
     def since_boot(self) -> float:
-        """Give the seconds since the computer started, those asleep included."""
+        """Seconds since the computer started, including time asleep."""
         return boot_seconds()
 
     def quality(self) -> Quality:
@@ -192,12 +192,12 @@ class SystemClock(Clock):
         return "rtc" if was_set and self.now() > WRITTEN else "unsynced"
 
     def errors(self) -> Errors:
-        """Say how wrong the clock may be, by the kernel."""
+        """How wrong the clock may be, according to the kernel."""
         return kernel_time().errors
 
 
 def describe(clock: Clock) -> str:
-    """Say in words what a clock shows, and how far it can be trusted."""
+    """In words, what a clock shows, and how far it can be trusted."""
     quality, errors = clock.quality(), clock.errors()
     told = f"{clock.now():%Y-%m-%d %H:%M:%S} UTC, {quality}"
     if quality == "synced":

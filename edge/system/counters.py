@@ -47,7 +47,7 @@ class Counters:
             times.add(milliseconds)
 
     def spread(self, name: str) -> Spread | None:
-        """Give how the times since the last call are spread, and begin anew."""
+        """Return how the times since the last call are spread, and begin anew."""
         with self._lock:
             times = self._times.pop(name, None)
             if times is None:
@@ -57,7 +57,7 @@ class Counters:
             return times.spread()
 
     def total(self, name: str) -> tuple[int, float]:
-        """Give how often something was timed since the start, and its milliseconds together."""
+        """How often something was timed since the start, and the sum in milliseconds."""
         with self._lock:
             count, total = self._totals.get(name, (0, 0.0))
             times = self._times.get(name)
@@ -69,7 +69,7 @@ class Counters:
             self._errors[type(error).__name__] += 1
 
     def errors(self) -> dict[str, int]:
-        """Give the errors since the start, by class name."""
+        """The errors since the start, by class name."""
         with self._lock:
             return dict(self._errors)
 
@@ -82,17 +82,17 @@ class Counters:
                 self._failing[what] = printable(why)
 
     def is_failing(self, what: str) -> bool:
-        """Tell whether `what` is failing now."""
+        """Whether `what` is failing now."""
         with self._lock:
             return what in self._failing
 
     def failing_now(self) -> tuple[str, ...]:
-        """Give what is failing now, without the reasons."""
+        """The names of what is failing now, without the reasons."""
         with self._lock:
             return tuple(sorted(self._failing))
 
     def problems(self) -> tuple[str, ...]:
-        """Give what is failing now, in words."""
+        """What is failing now, in words."""
         with self._lock:
             return tuple(f"{what}: {why}" for what, why in sorted(self._failing.items()))
 
@@ -105,7 +105,7 @@ class Counters:
                 self._notes[what] = printable(text)
 
     def noted(self, what: str) -> str | None:
-        """Give what was noted of `what`."""
+        """The note on `what`, or None."""
         with self._lock:
             return self._notes.get(what)
 
@@ -156,7 +156,7 @@ class Backoff:
         self._next = min_seconds
 
     def next(self, random: float) -> float:
-        """Give the seconds to wait; `random` from 0 to 1 spreads it between half and whole.
+        """Return the seconds to wait; `random` from 0 to 1 spreads them between half and whole.
 
         Spreading keeps a field of cameras from knocking all at once on a broker that came back.
         """

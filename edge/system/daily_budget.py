@@ -41,12 +41,12 @@ class Budget:
         self._noted: dict[str, int] = {}
 
     def used(self, now: datetime) -> int:
-        """Give the bytes taken so far on the day of `now`."""
+        """Bytes taken so far on the day of `now`."""
         day = _day(now)
         return self._days(day).get(day, 0)
 
     def left(self, now: datetime) -> int:
-        """Give the bytes that are left of the day of `now`."""
+        """Bytes left of the day of `now`."""
         return max(0, self._most - self.used(now))
 
     def take(self, count: int, now: datetime) -> bool:
@@ -70,7 +70,7 @@ class Budget:
         return True
 
     def close(self) -> None:
-        """Give back what was noted and not taken."""
+        """Return to the budget what was noted and not taken."""
         if self._spent is not None and self._noted != self._spent:
             with contextlib.suppress(RecordError):
                 self._note(self._spent)

@@ -104,7 +104,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_readable(path: Path) -> bool:
-    """Tell whether the disk gives all of a database and of its log, as far as they are there.
+    """Whether the disk can read all of a database and of its log, as far as they exist.
 
     Not of an open one: SQLite's locks would go.
     """

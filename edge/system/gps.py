@@ -87,7 +87,7 @@ def parse(line: bytes) -> GpsReport:
 
 
 def fix(report: GpsReport) -> Location | None:
-    """Give the place a report tells of; None where it has no fix."""
+    """The place in a report; None where it has no fix."""
     if report.kind != "TPV" or report.mode < 2 or report.odd:
         return None
     assert report.lat is not None
@@ -102,7 +102,7 @@ def fix(report: GpsReport) -> Location | None:
 
 
 def _number(raw: dict[str, Any], name: str, least: float, most: float) -> float | None:
-    """Give a number within bounds; None for anything else."""
+    """A number within bounds; None for anything else."""
     value = raw.get(name)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
@@ -150,7 +150,7 @@ class GpsReceiver:
             self._thread.join(2 * _TIMEOUT_SECONDS)
 
     def where(self) -> Location | None:
-        """Give the newest fix; None where it is older than configured, or there was none."""
+        """The newest fix; None where it is older than configured, or there was none."""
         newest = self._fix
         if newest is None or self._clock.since_boot() - newest[1] > self._config.max_age_seconds:
             return None
@@ -254,7 +254,7 @@ def _line(lines: BinaryIO) -> bytes | None:
 
 
 def ask(config: GpsConfig, timeout_seconds: float = _TIMEOUT_SECONDS) -> str:
-    """Say where gpsd says that we are, in words, waiting so long for a fix. Raises GpsError."""
+    """Wait for a fix of gpsd and describe it in words. Raises GpsError where none comes in time."""
     clock, there, problems = SystemClock(), threading.Event(), Counters()
     with GpsReceiver(config, clock, problems, there.set) as gps:
         there.wait(timeout_seconds)

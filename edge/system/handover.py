@@ -31,8 +31,8 @@ class Handover:
         self._left: dict[str, Any] = {}
 
     def take(self, kind: str, key: object, make: Callable[[], Held]) -> Held:
-        """Give what the run before left, where `key`, all that makes it what it is, is the same;
-        otherwise close that, and give what `make` opens. Raises as `make` does.
+        """Return what the run before left, if `key`, all that makes it what it is, is the same;
+        otherwise close that, and return what `make` opens. Raises as `make` does.
         """
         left: Held | None = self._left.pop(kind, None)
         if left is not None and self._made[left] == (kind, key):

@@ -29,7 +29,7 @@ class Histogram:
         self.sum += milliseconds
 
     def spread(self) -> Spread | None:
-        """Give the percentiles (nearest rank); None where nothing was counted."""
+        """The percentiles (nearest rank); None where nothing was counted."""
         if not self.count:
             return None
         classes = sorted(self._classes.items())

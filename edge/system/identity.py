@@ -38,9 +38,9 @@ _ID_DIGITS = 6
 
 @cache
 def boot_id(root: Path = Path("/")) -> str:
-    """Give 12 hexadecimal digits that change with every start of the computer.
+    """12 hexadecimal digits that change with every start of the computer.
 
-    Linux draws a random UUID at boot; where it cannot be read, one per start of the program does.
+    Linux draws a random UUID at boot; where it cannot be read, the program draws one at its start.
     """
     try:
         text = (root / "proc/sys/kernel/random/boot_id").read_text("ascii")
@@ -69,9 +69,9 @@ def board(root: Path = Path("/")) -> BoardIds:
 
 @cache
 def own_id(root: Path = Path("/")) -> str:
-    """Give an id for a device that was given none, the same at every start: ``cam-3f9a1c``.
+    """Make an id for a device that was given none, the same at every start: ``cam-3f9a1c``.
 
-    Of the board's serial number, else the machine id, else the host name.
+    From the board's serial number, else the machine id, else the host name.
     """
     here = board(root)
     known = here.serial or here.machine or _hash(socket.gethostname())
@@ -79,7 +79,7 @@ def own_id(root: Path = Path("/")) -> str:
 
 
 def device_id(config: Config) -> str:
-    """Give the id in topics: as configured, else made of what the board says of itself."""
+    """The id in topics: as configured, else made from what the board says about itself."""
     return config.device.id or own_id()
 
 
@@ -92,9 +92,9 @@ class _Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def installation(folder: Path, root: Path = Path("/")) -> str:
-    """Give the id of this installation: 16 hexadecimal digits, drawn at the first start and kept in
+    """The id of this installation: 16 hexadecimal digits, drawn at the first start and kept in
     `folder`; drawn anew where the folder was copied to another board or card, or was put back from
-    a copy, as far as that can be told. Raises ShortageError.
+    a copy, as far as that can be noticed. Raises ShortageError.
     """
     file, here = RecordFile(folder / NAME, _Installation), board(root)
     kept, now = _read(file), keeping(folder, boot_id(root), _hash, root)
@@ -114,7 +114,7 @@ def installation(folder: Path, root: Path = Path("/")) -> str:
 
 
 def _another(kept: _Installation, here: BoardIds, now: Keeping) -> str | None:
-    """Say why this is another installation than the one before; None: it is not."""
+    """In words, why this is another installation than the one before; None: it is the same."""
     if _other_board(kept.board, here):
         return "come from another board"
     if kept.keeping.another(now):
@@ -123,7 +123,7 @@ def _another(kept: _Installation, here: BoardIds, now: Keeping) -> str | None:
 
 
 def _other_board(before: BoardIds, now: BoardIds) -> bool:
-    """Tell whether a computer is another one; by its serial number where both say theirs."""
+    """Whether a computer is another one; by its serial number where both have one."""
     if before.serial and now.serial:
         return before.serial != now.serial
     if before.machine and now.machine:

@@ -12,7 +12,7 @@ _UP = 1
 
 
 def link(root: Path = Path("/")) -> LinkHealth | None:
-    """Give the interface of the default route, and its radio signal; None: there is none.
+    """The interface of the default route, and its radio signal; None: there is no such route.
 
     The signal comes from ``/proc/net/wireless`` (wireless extensions), which the kernels of
     Raspberry Pi OS have for WiFi; null on a cable, and where the kernel lacks them.

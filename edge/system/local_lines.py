@@ -13,5 +13,5 @@ looks like."""
 
 
 def is_local(record: LogRecord) -> bool:
-    """Tell whether a line was written with `LOCAL`."""
+    """Whether a line was written with `LOCAL`."""
     return bool(getattr(record, "local", False))

@@ -19,7 +19,7 @@ class Mount(NamedTuple):
     """Of the file system: ``upperdir`` and the like."""
 
     def disk(self, root: Path = Path("/")) -> Path:
-        """Give the folder in /sys of what it lies on: a partition or a disk. It need not exist."""
+        """The folder in /sys of the partition or disk that it lies on. It need not exist."""
         return (root / "sys/dev/block" / self.device).resolve()
 
 

@@ -37,7 +37,7 @@ def load(name: str, error: type[WheatearError], use: str, install: str) -> Any: 
 
 
 def _cure(name: str) -> str:
-    """Say what helps: a NumPy that stands before the system's, where that is so."""
+    """What helps: a NumPy that comes before the system's, where that is the trouble."""
     import numpy
 
     ours, theirs = numpy.__version__, _version("numpy", [SYSTEM_PACKAGES])

@@ -7,7 +7,7 @@ from edge.messages.sighting import Location
 
 
 def place(config: Config) -> Location | None:
-    """Give the configured place; None where none is."""
+    """The configured place; None where none is."""
     where = config.device.location
     if where is None:
         return None

@@ -26,7 +26,7 @@ class RecordFile(Generic[T]):
         self.path, self._type, self._mode = path, type, mode
 
     def read(self) -> T | None:
-        """Give what stands there; None: nothing was ever written.
+        """Return what the file holds; None: nothing was ever written.
 
         Raises:
             ShortageError: it cannot be opened just now; it is to stay as it is.

@@ -29,7 +29,7 @@ T = TypeVar("T", bound=threading.Thread)
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Tell whether an error is a lack of descriptors or memory."""
+    """Whether an error is a lack of descriptors or memory."""
     return isinstance(error, MemoryError) or (
         isinstance(error, OSError) and error.errno in SHORTAGES
     )
@@ -70,7 +70,7 @@ def _is_open(descriptor: int) -> bool:
 
 
 def larger_files(*files: Path) -> str | None:
-    """Say how to allow larger files, where this process may not add to one of these any more.
+    """How to allow larger files, where this process may not add to one of these any more.
 
     None: it may, as far as that goes by a limit of the process.
     """
@@ -101,7 +101,7 @@ def begin(thread: T) -> T:
 
 @contextlib.contextmanager
 def beginning(name: str) -> Iterator[None]:
-    """Say what is short where a thread cannot be started. Raises ShortageError."""
+    """Name what is short where a thread cannot be started. Raises ShortageError."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

@@ -42,7 +42,7 @@ def become_owner(folder: Path, root: Path = Path("/")) -> str | None:
 
 
 def service(root: Path = Path("/")) -> dict[str, list[str]]:
-    """Give the words of each setting of the installed service, its drop-ins included; empty where
+    """The words of each setting of the installed service, its drop-ins included; empty where
     none is installed, or its files cannot be read.
 
     As systemd does: an empty value forgets those before, groups add up, of users the last counts.

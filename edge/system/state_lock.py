@@ -35,7 +35,7 @@ _MOST_BYTES = 300
 
 
 def state_folders(config: Config) -> list[Path]:
-    """Give the folders that a running device writes its state to, each once."""
+    """The folders that a running device writes its state to, each once."""
     folders = [config.outbox.path.parent]
     if config.inbox.keep:
         folders.append(config.inbox.folder or config.outbox.path.parent / "inbox")
@@ -85,7 +85,7 @@ class StateLock:
 
 
 def is_held(folder: Path) -> bool:
-    """Tell whether a program holds a folder, writing nothing. Raises StateError."""
+    """Whether a program holds a folder, writing nothing. Raises StateError."""
     try:
         opened = os.open(folder, _FOLDER)
     except FileNotFoundError:
@@ -104,7 +104,7 @@ def is_held(folder: Path) -> bool:
 
 
 def holder(folder: Path) -> str:
-    """Say who held a folder last, in words."""
+    """In words, which program held a folder last."""
     try:
         told = read_whole(folder / NAME, _MOST_BYTES).decode("utf-8", "replace").strip()
     except OSError:
@@ -158,7 +158,7 @@ def _taken(opened: int, folder: Path) -> bool:
 
 
 def _sign(folder: Path) -> None:
-    """Say in a file who holds the folder, as far as the disk has room for that.
+    """Write into the lock file who holds the folder, as far as the disk has room for that.
 
     Raises StateError where the folder takes no files.
     """

@@ -39,13 +39,13 @@ class Keeping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     """The computer's start, where nothing in the folder outlives it."""
 
     def another(self, now: Keeping) -> bool:
-        """Tell whether this is known to keep the state no more."""
+        """Whether it is certain that something else keeps the state now."""
         pairs = ((self.card, now.card), (self.file, now.file))
         # What was written to disk and shows in memory was hidden by each start before, too.
         return any(a and b and a != b for a, b in pairs) or now.boot not in (None, self.boot)
 
     def along(self, now: Keeping) -> Keeping:
-        """Give what is known now, and else what was."""
+        """What is known now, completed by what was known before."""
         return Keeping(now.card or self.card, now.file or self.file, now.boot or self.boot)
 
 

@@ -1,4 +1,4 @@
-"""Tells systemd how the program is: sd_notify(3), and its watchdog, sd_watchdog_enabled(3)."""
+"""Reports to systemd how the program is: sd_notify(3), and its watchdog, sd_watchdog_enabled(3)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def notify(state: str) -> bool:
 
 
 def watchdog_seconds() -> float | None:
-    """Give the seconds within which systemd wants to hear of us; None: its watchdog is off."""
+    """Seconds within which systemd must hear of us; None: its watchdog is off."""
     try:
         microseconds = int(os.environ.get("WATCHDOG_USEC", "0"))
         ours = int(os.environ.get("WATCHDOG_PID", os.getpid())) == os.getpid()
@@ -85,7 +85,7 @@ class Longer:
 
 
 class Systemd:
-    """Says ``READY`` when entered, ``STOPPING`` when left, and what becomes of the frames between.
+    """Reports ``READY`` when entered, ``STOPPING`` when left, and in between whether frames flow.
 
     `stalled` says what does not go on, `status` what the program does, in words. The watchdog is
     fed while nothing is stalled: systemd then restarts the program, and what it has on disk goes

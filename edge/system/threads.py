@@ -49,7 +49,7 @@ class Crew:
 
     @property
     def ended(self) -> str | None:
-        """Say which threads ended that should not have, and why; None: none has."""
+        """In words, which threads ended that should not have, and why; None: none has."""
         with self._lock:
             return (
                 "; ".join(f"the {name} thread: {why}" for name, why in self._ended.items()) or None

@@ -14,8 +14,8 @@ _DEPTH = 4
 
 
 def fleeting(folder: Path, root: Path = Path("/")) -> str | None:
-    """Say why what is written into `folder` is gone with the computer's next start; None where it
-    stays, or nothing is known. The folder need not be there yet.
+    """In words, why what is written into `folder` is gone after the computer's next start; None
+    where it stays, or nothing is known. The folder need not exist yet.
 
     Memory is a tmpfs, a disk of memory (zram), and an overlay whose changes lie in one: so
     Raspberry Pi OS keeps its card from being written. Raises nothing.
