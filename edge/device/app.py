@@ -366,7 +366,7 @@ def _identity(config: Config, model: ModelRef, gps: GpsReceiver) -> Identity:
 
 
 def _status(counters: Counters, outbox: Outbox) -> str:
-    """Say in a line what the program does, for ``systemctl status``."""
+    """One line on what the program does, for ``systemctl status``."""
     waiting = ""
     with contextlib.suppress(OutboxError):
         waiting = f", {outbox.depth().waiting} messages waiting"

@@ -84,7 +84,7 @@ class ChangedConfiguration:
         return self.record.starts is not None
 
     def load(self) -> Config:
-        """Give the configuration to start with; each call counts as a start of one on trial.
+        """Return the configuration to start with; each call counts as a start of one on trial.
 
         Raises:
             ConfigError: the file itself is missing or wrong. What was changed from afar never keeps
@@ -106,7 +106,7 @@ class ChangedConfiguration:
         return self.config
 
     def peek(self) -> Config:
-        """Give what would be in force, writing nothing.
+        """Return what would be in force, without writing anything.
 
         Raises:
             ConfigError: the file is wrong, or what was changed from afar does not fit it.
@@ -124,7 +124,7 @@ class ChangedConfiguration:
         return self._apply(self.record.current, base)
 
     def revision(self) -> str:
-        """Give what tells this configuration from others: 16 hexadecimal digits."""
+        """16 hexadecimal digits that distinguish this configuration from others."""
         assert self.config is not None
         plain = msgspec.to_builtins(self.config, enc_hook=str)
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
@@ -136,8 +136,8 @@ class ChangedConfiguration:
         return ", ".join([*whole, *current.settings])
 
     def plain(self) -> dict[str, Any]:
-        """Give what is in force, without secrets; where ``requests.details`` is not set, without
-        place, user name and folders either.
+        """The configuration in force, without secrets; where ``requests.details`` is not set,
+        without place, user name and folders either.
         """
         assert self.config is not None
         return redacted(self.config, details=self.config.requests.details)

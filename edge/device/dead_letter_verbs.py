@@ -32,7 +32,7 @@ class LetterVerbs:
         requests.on("outbox/discard", self.discard)
 
     def listed(self, _: Params) -> LetterList:
-        """Give what is set aside, the oldest first."""
+        """List what is set aside, the oldest first."""
         held = self._letters.held()
         return LetterList(count=len(held), letters=held[:MOST_LETTERS])
 

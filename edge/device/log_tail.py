@@ -62,7 +62,7 @@ class LogTail(logging.Handler):
         self._lines.append((record.levelno, line))
 
     def log(self, params: LogParams) -> LogLines:
-        """Give the newest lines, fewer where they are long."""
+        """Return the newest lines, fewer where they are long."""
         least, room = _LEVELS[params.level], _MOST_BYTES
         found: list[LogLine] = []
         for level, line in reversed(self._lines.copy()):

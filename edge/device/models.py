@@ -53,7 +53,7 @@ class DeviceModels:
         self._stack = ExitStack()
 
     def introductions(self, renew: Callable[[str], None]) -> list[Introduction]:
-        """Give what the publisher retains; `renew` has it publish a topic again."""
+        """What the publisher retains; `renew` makes it publish a topic again."""
         if self._service is None:
             return []
         base = f"{self._config.broker.base_topic}/{device_id(self._config)}"

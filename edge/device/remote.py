@@ -70,7 +70,7 @@ class Remote:
         self._hangs: threading.Timer | None = None
 
     def memory(self, outbox: Path) -> Memory:
-        """Give what was asked before, kept beside the outbox."""
+        """Open the record of requests already carried out, kept beside the outbox."""
         if self._memory is None:
             self._memory = Memory(outbox.with_name(NAME))
         return self._memory
@@ -84,11 +84,11 @@ class Remote:
         requests.on("restart", self._restart)
 
     def stays(self) -> bool:
-        """Tell whether the process runs the device again when it has ended."""
+        """Whether the process runs the device again when it has ended."""
         return self._control.wish != "end"
 
     def state(self) -> ConfigState:
-        """Say what is in force, for `info`."""
+        """The configuration in force, for `info`."""
         record = self._configuration.record
         return ConfigState(
             revision=self._configuration.revision(),
@@ -193,7 +193,7 @@ class Remote:
         return {}
 
     def _lacking(self, counters: Counters) -> list[str]:
-        """Say what a configuration on trial has not shown yet."""
+        """What a configuration on trial has not shown yet, in words."""
         wanted = {
             "frames_classified": "no frame was classified",
             "introduced": "the broker acknowledged nothing",

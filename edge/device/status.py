@@ -31,7 +31,7 @@ class StatusVerb:
         self._details = details
 
     def status(self, _: Params) -> Status:
-        """Give info, state and health of this moment."""
+        """Return info, state and health of this moment."""
         info, state = self._reporter.info(self._protocol() or ""), self._reporter.state()
         if not self._details:
             info, state = _without_place(info, state)

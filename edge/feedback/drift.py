@@ -62,7 +62,7 @@ class Fading:
         return float(self.mass.sum()) ** 2 / self._squares if self._squares else 0.0
 
     def state(self) -> _Saved:
-        """Give what :meth:`restore` takes."""
+        """What :meth:`restore` takes."""
         return _Saved(tuple(round(float(mass), 6) for mass in self.mass), self._squares)
 
     def restore(self, saved: _Saved) -> None:
@@ -132,14 +132,14 @@ class DriftMeter:
             self._writing = Background(self._save)
 
     def value(self) -> float | None:
-        """Give the largest of the alarming distances, 0 to 1; None until enough was seen."""
+        """The largest of the alarming distances, 0 to 1; None until enough was seen."""
         with self._lock:
             if self._frames < self._config.min_frames:
                 return None
             return max(self._distance(name) for name in ALARMING)
 
     def report(self) -> DriftReport:
-        """Give all of it, for a person or a plot."""
+        """The full report, for a person or a plot."""
         value = self.value()
         with self._lock:
             enough = value is not None

@@ -30,7 +30,7 @@ _CHUNK = 48_000
 
 
 def inbox_folder(config: Config) -> Path:
-    """Give where kept pictures lie."""
+    """Where kept pictures lie."""
     return config.inbox.folder or config.outbox.path.parent / "inbox"
 
 
@@ -101,7 +101,7 @@ class Feedback:
         self.drift = _drift_of(classifier, *self._made_of)
 
     def health(self) -> dict[str, object]:
-        """Give what health says of pictures kept, and of drift."""
+        """The parts of health about kept pictures and drift."""
         return {
             "inbox": self.inbox.health() if self.inbox is not None else None,
             "drift": self.drift.value() if self.drift is not None else None,
@@ -129,7 +129,7 @@ class Feedback:
 def _drift_of(
     classifier: Classifier, config: Config, counters: Counters, clock: Clock
 ) -> DriftMeter | None:
-    """Give what measures drift for a model, where that is asked for and possible."""
+    """Open what measures drift for a model; None where that is not asked for or not possible."""
     if not config.drift.measure or classifier.reference is None:
         return None
     return DriftMeter(

@@ -132,7 +132,7 @@ class PictureInbox:
             self._change.notify_all()
 
     def next(self) -> Parcel | None:
-        """Give a thumbnail that may be sent now."""
+        """Return a thumbnail that may be sent now."""
         with self._change:
             parcel, self._ready = self._ready, None
             self._flying = self._flying or parcel is not None
@@ -146,7 +146,7 @@ class PictureInbox:
             self._change.notify_all()
 
     def read(self, id: str) -> tuple[InboxItem, bytes]:
-        """Give a kept picture at full size.
+        """Read a kept picture at full size.
 
         Raises PictureStoreError where there is none with this id.
         """
@@ -155,7 +155,7 @@ class PictureInbox:
         return self._pictures.read(id)
 
     def health(self) -> InboxHealth:
-        """Say how much is kept and sent."""
+        """How much is kept and sent."""
         count = self._counters
         return msgspec.structs.replace(
             self._health,
@@ -272,7 +272,7 @@ class PictureInbox:
         return next(filter(None, map(pictures.oldest_unsent, reasons)), None)
 
     def _parcel(self, pictures: PictureStore, entry: KeptPicture) -> Parcel | None:
-        """Give the thumbnail and what is said of it; a picture that cannot be read is given up."""
+        """A thumbnail with what is said about it; a picture that cannot be read is dropped."""
         try:
             item, jpeg = pictures.read(entry.id)
             part = _part(jpeg, item.frame.region)
@@ -300,13 +300,13 @@ class PictureInbox:
 
 
 def _region(found: Classification) -> tuple[int, int, int, int] | None:
-    """Give the tile that the classification is of; None where the picture was not cut."""
+    """The tile that the classification is about; None where the picture was not cut."""
     ours = (one.box for one in found.tiles if one.found.probabilities is found.probabilities)
     return next(ours, None)
 
 
 def _part(jpeg: bytes, region: tuple[int, int, int, int] | None) -> bytes:
-    """Give the part of a JPEG that the model looked at. Raises ImageError."""
+    """Cut out the part of a JPEG that the model looked at. Raises ImageError."""
     if region is None:
         return jpeg
     left, top, right, bottom = region

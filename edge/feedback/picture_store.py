@@ -119,7 +119,7 @@ class PictureStore:
         return len(self._order) - bisect_left(self._order, _UNSENT)
 
     def oldest_unsent(self, kept: Kept) -> KeptPicture | None:
-        """Give the oldest item of a reason that was not sent yet."""
+        """The oldest item of a reason that was not sent yet."""
         first = (True, USEFULNESS.index(kept), "")
         at = bisect_left(self._order, first)
         if at == len(self._order) or self._order[at][:2] != first[:2]:
@@ -127,7 +127,7 @@ class PictureStore:
         return self._entries[_id(self._order[at])]
 
     def read(self, id: str) -> tuple[InboxItem, bytes]:
-        """Give an item and its JPEG.
+        """Read an item and its JPEG.
 
         Raises:
             PictureStoreError: there is none with this id, or its files cannot be read.
@@ -157,7 +157,7 @@ class PictureStore:
         insort(self._order, uselessness(done))
 
     def drop(self, id: str) -> None:
-        """Give an item up, and count it."""
+        """Drop an item, and count it."""
         entry = self._entries.pop(id, None)
         if entry is not None:
             self._forget(entry)
@@ -198,7 +198,7 @@ class PictureStore:
 
 
 def _tidy(folder: Path) -> Iterable[KeptPicture]:
-    """Give the whole items of a folder; remove what was left of others."""
+    """Return the complete items of a folder; remove what is left of others."""
     found: dict[str, dict[str, os.DirEntry[str]]] = {}
     with os.scandir(folder) as files:
         for file in files:

@@ -71,7 +71,7 @@ class Selector:
         return Selected(*odd, "disagreement") if odd else None
 
     def _odd_one(self, frame: Frame, found: Classification) -> tuple[Frame, Classification] | None:
-        """Give the frame before this one where the two around it agree on something else."""
+        """The frame before this one, where the two around it agree on something else."""
         if len(self._before) < 2:
             return None
         (first, said_first), (middle, said) = self._before
@@ -87,5 +87,5 @@ class Selector:
 
 
 def top_label(found: Classification) -> str | None:
-    """Give the most likely label, also where the decision rules leave none."""
+    """The most likely label, also where the decision rules leave none."""
     return found.alternatives[0].label if found.alternatives else found.label

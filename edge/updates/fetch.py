@@ -282,7 +282,7 @@ class _Download:
             ) from error
 
     def _announced(self, answer: HTTPResponse, start: int) -> tuple[int | None, int]:
-        """Give the size of the whole, and from which byte on it comes."""
+        """The size of the whole, and the byte at which this answer begins."""
         if answer.status == 206:
             found = _RANGE.fullmatch(answer.headers.get("Content-Range", ""))
             known = self._part.total
@@ -295,7 +295,7 @@ class _Download:
         return (int(length) if _LENGTH.fullmatch(length) else None), 0
 
     def _blocks(self, answer: HTTPResponse, begin: int, limit: int) -> Iterator[bytes]:
-        """Give what comes. Raises BrokenError, UpdateError."""
+        """Yield the bytes that come. Raises BrokenError, UpdateError."""
         done = begin
         while block := self._read(answer, 0 if done else len(_BEGINNING)):
             if not done and not block.startswith(_BEGINNING):
@@ -322,7 +322,7 @@ class _Download:
 
 
 def _validator(answer: HTTPResponse) -> str | None:
-    """Give what tells this content from another, if it can be sent back."""
+    """What tells this content from another, if it can be sent back to the server."""
     tag, changed = answer.headers.get("ETag", ""), answer.headers.get("Last-Modified", "")
     for one in ("" if tag.startswith("W/") else str(tag), str(changed)):
         if one and len(one) <= _MOST_VALIDATOR and one.isascii() and one.isprintable():

@@ -69,7 +69,7 @@ class Web(NamedTuple):
         raise UnreachableError(f"{shown(text)} leads on and on, more than {MOST_REDIRECTS} times")
 
     def _led(self, text: str, url: Url, location: str) -> tuple[str, Url]:
-        """Give where a redirect leads, where it may. Raises UnreachableError."""
+        """The address that a redirect leads to, if that is allowed. Raises UnreachableError."""
         try:
             target = follow(text, location)
             led = checked(self.access, target)
@@ -192,7 +192,7 @@ def _looked_up(url: Url, seconds: float, pace: Pace) -> list[tuple[int, Sockaddr
 
 
 def _connect(family: int, address: Sockaddr, seconds: float, pace: Pace) -> socket.socket:
-    """Give a socket that does not block. Raises OSError, BrokenError."""
+    """Open a socket that does not block. Raises OSError, BrokenError."""
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setblocking(False)
@@ -234,7 +234,7 @@ class _Wire:
             left = left[sent or 0 :]
 
     def makefile(self, *_: object) -> io.BufferedReader:
-        """Give what answers are read from."""
+        """The stream that answers are read from."""
         return io.BufferedReader(_SocketReader(self._socket, self._pace), 16 << 10)
 
     def close(self) -> None:

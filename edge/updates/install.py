@@ -54,7 +54,7 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def factory(model: Model) -> ModelEntry | None:
-    """Give what the configured bundle is; None where it cannot be read."""
+    """The entry of the configured bundle; None where it cannot be read."""
     assert model.bundle is not None
     with contextlib.suppress(BundleError):
         bundle = read_bundle(model.bundle)
@@ -69,13 +69,13 @@ def factory(model: Model) -> ModelEntry | None:
 
 
 def current(store: Store, model: Model) -> ModelEntry | None:
-    """Give what the current model is."""
+    """The entry of the current model; None where there is none."""
     record = store.read()
     return factory(model) if record.current is None else record.models[record.current]
 
 
 def wanted_name(model: Model, current: ModelEntry | None) -> str | None:
-    """Give the name that bundles must have: as configured, else that of the configured bundle, else
+    """The name that bundles must have: as configured, else that of the configured bundle, else
     (where that cannot be read) of the current one; None: nothing is known, and any is taken.
     """
     if model.name is not None:
@@ -216,7 +216,7 @@ def roll_back(store: Store, reason: str, now: datetime) -> Record:
 
 
 def outcome(record: Record, reason: str, now: datetime) -> Outcome:
-    """Say that the current model is returned from."""
+    """The outcome of an update whose model the device returns from."""
     assert record.current is not None
     entry = record.models[record.current]
     return Outcome(

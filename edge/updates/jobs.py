@@ -63,7 +63,7 @@ class Jobs:
         self._over: str | None = None
 
     def read(self) -> Job | None:
-        """Give the update; None: there is none. Raises StoreError: that is not known just now."""
+        """Return the update; None: there is none. Raises StoreError: that is not known just now."""
         for file in (self._file, self._cancelled):
             try:
                 job = file.read()
@@ -121,7 +121,7 @@ class Jobs:
 
 
 def public(error: Exception, job: Job) -> str:
-    """Say why an update ended, to whoever asks from afar."""
+    """Why an update ended, in words fit for whoever asks from afar."""
     if isinstance(error, UnreachableError) and job.source is not None:
         return (
             f"{shown(job.source.url)} cannot be fetched; the device's own log says why, where no "
@@ -172,7 +172,7 @@ def conclude(
 
 
 def expired_upload(error: UpdateExpiredError, now: datetime) -> Outcome:
-    """Say that an upload was dropped."""
+    """The outcome of an upload that was dropped."""
     return Outcome(name="", version="", result="expired", reason=str(error), time=now)
 
 
@@ -214,7 +214,7 @@ def cancel(
 
 
 def by_request() -> UpdateCancelledError:
-    """Give the reason of an update that somebody ended."""
+    """The error that ends an update that somebody cancelled."""
     return UpdateCancelledError("cancelled by request; the model before goes on")
 
 

@@ -52,7 +52,7 @@ def load_bundle(path: Path, model: Model) -> Classifier:
 
 
 def kept_bundles(kept: Handover, model: Model) -> Load:
-    """Give what loads bundles as `model` says, or takes them over from the run before."""
+    """Return what loads bundles as `model` says, or takes them over from the run before."""
 
     def load(path: Path) -> Classifier:
         key = (model, path, _stamp(path))
@@ -62,7 +62,7 @@ def kept_bundles(kept: Handover, model: Model) -> Load:
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Tell one content of a file from another."""
+    """What changes when a file's content does; None where there is no such file."""
     try:
         found = path.stat()
     except OSError:

@@ -44,7 +44,7 @@ class Rhythm:
             self.frames += 1
 
     def seconds(self, now: float) -> float:
-        """Give the seconds since the beginning."""
+        """Seconds since the beginning."""
         return now - self._since
 
     @property
@@ -58,7 +58,7 @@ class Rhythm:
 def failing(
     trial: Probation, settings: Update, rhythm: Rhythm, failures: int, busy_seconds: float
 ) -> str | None:
-    """Say why a model on probation is to be returned from; None: nothing speaks against it."""
+    """In words, why a model on probation must be taken back; None: nothing speaks against it."""
     if busy_seconds > settings.hang_seconds:
         return (
             f"it hung: {busy_seconds:.0f} s on one frame, model.update.hang_seconds is "
@@ -76,7 +76,7 @@ def failing(
 
 
 def done(trial: Probation, settings: Update, rhythm: Rhythm, now: float) -> float:
-    """Give how much of the trial is over, 0 to 1."""
+    """How much of the trial is over, 0 to 1."""
     frames = (trial.frames + rhythm.frames) / settings.frames
     seconds = trial.seconds + rhythm.seconds(now)
     return min(1.0, frames, seconds / settings.seconds if settings.seconds else 1.0)

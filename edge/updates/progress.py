@@ -44,22 +44,22 @@ class ProgressTopic:
         self._said = self._message("idle")
 
     def introduction(self) -> Introduction:
-        """Give what the publisher retains."""
+        """What the publisher retains."""
         return Introduction(self.topic, self._payload)
 
     def phase(self, phase: UpdatePhase, update: str | None, proof: Proof | None) -> None:
-        """Say that a phase begins."""
+        """Publish that a phase begins."""
         self.proof = proof
         known = {"name": proof.name, "version": proof.version} if proof else {}
         self._say(self._message(phase, update=update, **known))
 
     def fetched(self, done: int, total: int | None) -> None:
-        """Say how far the download is."""
+        """Publish how far the download is."""
         if total:
             self._percent(100.0 * done / total)
 
     def probation(self, record: Record, share: float) -> None:
-        """Say how far a probation is."""
+        """Publish how far a probation is."""
         assert record.current is not None
         entry = record.models[record.current]
         if self._said.phase != "probation":
@@ -71,7 +71,7 @@ class ProgressTopic:
         self._percent(100.0 * share)
 
     def idle(self, last: Outcome | None) -> None:
-        """Say that nothing is under way, and how the last one ended."""
+        """Publish that nothing is under way, and how the last one ended."""
         self.proof = None
         if last is None:
             self._say(self._message("idle"))
@@ -114,7 +114,7 @@ class ProgressTopic:
         self._renew(self.topic)
 
     def _payload(self) -> bytes:
-        """Give what is said, with the model that judges at this moment."""
+        """The last message, with the model that judges at this moment."""
         with self._lock:
             said = self._said
         running = self._running()

@@ -28,7 +28,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     last: Outcome | None = None
 
     def returned(self, outcome: Outcome) -> Record:
-        """Give the record after going back to the previous model."""
+        """The record after going back to the previous model."""
         return msgspec.structs.replace(
             self, current=self.previous, previous=None, probation=None, last=outcome
         )

@@ -49,7 +49,7 @@ class Access:
             )
 
     def reaches(self, url: Url, found: Address) -> bool:
-        """Tell whether the address that a server's name stands for may be asked."""
+        """Whether requests may go to the address that a server's name stands for."""
         address = _unwrapped(found)
         if address.is_loopback:
             return is_here(url.host)
@@ -60,7 +60,7 @@ class Access:
         return address.is_global or self._named(url)
 
     def login(self, url: Url, first: Url) -> str | None:
-        """Give the ``Authorization`` for a server that `first` led to; None: it gets none.
+        """The ``Authorization`` for a server that `first` led to; None: it gets none.
 
         A password goes to the server that was asked for only, never along a redirect to another,
         and never in the clear over a network.
@@ -76,7 +76,7 @@ class Access:
 
 
 def is_here(host: str) -> bool:
-    """Tell whether a host is this machine by its plain name or address."""
+    """Whether a host is this machine, by its plain name or address."""
     if host == "localhost":
         return True
     address = _address(host)
@@ -91,7 +91,7 @@ def _address(host: str) -> Address | None:
 
 
 def _unwrapped(address: Address) -> Address:
-    """Give the IPv4 address inside an IPv6 one, where there is one."""
+    """The IPv4 address inside an IPv6 one; any other address as it is."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if address in _TRANSLATED:

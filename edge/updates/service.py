@@ -76,7 +76,7 @@ class UpdateService:
         return classifier
 
     def attach(self, switch: ModelSwitch, tell: ProgressTopic) -> None:
-        """Say what judges frames and who is told of progress, before the thread starts."""
+        """Set what judges frames and who hears of progress, before the thread starts."""
         store, model, clock = self.store, self._model, self._clock
         self._follower = Follower(
             store, model, self._load, clock, switch, tell, self._running, self._end

@@ -85,7 +85,7 @@ def open_current(
 
 
 def current_path(model: Model) -> Path:
-    """Give the bundle that a start would load first, uncounted. Raises StoreError."""
+    """The bundle that a start would load first, without counting as one. Raises StoreError."""
     assert model.bundle is not None  # held by the configuration
     if model.store is None:
         return model.bundle
@@ -94,7 +94,7 @@ def current_path(model: Model) -> Path:
 
 
 def path_of(store: Store, model: Model, id: str | None) -> Path:
-    """Give the bundle of a model; None is the factory's."""
+    """The bundle of a model; None is the factory's."""
     assert model.bundle is not None
     return model.bundle if id is None else store.path(id)
 

@@ -38,7 +38,7 @@ RECORD = "models.json"
 
 
 def bundle_path(folder: Path, model: str) -> Path:
-    """Give the bundle of a model in a store."""
+    """The bundle of a model in a store."""
     return folder / "bundles" / f"{model}{SUFFIX}"
 
 
@@ -72,7 +72,7 @@ class Store:
             ) from error
 
     def read(self) -> Record:
-        """Give the record. Raises StoreError where it is damaged."""
+        """Read the record. Raises StoreError where it is damaged."""
         return records.read(self.record_path)
 
     def change(self, change: Callable[[Record], Record]) -> Record:
@@ -104,7 +104,7 @@ class Store:
             return Record()
 
     def path(self, model: str) -> Path:
-        """Give the bundle of a model."""
+        """The bundle of a model."""
         return bundle_path(self.folder, model)
 
     def add(self, incoming: Path, proof: Proof) -> str:
@@ -211,7 +211,7 @@ def open_store(config: Config) -> Store:
 
 
 def store_folder(config: Config) -> Path:
-    """Give where models are stored. Raises ConfigError where none is set."""
+    """Where models are stored. Raises ConfigError where no folder is set."""
     if config.model.store is None:
         raise ConfigError("model.store is not set; name a folder, such as /var/lib/wheatear/models")
     return config.model.store

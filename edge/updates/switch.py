@@ -131,7 +131,7 @@ class ModelSwitch:
         taken.set()
 
     def _compare(self) -> None:
-        """Tell of settings for labels that this model does not have."""
+        """Log a warning of settings for labels that this model does not have."""
         if problem := by_decision(self._config.decision, self.classifier.labels):
             log.warning("%s", problem)
 

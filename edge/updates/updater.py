@@ -112,7 +112,7 @@ class Updater:
         )
 
     def _fetched(self, job: Job, ledger: Ledger, stop: Callable[[], bool]) -> Path:
-        """Give the file of an update, from the network where it is not here yet."""
+        """Return the file of an update, fetched from the network where it is not here yet."""
         if job.source is None:
             return self._upload.complete(job.sha256 or "")
         self._tell.phase("fetching", job.update, None)

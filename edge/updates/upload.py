@@ -70,7 +70,7 @@ class Upload:
         return UploadProgress(sha256=chunk.sha256, next=done, complete=complete)
 
     def complete(self, sha256: str) -> Path:
-        """Give the file of a complete upload. Raises DownloadError, ShortageError."""
+        """Return the file of a complete upload. Raises DownloadError, ShortageError."""
         begun = self._begun()
         if begun is None or begun.sha256 != sha256:
             raise DownloadError(f"no upload {sha256[:12]} is here; send it with model/chunk")
@@ -125,7 +125,7 @@ class Upload:
                 self._facts.replace(msgspec.structs.replace(begun, idle=seconds))
 
     def _begun(self) -> _BegunUpload | None:
-        """Give what the file is the beginning of. Raises ShortageError: not known just now."""
+        """The upload that the file begins; None: none. Raises ShortageError: not known just now."""
         with contextlib.suppress(RecordError):
             return self._facts.read()
         return None

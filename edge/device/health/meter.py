@@ -8,7 +8,7 @@ from edge.messages.health import Health, Spreads, Timings
 from edge.system.counters import Counters
 
 Part = Callable[[], Mapping[str, object]]
-"""Gives fields of :class:`edge.messages.health.Health`; called on the agent's thread, on that of
+"""Returns fields of :class:`edge.messages.health.Health`; called on the agent's thread, on that of
 requests and on that of Prometheus."""
 
 

@@ -27,7 +27,7 @@ from edge.system.link import link
 
 
 class DeviceHealth:
-    """Tells of the machine, and of what is counted since the program started."""
+    """Health of the machine, and what is counted since the program started."""
 
     def __init__(
         self, config: Config, counters: Counters, clock: Clock, root: Path = Path("/")
@@ -91,7 +91,7 @@ class DeviceHealth:
 
 
 class QueueHealth:
-    """Tells of the queue on disk, and of what was set aside of it."""
+    """Health of the queue on disk, and of what was set aside from it."""
 
     def __init__(self, outbox: Outbox, letters: DeadLetters, clock: Clock) -> None:
         self._outbox, self._letters, self._clock = outbox, letters, clock
@@ -118,7 +118,7 @@ class QueueHealth:
         }
 
     def _waiting(self) -> tuple[Depth, float | None]:
-        """Give what waits, and the age of the oldest by its time; None: nothing waits."""
+        """What waits, and the age of the oldest by its time; None: nothing waits."""
         try:
             depth, page = self._outbox.depth(), self._outbox.page(limit=1)
         except OutboxError:

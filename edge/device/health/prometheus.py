@@ -20,7 +20,7 @@ from edge.system.counters import Counters, Episode
 log = logging.getLogger(__name__)
 
 Total = Callable[[str], tuple[int, float]]
-"""Gives how often something was timed since the start, and its milliseconds together."""
+"""Returns how often something was timed since the start, and the sum in milliseconds."""
 
 
 class Sample(NamedTuple):
@@ -41,7 +41,7 @@ class Metric(NamedTuple):
 
 
 def text(health: Health, model: str, total: Total) -> str:
-    """Give the whole file for a health message."""
+    """The whole file for a health message."""
     lines = []
     for metric in metrics(health, model, total):
         samples = [sample for sample in metric.samples if sample.value is not None]
@@ -53,7 +53,7 @@ def text(health: Health, model: str, total: Total) -> str:
 
 
 def metrics(health: Health, model: str, total: Total) -> Iterator[Metric]:
-    """Give all metrics of a health message."""
+    """Yield all metrics of a health message."""
     frames, outbox, broker, clock = health.frames, health.outbox, health.broker, health.clock_health
     yield _one("info", "gauge", "Software and model.", 1, version=__version__, model=model)
     yield _one("uptime_seconds", "gauge", "Since the program started.", health.uptime_seconds)

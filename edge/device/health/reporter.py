@@ -57,7 +57,7 @@ class Reporter:
         self._boot = boot_id(root)
 
     def info(self, protocol: str) -> bytes:
-        """Give the retained description for a connection over this MQTT version."""
+        """The retained description for a connection over this MQTT version."""
         config, quality = self._config, self._clock.quality()
         booted = self._clock.booted()
         return encode(
@@ -84,7 +84,7 @@ class Reporter:
         )
 
     def state(self) -> bytes:
-        """Give the retained state."""
+        """The retained state."""
         now, latest = self._clock.now(), self._writer.latest
         try:
             hours, depth = self._outbox.hours(now), self._outbox.depth()
@@ -115,7 +115,7 @@ class Reporter:
         )
 
     def _righted(self, sighting: Sighting) -> Sighting:
-        """Give a sighting with the right time if the clock was set since."""
+        """Correct a sighting's time if the clock was set since."""
         if self._clock.quality() != "synced":
             return sighting
         return retimed(sighting, self._boot, self._clock.booted()) or sighting

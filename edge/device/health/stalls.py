@@ -26,11 +26,11 @@ class Deadline:
         self._due = clock.monotonic() + limit_seconds
 
     def beat(self) -> None:
-        """Say that it happened."""
+        """Note that it happened."""
         self.expect(0.0)
 
     def expect(self, seconds: float) -> None:
-        """Say that it will not happen for so long, and that this is as it should be."""
+        """Note that it will not happen for so long, and that this is as it should be."""
         self._due = self._clock.monotonic() + seconds + self._limit
 
     @property
@@ -88,7 +88,7 @@ class FrameFlow:
         took("invoke", found.timings.invoke_ms)
 
     def stalled(self) -> str | None:
-        """Say what does not go on; None: all is as it should be. To be asked every few seconds."""
+        """In words, what has stopped; None: all goes on as it should. Call it every few seconds."""
         counters = self._counters
         captured = counters["frames_captured"] + counters["frames_bad"]
         if captured != self._captured or counters.noted("asleep") or self._frames.ended:
@@ -103,7 +103,7 @@ class FrameFlow:
 
 
 def interval_seconds(config: Config) -> float:
-    """Give the seconds from one frame to the next, as configured."""
+    """Seconds from one frame to the next, as configured."""
     camera = config.camera
     if isinstance(camera, FolderCamera):
         return 1 / camera.frames_per_second if camera.frames_per_second else 0.0

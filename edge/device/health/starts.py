@@ -71,11 +71,11 @@ class StartCounter:
             self._write(msgspec.structs.replace(self._record, running=False))
 
     def part(self) -> dict[str, object]:
-        """Give what health says of the program."""
+        """The program's part of a health message."""
         return {"program": self.health()}
 
     def health(self) -> ProgramHealth:
-        """Give the counts."""
+        """The counts."""
         record = self._record or _NEVER
         return ProgramHealth(
             starts=record.starts,
