@@ -109,7 +109,7 @@ def measure(
 
 
 def made_up_frame() -> bytes:
-    """Give a 1080p JPEG with detail at every scale, always the same."""
+    """Make a 1080p JPEG with detail at every scale, always the same."""
     random = np.random.default_rng(0)
     picture = Image.new("RGB", FRAME)
     for side in (6, 24, 96, 384):

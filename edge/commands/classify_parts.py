@@ -38,7 +38,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parts(found: Classification, size: Size, background: Sequence[str] = ()) -> Parts:
-    """Say what the parts of a picture show, and what they come to."""
+    """What the parts of a picture show, and what they come to together."""
     return Parts(
         size=size,
         findings=findings(found, {}, frozenset(background)),

@@ -74,7 +74,7 @@ class Loaded(msgspec.Struct, frozen=True):
 
 
 Read = Callable[[str], "tuple[Pixels, tuple[int, int]]"]
-"""Gives the pixels of a picture file and, where it matters, the size that it was taken in."""
+"""Returns the pixels of a picture file and, where it matters, the size that it was taken in."""
 
 
 class Loader:
@@ -90,7 +90,7 @@ class Loader:
         begin(Thread(target=self._run, name="load pictures"))
 
     def __iter__(self) -> Iterator[Loaded]:
-        """Give the pictures in the order of the files."""
+        """Yield the pictures in the order of the files."""
         for _ in self._files:
             yield self._ready.get()
             self._room.release()
@@ -152,7 +152,7 @@ def classify_pictures(
 
 
 def files_of(paths: Sequence[str], console: Console) -> Sequence[str]:
-    """Give files as they are and folders as the pictures below them; tell what that leaves out.
+    """Replace folders by the pictures below them; warn of what that leaves out.
 
     Raises:
         ConfigError: a folder cannot be listed, or holds no picture.
@@ -192,7 +192,7 @@ def _reader(classifier: Classifier, view: View | None) -> Read:
 
 
 def _in_parts(arguments: argparse.Namespace) -> bool:
-    """Tell whether any option is about parts of pictures."""
+    """Whether any option is about parts of pictures."""
     given = (arguments.tiles, arguments.region, arguments.mask, arguments.ignore, arguments.draw)
     return any(given) or arguments.overlap is not None
 
@@ -203,7 +203,7 @@ def _describer(
     arguments: argparse.Namespace,
     images: Sequence[str],
 ) -> Callable[[Loaded], Line]:
-    """Give what makes a line of a picture."""
+    """Return what makes the output line of a picture."""
     if view is None:
         return lambda loaded: _line(classifier, loaded, classifier.classify(_pixels(loaded)))
     from edge.commands.classify_parts import parts

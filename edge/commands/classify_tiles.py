@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def view_of(arguments: argparse.Namespace) -> View:
-    """Give the view that the options ask for.
+    """The view that the options ask for.
 
     Raises:
         ConfigError: a value is wrong.

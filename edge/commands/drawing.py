@@ -30,7 +30,7 @@ _MARK, _HEAD = b"drawn by wheatear classify", 4096
 
 
 def colour_of(label: str | None) -> tuple[int, int, int]:
-    """Give the colour in which a class is drawn, always the same; grey for *unknown*."""
+    """The colour in which a class is drawn, always the same; grey for *unknown*."""
     if label is None:
         return (150, 150, 150)
     hue = zlib.crc32(label.encode()) % 360 / 360
@@ -66,7 +66,7 @@ def draw(pixels: Pixels, parts: Parts, masked: NDArray[np.bool_] | None) -> Imag
 
 
 def targets(folder: Path, files: Iterable[str]) -> dict[str, Path]:
-    """Give the drawing of each picture file: its name, with as much of its path as tells it apart.
+    """The path of each picture's drawing: its name, with as much of its path as tells it apart.
 
     Raises:
         ConfigError: there is a file of that name which no drawing is.
@@ -133,5 +133,5 @@ def write(picture: Image.Image, path: Path) -> None:
 
 
 def _inside(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    """Give the corners that a pen draws: the last pixels inside."""
+    """The corners that a pen draws: the last pixels inside."""
     return box[0], box[1], box[2] - 1, box[3] - 1
