@@ -75,6 +75,37 @@ def test_a_loss_that_chance_explains_passes(truth):
     assert report.failures == ()
 
 
+def test_equal_is_said_only_where_the_whole_interval_is_within_the_tolerance(truth):
+    """One in 400 lost leaves at most 1.2 points: equal at 1.5 allowed, not shown at 1."""
+    said = flipped(truth, 1)
+    report = judged(truth, said, truth, Limits(tolerance=0.02))
+    assert report.verdict == "equal"
+    assert "as good as the float one: with 95 % confidence it loses at most" in report.sentence
+    open_question = judged(truth, said, truth)
+    assert open_question.splits["both"].lost_high > 0.01
+    assert open_question.failures == ()
+    assert open_question.verdict == "not shown to be equal"
+    assert "as good as" not in open_question.sentence
+    assert "400 photos with 2 different answers cannot show it" in open_question.sentence
+
+
+def test_fewer_photos_never_prove_more():
+    """The same share of lost answers on a tenth of the photos: what 4,000 prove 400 do not."""
+    many, few = np.arange(4000) % 3, np.arange(400) % 3
+    limits = Limits(tolerance=0.005)
+    assert judged(many, flipped(many, 4), many, limits).verdict == "equal"
+    assert judged(few, flipped(few, 1), few, limits).verdict == "not shown to be equal"
+
+
+def test_a_refused_model_is_never_called_equal(truth):
+    """Where answers differ without a loss, the verdict is the refusal."""
+    swapped = flipped(truth, 20)
+    other = np.where(np.arange(200) >= 180, (truth + 1) % 3, truth)
+    report = judged(swapped, other, truth, Limits(tolerance=0.5))
+    assert report.verdict == "refused"
+    assert "No bundle was written" in report.sentence
+
+
 def test_other_answers_are_refused_even_at_the_same_accuracy(truth):
     """Wrong in other places is not the same model, however the sums come out."""
     swapped = flipped(truth, 20)

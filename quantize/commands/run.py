@@ -68,6 +68,7 @@ def quantize_run(
     console.print(f"parity report: {pages}", highlight=False, soft_wrap=True)
     out_was_there = out.exists()
     require(outcome.report)
+    console.print(outcome.report.sentence, highlight=False, soft_wrap=True)
     manifest = pack(bench, outcome, out, name, version, signing_key)
     signed = "signed" if signing_key else "not signed"
     verb = "replaced" if out_was_there else "written"

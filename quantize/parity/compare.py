@@ -12,7 +12,7 @@ model that was quantized: pruning may move answers, as training anew would, roun
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -118,6 +118,42 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the model that was quantized is another than the run's."""
     limits: Limits
     failures: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Literal["refused", "equal", "not shown to be equal"]:
+        """What was shown. "equal": the whole 95 % interval of the loss is within the tolerance."""
+        if self.failures:
+            return "refused"
+        within = self.splits["both"].lost_high <= self.limits.tolerance
+        return "equal" if within else "not shown to be equal"
+
+    @property
+    def sentence(self) -> str:
+        """The verdict in words, with the figures it rests on."""
+        both, allowed = self.splits["both"], points(self.limits.tolerance)
+        high = points(max(0.0, round(both.lost_high, 3)))
+        if self.verdict == "refused":
+            return "The int8 model is not as good as the float one. No bundle was written."
+        if self.verdict == "equal":
+            return (
+                f"The int8 model is as good as the float one: with 95 % confidence it loses at "
+                f"most {high} of accuracy, and {allowed} may be lost."
+            )
+        return (
+            f"The int8 model is not shown to be worse than the float one by more than {high} of "
+            f"accuracy. To call them equal, that has to be {allowed} or less; {both.n} photos "
+            f"with {_differing(both)} different answers cannot show it."
+        )
+
+
+def points(share: float) -> str:
+    """A share of accuracy in percentage points: 0.01 -> "1 point"."""
+    return f"{100 * share:g} point{'' if share == 0.01 else 's'}"
+
+
+def _differing(split: Split) -> int:
+    """Photos on which int8 and the run's model differ."""
+    return split.n - round(split.run_agreement * split.n)
 
 
 def answer(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantize.parity import plots
+from quantize.parity.compare import points
 from quantize.parity.outcome import Outcome
 from training import metrics
 from training.pages.page import render
@@ -43,6 +44,7 @@ def write(out: Path, outcome: Outcome, labels: tuple[str, ...], root: Path) -> P
     shown = {
         "report": outcome.report,
         "passed": not outcome.report.failures,
+        "verdict": outcome.report.verdict,
         "disagreements": [item for item, _ in found],
     }
     text = msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
@@ -97,8 +99,3 @@ def page(
         photos=[(item, data_address(pixels, SIDE)) for item, pixels in found[:MOST_PHOTOS]],
         root=root.name,
     )
-
-
-def points(share: float) -> str:
-    """A share of accuracy in percentage points: 0.01 -> "1 point"."""
-    return f"{100 * share:g} point{'' if share == 0.01 else 's'}"
