@@ -216,6 +216,9 @@ def add_schema(parser: argparse.ArgumentParser) -> None:
     other.add_argument(
         "--settings", action="store_true", help="every setting (docs/device/settings.md)"
     )
+    other.add_argument(
+        "--requests", action="store_true", help="every request (docs/device/verbs.md)"
+    )
 
 
 def add_models(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from edge.config import reference
+from edge.config import Requests, reference
+from edge.messages import verb_reference
 from edge.messages.asyncapi import document
 from edge.messages.payloads import schemas
 from edge.messages.reference import markdown
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
-    """Print the schemas, the AsyncAPI document, or topics or settings as Markdown."""
+    """Print the schemas, the AsyncAPI document, or topics, requests or settings as Markdown."""
     if arguments.settings:
         text = reference.markdown()
+    elif arguments.requests:
+        text = verb_reference.markdown(Requests().allow)
     elif arguments.asyncapi:
         text = json.dumps(document(), indent=2)
     else:

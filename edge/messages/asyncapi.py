@@ -111,7 +111,7 @@ def _asked(verb: str) -> Object:
     return {
         "action": "receive",
         **within(asks, f"request_{words}"),
-        "summary": f"`{verb}`, see docs/device/requests.md",
+        "summary": VERBS[verb].what,
         "bindings": {"mqtt": {"qos": asks.qos, "retain": False, "bindingVersion": _BINDING}},
         "reply": within(answers, f"response_{words}"),
     }

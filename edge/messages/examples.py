@@ -1,8 +1,9 @@
-"""One example of each payload, for the documents made from them."""
+"""One example of each payload and request, for the documents made from them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from edge.messages.base import Message
 from edge.messages.device import (
@@ -165,3 +166,14 @@ EXAMPLES: dict[str, Message] = {
         data={},
     ),
 }
+
+REQUESTS: dict[str, dict[str, Any]] = {
+    "config/set": {"revision": "9f2c4e1a77b0d3c5", "changes": {"decision.agreeing_frames": 3}},
+    "inbox/get": {"id": "0badcafe00c0ffee", "offset": 48_000},
+    "log": {"lines": 20, "level": "warning"},
+    "model/chunk": {"sha256": "8c" * 32, "size": 1_310_720, "offset": 0, "data": "UEsDBBQAAAAI"},
+    "model/install": {"url": "https://models.example/jute-4.wtr"},
+    "outbox/discard": {"ids": ["000000001041-5e2a90c7"]},
+    "outbox/release": {"all": True},
+}
+"""What a request of a verb may carry; a verb that takes nothing is left out."""

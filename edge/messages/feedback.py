@@ -96,5 +96,5 @@ class PicturePart(Message, frozen=True, kw_only=True):
     """What `inbox/get` gives."""
 
     item: InboxItem
-    offset: int
+    offset: Annotated[int, Meta(description="As in the request.")]
     jpeg: Annotated[bytes, Meta(description="In base64; empty beyond the end.")]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from edge.messages.base import SCHEMA_VERSION, encode
 from edge.messages.examples import EXAMPLES
+from edge.messages.field_table import fields
 from edge.messages.payloads import PAYLOADS
-from edge.messages.requests import VERBS, Envelope
 from edge.messages.topics import TOPICS
 
 
@@ -30,10 +28,7 @@ def markdown() -> str:
     lines += ["", _RULES.strip()]
     for struct in PAYLOADS:
         lines += ["", f"## {struct.__name__}", "", *_describe(struct)]
-    lines += ["", _VERBS.strip(), "", *_table(Envelope)]
-    for name, verb in VERBS.items():
-        lines += ["", f"### {name}", *_describe_verb(verb.takes, verb.gives)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", _REQUESTS.strip()]) + "\n"
 
 
 def _describe(struct: type[msgspec.Struct]) -> list[str]:
@@ -41,74 +36,14 @@ def _describe(struct: type[msgspec.Struct]) -> list[str]:
     schema = msgspec.json.schema(struct)
     text = schema["$defs"][struct.__name__]["description"]
     example = msgspec.json.format(encode(EXAMPLES[struct.__name__]), indent=2).decode()
-    return [text, "", *_table(struct), "", "```json", example, "```"]
+    return [text, "", *fields(struct), "", "```json", example, "```"]
 
 
-def _describe_verb(takes: type[msgspec.Struct], gives: type[msgspec.Struct] | None) -> list[str]:
-    """Describe a verb: what it takes, what it gives."""
-    lines = []
-    for what, struct in (("Takes", takes), ("Gives", gives)):
-        if struct is None or not struct.__struct_fields__:
-            lines += ["", f"{what} nothing."]
-        else:
-            lines += ["", f"{what}:", "", *_table(struct)]
-    return lines
-
-
-def _table(struct: type[msgspec.Struct]) -> list[str]:
-    """A line for every field, with those of the structs in it."""
-    definitions: dict[str, Any] = msgspec.json.schema(struct)["$defs"]
-    return [
-        "| field | type | what |",
-        "|---|---|---|",
-        *_fields(definitions, struct.__name__, ""),
-    ]
-
-
-def _fields(definitions: dict[str, Any], name: str, prefix: str) -> list[str]:
-    lines = []
-    for field, about in definitions[name]["properties"].items():
-        inner = _reference(about)
-        text = about.get("description") or (definitions[inner]["description"] if inner else "")
-        text = text.partition("\n")[0]
-        lines.append(f"| `{prefix}{field}` | {_type(about)} | {text} |")
-        if inner and inner not in _SECTIONS:
-            many = {"array": "[]", "object": ".<name>"}.get(about.get("type", ""), "")
-            lines += _fields(definitions, inner, f"{prefix}{field}{many}.")
-    return lines
-
-
-def _reference(about: dict[str, Any]) -> str | None:
-    """The name of the struct that a field holds, alone, in a list, by names or beside null."""
-    inside = [about.get("items"), about.get("additionalProperties"), *about.get("anyOf", [])]
-    for one in [about, *inside]:
-        if isinstance(one, dict) and "$ref" in one:
-            return str(one["$ref"]).rsplit("/", 1)[-1]
-    return None
-
-
-def _type(about: dict[str, Any]) -> str:
-    if "anyOf" in about:
-        return " or ".join(_type(one) for one in about["anyOf"])
-    if "enum" in about:
-        return ", ".join("null" if one is None else f"`{one}`" for one in about["enum"])
-    if "$ref" in about:
-        name = str(about["$ref"]).rsplit("/", 1)[-1]
-        return f"[{name}](#{name.lower()})" if name in _SECTIONS else "object"
-    kind = about.get("format") or about.get("type", "any")
-    if kind == "array":
-        items = about.get("items")
-        inner = about["prefixItems"][0] if "prefixItems" in about else items
-        return f"list of {_type(inner)}" if isinstance(inner, dict) else "list"
-    return "time" if kind == "date-time" else str(kind)
-
-
-_SECTIONS = {struct.__name__ for struct in PAYLOADS}
-_VERBS = """
+_REQUESTS = """
 ## Requests
 
-Every request carries these; what its verb takes stands beside them, and nothing else does. What the
-verb gives is the `data` of a [Response](#response).
+What a device can be asked for on `request/<verb>`, and what it answers, stands on a page of its
+own: [every request](device/verbs.md).
 """
 _HEAD = """
 # Topics

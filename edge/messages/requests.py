@@ -93,11 +93,15 @@ class Verb(NamedTuple):
     takes: type[Params]
     gives: type[Message] | None
     """The ``data`` of its answer; None: an empty object."""
+    what: str
+    """What it is asked for; the first sentence stands for it in tables."""
     changes: bool = False
     """It may leave something changed, so that a request needs ``sent``."""
     knows_repeats: bool = False
     """It sees itself what it has taken already: a note on disk for each of a thousand pieces would
     only wear the card out."""
+    setting: str | None = None
+    """Without which it is not answered, or refused."""
 
     @property
     def noted(self) -> bool:
@@ -106,24 +110,112 @@ class Verb(NamedTuple):
 
 
 VERBS: Mapping[str, Verb] = {
-    "status": Verb(Params, verbs.Status),
-    "capture": Verb(verbs.CaptureParams, verbs.Captured),
-    "config/get": Verb(Params, verbs.ConfigNow),
-    "config/set": Verb(verbs.ConfigSetParams, verbs.ConfigTaken, changes=True),
-    "drift": Verb(Params, feedback.DriftReport),
-    "inbox/get": Verb(feedback.PictureParams, feedback.PicturePart),
-    "log": Verb(verbs.LogParams, verbs.LogLines),
-    "outbox/letters": Verb(Params, verbs.LetterList),
-    "outbox/release": Verb(verbs.WhichLetters, verbs.LettersDone, changes=True),
-    "outbox/discard": Verb(verbs.WhichLetters, verbs.LettersDone, changes=True),
-    "models": Verb(Params, updates.Listed),
-    "model/install": Verb(updates.InstallParams, updates.Accepted, changes=True),
-    "model/chunk": Verb(updates.Chunk, updates.UploadProgress, changes=True, knows_repeats=True),
-    "model/cancel": Verb(Params, updates.Cancelled, changes=True),
-    "model/rollback": Verb(Params, updates.RolledBack, changes=True),
-    "restart": Verb(Params, None, changes=True),
+    "status": Verb(
+        Params,
+        verbs.Status,
+        "How the device is now: what it also says on `info`, `state`, `health`.",
+    ),
+    "capture": Verb(
+        verbs.CaptureParams,
+        verbs.Captured,
+        "Take a picture now and say what is in it. Interval, windows, bursts and motion play no "
+        "part; the picture counts for sightings like any other.",
+    ),
+    "config/get": Verb(
+        Params,
+        verbs.ConfigNow,
+        "The configuration in force, and what of it was changed from afar. Passwords, tokens and "
+        "the broker's user name are left out.",
+    ),
+    "config/set": Verb(
+        verbs.ConfigSetParams,
+        verbs.ConfigTaken,
+        "Change settings, on trial: what does not prove itself is taken back. Give `changes` or "
+        "`toml`.",
+        changes=True,
+    ),
+    "drift": Verb(
+        Params,
+        feedback.DriftReport,
+        "How unlike the photos that the model learned from the frames here are, with histograms.",
+        setting="drift.measure",
+    ),
+    "inbox/get": Verb(
+        feedback.PictureParams,
+        feedback.PicturePart,
+        "A piece of a picture that was kept to learn from, at full size. Go on at `offset` plus "
+        "the bytes that came, until none come.",
+        setting="inbox.keep",
+    ),
+    "log": Verb(
+        verbs.LogParams,
+        verbs.LogLines,
+        "The newest lines of the log since the program started, without secrets. Fewer come where "
+        "they are long.",
+    ),
+    "outbox/letters": Verb(
+        Params,
+        verbs.LetterList,
+        "The messages that were set aside because the broker does not take them (dead letters).",
+    ),
+    "outbox/release": Verb(
+        verbs.WhichLetters,
+        verbs.LettersDone,
+        "Send dead letters again. Give `ids` or `all`.",
+        changes=True,
+    ),
+    "outbox/discard": Verb(
+        verbs.WhichLetters,
+        verbs.LettersDone,
+        "Delete dead letters for good. Give `ids` or `all`.",
+        changes=True,
+    ),
+    "models": Verb(
+        Params,
+        updates.Listed,
+        "The models on the device: which runs, which ran before, and how the last update ended.",
+        setting="model.store",
+    ),
+    "model/install": Verb(
+        updates.InstallParams,
+        updates.Accepted,
+        "Fetch a new model, try it and go over to it. It is answered at once; the rest is told on "
+        "the topic `update`. Give `url`, or the `sha256` of what came by `model/chunk`.",
+        changes=True,
+        setting="model.store",
+    ),
+    "model/chunk": Verb(
+        updates.Chunk,
+        updates.UploadProgress,
+        "Send a piece of a new model, for devices that reach no web server. Then `model/install` "
+        "with its `sha256`.",
+        changes=True,
+        setting="model.store",
+        knows_repeats=True,
+    ),
+    "model/cancel": Verb(
+        Params,
+        updates.Cancelled,
+        "End an update that is under way, or drop an upload. Not a model on probation: for that "
+        "there is `model/rollback`.",
+        changes=True,
+        setting="model.store",
+    ),
+    "model/rollback": Verb(
+        Params,
+        updates.RolledBack,
+        "Go back to the model before.",
+        changes=True,
+        setting="model.store",
+    ),
+    "restart": Verb(
+        Params,
+        None,
+        "End the program in good order and start it anew, once this is answered.",
+        changes=True,
+    ),
 }
-"""Every verb, with what it takes and gives."""
+"""Every verb, with what it takes and gives, and what for."""
 
 
 def read_params(takes: type[Params], fields: Mapping[str, Any]) -> Params:

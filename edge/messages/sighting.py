@@ -45,8 +45,8 @@ class Votes(Message, frozen=True, kw_only=True):
 class ModelRef(Message, frozen=True, kw_only=True):
     """The model that said so."""
 
-    name: str
-    version: str
+    name: Annotated[str, Meta(description="As in its bundle.")]
+    version: Annotated[str, Meta(description="As in its bundle.")]
     sha256: Annotated[str, Meta(description="SHA-256 of the bundle or model file, hexadecimal.")]
 
 

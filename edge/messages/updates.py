@@ -59,11 +59,11 @@ class ModelUpdate(Message, frozen=True, kw_only=True):
 class ModelEntry(Message, frozen=True, kw_only=True):
     """A bundle in the store."""
 
-    name: str
-    version: str
+    name: Annotated[str, Meta(description="Of the model.")]
+    version: Annotated[str, Meta(description="Of the model.")]
     sha256: Annotated[str, Meta(description="Of the bundle file, hexadecimal.")]
-    bytes: int
-    labels: tuple[str, ...]
+    bytes: Annotated[int, Meta(description="Size of the bundle file.")]
+    labels: Annotated[tuple[str, ...], Meta(description="Ids of its classes.")]
 
 
 class Probation(Message, frozen=True, kw_only=True):
@@ -89,11 +89,11 @@ class Probation(Message, frozen=True, kw_only=True):
 class Outcome(Message, frozen=True, kw_only=True):
     """What became of the last update."""
 
-    name: str
-    version: str
+    name: Annotated[str, Meta(description="Of the model that it brought; empty: not known.")]
+    version: Annotated[str, Meta(description="Of the same.")]
     result: Annotated[UpdateResult, Meta(description="As on `update`.")]
-    reason: str
-    time: datetime
+    reason: Annotated[str, Meta(description="Why, in words; empty where it was confirmed.")]
+    time: Annotated[datetime, Meta(description="When it ended.")]
     update: Annotated[
         str | None, Meta(description="As `model/install` answered; null: not by request.")
     ] = None
@@ -118,7 +118,7 @@ class InstallParams(Params, frozen=True, kw_only=True):
 class Accepted(Message, frozen=True, kw_only=True):
     """What `model/install` gives at once; the rest is told on `update`."""
 
-    accepted: bool
+    accepted: Annotated[bool, Meta(description="Always true; what is refused is an error.")]
     update: Annotated[str, Meta(description="The id that the messages on `update` carry.")]
 
 
@@ -138,7 +138,7 @@ class Chunk(Params, frozen=True, kw_only=True):
 class UploadProgress(Message, frozen=True, kw_only=True):
     """What `model/chunk` gives."""
 
-    sha256: str
+    sha256: Annotated[str, Meta(description="As in the request.")]
     next: Annotated[
         int, Meta(description="Offset that is wanted next; what is on disk until there stays.")
     ]

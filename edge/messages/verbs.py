@@ -31,7 +31,10 @@ class CaptureParams(Params, frozen=True, kw_only=True):
 
     image: Annotated[
         bool,
-        Meta(description="Answer with the picture too, within the bounds of `[images]`."),
+        Meta(
+            description="Answer with the picture too, within the bounds of `[images]`; refused "
+            "where `requests.pictures` is not set."
+        ),
     ] = False
 
 
@@ -89,7 +92,10 @@ class ConfigSetParams(Params, frozen=True, kw_only=True):
 class ConfigTaken(Message, frozen=True, kw_only=True):
     """What `config/set` gives when the change is written down."""
 
-    state: Literal["unchanged", "trying"]
+    state: Annotated[
+        Literal["unchanged", "trying"],
+        Meta(description="`unchanged`: it is in force already; `trying`: it is on trial now."),
+    ]
     confirm_seconds: Annotated[float, Meta(description="Within which it has to prove itself.")]
 
 
@@ -106,10 +112,10 @@ class LogParams(Params, frozen=True, kw_only=True):
 class LogLine(Message, frozen=True, kw_only=True):
     """One line of the log."""
 
-    time: Time
-    level: str
-    logger: str
-    text: str
+    time: Annotated[Time, Meta(description="When it was written, by the clock of the device.")]
+    level: Annotated[str, Meta(description="How grave it is.")]
+    logger: Annotated[str, Meta(description="The part of the program that wrote it.")]
+    text: Annotated[str, Meta(description="Cut at 1000 characters.")]
 
 
 class LogLines(Message, frozen=True, kw_only=True):
@@ -125,12 +131,12 @@ class DeadLetter(Message, frozen=True, kw_only=True):
     topic: Annotated[str, Meta(description="Below `wheatear/<device>/`.")]
     kind: Annotated[str, Meta(description="`sighting`, `image` or `health`.")]
     seq: Annotated[int | None, Meta(description="Of a sighting.")] = None
-    bytes: int
+    bytes: Annotated[int, Meta(description="Size of the message.")]
     time: Annotated[datetime, Meta(description="Of the message.")]
     set_aside: Annotated[
         datetime, Meta(description="When it became a dead letter, by the clock of the device.")
     ]
-    why: str
+    why: Annotated[str, Meta(description="What the broker, or the disk, said of it.")]
     sendable: Annotated[
         bool, Meta(description="False: it never became a message, and is only to be looked at.")
     ] = True
@@ -144,17 +150,22 @@ class LetterList(Message, frozen=True, kw_only=True):
     """What `outbox/letters` gives."""
 
     count: Annotated[int, Meta(description="How many there are.")]
-    letters: Annotated[tuple[DeadLetter, ...], Meta(description="The oldest of them.")]
+    letters: Annotated[
+        tuple[DeadLetter, ...], Meta(description=f"The oldest {MOST_LETTERS} of them.")
+    ]
 
 
 class WhichLetters(Params, frozen=True, kw_only=True):
     """Which letters are meant: their ids, or all."""
 
-    ids: Annotated[tuple[str, ...], Meta(max_length=MOST_LETTERS)] = ()
-    all: bool = False
+    ids: Annotated[
+        tuple[str, ...],
+        Meta(max_length=MOST_LETTERS, description="As `outbox/letters` gives them."),
+    ] = ()
+    all: Annotated[bool, Meta(description="Every one of them.")] = False
 
 
 class LettersDone(Message, frozen=True, kw_only=True):
     """How many letters were released or discarded."""
 
-    count: int
+    count: Annotated[int, Meta(description="How many letters that were.")]
