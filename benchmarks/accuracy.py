@@ -145,7 +145,7 @@ def command(module: str, *arguments: object) -> None:
 
 
 def _metrics(bundle: Bundle) -> Metrics:
-    """Give the test metrics. Raises RuntimeError where the bundle holds none."""
+    """The test metrics. Raises RuntimeError where the bundle holds none."""
     metrics = bundle.manifest.metrics
     if metrics is None or metrics.split != "test":
         raise RuntimeError(f"{bundle.manifest.name} holds no metrics of the test split")

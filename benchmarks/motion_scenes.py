@@ -123,7 +123,7 @@ class _Wind:
         return float(np.clip(0.5 + 0.3 * slow, 0.1, 1))
 
     def move(self, still: np.ndarray, number: int) -> np.ndarray:
-        """Give the picture as the wind bends it."""
+        """The picture as the wind bends it."""
         weather, gust = self._weather, self.gust(number)
         if not weather.sway and not weather.shake:
             return still
@@ -159,7 +159,7 @@ class _Light:
         self._flicker = rng.normal(size=4096)
 
     def at(self, number: int) -> np.ndarray:
-        """Give the factors, float32 (H, W)."""
+        """The factors, float32 (H, W)."""
         weather, width = self._weather, SIZE[0]
         day = self._start + self._sign * weather.drift * (abs((number % 200) - 100) / 100 - 0.5)
         exposure = 1 + 0.01 * self._flicker[number]

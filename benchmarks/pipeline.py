@@ -169,7 +169,7 @@ def _fps(command: list[str], affinity: set[int] | None = None) -> float:
 
 
 def _peer(options: Options) -> tuple[list[str], str]:
-    """Give the command of the tflite-support loop, or why there is none."""
+    """The command of the tflite-support loop, or why there is none."""
     if options.tiny:
         return [], "not measured: tiny"
     try:

@@ -14,7 +14,7 @@ START = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def sightings(count: int) -> Iterator[Sighting]:
-    """Give ``count`` sightings, one a second; about 600 bytes each as JSON."""
+    """``count`` sightings, one a second; about 600 bytes each as JSON."""
     for number in range(count):
         label = LABELS[number % len(LABELS)]
         yield Sighting(
@@ -34,7 +34,7 @@ def sightings(count: int) -> Iterator[Sighting]:
 
 
 def batches(count: int, size: int) -> Iterator[list[Sighting]]:
-    """Give ``count`` sightings in lists of ``size``."""
+    """``count`` sightings in lists of ``size``."""
     source = sightings(count)
     while batch := list(itertools.islice(source, size)):
         yield batch

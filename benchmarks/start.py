@@ -46,7 +46,7 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
 
 
 def wheatear() -> list[str]:
-    """Give the command that starts the device program: installed, else out of this tree."""
+    """The command that starts the device program: installed, else out of this tree."""
     beside = Path(sys.executable).parent / "wheatear"
     script = TREE / "benchmarks" / "baselines" / "wheatear.py"
     return [str(beside)] if beside.exists() else [sys.executable, str(script)]

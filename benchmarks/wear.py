@@ -128,7 +128,7 @@ def measure(
 
 
 def _device(disk: Path, port: int, rate: int) -> Device:
-    """Give a device with the settings it is shipped with, but for what a run here must have."""
+    """A device with the settings it is shipped with, except for what a run here must have."""
     camera = f"frames_per_second = {rate}\nloop = true"
     device = Device(disk / "device", port, camera)
     text = device.config.read_text("utf-8").partition("[report]")[0]

@@ -22,7 +22,7 @@ START_SECONDS = 20.0
 
 
 def free_port() -> int:
-    """Give a TCP port on 127.0.0.1 that nobody listens on."""
+    """A TCP port on 127.0.0.1 that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -58,7 +58,7 @@ class Format(NamedTuple, Generic[T]):
     suffix: str
     read: Callable[[Path], T]
     write: Callable[[Path, T], T]
-    """Gives the result as a later call would read it."""
+    """Returns the result as a later call would read it."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class Workbench:
         stream: int,
         features: NDArray[np.int64] | None = None,
     ) -> Callable[[Any], float]:
-        """Give what has a student taught in place by the run's own model.
+        """Return a function that trains a student in place, the run's own model being its teacher.
 
         `features` says which of the run's pooled features the student has, where not all.
         """

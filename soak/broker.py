@@ -34,7 +34,7 @@ _UNBOUNDED = "max_inflight_messages 0\n"
 
 
 def free_port() -> int:
-    """Give a TCP port of 127.0.0.1 that is free now.
+    """A TCP port of 127.0.0.1 that is free now.
 
     It is below those that Linux gives to outgoing connections, so none of them takes it meanwhile.
     """

@@ -33,7 +33,7 @@ class Found(NamedTuple):
 
 @contextlib.contextmanager
 def beside(path: Path) -> Iterator[sqlite3.Connection]:
-    """Give a copy of an outbox beside its device, which has the file itself to itself.
+    """Open a copy of an outbox beside its device, which has the file itself to itself.
 
     What is in it may not have been synced yet. Raises OSError, sqlite3.Error: try again.
     """

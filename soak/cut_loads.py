@@ -36,7 +36,7 @@ from soak.proxy import Proxy
 from soak.week import START
 
 Count = Callable[[], int]
-"""Gives how many requests the disk got so far."""
+"""Returns how many requests the disk got so far."""
 Load = Callable[[Path, Path, Count, Random, float], Journal]
 """Takes the recorded disk, a folder for other files, the count, random numbers, and a factor on how
 long it goes on."""
@@ -71,7 +71,7 @@ def outbox(disk: Path, _: Path, count: Count, random: Random, length: float) -> 
 
 
 def message(number: int, random: Random) -> Outgoing:
-    """Give a sighting, mostly; or a picture or health."""
+    """Mostly a sighting; else a picture or health."""
     chosen, id = random.random(), f"{number:026d}"
     time = START.replace(microsecond=number % 1_000_000)
     if chosen < 0.1:

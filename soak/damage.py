@@ -176,7 +176,7 @@ def _committed(path: Path) -> int:
 
 
 def waiting_rows(outbox: Outbox) -> list[Row]:
-    """Give all that waits. Damage that only shows then is mended as one found at the start."""
+    """All that waits. Damage that only shows then is repaired like damage found at the start."""
     try:
         return _read(outbox)
     except OutboxDamagedError:

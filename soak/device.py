@@ -48,7 +48,7 @@ state_seconds = 0.2
 
 
 def picture(label: str, form: str = "JPEG", size: tuple[int, int] = (64, 48)) -> bytes:
-    """Give picture bytes that the model takes for `label`."""
+    """Picture bytes that the model takes for `label`."""
     noise = np.random.default_rng(len(label)).integers(-15, 16, (size[1], size[0], 3))
     pixels = np.clip(np.array(COLOURS[label]) + noise, 0, 255).astype(np.uint8)
     buffer = io.BytesIO()
@@ -115,7 +115,7 @@ class Device:
         return ()
 
     def said(self) -> str:
-        """Give the last line of its log."""
+        """The last line of its log."""
         lines = self.log.read_text("utf-8", "replace").splitlines()
         return lines[-1] if lines else ""
 

@@ -18,7 +18,7 @@ _LET_GO_SECONDS = 300.0
 
 
 def possible() -> bool:
-    """Tell whether one can be made here."""
+    """Whether such a file system can be made here."""
     return (
         os.geteuid() == 0
         and shutil.which("mkfs.ext4", path=_PATH) is not None

@@ -42,7 +42,7 @@ FILE_SYSTEMS = {
 
 
 def absent(name: str) -> str:
-    """Say what is missing for a file system, and what to do; "" where it can be tried."""
+    """What is missing for a file system, and what to do; "" where it can be tried."""
     one = FILE_SYSTEMS[name]
     known = {line.split()[-1] for line in Path("/proc/filesystems").read_text().splitlines()}
     if one.kind not in known:
@@ -53,7 +53,7 @@ def absent(name: str) -> str:
 
 
 def impossible() -> str:
-    """Say why no power can be cut here, and what to do; "" where it can."""
+    """Why no power can be cut here, and what to do; "" where it can."""
     if os.geteuid() != 0:
         return "it needs root, to mount file systems: run it with sudo"
     for path in ("/dev/fuse", "/dev/loop-control"):

@@ -83,7 +83,7 @@ def play(number: int, folder: Path, options: Options) -> Round:
 
 
 def made(folder: Path) -> dict[str, tuple[list[bytes], Target]]:
-    """Give, by name, good inputs and what reads them."""
+    """Make, by name, good inputs and what reads them."""
     file = folder / "input"
 
     def from_file(read: Callable[[Path], object]) -> Target:
@@ -117,7 +117,7 @@ def made(folder: Path) -> dict[str, tuple[list[bytes], Target]]:
 
 
 def asked() -> Target:
-    """Give what takes a request to any verb, and looks at the one answer that must come."""
+    """Return what takes a request to any verb, and checks the one answer that must come."""
     device = "wheatear/cam-1"
     given = {"allow": _VERBS, "max_bytes": 4_096, "unnumbered": True}
     settings = msgspec.convert(given, RequestSettings)
@@ -142,7 +142,7 @@ def asked() -> Target:
 
 
 def mutated(random: Random, seeds: list[bytes]) -> bytes:
-    """Give one of the seeds with one to five mutations."""
+    """One of the seeds with one to five mutations."""
     data = bytearray(random.choice(seeds))
     for _ in range(random.randint(1, 5)):
         at = random.randrange(len(data) + 1)
@@ -169,7 +169,7 @@ def mutated(random: Random, seeds: list[bytes]) -> bytes:
 
 
 def _memory() -> tempfile.TemporaryDirectory[str]:
-    """Give a folder in memory where there is one: some disks sync a file that is written anew."""
+    """Make a folder in memory where there is one: some disks sync a file that is written anew."""
     shared = Path("/dev/shm")
     return tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None)
 
@@ -183,7 +183,7 @@ def _zipped(members: dict[str, bytes]) -> bytes:
 
 
 def _uncommented(text: str) -> str:
-    """Give the annotated configuration with its settings switched on."""
+    """The annotated configuration with its settings switched on."""
     lines = []
     for line in text.splitlines():
         bare = line.removeprefix("# ").removeprefix("#")

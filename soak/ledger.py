@@ -109,7 +109,7 @@ class Ledger:
             self.problems.append(what)
 
     def counts(self) -> dict[str, int]:
-        """Give what was counted, for a :class:`soak.scenario.Round`."""
+        """What was counted, for a :class:`soak.scenario.Round`."""
         return {
             "sightings": self.taken,
             "missing": self.missing,

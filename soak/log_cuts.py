@@ -56,7 +56,7 @@ def recorded_log(folder: Path, random: Random, length: float) -> tuple[Journal, 
 
 
 def stretches(journal: Journal, copies: Copies) -> list[Stretch]:
-    """Give where only the log was written to since it was synced."""
+    """The stretches in which only the log was written to since it was synced."""
     appended = [one for one in journal.promises if isinstance(one, Appended)]
     found = []
     for one, following in itertools.pairwise(appended):

@@ -20,7 +20,7 @@ _MNT_DETACH = 2
 
 @contextlib.contextmanager
 def loop_device(image: Path) -> Iterator[Path]:
-    """Give a loop device on a file. Raises OSError where there is none."""
+    """Attach a loop device to a file. Raises OSError where that cannot be done."""
     backing = os.open(image, os.O_RDWR)
     try:
         device, path = _attach(backing)

@@ -135,7 +135,7 @@ def in_memory(folder: Path) -> Iterator[Path]:
 
 
 def planned(task: Task, journal: Journal) -> list[Cut]:
-    """Give the cuts, those of a lying card last, each kind in the order of the recording."""
+    """The cuts, those of a lying card last, each kind in the order of the recording."""
     honest, lying = [], []
     for number in range(task.cuts):
         random = Random(f"{task.seed}/{number}")
@@ -212,7 +212,7 @@ def _round(task: Task, found: Sequence[tuple[Cut, Verdict]]) -> Round:
 
 
 def report(played: Sequence[Round]) -> str:
-    """Give a table, in Markdown: a row for each file system and load."""
+    """A table, in Markdown: a row for each file system and load."""
     pairs = _pairs()
     both = [*COLUMNS, *(f"{LYING}: {what}" for what in ("cuts", "used twice", "out of order"))]
     both += [f"{LYING}: unopened"]

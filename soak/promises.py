@@ -51,14 +51,14 @@ class Journal(msgspec.Struct):
         return msgspec.json.decode((folder / "journal.json").read_bytes(), type=cls)
 
     def states(self, after: int) -> set[str]:
-        """Give what may be there after `after` requests: what was last promised, or the next."""
+        """The states possible after `after` requests: what was last promised, or the next."""
         became = [one for one in self.promises if isinstance(one, Became)]
         done = [one.state for one in became if one.done <= after]
         coming = [one.state for one in became if one.done > after]
         return {*done[-1:], *coming[:1]}
 
     def due(self, after: int) -> Due:
-        """Give what an outbox must hold after `after` requests."""
+        """What an outbox must hold after `after` requests."""
         gone: set[str] = set()
         gone_pictures: set[str] = set()
         for one in self.promises:

@@ -156,7 +156,7 @@ def _health(states: list[bytes]) -> dict[str, Any]:
 
 
 def _told(states: list[bytes]) -> bool:
-    """Tell whether the state names the outbox, and what is wrong with it."""
+    """Whether the state names the outbox, and what is wrong with it."""
     health = _health(states)
     return health.get("ok") is False and any(
         problem.startswith("outbox: ") and any(words in problem for words in _REFUSALS)

@@ -46,7 +46,7 @@ class Disk:
         self._entries = 0
 
     def answer(self, asked: int, body: memoryview) -> bytes | int:
-        """Give the answer to a request, or the number of an error."""
+        """Carry out a request; return its answer, or the number of an error."""
         if asked == _INIT:
             return self._init(body)
         if asked == _GETATTR:

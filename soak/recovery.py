@@ -61,7 +61,7 @@ def rounds(options: Options) -> int:
 
 @cache
 def no_recover() -> str:
-    """Say why SQLite's program cannot recover here; "" where it can."""
+    """Why SQLite's program cannot recover here; "" where it can."""
     if shutil.which("sqlite3") is None:
         return "sqlite3 is not installed: apt-get install sqlite3"
     with TemporaryDirectory() as folder:
@@ -165,7 +165,7 @@ def _shell(path: Path, *commands: str, said: bytes = b"") -> bytes:
 
 
 def _cuts(folder: Path, random: Random) -> Callable[[Path], Before]:
-    """Give what makes an outbox as a power cut leaves it, and says what was promised."""
+    """Return what makes an outbox as a power cut leaves it, and says what was promised."""
     journal, copies = recorded_log(folder / "live", random, _LENGTH)
     places = stretches(journal, copies)
     appended = [one for one in journal.promises if isinstance(one, Appended)]
@@ -183,7 +183,7 @@ def _cuts(folder: Path, random: Random) -> Callable[[Path], Before]:
 
 
 def _damages(random: Random) -> Callable[[Path], Before]:
-    """Give what makes a damaged outbox, and says what was in it."""
+    """Return what makes a damaged outbox, and says what was in it."""
 
     def make(place: Path) -> Before:
         waiting, ever = filled(place / "outbox.db", random)
@@ -194,7 +194,7 @@ def _damages(random: Random) -> Callable[[Path], Before]:
 
 
 def report(played: Sequence[Round]) -> str:
-    """Give a table, in Markdown: a row for each way and kind of damage."""
+    """A table, in Markdown: a row for each way and kind of damage."""
     lines = [f"| files | way | {' | '.join(COLUMNS)} each |", "|---" * (len(COLUMNS) + 2) + "|"]
     for kind in ("cut", "damaged"):
         for way in WAYS:

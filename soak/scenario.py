@@ -81,12 +81,12 @@ class Scenario(Protocol):
 
 
 def load(name: str) -> Scenario:
-    """Give the scenario of this name."""
+    """Load the scenario of this name."""
     return cast(Scenario, importlib.import_module(f"soak.{name}"))
 
 
 def chance(options: Options, name: str, number: int) -> random.Random:
-    """Give the random numbers of one round: the same for the same options."""
+    """The random numbers of one round: the same for the same options."""
     return random.Random(f"{options.seed}/{name}/{number}")
 
 

@@ -121,7 +121,7 @@ def live(folder: Path, events: int, jumps: Jumps) -> Round:
 
 
 def taken_at(number: int, jumps: Jumps) -> datetime:
-    """Say when the frame of this number, from 0, was taken, by a clock that jumped."""
+    """When the frame of this number, from 0, was taken, by a clock that jumped."""
     jumped = sum(seconds for frame, seconds in jumps.items() if int(frame) <= number)
     return START + timedelta(seconds=SECONDS * number + jumped)
 
@@ -139,7 +139,7 @@ class Simulated(Clock):
         """Resident bytes when a hundredth of the frames was taken."""
 
     def next(self, timeout_seconds: float) -> Frame | None:  # noqa: ARG002
-        """Give the next frame at once."""
+        """Return the next frame at once."""
         if self.ended:
             return None
         number, self._next = self._next, self._next + 1
@@ -161,20 +161,20 @@ class Simulated(Clock):
         return self._next >= self._frames
 
     def now(self) -> datetime:
-        """Give the simulated time of day."""
+        """The simulated time of day."""
         return taken_at(max(0, self._next - 1), self._jumps)
 
     def monotonic(self) -> float:
-        """Give simulated seconds."""
+        """Simulated seconds."""
         return float(SECONDS * max(0, self._next - 1))
 
     def quality(self) -> Quality:
-        """Say that nothing sets the clock in the field."""
+        """Nothing sets the clock in the field."""
         return "unsynced"
 
 
 def resident() -> int:
-    """Give the resident memory of this process, in bytes."""
+    """The resident memory of this process, in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -13,7 +13,7 @@ ORDER = ("load", "late", "type")
 
 
 def modules(root: Path, packages: Iterable[str]) -> dict[str, Path]:
-    """Give the files of some packages below `root` by their dotted names."""
+    """The files of some packages below `root` by their dotted names."""
     found = {}
     for package in packages:
         for path in (root / package).rglob("*.py"):
@@ -23,12 +23,12 @@ def modules(root: Path, packages: Iterable[str]) -> dict[str, Path]:
 
 
 def arrows(files: dict[str, Path]) -> set[Arrow]:
-    """Give (importer, imported) for all imports of `files` among themselves."""
+    """(importer, imported) for all imports of `files` among themselves."""
     return set(kinds(files))
 
 
 def kinds(files: dict[str, Path]) -> dict[Arrow, str]:
-    """Give when each arrow's import is carried out: ``load``, ``late`` (in a function), ``type``.
+    """When each arrow's import is carried out: ``load``, ``late`` (in a function), ``type``.
 
     Where a file imports another in several ways, the earliest in this order counts.
     """
@@ -69,7 +69,7 @@ def _named(node: ast.Import | ast.ImportFrom, known: dict[str, Path]) -> Iterato
 
 
 def upward(found: Iterable[Arrow], rooms: Iterable[str | tuple[str, ...]]) -> set[Arrow]:
-    """Give the arrows between rooms of one package that do not point to a room further down.
+    """The arrows between rooms of one package that do not point to a room further down.
 
     `rooms` stand from the ground up; those in one tuple may not import each other.
     """
@@ -89,12 +89,12 @@ def upward(found: Iterable[Arrow], rooms: Iterable[str | tuple[str, ...]]) -> se
 
 
 def room(module: str) -> str:
-    """Give the room of a module: what stands behind the package's name."""
+    """The room of a module: what stands behind the package's name."""
     return module.partition(".")[2].partition(".")[0]
 
 
 def circles(found: Iterable[Arrow]) -> list[set[str]]:
-    """Give the groups of modules that import each other in a circle (Tarjan 1972)."""
+    """The groups of modules that import each other in a circle (Tarjan 1972)."""
     after: dict[str, list[str]] = {}
     for source, target in found:
         after.setdefault(source, []).append(target)

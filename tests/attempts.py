@@ -71,7 +71,7 @@ class Field:
         )
 
     def dial(self, broker, client_id, will, speaks_5, most_bytes):
-        """Give the next connection, or the error that a test put there."""
+        """Return the next connection, or raise the error that a test put there."""
         self.dialled.append(SimpleNamespace(id=client_id, will=will, v5=speaks_5, most=most_bytes))
         self.pings.append(broker.keepalive_seconds)
         self.clock.forward(self.dialling_seconds)
@@ -99,7 +99,7 @@ class Field:
 
 
 def ending(error: Exception, polls: int = 0, does: Callable[[Line, int], object] | None = None):
-    """Give a script: so many polls go well, then the connection ends like this."""
+    """A script: so many polls go well, then the connection ends like this."""
     count = iter(range(10**6))
 
     def step(line: Line) -> None:

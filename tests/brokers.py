@@ -31,7 +31,7 @@ def mosquitto_path() -> str:
 
 
 def free_port() -> int:
-    """Give a TCP port of 127.0.0.1 that is free now.
+    """A TCP port of 127.0.0.1 that is free now.
 
     It is below those that Linux gives to outgoing connections, so none of them takes it meanwhile.
     """
@@ -151,11 +151,11 @@ class Subscriber:
             return self._change.wait_for(lambda: condition(self.messages), seconds)
 
     def publish(self, topic: str, payload: bytes) -> None:
-        """Say something, at QoS 1."""
+        """Publish a message, at QoS 1."""
         self._client.publish(topic, payload, qos=1).wait_for_publish(PATIENCE)
 
     def on(self, suffix: str) -> list[bytes]:
-        """Give the payloads on topics that end so."""
+        """The payloads on topics that end so."""
         with self._change:
             return [m.payload for m in self.messages if m.topic.endswith(suffix)]
 

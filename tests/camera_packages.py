@@ -26,7 +26,7 @@ from types import SimpleNamespace
 import numpy as np
 import libcamera, simplejpeg
 class Picamera2:
-    """Gives red frames."""
+    """A camera that takes red frames."""
     def __init__(self, index): self.camera_controls = {}
     def create_video_configuration(self, **config): return config
     def configure(self, config): self.config = config

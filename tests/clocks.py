@@ -19,19 +19,19 @@ class Field(Clock):
         self.seconds, self.wrong_by, self.is_, self.asleep = 100.0, wrong_by, quality, 0.0
 
     def now(self):
-        """Give what it shows."""
+        """What it shows."""
         return RIGHT + timedelta(seconds=self.since_boot()) + self.wrong_by
 
     def monotonic(self):
-        """Give seconds since the start, without those asleep."""
+        """Seconds since the start, without those asleep."""
         return self.seconds
 
     def since_boot(self):
-        """Give seconds since the start."""
+        """Seconds since the start."""
         return self.seconds + self.asleep
 
     def quality(self) -> Quality:
-        """Say what it was told to say."""
+        """The quality that the test set."""
         return self.is_
 
     def set(self) -> None:
@@ -48,15 +48,15 @@ class Hand(Clock):
         self.is_: Quality = "rtc"
 
     def now(self):
-        """Give the time."""
+        """The time."""
         return self.time
 
     def monotonic(self):
-        """Give seconds."""
+        """Seconds."""
         return self.seconds
 
     def quality(self) -> Quality:
-        """Say what it was told to say."""
+        """The quality that the test set."""
         return self.is_
 
     def forward(self, seconds: float) -> None:
@@ -77,19 +77,19 @@ class Simulated(Clock):
         self.start, self.seconds, self.asleep, self.is_ = utc(start), 0.0, 0.0, quality
 
     def now(self) -> datetime:
-        """Give the time of day."""
+        """The time of day."""
         return self.start + timedelta(seconds=self.seconds)
 
     def monotonic(self) -> float:
-        """Give the seconds."""
+        """The seconds."""
         return self.seconds
 
     def since_boot(self) -> float:
-        """Give the seconds, those asleep included."""
+        """The seconds, those asleep included."""
         return self.seconds + self.asleep
 
     def quality(self) -> Quality:
-        """Say how far it can be trusted."""
+        """The quality that the test set."""
         return self.is_
 
     def wait(self, _condition: threading.Condition, seconds: float) -> None:

@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def data(pytestconfig: pytest.Config):
-    """Give a function ``data(name) -> Path`` that skips the test where that material is absent."""
+    """A function ``data(name) -> Path`` that skips the test where that material is absent."""
     root = pytestconfig.getoption("--data")
 
     def find(name: str) -> Path:
@@ -121,7 +121,7 @@ def authority(tmp_path):
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Say loudly what was not tested for want of data, a server or a package."""
+    """List loudly what was not tested for want of data, a server or a package."""
     absent = re.compile("ABSENT|NO BROKER|NO SSH|NO CONTAINER")
     skipped = [
         r for r in terminalreporter.stats.get("skipped", []) if absent.search(str(r.longrepr))

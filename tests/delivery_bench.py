@@ -53,7 +53,7 @@ class Bench:
         )
 
     def shrink(self, jpeg: bytes, most: int) -> bytes | None:
-        """Give what a test put there."""
+        """What a test put there."""
         self.shrunk.append(most)
         found = jpeg[:most] if jpeg[:1] == b"j" else None
         if jpeg[:1] == b"e":

@@ -81,13 +81,13 @@ class Desk:
 
 
 def given(params: Params) -> dict:
-    """Give what was asked with, without what is so by default."""
+    """The parameters that differ from their defaults."""
     default = {field.name: field.default for field in msgspec.structs.fields(params)}
     return {k: v for k, v in msgspec.to_builtins(params).items() if v != default[k]}
 
 
 def refused(answer: dict) -> str:
-    """Give the kind of error of an answer that says no."""
+    """The kind of error of an answer that says no."""
     assert answer["status"] == "error"
     assert answer["data"] is None
     assert answer["error"]["message"]

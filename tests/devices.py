@@ -30,7 +30,7 @@ SPEC = InputSpec(width=32, height=32, mean=(0.0,), std=(1.0,), scale=1.0, zero_p
 
 
 def photo(label: str, size: tuple[int, int] = (160, 120), form: str = "JPEG", seed: int = 0):
-    """Give picture bytes that the model takes for `label`."""
+    """Picture bytes that the model takes for `label`."""
     noise = np.random.default_rng(seed).integers(-15, 16, (size[1], size[0], 3))
     pixels = np.clip(np.array(COLOURS[label]) + noise, 0, 255).astype(np.uint8)
     buffer = io.BytesIO()

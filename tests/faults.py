@@ -128,7 +128,7 @@ class Points:
         return sorted(set(accidents()) - {_named(place) for place in self.quiet})
 
     def __call__(self, place: str, callee):
-        """Give what is to be called, or fail."""
+        """Return what is to be called, or fail."""
         point = (place, threading.current_thread().name)
         self.reached.add(point)
         if point == self.point and (self.always or not self.fired):
@@ -143,7 +143,7 @@ class Points:
 
 
 def _named(place: str) -> str:
-    """Give method and call, without the line."""
+    """Method and call, without the line."""
     return f"{place.split(':')[0]} {place.split(' ')[1]}"
 
 
@@ -151,7 +151,7 @@ POINTS = Points()
 
 
 def accidents() -> dict[str, list[Exception | None]]:
-    """Give what goes wrong on a bad day, all of which a device knows: by method and call, in the
+    """What goes wrong on a bad day, all of which a device can handle: by method and call, in the
     order of the calls (None: well).
     """
     from edge.errors import (
@@ -391,13 +391,13 @@ def attempt(folder: Path, number: int, of: int, whole: bool) -> None:
 
 
 def tell(what: dict) -> None:
-    """Tell one thing to whoever started this."""
+    """Report one thing to whoever started this."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
 
 def wrong(done: dict, quiet: bool) -> str | None:
-    """Say what is wrong with how a replay with a fault ended; None: nothing is."""
+    """What is wrong with how a replay with a fault ended; None: nothing is."""
     if not done["in time"]:
         return "it hangs"
     if not done["fired"] or done["outcome"] not in ("all is well", "something is left"):

@@ -19,7 +19,7 @@ def model(
     shape: tuple[int, ...] = (1, 1, 1, 3),
     signature: tuple[int, ...] = (),
 ) -> bytes:
-    """Give a model: `weights` (scores, 3), `bias` (scores,), `ending` softmax, logistic or none.
+    """A model: `weights` (scores, 3), `bias` (scores,), `ending` softmax, logistic or none.
 
     `signature` is the input's shape with -1 for sizes that are left open.
     """

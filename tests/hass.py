@@ -115,7 +115,7 @@ class Hass:
             time.sleep(0.2)
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """Give all entities of the MQTT integration's kinds, by entity id."""
+        """All entities of the MQTT integration's kinds, by entity id."""
         return {one["entity_id"]: one for one in self.call("/api/states")}
 
     def state(self, entity: str, expected: str, seconds: float = 20.0) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class Hass:
         return self.until(ask, seconds)
 
     def complaints(self) -> list[str]:
-        """Give what Home Assistant logged about MQTT."""
+        """What Home Assistant logged about MQTT."""
         lines = self.log.read_text().splitlines()
         return [line for line in lines if "mqtt" in line.lower() or "template" in line.lower()]
 

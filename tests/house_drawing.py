@@ -43,7 +43,7 @@ def page(houses: list[House], counted: bool = True) -> str:
 
 
 def follows(pairs: set[Arrow]) -> set[Arrow]:
-    """Give the arrows that follow from others: A on C, where A stands on B and B on C."""
+    """The arrows that follow from others: A on C, where A stands on B and B on C."""
     after: dict[str, set[str]] = {}
     for source, target in pairs:
         after.setdefault(source, set()).add(target)
@@ -59,7 +59,7 @@ def follows(pairs: set[Arrow]) -> set[Arrow]:
 
 
 def wrong(one: House) -> set[Arrow]:
-    """Give the pairs of rooms between which an arrow points where it may not."""
+    """The pairs of rooms between which an arrow points where it may not."""
     return {(room(source), room(target)) for source, target in one.upward}
 
 
@@ -98,7 +98,7 @@ def _standing(one: House, counted: bool) -> tuple[str, int, int]:
 def _with_passages(
     one: House, down: set[Arrow], level: dict[str, int]
 ) -> tuple[list[list[str]], list[list[str]]]:
-    """Give the floors with a passage for each arrow that goes through, and each arrow's way."""
+    """The floors with a passage for each arrow that goes through, and each arrow's way."""
     floors, paths = [list(floor) for floor in one.floors], []
     for source, target in sorted(down):
         path = [source]
@@ -138,7 +138,7 @@ def _width(name: str) -> int:
 
 
 def _places(floors: list[list[str]], width: float) -> dict[str, tuple[float, float]]:
-    """Give the middle of each room and passage, the top floor first."""
+    """The middle of each room and passage, the top floor first."""
     spot = {}
     for height, floor in enumerate(reversed(floors)):
         x = (width - sum(map(_width, floor)) - _GAP * (len(floor) - 1)) / 2

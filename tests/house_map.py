@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def text(houses: list[House]) -> str:
-    """Say who imports whom, from the top of each package down, and what it is made of."""
+    """Who imports whom, from the top of each package down, and what it is made of."""
     return "\n".join([*map(_paragraph, houses), table(houses)])
 
 

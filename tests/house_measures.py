@@ -47,7 +47,7 @@ class House:
         return sorted(sorted(one) for one in circles(set(self.arrows)))
 
     def inside(self, name: str) -> dict[str, Path]:
-        """Give the files of one room."""
+        """The files of one room."""
         return {one: path for one, path in self.files.items() if room(one) == name}
 
 
@@ -89,7 +89,7 @@ def measured(one: House) -> dict[str, str]:
 
 
 def _definitions(files: dict[str, Path]) -> tuple[list[int], int]:
-    """Give the lines of every function, sorted, and the number of classes."""
+    """The lengths of all functions in lines, sorted, and the number of classes."""
     functions, classes = [], 0
     for path in files.values():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -133,7 +133,7 @@ def _chain(one: House) -> int:
 
 
 def in_words(counts: Counter[str]) -> str:
-    """Say how many arrows there are, and how many of them are late or for types only."""
+    """How many arrows there are, and how many of them are late or for types only."""
     besides = [f"{counts[kind]} {kind}" for kind in ORDER[1:] if counts[kind]]
     return str(counts.total()) + (f" ({', '.join(besides)})" if besides else "")
 

@@ -47,26 +47,26 @@ class Reader:
     at: int = 0
 
     def take(self, count: int) -> bytes:
-        """Give the next bytes."""
+        """Read the next bytes."""
         if self.at + count > len(self.body):
             raise Fault("[MQTT-4.13.1-1] a packet ends before what it announces")
         self.at += count
         return self.body[self.at - count : self.at]
 
     def byte(self) -> int:
-        """Give one byte as a number."""
+        """Read one byte as a number."""
         return self.take(1)[0]
 
     def two(self) -> int:
-        """Give a Two Byte Integer."""
+        """Read a Two Byte Integer."""
         return int.from_bytes(self.take(2), "big")
 
     def four(self) -> int:
-        """Give a Four Byte Integer."""
+        """Read a Four Byte Integer."""
         return int.from_bytes(self.take(4), "big")
 
     def vary(self) -> int:
-        """Give a Variable Byte Integer."""
+        """Read a Variable Byte Integer."""
         value = 0
         for position in range(4):
             byte = self.byte()
@@ -78,11 +78,11 @@ class Reader:
         raise Fault("[MQTT-1.5.5-1] a length takes more than four bytes")
 
     def data(self) -> bytes:
-        """Give Binary Data."""
+        """Read Binary Data."""
         return self.take(self.two())
 
     def text(self) -> str:
-        """Give a UTF-8 Encoded String."""
+        """Read a UTF-8 Encoded String."""
         raw = self.data()
         try:
             text = raw.decode()  # refuses surrogates too
@@ -93,16 +93,16 @@ class Reader:
         return text
 
     def pair(self) -> tuple[str, str]:
-        """Give a UTF-8 String Pair."""
+        """Read a UTF-8 String Pair."""
         return self.text(), self.text()
 
     @property
     def rest(self) -> bytes:
-        """Give all that is left."""
+        """Read all that is left."""
         return self.take(len(self.body) - self.at)
 
     def properties(self, packet: int) -> dict[int, object]:
-        """Give the properties of a kind of packet."""
+        """Read the properties of a kind of packet."""
         end = self.vary() + self.at
         found: dict[int, object] = {}
         while self.at < end:

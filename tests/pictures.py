@@ -21,7 +21,7 @@ ANY = InboxConfig(keep=True, send=True, random_share=0.0, spacing_seconds=0.0, m
 
 
 def frame(seconds: float = 0.0, jpeg: bytes = JPEG) -> Frame:
-    """Give a frame taken so many seconds after the start."""
+    """A frame taken so many seconds after the start."""
     return Frame(
         pixels=np.zeros((32, 32, 3), np.uint8),
         time=RIGHT + timedelta(seconds=seconds),
@@ -33,7 +33,7 @@ def frame(seconds: float = 0.0, jpeg: bytes = JPEG) -> Frame:
 
 
 def item(why="unknown", seconds: float = 0.0, id: str = "") -> InboxItem:
-    """Give what is said of a picture."""
+    """An inbox item about a picture."""
     return InboxItem(
         device="cam-1",
         boot="b",
@@ -52,10 +52,10 @@ def item(why="unknown", seconds: float = 0.0, id: str = "") -> InboxItem:
 
 
 def names(spool: PictureStore) -> list[str]:
-    """Give the names of the files in the folder, but for that of who holds it."""
+    """The names of the files in the folder, without the lock file."""
     return sorted(path.name for path in spool.folder.iterdir() if path.name != state_lock.NAME)
 
 
 def unsent(folder) -> list[str]:
-    """Give the stems of the items in a folder that were not sent yet, oldest first."""
+    """The stems of the items in a folder that were not sent yet, oldest first."""
     return sorted(path.stem for path in folder.glob("2026*[0-9a-f].json"))

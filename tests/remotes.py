@@ -13,7 +13,7 @@ confirm_seconds = {seconds}
 
 
 def started(file) -> ChangedConfiguration:
-    """Give the configuration as the next start of the program finds it."""
+    """The configuration as the next start of the program finds it."""
     configuration = ChangedConfiguration(file)
     configuration.load()
     return configuration

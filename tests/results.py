@@ -10,7 +10,7 @@ from edge.model.tiled_classifier import together
 
 
 def found(label="aphid", confidence=0.9, reason=None) -> Classification:
-    """Give what a classifier says of a frame."""
+    """The classification of a frame."""
     return Classification(
         label=None if reason else label,
         confidence=confidence,
@@ -29,7 +29,7 @@ STRANGE = found("aphid", 0.4, "unknown")
 
 
 def tile(box, label="aphid", confidence=0.9, reason=None):
-    """Give a tile's result."""
+    """The result of a tile."""
     other = (
         Score(label=label, confidence=confidence),
         Score(label="other", confidence=round(1 - confidence, 6)),
@@ -42,5 +42,5 @@ def tile(box, label="aphid", confidence=0.9, reason=None):
 
 
 def look(*tiles):
-    """Give a frame's classification made of tiles."""
+    """A frame's classification made of tiles."""
     return together(tiles)

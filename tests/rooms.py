@@ -24,7 +24,7 @@ WINGS = ({"model", "cameras", "sightings"}, {"outbox", "mqtt"})
 
 
 def upward_arrows(found: set[Arrow]) -> set[Arrow]:
-    """Give the arrows that no room may have."""
+    """The arrows that no room may have."""
     wrong = across({arrow for arrow in found if all(name.startswith("edge.") for name in arrow)})
     for package, rooms in ROOMS.items():
         inside = {arrow for arrow in found if all(n.split(".")[0] == package for n in arrow)}
@@ -33,7 +33,7 @@ def upward_arrows(found: set[Arrow]) -> set[Arrow]:
 
 
 def across(found: set[Arrow]) -> set[Arrow]:
-    """Give the arrows from one wing of `edge` to the other."""
+    """The arrows from one wing of `edge` to the other."""
     rooms = {name: name.split(".")[1] for arrow in found for name in arrow if "." in name}
     return {
         (source, target)

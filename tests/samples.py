@@ -48,13 +48,13 @@ def drain(outbox: Outbox) -> list[int]:
 
 
 def stored(rows: list[Row]) -> int:
-    """Say for how many bytes rows count in the outbox."""
+    """How many bytes rows count for in the outbox."""
     sizes = [len(pack(r.payload) if r.kind is Kind.SIGHTING else r.payload) for r in rows]
     return sum(sizes) + OVERHEAD_BYTES * len(rows)
 
 
 def taken(clock: Clock, boot: str = BOOT, label: str = "aphid") -> Sighting:
-    """Give a sighting as it is made at this moment by this clock."""
+    """A sighting as it is made at this moment by this clock."""
     return msgspec.structs.replace(
         sighting(label, clock.now()),
         boot=boot,

@@ -30,7 +30,7 @@ class Script:
         return not self.results
 
     def next(self, _timeout):
-        """Give a frame that stands for the next result."""
+        """Return a frame that stands for the next result."""
         if not self.results:
             return None
         self.now = self.results.pop(0)
@@ -49,7 +49,7 @@ class Script:
         )
 
     def look(self, _pixels, _size):
-        """Give the result, or fail."""
+        """Return the result, or fail."""
         if isinstance(self.now, Exception):
             raise self.now
         return self.now
@@ -61,15 +61,15 @@ class Clock(clock.Clock):
     seconds = asleep = 0.0
 
     def now(self):
-        """Give the time of day."""
+        """The time of day."""
         return START + timedelta(seconds=self.since_boot())
 
     def since_boot(self):
-        """Give the seconds, those asleep included."""
+        """Seconds, including those asleep."""
         return self.seconds + self.asleep
 
     def monotonic(self):
-        """Give the seconds."""
+        """Seconds."""
         return self.seconds
 
     def quality(self):

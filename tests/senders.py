@@ -87,12 +87,12 @@ class Sender:
 
 
 def settings(port: int, **more) -> Broker:
-    """Give a broker's settings with short waits."""
+    """A broker's settings with short waits."""
     return Broker(
         host="127.0.0.1", port=port, retry_min_seconds=0.05, retry_max_seconds=0.2, **more
     )
 
 
 def received(subscriber) -> list[int]:
-    """Give the numbers of the sightings in the order of their first arrival."""
+    """The numbers of the sightings in the order of their first arrival."""
     return list(dict.fromkeys(json.loads(p)["seq"] for p in subscriber.on("/sighting")))

@@ -55,12 +55,12 @@ class Scripted:
                 connection.unwrap()
 
     def trickle(self, piece: bytes, seconds: float = 0.02) -> Iterable[bytes]:
-        """Give `piece` again and again, slowly, until the test is over."""
+        """Yield `piece` again and again, slowly, until the test is over."""
         while not self.closing.wait(seconds):
             yield piece
 
     def silence(self) -> Iterable[bytes]:
-        """Give nothing until the test is over."""
+        """Yield nothing until the test is over."""
         self.closing.wait()
         return []
 
@@ -78,14 +78,14 @@ class Scripted:
 
 @contextlib.contextmanager
 def nobody() -> Iterator[int]:
-    """Give a port that refuses connections, and that nobody else gets meanwhile."""
+    """A port that refuses connections, and that nobody else gets meanwhile."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
 
 
 def answer(body: bytes, status: str = "200 OK", length: int | None = None, **headers: str) -> bytes:
-    """Give a whole HTTP answer; `length` is what it claims."""
+    """A whole HTTP answer; `length` is what it claims."""
     fields = {"Content-Length": str(len(body) if length is None else length), **headers}
     head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in fields.items())
     return f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + body

@@ -35,19 +35,19 @@ class Inlet:
         self.offered.append(message)
 
     def answers(self) -> list[RequestAnswer]:
-        """Give what waits."""
+        """Return what waits."""
         taken, self.waiting = self.waiting, []
         return taken
 
 
 class Parcels:
-    """Gives parcels, and remembers what became of them."""
+    """Hands out parcels, and remembers what became of them."""
 
     def __init__(self, *parcels: Parcel) -> None:
         self.parcels, self.outcomes = list(parcels), []
 
     def next(self) -> Parcel | None:
-        """Give the next."""
+        """Return the next one."""
         return self.parcels.pop(0) if self.parcels else None
 
     def settled(self, parcel: Parcel, outcome: str) -> None:

@@ -49,7 +49,7 @@ class Unsynced:
 
 @contextlib.contextmanager
 def told_steps(folder: Path, tell: Told, unsynced: Unsynced | None = None) -> Iterator[None]:
-    """Tell of each step below the folder, also of one that fails."""
+    """Report each step below the folder, also one that fails."""
     kept = unsynced or Unsynced()
     quiet = [False]
 
@@ -156,7 +156,7 @@ def moments(folder: Path, work: Callable[[], object], into: Path) -> list[tuple[
 
 
 def _aside(quiet: list[bool], tell: Told, what: str) -> None:
-    """Tell, and take what that does for no step."""
+    """Report to `tell`, without counting what that does as steps."""
     quiet[0] = True
     try:
         tell(what)

@@ -134,12 +134,12 @@ class StrictBroker:
         self.script = replace(self.script, **fields)
 
     def payloads(self, end: str = "/sighting") -> list[bytes]:
-        """Give what was taken on topics that end so."""
+        """What was taken on topics that end so."""
         with self._change:
             return [one.payload for one in self.published if one.topic.endswith(end)]
 
     def came(self, end: str) -> list[Publish]:
-        """Give what came on topics that end so, answered or not."""
+        """What came on topics that end so, answered or not."""
         with self._change:
             return [one for one in self.seen if one.topic.endswith(end)]
 

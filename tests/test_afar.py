@@ -36,7 +36,7 @@ device = "/dev/ttyACM0"
 
 
 def paths(struct: type, path: str = "") -> set[str]:
-    """Give every setting of the schema, of all kinds of camera, and tables that may be left out."""
+    """Every setting of the schema, of all kinds of camera, and tables that may be left out."""
     found = set()
     if struct.__struct_config__.tag:
         found.add(f"{path}.kind")
@@ -67,7 +67,7 @@ def test_what_names_a_file_or_says_where_things_go_is_held():
 
 
 def _hint(path: str) -> object:
-    """Give the type of a setting."""
+    """The type of a setting."""
     structs: list[type] = [Config]
     for name in path.split("."):
         hints = [typing.get_type_hints(one).get(name) for one in structs]
@@ -96,7 +96,7 @@ VALUES = {
 
 
 def held(config: Config) -> list[tuple[str, object]]:
-    """Give, for each setting of this configuration that is held, another value."""
+    """Another value for each setting of this configuration that is held."""
     other = []
     for path, value in settings(config):
         if path not in HELD or path == "camera.kind":

@@ -227,7 +227,7 @@ class Sleeper(Script):
     """A camera on a computer that is suspended for eight hours before its fourth frame."""
 
     def next(self, timeout):
-        """Give a frame, taken now."""
+        """Return a frame, taken now."""
         if self.count == 3:
             self.clock.asleep += 8 * 3600
         frame = super().next(timeout)

@@ -79,7 +79,7 @@ class Document:
         return found
 
     def channel(self, topic: str) -> str:
-        """Give the one channel whose address a topic matches."""
+        """The one channel whose address a topic matches."""
         values = {"base": "wheatear", "prefix": "homeassistant", "verb": "[a-z]+(/[a-z]+)?"}
         found = []
         for key, channel in self.channels.items():
@@ -91,7 +91,7 @@ class Document:
         return found[0]
 
     def message(self, key: str, verb: str = "") -> dict:
-        """Give the message of a channel; of requests and answers, that of their verb."""
+        """The message of a channel; of requests and answers, that of their verb."""
         messages = self.channels[key]["messages"]
         name = f"{key.partition('_')[0]}_{verb.replace('/', '_')}" if verb else next(iter(messages))
         return self.resolve(messages[name]["$ref"])
@@ -233,5 +233,5 @@ def with_store(path: Path) -> Path:
 
 
 def seen(found: Document, subscriber: Subscriber) -> set[str]:
-    """Give the channels on which something came."""
+    """The channels on which something came."""
     return {found.channel(message.topic) for message in list(subscriber.messages)}

@@ -40,7 +40,7 @@ def need_mosquitto() -> None:
 
 
 def both_sides(figure: Figure) -> bool:
-    """Tell whether a figure has what it promises."""
+    """Whether a figure has what it promises."""
     sides = [figure.ours, *([figure.theirs, figure.ratio] if figure.theirs_name else [])]
     return all(side is not None and side.minimum > 0 for side in sides)
 

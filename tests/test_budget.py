@@ -162,7 +162,7 @@ def test_a_program_that_is_killed_has_spent_what_it_noted(path, block, used):
 
 
 def pictures(outbox, images: Images, frames: int) -> int:
-    """Give how many pictures a run of the program sends."""
+    """How many pictures a run of the program sends."""
     counters, clock = Counters(), Hand()
     identity = Identity("c", "b", ModelRef(name="m", version="1", sha256="0" * 64), None)
     budget = picture_budget(images, outbox)

@@ -26,12 +26,12 @@ from edge.model.scores import DecisionSpec
 
 @pytest.fixture
 def path(tmp_path):
-    """Give a good bundle file."""
+    """A good bundle file."""
     return tiny.write(tmp_path / "tiny-1.0.wtr")
 
 
 def contents(path) -> dict[str, bytes]:
-    """Give all members of a bundle file, as Python's own zip reader sees them."""
+    """All members of a bundle file, as Python's own zip reader sees them."""
     with zipfile.ZipFile(path) as zipped:
         return {name: zipped.read(name) for name in zipped.namelist()}
 
@@ -307,7 +307,7 @@ class TestSigning:
 
     @pytest.fixture
     def keys(self, tmp_path):
-        """Give (private key, public key, other public key)."""
+        """(private key, public key, other public key)."""
         pytest.importorskip("cryptography")
         from edge.model.bundle import signing
 
@@ -319,7 +319,7 @@ class TestSigning:
 
     @pytest.fixture
     def signed(self, tmp_path, keys):
-        """Give a signed bundle file."""
+        """A signed bundle file."""
         path = tmp_path / "signed.wtr"
         write_bundle(path, tiny.manifest(), tiny.members(), keys[0])
         return path

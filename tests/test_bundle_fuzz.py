@@ -15,7 +15,7 @@ from edge.model.bundle.bundle import read_bundle
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
-    """Give a good bundle and a place to write mutations to."""
+    """A good bundle and a place to write mutations to."""
     path = tiny.write(tmp_path_factory.mktemp("fuzz") / "b.wtr")
     return path.read_bytes(), path.with_name("mutated.wtr"), read_bundle(path)
 

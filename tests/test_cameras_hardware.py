@@ -36,7 +36,7 @@ class Driver:
         self.streaming = self.unplugged = False
 
     def open(self, _path, _flags):
-        """Give a file descriptor, as opening the node does."""
+        """Return a file descriptor, as opening the node does."""
         return os.dup(self.fd)
 
     def shoot(self, data: bytes, age: float = 0.0, flags: int = 0) -> None:
@@ -58,7 +58,7 @@ class Driver:
         getattr(self, abi.REQUEST_NAMES[request].lower())(argument)
 
     def vidioc_querycap(self, a):
-        """Say what this is."""
+        """Answer what this is."""
         a.card = b"Simulated"
         a.device_caps = (abi.CAP_VIDEO_CAPTURE if self.capture else 2) | abi.CAP_STREAMING
 
@@ -74,7 +74,7 @@ class Driver:
         os.ftruncate(self.fd, a.count * PAGE)
 
     def vidioc_querybuf(self, a):
-        """Say where a buffer lies."""
+        """Answer where a buffer lies."""
         a.length, a.m.offset = PAGE, a.index * PAGE
 
     def vidioc_qbuf(self, a):
@@ -82,7 +82,7 @@ class Driver:
         self.free.append(a.index)
 
     def vidioc_dqbuf(self, a):
-        """Give the oldest filled buffer."""
+        """Hand out the oldest filled buffer."""
         a.index, a.bytesused, taken, flags = self.filled.pop(0)
         a.timestamp.tv_sec, a.timestamp.tv_usec = int(taken), int(taken % 1 * 1e6)
         a.flags = flags | abi.BUF_FLAG_TIMESTAMP_MONOTONIC
@@ -98,7 +98,7 @@ class Driver:
 
 @pytest.fixture
 def plug(monkeypatch):
-    """Give a function that plugs a simulated camera in."""
+    """A function that plugs a simulated camera in."""
 
     def into(driver: Driver) -> Driver:
         # The camera's calls go to the driver; everybody else keeps the real ones.
@@ -230,7 +230,7 @@ class PicameraDouble:
         self.config = config
 
     def camera_configuration(self):
-        """Give what was applied."""
+        """Return what was applied."""
         return self.config
 
     def start(self):
@@ -246,7 +246,7 @@ class PicameraDouble:
         return job
 
     def make_array(self, name):
-        """Give planes with padded rows, or red, green and blue."""
+        """Return planes with padded rows, or red, green and blue."""
         width, height = self.config[name]["size"]
         if name == "main":
             return np.full((height, width, 3), (200, 30, 40), np.uint8)
@@ -255,11 +255,11 @@ class PicameraDouble:
         return planes
 
     def get_metadata(self):
-        """Say when the frame was taken."""
+        """Return when the frame was taken."""
         return {"SensorTimestamp": time.clock_gettime_ns(time.CLOCK_BOOTTIME) - 250_000_000}
 
     def release(self):
-        """Give the buffers back."""
+        """Take the buffers back."""
 
     def close(self):
         """Close."""

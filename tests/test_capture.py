@@ -53,13 +53,13 @@ class Model:
     """Sees an aphid in everything."""
 
     def look(self, _pixels, _size):
-        """Say so."""
+        """Return an aphid."""
         return APHID
 
 
 @pytest.fixture
 def at_work():
-    """Give a function that runs an agent over a camera under a gate; all end with the test."""
+    """A function that runs an agent over a camera under a gate; all end with the test."""
     ended = []
 
     def run(camera, gate=None, triggers=(), plan=None):

@@ -22,7 +22,7 @@ pytest.importorskip("ai_edge_litert")
 
 @pytest.fixture
 def bundle(tmp_path):
-    """Give the tiny bundle, read."""
+    """The tiny bundle, read."""
     return read_bundle(tiny.write(tmp_path / "tiny.wtr"))
 
 

@@ -22,13 +22,13 @@ litert = pytest.mark.skipif(
 
 @pytest.fixture
 def bundle(tmp_path):
-    """Give the path of the tiny bundle."""
+    """The path of the tiny bundle."""
     return str(tiny.write(tmp_path / "tiny-1.0.wtr"))
 
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Give the paths of a red and a blue picture."""
+    """The paths of a red and a blue picture."""
     paths = []
     for label in ("red", "blue"):
         paths.append(tmp_path / f"{label}.png")

@@ -37,7 +37,7 @@ SEEN = (200, 90, 60)
 
 
 def stored_as(space: str) -> tuple[int, ...]:
-    """Give the levels that stand for SEEN in another colour space, by its definition."""
+    """The levels that stand for SEEN in another colour space, by its definition."""
     value = np.array(SEEN) / 255
     linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
     matrix, gamma = SPACES[space]
@@ -46,7 +46,7 @@ def stored_as(space: str) -> tuple[int, ...]:
 
 
 def encode(image: Image.Image, form: str, **options: object) -> bytes:
-    """Give the file of a picture."""
+    """The file of a picture."""
     file = io.BytesIO()
     # Pillow leaves what one format needs on the picture, and trips over it in another.
     image.copy().save(file, form, **options)
@@ -54,13 +54,13 @@ def encode(image: Image.Image, form: str, **options: object) -> bytes:
 
 
 def decoded(data: bytes) -> tuple[np.ndarray, list[str]]:
-    """Give the pixels and what is told of them."""
+    """The pixels and the notes on them."""
     told: list[str] = []
     return decode(data, told=told.append), told
 
 
 def plain(colour: object, mode: str = "RGB") -> Image.Image:
-    """Give a picture of one colour."""
+    """A picture of one colour."""
     return Image.new(mode, (16, 16), colour)
 
 
@@ -191,12 +191,12 @@ def test_tiffs_of_other_colour_spaces_keep_their_colours(mode):
 
 
 def shorts(*values: int) -> bytes:
-    """Give numbers of 16 bits."""
+    """Numbers of 16 bits."""
     return np.array(values, "<u2").tobytes()
 
 
 def twelve(*values: int) -> bytes:
-    """Give an even number of values of 12 bits, packed."""
+    """An even number of values of 12 bits, packed."""
     pairs = zip(values[::2], values[1::2], strict=True)
     return b"".join(((a << 12) | b).to_bytes(3, "big") for a, b in pairs)
 
@@ -212,7 +212,7 @@ def png(values: tuple[int, ...], significant: int | None) -> bytes:
 
 
 def floats(*values: float) -> bytes:
-    """Give numbers of 32 bits."""
+    """Numbers of 32 bits."""
     return np.array(values, "<f4").tobytes()
 
 
@@ -317,7 +317,7 @@ def test_views_and_depth_beside_a_photo_are_no_further_pictures():
 
 
 def with_chunks(*chunks: tuple[bytes, bytes]) -> bytes:
-    """Give a PNG with further chunks before its pixels."""
+    """A PNG with further chunks before its pixels."""
     data = encode(PLAIN, "PNG")
     extra = b"".join(
         struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

@@ -22,7 +22,7 @@ LEAST = {"model": {"bundle": "m.wtr"}, "camera": {"kind": "folder", "path": "p"}
 
 
 def refusal(raw: dict) -> str:
-    """Give the message with which a configuration is refused."""
+    """The message with which a configuration is refused."""
     with pytest.raises(ConfigError) as error:
         parse_config(LEAST | raw, Path("/etc/wheatear"), "c.toml")
     return str(error.value)
@@ -308,7 +308,7 @@ def test_the_reference_tells_every_setting_with_its_default_and_bounds():
 
 
 def paths(kind: str) -> set[str]:
-    """Give the settings of the shipped file for one kind of camera, by table and name."""
+    """The settings of the shipped file for one kind of camera, by table and name."""
 
     def inside(table: dict, path: str) -> set[str]:
         return {

@@ -23,7 +23,7 @@ SUN = {"windows": ["sunrise..sunset"]}
 
 
 def parsed(raw: dict) -> Config:
-    """Give a configuration of a device in /etc/wheatear."""
+    """A configuration of a device in /etc/wheatear."""
     return parse_config(LEAST | raw, Path("/etc/wheatear"), "c.toml")
 
 

@@ -199,7 +199,7 @@ def test_labels_that_look_the_same_are_the_same(photos):
 
 
 def odd_findings(folder, rows: list[str]) -> dict[str, str]:
-    """Give the titles of what `check` finds, by kind."""
+    """The titles of what `check` finds, by kind."""
     names = [f"{i}.png" for i in range(len(rows))]
     for i, name in enumerate(names):
         Image.new("RGB", (8, 8), (i, 0, 0)).save(folder / name)

@@ -28,7 +28,7 @@ NOW = datetime(2026, 6, 21, 9, 30, tzinfo=UTC)
 
 
 def row(number: int, kind: Kind = Kind.IMAGE, payload: bytes = b"x" * 100) -> Row:
-    """Give a row of the outbox."""
+    """A row of the outbox."""
     topic = "sighting" if kind is Kind.SIGHTING else f"sighting/{number}/image"
     return Row(number, kind, topic, payload, 1_750_000_000_000 + number)
 

@@ -33,7 +33,7 @@ RNG = np.random.default_rng
 
 
 def scene(seed: int, dark: float = 1.0, blur: float = 0.0) -> np.ndarray:
-    """Give a picture with structure, uint8 (32, 32, 3), of varying brightness."""
+    """A picture with structure, uint8 (32, 32, 3), of varying brightness."""
     rng = RNG(seed)
     small = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
     picture = small.resize((32, 32), Image.Resampling.BICUBIC).filter(
@@ -44,7 +44,7 @@ def scene(seed: int, dark: float = 1.0, blur: float = 0.0) -> np.ndarray:
 
 
 def logits(count: int, seed: int = 0, sure: float = 2.0) -> np.ndarray:
-    """Give scores of two classes, float32 (count, 2)."""
+    """Scores of two classes, float32 (count, 2)."""
     return (RNG(seed).normal(0, sure, (count, 2))).astype(np.float32)
 
 
@@ -52,7 +52,7 @@ PHOTOS = reference(logits(300), np.stack([scene(n) for n in range(300)]), 1.0)
 
 
 def watching(tmp_path, config=None, model="m", photos=PHOTOS, clock=None) -> DriftMeter:
-    """Give a drift watcher over a file in a folder."""
+    """A drift watcher over a file in a folder."""
     settings = config or Settings(half_life_frames=2000, min_frames=400)
     path = tmp_path / "drift.json"
     labels = ("aphid", "other")
@@ -71,7 +71,7 @@ def show(drift: DriftMeter, count: int, first: int = 1000, sure: float = 2.0, **
 
 
 def as_dict(one) -> dict:
-    """Give the fields of a frame."""
+    """The fields of a frame."""
     return {name: getattr(one, name) for name in one.__slots__}
 
 
@@ -289,7 +289,7 @@ def test_health_and_requests_tell_of_drift_and_give_whole_pictures(tmp_path):
 
 
 def healths(subscriber) -> list[float]:
-    """Give the drift in the health messages that say one."""
+    """The drift in the health messages that say one."""
     found = [json.loads(payload)["drift"] for payload in subscriber.on("/health")]
     return [one for one in found if one is not None]
 
@@ -345,7 +345,7 @@ def test_real_photos_of_the_same_set_are_near_and_changed_ones_far(data):
 
 
 def blurred(path, spec: InputSpec) -> np.ndarray:
-    """Give a photo out of focus, as the model sees it."""
+    """A photo out of focus, as the model sees it."""
     picture = Image.fromarray(decode(path, at_least=(spec.width, spec.height)))
     soft = picture.filter(ImageFilter.GaussianBlur(picture.width / 128))
     return np.asarray(soft.resize((spec.width, spec.height), Image.Resampling.BILINEAR))

@@ -60,7 +60,7 @@ def live(clock, until, plan=None, cycle=None, file=None):
 
 
 def compact(log: list) -> list[str]:
-    """Give each stretch of frames as one line."""
+    """Each stretch of frames as one line."""
     lines = []
     for what, when in log:
         if what == "frame" and lines and lines[-1][0] == "frame":

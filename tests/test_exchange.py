@@ -13,7 +13,7 @@ HUNG_UP = LostError("x", "it hung up", hung_up=True)
 
 
 def answer(payload: bytes = b"{}") -> RequestAnswer:
-    """Give an answer to somebody."""
+    """An answer to somebody."""
     return RequestAnswer(f"{BASE}/response/status", payload, None, 0.0)
 
 

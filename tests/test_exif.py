@@ -49,7 +49,7 @@ def photo(exif: dict | None = None, gps: dict | None = None, form: str = "JPEG")
 
 
 def read(exif: dict | None = None, gps: dict | None = None, zone: ZoneInfo | None = DHAKA) -> Facts:
-    """Give what the header tells, in July 2026."""
+    """What the header says, in July 2026."""
     return facts(photo(exif, gps), zone, NOW)
 
 

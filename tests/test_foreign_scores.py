@@ -96,7 +96,7 @@ def test_inputs_that_are_no_picture_here_are_refused(tmp_path, shape):
 
 
 def config(tmp_path, model: dict):
-    """Give a configuration with these settings of the model."""
+    """A configuration with these settings of the model."""
     raw = {"model": model, "camera": {"kind": "folder", "path": "photos"}}
     return parse_config(raw | {"broker": {"host": "localhost"}}, tmp_path)
 

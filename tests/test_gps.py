@@ -284,7 +284,7 @@ def test_a_photos_height_is_read_with_its_reference(ref, height, expected):
 
 
 def sentence(body: str) -> bytes:
-    """Give an NMEA 0183 sentence with its checksum."""
+    """An NMEA 0183 sentence with its checksum."""
     checksum = 0
     for character in body.encode():
         checksum ^= character

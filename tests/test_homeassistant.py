@@ -32,19 +32,19 @@ ON = "[homeassistant]\nenabled = true\n"
 
 
 def settings(folder: Path, raw: dict):
-    """Give a configuration whose outbox lies in `folder`."""
+    """A configuration whose outbox lies in `folder`."""
     return parse_config(LEAST | raw, folder)
 
 
 def model(*labels: str) -> RunningModel:
-    """Give a running model with these classes."""
+    """A running model with these classes."""
     return RunningModel(
         name="m", version="1", sha256="", labels=labels, runtime="fake", runtime_version="1"
     )
 
 
 def payload(folder: Path, labels=("aphid", "beetle"), **raw) -> dict:
-    """Give the announcement, decoded."""
+    """The announcement, decoded."""
     raw["homeassistant"] = {"enabled": True}
     (folder / "outbox.db.homeassistant").unlink(missing_ok=True)
     *_, one = introductions(settings(folder, raw), lambda: model(*labels))
@@ -80,7 +80,7 @@ def test_a_class_called_as_no_value_is_shown_as_a_class(tmp_path):
 
 
 def has(kind, path: list[str]) -> bool:
-    """Tell whether a message has a field, given by its path; methods of values do not count."""
+    """Whether a message has a field, given by its path; methods of values do not count."""
     if kind is Any:
         return True
     kinds = getattr(kind, "__args__", ()) if not hasattr(kind, "__struct_fields__") else (kind,)

@@ -19,7 +19,7 @@ OTHER = "f" * 32
 
 @pytest.fixture
 def computer(tmp_path):
-    """Give a function that makes the root of a computer's files."""
+    """A function that makes the root of a computer's files."""
     made = []
 
     def make(serial=None, cpuinfo=None, machine=None, second=None):

@@ -15,21 +15,21 @@ from edge.model.image.preprocessing import InputSpec, decode, fit, load, quantis
 
 
 def encode(image: Image.Image, form: str = "PNG", **options) -> bytes:
-    """Give a picture file."""
+    """A picture file."""
     file = io.BytesIO()
     image.save(file, form, **options)
     return file.getvalue()
 
 
 def scene(width: int, height: int) -> Image.Image:
-    """Give a smooth picture without symmetry, so that every turn shows."""
+    """A smooth picture without symmetry, so that every turn shows."""
     y, x = np.mgrid[0:height, 0:width]
     red, green = 255 * x / width, 255 * y / height
     return Image.fromarray(np.stack([red, green, (red + green) / 4], -1).astype(np.uint8))
 
 
 def spec(**changes) -> InputSpec:
-    """Give an input of 32 x 24 uint8."""
+    """An input of 32 x 24 uint8."""
     return InputSpec(**{"width": 32, "height": 24, **changes})
 
 
@@ -278,7 +278,7 @@ def test_impossible_inputs_are_refused(changes, message):
 
 
 def damaged(data: bytes) -> list[bytes]:
-    """Give versions of a file with bytes changed near its start or anywhere, or cut off."""
+    """Versions of a file with bytes changed near its start or anywhere, or cut off."""
     random = np.random.default_rng(0)
     versions = []
     for reach in (40, 300, len(data)):

@@ -38,7 +38,7 @@ def _shorter_quiet(monkeypatch):
 
 
 def made(number: int, label: str = "aphid", **changes):
-    """Give the two messages of a picture as a camera sends them: (topic, payload) each."""
+    """The two messages of a picture as a camera sends them: (topic, payload) each."""
     jpeg = devices.photo(label, seed=number)
     id = f"{number:016x}"
     about = msgspec.structs.replace(
@@ -52,7 +52,7 @@ def made(number: int, label: str = "aphid", **changes):
 
 
 def filled(folder, count: int) -> Store:
-    """Give a store with pictures in it."""
+    """A store with pictures in it."""
     store = Store(folder)
     for number in range(count):
         for message in made(number):

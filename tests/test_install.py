@@ -20,13 +20,13 @@ _BLOCK = re.compile(r"^```(?:sh|toml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def block(page: str, word: str) -> str:
-    """Give the block of a page that has this word."""
+    """The block of a page that has this word."""
     (found,) = [one for one in _BLOCK.findall((TREE / page).read_text("utf-8")) if word in one]
     return found
 
 
 def steps() -> list[str]:
-    """Give the commands of the README for a Raspberry Pi."""
+    """The commands of the README for a Raspberry Pi."""
     if not (TREE / "README.md").is_file():
         pytest.skip("only the wheel is here")
     return block("README.md", "python3-picamera2").splitlines()
@@ -54,7 +54,7 @@ def prepare(container: containers.Container, tmp_path: Path, port: int) -> None:
 
 
 def script() -> str:
-    """Give the README's lines as they are, and what its comment leaves to the reader."""
+    """The README's lines as they are, with what its comment leaves to the reader filled in."""
     lines = ["set -x", "apt-get update -qq"]
     for line in steps():
         lines.append(line)

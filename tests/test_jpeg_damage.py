@@ -14,14 +14,14 @@ from training.data.sources import load_dataset
 
 
 def photo(seed: int = 0, size: tuple[int, int] = (331, 250), **options: object) -> bytes:
-    """Give a JPEG of a rough picture."""
+    """A JPEG of a rough picture."""
     random = np.random.default_rng(seed)
     rough = Image.fromarray(random.integers(0, 256, (30, 40, 3), np.uint8)).resize(size)
     return encode(rough, **options)
 
 
 def encode(image: Image.Image, **options: object) -> bytes:
-    """Give a picture as JPEG."""
+    """A picture as JPEG."""
     file = io.BytesIO()
     image.save(file, "JPEG", **{"quality": 90, **options})
     return file.getvalue()
@@ -34,7 +34,7 @@ def with_sector(data: bytes, at: float, sector: bytes) -> bytes:
 
 
 def exif() -> bytes:
-    """Give EXIF data."""
+    """EXIF data."""
     notes = Image.Exif()
     notes[271] = "ACME"
     return notes.tobytes()

@@ -98,7 +98,7 @@ class Webcam(Door):
     interval_seconds = 0.01
 
     def capture(self) -> Frame | None:
-        """Give nothing more."""
+        """Return nothing more."""
         return None
 
 

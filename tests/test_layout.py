@@ -63,12 +63,12 @@ def test_dependencies_point_one_way(package):
 
 
 def named(found: set[tuple[str, str]]) -> set[str]:
-    """Give arrows as they are written above."""
+    """Arrows as they are written above."""
     return {f"{source} -> {target}" for source, target in found}
 
 
 def borrowed(found: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Give what the desktop imports of `edge` beyond what is lent to it."""
+    """What the desktop imports of `edge` beyond what is lent to it."""
     return {
         (source, target)
         for source, target in found
@@ -80,7 +80,7 @@ def borrowed(found: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 
 def every_arrow() -> set[tuple[str, str]]:
-    """Give all imports of `edge`, `training` and `quantize` among themselves."""
+    """All imports of `edge`, `training` and `quantize` among themselves."""
     return arrows(modules(EDGE.parent, ROOMS))
 
 

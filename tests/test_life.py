@@ -266,7 +266,7 @@ def test_a_single_sighting_says_so():
 
 
 def pictures(messages):
-    """Give (phase, number of the frame that the picture shows) of all pictures."""
+    """(phase, number of the frame that the picture shows) of all pictures."""
     sightings = {one.id: one for one in messages if isinstance(one, Sighting)}
     shown = []
     for one in messages:

@@ -75,7 +75,7 @@ def test_a_replayed_visit_arrives_as_begin_updates_and_end(tmp_path):
 
 
 def lived(subscriber):
-    """Give (phase, ended, event) of the sightings that arrived."""
+    """(phase, ended, event) of the sightings that arrived."""
     arrived = [json.loads(payload) for payload in subscriber.on("/sighting")]
     return [(one["phase"], one["ended"], one["event"]) for one in arrived]
 

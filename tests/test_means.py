@@ -49,7 +49,7 @@ def run_once(path: Path, limits: dict[int, tuple[int, int]], seconds=60):
 
 
 def told_of_bugs(log: str) -> bool:
-    """Tell whether a thread met what it takes for a bug, so many of which end it."""
+    """Whether a thread met what it takes for a bug, several of which end it."""
     return "the publisher failed" in log or "the camera failed unexpectedly" in log
 
 

@@ -58,7 +58,7 @@ def fetching(camera):
 
 
 def incoming(place):
-    """Give the names of what is on its way."""
+    """The names of what is on its way."""
     return sorted(file.name for file in place.store.incoming.iterdir())
 
 

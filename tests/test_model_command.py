@@ -30,7 +30,7 @@ OPEN = "[model.update]\nunsigned = true"
 
 @pytest.fixture
 def run(place, capsys):
-    """Give what runs an action; it gives the status, and what was printed."""
+    """A function that runs an action; it returns the status, and what was printed."""
 
     def ran(action: str, *arguments: object, config: bool = True):
         given = [str(one) for one in arguments]
@@ -197,7 +197,7 @@ def in_a_child(arguments, told):
 
 
 def room() -> int:
-    """Give 900 MB more than a child has from this process, in bytes."""
+    """900 MB more than a child has from this process, in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     return pages * os.sysconf("SC_PAGE_SIZE") + 900_000_000
 

@@ -35,13 +35,13 @@ def get(server, folder, limits=LIMITS, wait=lambda _: None, progress=None, stop=
 
 
 def names(folder):
-    """Give what lies there."""
+    """What lies there."""
     return sorted(file.name for file in folder.iterdir())
 
 
 @pytest.fixture
 def waits(monkeypatch):
-    """Give what notes how long is waited before each new attempt, at the most there is."""
+    """A function that notes in ``seconds`` how long to wait, and does not; always the longest."""
     monkeypatch.setattr("random.random", lambda: 1.0)
     seconds = []
 
@@ -216,7 +216,7 @@ def test_a_size_that_was_asked_for_is_held(size, tmp_path):
 
 
 def untold(data):
-    """Give an answer that ends with its connection."""
+    """An answer that ends with its connection."""
     return b"HTTP/1.1 200 OK\r\n\r\n" + data
 
 

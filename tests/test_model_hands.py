@@ -68,7 +68,7 @@ def test_two_that_write_at_once_and_are_killed_lose_nothing_that_was_written(tmp
 
 
 def contents(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Give all that lies in a folder, by whose it is and when it was changed."""
+    """All that lies in a folder, by whose it is and when it was changed."""
     return {one: (one.stat().st_uid, one.stat().st_mtime_ns) for one in folder.rglob("*")}
 
 

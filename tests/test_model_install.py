@@ -49,7 +49,7 @@ def opened(place: Place, **options):
 
 
 def incoming(place: Place) -> list[str]:
-    """Give the names of what is on its way."""
+    """The names of the files on their way."""
     return sorted(file.name for file in place.store.incoming.iterdir())
 
 

@@ -52,7 +52,7 @@ def jobs(store):
 
 
 def upload(store):
-    """Give the place for uploads."""
+    """The place for uploads."""
     return Upload(store.incoming, 100.0)
 
 
@@ -64,7 +64,7 @@ def send(store) -> str:
 
 
 def incoming(store):
-    """Give the names of what is on its way."""
+    """The names of what is on its way."""
     return sorted(file.name for file in store.incoming.iterdir())
 
 

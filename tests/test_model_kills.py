@@ -146,7 +146,7 @@ def live_download(store, url):
 
 
 def sha256(data):
-    """Give the digest in hexadecimal."""
+    """The digest in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -156,12 +156,12 @@ def served(_request):
 
 
 def source(url):
-    """Say what to fetch."""
+    """What to fetch."""
     return Source(url=url)
 
 
 def job(update):
-    """Give an update."""
+    """An update."""
     return Job(
         update=update, source=source("http://127.0.0.1:1/"), sha256=None, allow_downgrade=False
     )

@@ -12,7 +12,7 @@ SETTINGS = Update(frames=20, seconds=300.0, rate=0.5, hang_seconds=60.0)
 
 
 def rhythm(frames: int, interval: float, since: float = 0.0) -> Rhythm:
-    """Give one that has seen so many frames."""
+    """A rhythm that has seen so many frames."""
     made = Rhythm()
     made.begin(since)
     for i in range(frames):

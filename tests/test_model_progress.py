@@ -33,11 +33,11 @@ class Topic:
         self.said.append(self.now())
 
     def now(self):
-        """Give what is retained."""
+        """What is retained."""
         return json.loads(self.teller.introduction().payload())
 
     def last(self, *fields):
-        """Give fields of what was published last."""
+        """Fields of what was published last."""
         return tuple(self.said[-1].get(field) for field in fields)
 
 

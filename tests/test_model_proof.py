@@ -29,7 +29,7 @@ MODEL = Model(
 
 @pytest.fixture
 def prove(tmp_path):
-    """Give what proves by an interpreter that does as a script says."""
+    """A function that proves a model by an interpreter that does as a script says."""
 
     def proved(script: str, stop=lambda: False, model=MODEL):
         python = tmp_path / "python"

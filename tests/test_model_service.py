@@ -62,7 +62,7 @@ def test_a_change_is_seen_when_somebody_tells_of_it(here):
 
 
 class News(threading.Event):
-    """Tells of each rest: for how long, and whether there is something to do already."""
+    """Reports each rest: for how long, and whether there is something to do already."""
 
     def __init__(self):
         super().__init__()

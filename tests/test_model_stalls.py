@@ -99,7 +99,7 @@ def redirects(_server):
 
 
 def wrong_range(_server):
-    """Gives half, and then another part than was asked for."""
+    """Sends half, and then another part than was asked for."""
 
     def script(request):
         if b"Range:" not in request:

@@ -22,12 +22,12 @@ from edge.updates.store import Store, bundle_path
 
 
 def entry(version: str, size: int = 100) -> ModelEntry:
-    """Give what a bundle is."""
+    """The entry of a bundle."""
     return ModelEntry(name="a", version=version, sha256=version * 64, bytes=size, labels=("x",))
 
 
 def proof(version: str) -> Proof:
-    """Give one of a bundle."""
+    """The proof of a bundle."""
     return Proof(
         **msgspec.structs.asdict(entry(version)),
         runtime="fake",

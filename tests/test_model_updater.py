@@ -32,7 +32,7 @@ def send(here, data: bytes, size: int | None = None) -> Job:
 
 
 def fetched(url: str, **more) -> Job:
-    """Give an update that fetches a bundle."""
+    """An update that fetches a bundle."""
     return Job(
         update="u1", source=Source(url=url), **{"sha256": None, "allow_downgrade": False, **more}
     )
@@ -44,12 +44,12 @@ def work(here):
 
 
 def incoming(here):
-    """Give the names of what is on its way."""
+    """The names of what is on its way."""
     return sorted(file.name for file in here.store.incoming.iterdir())
 
 
 def phases(here):
-    """Give what was told, phase by phase."""
+    """The phases that were published, in their order."""
     return [(one["phase"], one["update"], one["version"]) for one in here.payloads]
 
 

@@ -97,7 +97,7 @@ class Field:
         return next((one for one in answers if one["transaction"] == transaction), None)
 
     def seen(self) -> list[dict]:
-        """Give all sightings, in the order of arrival."""
+        """All sightings, in the order of arrival."""
         return [json.loads(payload) for payload in self.subscriber.on("/sighting")]
 
     def sees_with(self, version: str, seconds: float = 20.0) -> None:
@@ -109,7 +109,7 @@ class Field:
         ), self.updates()[-1:]
 
     def updates(self) -> list[dict]:
-        """Give all that was said on ``update``."""
+        """All that was said on ``update``."""
         return [json.loads(payload) for payload in self.subscriber.on("/update")]
 
     def ends(self, result: str, version: str | None, seconds: float = 30.0) -> dict:

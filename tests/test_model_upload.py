@@ -26,18 +26,18 @@ def folder(tmp_path):
 
 
 def chunk(data=PIECE, size=100):
-    """Give a first chunk of what never comes whole."""
+    """A first chunk of a file that never arrives whole."""
     return Chunk(sha256=hashlib.sha256(b"all").hexdigest(), size=size, data=data)
 
 
 def part(first=0, last=None, **more):
-    """Give a chunk of WHOLE."""
+    """A chunk of WHOLE."""
     data = WHOLE[first:last]
     return Chunk(**{"sha256": DIGEST, "size": len(WHOLE), "offset": first, "data": data, **more})
 
 
 def idle(folder):
-    """Give the seconds that are written down."""
+    """The seconds that are written down."""
     return json.loads((folder / "upload.json").read_bytes())["idle"]
 
 

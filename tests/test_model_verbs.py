@@ -30,7 +30,7 @@ class Asked(Here):
     """A device that can be asked."""
 
     def ask(self, verb: str, **params: object) -> dict:
-        """Give the answer."""
+        """Return the answer."""
         settings = Settings(allow=VERBS, unnumbered=True)
         requests = RequestServer(settings, BASE, self.counters, self.clock, lambda: None)
         register(requests, Verbs(self.models, self.model, self.clock))
@@ -39,7 +39,7 @@ class Asked(Here):
         return json.loads(requests.answers()[0].payload)
 
     def why(self, verb: str, **params: object) -> str:
-        """Give why it is refused."""
+        """Why the request is refused."""
         return self.ask(verb, **params)["error"]["message"]
 
 

@@ -25,7 +25,7 @@ def get(url, folder, limits=LIMITS, **options):
 
 
 def head_of(size, length):
-    """Give the head of an answer, of so many bytes, for a body of `length` bytes."""
+    """The head of an answer, of so many bytes, for a body of `length` bytes."""
     fields = {f"X-{i}": "y" * 990 for i in range(size // 1000 - 1)}
     short = answer(b"", length=length, X="", **fields)
     return answer(b"", length=length, X="y" * (size - len(short)), **fields)

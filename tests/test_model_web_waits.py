@@ -37,13 +37,13 @@ class Looks:
         return False
 
     def web(self, timeout, ca=None):
-        """Give what asks by this clock; its servers may be silent for `timeout` seconds."""
+        """A client that goes by this clock; its servers may be silent for `timeout` seconds."""
         limits = Update(timeout_seconds=timeout, download_seconds=LONG)
         return Web(Access(limits), Pace(limits, self.look, now=lambda: self.seconds), timeout, ca)
 
 
 def ask(web, url, **headers):
-    """Give what the answer says."""
+    """What the answer says."""
     with web.get(url, headers) as reply:
         return reply.read()
 

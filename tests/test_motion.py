@@ -23,7 +23,7 @@ SIZE = (90, 160)
 
 
 def scene(number: int, light: float = 1.0, insect: tuple[int, int] | None = None) -> np.ndarray:
-    """Give a textured grey frame with fresh sensor noise, and an insect of 3 x 4 cells in it."""
+    """A textured grey frame with fresh sensor noise, and an insect of 3 x 4 cells in it."""
     still = np.random.default_rng(1).uniform(70, 150, (23, 40)).repeat(4, 0).repeat(4, 1)[:90]
     frame = still * light
     if insect:

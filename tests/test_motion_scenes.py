@@ -13,7 +13,7 @@ CALM, BREEZE, WIND, DUSK = WEATHERS
 
 
 def scores(shots):
-    """Give the trigger's score and that of a plain detector."""
+    """The trigger's score and that of a plain detector."""
     small = [(shrink(shot.pixels), shot) for shot in shots]
     return score(_trigger(), small), score(_average(), small)
 

@@ -138,7 +138,7 @@ def test_a_door_opens(mounted):
 
 
 def traces(root: Path) -> list[str]:
-    """Give the processes at work in a folder, and what they mounted."""
+    """The processes at work in a folder, and what they mounted."""
     found = [line for line in Path("/proc/mounts").read_text().splitlines() if str(root) in line]
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):

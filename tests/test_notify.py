@@ -148,7 +148,7 @@ class Frames:
         self.ready: list[Frame] = []
 
     def next(self, _seconds):
-        """Give a frame if there is one."""
+        """Return a frame if there is one."""
         return self.ready.pop() if self.ready else None
 
 

@@ -24,7 +24,7 @@ def example(folder, monkeypatch, code: str) -> None:
 
 
 def refusal() -> str:
-    """Give what the user is told."""
+    """The message that the user sees."""
     with pytest.raises(CameraError) as refused:
         load("example", CameraError, "the camera", INSTALL)
     return str(refused.value)

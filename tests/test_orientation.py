@@ -19,7 +19,7 @@ CORNER = dict(zip(range(1, 9), ("TL", "TR", "BR", "BL") * 2, strict=True))
 
 
 def stored() -> Image.Image:
-    """Give a blue picture of 120 x 80, red in its top left quarter."""
+    """A blue picture of 120 x 80, red in its top left quarter."""
     pixels = np.zeros((80, 120, 3), np.uint8)
     pixels[:] = (0, 0, 255)
     pixels[:40, :60] = (255, 0, 0)
@@ -27,21 +27,21 @@ def stored() -> Image.Image:
 
 
 def encode(form: str, **options: object) -> bytes:
-    """Give the file of that picture."""
+    """The file of that picture."""
     file = io.BytesIO()
     stored().save(file, form, **options)
     return file.getvalue()
 
 
 def exif(orientation: int) -> Image.Exif:
-    """Give EXIF data that hold nothing else."""
+    """EXIF data that hold nothing else."""
     notes = Image.Exif()
     notes[TAG] = orientation
     return notes
 
 
 def xmp(orientation: int) -> bytes:
-    """Give an XMP packet that holds nothing else."""
+    """An XMP packet that holds nothing else."""
     return (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description '
         f'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{orientation}"/>'
@@ -50,7 +50,7 @@ def xmp(orientation: int) -> bytes:
 
 
 def late_png(orientation: int) -> bytes:
-    """Give a PNG whose EXIF data lie behind its pixels."""
+    """A PNG whose EXIF data lie behind its pixels."""
     png = encode("PNG")
     chunk = b"eXIf" + exif(orientation).tobytes().removeprefix(b"Exif\0\0")
     whole = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
@@ -58,14 +58,14 @@ def late_png(orientation: int) -> bytes:
 
 
 def png_with_xmp(orientation: int) -> bytes:
-    """Give a PNG with XMP and no EXIF data."""
+    """A PNG with XMP and no EXIF data."""
     text = PngImagePlugin.PngInfo()
     text.add_itxt("XML:com.adobe.xmp", xmp(orientation).decode())
     return encode("PNG", pnginfo=text)
 
 
 def tiff(**options: object):
-    """Give what makes a TIFF."""
+    """A function that makes a TIFF."""
     return lambda o: encode("TIFF", tiffinfo={TAG: o}, **options)
 
 
@@ -90,7 +90,7 @@ CONTAINERS = {
 
 
 def corner(pixels: np.ndarray) -> str:
-    """Tell where the red quarter is."""
+    """Where the red quarter is."""
     height, width = pixels.shape[:2]
     spots = {
         "TL": (height // 4, width // 4),

@@ -24,7 +24,7 @@ NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 
 
 def numbers(rows: list[Row]) -> list[int]:
-    """Give the rows' numbers."""
+    """The rows' numbers."""
     return [row.row for row in rows]
 
 

@@ -20,7 +20,7 @@ from edge.outbox.file_swap import (
 
 
 def contents(folder: Path) -> dict[str, str]:
-    """Give what lies in a folder."""
+    """What lies in a folder."""
     return {one.name: one.read_text() for one in folder.iterdir()}
 
 

@@ -29,12 +29,12 @@ def cut(live: Path, path: Path) -> bytearray:
 
 
 def seqs(rows: list[Row]) -> list[int]:
-    """Give the numbers of sightings."""
+    """The numbers of sightings."""
     return [json.loads(row.payload)["seq"] for row in rows]
 
 
 def changed(before: bytes, after: bytes) -> range:
-    """Give the blocks in which two states of a log differ, from the first to the last."""
+    """The blocks in which two states of a log differ, from the first to the last."""
     size = max(len(before), len(after))
     before, after = before.ljust(size, b"\0"), after.ljust(size, b"\0")
     differ = [at for at in range(0, size, BLOCK) if before[at:][:BLOCK] != after[at:][:BLOCK]]

@@ -57,7 +57,7 @@ class Card:
 
 
 def said(outbox: Outbox) -> dict:
-    """Give the newest sighting."""
+    """The newest sighting."""
     return json.loads(outbox.newest(limit=1)[0].payload)
 
 
@@ -275,7 +275,7 @@ def test_a_card_is_taken_to_lose_fifteen_writes():
 
 
 def below(folder: Path) -> int:
-    """Give the number that stands in the file."""
+    """The number that stands in the file."""
     kind, number = (folder / "o.db.seq").read_text().split()
     assert kind == "below"
     return int(number)

@@ -24,14 +24,14 @@ NOW = datetime(2026, 6, 1, 12, 30, tzinfo=UTC)
 
 
 def messages():
-    """Give what may wait: single sightings, health, and a life that goes on."""
+    """What may wait: single sightings, health, and a life that goes on."""
     single = [msgspec.structs.replace(sighting(time=NOW), phase="single") for _ in range(30)]
     begin = msgspec.structs.replace(sighting("mite", NOW), phase="begin", event=new_id())
     return [*single[:20], health(), *single[20:], begin]
 
 
 def ids(rows):
-    """Give what tells messages apart."""
+    """What distinguishes messages."""
     return [json.loads(row.payload).get("id") for row in rows]
 
 

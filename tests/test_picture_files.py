@@ -32,7 +32,7 @@ def put(root: Path, *names: str) -> Path:
 
 
 def replayed(path: Path) -> list[str]:
-    """Give the names of the pictures that the replay camera delivers."""
+    """The names of the pictures that the replay camera delivers."""
     camera = Folder(FolderCamera(path=path), SPEC)
     return [frame.source for frame in iter(camera.capture, None)]
 

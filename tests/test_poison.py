@@ -16,7 +16,7 @@ POISON = b"poison"
 
 
 def poisoned() -> object:
-    """Give a sighting with the poison in it."""
+    """A sighting with the poison in it."""
     return sighting(label="poison")
 
 

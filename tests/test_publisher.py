@@ -215,7 +215,7 @@ class Hours(SystemClock):
     hour = 6
 
     def now(self) -> datetime.datetime:
-        """Give half past the hour."""
+        """Half past the hour."""
         return datetime.datetime(2026, 6, 21, self.hour, 30, tzinfo=datetime.UTC)
 
 

@@ -24,7 +24,7 @@ LEVELS = {"5": 5, "3.1.1": 4}
 
 
 def seqs(broker: StrictBroker) -> list[int]:
-    """Give the numbers of the sightings that were taken, in the order of their first arrival."""
+    """The numbers of the sightings that were taken, in the order of their first arrival."""
     return list(dict.fromkeys(json.loads(payload)["seq"] for payload in broker.payloads()))
 
 

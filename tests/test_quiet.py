@@ -14,7 +14,7 @@ from edge.mqtt.keep_alive import Quiet
 
 
 def lost(quiet: float | None, code: int | None = None, hung_up: bool = True) -> LostError:
-    """Give how a connection ended after it was quiet for so long."""
+    """How a connection ended after it was quiet for so long."""
     return LostError("lost", "it hung up", code, hung_up, quiet)
 
 

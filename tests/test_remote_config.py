@@ -150,7 +150,7 @@ def test_the_same_values_again_change_nothing(file):
 
 
 def states(path, act) -> list[dict[str, bytes]]:
-    """Give what may lie in the folder of `path` after the power went during `act`.
+    """What may lie in the folder of `path` after the power went during `act`.
 
     Files are written under another name, synced, and renamed: before the rename any part of the new
     file may be there, or none; after it all of it.

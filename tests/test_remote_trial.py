@@ -58,7 +58,7 @@ class Afar:
         self.told = threading.Event()
 
     def ask(self, verb: str, **params: object) -> dict:
-        """Give the answer."""
+        """Return the answer."""
         self.asked += 1
         payload = json.dumps({"transaction": f"t{self.asked}", **params}).encode()
         self.requests.carry_out(Incoming(f"{BASE}/request/{verb}", payload))
@@ -78,12 +78,12 @@ def file(tmp_path, monkeypatch):
 
 
 def running(name: str) -> bool:
-    """Tell whether a thread of this name runs."""
+    """Whether a thread of this name runs."""
     return any(thread.name == name for thread in threading.enumerate())
 
 
 def timers() -> list[threading.Timer]:
-    """Give what waits for its time."""
+    """The timers that wait."""
     return [one for one in threading.enumerate() if isinstance(one, threading.Timer)]
 
 

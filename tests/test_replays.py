@@ -28,7 +28,7 @@ def path(tmp_path):
 
 
 def again(path, **more) -> Desk:
-    """Give the device as the next start of the program makes it."""
+    """The device as the next start of the program makes it."""
     return Desk(memory=Memory(path), **{"unnumbered": False, **more})
 
 

@@ -217,7 +217,7 @@ def test_an_answer_goes_out_before_the_program_ends(tmp_path):
 
 
 def shown_acl() -> str:
-    """Give the access list that the guide shows."""
+    """The access list that the guide shows."""
     page = Path(__file__).parents[1] / "docs" / "device" / "requests.md"
     if not page.exists():
         pytest.skip("the documentation does not travel with the wheel")

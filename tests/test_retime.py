@@ -34,7 +34,7 @@ from edge.system.counters import Counters
 
 
 def waiting(outbox: Outbox) -> list[Sighting]:
-    """Give the sightings in the outbox, oldest first."""
+    """The sightings in the outbox, oldest first."""
     rows = [row for row in outbox.page(limit=10_000) if row.kind is Kind.SIGHTING]
     return [msgspec.json.decode(row.payload, type=Sighting) for row in rows]
 
@@ -332,12 +332,12 @@ class Turning(Field):
     left = 10**9
 
     def now(self):
-        """Give what it shows."""
+        """The time that it shows."""
         self.turn()
         return super().now()
 
     def quality(self):
-        """Say how good it is."""
+        """How good the clock is."""
         self.turn()
         return super().quality()
 

@@ -51,7 +51,7 @@ def test_every_photo_of_a_folder_arrives_as_a_sighting(tmp_path, broker):
 
 
 def sightings(subscriber) -> list[dict]:
-    """Give the sightings by first arrival of their id."""
+    """The sightings by first arrival of their id."""
     found = [json.loads(payload) for payload in subscriber.on("/sighting")]
     return list({one["id"]: one for one in found}.values())
 

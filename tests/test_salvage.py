@@ -26,7 +26,7 @@ from edge.outbox.sqlite_wal import damage
 
 
 def waiting(outbox: Outbox) -> list[Row]:
-    """Give all rows, oldest first."""
+    """All rows, oldest first."""
     return outbox.page(limit=10_000)
 
 

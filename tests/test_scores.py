@@ -22,7 +22,7 @@ LABELS = ("ant", "bee", "cricket")
 
 
 def probabilities(*values: float) -> np.ndarray:
-    """Give float32 probabilities."""
+    """Float32 probabilities."""
     return np.array(values, np.float32)
 
 

@@ -22,14 +22,14 @@ class Scripted:
         self.scores = iter(scores)
 
     def raw(self, pixels):
-        """Give the next scores."""
+        """Return the next scores."""
         assert pixels.shape == (30, 40, 3)
         return np.array(next(self.scores), np.int8)
 
 
 @pytest.fixture
 def bundle(tmp_path):
-    """Give the tiny bundle, read."""
+    """The tiny bundle, read."""
     return read_bundle(tiny.write(tmp_path / "b.wtr"))
 
 

@@ -65,7 +65,7 @@ def test_no_other_way_recovers_more(tmp_path, number, files):
 
 
 def sighting(seq: int, number: int | None = None, frame: int | None = None, **changes) -> bytes:
-    """Give a payload as the device publishes it, as far as the ledger looks at it."""
+    """A payload as the device publishes it, as far as the ledger looks at it."""
     source = f"{seq - 1 if frame is None else frame:05d}-leaf.jpg"
     return json.dumps(
         {

@@ -14,7 +14,7 @@ HUNG_UP = LostError("x", "it hung up", hung_up=True)
 
 
 def begun(folder, *parcels: Parcel, **limits) -> Talk:
-    """Give a session whose first parcel is under way, and nothing else."""
+    """A session whose first parcel is under way, and nothing else."""
     talk = Talk(folder, **limits)
     talk.settle()
     talk.source.parcels = list(parcels)

@@ -18,7 +18,7 @@ OTHER = struct.pack(">II", 0x01020303, 0xF5F6F7F8)
 
 
 def by_the_rule(data: bytes, state: tuple[int, int], order: str) -> tuple[int, int]:
-    """Give a checksum word by word, as the format's description has it."""
+    """A checksum word by word, as the format's description has it."""
     words = struct.unpack(f"{order}{len(data) // 4}I", data)
     s0, s1 = state
     for x, y in zip(words[::2], words[1::2], strict=True):

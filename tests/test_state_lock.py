@@ -25,7 +25,7 @@ LOOP = "loop = true\nframes_per_second = 50.0"
 
 
 def contents(folder):
-    """Give every file below a folder with its bytes and the time of its last change."""
+    """Every file below a folder with its bytes and the time of its last change."""
     return {
         file.relative_to(folder).as_posix(): (file.read_bytes(), file.stat().st_mtime_ns)
         for file in folder.rglob("*")

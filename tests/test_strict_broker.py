@@ -17,21 +17,21 @@ def text(value: str) -> bytes:
 
 
 def hello(level: int = 5, flags: int = 2, keepalive: int = 60, name: str = "MQTT") -> bytes:
-    """Give a CONNECT."""
+    """A CONNECT."""
     none = b"\0" if level == 5 else b""
     head = text(name) + bytes([level, flags]) + struct.pack(">H", keepalive)
     return mqtt.packet(mqtt.CONNECT, head + none + text("c"))
 
 
 def message(topic="t", mid=1, flags=2, properties=b"\0", level=5) -> bytes:
-    """Give a PUBLISH of QoS 1."""
+    """A PUBLISH of QoS 1."""
     number = struct.pack(">H", mid) if flags & 6 else b""
     about = properties if level == 5 else b""
     return mqtt.packet(mqtt.PUBLISH, text(topic) + number + about + b"x", flags)
 
 
 def wish(topics: str = "a/#", mid: int = 1, flags: int = 2, options: int = 1) -> bytes:
-    """Give a SUBSCRIBE under MQTT 5."""
+    """A SUBSCRIBE under MQTT 5."""
     body = struct.pack(">H", mid) + b"\0" + text(topics) + bytes([options])
     return mqtt.packet(mqtt.SUBSCRIBE, body, flags)
 

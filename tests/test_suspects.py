@@ -11,7 +11,7 @@ from edge.outbox.rows import Kind, Row
 
 
 def row(number: int, kind: Kind = Kind.SIGHTING, size: int = 100) -> Row:
-    """Give a row of the outbox."""
+    """A row of the outbox."""
     return Row(number, kind, "sighting", bytes(size), 0)
 
 
@@ -37,7 +37,7 @@ def broken_alone(suspects: Suspects, one: Row, most: int = 20) -> int:
 
 
 def rest(suspects: Suspects, clock: Hand) -> float:
-    """Give after how many seconds what is set back is due."""
+    """After how many seconds what is set back is due."""
     waited = 0.0
     while suspects.due() is None:
         clock.forward(1)

@@ -20,14 +20,14 @@ PICTURES = {"dragonfly": "dragonfly", "sunflower": "daisy", "bird": "chickadee"}
 
 @pytest.fixture
 def tiny_model(tmp_path):
-    """Give the tiny model as a file without labels."""
+    """The tiny model as a file without labels."""
     path = tmp_path / "tiny.tflite"
     path.write_bytes(tiny.model())
     return path
 
 
 def top(classifier: Classifier, picture) -> str:
-    """Give the first word of the label of a picture file."""
+    """The first word of the label of a picture file."""
     return (classifier.classify(decode(picture)).label or "").split(",")[0]
 
 
@@ -147,7 +147,7 @@ def test_a_missing_model_is_named(tmp_path):
 
 
 def described(tmp_path, model: bytes, labels, mean: float, std: float):
-    """Give the path of a model with metadata."""
+    """The path of a model with metadata."""
     path = tmp_path / "described.tflite"
     spec = InputSpec(width=1, height=1, mean=(mean,), std=(std,))
     path.write_bytes(add_metadata(model, labels, spec, "described", "1"))

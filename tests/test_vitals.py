@@ -224,7 +224,7 @@ def test_vitals_are_filled_in(tmp_path):
 
 
 def full() -> Health:
-    """Give a health message in which everything is there, awkward names too."""
+    """A health message in which everything is there, awkward names too."""
     return msgspec.structs.replace(
         EXAMPLES["Health"], errors={'Odd"Error\\\n': 2}, throttled=("under-voltage",)
     )

@@ -16,7 +16,7 @@ NORTH = (70.0, 20.0)
 
 
 def openings(plan: Schedule, start: str, count: int, zone: str = "UTC") -> list[str]:
-    """Give the next openings in local time."""
+    """The next openings in local time."""
     moment, found = utc(start), []
     for _ in range(count):
         opening = plan.after(moment)

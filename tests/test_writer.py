@@ -55,7 +55,7 @@ class Scripted(Outbox):
         return super().tidy() or self.opened
 
     def astray(self):
-        """Say what was told."""
+        """The sentence that the test set."""
         return self.lies
 
 

@@ -23,7 +23,7 @@ class Waits:
         self.now, self.all = 1000.0, list[float]()
 
     def monotonic(self) -> float:
-        """Give the time."""
+        """The time."""
         return self.now
 
     def wait(self, seconds: float) -> None:

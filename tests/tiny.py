@@ -21,7 +21,7 @@ SCORES = {"red": (127, -47, -56), "green": (-50, 112, -33), "blue": (-50, -35, 1
 
 
 def model(name: str = "tiny_int8") -> bytes:
-    """Give the bytes of a model beside this file."""
+    """The bytes of a model beside this file."""
     return (MODELS / f"{name}.tflite").read_bytes()
 
 
@@ -33,13 +33,13 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def picture(label: str, width: int = 40, height: int = 30) -> np.ndarray:
-    """Give a noisy picture of the label's colour, uint8 (height, width, 3)."""
+    """A noisy picture of the label's colour, uint8 (height, width, 3)."""
     noise = np.random.default_rng(len(label)).integers(-20, 20, (height, width, 3))
     return np.clip(np.array(COLOURS[label]) + noise, 0, 255).astype(np.uint8)
 
 
 def manifest(**changes: object) -> Manifest:
-    """Give a manifest for the tiny model with three goldens."""
+    """A manifest for the tiny model with three goldens."""
     base = Manifest(
         name="tiny",
         version="1.0",
@@ -60,7 +60,7 @@ def manifest(**changes: object) -> Manifest:
 
 
 def members() -> dict[str, bytes]:
-    """Give the members that go with :func:`manifest`."""
+    """The members that go with :func:`manifest`."""
     goldens = {f"golden/{label}.png": png(picture(label)) for label in COLOURS}
     return {"model.tflite": model(), **goldens}
 

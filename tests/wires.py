@@ -69,7 +69,7 @@ class ScriptedWire:
         self._acks += [Ack(mid, refusal, code) for mid in mids]
 
     def poll(self, timeout_seconds: float) -> list[Ack]:
-        """Give the answers at once."""
+        """Return the answers at once."""
         self.waits.append(timeout_seconds)
         if self.breaks is not None:
             error, self.breaks = self.breaks, None
@@ -78,7 +78,7 @@ class ScriptedWire:
         return acks
 
     def incoming(self) -> list[Incoming]:
-        """Give what arrived."""
+        """What arrived."""
         taken, self.arriving = self.arriving, []
         return taken
 

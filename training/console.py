@@ -17,7 +17,7 @@ INTERRUPTED = 130
 
 
 def new_app(name: str) -> typer.Typer:
-    """Give a command line that is started as `name`."""
+    """Make a command line that is started as `name`."""
     return typer.Typer(
         name=name,
         no_args_is_help=True,

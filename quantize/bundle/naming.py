@@ -23,7 +23,7 @@ _NAMED = re.compile(rf"(?P<name>.+)-{_VERSION}")
 
 
 def identity(out: Path, name: str = "", version: str = "") -> tuple[str, str]:
-    """Give name and version for the manifest of the bundle `out`; empty: from the file's name.
+    """The name and version for the manifest of the bundle `out`; if empty, from the file's name.
 
     A version in a file's name has a dot in it: ``pests-1.1.0-rc.1``, ``mobilenet-0.25-2.0``;
     ``camera-2`` is a name. Without one it is DEFAULT_VERSION.

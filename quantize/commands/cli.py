@@ -100,7 +100,7 @@ def estimate(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say about how long a picture takes, and what memory, on Raspberry Pis and a Coral."""
+    """Estimate the time a picture takes, and the memory, on Raspberry Pis and a Coral."""
     from quantize.boards.show import show
 
     show(bundle, measured or (), json)
@@ -114,7 +114,7 @@ def edgetpu(
     ] = None,
     key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
 ) -> None:
-    """Say what would run on the Edge TPU; compile with edgetpu_compiler, add that to the bundle."""
+    """List what would run on the Edge TPU, compile it with edgetpu_compiler, add it to a bundle."""
     from quantize.commands.edgetpu import quantize_edgetpu
 
     quantize_edgetpu(bundle, out or bundle, key)

@@ -88,7 +88,7 @@ def _identity(path: Path, bundle: Bundle) -> Table:
 
 
 def labels(m: Manifest) -> Table:
-    """Give the classes, with their figures on test photos."""
+    """A table of the classes, with their figures on test photos."""
     table = Table(title="labels, with figures on test photos", title_justify="left")
     for column in ("", "id", "name", "threshold", "photos", "precision", "recall", "F1"):
         named = column in ("id", "name")  # never cut short: two may begin alike

@@ -13,7 +13,7 @@ from quantize.options import Options, command_line
 
 
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give the command an option for each field; together they are its parameter `options`."""
+    """Add an option to the command for each field; together they are its parameter `options`."""
     asked = command_line()
 
     @wraps(command)

@@ -29,7 +29,7 @@ def correct(
     kept: Mapping[str, NDArray[np.int64]] | None = None,
     seen: NDArray[np.float32] | None = None,
 ) -> float:
-    """Give every batch norm of `student`, in place, the mean output that it has in `model`.
+    """Shift every batch norm of `student`, in place, to the mean output that it has in `model`.
 
     Each layer is corrected with all before it corrected already: corrected together, their
     shares in one shift would be taken back many times over.

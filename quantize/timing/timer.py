@@ -17,7 +17,7 @@ _HELD_BACK = ("under-voltage", "frequency-capped", "throttled", "soft-temperatur
 
 
 def ignore(_text: str) -> None:
-    """Say nothing."""
+    """Show nothing."""
 
 
 class Timer(ABC):

@@ -19,7 +19,7 @@ SIZE = 16
 
 
 def build() -> keras.Model:
-    """Give a convolution that keeps the colours, a mean, and a dense layer with set weights."""
+    """Build a convolution that keeps the colours, a mean, and a dense layer with set weights."""
     keras.utils.set_random_seed(0)
     picture = keras.Input((SIZE, SIZE, 3), batch_size=1)
     x = keras.layers.Conv2D(4, 3, strides=2, activation="relu6", name="edges")(picture)
@@ -38,7 +38,7 @@ def build() -> keras.Model:
 
 
 def representative() -> list[list[np.ndarray]]:
-    """Give flat and noisy pictures that span -1..1."""
+    """Flat and noisy pictures that span -1..1."""
     random = np.random.default_rng(0)
     pictures = []
     for _ in range(50):
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def as_if_for_edgetpu(model: bytes) -> bytes:
-    """Give the model with its first operator named as the Edge TPU compiler names its own."""
+    """The model with its first operator named as the Edge TPU compiler names its own."""
     parsed = schema.ModelT.InitFromPackedBuf(model, 0)
     code = parsed.operatorCodes[0]
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM

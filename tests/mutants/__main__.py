@@ -87,7 +87,7 @@ def _room(name: str, asked: argparse.Namespace) -> bool:
 def _table(
     modules: list[str], tried: list[str], unnoticed: list[str], accepted: dict[str, str]
 ) -> None:
-    """Say of each module how many changes were noticed, of how many that are not accepted."""
+    """Print for each module how many changes were noticed, of how many that are not accepted."""
     for module in modules:
         mine = [one for one in tried if one.startswith(f"{module} ")]
         missed = [one for one in unnoticed if one.startswith(f"{module} ")]

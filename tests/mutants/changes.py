@@ -58,7 +58,7 @@ def read(path: Path) -> Source:
 
 
 def _named(changes: Iterator[Change]) -> Iterator[Change]:
-    """Tell apart what has the same name by numbers."""
+    """Add a number to each name that occurred before."""
     seen: Counter[str] = Counter()
     for one in changes:
         seen[one.name] += 1
@@ -269,7 +269,7 @@ def _is_nothing(node: ast.expr) -> bool:
 
 
 def _only_names(node: ast.Assign | ast.AnnAssign) -> bool:
-    """Tell whether an assignment makes names, and sets nothing of an object."""
+    """Whether an assignment only makes names, and sets nothing of an object."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     return not any(
         isinstance(one, ast.Attribute | ast.Subscript) for top in targets for one in ast.walk(top)
@@ -281,7 +281,7 @@ def _conditions(statement: ast.stmt) -> list[ast.expr]:
 
 
 def _logs(node: ast.AST) -> bool:
-    """Tell whether this is a call that writes to the log."""
+    """Whether this is a call that writes to the log."""
     return (
         isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
@@ -291,7 +291,7 @@ def _logs(node: ast.AST) -> bool:
 
 
 def _says_nothing(statement: ast.stmt) -> bool:
-    """Tell whether it is for readers, for the type checker, or for the log only."""
+    """Whether a statement is only for readers, for the type checker, or for the log."""
     if isinstance(statement, ast.Import | ast.ImportFrom | ast.Assert | ast.Pass | ast.Global):
         return True
     if isinstance(statement, ast.If):

@@ -56,7 +56,7 @@ class Covered:
         """Modules that the tests import and that are not the project's."""
 
     def of(self, path: Path, change: Change) -> list[str]:
-        """Give the tests that run any of its lines, the quickest first."""
+        """The tests that run any of its lines, the quickest first."""
         found = set(self.seconds)
         if change.in_function:
             reached = (self.lines.get((str(path), line), set()) for line in change.lines)
@@ -85,7 +85,7 @@ class Children:
         os.chdir(root)
 
     def unnoticed(self, tries: list[Try]) -> list[Try]:
-        """Give the changes that no test noticed. Ends the program where tests fail as it is."""
+        """Return the changes that no test noticed. Ends the program where tests fail as it is."""
         screen = os.dup(2)
         _tidy_when_ended()
         with tempfile.NamedTemporaryFile() as told:
@@ -218,7 +218,7 @@ def _remove(folder: str) -> None:
 
 
 def _name(path: Path, root: Path) -> str:
-    """Give the name under which a module is imported."""
+    """The name under which a module is imported."""
     return ".".join(path.relative_to(root).with_suffix("").parts)
 
 
@@ -236,7 +236,7 @@ class _Changed(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoade
         return importlib.util.spec_from_file_location(name, self.path, loader=self)
 
     def get_code(self, _name: str) -> CodeType:
-        """Give the other code."""
+        """The other code."""
         return self._code
 
 
@@ -329,7 +329,7 @@ def _in_turn(session: pytest.Session, tests: Iterable[pytest.Item]) -> int:
 
 
 def _functions(paths: set[str]) -> list[FunctionType]:
-    """Give all functions of these files that exist."""
+    """All functions of these files that exist."""
     return [
         one
         for one in gc.get_objects()
@@ -338,7 +338,7 @@ def _functions(paths: set[str]) -> list[FunctionType]:
 
 
 def _exchange(code: CodeType, live: list[FunctionType]) -> bool:
-    """Give functions that exist their new code; False: one cannot take it."""
+    """Put new code into functions that exist; False: one cannot take it."""
     codes, parts = {}, [code]
     while parts:
         part = parts.pop()
@@ -356,7 +356,7 @@ def _exchange(code: CodeType, live: list[FunctionType]) -> bool:
 
 
 def _foreign(root: Path) -> list[str]:
-    """Give the modules that were imported and are not the project's."""
+    """The modules that were imported and are not the project's."""
     ours, theirs = f"{root}/", f"{root}/.venv/"
     return [
         name

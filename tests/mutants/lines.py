@@ -24,7 +24,7 @@ class Lines:
         sys.settrace(None)
 
     def ran(self, path: Path, change: Change) -> bool:
-        """Tell whether a line of this change was seen."""
+        """Whether a line of this change was seen."""
         return any((str(path), line) in self.seen for line in change.lines)
 
     def _trace(self, frame: FrameType, _event: str, _value: object):

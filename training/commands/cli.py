@@ -48,7 +48,7 @@ def check(
         Path | None, typer.Option(help="MobileNetV2 weights for that; without, plain descriptors.")
     ] = None,
 ) -> None:
-    """Say what is wrong with labelled photos. Exits 1 on errors, 0 on warnings or none."""
+    """Report what is wrong with labelled photos. Exits 1 on errors, 0 on warnings or none."""
     from training.commands.data import check as run
 
     found = run(

@@ -108,7 +108,7 @@ def make_folder(folder: Path) -> None:
 
 
 def say_notes(console: Console, dataset: Dataset) -> None:
-    """Say what was noticed while reading."""
+    """Print what was noticed while reading."""
     for note in dataset.notes:
         words = f"{note.severity}: {note.title}" + (f". {note.advice}" if note.advice else "")
         console.print(words, style=COLOURS[note.severity], markup=False)

@@ -111,7 +111,7 @@ def write(store: Store, image_prefix: str, given: Mapping[str, str] | None = Non
 
 
 def broker_from(address: str, settings: Mapping[str, object], tls: Mapping[str, Path]) -> Broker:
-    """Give the broker at ``host``, ``host:port``, ``mqtt://host`` or ``mqtts://host`` (TLS).
+    """The broker at ``host``, ``host:port``, ``mqtt://host`` or ``mqtts://host`` (TLS).
 
     Raises:
         ConfigError: no such address, or a setting is out of range.
@@ -136,7 +136,7 @@ def broker_from(address: str, settings: Mapping[str, object], tls: Mapping[str, 
 
 
 def _client_id(out: Path) -> str:
-    """Give the name of this folder's session at the broker, the same every time."""
+    """The name of this folder's session at the broker, the same every time."""
     path = out / "inbox.json"
     try:
         return str(msgspec.json.decode(path.read_bytes(), type=dict[str, str])["client_id"])
@@ -174,7 +174,7 @@ class _Show:
         self._task = bars.add_task("waiting for pictures", total=None)
 
     def __call__(self, record: Record, count: int) -> None:
-        """Say which picture came last."""
+        """Show which picture came last."""
         self._bars.update(
             self._task,
             description=f"{count} new; last {record.item.device} {record.item.kept} "

@@ -33,7 +33,7 @@ the other. (Of 3,577 photos seen, none held more than 7 zeros.)"""
 
 
 def damage(data: bytes) -> str | None:
-    """Say how the pixels of a JPEG that Pillow decodes are damaged; None where they seem sound.
+    """How the pixels of a JPEG that Pillow decodes are damaged; None where they seem sound.
 
     Decodes the picture three times. Of a progressive JPEG, and of one with restart markers, only
     missing data are found. Bytes that are no JPEG seem sound.
@@ -63,7 +63,7 @@ def damage(data: bytes) -> str | None:
 
 
 def _zeros_are_ripples(data: bytes) -> bool:
-    """Tell whether zeros mean other values than "nothing more in this block" for brightness."""
+    """Whether zeros mean other values than "nothing more in this block" for brightness."""
     at = data.find(b"\xff\xc4")
     while 0 <= at < len(data) - 21:
         length = struct.unpack_from(">H", data, at + 2)[0]
@@ -77,7 +77,7 @@ def _zeros_are_ripples(data: bytes) -> bool:
 
 
 def _scans(data: bytes) -> list[tuple[int, int]]:
-    """Give where the data of each scan begin and end, before the marker that follows."""
+    """Where the data of each scan begin and end, before the marker that follows."""
     scans = []
     at = 2 if data.startswith(b"\xff\xd8") else len(data)
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -105,7 +105,7 @@ def _pieces(data: bytes, start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _with(data: bytes, pieces: list[tuple[int, int]], added: bytes = b"", taken: int = 0) -> bytes:
-    """Give the file with bytes added to, or taken from, the end of each piece."""
+    """The file with bytes added to, or taken from, the end of each piece."""
     parts, at = [], 0
     for start, end in pieces:
         cut = max(start, end - taken)

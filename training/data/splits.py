@@ -20,7 +20,7 @@ def assign_splits(
     fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
     seed: int = 0,
 ) -> Dataset:
-    """Give every example without a split one, whole groups at a time, classes in proportion.
+    """Assign a split to every example without one, whole groups at a time, classes in proportion.
 
     Large groups are placed first, each where it leaves the class counts closest to the fractions;
     then single moves and swaps of groups improve the balance. Examples that already have a

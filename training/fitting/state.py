@@ -91,7 +91,7 @@ def values_of(variables: Sequence[Any]) -> Arrays:
 
 
 def assign(variables: Sequence[Any], values: Arrays) -> None:
-    """Give variables the values.
+    """Assign values to variables, in their order.
 
     Raises:
         TrainingError: there are not as many.

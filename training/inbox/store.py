@@ -105,7 +105,7 @@ class Store:
         return self._complete(device, id)
 
     def _complete(self, device: str, id: str) -> Record | None:
-        """Give the record, if both its files are there and belong together."""
+        """The record, if both its files are there and belong together; None else."""
         image, meta = self._image(device, id), self._meta(device, id)
         if not (image.exists() and meta.exists()):
             return None

@@ -88,7 +88,7 @@ def _read(path: Path) -> dict[str, dict[str, str]]:
 
 
 def tasks(records: Iterable[Record], prefix: str = LOCAL_FILES) -> list[dict[str, Any]]:
-    """Give Label Studio tasks; what the model says is a *prediction*, to be confirmed by a person.
+    """Make Label Studio tasks; what the model says is a *prediction*, for a person to confirm.
 
     `prefix` goes before each file's path, which is percent-encoded.
     """
@@ -121,7 +121,7 @@ def _task(record: Record, prefix: str) -> dict[str, Any]:
 
 
 def interface(labels: Iterable[str]) -> str:
-    """Give the labelling interface (Label Studio's XML) for these classes."""
+    """The labelling interface (Label Studio's XML) for these classes."""
     choices = "".join(f"<Choice value={quoteattr(label)}/>\n    " for label in labels)
     return (
         f'<View>\n  <Image name="{_IMAGE}" value="$image" zoom="true"/>\n'
@@ -132,7 +132,7 @@ def interface(labels: Iterable[str]) -> str:
 
 
 def read_annotations(path: Path) -> dict[str, str]:
-    """Give the labels by file from Label Studio's export (JSON or JSON-MIN).
+    """Read the labels by file from Label Studio's export (JSON or JSON-MIN).
 
     Tasks that were skipped, and those nobody looked at, are left out; of several annotations the
     last counts.

@@ -57,7 +57,7 @@ def cached_pixels(
 
 
 def _stamp(file: Path) -> tuple[str, int, int]:
-    """Tell one content of a file from another."""
+    """What changes when a file's content does."""
     try:
         found = file.stat()
     except OSError:  # decoding it will say why

@@ -14,7 +14,7 @@ from edge.errors import TrainingError
 
 
 def load_backbone_weights(model: Any, path: Path) -> None:  # noqa: ANN401
-    """Give a Keras 2 model the weights of a file made by the same architecture without its top.
+    """Load into a Keras 2 model the weights of a file made by its architecture without the top.
 
     Keras 3 names a layer in the file by its class and a running number ("conv2d_3"), so layers
     are matched by class and order, every tensor by shape. All match, or nothing is changed.

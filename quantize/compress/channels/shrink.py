@@ -104,7 +104,7 @@ def healer(
     members: int,
     progress: Progress,
 ) -> Callable[[Narrowed, int], None]:
-    """Give what `narrow` heals with: distillation from the teacher, a schedule for each round.
+    """Return what `narrow` heals with: distillation from the teacher, a schedule for each round.
 
     After the last round it is done `members` times from the same weights, with other draws, and
     the mean of their weights is taken ("model soup", Wortsman et al. 2022, arXiv:2203.05482).
