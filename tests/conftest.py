@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from edge.system.volatile_storage import fleeting
+from edge.system.volatile_storage import storage
 
 # No example is wrong for being slow: the machine may be busy.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -60,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure() -> None:
     """Make folders for tests on a disk: where they were in memory, each device would say so."""
-    if fleeting(Path(tempfile.gettempdir())) and not fleeting(Path("/var/tmp")):
+    if storage(Path(tempfile.gettempdir())).fleeting and not storage(Path("/var/tmp")).fleeting:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", "/var/tmp")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 
 import devices
 import msgspec
@@ -16,6 +18,7 @@ from edge.system.identity import NAME, installation
 from edge.system.state_lock import NAME as LOCK
 from edge.system.state_lock import StateLock
 from edge.system.state_origin import keeping
+from edge.system.volatile_storage import Storage
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def state(tmp_path):
     folder = tmp_path / "state"
     with StateLock() as lock:
         lock.hold([folder])
-    if keeping(folder, "", str, tmp_path).file is None:
+    if keeping(folder, Storage(), "", str).file is None:
         pytest.skip("NO NUMBERS: the file system of the temporary folder draws none for its files")
     return folder
 
@@ -48,6 +51,23 @@ def test_a_copy_of_only_what_changed_is_noticed_too(tmp_path, state):
     (state / LOCK).rename(tmp_path / "later")
     shutil.copy(tmp_path / "later", state / LOCK)
     assert installation(state) != first
+
+
+def test_a_start_looks_once_at_what_is_mounted(tmp_path):
+    """It is a long list on some computers, and stays the same meanwhile."""
+    devices.photos(tmp_path / "photos", 1)
+    path = devices.config(tmp_path, free_port())
+    program = (
+        "import sys; from edge.commands.cli import main\n"
+        "def told(event, of):\n"
+        "    if event == 'open' and str(of[0]).endswith('/mountinfo'): print('looked')\n"
+        "sys.addaudithook(told)\n"
+        "main(sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", program, "run", "--drain-timeout", "0", "--config", path]
+    device = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert device.stdout.split() == ["looked"], device.stderr
+    assert (tmp_path / NAME).exists()
 
 
 def test_a_start_more_is_the_same_installation(state):

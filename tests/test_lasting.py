@@ -14,7 +14,7 @@ import pytest
 from brokers import Mosquitto, Subscriber
 from computers import computer
 
-from edge.system.volatile_storage import fleeting
+from edge.system.volatile_storage import storage
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def memory(tmp_path):
 def test_a_folder_in_memory_is_named_also_before_it_is_there(memory):
     """A folder that will be made in a tmpfs is in memory too."""
     for folder in (memory, memory / "to" / "be" / "made"):
-        assert (told := fleeting(folder)) is not None
+        assert (told := storage(folder).fleeting) is not None
         assert str(folder) in told
         assert f"tmpfs on {memory}" in told
 
@@ -61,12 +61,12 @@ def test_an_overlay_is_in_memory_where_its_changes_are(tmp_path, memory):
     """So a system whose card is read-only keeps what programs write; also through two of them."""
     (tmp_path / "disk").mkdir()
     with overlay(tmp_path, tmp_path / "disk") as lasting:
-        assert fleeting(lasting) is None
+        assert storage(lasting).fleeting is None
     (tmp_path / "two").mkdir()
     (tmp_path / "plain").mkdir()
     os.symlink(memory, tmp_path / "plain" / "m")  # an overlay's options take no comma in a name
     with overlay(tmp_path / "two", tmp_path / "plain" / "m") as first:
-        assert "keeps its changes in memory" in (fleeting(first / "wheatear") or "")
+        assert "keeps its changes in memory" in (storage(first / "wheatear").fleeting or "")
 
 
 def test_a_folder_bound_elsewhere_goes_by_what_it_is(tmp_path, memory):
@@ -75,7 +75,7 @@ def test_a_folder_bound_elsewhere_goes_by_what_it_is(tmp_path, memory):
     (memory / "state").mkdir()
     subprocess.run(["mount", "--bind", tmp_path / "disk", memory / "state"], check=True)
     try:
-        assert fleeting(memory / "state") is None
+        assert storage(memory / "state").fleeting is None
     finally:
         subprocess.run(["umount", memory / "state"], check=True)
 
@@ -84,9 +84,9 @@ def test_a_compressed_disk_of_memory_is_memory(tmp_path):
     """As log2ram and the like make it: an ext4 on zram."""
     root = computer(tmp_path, "ext4", "/dev/zram0")
     (root / "sys/dev/block").mkdir(parents=True)
-    assert fleeting(tmp_path, root) is None
+    assert storage(tmp_path, root).fleeting is None
     os.symlink("../../devices/virtual/block/zram0", root / "sys/dev/block/9:8")
-    assert "in memory (zram0 on /)" in (fleeting(tmp_path, root) or "")
+    assert "in memory (zram0 on /)" in (storage(tmp_path, root).fleeting or "")
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_a_compressed_disk_of_memory_is_memory(tmp_path):
 )
 def test_what_is_not_known_to_be_memory_is_not_called_so(tmp_path, kind, options):
     """A container's overlay names a folder of the host, which is not there inside."""
-    assert fleeting(tmp_path, computer(tmp_path, kind, options=options)) is None
+    assert storage(tmp_path, computer(tmp_path, kind, options=options)).fleeting is None
 
 
 def test_a_kernel_that_does_not_tell_is_no_error(tmp_path):
     """Without /proc nothing is known."""
-    assert fleeting(tmp_path, tmp_path / "empty") is None
+    assert storage(tmp_path, tmp_path / "empty").fleeting is None
 
 
 def test_a_device_whose_outbox_is_in_memory_says_so(tmp_path, memory):

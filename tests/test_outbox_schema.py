@@ -121,6 +121,20 @@ def test_a_log_that_a_full_disk_keeps_from_its_size_stays_as_it_was(tmp_path, mo
         one.close()
 
 
+def test_a_disk_that_fails_under_the_log_leaves_nothing_open(tmp_path, monkeypatch):
+    """It can neither be made larger nor be cut back to what it was."""
+
+    def refuse(*_):
+        raise OSError(5, "Input/output error")
+
+    before = handles()
+    monkeypatch.setattr(os, "pwrite", refuse)
+    monkeypatch.setattr(os, "ftruncate", refuse)
+    with pytest.raises(OSError, match="Input/output error"):
+        open_database(tmp_path / "o.db")
+    assert handles() == before
+
+
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     """It is not taken for a full disk, and nothing stays open."""
     (tmp_path / "file").touch()

@@ -38,7 +38,7 @@ from edge.system.identity import device_id
 from edge.system.place import place
 from edge.system.service_user import become_owner
 from edge.system.state_lock import holder, is_held
-from edge.system.volatile_storage import fleeting
+from edge.system.volatile_storage import storage
 from edge.updates.load import load_bundle, open_classifier
 from edge.updates.record import read as read_record
 from edge.updates.server_access import Access
@@ -195,7 +195,7 @@ def _outbox(config: Config) -> str:
     """Look into the outbox, if there is one, and see that its folder takes files and keeps them."""
     path = config.outbox.path
     count, free = waiting(path), _free(path.parent)
-    if lost := fleeting(path.parent):
+    if lost := storage(path.parent).fleeting:
         raise OutboxError(lost)
     held = f", in use by {holder(path.parent)}" if is_held(path.parent) else ""
     return f"{path}, {count} waiting, {free / 1e9:.1f} GB free{held}"

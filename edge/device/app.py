@@ -46,7 +46,7 @@ from edge.system.handover import Handover
 from edge.system.identity import boot_id, device_id, installation
 from edge.system.place import place
 from edge.system.systemd import Longer, Systemd
-from edge.system.volatile_storage import fleeting
+from edge.system.volatile_storage import Storage, storage
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +106,10 @@ class _Device:
         with Longer(_OPEN_SECONDS) as longer:  # to look through a large file takes its time
             longer.begin()
             self._outbox = stack.enter_context(Outbox(config.outbox.path, config.outbox.max_bytes))
-        if lost := fleeting(config.outbox.path.parent):
-            log.warning("outbox.path: %s", lost)
-            counters.failing("outbox.path", lost)
+        kept_on = storage(config.outbox.path.parent)
+        if kept_on.fleeting:
+            log.warning("outbox.path: %s", kept_on.fleeting)
+            counters.failing("outbox.path", kept_on.fleeting)
         gate = open_gate(config, clock, counters, lambda: self._identity.location)
         self._frames = Reader(
             self._open_camera, counters, self._first_camera(), gate=gate, part=self._part_from
@@ -124,7 +125,7 @@ class _Device:
             unwritable=self._set_aside,
         )
         self._gps = GpsReceiver(config.gps, clock, counters, self._renew_info)
-        self._identity = _identity(config, self._switch.ref, self._gps)
+        self._identity = _identity(config, self._switch.ref, self._gps, kept_on)
 
     def _speak(self) -> None:
         """Put together what says and hears: messages, requests, pictures to learn from."""
@@ -354,14 +355,14 @@ def _drain(
         stop.wait(0.02)
 
 
-def _identity(config: Config, model: ModelRef, gps: GpsReceiver) -> Identity:
+def _identity(config: Config, model: ModelRef, gps: GpsReceiver, kept_on: Storage) -> Identity:
     return Identity(
         device_id(config),
         boot_id(),
         model,
         place(config),
         gps.where,
-        installation(config.outbox.path.parent),
+        installation(config.outbox.path.parent, on=kept_on),
     )
 
 

@@ -112,13 +112,13 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, sqlite3.Connection]:
             db.execute("PRAGMA cache_size = -1000")  # KiB: memory stays flat whatever waits
             if synchronous == "FULL":
                 _prepare(db, path)
+        _stretch(Path(f"{path}-wal"))
     except BaseException as error:
         for db in opened:
             db.close()
         if isinstance(error, sqlite3.Error):
             raise wrap(error, path) from error
         raise
-    _stretch(Path(f"{path}-wal"))
     return opened[0], opened[1]
 
 

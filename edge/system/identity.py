@@ -18,6 +18,7 @@ from edge.errors import RecordError
 from edge.system.board import read
 from edge.system.record_file import RecordFile
 from edge.system.state_origin import Keeping, keeping
+from edge.system.volatile_storage import Storage, storage
 
 if TYPE_CHECKING:
     from edge.config import Config
@@ -91,13 +92,13 @@ class _Installation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keeping: Keeping = Keeping()
 
 
-def installation(folder: Path, root: Path = Path("/")) -> str:
+def installation(folder: Path, root: Path = Path("/"), on: Storage | None = None) -> str:
     """The id of this installation: 16 hexadecimal digits, drawn at the first start and kept in
     `folder`; drawn anew where the folder was copied to another board or card, or was put back from
     a copy, as far as that can be noticed. Raises ShortageError.
     """
     file, here = RecordFile(folder / NAME, _Installation), board(root)
-    kept, now = _read(file), keeping(folder, boot_id(root), _hash, root)
+    kept, now = _read(file), keeping(folder, on or storage(folder, root), boot_id(root), _hash)
     if kept is None:
         new = _Installation(secrets.token_hex(8), here, now)
     elif why := _another(kept, here, now):

@@ -12,15 +12,11 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
-from edge.system.mounts import mount_of
 from edge.system.state_lock import NAME as LOCK
-from edge.system.volatile_storage import fleeting
-
-T = TypeVar("T")
+from edge.system.volatile_storage import Storage
 
 _GETVERSION = 0x80087601 if struct.calcsize("l") == 8 else 0x80047601
 """FS_IOC_GETVERSION of Linux: a number that the file system draws for each new file."""
@@ -49,26 +45,18 @@ class Keeping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
         return Keeping(now.card or self.card, now.file or self.file, now.boot or self.boot)
 
 
-def keeping(folder: Path, boot: str, hashed: Callable[[str], str], root: Path) -> Keeping:
+def keeping(folder: Path, storage: Storage, boot: str, hashed: Callable[[str], str]) -> Keeping:
     """Look at what keeps `folder`; the maker's number is told as `hashed` only."""
-    card = _told(lambda: _serial(folder, root))
+    card = None if storage.disk is None else _serial(storage.disk)
     return Keeping(
         card=card and hashed(card),
-        file=_told(lambda: _mark(folder / LOCK)),
-        boot=boot if fleeting(folder, root) else None,
+        file=_mark(folder / LOCK),
+        boot=boot if storage.fleeting else None,
     )
 
 
-def _told(ask: Callable[[], T]) -> T | None:
-    try:
-        return ask()
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _serial(folder: Path, root: Path) -> str | None:
+def _serial(part: Path) -> str | None:
     """Read the number of the disk, or of the one that a partition is on."""
-    part = mount_of(folder, root).disk(root)
     for disk in (part, part.parent):
         for name in _SERIALS:
             with suppress(OSError):
@@ -77,12 +65,12 @@ def _serial(folder: Path, root: Path) -> str | None:
     return None
 
 
-def _mark(file: Path) -> str:
-    opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK)
+def _mark(file: Path) -> str | None:
+    """What tells a file from a copy; None where its file system draws no numbers."""
     try:
-        drawn = struct.unpack("l", fcntl.ioctl(opened, _GETVERSION, struct.pack("l", 0)))[0]
-        if not drawn & 0xFFFFFFFF:
-            raise ValueError("this file system draws no numbers")
-        return f"{os.fstat(opened).st_ino}-{drawn & 0xFFFFFFFF:x}"
-    finally:
-        os.close(opened)
+        with open(file, "rb", opener=lambda path, _: os.open(path, os.O_NONBLOCK)) as opened:
+            drawn = struct.unpack("l", fcntl.ioctl(opened, _GETVERSION, struct.pack("l", 0)))[0]
+            inode = os.fstat(opened.fileno()).st_ino
+    except OSError:
+        return None
+    return f"{inode}-{drawn & 0xFFFFFFFF:x}" if drawn & 0xFFFFFFFF else None
