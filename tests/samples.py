@@ -47,6 +47,12 @@ def drain(outbox: Outbox) -> list[int]:
     return seqs
 
 
+def waiting(outbox: Outbox) -> list[Sighting]:
+    """The sightings in the outbox, oldest first."""
+    rows = [row for row in outbox.page(limit=10_000) if row.kind is Kind.SIGHTING]
+    return [msgspec.json.decode(row.payload, type=Sighting) for row in rows]
+
+
 def stored(rows: list[Row]) -> int:
     """How many bytes rows count for in the outbox."""
     sizes = [len(pack(r.payload) if r.kind is Kind.SIGHTING else r.payload) for r in rows]

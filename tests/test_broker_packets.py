@@ -5,10 +5,11 @@ from __future__ import annotations
 import resource
 
 import pytest
+from broker_script import Script
 from desks import BASE, Served
 from mqtt_packets import message, packet, text, vary
 from senders import Sender, settings
-from strict_broker import Script, StrictBroker
+from strict_broker import StrictBroker
 
 from edge.errors import PacketError
 from edge.mqtt.dial import connect

@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 
 import pytest
+from broker_script import Script
 from mqtt_packets import PUBLISH, message, packet, text
 from senders import settings
-from strict_broker import Script, StrictBroker
+from strict_broker import StrictBroker
 
 from edge.errors import LostError, PublishError
 from edge.mqtt.connection import Connection, ProtocolRefusedError

@@ -7,10 +7,11 @@ import socket
 import ssl
 
 import pytest
+from broker_script import Script
 from brokers import Mosquitto
 from certificates import authority
 from senders import Sender, settings
-from strict_broker import Script, StrictBroker
+from strict_broker import StrictBroker
 
 from edge.config import Broker, Tls
 from edge.errors import ConfigError

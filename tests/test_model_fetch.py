@@ -11,14 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from downloads import DATA, LIMITS
 from servers import Scripted, answer
 
-from edge.config import Update
 from edge.errors import DownloadError, StoppedError
 from edge.updates.fetch import Source, fetch
-
-DATA = b"PK\x03\x04" + random.Random(3).randbytes(299_996)
-LIMITS = Update(timeout_seconds=60.0, attempts=3)
 
 
 class Handler(BaseHTTPRequestHandler):

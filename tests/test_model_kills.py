@@ -10,9 +10,9 @@ import time
 from itertools import groupby
 
 from brokers import Mosquitto
+from downloads import DATA
 from servers import Scripted, answer
 from steps import kill_at, moments
-from test_model_fetch import DATA
 from test_model_updates import Field, send
 from test_models import CLOCK, Place
 

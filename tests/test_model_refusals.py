@@ -11,8 +11,8 @@ import devices
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from downloads import DATA
 from servers import Scripted, answer
-from test_model_fetch import DATA
 from test_model_updates import QUICK, broker, field, send  # noqa: F401 - fixtures
 from test_models import Place, command
 

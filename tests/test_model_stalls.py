@@ -9,8 +9,8 @@ import time
 
 import msgspec
 import pytest
+from downloads import DATA
 from servers import Scripted, answer
-from test_model_fetch import DATA
 
 from edge.config import Update
 from edge.errors import DownloadError, StoppedError, UnreachableError, UpdateExpiredError

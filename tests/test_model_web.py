@@ -9,8 +9,8 @@ import threading
 import certificates
 import msgspec
 import pytest
+from downloads import DATA
 from servers import Scripted, answer, nobody
-from test_model_fetch import DATA
 
 from edge.config import Update
 from edge.errors import ConfigError, UnreachableError

@@ -6,10 +6,11 @@ import json
 
 import msgspec
 import pytest
+from broker_script import Script
 from brokers import Mosquitto, Subscriber
 from samples import image, sighting
 from senders import Sender, received, settings
-from strict_broker import Script, StrictBroker
+from strict_broker import StrictBroker
 from test_publisher_limits import seqs, until
 
 POISON = b"poison"

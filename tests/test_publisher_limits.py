@@ -9,10 +9,11 @@ from random import Random
 
 import numpy as np
 import pytest
+from broker_script import Script
 from msgspec.structs import replace
 from samples import image, sighting
 from senders import Sender, settings
-from strict_broker import Script, StrictBroker
+from strict_broker import StrictBroker
 
 from edge.cameras.photo import encode_jpeg
 from edge.config import Tls

@@ -8,7 +8,8 @@ import struct
 import mqtt_packets as mqtt
 import paho.mqtt.client as paho
 import pytest
-from strict_broker import Script, StrictBroker
+from broker_script import Script
+from strict_broker import StrictBroker
 
 
 def text(value: str) -> bytes:
