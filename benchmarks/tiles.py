@@ -21,12 +21,11 @@ from PIL import Image
 from benchmarks import bundles, material
 from benchmarks.harness import Options
 from benchmarks.result import Figure, pair, single
-from edge.cameras import see
 from edge.config import Decision, View
 from edge.model.classifier import Classification, Classifier
 from edge.model.image.preprocessing import quantise
 from edge.model.tiled_classifier import TiledClassifier
-from edge.model.tiles import layout
+from edge.model.tiles import layout, see
 from edge.sightings.decision import Decider
 from edge.sightings.findings import findings
 

@@ -42,8 +42,6 @@ THREADS = {
 ELSEWHERE = {
     "trial": "edge/device/remote.py: a configuration on trial; tested in test_remote_config",
     "later": "edge/system/background.py: its error is raised in result()",
-    "load pictures": "edge/commands/classify_pictures.py: "
-    "its error is handed to whoever takes the picture",
     "names": "edge/updates/http_get.py: a name is looked up; its error is the fetch's",
     "more time": "edge/system/systemd.py: asks systemd for it; tested in test_notify",
     "Timer": "edge/device/remote.py: restarts a program that hangs while it opens",

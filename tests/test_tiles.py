@@ -6,12 +6,12 @@ import devices
 import numpy as np
 import pytest
 
-from edge.cameras import see
+from edge.cameras.photo import encode_jpeg
 from edge.cameras.picamera2 import lores_size
 from edge.config import View
 from edge.errors import ImageError
-from edge.model.image.preprocessing import InputSpec, load
-from edge.model.tiles import around, layout, needed, scaled
+from edge.model.image.preprocessing import InputSpec, fit, load
+from edge.model.tiles import around, layout, needed, scaled, see
 
 SPEC = InputSpec(width=32, height=32)
 
@@ -68,10 +68,15 @@ def test_a_picture_is_decoded_with_pixels_enough_for_every_tile(crop, tiles):
         assert width == size[0] // 8
 
 
-def test_a_whole_picture_is_decoded_as_before():
+@pytest.mark.parametrize("crop", ["stretch", "centre", "pad"])
+@pytest.mark.parametrize("colour", ["rgb", "grey"])
+def test_a_whole_picture_is_decoded_as_before(colour, crop):
     """Without a view the pixels are those that training and evaluation see."""
-    data = devices.photo("aphid", (2048, 1536))
-    assert np.array_equal(see(data, SPEC, View()), load(data, SPEC))
+    spec = InputSpec(width=96, height=64, colour=colour, crop=crop)
+    noise = np.random.default_rng(0).integers(0, 256, (200, 1200, 3), np.uint8)
+    for data in (devices.photo("aphid", (2048, 1536)), encode_jpeg(noise)):
+        for view in (None, View()):
+            assert np.array_equal(fit(see(data, spec, view), spec), load(data, spec))
 
 
 def test_the_small_stream_of_a_pi_camera_holds_the_tiles():

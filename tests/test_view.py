@@ -13,7 +13,6 @@ import pytest
 from brokers import Mosquitto, Subscriber
 from PIL import Image, ImageDraw
 
-from edge.commands.classify_parts import Parts
 from edge.commands.cli import main
 from edge.commands.drawing import colour_of, draw, targets
 from edge.config import View
@@ -271,8 +270,8 @@ def test_a_name_at_the_edge_of_a_drawing_is_whole():
         found = Finding(
             label="beetle", reason=None, confidence=0.9, alternatives=(), regions=(region,)
         )
-        parts = Parts(size=(400, 100), findings=(found,), tiles=())
-        drawn = np.asarray(draw(np.zeros((100, 400, 3), np.uint8), parts, None))
+        black = np.zeros((100, 400, 3), np.uint8)
+        drawn = np.asarray(draw(black, (400, 100), None, (), (found,)))
         return int((drawn.min(axis=2) > 120).sum())
 
     assert letters(380) == letters(200) > 20

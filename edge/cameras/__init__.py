@@ -17,13 +17,11 @@ import msgspec
 from edge.config import Camera as CameraConfig
 from edge.config import FolderCamera, View
 from edge.messages.sighting import Location
-from edge.model.image.preprocessing import InputSpec, decode, load
-from edge.model.tiles import in_parts, needed
+from edge.model.image.preprocessing import InputSpec
 from edge.text.printable import printable
 
 if TYPE_CHECKING:
     from edge.cameras.order import Order
-    from edge.model.image.bit_depth import Told
     from edge.model.image.preprocessing import Pixels
 
 CAMERAS = {
@@ -101,14 +99,3 @@ def open_camera(
         make = partial(make, time_zone=time_zone)
     camera: Camera = make(config, spec, view)
     return camera
-
-
-def see(data: bytes, spec: InputSpec, view: View, told: Told | None = None) -> Pixels:
-    """Decode a picture for the model exactly as training and evaluation do; where it is looked at
-    in parts, with pixels enough for each. `told` is as for decode. Raises ImageError.
-    """
-    if in_parts(view):
-        return decode(data, at_least=lambda size: needed(view, spec, size), told=told)
-    if spec.colour == "rgb":
-        return load(data, spec, told)
-    return decode(data, at_least=(spec.width, spec.height), told=told)

@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from edge.cameras import Frame, see
+from edge.cameras import Frame
 from edge.cameras.photo import Facts, as_jpeg, facts
 from edge.config import FolderCamera, View
 from edge.errors import CameraError, ImageError, ShortageError
 from edge.model.image.picture_files import is_hidden, is_picture, list_pictures
 from edge.model.image.preprocessing import InputSpec
+from edge.model.tiles import see
 from edge.system.files import read_whole
 
 log = logging.getLogger(__name__)

@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from edge.cameras import Frame, see
+from edge.cameras import Frame
 from edge.cameras import v4l2_abi as abi
 from edge.cameras.photo import as_jpeg, encode_jpeg
 from edge.config import V4l2Camera, View
 from edge.errors import CameraError, ImageError
 from edge.model.image.preprocessing import InputSpec
+from edge.model.tiles import see
 
 if TYPE_CHECKING:
     from edge.model.image.preprocessing import Pixels

@@ -1,118 +1,46 @@
-"""Classify picture files with the model that a command line names."""
+"""Classify picture files with the model that a command line names, as a camera's frames are."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
-from queue import SimpleQueue
-from threading import Semaphore, Thread
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from edge.commands.console import Console
 from edge.commands.model_options import check_choice
 from edge.errors import ConfigError, ImageError
-from edge.messages.sighting import Score
 from edge.model.bundle.bundle import verify
-from edge.model.classifier import Classification, Classifier, ModelInfo, prove
-from edge.model.image.preprocessing import load
+from edge.model.classifier import Classification, Classifier, prove
 from edge.model.missing_labels import unknown
-from edge.model.scores import Reason
-from edge.system.resource_limits import begin
+from edge.model.tiled_classifier import TiledClassifier
+from edge.model.tiles import Size, see
+from edge.sightings.findings import findings
+from edge.system.background import Background
 from edge.text.printable import encoded, printable
 
 if TYPE_CHECKING:
     import argparse
 
-    from edge.commands.classify_parts import Parts
     from edge.config import View
     from edge.model.bundle.signing import PublicKey
     from edge.model.bundle.unpack import Unpacked
-    from edge.model.image.preprocessing import Pixels
-    from edge.system.background import Background
+    from edge.model.image.preprocessing import InputSpec, Pixels
 
 
-class Durations(msgspec.Struct, frozen=True):
-    """Milliseconds per step."""
+class Picture(NamedTuple):
+    """A picture file, decoded for the model."""
 
+    pixels: Pixels
+    size: Size
+    """As it was taken, where it is looked at in parts."""
     load_ms: float
-    """Read, decode, crop, resize."""
-    preprocess_ms: float
-    invoke_ms: float
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of output."""
-
-    file: str
-    label: str | None
-    confidence: float
-    reason: Reason | None
-    alternatives: tuple[Score, ...]
-    model: ModelInfo
-    timings: Durations
-
-
-class TiledLine(Line, frozen=True, kw_only=True):
-    """One line of output where pictures are looked at in parts; the rest is the surest tile's."""
-
-    parts: Parts
-
-
-class Loaded(msgspec.Struct, frozen=True):
-    """A picture file, fitted to the model's input or large enough for tiles, or why not."""
-
-    file: str
-    pixels: Pixels | None
-    load_ms: float
-    error: Exception | None = None
-    size: tuple[int, int] = (0, 0)
-    """Pixels of the picture as it was taken, where it is looked at in parts."""
-
-
-Read = Callable[[str], "tuple[Pixels, tuple[int, int]]"]
-"""Returns the pixels of a picture file and, where it matters, the size that it was taken in."""
-
-
-class Loader:
-    """Reads pictures one ahead in a thread of its own, while the model is busy with another."""
-
-    def __init__(self, files: Sequence[str], read: Read) -> None:
-        """Begin to read ``files`` in their order."""
-        self._files = files
-        self._read = read
-        self._ready: SimpleQueue[Loaded] = SimpleQueue()
-        self._room = Semaphore(2)
-        self._closed = False
-        begin(Thread(target=self._run, name="load pictures"))
-
-    def __iter__(self) -> Iterator[Loaded]:
-        """Yield the pictures in the order of the files."""
-        for _ in self._files:
-            yield self._ready.get()
-            self._room.release()
-
-    def close(self) -> None:
-        """Read no further picture; a second call does nothing."""
-        self._closed = True
-        self._room.release()
-
-    def _run(self) -> None:
-        for file in self._files:
-            self._room.acquire()
-            if self._closed:
-                return
-            started = perf_counter()
-            try:
-                pixels, size = self._read(file)
-            except Exception as error:  # handed to whoever takes the picture
-                self._ready.put(Loaded(file, None, 0.0, error))
-            else:
-                load_ms = (perf_counter() - started) * 1e3
-                self._ready.put(Loaded(file, pixels, load_ms, size=size))
+    """For reading, decoding and, where it is looked at as a whole, cropping and resizing."""
 
 
 def classify_pictures(
@@ -142,13 +70,14 @@ def classify_pictures(
                 bundle, arguments.runtime, arguments.threads, self_test=False
             )
             classifier = held.enter_context(opened)
+        read = partial(_read, spec=classifier.input, view=view)
         describe = _describer(classifier, view, arguments, images)
         # Not before: reading pictures and loading libraries at once, both in Python, takes longer.
-        loader = held.enter_context(closing(Loader(images, _reader(classifier, view))))
+        first = Background(lambda: read(images[0]))
         if bundle is not None:
             prove(classifier, bundle)
         classifier.top = arguments.top
-        return _classify(describe, loader, console)
+        return _classify(images, read, first, describe, console)
 
 
 def files_of(paths: Sequence[str], console: Console) -> Sequence[str]:
@@ -167,28 +96,31 @@ def files_of(paths: Sequence[str], console: Console) -> Sequence[str]:
     return files
 
 
-def _classify(describe: Callable[[Loaded], Line], loader: Loader, console: Console) -> int:
+def _classify(
+    images: Sequence[str],
+    read: Callable[[str], Picture],
+    coming: Background[Picture],
+    describe: Callable[[str, Picture], dict[str, Any]],
+    console: Console,
+) -> int:
+    """Classify each picture while the next is read; `coming` is the first on its way."""
     failed = False
-    for loaded in loader:
+    for number, file in enumerate(images, 1):
+        reading = coming
+        if number < len(images):
+            coming = Background(partial(read, images[number]))
         try:
-            if loaded.error is not None:
-                raise loaded.error
-            line = describe(loaded)
-            line = msgspec.structs.replace(line, file=printable(line.file))
-            console.out(encoded(line).decode())
+            console.out(encoded(describe(file, reading.result())).decode())
         except ImageError as error:
             console.err(str(error))
             failed = True
     return 1 if failed else 0
 
 
-def _reader(classifier: Classifier, view: View | None) -> Read:
-    spec = classifier.input
-    if view is None:
-        return lambda file: (load(file, spec), (0, 0))
-    from edge.commands.classify_tiles import read
-
-    return lambda file: read(file, spec, view)
+def _read(file: str, spec: InputSpec, view: View | None) -> Picture:
+    started, sizes = perf_counter(), [(0, 0)]
+    pixels = see(file, spec, view, sized=sizes.append)
+    return Picture(pixels, sizes[-1], (perf_counter() - started) * 1e3)
 
 
 def _in_parts(arguments: argparse.Namespace) -> bool:
@@ -198,55 +130,53 @@ def _in_parts(arguments: argparse.Namespace) -> bool:
 
 
 def _describer(
-    classifier: Classifier,
-    view: View | None,
-    arguments: argparse.Namespace,
-    images: Sequence[str],
-) -> Callable[[Loaded], Line]:
+    classifier: Classifier, view: View | None, arguments: argparse.Namespace, images: Sequence[str]
+) -> Callable[[str, Picture], dict[str, Any]]:
     """Return what makes the output line of a picture."""
-    if view is None:
-        return lambda loaded: _line(classifier, loaded, classifier.classify(_pixels(loaded)))
-    from edge.commands.classify_parts import parts
-    from edge.commands.classify_tiles import Drawer
-    from edge.model.tiled_classifier import TiledClassifier
-
     viewer = TiledClassifier(classifier, view)
     if problem := unknown({"--ignore": arguments.ignore}, classifier.labels):
         raise ConfigError(problem)
-    drawer = Drawer(arguments.draw, images) if arguments.draw else None
+    if arguments.draw:
+        from edge.commands import drawing
 
-    def describe(loaded: Loaded) -> Line:
-        found = viewer.look(_pixels(loaded), loaded.size)
-        whole = msgspec.structs.asdict(_line(classifier, loaded, found))
-        shown = parts(found, loaded.size, arguments.ignore)
-        if drawer is not None:
-            drawer.draw(loaded.file, _pixels(loaded), viewer, shown)
-        return TiledLine(**whole, parts=shown)
+        targets = drawing.targets(Path(arguments.draw), images)
+
+    def describe(file: str, picture: Picture) -> dict[str, Any]:
+        found = viewer.look(picture.pixels, picture.size)
+        times = found.timings
+        line = {
+            "file": printable(file),
+            **_said(found),
+            "model": classifier.model_info,
+            "timings": {
+                "load_ms": round(picture.load_ms, 3),
+                "preprocess_ms": round(times.preprocess_ms, 3),
+                "invoke_ms": round(times.invoke_ms, 3),
+            },
+        }
+        if view is None:
+            return line
+        shown = findings(found, {}, frozenset(arguments.ignore))
+        if arguments.draw:
+            masked = viewer.masked(picture.pixels)
+            drawn = drawing.draw(picture.pixels, picture.size, masked, found.tiles, shown)
+            drawing.write(drawn, targets[file])
+        tiles = [{"box": tile.box, **_said(tile.found)} for tile in found.tiles]
+        return {**line, "parts": {"size": picture.size, "findings": shown, "tiles": tiles}}
 
     return describe
 
 
-def _pixels(loaded: Loaded) -> Pixels:
-    assert loaded.pixels is not None  # held by whoever looked at its error
-    return loaded.pixels
-
-
-def _line(classifier: Classifier, loaded: Loaded, found: Classification) -> Line:
-    return Line(
-        file=loaded.file,
-        label=found.label,
-        confidence=round(found.confidence, 6),
-        reason=found.reason,
-        alternatives=tuple(
-            Score(label=s.label, confidence=round(s.confidence, 6)) for s in found.alternatives
-        ),
-        model=classifier.model_info,
-        timings=Durations(
-            round(loaded.load_ms, 3),
-            round(found.timings.preprocess_ms, 3),
-            round(found.timings.invoke_ms, 3),
-        ),
-    )
+def _said(found: Classification) -> dict[str, Any]:
+    """What a picture or a tile of it shows, as it stands in a line."""
+    return {
+        "label": found.label,
+        "confidence": round(found.confidence, 6),
+        "reason": found.reason,
+        "alternatives": [
+            replace(one, confidence=round(one.confidence, 6)) for one in found.alternatives
+        ],
+    }
 
 
 def _keys(arguments: argparse.Namespace) -> list[PublicKey]:
@@ -272,16 +202,6 @@ def open_classifier(arguments: argparse.Namespace) -> Classifier:
             arguments.threads,
             trusted_keys=_keys(arguments),
         )
-    from edge.model.tflite.foreign import open_tflite
+    from edge.model.tflite.foreign import open_as_named
 
-    return open_tflite(
-        arguments.model,
-        arguments.labels,
-        arguments.runtime,
-        arguments.threads,
-        mean=arguments.mean,
-        std=arguments.std,
-        crop=arguments.crop,
-        background=arguments.background,
-        kind=arguments.output,
-    )
+    return open_as_named(arguments.model, arguments)

@@ -1,9 +1,8 @@
-"""``wheatear classify --tiles``: pictures in parts, each part's result and what they come to."""
+"""The options of ``wheatear classify`` that name parts of pictures, as a view."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,15 +10,9 @@ import msgspec
 
 from edge.config import View, check_view
 from edge.errors import ConfigError
-from edge.model.image.preprocessing import InputSpec, decode
-from edge.model.tiles import Size, needed
 
 if TYPE_CHECKING:
     import argparse
-
-    from edge.commands.classify_parts import Parts
-    from edge.model.image.preprocessing import Pixels
-    from edge.model.tiled_classifier import TiledClassifier
 
 
 def view_of(arguments: argparse.Namespace) -> View:
@@ -68,37 +61,3 @@ def _refused(message: str, raw: dict[str, Any]) -> str:
     elif name == "tiles" and isinstance(value, list):
         value = "x".join(map(str, value))
     return f"--{name} {value}: {found['what'][0].lower()}{found['what'][1:].replace('`', '')}"
-
-
-def read(file: str, spec: InputSpec, view: View) -> tuple[Pixels, Size]:
-    """Decode a picture for its parts; give the pixels and the size that it was taken in.
-
-    Raises:
-        ImageError: as for :func:`edge.model.image.preprocessing.decode`.
-    """
-    sizes: list[Size] = []
-
-    def least(size: Size) -> Size:
-        sizes.append(size)
-        return needed(view, spec, size)
-
-    return decode(file, least), sizes[-1]
-
-
-class Drawer:
-    """Draws what is looked at and what was found into JPEGs, one for each picture file.
-
-    Raises:
-        ConfigError: a file is in the way.
-    """
-
-    def __init__(self, folder: str, files: Sequence[str]) -> None:
-        from edge.commands import drawing
-
-        self._drawing = drawing
-        self._targets = drawing.targets(Path(folder), files)
-
-    def draw(self, file: str, pixels: Pixels, viewer: TiledClassifier, shown: Parts) -> None:
-        """Draw one of the files. Raises ConfigError where that cannot be written."""
-        picture = self._drawing.draw(pixels, shown, viewer.masked(pixels))
-        self._drawing.write(picture, self._targets[file])

@@ -14,12 +14,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from edge.errors import ConfigError
-from edge.model.tiles import scaled
+from edge.model.tiles import Size, scaled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from edge.commands.classify_parts import Parts
+    from edge.messages.sighting import Finding
+    from edge.model.classifier import Tile
     from edge.model.image.preprocessing import Pixels
 
 _SIDE = 1600
@@ -38,10 +39,16 @@ def colour_of(label: str | None) -> tuple[int, int, int]:
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
-def draw(pixels: Pixels, parts: Parts, masked: NDArray[np.bool_] | None) -> Image.Image:
+def draw(
+    pixels: Pixels,
+    size: Size,
+    masked: NDArray[np.bool_] | None,
+    tiles: Iterable[Tile],
+    findings: Sequence[Finding],
+) -> Image.Image:
     """Draw tiles thin, regions thick with class and confidence, masked areas dark.
 
-    `pixels` is uint8 (H, W, 3), `masked` bool (H, W).
+    `pixels` is uint8 (H, W, 3) of a picture that had `size` when taken, `masked` bool (H, W).
     """
     if masked is not None:
         pixels = np.where(masked[:, :, None], pixels // 4, pixels)
@@ -50,12 +57,12 @@ def draw(pixels: Pixels, parts: Parts, masked: NDArray[np.bool_] | None) -> Imag
     pen = ImageDraw.Draw(picture)
     width = max(1, round(max(picture.size) / 400))
     font = ImageFont.load_default(8 * width)
-    for tile in parts.tiles:
-        pen.rectangle(_inside(scaled(tile.box, parts.size, picture.size)), outline=_TILE)
-    for finding in reversed(parts.findings):
+    for tile in tiles:
+        pen.rectangle(_inside(scaled(tile.box, size, picture.size)), outline=_TILE)
+    for finding in reversed(findings):
         colour = colour_of(finding.label)
         for region in finding.regions:
-            box = _inside(scaled(region.box, parts.size, picture.size))
+            box = _inside(scaled(region.box, size, picture.size))
             pen.rectangle(box, outline=colour, width=2 * width)
             text = f"{finding.label or finding.reason} {region.confidence:.2f}"
             room = picture.width - width - pen.textlength(text, font)

@@ -9,7 +9,6 @@ import msgspec
 import numpy as np
 from PIL import Image
 
-from edge.config import View
 from edge.errors import ConfigError, ImageError
 from edge.model.classifier import Classification, Classifier, FrameTimings, Tile
 from edge.model.image.preprocessing import PAD_COLOUR, decode
@@ -18,6 +17,7 @@ from edge.model.tiles import Box, Size, in_parts, layout, mask_of, scaled
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge.config import View
     from edge.model.image.preprocessing import Pixels
 
 
@@ -77,15 +77,15 @@ class Plan:
 
 
 class TiledClassifier:
-    """Looks at pictures in the parts that ``[view]`` names.
+    """Looks at pictures in the parts that ``[view]`` names; without a view at each as a whole.
 
     Raises:
         ConfigError: as for :class:`Plan`.
     """
 
-    def __init__(self, classifier: Classifier, view: View) -> None:
+    def __init__(self, classifier: Classifier, view: View | None = None) -> None:
         self._classifier = classifier
-        self._plan = Plan(view) if in_parts(view) else None
+        self._plan = Plan(view) if view is not None and in_parts(view) else None
 
     def look(self, pixels: Pixels, size: Size) -> Classification:
         """Classify uint8 (H, W, 3) pixels of a picture that had `size` when it was taken.

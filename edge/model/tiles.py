@@ -11,15 +11,17 @@ from math import ceil, floor
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from edge.errors import ImageError
+from edge.model.image.preprocessing import decode, fewest_pixels, load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from edge.config import View
-    from edge.model.image.preprocessing import InputSpec
+    from edge.model.image.bit_depth import Told
+    from edge.model.image.preprocessing import InputSpec, Pixels, Source
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
@@ -94,6 +96,28 @@ def needed(view: View, spec: InputSpec, size: Size) -> Size:
     return ceil(size[0] * factor), ceil(size[1] * factor)
 
 
+def see(
+    source: Source,
+    spec: InputSpec,
+    view: View | None = None,
+    told: Told | None = None,
+    sized: Callable[[Size], object] = lambda _: None,
+) -> Pixels:
+    """Decode a picture for the model exactly as training and evaluation do; where it is looked at
+    in parts, with pixels enough for each, and `sized` is called with the size that it was taken in.
+    `told` is as for :func:`~edge.model.image.preprocessing.decode`. Raises ImageError.
+    """
+    parts = view if view is not None and in_parts(view) else None
+    if parts is None and spec.colour == "rgb":
+        return load(source, spec, told)
+
+    def least(size: Size) -> Size:
+        sized(size)
+        return fewest_pixels(size, spec) if parts is None else needed(parts, spec, size)
+
+    return decode(source, least, told)
+
+
 def scaled(box: Box, size: Size, pixels: Size) -> Box:
     """`box` of a picture of `size` in a reduction of it, never smaller than its share."""
     x, y = pixels[0] / size[0], pixels[1] / size[1]
@@ -116,6 +140,8 @@ def mask_of(view: View, drawn: Image.Image | None, pixels: Size) -> NDArray[np.b
     """
     if drawn is None and not view.mask_polygons:
         return None
+    from PIL import ImageDraw  # a picture that is looked at as a whole needs none
+
     width, height = pixels
     raster = Image.new("L", pixels, 255)
     if drawn is not None:

@@ -21,19 +21,9 @@ def open_classifier(config: Config, load: Load | None = None) -> Classifier:
     """
     model = config.model
     if model.tflite:
-        from edge.model.tflite.foreign import open_tflite
+        from edge.model.tflite.foreign import open_as_named
 
-        return open_tflite(
-            model.tflite,
-            model.labels,
-            model.runtime,
-            model.threads,
-            mean=model.mean,
-            std=model.std,
-            crop=model.crop,
-            background=model.background,
-            kind=model.output,
-        )
+        return open_as_named(model.tflite, model)
     path = current_path(model)
     return load(path) if load else load_bundle(path, model)
 

@@ -148,7 +148,7 @@ def load(source: Source, spec: InputSpec, told: Told | None = None) -> Pixels:
     Raises:
         ImageError: as for :func:`decode`.
     """
-    return _pixels(_fit(_decode(source, lambda size: _needed(size, spec), told), spec))
+    return _pixels(_fit(_decode(source, lambda size: fewest_pixels(size, spec), told), spec))
 
 
 def quantise(pixels: Pixels, spec: InputSpec, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -213,7 +213,7 @@ def _pixels(image: Image.Image) -> Pixels:
     return array if array.ndim == 3 else array[:, :, None]
 
 
-def _needed(size: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
+def fewest_pixels(size: tuple[int, int], spec: InputSpec) -> tuple[int, int]:
     """The fewest pixels (width, height) that a picture of ``size`` must keep for ``spec``."""
     if spec.crop == "pad":
         return _inside(size, spec)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge.errors import ModelError
 from edge.model.bundle.manifest import OutputSpec
@@ -25,6 +25,11 @@ from edge.model.tflite import facts as tflite_file
 from edge.model.tflite.facts import TFLiteFacts
 from edge.model.tflite.labels import is_background, odd_names, read_labels
 
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from edge.config import Model
+
 log = logging.getLogger(__name__)
 
 MAX_MODEL_BYTES = 512 << 20
@@ -34,6 +39,21 @@ _SAME_LEVELS = 3
 
 _Scale = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and std, in pixel levels."""
+
+
+def open_as_named(model: Path | str, named: Model | Namespace) -> Classifier:
+    """Load a TFLite picture classifier as ``[model]``, or options of the same names, say."""
+    return open_tflite(
+        model,
+        named.labels,
+        named.runtime,
+        named.threads,
+        mean=named.mean,
+        std=named.std,
+        crop=named.crop,
+        background=named.background,
+        kind=named.output,
+    )
 
 
 def open_tflite(
