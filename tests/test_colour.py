@@ -256,7 +256,7 @@ def test_more_than_the_declared_range_is_told():
     """A file that contradicts itself is scaled by all 16 bits, and that is said."""
     pixels, told = decoded(tiff(2, 1, shorts(0, 40000), more=((281, 3, (4095,)),)))
     assert pixels[0, :, 0].tolist() == [0, 156]
-    assert told == ["it says that 4095 is its largest value, and holds 40000; scaled by 0..65535"]
+    assert told == ["it says that 4095 is its largest value, but holds 40000; scaled by 0..65535"]
 
 
 def test_an_almost_black_deep_picture_is_told():
@@ -272,7 +272,7 @@ def test_an_almost_black_deep_picture_is_told():
     ("data", "message"),
     [
         (tiff(1, 1, floats(1), bits=(32,), sample_format=3), "without a defined range"),
-        (tiff(1, 1, floats(np.nan), bits=(32,), sample_format=3, more=RANGE), "no numbers"),
+        (tiff(1, 1, floats(np.nan), bits=(32,), sample_format=3, more=RANGE), "not numbers"),
         (
             tiff(
                 1, 1, shorts(1, 2, 3), bits=(16,) * 3, photometric=2, more=((281, 3, (4095,) * 3),)

@@ -53,13 +53,13 @@ def test_one_score_needs_two_labels(tmp_path, labels, background):
 @pytest.mark.parametrize(
     ("weights", "bias", "ending", "options", "message"),
     [
-        (ZEROS, [math.nan, 0, 1], "", {}, "1 of 3 scores are no finite numbers"),
-        (ZEROS, [math.inf, 0, 1], "", {}, "1 of 3 scores are no finite numbers"),
-        (ZEROS, [math.nan, 0, 1], "softmax", {}, "3 of 3 scores are no finite numbers"),
+        (ZEROS, [math.nan, 0, 1], "", {}, "1 of 3 scores are not finite numbers"),
+        (ZEROS, [math.inf, 0, 1], "", {}, "1 of 3 scores are not finite numbers"),
+        (ZEROS, [math.nan, 0, 1], "softmax", {}, "3 of 3 scores are not finite numbers"),
         (ZEROS, [0, 0, 0], "", {}, r"all 3 scores are 0; .*\(mean, std\)"),
         (ZEROS, [2, 2, 2], "", {}, "all 3 scores are 2"),
         (ZEROS, [2, 2, 2], "softmax", {}, r"all 3 scores are 0\.3333"),
-        (ZEROS, [-3, 0, 7], "", {"kind": "probabilities"}, "from -3 to 7 are no probabilities"),
+        (ZEROS, [-3, 0, 7], "", {"kind": "probabilities"}, "from -3 to 7 are not probabilities"),
         (ZEROS, [0.2, 0.7, 0.1], "", {}, "sum to 1, as probabilities do.*output = probabilities"),
     ],
 )
@@ -91,7 +91,7 @@ def test_probabilities_are_not_softmaxed_again(tmp_path, bias, ending, options, 
 def test_inputs_that_are_no_picture_here_are_refused(tmp_path, shape):
     """Colours first, several pictures at once, four colours, a flat vector."""
     weights = np.zeros((3, int(np.prod(shape[1:]))))
-    with pytest.raises(ModelError, match=r"colours first \(NCHW\)|no picture classifier"):
+    with pytest.raises(ModelError, match=r"colours first \(NCHW\)|not a picture classifier"):
         opened(tmp_path, floats.model(weights, [0, 1, 2], shape=shape))
 
 

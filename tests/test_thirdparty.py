@@ -71,7 +71,7 @@ def test_person_detectors_tell_people_from_flowers(data, form, options):
 
 def test_a_detector_is_refused(data):
     """Boxes, classes, scores and a count are no classification."""
-    with pytest.raises(ModelError, match="no classifier: it gives 4 outputs"):
+    with pytest.raises(ModelError, match="not a classifier: it gives 4 outputs"):
         open_tflite(data("coral_models/tflite_support/ssd_mobilenet_v1.tflite"))
 
 
@@ -176,7 +176,7 @@ def test_metadata_that_contradict_the_quantisation_are_refused(tmp_path):
     labels = ("red", "green", "blue")
     path = described(tmp_path, tiny.model(), labels, 0, 255)
     with pytest.raises(
-        ModelError, match=r"two things of its input.*std 255\) 0 and 1; give --mean"
+        ModelError, match=r"contradicts itself about its input.*std 255\) 0 and 1; give --mean"
     ):
         open_tflite(path)
     with open_tflite(path, mean=(127.5,), std=(127.5,)) as classifier:
@@ -205,7 +205,7 @@ def test_labels_that_look_the_same_are_told_wherever_they_come_from(tmp_path, ca
     labels = ("aphid", "Aphid ", "aphid")
     path = described(tmp_path, tiny.model(), labels, 127.5, 127.5)
     with open_tflite(path, None if embedded else labels):
-        assert "called alike cannot be told apart: 'aphid' (1, 3" in caplog.text
+        assert "with the same name cannot be told apart: 'aphid' (1, 3" in caplog.text
 
 
 def test_classes_that_may_be_there_together_are_told(tmp_path, caplog):
@@ -215,4 +215,4 @@ def test_classes_that_may_be_there_together_are_told(tmp_path, caplog):
         path = tmp_path / "sigmoids.tflite"
         path.write_bytes(floats.model([[0, 0, 0]] * len(scores), scores, "logistic"))
         with open_tflite(path, labels, mean=(0,), std=(255,)):
-            assert ("only the surest class counts" in caplog.text) is told
+            assert ("only the surest class of a picture" in caplog.text) is told

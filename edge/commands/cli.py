@@ -108,7 +108,7 @@ def add_classify(parser: argparse.ArgumentParser) -> None:
         metavar="L,T,R,B",
         help="box to look at, as shares of the picture; may be repeated",
     )
-    view.add_argument("--mask", metavar="FILE", help="picture, black where nobody is to look")
+    view.add_argument("--mask", metavar="FILE", help="picture, black where the model must not look")
     view.add_argument(
         "--ignore",
         action="append",

@@ -242,8 +242,8 @@ def prove(classifier: Classifier, bundle: Bundle) -> SelfTestReport:
         if info.runtime not in ("litert", "tflite_runtime") or info.delegate is not None:
             raise
         raise SelfTestError(
-            f"{error}. XNNPACK is not in use here: LiteRT switches it off without a word where it "
-            "cannot read /proc/cpuinfo or /sys (systemd's ProcSubset=pid, a bare chroot)"
+            f"{error}. XNNPACK is not used here: LiteRT switches it off silently where it cannot "
+            "read /proc/cpuinfo or /sys (systemd's ProcSubset=pid, a bare chroot)"
         ) from error
 
 
@@ -267,8 +267,8 @@ def _check_tensors(runtime: Runtime, spec: InputSpec, output: OutputSpec, classe
         )
     if classes < 2:
         raise ModelError(
-            "one label cannot be told from anything else, and each picture would be of it; a model "
-            "that says yes or no needs two: first what a high score stands for, then the opposite"
+            "with a single label, every picture would get that label; a model that says yes or no "
+            "needs two: first what a high score means, then the opposite"
         )
     scores = int(np.prod(result.shape))
     yes_or_no = scores == 1 and classes == 2

@@ -83,17 +83,17 @@ class ScoreCheck(msgspec.Struct, frozen=True, kw_only=True):
         if self.kind == "probabilities":
             if low < -_ROUNDING or high > 1 + _ROUNDING:
                 raise ModelError(
-                    f"scores from {low:g} to {high:g} are no probabilities; set output = logits if "
-                    "the model's description says so"
+                    f"scores from {low:g} to {high:g} are not probabilities; set output = logits "
+                    "if the model's description says so"
                 )
             # Rounded ones of many classes may be far off: most are 0.
             room = 0.5 if self.quantised else _ROUNDING
             if self.sum_is_one and abs(total - 1) > room:
-                raise ModelError(f"the model ends in a softmax, and its scores sum to {total:g}")
+                raise ModelError(f"the model ends in a softmax, but its scores sum to {total:g}")
         elif not self.quantised and values.size > 1 and low >= 0 and abs(total - 1) < 1e-4:
             raise ModelError(
-                "its scores are none below 0 and sum to 1, as probabilities do, and were taken for "
-                "logits; set output = probabilities"
+                "none of its scores is below 0 and they sum to 1, as probabilities do, but they "
+                "were taken for logits; set output = probabilities"
             )
 
 
@@ -110,8 +110,8 @@ def refuse_no_numbers(values: Floats) -> None:
     if not np.isfinite(values).all():
         bad = int(np.size(values) - np.isfinite(values).sum())
         raise ModelError(
-            f"{bad} of {np.size(values)} scores are no finite numbers; the model is broken, or its "
-            "input is not scaled as it was trained (mean, std)"
+            f"{bad} of {np.size(values)} scores are not finite numbers; the model is broken, or "
+            "its input is not scaled as it was trained (mean, std)"
         )
 
 

@@ -127,5 +127,5 @@ def read_mask(view: View) -> Image.Image | None:
         return Image.fromarray(decode(view.mask)).convert("L")
     except ImageError as error:
         raise ConfigError(
-            f"view.mask: {error}; give a picture of the frame, black where nobody is to look"
+            f"view.mask: {error}; give a picture of the frame, black where the model must not look"
         ) from error

@@ -79,7 +79,7 @@ def read(data: bytes, member: Member) -> bytes:
 def _directory(data: bytes) -> dict[str, Member]:
     end_at = len(data) - _END.size
     if end_at < 0 or not data.startswith(b"PK\x03\x04"):
-        raise BundleFormatError("not a model bundle (no zip archive)")
+        raise BundleFormatError("not a model bundle (not a zip archive)")
     mark, disk, first_disk, here, count, length, at, comment = _END.unpack_from(data, end_at)
     if mark != b"PK\x05\x06" or (disk, first_disk, here, comment) != (0, 0, count, 0):
         raise BundleFormatError("cut short, or bytes follow the end of the archive")
@@ -107,7 +107,9 @@ def _member(data: bytes, at: int, position: int) -> tuple[Member, int, int]:
     name_at = at + _ENTRY.size
     name = data[name_at : name_at + name_length]
     if mark != b"PK\x01\x02" or offset != position or (extra, comment, disk) != (0, 0, 0):
-        raise BundleFormatError("an entry of the archive's directory is not in a bundle's form")
+        raise BundleFormatError(
+            "an entry of the archive's directory does not have the form that bundles use"
+        )
     if flags & ~_UTF8 or method not in (STORED, DEFLATED):
         raise BundleFormatError(f"{name!r} is encrypted or of an unknown compression")
     local = (b"PK\x03\x04", needed, flags, method, time, date, crc, packed, size, name_length, 0)

@@ -186,7 +186,7 @@ class Manifest(_ManifestPart, frozen=True, kw_only=True):
                 )
         if self.reference is not None and len(self.reference.labels) != len(ids):
             raise ValueError(
-                f"the reference counts {len(self.reference.labels)} labels of {len(ids)}"
+                f"the reference has counts of {len(self.reference.labels)} labels of {len(ids)}"
             )
         calibrated = self.decision.temperature != 1 or self.decision.unknown == "energy"
         if self.output.kind == "probabilities" and calibrated:

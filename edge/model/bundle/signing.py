@@ -68,7 +68,9 @@ def verify_any(keys: tuple[PublicKey, ...], signature: bytes | None, message: by
     for key in keys:
         if key.verify(signature, message):
             return key
-    raise BundleSignatureError(f"the signature is wrong or by another key; trusted are {known}")
+    raise BundleSignatureError(
+        f"the signature is wrong, or made with another key; trusted keys: {known}"
+    )
 
 
 def load_public_key(path: Path | str) -> PublicKey:
@@ -97,9 +99,9 @@ def _from_pem(data: bytes, path: Path | str) -> bytes:
         body = body[: body.index(b"-----END PUBLIC KEY-----")]
         der = base64.b64decode(b"".join(body), validate=True)
     except (ValueError, binascii.Error) as error:
-        raise ConfigError(f"{path} is no public key in PEM form, nor 32 raw bytes") from error
+        raise ConfigError(f"{path} is not a public key in PEM form, nor 32 raw bytes") from error
     if len(der) != len(_SPKI_PREFIX) + 32 or not der.startswith(_SPKI_PREFIX):
-        raise ConfigError(f"{path} is no Ed25519 public key")
+        raise ConfigError(f"{path} is not an Ed25519 public key")
     return der[len(_SPKI_PREFIX) :]
 
 
@@ -116,9 +118,9 @@ def load_private_key(path: Path) -> Ed25519PrivateKey:
     except OSError as error:
         raise ConfigError(f"private key {path}: {error.strerror}") from error
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"private key {path} is no unencrypted PEM key: {error}") from error
+        raise ConfigError(f"private key {path} is not an unencrypted PEM key: {error}") from error
     if not isinstance(key, _cryptography(_ED25519).Ed25519PrivateKey):
-        raise ConfigError(f"{path} is no Ed25519 private key")
+        raise ConfigError(f"{path} is not an Ed25519 private key")
     found: Ed25519PrivateKey = key
     return found
 

@@ -81,7 +81,7 @@ def _integer_range(image: Image.Image, tags: Any, values: NDArray[Any], told: To
         unscaled = top <= full and bool((values & ((1 << spare) - 1)).any())
         full = full if unscaled else 0xFFFF
     if top > full:
-        told(f"it says that {full} is its largest value, and holds {top}; scaled by 0..65535")
+        told(f"it says that {full} is its largest value, but holds {top}; scaled by 0..65535")
         full = 0xFFFF
     if full == 0xFFFF and 0 < top < 0x1000:
         told(
@@ -99,7 +99,7 @@ def _float_range(tags: Any, values: NDArray[Any]) -> tuple[float, float]:  # noq
             "SMaxSampleValue); save it with 8 bits"
         )
     if not np.isfinite(values).all():
-        raise ImageError("some of its floating-point pixels are no numbers")
+        raise ImageError("some of its floating-point pixels are not numbers")
     return low, high
 
 

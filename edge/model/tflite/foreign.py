@@ -138,7 +138,7 @@ def _input_spec(
     """
     if len(facts.inputs) != 1 or len(facts.inputs[0].shape) != 4:
         shapes = [tensor.shape for tensor in facts.inputs]
-        raise ModelError(f"no picture classifier: its inputs have the shapes {shapes}")
+        raise ModelError(f"not a picture classifier: its inputs have the shapes {shapes}")
     tensor = facts.inputs[0]
     batch, height, width, channels = tensor.shape
     if height in (1, 3) and channels not in (1, 3):
@@ -148,8 +148,8 @@ def _input_spec(
         )
     if batch != 1 or channels not in (1, 3) or tensor.dtype not in _DTYPES:
         raise ModelError(
-            f"no picture classifier: its input is {tensor.dtype} {tensor.shape}; "
-            "(1, height, width, 1 or 3) of uint8, int8 or float32 is needed"
+            f"not a picture classifier: its input is {tensor.dtype} {tensor.shape}; (1, height, "
+            "width, 1 or 3) of uint8, int8 or float32 is needed"
         )
     if set(facts.open_sizes) - {0}:
         raise ModelError(
@@ -203,8 +203,8 @@ def _refuse_two_scales(tensor: TensorSpec, kept: _Scale, told: _Scale) -> None:
         low, high = _ends(kept)
         lowest, highest = min(end[0] for end in ends), max(end[1] for end in ends)
         raise ModelError(
-            f"the model says two things of its input: by its quantisation black is {low:.4g} and "
-            f"white {high:.4g}, by its metadata (mean {_said(told[0])}, std {_said(told[1])}) "
+            f"the model contradicts itself about its input: by its quantisation black is {low:.4g} "
+            f"and white {high:.4g}, by its metadata (mean {_said(told[0])}, std {_said(told[1])}) "
             f"{lowest:.4g} and {highest:.4g}; give --mean and --std as it was trained"
         )
 
@@ -223,12 +223,12 @@ def _output_spec(
 ) -> OutputSpec:
     if len(facts.outputs) != 1:
         raise ModelError(
-            f"no classifier: it gives {len(facts.outputs)} outputs (a detector gives boxes, "
+            f"not a classifier: it gives {len(facts.outputs)} outputs (a detector gives boxes, "
             "classes, scores and a count); a classifier gives one"
         )
     tensor = facts.outputs[0]
     if tensor.dtype not in _DTYPES or not tensor.shape:
-        raise ModelError(f"no classifier: its output is {tensor.dtype} {tensor.shape}")
+        raise ModelError(f"not a classifier: its output is {tensor.dtype} {tensor.shape}")
     if kind == "auto":
         # TFLite fixes the quantisation of a softmax's output at 1/256 from the lowest level up,
         # which still shows where a compiler has hidden the operator.
@@ -260,8 +260,8 @@ def _labels(
         names, notes = facts.labels, odd_names(facts.labels)
     else:
         raise ModelError(
-            f"the model gives {classes} numbers and holds no labels; give a label file "
-            "(--labels, model.labels). Without classes it is no classifier but an embedder"
+            f"the model gives {classes} numbers and holds no labels; give a label file (--labels, "
+            "model.labels). A model without classes is not a classifier but an embedder"
         )
     for note in (*notes, *_contradiction(names, facts.labels)):
         log.warning("%s: %s", source, note)
@@ -273,8 +273,8 @@ def _labels(
         names = names[1:]
     if classes > 1 and facts.ending == "logistic":
         log.warning(
-            "the model judges each class by itself (it ends in sigmoids), so that several may be "
-            "there at once; of a picture, or of each tile, only the surest class counts"
+            "the model judges each class by itself (it ends in sigmoids), so several may be "
+            "present at once; only the surest class of a picture, or of each tile, counts"
         )
     if classes == 1:
         _check_yes_no(names, background)
@@ -293,7 +293,9 @@ def _contradiction(names: tuple[str, ...], own: tuple[str, ...] | None) -> tuple
         if one.strip().casefold() != other.strip().casefold()
     ]
     more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
-    return (f"other than the model's own, and used: {'; '.join(differ[:3])}{more}",) * bool(differ)
+    return (
+        f"different from the model's own labels, and used: {'; '.join(differ[:3])}{more}",
+    ) * bool(differ)
 
 
 def _check_yes_no(names: tuple[str, ...], background: str) -> None:
@@ -303,12 +305,11 @@ def _check_yes_no(names: tuple[str, ...], background: str) -> None:
         ModelError: they are not two.
     """
     if len(names) == 2 and background == "none":
-        log.warning("one score: it counts for %r, what is left for %r", *names)
+        log.warning("one score: it counts for %r, the remainder for %r", *names)
         return
     raise ModelError(
-        f"the model gives one score, which says yes or no, and there are {len(names)} labels "
-        f"(background = {background}); give two: first what a high score stands for, then the "
-        "opposite"
+        f"the model gives one score, which says yes or no, but there are {len(names)} labels "
+        f"(background = {background}); give two: first what a high score means, then the opposite"
     )
 
 
@@ -316,12 +317,12 @@ def _count_problem(classes: int, names: tuple[str, ...]) -> str:
     problem = f"the model gives {classes} scores, but there are {len(names)} labels"
     if classes == len(names) - 1 and is_background(names[0]):
         return (
-            f"{problem}; the first is {names[0]!r}: if the model has no such class, say "
-            "background = drop (--background drop)"
+            f"{problem}; the first is {names[0]!r}: if the model has no such class, set background "
+            "= drop (--background drop)"
         )
     if classes == len(names) + 1 and not any(map(is_background, names)):
         return (
             f"{problem}; if the model's description says that its first score is a background "
-            "class, say background = add (--background add), else find the labels that belong to it"
+            "class, set background = add (--background add), else find the labels that belong to it"
         )
     return f"{problem}; find the labels that belong to it"

@@ -24,7 +24,7 @@ _IDS = {"id", "index", "idx", "number", "no", "nr", "class_id", "class id", "cla
 _NAMES = {"name", "label", "class", "class_name", "class name", "display_name", "labels", "names"}
 _MOST = 100_000
 """No classifier has a class with a larger number."""
-_ALIKE = "classes that are called alike cannot be told apart"
+_ALIKE = "classes with the same name cannot be told apart"
 _BACKGROUND = {"background", "__background__", "_background_", "bg", "none", "???", "unlabelled"}
 
 
@@ -96,14 +96,14 @@ def _table(lines: list[str]) -> list[tuple[int, str, int]] | None:
             break
     else:
         if lines[0].lower() in _IDS | _NAMES and len(lines) > 1:
-            raise ModelError(f"line 1, {lines[0]!r}, seems to be a header; take it out")
+            raise ModelError(f"line 1, {lines[0]!r}, looks like a header; remove it")
         return None
     number = next((i for i, cell in enumerate(header) if cell in _IDS), None)
     name = next((i for i, cell in enumerate(header) if cell in _NAMES), None)
     if number is None or name is None:
         raise ModelError(
-            f"it is a table with the header {lines[0]!r}; call a column id, which counts from 0 as "
-            "the scores do, and one name"
+            f"it is a table with the header {lines[0]!r}; name one column id, which counts from 0 "
+            "as the scores do, and one column name"
         )
     table = []
     for line, row in enumerate(rows[1:], 2):
@@ -169,8 +169,8 @@ def _refuse_numbers_behind(lines: list[str]) -> None:
             numbers = sorted(int(one) for one in last if one.isdecimal())
             if len(numbers) == len(lines) and numbers[-1] - numbers[0] == len(lines) - 1:
                 raise ModelError(
-                    f"a number stands last on each line, as in line 1, {lines[0]!r}; put it first, "
-                    "or add the header name,id"
+                    f"each line ends in a number, as line 1, {lines[0]!r}, does; put the number "
+                    "first, or add the header name,id"
                 )
 
 
@@ -187,8 +187,8 @@ def _doubled(lines: list[str], classes: int) -> tuple[str, ...]:
     few = 100 * (len(lines) - len(set(lines))) <= len(lines)
     if doubles and (beside or not few or len(lines) != classes):
         raise ModelError(
-            f"labels stand there twice: {doubles}; a line too many moves all that follow. Give "
-            "each class a name of its own, or number the lines from 0"
+            f"labels occur twice: {doubles}; one line too many shifts all that follow. Give each "
+            "class a name of its own, or number the lines from 0"
         )
     return (f"{_ALIKE}: {doubles}",) if doubles else ()
 
