@@ -13,7 +13,8 @@ from pathlib import Path
 
 from edge.cameras.photo import shrink_jpeg
 from edge.config import Broker
-from edge.mqtt.publisher import Publisher, Retained, Waiting
+from edge.mqtt.delivery import Waiting
+from edge.mqtt.publisher import Publisher, Retained
 from edge.outbox.outbox import Outbox
 from edge.system.counters import Counters
 

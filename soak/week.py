@@ -30,7 +30,8 @@ from edge.messages.device import RunningModel
 from edge.messages.sighting import ModelRef
 from edge.model.image.preprocessing import decode
 from edge.model.tiled_classifier import TiledClassifier
-from edge.mqtt.publisher import Publisher, Retained, Waiting
+from edge.mqtt.delivery import Waiting
+from edge.mqtt.publisher import Publisher, Retained
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer

@@ -12,9 +12,10 @@ from samples import sighting
 from wires import ScriptedWire
 
 from edge.errors import ImageError
-from edge.mqtt.delivery import Delivery
-from edge.mqtt.delivery_state import standing
+from edge.mqtt.delivery import Delivery, Waiting
+from edge.mqtt.delivery_state import Standing
 from edge.mqtt.in_flight import Flight
+from edge.mqtt.lane import Link
 from edge.mqtt.wire import Limits
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
@@ -29,7 +30,7 @@ class Bench:
     def __init__(self, folder, window: int = 4, letters_bytes: int = 10**6, **limits) -> None:
         self.outbox, self.clock, self.counters = Outbox(folder / "o.db"), Hand(), Counters()
         self.letters = DeadLetters(folder / "letters", letters_bytes)
-        self.standing = standing(self.counters, self.letters, log, 10.0, self.clock.monotonic)
+        self.standing = Standing(self.counters, self.letters, log, 10.0, self.clock.monotonic)
         self.window, self.limits, self.held, self.shrunk = window, Limits(**limits), False, []
         self.righted = list
         self.connect()
@@ -39,18 +40,10 @@ class Bench:
         self.wire = ScriptedWire(self.limits)
         careful = lambda: self.standing.suspects.careful  # noqa: E731
         self.flight = Flight(self.wire, 60.0, self.clock.monotonic, careful)
-        self.delivery = Delivery(
-            self.outbox,
-            self.flight,
-            "wheatear/cam-1",
-            self.window,
-            60_000,
-            self.standing,
-            self.clock,
-            lambda: self.held,
-            self.shrink,
-            lambda rows: self.righted(rows),
-        )
+        self.link = Link(self.flight, "wheatear/cam-1", self.standing, self.clock)
+        righted = lambda rows: self.righted(rows)  # noqa: E731
+        waiting = Waiting(self.outbox, self.shrink, None, lambda: self.held, righted)
+        self.delivery = Delivery(self.link, waiting, self.window, 60_000)
 
     def shrink(self, jpeg: bytes, most: int) -> bytes | None:
         """What a test put there."""

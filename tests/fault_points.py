@@ -16,6 +16,8 @@ OWNERS = {
     "edge.outbox.writer": ("Writer",),
     "edge.mqtt.publisher": ("Publisher",),
     "edge.mqtt.session": ("Session",),
+    "edge.mqtt.lane": ("Lane",),
+    "edge.mqtt.introduction": ("Announcer",),
     "edge.mqtt.delivery": ("Delivery",),
     "edge.mqtt.request_channel": ("RequestChannel",),
     "edge.mqtt.idle_sender": ("IdleSender",),

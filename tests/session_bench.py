@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
 from delivery_bench import Bench
 
 from edge.mqtt.idle_sender import IdleSender, Parcel
-from edge.mqtt.introduction import Introduction
+from edge.mqtt.introduction import Announcer, Introduction, Introductions
 from edge.mqtt.packets import Incoming
 from edge.mqtt.request_channel import RequestChannel
 from edge.mqtt.requests import RequestAnswer
-from edge.mqtt.session import Closing, Session
-from edge.system.counters import Episode
+from edge.mqtt.session import Closing, Lanes, Session
 
-log = logging.getLogger("test")
 BASE = "wheatear/cam-1"
 OPEN = Closing(False)
 
@@ -67,32 +63,22 @@ class Talk(Bench):
     def connect(self) -> None:
         """Begin a connection and its session."""
         super().connect()
-        if not hasattr(self, "broken"):
-            self.broken = Episode("broker", self.counters, log)
-        introductions = {
+        self.broken = self.standing.broken
+        every = {
             topic: Introduction(
                 topic, lambda t=topic: self.says[t], lambda t=topic: self.taken.append(t)
             )
             for topic in self.says
         }
-        self.pending = set(introductions)
+        self.pending = set(every)
         self.known = getattr(self, "known", set())
-        self.session = Session(
-            self.flight,
-            BASE,
+        lanes = Lanes(
+            Announcer(self.link, Introductions(every, self.pending, self.known)),
+            RequestChannel(self.link, self.inlet),
             self.delivery,
-            IdleSender(self.source, self.flight, BASE, self.standing),
-            RequestChannel(self.inlet, self.flight, self.standing),
-            introductions,
-            self.pending,
-            lambda: b"%d" % self.waiting,
-            5.0,
-            30.0,
-            self.standing,
-            self.broken,
-            self.clock,
-            self.known,
+            IdleSender(self.link, self.source),
         )
+        self.session = Session(self.link, lanes, lambda: b"%d" % self.waiting, 5.0)
 
     def go(self, closing: Closing = OPEN, answer: bool = True) -> list[str]:
         """Take a turn; give the topics that were said; answer all, unless told not to."""

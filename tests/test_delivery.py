@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from samples import health, image, sighting
 
 from edge.errors import OutboxError
-from edge.mqtt.delivery import Delivery
+from edge.mqtt.delivery import Delivery, Waiting
 from edge.mqtt.wire import Limits
 from edge.outbox.rows import Row
 
@@ -138,7 +138,7 @@ def test_a_disk_that_refuses_is_tried_again_after_a_second(bench, monkeypatch):
 
 def test_nothing_is_held_unless_somebody_says_so(bench):
     """The window grows back after a denial; more than a batch acknowledged at once is deleted."""
-    plain = Delivery(bench.outbox, bench.flight, "b", 300, 60_000, bench.standing, bench.clock)
+    plain = Delivery(bench.link, Waiting(bench.outbox, bench.shrink), 300, 60_000)
     bench.sight(250)
     plain.fill(0)
     bench.wire.acknowledge(*bench.wire.mids[:210])

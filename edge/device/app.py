@@ -29,8 +29,9 @@ from edge.device.status import StatusVerb
 from edge.errors import CameraError, OutboxError
 from edge.feedback.feedback import Feedback
 from edge.messages.sighting import ModelRef
+from edge.mqtt.delivery import Waiting
 from edge.mqtt.homeassistant import discovery as homeassistant
-from edge.mqtt.publisher import Publisher, Retained, Waiting
+from edge.mqtt.publisher import Publisher, Retained
 from edge.mqtt.requests import RequestServer
 from edge.outbox.dead_letters import FOLDER, DeadLetters
 from edge.outbox.outbox import Outbox

@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from edge.errors import ImageError, OutboxError
 from edge.messages.sighting import mark_historical
-from edge.mqtt.delivery_state import Standing
-from edge.mqtt.in_flight import Flight
+from edge.mqtt.lane import Lane, Link
 from edge.mqtt.poison_messages import Suspect
 from edge.mqtt.reason_codes import About, reason
 from edge.mqtt.wire import Ack
+from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
-from edge.system.clock import Clock
 from edge.system.counters import Episode
 
 _PAGE_ROWS = 200
@@ -24,60 +24,49 @@ _BATCH_SECONDS = 0.1
 _DELETING = "deleting what was delivered"
 _DISK_SECONDS = 1.0
 """Wait after a deletion that the disk refused."""
-SIGHTING = "sighting"
+SIGHTING = Kind.SIGHTING.name
 """What :class:`edge.mqtt.denials.Denials` know sightings as."""
 
 log = logging.getLogger(__name__)
 
 
-class DeniedError(ConnectionRefusedError):
-    """The broker answered a publish with no."""
+class Waiting(NamedTuple):
+    """What waits on disk to be sent; called on the publisher's thread."""
+
+    outbox: Outbox
+    shrink: Callable[[bytes, int], bytes | None]
+    """Makes a JPEG that has so many bytes at most, or None."""
+    letters: DeadLetters | None = None
+    """Where goes what the broker does not take; None: to a folder beside the outbox."""
+    hold: Callable[[], bool] = lambda: False
+    """While it says so, what waits is not sent yet."""
+    righted: Callable[[Sequence[Row]], list[Row]] = list
+    """Returns the rows that are to be sent, with their right times where those are known."""
 
 
-class SetBackError(ConnectionAbortedError):
-    """The broker does not take a message from the outbox."""
-
-
-class Delivery:
-    """The messages under way over one connection. Rows leave the outbox only when acknowledged,
-    given up or set aside.
+class Delivery(Lane[tuple[Row, float]]):
+    """The messages under way over one connection, `window` at once. Rows leave the outbox only when
+    acknowledged, given up or set aside.
 
     A denied sighting stays where it is and everything behind it waits, so that order holds; after
     a while it is tried again, alone, until the broker takes it. A picture that an access list
     forbids is given up and counted: pictures must not hold up sightings. A message that the broker
     does not take for what it is, or hangs up at, is set back (:mod:`edge.mqtt.poison_messages`).
-    While `hold` says so, nothing is sent. `righted` gives rows with their right times, where those
-    have become known. `shrink` makes a JPEG that has so many bytes at most.
+    A sighting that is `late_ms` old says so. With each row goes when it was sent (monotonic).
     """
 
-    def __init__(
-        self,
-        outbox: Outbox,
-        flight: Flight,
-        base: str,
-        window: int,
-        late_ms: int,
-        standing: Standing,
-        clock: Clock,
-        hold: Callable[[], bool] = lambda: False,
-        shrink: Callable[[bytes, int], bytes | None] = lambda _jpeg, _most: None,
-        righted: Callable[[Sequence[Row]], list[Row]] = list,
-    ) -> None:
-        self._hold, self._shrink, self._righted = hold, shrink, righted
+    def __init__(self, link: Link, waiting: Waiting, window: int, late_ms: int) -> None:
+        super().__init__(link)
+        self._waiting, self._outbox = waiting, waiting.outbox
+        self._window, self._late_ms = window, late_ms
         self._synced = False
-        self._edition = outbox.edition
-        self._outbox, self._flight, self._base = outbox, flight, base
-        self._window, self._late_ms, self._clock = window, late_ms, clock
-        self._standing, self._counters = standing, standing.counters
-        self._denials, self._suspects = standing.denials, standing.suspects
+        self._edition = self._outbox.edition
         self._ready: deque[Row] = deque()
         self._cursor = 0
-        self._flying: dict[int, Row] = {}
-        self._sent: dict[int, float] = {}
         self._done: list[int] = []
         self._done_since = self._flush_at = 0.0
-        self._disk = Episode(_DELETING, standing.counters, log)
-        standing.counters.failing(_DELETING, None)  # of an earlier connection
+        self._disk = Episode(_DELETING, self._counters, log)
+        self._counters.failing(_DELETING, None)  # of an earlier connection
         self._rewound = False
         self.looked = False
         """The outbox was seen to hold nothing more; cleared when something new is in it."""
@@ -85,11 +74,16 @@ class Delivery:
     @property
     def idle(self) -> bool:
         """Nothing is under way and nothing acknowledged waits to be deleted."""
-        return not self._flying and not self._done
+        return super().idle and not self._done
+
+    @property
+    def settled(self) -> bool:
+        """It is idle, and the outbox holds nothing more."""
+        return self.idle and self.looked
 
     def under_way(self, row: int) -> Row | None:
         """The message of this row that is in flight, or None."""
-        return next((one for one in self._flying.values() if one.row == row), None)
+        return next((one for one, _ in self._flying.values() if one.row == row), None)
 
     def fill(self, leave: int) -> None:
         """Publish until the window is full, there is room for no more than `leave` others, or
@@ -119,14 +113,12 @@ class Delivery:
     def _may_send(self) -> bool:
         """Whether sightings may be sent now."""
         if self._flight.limits.maximum_qos == 0:
-            self._standing.held.failed(
-                SetBackError(
-                    "this broker acknowledges nothing (its Maximum QoS is 0), so sightings would "
-                    "be lost unnoticed; they stay on disk. Let it take QoS 1"
-                )
+            self._standing.set_back(
+                "this broker acknowledges nothing (its Maximum QoS is 0), so sightings would be "
+                "lost unnoticed; they stay on disk. Let it take QoS 1"
             )
             return False
-        return not self._denials.resting(SIGHTING) and not self._hold()
+        return not self._denials.resting(SIGHTING) and not self._waiting.hold()
 
     def _next(self) -> bool:
         """See that something is ready; False where nothing is, or it was rewound."""
@@ -137,17 +129,7 @@ class Delivery:
 
         Raises OutboxError.
         """
-        others, now = [], self._clock.monotonic()
-        for ack in acks:
-            row = self._flying.pop(ack.mid, None)
-            if (sent := self._sent.pop(ack.mid, None)) is not None:
-                self._counters.took("puback", (now - sent) * 1e3)
-            if row is None:
-                others.append(ack)
-            elif ack.refusal is None:
-                self._delivered(row)
-            else:
-                self._refused(row, ack.why, reason(ack.code).about)
+        others = super().settle(acks)
         if self._done and (
             len(self._done) >= _BATCH_ROWS
             or (not self._flying and not self._ready)
@@ -156,11 +138,22 @@ class Delivery:
             self._flush_later()
         return others
 
+    def _settled(self, sent: tuple[Row, float], ack: Ack) -> None:
+        row, since = sent
+        if row.kind is not Kind.HEALTH:  # which nobody acknowledges
+            self._counters.took("puback", (self._clock.monotonic() - since) * 1e3)
+        if ack.refusal is None:
+            self._delivered(row)
+        else:
+            self._refused(row, ack.why, reason(ack.code).about)
+
     def flush(self) -> None:
         """Delete what was acknowledged. Raises OutboxError."""
         if self._done:
             self._outbox.delete(self._done)
             self._done.clear()
+
+    close = flush
 
     def _flush_later(self) -> None:
         """Delete what was acknowledged; where the disk refuses, go on delivering and try again.
@@ -185,7 +178,7 @@ class Delivery:
         self.looked = len(page) < _PAGE_ROWS
         if page:
             self._cursor = page[-1].row
-            self._ready.extend(self._righted(page))
+            self._ready.extend(self._waiting.righted(page))
         return bool(page)
 
     def _read_again(self) -> None:
@@ -209,9 +202,7 @@ class Delivery:
             payload = mark_historical(payload)
         qos = 0 if row.kind is Kind.HEALTH else 1
         mid = self._flight.publish(topic, payload, qos, key=row.row)
-        self._flying[mid] = row
-        if qos:
-            self._sent[mid] = self._clock.monotonic()
+        self._flying[mid] = row, self._clock.monotonic()
 
     def _fitting(self, row: Row, topic: str) -> bytes | None:
         """A payload that the broker takes; None where there is none, and that is dealt with."""
@@ -237,7 +228,7 @@ class Delivery:
 
     def _smaller(self, jpeg: bytes, most: int) -> bytes | None:
         try:
-            return self._shrink(jpeg, most)
+            return self._waiting.shrink(jpeg, most)
         except ImageError:
             return None  # no JPEG: nothing here can make it smaller
 
@@ -247,10 +238,8 @@ class Delivery:
         self._suspects.cleared(row.row)
         for suspect in self._suspects.found(row):
             self._bury(suspect)
-        if row.kind is not Kind.SIGHTING:
-            self._standing.taken(row.kind.name)
-        elif not self._rewound:  # what was sent before a denial does not end it
-            self._standing.taken(SIGHTING)
+        if row.kind is not Kind.SIGHTING or not self._rewound:
+            self._standing.taken(row.kind.name)  # what was sent before a denial does not end it
         if not self._suspects.back:
             self._standing.held.recovered()
 
@@ -291,7 +280,7 @@ class Delivery:
             what = "all sightings wait: the broker takes none of them"
             self._denials.deny(SIGHTING)
             self._rewind(self._suspects.acquit())
-        self._standing.held.failed(SetBackError(f"{what}: {why}"))
+        self._standing.set_back(f"{what}: {why}")
 
     def _bury(self, suspect: Suspect) -> None:
         """Make a dead letter of a message; where the disk refuses, it stays set back."""
@@ -311,14 +300,11 @@ class Delivery:
 
     def _denied(self, row: Row, why: str) -> None:
         """Go back to the denied row, and let it rest before trying it again."""
-        self._counters.add("denied")
-        self._standing.access.failed(
-            DeniedError(
-                f"the broker denies {self._base}/{row.topic} ({why}); sightings stay on disk until "
-                "it takes them"
-            )
+        self._standing.denied(
+            SIGHTING,
+            f"the broker denies {self._base}/{row.topic} ({why}); sightings stay on disk until it "
+            "takes them",
         )
-        self._denials.deny(SIGHTING)
         self._rewind(row.row)
 
     def _rewind(self, row: int) -> None:
@@ -328,6 +314,5 @@ class Delivery:
         self._rewound, self.looked = True, False
 
     def _give_up(self, row: Row, why: str) -> None:
-        self._counters.add("denied")
-        self._standing.access.failed(DeniedError(f"{self._base}/{row.topic} is given up: {why}"))
+        self._standing.refused(f"{self._base}/{row.topic} is given up: {why}")
         self._finish(row)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
 from edge.errors import StalledError
 from edge.mqtt.denials import Denials
@@ -12,6 +11,16 @@ from edge.mqtt.in_flight import Key, Sent
 from edge.mqtt.poison_messages import Suspects
 from edge.outbox.dead_letters import DeadLetters
 from edge.system.counters import Counters, Episode
+
+_LETTERS = "dead letters"
+
+
+class DeniedError(ConnectionRefusedError):
+    """The broker answered a publish with no."""
+
+
+class SetBackError(ConnectionAbortedError):
+    """The broker does not take a message from the outbox."""
 
 
 class Stall:
@@ -46,21 +55,31 @@ class Stall:
         return key == self._key or (isinstance(key, int) and isinstance(self._key, int))
 
 
-_LETTERS = "dead letters"
+class Standing:
+    """Shared by all who send over the connections of one publisher.
 
+    Nothing is denied at first; what was set aside earlier is named again.
+    """
 
-class Standing(NamedTuple):
-    """Shared by all who send over the connections of one publisher."""
-
-    counters: Counters
-    denials: Denials
-    suspects: Suspects
-    letters: DeadLetters
-    access: Episode
-    """The broker denies something."""
-    held: Episode
-    """A message is set back, or sightings wait because none passes."""
-    stall: Stall
+    def __init__(
+        self,
+        counters: Counters,
+        letters: DeadLetters,
+        log: logging.Logger,
+        denied_seconds: float,
+        monotonic: Callable[[], float],
+    ) -> None:
+        self.counters, self.letters = counters, letters
+        self.denials = Denials(denied_seconds, monotonic)
+        self.suspects = Suspects(Denials(denied_seconds, monotonic))
+        self.broken = Episode("broker", counters, log)
+        """There is no connection, or it carries nothing."""
+        self.access = Episode("broker access", counters, log)
+        """The broker denies something."""
+        self.held = Episode("delivery", counters, log)
+        """A message is set back, or sightings wait because none passes."""
+        self.stall = Stall(Episode("acknowledgements", counters, log))
+        self.count_letters()
 
     def count_letters(self) -> None:
         """Report in ``problems`` what is set aside."""
@@ -71,23 +90,16 @@ class Standing(NamedTuple):
         if self.denials.allow(kind) and not self.denials.any():
             self.access.recovered()
 
+    def denied(self, kind: str, why: str) -> None:
+        """Note that the broker takes nothing of this kind: it rests; log why."""
+        self.denials.deny(kind)
+        self.refused(why)
 
-def standing(
-    counters: Counters,
-    letters: DeadLetters,
-    log: logging.Logger,
-    denied_seconds: float,
-    monotonic: Callable[[], float],
-) -> Standing:
-    """Begin with nothing denied; what was set aside earlier is named again."""
-    new = Standing(
-        counters,
-        Denials(denied_seconds, monotonic),
-        Suspects(Denials(denied_seconds, monotonic)),
-        letters,
-        Episode("broker access", counters, log),
-        Episode("delivery", counters, log),
-        Stall(Episode("acknowledgements", counters, log)),
-    )
-    new.count_letters()
-    return new
+    def refused(self, why: str) -> None:
+        """Count a message that the broker does not take, and log why."""
+        self.counters.add("denied")
+        self.access.failed(DeniedError(why))
+
+    def set_back(self, why: str) -> None:
+        """Log why a message, or all sightings, stay on disk."""
+        self.held.failed(SetBackError(why))

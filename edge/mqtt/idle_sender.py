@@ -7,14 +7,11 @@ way never does.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import msgspec
 
-from edge.mqtt.delivery import DeniedError
-from edge.mqtt.delivery_state import Standing
-from edge.mqtt.in_flight import Flight
+from edge.mqtt.lane import Lane, Link
 from edge.mqtt.wire import PACKET_OVERHEAD, Ack
 
 SPARE = "spare"
@@ -52,25 +49,18 @@ class ParcelSource(Protocol):
         ...
 
 
-class IdleSender:
+class IdleSender(Lane[str]):
     """The parcel under way over one connection; ``None`` as source sends nothing.
 
     A sighting that comes up meanwhile waits for what is already written to the socket, never for
     more: the next parcel begins when this one is acknowledged and nothing else waits.
     """
 
-    def __init__(
-        self,
-        source: ParcelSource | None,
-        flight: Flight,
-        base: str,
-        standing: Standing,
-    ) -> None:
-        self._source, self._flight, self._base = source, flight, base
-        self._standing = standing
+    def __init__(self, link: Link, source: ParcelSource | None) -> None:
+        super().__init__(link)
+        self._source = source
         self._parcel: Parcel | None = None
         self._left: deque[tuple[str, bytes]] = deque()
-        self._flying: set[int] = set()
 
     def fill(self) -> None:
         """Publish a parcel if none is under way; as much of it at once as there is room for."""
@@ -79,16 +69,15 @@ class IdleSender:
         with self._flight.together():
             while self._left and self._flight.room:
                 topic, payload = self._left.popleft()
-                self._flying.add(self._flight.publish(topic, payload, key=SPARE))
+                self._flying[self._flight.publish(topic, payload, key=SPARE)] = topic
 
     def _begin(self) -> None:
         limits = self._flight.limits
-        unacknowledged = limits.maximum_qos == 0
-        if self._source is None or unacknowledged or self._standing.denials.resting(SPARE):
+        if self._source is None or limits.maximum_qos == 0 or self._denials.resting(SPARE):
             return
         self._parcel = self._source.next()
         if self._parcel is None:
-            self._standing.suspects.absent(SPARE)
+            self._suspects.absent(SPARE)
             return
         self._left.extend((f"{self._base}/{name}", load) for name, load in self._parcel.messages)
         for topic, payload in self._left:
@@ -97,22 +86,14 @@ class IdleSender:
                 self._refuse(f"{topic} is larger than the broker's limit of {limit} bytes")
                 return
 
-    def settle(self, acks: Sequence[Ack]) -> list[Ack]:
-        """Take acknowledgements; give those not ours."""
-        others = []
-        for ack in acks:
-            if ack.mid not in self._flying:
-                others.append(ack)
-                continue
-            self._flying.discard(ack.mid)
-            if ack.refusal:
-                # At once: some brokers hang up before they answer the rest.
-                self._refuse(f"the broker denies {self._base}/inbox ({ack.refusal})")
-            elif not self._flying and not self._left and self._parcel is not None:
-                self._end("taken")
-                self._standing.suspects.cleared(SPARE)
-                self._standing.taken(SPARE)
-        return others
+    def _settled(self, _topic: str, ack: Ack) -> None:
+        if ack.refusal is not None:
+            # At once: some brokers hang up before they answer the rest.
+            self._refuse(f"the broker denies {self._base}/inbox ({ack.refusal})")
+        elif self.idle and not self._left and self._parcel is not None:
+            self._end("taken")
+            self._suspects.cleared(SPARE)
+            self._standing.taken(SPARE)
 
     def close(self) -> None:
         """Treat what is in flight as lost with the connection."""
@@ -121,9 +102,7 @@ class IdleSender:
     def _refuse(self, why: str) -> None:
         """Let parcels rest for a while; sightings go on."""
         if self._parcel is not None:
-            self._standing.counters.add("denied")
-            self._standing.denials.deny(SPARE)
-            self._standing.access.failed(DeniedError(f"{why}; it is tried again later"))
+            self._standing.denied(SPARE, f"{why}; it is tried again later")
             self._end("refused")
 
     def _end(self, outcome: Outcome) -> None:

@@ -124,6 +124,11 @@ class Flight:
         """
         return self._monotonic() - self._oldest_since if self._under_way else 0.0
 
+    @property
+    def stands_still(self) -> bool:
+        """It has stood for half of what is granted."""
+        return self.stands_seconds > self._limit / 2
+
     def publish(
         self,
         topic: str,

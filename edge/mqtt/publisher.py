@@ -24,19 +24,18 @@ from edge.errors import (
 )
 from edge.mqtt.addresses import KnownAddresses
 from edge.mqtt.client_id_conflict import Rivals
-from edge.mqtt.delivery import Delivery
-from edge.mqtt.delivery_state import standing
+from edge.mqtt.delivery import Delivery, Waiting
+from edge.mqtt.delivery_state import Standing
 from edge.mqtt.dial import connect
 from edge.mqtt.idle_sender import IdleSender, ParcelSource
 from edge.mqtt.in_flight import Flight, Learned
-from edge.mqtt.introduction import Introduction
+from edge.mqtt.introduction import Announcer, Introduction, Introductions
 from edge.mqtt.keep_alive import Quiet
+from edge.mqtt.lane import Link
 from edge.mqtt.request_channel import RequestChannel, RequestSink
-from edge.mqtt.session import OFFLINE, ONLINE, Closing, Session
+from edge.mqtt.session import OFFLINE, ONLINE, Closing, Lanes, Session
 from edge.mqtt.wire import Will, Wire
 from edge.outbox.dead_letters import FOLDER, DeadLetters
-from edge.outbox.outbox import Outbox
-from edge.outbox.rows import Row
 from edge.system.bell import Bell
 from edge.system.clock import Clock, SystemClock
 from edge.system.counters import Backoff, Counters, Episode
@@ -65,20 +64,6 @@ class Retained(NamedTuple):
     """From one state to the next at least."""
     more: Sequence[Introduction] = ()
     """What else is retained."""
-
-
-class Waiting(NamedTuple):
-    """What waits on disk to be sent; called on the publisher's thread."""
-
-    outbox: Outbox
-    shrink: Callable[[bytes, int], bytes | None]
-    """Makes a JPEG that has so many bytes at most, or None."""
-    letters: DeadLetters | None = None
-    """Where goes what the broker does not take; None: to a folder beside the outbox."""
-    hold: Callable[[], bool] = lambda: False
-    """While it says so, what waits is not sent yet."""
-    righted: Callable[[Sequence[Row]], list[Row]] = list
-    """Returns the rows that are to be sent, with their right times."""
 
 
 class Publisher:
@@ -112,7 +97,7 @@ class Publisher:
         self.letters = (  # none that are held is not none given
             DeadLetters(self._outbox.path.with_name(FOLDER)) if letters is None else letters
         )
-        self._standing = standing(
+        self._standing = Standing(
             counters, self.letters, log, denied_seconds, self._clock.monotonic
         )
         self.base = f"{broker.base_topic}/{device}"
@@ -121,9 +106,8 @@ class Publisher:
             Introduction(f"{self.base}/availability", lambda: ONLINE),
             Introduction(f"{self.base}/info", lambda: retained.info(self.protocol or "")),
         )
-        self._introductions = {one.topic: one for one in (*ours, *retained.more)}
-        self._pending: set[str] = set()
-        self._known: set[str] = set()
+        every = {one.topic: one for one in (*ours, *retained.more)}
+        self._introductions = Introductions(every, set(), set())
         self._quiet = Quiet(broker.keepalive_seconds)
         self._closing = threading.Event()
         self._flush_until = 0.0
@@ -131,7 +115,6 @@ class Publisher:
         self._letters_due = 0.0
         self._letters_again = math.inf
         """When what was released and the disk refused is tried once more."""
-        self._trouble = Episode("broker", counters, log)
         self._rivals = Rivals(f"wheatear-{device}", broker.retry_max_seconds, counters, self._clock)
         self._patience = Patience()
         self._backoff = Backoff(broker.retry_min_seconds, broker.retry_max_seconds)
@@ -183,10 +166,10 @@ class Publisher:
         except (PublishError, OutboxError, ConfigError, ShortageError) as error:
             ended = error
             self._counters.add("broker_failures")
-            self._trouble.failed(error)
+            self._standing.broken.failed(error)
         except Exception as error:  # bad luck; or a fault, which goes on and on
             log.exception("the publisher failed")
-            self._trouble.failed(error)
+            self._standing.broken.failed(error)
             if self._clock.monotonic() - started > _SETTLED_SECONDS:
                 self._patience.won()
             self._patience.lost(error)
@@ -221,46 +204,27 @@ class Publisher:
                 )
         self.protocol = connection.protocol
         self._counters.add("connects")
-        self._pending |= set(self._introductions)
+        self._introductions.begin()
 
     def _session(self, connection: Wire) -> None:
         """Carry messages until the connection breaks (PublishError) or the program ends."""
-        broker, standing, limit = self._broker, self._standing, self._broker.acknowledge_seconds
+        broker, standing = self._broker, self._standing
         flight = Flight(
             connection,
-            limit,
+            broker.acknowledge_seconds,
             self._clock.monotonic,
             lambda: standing.suspects.careful,
             self._learned,
         )
-        delivery = Delivery(
-            self._outbox,
-            flight,
-            self.base,
-            broker.window,
-            int(broker.historical_after_seconds * 1000),
-            standing,
-            self._clock,
-            self._waiting.hold,
-            self._waiting.shrink,
-            self._waiting.righted,
+        link = Link(flight, self.base, standing, self._clock)
+        late_ms = int(broker.historical_after_seconds * 1000)
+        lanes = Lanes(
+            Announcer(link, self._introductions),
+            RequestChannel(link, self._requests),
+            Delivery(link, self._waiting, broker.window, late_ms),
+            IdleSender(link, self._spare),
         )
-        session = Session(
-            flight,
-            self.base,
-            delivery,
-            IdleSender(self._spare, flight, self.base, standing),
-            RequestChannel(self._requests, flight, standing),
-            self._introductions,
-            self._pending,
-            self._retained.state,
-            self._retained.state_seconds,
-            limit / 2,
-            standing,
-            self._trouble,
-            self._clock,
-            self._known,
-        )
+        session = Session(link, lanes, self._retained.state, self._retained.state_seconds)
         try:
             self._carry(session)
         except PublishError as error:
@@ -278,9 +242,8 @@ class Publisher:
         while True:
             self._rivals.look()
             rung = self._bell.take()
-            renewed = set(self._introductions) if rung.everything else rung.topics
-            self._known -= renewed
-            self._pending |= renewed
+            introductions = self._introductions
+            introductions.renew(introductions.all if rung.everything else rung.topics)
             if rung.news:
                 session.news()
             self._mind_letters()
