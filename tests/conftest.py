@@ -120,6 +120,26 @@ def authority(tmp_path):
     return certificates.authority(tmp_path)
 
 
+@pytest.fixture
+def bench(tmp_path):
+    """A delivery with a window of 4."""
+    from delivery_bench import Bench
+
+    made = Bench(tmp_path)
+    yield made
+    made.outbox.close()
+
+
+@pytest.fixture
+def talk(tmp_path):
+    """A session just connected."""
+    from session_bench import Talk
+
+    made = Talk(tmp_path)
+    yield made
+    made.outbox.close()
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
     """List loudly what was not tested for want of data, a server or a package."""
     absent = re.compile("ABSENT|NO BROKER|NO SSH|NO CONTAINER")

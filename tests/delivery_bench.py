@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from datetime import timedelta
 
+import pytest
 from clocks import Hand
 from msgspec.structs import replace
 from samples import sighting
@@ -44,6 +46,22 @@ class Bench:
         righted = lambda rows: self.righted(rows)  # noqa: E731
         waiting = Waiting(self.outbox, self.shrink, None, lambda: self.held, righted)
         self.delivery = Delivery(self.link, waiting, self.window, 60_000)
+
+    def one_at_a_time(self) -> None:
+        """Begin a connection with a window of 1."""
+        self.window = 1
+        self.connect()
+
+    @contextlib.contextmanager
+    def no_room_for_letters(self):
+        """Have the disk take no dead letter meanwhile."""
+
+        def refuse(*_):
+            raise OSError("no space")
+
+        with pytest.MonkeyPatch.context() as full:
+            full.setattr(self.letters, "add", refuse)
+            yield
 
     def shrink(self, jpeg: bytes, most: int) -> bytes | None:
         """What a test put there."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
-import pytest
 from delivery_bench import Bench
 from msgspec.structs import replace
 from samples import health, image, sighting
@@ -14,16 +13,6 @@ from edge.errors import OutboxError
 from edge.mqtt.delivery import Delivery, Waiting
 from edge.mqtt.wire import Limits
 from edge.outbox.rows import Row
-
-NOT_AUTHORIZED, UNSPECIFIED, QUOTA = 0x87, 0x80, 0x97
-
-
-@pytest.fixture
-def bench(tmp_path):
-    """A bench with a window of 4."""
-    made = Bench(tmp_path)
-    yield made
-    made.outbox.close()
 
 
 def test_the_window_is_filled_and_refilled_in_order(bench):

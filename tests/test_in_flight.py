@@ -12,8 +12,6 @@ from edge.mqtt.in_flight import Flight, Learned
 from edge.mqtt.reason_codes import FAILURE, REASONS, About, reason, words
 from edge.mqtt.wire import Limits
 
-NOT_AUTHORIZED, UNSPECIFIED, QUOTA = 0x87, 0x80, 0x97
-
 
 def test_what_stands_still_is_noticed():
     """The oldest under way must be answered in time, counted from when it became the oldest."""

@@ -15,14 +15,6 @@ from edge.outbox.rows import Kind
 NOT_AUTHORIZED, UNSPECIFIED, QUOTA = 0x87, 0x80, 0x97
 
 
-@pytest.fixture
-def bench(tmp_path):
-    """A bench with a window of 4."""
-    made = Bench(tmp_path)
-    yield made
-    made.outbox.close()
-
-
 @pytest.mark.parametrize("code", [NOT_AUTHORIZED, 0x90, QUOTA])
 def test_a_denied_sighting_goes_again_alone_and_first(bench, code):
     """Nothing overtakes it: what was under way comes back, then it is tried after a rest."""
@@ -68,8 +60,7 @@ def test_a_denial_waits_until_all_under_way_came_back(bench):
 def test_a_picture_that_an_access_list_forbids_is_given_up_and_counted(bench):
     """Sightings go on; for a while no other picture is tried."""
     bench.put(image(), sighting(), image())
-    bench.window = 1
-    bench.connect()
+    bench.one_at_a_time()
     bench.turn()
     bench.answer(1, code=NOT_AUTHORIZED)
     assert bench.turn() == [2]
@@ -90,8 +81,7 @@ def test_a_picture_that_an_access_list_forbids_is_given_up_and_counted(bench):
 def test_a_sighting_refused_for_what_it_is_is_proved_by_its_neighbour(bench, code):
     """It is left out, the next is tried; then it once more, and only then is it set aside."""
     bench.sight(3)
-    bench.window = 1
-    bench.connect()
+    bench.one_at_a_time()
     bench.turn()
     bench.answer(1, code=code)
     assert "sighting (" in bench.problem("delivery")
@@ -117,8 +107,7 @@ def test_a_sighting_refused_for_what_it_is_is_proved_by_its_neighbour(bench, cod
 def test_a_sighting_wrongly_suspected_is_delivered_after_all(bench):
     """The broker changed its mind in between: late, but not lost."""
     bench.sight(2)
-    bench.window = 1
-    bench.connect()
+    bench.one_at_a_time()
     bench.turn()
     bench.answer(1, code=UNSPECIFIED)
     bench.answer(*bench.turn())
@@ -163,8 +152,7 @@ def test_no_message_is_to_blame_where_none_passes(bench):
 def test_a_picture_refused_for_what_it_is_is_set_aside_when_anything_passes(bench, code):
     """Sightings are not held up by it."""
     bench.put(image(), sighting())
-    bench.window = 1
-    bench.connect()
+    bench.one_at_a_time()
     bench.turn()
     bench.answer(1, code=code)
     bench.answer(*bench.turn())
@@ -175,8 +163,7 @@ def test_a_picture_refused_for_what_it_is_is_set_aside_when_anything_passes(benc
 def test_a_picture_passing_proves_nothing_of_a_sighting(bench):
     """Their topics differ: the sighting's may be the trouble."""
     bench.put(sighting(), image())
-    bench.window = 1
-    bench.connect()
+    bench.one_at_a_time()
     bench.turn()
     bench.answer(1, code=UNSPECIFIED)
     bench.answer(*bench.turn())
@@ -185,23 +172,16 @@ def test_a_picture_passing_proves_nothing_of_a_sighting(bench):
     assert bench.turn() == []
 
 
-def test_a_disk_without_room_for_a_dead_letter_keeps_the_message(bench, monkeypatch):
+def test_a_disk_without_room_for_a_dead_letter_keeps_the_message(bench):
     """It stays set back in the outbox, and the trouble is named."""
-    real = bench.letters.add
-
-    def refuse(*_):
-        raise OSError("no space")
-
-    monkeypatch.setattr(bench.letters, "add", refuse)
     bench.put(image(), sighting(), sighting())
-    bench.window = 1
-    bench.connect()
+    bench.one_at_a_time()
     bench.turn()
     bench.answer(1, code=UNSPECIFIED)
-    bench.answer(*bench.turn())
+    with bench.no_room_for_letters():
+        bench.answer(*bench.turn())
     assert bench.problem("delivery") == "no space"
     assert bench.standing.suspects.careful
-    monkeypatch.setattr(bench.letters, "add", real)
     bench.answer(*bench.turn())
     assert len(bench.letters) == 1
     assert bench.waiting == 0
@@ -248,21 +228,15 @@ def test_trouble_with_access_lasts_while_anything_is_denied(bench):
     assert bench.problem("broker access") is None
 
 
-def test_a_picture_too_large_that_no_letter_can_be_made_of_waits(tmp_path, monkeypatch):
+def test_a_picture_too_large_that_no_letter_can_be_made_of_waits(tmp_path):
     """It stays in the outbox, and nothing else does; later it is put away after all."""
     bench = Bench(tmp_path, maximum_packet_size=2000)
-    real = bench.letters.add
-
-    def refuse(*_):
-        raise OSError("no space")
-
-    monkeypatch.setattr(bench.letters, "add", refuse)
     bench.put(replace(image(), jpeg=b"h" * 3000), sighting())
-    bench.answer(*bench.turn())
+    with bench.no_room_for_letters():
+        bench.answer(*bench.turn())
     assert bench.problem("delivery") == "no space"
     assert bench.waiting == 1
     assert bench.seqs() == [1]
-    monkeypatch.setattr(bench.letters, "add", real)
     bench.sight(1)
     bench.answer(*bench.turn())
     bench.answer()
@@ -280,8 +254,7 @@ def test_letters_of_an_earlier_start_are_named(tmp_path):
 def test_so_many_breaks_set_a_message_back(bench, kind, message):
     """Five with a sighting alone under way, three with a picture; then the next is tried."""
     bench.put(message(), sighting())
-    bench.window = 1
-    bench.connect()
+    bench.one_at_a_time()
     strike(bench, STRIKES[kind] - 1)
     assert not bench.standing.suspects.back
     strike(bench, 1)
@@ -323,8 +296,7 @@ def test_a_link_that_breaks_again_and_again_and_carries_messages_blames_none(ben
 def test_a_large_picture_is_found_out_at_once_after_a_smaller_one(bench):
     """Once a size was proved to break connections, larger ones need one break."""
     bench.put(image(500), sighting(), image(400), sighting(), image(600), sighting())
-    bench.window = 1
-    bench.connect()
+    bench.one_at_a_time()
     strike(bench, 3)
     bench.answer(*bench.turn())
     assert len(bench.letters) == 1

@@ -15,14 +15,6 @@ from edge.mqtt.session import Closing
 from edge.mqtt.wire import Limits
 
 
-@pytest.fixture
-def talk(tmp_path):
-    """A session just connected."""
-    made = Talk(tmp_path)
-    yield made
-    made.outbox.close()
-
-
 def test_a_session_begins_with_who_is_there_then_what_waits(talk):
     """Introductions retained, the sightings, and the state when those are there."""
     talk.wait(1000)

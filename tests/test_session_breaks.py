@@ -11,14 +11,6 @@ from edge.mqtt.idle_sender import Parcel
 from edge.mqtt.requests import RequestAnswer
 
 
-@pytest.fixture
-def talk(tmp_path):
-    """A session just connected."""
-    made = Talk(tmp_path)
-    yield made
-    made.outbox.close()
-
-
 @pytest.mark.parametrize("payload", [b"online", None])
 def test_after_a_break_caution_ends_with_what_is_said_or_is_not(talk, payload):
     """Each introduction that was under way is taken, or has nothing to say any more."""

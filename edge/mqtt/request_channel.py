@@ -77,10 +77,12 @@ class RequestChannel(Lane[str]):
 
     def settle(self, acks: Sequence[Ack]) -> list[Ack]:
         """Take acknowledgements, also of the subscription; returns those of other lanes."""
-        others = super().settle(acks)
-        for ack in others:
+        others = []
+        for ack in super().settle(acks):
             if ack.mid == self._asked:
                 self._answered(ack)
+            else:
+                others.append(ack)
         return others
 
     def _settled(self, topic: str, ack: Ack) -> None:
