@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from edge import __version__
 from edge.errors import QuantizeError
 from edge.model.image.preprocessing import InputSpec
-from quantize.keras.finetune import Schedule, fine_tune
+from quantize.keras.finetune import Distillation, Schedule
 from quantize.options import Options
 from quantize.timing.timer import Local, Timer
 from training.runs import Run, package_versions, write_whole
@@ -227,13 +227,8 @@ class Workbench:
         `features` says which of the run's pooled features the student has, where not all.
         """
         side = self.run.info.input.width
-        return lambda student: fine_tune(
-            student,
-            self.float_keras,
-            self.batches(schedule, stream, side),
-            schedule,
-            self.progress,
-            features,
+        return lambda student: Distillation(student, self.float_keras, features).run(
+            self.batches(schedule, stream, side), schedule, self.progress
         )
 
     def progress(self, _step: int, _steps: int, loss: float) -> None:

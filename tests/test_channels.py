@@ -176,7 +176,8 @@ def test_the_gradient_finds_what_switching_off_does(images):
 
     taylor = agreement(importance(model, channels, batches))
     assert taylor > 0.8
-    assert taylor > agreement(importance(model, channels, [], "scale"))
+    sizes = {number: np.abs(gamma)}  # Liu et al. 2017, arXiv:1708.06519
+    assert taylor > agreement(sizes)
 
 
 def test_a_network_comes_down_to_its_budget_and_says_which_features_it_kept(images, monkeypatch):

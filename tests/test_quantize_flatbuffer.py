@@ -14,7 +14,7 @@ from edge.model.image.preprocessing import InputSpec
 from edge.model.runtimes import open_runtime
 from edge.model.tflite import facts as tflite_file
 from quantize.tflite.graph import check_all_int8, layers, read_graph
-from quantize.tflite.metadata import add_metadata, read_labels
+from quantize.tflite.metadata import add_metadata
 
 SPEC = InputSpec(
     width=32, height=32, dtype="int8", mean=(127.0,), std=(127.5,), scale=2 / 255, zero_point=-1
@@ -109,7 +109,6 @@ def test_labels_are_read_back_by_any_zip_reader():
         info = archive.getinfo("labels.txt")
         assert info.compress_type == zipfile.ZIP_STORED
         assert archive.read(info).decode().splitlines() == ["red", "green", "blue"]
-    assert read_labels(described()) == ("red", "green", "blue")
 
 
 def test_metadata_is_read_back_by_the_device_program():
@@ -147,6 +146,5 @@ def test_metadata_is_not_written_twice():
 
 
 def test_a_model_without_labels_says_so():
-    """Reading labels from a bare model is an error, not an empty list."""
-    with pytest.raises(ModelError, match=r"no labels\.txt"):
-        read_labels(bare_model())
+    """Of a bare model nothing is told, which is not an empty list."""
+    assert tflite_file.read(bare_model()).labels is None

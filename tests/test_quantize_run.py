@@ -18,11 +18,11 @@ from edge.model.bundle.signing import generate, load_public_key
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import decode, fit, load, quantise
 from edge.model.picture_statistics import brightness_bin, confidence_bin, look, sharpness_bin
+from edge.model.tflite import facts
 from quantize.commands.inspect import text
 from quantize.options import Options
 from quantize.pipeline import Pipeline
 from quantize.tflite.graph import check_all_int8, layers, read_graph
-from quantize.tflite.metadata import read_labels
 from quantize.workbench import Workbench
 from training.runs import load_run
 
@@ -81,7 +81,9 @@ def test_the_bundle_says_what_it_is_and_how_good(bundle, trained):
     """Labels in manifest and metadata, figures on test, provenance, goldens for each class."""
     found = read_bundle(bundle)
     m, run = found.manifest, load_run(trained)
-    assert tuple(label.id for label in m.labels) == run.info.labels == read_labels(found.model)
+    assert (
+        tuple(label.id for label in m.labels) == run.info.labels == facts.read(found.model).labels
+    )
     assert (m.metrics.split, m.metrics.n) == ("test", 24)
     assert m.metrics.int8.accuracy >= 0.9
     assert set(m.metrics.per_class) == set(COLOURS)
@@ -205,14 +207,14 @@ def test_a_signed_bundle_is_trusted_by_its_key_and_shown_as_such(bundle, trained
 
 def test_photos_that_make_training_diverge_are_an_error(trained):
     """A loss that is no number is an error with the cure; no weights of it are kept."""
-    from quantize.keras.finetune import Schedule, fine_tune
+    from quantize.keras.finetune import Distillation, Schedule
     from training.tf import tf
 
     model = load_run(trained).model()
     broken = (tf.fill((2, 32, 32, 3), float("nan")), tf.constant([0, 1]))
     schedule = Schedule(epochs=1, steps_per_epoch=2, learning_rate=1e-3)
     with pytest.raises(QuantizeError, match=r"diverged: the loss became nan at step 1 of 2"):
-        fine_tune(model, model, iter([broken] * 2), schedule, lambda *_: None)
+        Distillation(model, model).run(iter([broken] * 2), schedule, lambda *_: None)
 
 
 @pytest.mark.parametrize(("enough", "said"), [(1.0, "too little to train for"), (0.0, "training")])
@@ -308,8 +310,17 @@ def test_keys_are_private_and_never_overwritten(tmp_path):
 
 
 def test_a_folder_that_is_no_run_is_a_clear_error(tmp_path):
-    """One line on stderr, exit status 2, no traceback."""
-    failed = command("run", tmp_path, "--out", tmp_path / "x.wtr")
+    """One line on stderr, exit status 2, no traceback; said before TensorFlow is loaded."""
+    code = """
+import sys
+from quantize.commands.cli import main
+try:
+    main()
+finally:
+    assert not {"tensorflow", "tf_keras"} & set(sys.modules), "it was loaded"
+"""
+    words = ["run", str(tmp_path), "--out", str(tmp_path / "x.wtr")]
+    failed = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
     assert failed.returncode == 2
     assert failed.stderr.strip().startswith("error: ")
     assert "no run here" in failed.stderr

@@ -17,12 +17,12 @@ from quantize.compress.cluster import cluster, k_means
 from quantize.int8.convert import to_int8_qat
 from quantize.int8.equalisation import hold_upright, turn_upright
 from quantize.int8.qat import quantization_aware
-from quantize.keras.finetune import Schedule, fine_tune
+from quantize.keras.finetune import Distillation, Schedule
 from quantize.keras.kernels import check_kernels
 from quantize.options import Options
 from quantize.parity import compliance as promises
 from quantize.pipeline import Pipeline
-from quantize.tflite.graph import WEIGHTED, check_all_int8, read_graph
+from quantize.tflite.graph import WEIGHTED, check_all_int8, most_in_block, read_graph
 from quantize.workbench import Workbench
 from training.data import load_dataset
 from training.fitting.fit import fit as train
@@ -195,7 +195,7 @@ def test_negative_batch_norm_scales_do_not_double_the_levels(trained):
         model,
         16,
         photos[0],
-        lambda student: fine_tune(student, model, batches, schedule, lambda *_: None),
+        lambda student: Distillation(student, model).run(batches, schedule, lambda *_: None),
     )
     int8 = to_int8_qat(quantization_aware(few, photos, clustered=True), "int8")
     few_levels(16)(int8)
@@ -283,9 +283,9 @@ def test_a_file_without_the_property_is_refused(trained):
 
 def test_neighbours_are_counted_in_blocks_of_four():
     """From the first input channel on; the last block may be short."""
-    assert promises.most_in_block(np.array([[1, 0, 0, 1, 1, 1, 0, 0]])) == 2
-    assert promises.most_in_block(np.array([[0, 1, 1, 1, 0]])) == 3
-    assert promises.most_in_block(np.array([[0, 0, 0, 0, 5, 5]])) == 2
+    assert most_in_block(np.array([[1, 0, 0, 1, 1, 1, 0, 0]])) == 2
+    assert most_in_block(np.array([[0, 1, 1, 1, 0]])) == 3
+    assert most_in_block(np.array([[0, 0, 0, 0, 5, 5]])) == 2
 
 
 def test_k_means_ends_in_the_means_and_leaves_zero_where_it_is():

@@ -11,9 +11,9 @@ from rich.table import Table
 from edge.model.bundle.bundle import Bundle, read_bundle
 from edge.model.bundle.manifest import Manifest
 from edge.model.bundle.signing import load_public_key
+from edge.model.tflite import facts as tflite_file
 from quantize.tflite.graph import Layer, layers, read_graph
 from quantize.tflite.memory import deflated
-from quantize.tflite.metadata import read_labels
 
 
 def show(path: Path, key: Path | None = None, console: Console | None = None) -> None:
@@ -121,13 +121,14 @@ def _graph(bundle: Bundle) -> Table:
     graph = read_graph(bundle.model)
     counts = ", ".join(f"{count} × {name}" for name, count in graph.operator_counts().items())
     types = sorted({t.dtype.lower() for t in graph.tensors})
+    names = tflite_file.read(bundle.model).labels
     return _pairs(
         "model.tflite",
         {
             "size": f"{len(bundle.model):,} bytes, {deflated(bundle.model):,} zipped",
             "operators": counts,
             "tensor types": ", ".join(types),
-            "labels inside": f"{len(read_labels(bundle.model))}, in TFLite metadata",
+            "labels inside": f"{len(names)}, in TFLite metadata" if names else "none",
             "Edge TPU form": "yes" if bundle.edgetpu_model else "no",
         },
     )

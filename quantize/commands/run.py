@@ -10,14 +10,13 @@ from rich.table import Table
 from edge.model.bundle.signing import load_private_key
 from quantize.bundle.naming import checked_out, identity
 from quantize.commands.bar import Bar
-from quantize.compress.structured import account
 from quantize.options import Options
 from quantize.parity import report as report_page
 from quantize.parity.compare import Comparison, require, require_photos
-from quantize.pipeline import Pipeline, pack
+from quantize.parity.outcome import Outcome
 from quantize.timing.open import open_timer
 from quantize.workbench import Workbench
-from training.runs import load_run
+from training.runs import Run, load_run
 
 
 def quantize_run(
@@ -46,38 +45,42 @@ def quantize_run(
         ConfigError: the signing key cannot be read.
     """
     console = console or Console()
-    out = checked_out(out)
-    name, version = identity(out, name, version)
+    name, version = identity(checked_out(out), name, version)
     # Everything that can be wrong at the end is looked at before the long work begins.
     signing_key = load_private_key(key) if key else None
     run = load_run(folder)
     require_photos({name: len(run.dataset.split(name).examples) for name in ("val", "test")})
-    with (
-        Bar(console) as bar,
-        open_timer(options.on, options.on_command, bar.say) as timer,
-    ):
+    bench, outcome, cost = _made(run, options, console)
+    page = report_page.write(out, outcome, run.info.labels, run.dataset.root)
+    console.print(table(outcome.report))
+    for line in filter(None, (cost, f"parity report: {page}")):
+        console.print(line, highlight=False, soft_wrap=True)
+    verb = "replaced" if out.exists() else "written"
+    require(outcome.report)
+    console.print(outcome.report.sentence, highlight=False, soft_wrap=True)
+    from quantize.pipeline import pack
+
+    manifest = pack(bench, outcome, out, name, version, signing_key)
+    console.print(
+        f"{verb}: {out}  {out.stat().st_size:,} bytes, {manifest.name} {manifest.version}, "
+        f"{'signed' if signing_key else 'not signed'}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _made(run: Run, options: Options, console: Console) -> tuple[Workbench, Outcome, str]:
+    """The int8 model beside the float one, and what it costs where it was made smaller."""
+    # TensorFlow: seconds, which nobody waits for to hear that there is no run.
+    from quantize.compress.structured import account
+    from quantize.pipeline import Pipeline
+
+    with Bar(console) as bar, open_timer(options.on, options.on_command, bar.say) as timer:
         bench = Workbench(run, options, bar, timer)
         pipeline = Pipeline(bench)
         outcome = pipeline.judge(pipeline.int8_model())
         resized = options.budget or options.resolution
-        cost = account(bench, outcome.model) if resized else ""
-    pages = report_page.write(out, outcome, run.info.labels, run.dataset.root)
-    console.print(table(outcome.report))
-    if cost:
-        console.print(cost, highlight=False, soft_wrap=True)
-    console.print(f"parity report: {pages}", highlight=False, soft_wrap=True)
-    out_was_there = out.exists()
-    require(outcome.report)
-    console.print(outcome.report.sentence, highlight=False, soft_wrap=True)
-    manifest = pack(bench, outcome, out, name, version, signing_key)
-    signed = "signed" if signing_key else "not signed"
-    verb = "replaced" if out_was_there else "written"
-    size = out.stat().st_size
-    console.print(
-        f"{verb}: {out}  {size:,} bytes, {manifest.name} {manifest.version}, {signed}",
-        highlight=False,
-        soft_wrap=True,
-    )
+        return bench, outcome, account(bench, outcome.model) if resized else ""
 
 
 def table(report: Comparison) -> Table:

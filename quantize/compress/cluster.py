@@ -21,7 +21,7 @@ from edge.errors import QuantizeError
 from quantize.int8.bias_correction import correct
 from quantize.int8.equalisation import equalise, hold_upright, turn_upright
 from quantize.keras.finetune import steady
-from quantize.keras.kernels import check_kernels, prunable
+from quantize.keras.kernels import check_kernels, prunable, twin
 from quantize.options import CLUSTER_EPOCHS, CLUSTER_STEPS
 from quantize.workbench import KERAS, Workbench
 
@@ -79,8 +79,7 @@ def cluster(
     """
     from quantize.keras import tfmot
 
-    copy = tfmot.keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    copy = twin(model)
     equalise(copy)
     norms = turn_upright(copy)
     names = clusterable(copy, count)

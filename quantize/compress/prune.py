@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from edge.errors import QuantizeError
 from quantize.compress.sensitivity import allocate, input_sizes
 from quantize.keras.finetune import Schedule, steady
-from quantize.keras.kernels import check_kernels, prunable, weights
+from quantize.keras.kernels import check_kernels, prunable, twin, weights
 from quantize.options import PRUNING_EPOCHS, PRUNING_STEPS
-from quantize.parity.compliance import KEPT, most_in_block
+from quantize.tflite.graph import BLOCK, KEPT, most_in_block
 from quantize.workbench import KERAS, Workbench
 
 #: Photos that each layer's share of the pruning is found on.
@@ -87,8 +87,7 @@ def prune(
     """
     from quantize.keras import tfmot
 
-    copy = tfmot.keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
+    copy = twin(model)
     layers = prunable(copy)
     if not layers:
         raise QuantizeError(
@@ -112,11 +111,6 @@ def prune(
     else:
         _check(pruned, sparsity)
     return pruned
-
-
-def sparsities(model: Any) -> dict[str, float]:  # noqa: ANN401
-    """Share of exact zeros in the kernel of each prunable layer, 0..1, by layer name."""
-    return {layer.name: float(np.mean(layer.get_weights()[0] == 0)) for layer in prunable(model)}
 
 
 def _wrap(model: Any, targets: Mapping[str, float], schedule: Schedule, how: _How) -> Any:  # noqa: ANN401
@@ -188,4 +182,6 @@ def _check_pattern(model: Any) -> None:  # noqa: ANN401
         # Kernels are (..., in, out).
         most = most_in_block(np.moveaxis(layer.get_weights()[0], -2, -1))
         if most > KEPT:
-            raise QuantizeError(f"{layer.name}: {most} of 4 neighbouring weights are not zero")
+            raise QuantizeError(
+                f"{layer.name}: {most} of {BLOCK} neighbouring weights are not zero"
+            )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
@@ -58,15 +59,10 @@ def int8_input(spec: InputSpec, model: bytes) -> InputSpec:
         raise QuantizeError(f"model input is {tensor.dtype} {tensor.shape}, not {expected}")
     # Written as 2/255 the scale gives every pixel its own level; the file's float32 means the same.
     exact = abs(tensor.scale - INPUT_SCALE) < 1e-8
-    return InputSpec(
-        width=spec.width,
-        height=spec.height,
-        colour=spec.colour,
-        crop=spec.crop,
-        resize=spec.resize,
+    return msgspec.structs.replace(
+        spec,
         dtype="int8" if tensor.dtype == "int8" else "uint8",
         mean=(INPUT_MEAN,) if exact else spec.mean,
-        std=spec.std,
         scale=INPUT_SCALE if exact else tensor.scale,
         zero_point=tensor.zero_point,
     )

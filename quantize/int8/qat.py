@@ -31,7 +31,7 @@ from quantize.int8.adaptive_rounding import round_kernels
 from quantize.int8.bias_correction import correct, refit
 from quantize.int8.equalisation import equalise, hold_upright, level, turn_upright
 from quantize.int8.preserve import preserving_scheme
-from quantize.keras.finetune import Progress, Schedule, fine_tune, steady
+from quantize.keras.finetune import Distillation, Progress, Schedule, steady
 from quantize.workbench import INPUT_MAX, INPUT_MIN
 
 #: Of so many calibration photos one is enough to see what rounding does to a layer.
@@ -58,9 +58,10 @@ def quantization_aware(model: Any, calibration: Photos, clustered: bool = False)
         QuantizeError: a layer cannot be quantized; it is named, with the cure.
     """
     from quantize.keras import tfmot
+    from quantize.keras.kernels import twin
 
     check_layers(model)
-    copy = _twin(model)
+    copy = twin(model)
     batches = list(calibration)
     some = np.concatenate(batches)[::CORRECTION_STRIDE]
     if not clustered:
@@ -69,7 +70,7 @@ def quantization_aware(model: Any, calibration: Photos, clustered: bool = False)
     norms = turn_upright(copy) if clustered else frozenset()
     rounded = copy
     if not clustered:
-        rounded = _twin(copy)
+        rounded = twin(copy)
         round_kernels(rounded, np.array_split(some, -(-len(some) // CHUNK)))
     try:
         annotated = tfmot.quantize.quantize_annotate_model(rounded)
@@ -85,14 +86,6 @@ def quantization_aware(model: Any, calibration: Photos, clustered: bool = False)
     return student
 
 
-def _twin(model: Any) -> Any:  # noqa: ANN401
-    from quantize.keras import tfmot
-
-    twin = tfmot.keras.models.clone_model(model)
-    twin.set_weights(model.get_weights())
-    return twin
-
-
 def train(
     student: Any,  # noqa: ANN401
     teacher: Any,  # noqa: ANN401
@@ -106,7 +99,7 @@ def train(
         QuantizeError: training diverged.
     """
     student.activation_ranges.follow()
-    fine_tune(student, teacher, batches, schedule, progress)
+    Distillation(student, teacher).run(batches, schedule, progress)
     hold_upright(student, student.upright)
 
 

@@ -52,80 +52,82 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         return self.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-def fine_tune(
-    student: Any,  # noqa: ANN401 - Keras models; TensorFlow carries no types
-    teacher: Any,  # noqa: ANN401
-    batches: Iterator[tuple[Any, Any]],
-    schedule: Schedule,
-    progress: Progress,
-    features: NDArray[np.int64] | None = None,
-) -> float:
-    """Teach `student` in place on (images in -1..1, labels) batches; return the last mean loss.
+class Distillation:
+    """A student taught by a teacher, as often as wanted; its step is traced once.
 
-    Labels are not looked at. The averaged weights are in the student when this returns.
     `features` says which of the teacher's pooled features the student has, where not all.
-    Images have the teacher's size; a student with a smaller input sees them made smaller.
-
-    Raises:
-        QuantizeError: the loss or a weight is not finite, or the loss ends beyond all sense; the
-            student is then of no use.
     """
-    optimizer, step_function = _step(student, teacher, schedule, features)
-    average = _Average(student, schedule.average)
-    losses: list[float] = []
-    for step in range(schedule.steps):
-        optimizer.learning_rate.assign(schedule.rate(step))
-        images, _ = next(batches)
-        loss = float(step_function(images))
-        if not math.isfinite(loss):
+
+    def __init__(
+        self,
+        student: Any,  # noqa: ANN401 - Keras models; TensorFlow carries no types
+        teacher: Any,  # noqa: ANN401
+        features: NDArray[np.int64] | None = None,
+    ) -> None:
+        from training.tf import keras, tf, traced
+
+        self._student = student
+        self._optimizer = optimizer = keras.optimizers.Adam(clipnorm=1.0)
+        optimizer.build(student.trainable_variables)
+        self._average = _Average(student)
+        asked, wanted_of = _features_and_logits(student), _features_and_logits(teacher)
+
+        def step(images: Any) -> Any:  # noqa: ANN401
+            wanted = wanted_of(images, training=False)
+            if features is not None:
+                wanted = [tf.gather(wanted[0], features, axis=1), wanted[1]]
+            seen = fitted(images, student)
+            with tf.GradientTape() as tape:
+                given = asked(seen, training=True)
+                loss = tf.add_n([_distance(w, g) for w, g in zip(wanted, given, strict=True)])
+            gradients = tape.gradient(loss, student.trainable_variables)
+            # A kernel that is made of its centroids has no gradient of its own.
+            pairs = zip(gradients, student.trainable_variables, strict=True)
+            optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
+            return loss
+
+        self._step = traced(step)
+
+    def run(
+        self, batches: Iterator[tuple[Any, Any]], schedule: Schedule, progress: Progress
+    ) -> float:
+        """Teach in place on (images in -1..1, labels) batches; return the last mean loss.
+
+        Labels are not looked at. The averaged weights are in the student when this returns.
+        Images have the teacher's size; a student with a smaller input sees them made smaller.
+        Nothing is left of an earlier call but the weights.
+
+        Raises:
+            QuantizeError: the loss or a weight is not finite, or the loss ends beyond all sense;
+                the student is then of no use.
+        """
+        for variable in self._optimizer.variables:
+            variable.assign(np.zeros(variable.shape, variable.dtype.as_numpy_dtype))
+        self._average.begin(schedule.average)
+        losses: list[float] = []
+        for step in range(schedule.steps):
+            self._optimizer.learning_rate.assign(schedule.rate(step))
+            images, _ = next(batches)
+            loss = float(self._step(images))
+            if not math.isfinite(loss):
+                raise QuantizeError(
+                    f"training diverged: the loss became {loss} at step {step + 1} of "
+                    f"{schedule.steps}. Earlier results are untouched; lower --learning-rate or "
+                    f"--pruning-learning-rate (now {schedule.learning_rate:g}), or check the photos"
+                )
+            self._average.update()
+            losses.append(loss)
+            progress(step + 1, schedule.steps, float(np.mean(losses[-schedule.steps_per_epoch :])))
+        self._average.swap_in()
+        last = float(np.mean(losses[-schedule.steps_per_epoch :])) if losses else 0.0
+        sound = all(np.isfinite(v.numpy()).all() for v in self._student.trainable_variables)
+        if last > RUINED or not sound:
             raise QuantizeError(
-                f"training diverged: the loss became {loss} at step {step + 1} of "
-                f"{schedule.steps}. Earlier results are untouched; lower --learning-rate or "
-                f"--pruning-learning-rate (now {schedule.learning_rate:g}), or check the photos"
+                f"training diverged: the last loss was {last:.3g}; always giving the mean would "
+                f"have 2. Earlier results are untouched; lower --learning-rate or "
+                f"--pruning-learning-rate (now {schedule.learning_rate:g})"
             )
-        average.update()
-        losses.append(loss)
-        progress(step + 1, schedule.steps, float(np.mean(losses[-schedule.steps_per_epoch :])))
-    average.swap_in()
-    last = float(np.mean(losses[-schedule.steps_per_epoch :])) if losses else 0.0
-    sound = all(np.isfinite(v.numpy()).all() for v in student.trainable_variables)
-    if last > RUINED or not sound:
-        raise QuantizeError(
-            f"training diverged: the last loss was {last:.3g}; always giving the mean would have "
-            f"2. Earlier results are untouched; lower --learning-rate or "
-            f"--pruning-learning-rate (now {schedule.learning_rate:g})"
-        )
-    return last
-
-
-def _step(
-    student: Any,  # noqa: ANN401
-    teacher: Any,  # noqa: ANN401
-    schedule: Schedule,
-    features: NDArray[np.int64] | None,
-) -> tuple[Any, Any]:
-    from training.tf import keras, tf, traced
-
-    optimizer = keras.optimizers.Adam(schedule.learning_rate, clipnorm=1.0)
-    optimizer.build(student.trainable_variables)
-    asked, wanted_of = _features_and_logits(student), _features_and_logits(teacher)
-
-    @traced
-    def step(images: Any) -> Any:  # noqa: ANN401
-        wanted = wanted_of(images, training=False)
-        if features is not None:
-            wanted = [tf.gather(wanted[0], features, axis=1), wanted[1]]
-        seen = fitted(images, student)
-        with tf.GradientTape() as tape:
-            given = asked(seen, training=True)
-            loss = tf.add_n([_distance(w, g) for w, g in zip(wanted, given, strict=True)])
-        gradients = tape.gradient(loss, student.trainable_variables)
-        # A kernel that is made of its centroids has no gradient of its own.
-        pairs = zip(gradients, student.trainable_variables, strict=True)
-        optimizer.apply_gradients([pair for pair in pairs if pair[0] is not None])
-        return loss
-
-    return optimizer, step
+        return last
 
 
 def fitted(images: Any, model: Any) -> Any:  # noqa: ANN401
@@ -163,28 +165,32 @@ def _distance(wanted: Any, given: Any) -> Any:  # noqa: ANN401
 class _Average:
     """Exponential moving average of a model's trainable weights."""
 
-    def __init__(self, model: Any, decay: float) -> None:  # noqa: ANN401
+    def __init__(self, model: Any) -> None:  # noqa: ANN401
         from training.tf import tf, traced
 
-        self._model, self._decay, self._steps = model, decay, 0
-        self._shadow = [tf.Variable(v) for v in model.trainable_variables] if decay else []
+        self._variables = model.trainable_variables
+        self._shadows = [tf.Variable(v) for v in self._variables]
         self._function = traced(self._update)
 
+    def begin(self, decay: float) -> None:
+        self._decay, self._steps = decay, 0
+        for shadow, variable in zip(self._shadows, self._variables, strict=True):
+            shadow.assign(variable)
+
     def _update(self, decay: Any) -> None:  # noqa: ANN401
-        for shadow, variable in zip(self._shadow, self._model.trainable_variables, strict=True):
+        for shadow, variable in zip(self._shadows, self._variables, strict=True):
             shadow.assign(shadow * decay + variable * (1 - decay))
 
     def update(self) -> None:
         from training.tf import tf
 
-        if self._shadow:
-            self._steps += 1
-            # Early on the average looks back only as far as there is something to see.
-            decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
-            self._function(tf.constant(decay, tf.float32))
+        self._steps += 1
+        # Early on the average looks back only as far as there is something to see.
+        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
+        self._function(tf.constant(decay, tf.float32))
 
     def swap_in(self) -> None:
-        for shadow, variable in zip(self._shadow, self._model.trainable_variables, strict=False):
+        for shadow, variable in zip(self._shadows, self._variables, strict=True):
             variable.assign(shadow)
 
 

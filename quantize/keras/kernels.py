@@ -44,6 +44,13 @@ def check_kernels(model: Any, wanted: str) -> None:  # noqa: ANN401
         raise QuantizeError(f"these layers cannot be {wanted}:\n  " + "\n  ".join(wrong))
 
 
+def twin(model: Any) -> Any:  # noqa: ANN401
+    """A copy of a model with the weights that it has."""
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def weights(model: Any) -> int:  # noqa: ANN401
     """Weights in all kernels, pruned or not; biases and batch norms are no kernels."""
     return sum(

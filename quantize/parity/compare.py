@@ -238,10 +238,10 @@ def compare(
     require_photos({name: len(part) for name, part in truth.items()})
     all_truth = np.concatenate(list(truth.values()))
     both = FormAnswers(
-        keras=np.concatenate([a.keras for a in answers.values()]),
-        source=np.concatenate([a.source for a in answers.values()]),
-        float_tflite=np.concatenate([a.float_tflite for a in answers.values()]),
-        int8=np.concatenate([a.int8 for a in answers.values()]),
+        **{
+            form: np.concatenate([getattr(a, form) for a in answers.values()])
+            for form in FormAnswers.__struct_fields__
+        }
     )
     splits = {name: _split(answers[name], truth[name]) for name in truth}
     splits["both"] = _split(both, all_truth)

@@ -6,19 +6,11 @@ channels apart.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
 from quantize.options import Options
-from quantize.tflite.graph import Layer, layers, read_graph
-
-#: 2:4, as sparse tensor hardware reads it: of so many neighbours along the input channels ...
-BLOCK = 4
-#: ... at most so many are not zero.
-KEPT = 2
+from quantize.tflite.graph import BLOCK, KEPT, Layer, layers, most_in_block, read_graph
 
 
 def check(model: bytes, options: Options) -> None:
@@ -34,16 +26,6 @@ def check(model: bytes, options: Options) -> None:
         _check_zeros(found, options.zeros)
     if options.clusters:
         _check_levels(found, options.clusters, per_channel=options.method == "ptq")
-
-
-def most_in_block(weights: NDArray[Any]) -> int:
-    """Most weights that are not zero in any block of four neighbours along the last axis.
-
-    A last block may be shorter. Any shape; the last axis is the input channels.
-    """
-    rows = weights.reshape(-1, weights.shape[-1]) != 0
-    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % BLOCK)))
-    return int(padded.reshape(len(rows), -1, BLOCK).sum(axis=2).max(initial=0))
 
 
 def _check_zeros(found: tuple[Layer, ...], pruning: float) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from edge.errors import ModelError, QuantizeError
 from edge.model.tflite.facts import operator_code
@@ -24,6 +25,11 @@ WEIGHTED = {"CONV_2D": 1, "DEPTHWISE_CONV_2D": 1, "FULLY_CONNECTED": 1, "TRANSPO
 #: Operators that may touch uint8: the converter puts them at the ends of a model with uint8 in or
 #: out, where they re-label int8 levels without any real arithmetic.
 BOUNDARY = frozenset({"QUANTIZE"})
+
+#: 2:4, as sparse tensor hardware reads it: of so many neighbours along the input channels ...
+BLOCK = 4
+#: ... at most so many are not zero.
+KEPT = 2
 
 
 class Tensor(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +150,16 @@ def layers(graph: Graph) -> tuple[Layer, ...]:
             )
         )
     return tuple(found)
+
+
+def most_in_block(weights: NDArray[Any]) -> int:
+    """Most weights that are not zero in any block of four neighbours along the last axis.
+
+    A last block may be shorter. Any shape; the last axis is the input channels.
+    """
+    rows = weights.reshape(-1, weights.shape[-1]) != 0
+    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % BLOCK)))
+    return int(padded.reshape(len(rows), -1, BLOCK).sum(axis=2).max(initial=0))
 
 
 def macs(graph: Graph) -> int:

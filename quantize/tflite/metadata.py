@@ -63,20 +63,6 @@ def add_metadata(
     return _append_zip(bytes(builder.Output()), {LABELS_FILE: "\n".join(labels) + "\n"})
 
 
-def read_labels(model: bytes) -> tuple[str, ...]:
-    """Labels from the zip appended to a TFLite file, one per output.
-
-    Raises:
-        ModelError: the model holds no label file.
-    """
-    try:
-        with zipfile.ZipFile(io.BytesIO(model)) as archive:
-            text = archive.read(LABELS_FILE).decode("utf-8")
-    except (zipfile.BadZipFile, KeyError) as error:
-        raise ModelError(f"the TFLite file holds no {LABELS_FILE}") from error
-    return tuple(text.splitlines())
-
-
 class _Aligned:
     """A buffer that packs itself at 16 bytes; the generated writer would align to 1."""
 

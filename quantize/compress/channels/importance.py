@@ -9,7 +9,7 @@ offset * its gradient, and no gate has to be built in. Channels that are added u
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from quantize.keras.channels import Channels, Group
 from training.fitting.step import smoothed_loss
 from training.tf import keras, tf, traced
 
-Rule = Literal["taylor", "scale"]
 Scores = list[NDArray[np.float64]]
 
 
@@ -26,25 +25,15 @@ def importance(
     model: Any,  # noqa: ANN401 - a Keras model
     channels: Channels,
     batches: Iterable[tuple[Any, Any]],
-    rule: Rule = "taylor",
 ) -> Scores:
     """Score of each channel, by group; higher matters more, and one without a norm most.
 
     Args:
-        model: float, or with fake quantization (layers named `quant_...`).
+        model: float.
         channels: of the model.
-        batches: images float32 (n, h, w, 3) and labels as shares (n, classes); for "taylor".
-        rule: "taylor" as above, or "scale": the size of the batch norm's scale, no data needed
-            (Liu et al. 2017, arXiv:1708.06519).
+        batches: images float32 (n, h, w, 3) and labels as shares (n, classes).
     """
-    norms = [[_find(model, name) for name in _gates(model, group)] for group in channels.groups]
-    if rule == "scale":
-        return [
-            np.mean([np.abs(norm.gamma.numpy()) for norm in group], axis=0, dtype=float)
-            if group
-            else np.full(channels.groups[number].width, np.inf)
-            for number, group in enumerate(norms)
-        ]
+    norms = [[model.get_layer(name) for name in _gates(model, group)] for group in channels.groups]
     variables = [v for group in norms for norm in group for v in (norm.gamma, norm.beta)]
     classes = tf.ones(model.output_shape[-1])
 
@@ -76,17 +65,6 @@ def _gates(model: Any, group: Group) -> list[str]:  # noqa: ANN401
 
     Behind an expansion that is the depthwise one's; where outputs are added, each has its own.
     """
-    norms = [n for n in group.carriers if _is_norm(model, n)]
+    kind = keras.layers.BatchNormalization
+    norms = [name for name in group.carriers if isinstance(model.get_layer(name), kind)]
     return norms if len(group.writers) > 1 else norms[-1:]
-
-
-def _is_norm(model: Any, name: str) -> bool:  # noqa: ANN401
-    return isinstance(_find(model, name), keras.layers.BatchNormalization)
-
-
-def _find(model: Any, name: str) -> Any:  # noqa: ANN401
-    """The layer, or the one inside TFMOT's wrapper."""
-    try:
-        return model.get_layer(name)
-    except ValueError:
-        return model.get_layer(f"quant_{name}").layer

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantize.compress.channels.cost import Price
-from quantize.compress.channels.importance import Rule, importance
+from quantize.compress.channels.importance import importance
 from quantize.compress.channels.select import narrowest, select
 from quantize.int8.bias_correction import correct
 from quantize.keras.channels import Channels, Indices, cut, find_channels
-from quantize.keras.finetune import Progress, Schedule, fine_tune, steady
+from quantize.keras.finetune import Distillation, Progress, Schedule, steady
 
 Batches = Iterator[tuple[Any, Any]]
 PriceOf = Callable[[Any, Channels], Price]
@@ -44,7 +44,6 @@ def narrow(
     photos: tuple[NDArray[np.float32], NDArray[np.float32]],
     heal: Callable[[Narrowed, int], None] = lambda _, __: None,
     rounds: int = ROUNDS,
-    rule: Rule = "taylor",
 ) -> Narrowed:
     """Take channels out of a copy of the model until `share` of its cost is left.
 
@@ -63,7 +62,6 @@ def narrow(
         heal: called with the model after each round and its number, to fine-tune it in place; once
             where nothing is cut.
         rounds: how many steps to take.
-        rule: how importance is measured.
 
     Raises:
         QuantizeError: channels cannot be followed, or the budget cannot be met.
@@ -79,20 +77,15 @@ def narrow(
     whole, floor = price_of(copy, channels)(widths), narrowest(widths, KEPT)
     for number in range(rounds):
         channels = find_channels(state.model)
+        measured = [next(batches) for _ in range(MEASURED)]
+        scores = importance(state.model, channels, measured)
+        price, least = price_of(state.model, channels), floor
         wanted = whole * share ** ((number + 1) / rounds)
-        measured = [next(batches) for _ in range(MEASURED if rule == "taylor" else 0)]
-        scores = importance(state.model, channels, measured, rule)
-        price = price_of(state.model, channels)
-        least = floor
         if number < rounds - 1:
             now = narrowest([group.width for group in channels.groups], KEPT_A_ROUND)
             least = [max(a, b) for a, b in zip(now, floor, strict=True)]
             wanted = max(wanted, price(least) * (1 + 1e-9))
-        keep = select(scores, price, wanted, least)
-        smaller = _cut(state.model, channels, keep, photos[1])
-        kept = keep.get(_features(channels))
-        state = Narrowed(smaller, state.features if kept is None else state.features[kept])
-        steady(state.model)
+        state = _cut(state, channels, select(scores, price, wanted, least), photos[1])
         heal(state, number)
     return state
 
@@ -115,9 +108,10 @@ def healer(
         if not schedule.steps:
             return
         start, found = state.model.get_weights(), []
+        lessons = Distillation(state.model, teacher, state.features)
         for _ in range(members if number == len(schedules) - 1 else 1):
             state.model.set_weights(start)
-            fine_tune(state.model, teacher, batches, schedule, progress, state.features)
+            lessons.run(batches, schedule, progress)
             found.append(state.model.get_weights())
         state.model.set_weights([np.mean(each, axis=0) for each in zip(*found, strict=True)])
 
@@ -125,16 +119,15 @@ def healer(
 
 
 def _cut(
-    model: Any,  # noqa: ANN401
-    channels: Channels,
-    keep: Mapping[int, Indices],
-    photos: NDArray[np.float32],
-) -> Any:  # noqa: ANN401
+    state: Narrowed, channels: Channels, keep: Mapping[int, Indices], photos: NDArray[np.float32]
+) -> Narrowed:
     """The model with only the channels to keep; what the others gave on average is added back."""
-    smaller = cut(model, channels, keep)
+    smaller = cut(state.model, channels, keep)
     norms = {name: keep[role.reads] for name, role in channels.roles.items() if role.reads in keep}
-    correct(smaller, model, photos, norms)
-    return smaller
+    correct(smaller, state.model, photos, norms)
+    steady(smaller)
+    kept = keep.get(_features(channels))
+    return Narrowed(smaller, state.features if kept is None else state.features[kept])
 
 
 def _features(channels: Channels) -> int:
