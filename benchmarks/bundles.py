@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from PIL import Image
 
 from benchmarks import material
 from edge.model.bundle.bundle import write_bundle
@@ -15,6 +12,7 @@ from edge.model.bundle.manifest import Golden, Interpreter, LabelSpec, Manifest,
 from edge.model.image.preprocessing import InputSpec, load, quantise
 from edge.model.runtimes import TensorSpec, open_runtime
 from edge.model.scores import DecisionSpec
+from quantize.bundle.goldens import png
 
 PICTURES = ("coral_models/bird.bmp", "coral_models/sunflower.bmp", "coral_models/dragonfly.bmp")
 
@@ -33,7 +31,7 @@ def third_party(data: Path, path: Path) -> Path:
         pixels = load(data / picture, spec)
         name = f"golden/{number}.png"
         scores = runtime.invoke(quantise(pixels, spec))
-        members[name] = _png(pixels)
+        members[name] = png(pixels)
         goldens.append(Golden(file=name, scores=tuple(scores.tolist()), tolerance=2))
     runtime.close()
     manifest = Manifest(
@@ -53,9 +51,3 @@ def third_party(data: Path, path: Path) -> Path:
 
 def _levels(tensor: TensorSpec) -> dict[str, object]:
     return {"dtype": tensor.dtype, "scale": tensor.scale, "zero_point": tensor.zero_point}
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()

@@ -7,7 +7,7 @@ seed are timed in turn, one thread. Finished steps are not repeated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -15,8 +15,8 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from benchmarks.accuracy import MATERIAL as WEIGHTS
-from benchmarks.accuracy import RECIPE, command, zipped_bytes
+from benchmarks import accuracy
+from benchmarks.accuracy import command, fit, of_seeds, zipped_bytes
 from benchmarks.harness import Options
 from benchmarks.result import Figure, Series, single
 from edge.model.bundle.bundle import read_bundle
@@ -26,7 +26,7 @@ from quantize.tflite.memory import arena_bytes
 from quantize.timing.timer import Local
 
 SOURCES = ("training/recipes/*.py", "benchmarks/result.py", "benchmarks/accuracy.py")
-MATERIAL = ("jute_pest/split.csv", "backbone_weights/mobilenet_v2_0.35_224_no_top.weights.h5")
+MATERIAL = accuracy.MATERIAL
 RESUMES = True
 """Not skipped when measured before: finished runs and bundles are read anew, which is quick."""
 
@@ -49,6 +49,16 @@ class Model(NamedTuple):
     """Per cent."""
     agreement: float
     """With the float model it was quantized from, validation and test photos, per cent."""
+
+    @property
+    def zipped(self) -> float:
+        """Bytes of a zip file that holds it."""
+        return float(zipped_bytes(self.content))
+
+    @property
+    def arena(self) -> float:
+        """Bytes of activations at the peak."""
+        return float(arena_bytes(read_graph(self.content)))
 
 
 class Seed(NamedTuple):
@@ -74,7 +84,7 @@ def measure(photos: Path, runs: Path, count: int) -> tuple[Figure, ...]:
 
 def _seed(photos: Path, runs: Path, seed: int) -> Seed:
     run_folder = runs / f"seed-{seed}"
-    _fit(photos, run_folder, seed)
+    fit(photos, run_folder, seed)
     models = {}
     for variant, arguments in OURS.items():
         path = run_folder / f"compressed-{variant.replace(',', '').replace(' ', '-')}.wtr"
@@ -82,7 +92,7 @@ def _seed(photos: Path, runs: Path, seed: int) -> Seed:
     models["TFMOT PQAT"] = _tfmot(run_folder)
     for side in STARTS:
         start = runs / f"start-{side}-seed-{seed}"
-        _fit(photos, start, seed, "--set", f"resolution={side}")
+        fit(photos, start, seed, "--set", f"resolution={side}")
         models[_start(side)] = _bundle(start, start / "int8.wtr", ())
     times = Local().milliseconds([model.content for model in models.values()])
     float_accuracy = (
@@ -93,15 +103,6 @@ def _seed(photos: Path, runs: Path, seed: int) -> Seed:
 
 def _start(side: int) -> str:
     return f"trained at {side}"
-
-
-def _fit(photos: Path, folder: Path, seed: int, *more: str) -> None:
-    if not (folder / "model.keras").exists():
-        weights = photos.parent / WEIGHTS[1]
-        fit = [photos, "--recipe", RECIPE, "--seed", seed, "--weights", weights]
-        # The published splits, as they are: some copies straddle them (docs/data.md).
-        fit += [word for kind in ("duplicate-leak", "labels-differ") for word in ("--accept", kind)]
-        command("training", "fit", *fit, *more, "--out", folder)
 
 
 def _bundle(run_folder: Path, path: Path, arguments: Sequence[str]) -> Model:
@@ -139,13 +140,13 @@ def _tfmot(run_folder: Path) -> Model:
 
 
 def _figures(name: str, seeds: Sequence[Seed]) -> list[Figure]:
-    def of(variant: str, value: Callable[[Model], float]) -> list[float]:
-        return [value(seed.models[variant]) for seed in seeds]
+    def of(variant: str, value: str) -> list[float]:
+        return [getattr(seed.models[variant], value) for seed in seeds]
 
     def lost(variant: str) -> list[float]:
         return [seed.float_accuracy - seed.models[variant].accuracy for seed in seeds]
 
-    def share(variant: str, value: Callable[[Model], float]) -> list[float]:
+    def share(variant: str, value: str) -> list[float]:
         return [a / b for a, b in zip(of(variant, value), of("whole", value), strict=True)]
 
     def mean(
@@ -155,14 +156,13 @@ def _figures(name: str, seeds: Sequence[Seed]) -> list[Figure]:
         at_least: float | None = None,
         at_most: float | None = None,
     ) -> Figure:
-        figure = single(f"{name}: {what}", unit, ("mean of seeds", values), by="mean")
-        return msgspec.structs.replace(figure, at_least=at_least, at_most=at_most)
+        return of_seeds(f"{name}: {what}", unit, values, at_least=at_least, at_most=at_most)
 
-    packed = share("half, packed", _zipped)
+    packed = share("half, packed", "zipped")
     above = [s.models["half"].accuracy - s.models["TFMOT PQAT"].accuracy for s in seeds]
     figures = [mean("float accuracy, test", "%", [seed.float_accuracy for seed in seeds])]
     figures += [
-        mean(f"{variant}, int8 accuracy, test", "%", of(variant, _accuracy))
+        mean(f"{variant}, int8 accuracy, test", "%", of(variant, "accuracy"))
         for variant in seeds[0].models
     ]
     limits = {"half": (2.0, 0.5), "half, packed": (2.0, 0.5), "two thirds": (1.5, 0.0)}
@@ -170,11 +170,11 @@ def _figures(name: str, seeds: Sequence[Seed]) -> list[Figure]:
         figures.append(mean(f"{variant}, lost to float", "points", lost(variant), at_most=most))
         figures.append(_faster(name, seeds, "whole", variant, at_least=faster))
     figures += [
-        mean("half, zipped bytes of whole's", "share", share("half", _zipped)),
+        mean("half, zipped bytes of whole's", "share", share("half", "zipped")),
         mean("half, packed, zipped bytes of whole's", "share", packed, at_most=0.5),
-        mean("half, arena of whole's", "share", share("half", _arena), at_most=0.6),
-        mean("half, as its own float model", "%", of("half", _agreement), at_least=97),
-        mean("whole, as its own float model", "%", of("whole", _agreement), at_least=97),
+        mean("half, arena of whole's", "share", share("half", "arena"), at_most=0.6),
+        mean("half, as its own float model", "%", of("half", "agreement"), at_least=97),
+        mean("whole, as its own float model", "%", of("whole", "agreement"), at_least=97),
         mean("half, accuracy above TFMOT PQAT", "points", above, at_least=0.0),
         _faster(name, seeds, "TFMOT PQAT", "half", at_least=1.0),
         single(
@@ -222,19 +222,3 @@ def _beaten(seeds: Sequence[Seed]) -> list[str]:
         if any(t <= time and a >= accuracy for t, a in ours.values()):
             found.append(_start(side))
     return found
-
-
-def _accuracy(model: Model) -> float:
-    return model.accuracy
-
-
-def _agreement(model: Model) -> float:
-    return model.agreement
-
-
-def _zipped(model: Model) -> float:
-    return float(zipped_bytes(model.content))
-
-
-def _arena(model: Model) -> float:
-    return float(arena_bytes(read_graph(model.content)))

@@ -7,10 +7,8 @@ between the first and the last of them. Both sides of a pair run in turn, with 1
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -20,17 +18,23 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks import bundles, material
-from benchmarks.broker import broker_process, mosquitto
-from benchmarks.harness import TREE, Options
+from benchmarks.harness import TREE, Options, scratch
 from benchmarks.outbox import drain, fill, paho_rate
 from benchmarks.result import Figure, pair, single
 from benchmarks.sightings import sightings
 from benchmarks.start import wheatear
 from edge.messages.base import encode
 from edge.messages.health import Health
+from soak.broker import Broker
 from soak.control import beside
 
-SOURCES = ("edge/**/*.py", "benchmarks/b*.py", "benchmarks/outbox.py", "benchmarks/drain.py")
+SOURCES = (
+    "edge/**/*.py",
+    "benchmarks/b*.py",
+    "benchmarks/outbox.py",
+    "benchmarks/drain.py",
+    "soak/broker.py",
+)
 MATERIAL = (material.MODEL, material.LABELS)
 WEEK = 100_800
 """Sightings of a week, one every six seconds."""
@@ -85,11 +89,8 @@ enabled = true
 
 def run(data: Path, options: Options) -> tuple[Figure, ...]:
     """Measure on the disk that holds ``--out``."""
-    folder = Path(tempfile.mkdtemp(dir=options.out, prefix="field-"))
-    try:
+    with scratch(options.out, "field-") as folder:
         return (*drained(folder, options), *frame_rates(data, folder, options))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def drained(folder: Path, options: Options) -> list[Figure]:
@@ -102,13 +103,13 @@ def drained(folder: Path, options: Options) -> list[Figure]:
     peaks: list[float] = []
     for number in range(repeats):
         path = fill(folder / f"week-{number}.db", count)
-        with mosquitto(folder) as port:
-            report = drain(path, port, count)
+        with Broker(folder, lasting=False) as broker:
+            report = drain(path, broker.port, count)
         path.unlink()
         ours.append(report["per_second"])
         theirs.append(paho_rate(folder, payloads))
-        with mosquitto(folder) as port:
-            small = drain(fill(folder / f"few-{number}.db", few), port, few)
+        with Broker(folder, lasting=False) as broker:
+            small = drain(fill(folder / f"few-{number}.db", few), broker.port, few)
         peaks.append(report["peak_mib"] - small["peak_mib"])
     return [
         pair(
@@ -140,10 +141,9 @@ def frame_rates(data: Path, folder: Path, options: Options) -> list[Figure]:
             ("everything", EVERYTHING, False),
             ("plain", PLAIN, False),
         ):
-            place = Path(tempfile.mkdtemp(dir=folder))
             text = CONFIG.format(bundle=bundle, frames=frames, port="{port}", more=more)
-            rates[name].append(frame_rate(place, text, seconds, stall))
-            shutil.rmtree(place)
+            with scratch(folder, name) as place:
+                rates[name].append(frame_rate(place, text, seconds, stall))
     milliseconds = {name: [1e3 / rate for rate in found] for name, found in rates.items()}
     return [
         pair(
@@ -171,10 +171,10 @@ def frame_rate(folder: Path, config: str, seconds: float, stall: bool) -> float:
     Raises:
         RuntimeError: it ended by itself or told of its health less than twice.
     """
-    with broker_process(folder) as (port, broker):
+    with Broker(folder, lasting=False) as broker:
         file = folder / "config.toml"
-        file.write_text(config.replace("{port}", str(port)))
-        healths, arrived = _listen(port)
+        file.write_text(config.replace("{port}", str(broker.port)))
+        healths, arrived = _listen(broker.port)
         process = subprocess.Popen(
             [*wheatear(), "run", "--config", str(file), "--log-level", "error"],
             env={**os.environ, "PYTHONPATH": str(TREE)},

@@ -8,7 +8,10 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -116,6 +119,13 @@ def run(name: str, data: Path, options: Options) -> Result:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
     return result
+
+
+@contextmanager
+def scratch(parent: Path, prefix: str) -> Iterator[Path]:
+    """Give a folder for the time of a measurement."""
+    with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as name:
+        yield Path(name)
 
 
 def launch(command: list[str], *, affinity: set[int] | None = None) -> dict[str, float | str]:

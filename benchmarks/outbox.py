@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.broker import mosquitto
-from benchmarks.harness import TREE, Options, launch
+from benchmarks.harness import TREE, Options, launch, scratch
 from benchmarks.result import Figure, pair, single
 from benchmarks.sightings import batches, sightings
 from edge.messages.base import encode
 from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Outbox
+from soak.broker import Broker
 
-SOURCES = ("edge/**/*.py", "benchmarks/sightings.py", "benchmarks/drain.py", "benchmarks/broker.py")
+SOURCES = ("edge/**/*.py", "benchmarks/sightings.py", "benchmarks/drain.py", "soak/broker.py")
 MATERIAL = ()
 BATCH = 64
 WINDOW = 20
@@ -30,11 +28,8 @@ BYTES = 4_000_000_000
 
 def run(data: Path, options: Options) -> tuple[Figure, ...]:  # noqa: ARG001
     """Measure on the disk that holds ``--out``."""
-    folder = Path(tempfile.mkdtemp(dir=options.out, prefix="outbox-"))
-    try:
+    with scratch(options.out, "outbox-") as folder:
         return (*into(folder, options), *out_of(folder, options), *memory(folder, options))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def into(folder: Path, options: Options) -> list[Figure]:
@@ -79,8 +74,8 @@ def out_of(folder: Path, options: Options) -> list[Figure]:
     theirs: list[float] = []
     for number in range(repeats):
         path = fill(folder / f"out-{number}.db", count)
-        with mosquitto(folder) as port:
-            ours.append(float(drain(path, port, count)["per_second"]))
+        with Broker(folder, lasting=False) as broker:
+            ours.append(float(drain(path, broker.port, count)["per_second"]))
         theirs.append(paho_rate(folder, payloads))
     return [
         pair(
@@ -100,8 +95,8 @@ def memory(folder: Path, options: Options) -> list[Figure]:
     peaks, opened = {}, {}
     for count in (few, many):
         path = fill(folder / f"memory-{count}.db", count)
-        with mosquitto(folder) as port:
-            report = drain(path, port, send)
+        with Broker(folder, lasting=False) as broker:
+            report = drain(path, broker.port, send)
         peaks[count], opened[count] = float(report["peak_mib"]), float(report["open_seconds"])
         path.unlink()
     return [
@@ -127,9 +122,9 @@ def fill(path: Path, count: int) -> Path:
 def paho_rate(folder: Path, payloads: Path) -> float:
     """Messages per second that raw paho sends of a file with one payload a line."""
     bare = str(TREE / "benchmarks" / "baselines" / "paho_publish.py")
-    with mosquitto(folder) as port:
+    with Broker(folder, lasting=False) as broker:
         topic = "wheatear/bench/sighting"
-        command = [sys.executable, bare, str(port), topic, str(WINDOW), str(payloads)]
+        command = [sys.executable, bare, str(broker.port), topic, str(WINDOW), str(payloads)]
         rate: float = json.loads(str(launch(command)["stdout"]))["per_second"]
     return rate
 

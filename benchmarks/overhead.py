@@ -5,14 +5,14 @@ Both run in turn on the same 224×224 frames, one call each, in one process, sin
 
 from __future__ import annotations
 
-import time
+import itertools
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks import bundles, material
 from benchmarks.harness import Options
-from benchmarks.result import Figure, pair
+from benchmarks.result import Figure, in_turn, pair
 
 SOURCES = ("edge/**/*.py", "benchmarks/bundles.py", "benchmarks/material.py")
 MATERIAL = (material.MODEL,)
@@ -32,28 +32,18 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
     source = bare.get_input_details()[0]["index"]
     target = bare.get_output_details()[0]["index"]
     frames = np.random.default_rng(0).integers(0, 256, (8, 224, 224, 3)).astype(np.uint8)
-    ours: list[float] = []
-    theirs: list[float] = []
+    to_classify, to_invoke = itertools.cycle(frames), itertools.cycle(frames)
+
+    def invoke() -> None:
+        bare.set_tensor(source, next(to_invoke)[np.newaxis])
+        bare.invoke()
+        bare.get_tensor(target)
+
     with Classifier.from_bundle(bundle, runtime="litert", threads=1) as classifier:
-        for _ in range(rounds):
-            mine, other = [], []
-            for number in range(calls):
-                frame = frames[number % len(frames)]
-                start = time.perf_counter()
-                classifier.classify(frame)
-                middle = time.perf_counter()
-                bare.set_tensor(source, frame[np.newaxis])
-                bare.invoke()
-                bare.get_tensor(target)
-                mine.append(middle - start)
-                other.append(time.perf_counter() - middle)
-            ours.append(float(np.median(mine)) * 1e3)
-            theirs.append(float(np.median(other)) * 1e3)
-    figure = pair(
-        "from a decoded 224×224 frame",
-        "ms",
-        ("Classifier.classify", ours),
-        ("bare invoke", theirs),
-        at_most=1.05,
-    )
-    return (figure,)
+
+        def classify() -> None:
+            classifier.classify(next(to_classify))
+
+        sides = ("Classifier.classify", classify), ("bare invoke", invoke)
+        both = in_turn(*sides, rounds, calls)
+    return (pair("from a decoded 224×224 frame", "ms", *both, at_most=1.05),)

@@ -8,10 +8,8 @@ the moment the first file is read to the last sighting's arrival at a subscriber
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import sys
-import tempfile
 import threading
 import time
 from datetime import datetime
@@ -21,12 +19,12 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks import bundles, material, peer
-from benchmarks.broker import mosquitto
-from benchmarks.harness import TREE, Options, launch
+from benchmarks.harness import TREE, Options, launch, scratch
 from benchmarks.result import Figure, pair
 from benchmarks.start import wheatear
+from soak.broker import Broker
 
-SOURCES = ("edge/**/*.py", "benchmarks/b*.py", "benchmarks/material.py")
+SOURCES = ("edge/**/*.py", "benchmarks/b*.py", "benchmarks/material.py", "soak/broker.py")
 MATERIAL = (material.MODEL, material.LABELS)
 REPEATS, FRAMES = 5, 300
 CONFIG = """
@@ -134,12 +132,11 @@ def agent_fps(
     Raises:
         RuntimeError: A sighting did not arrive, or was not acknowledged.
     """
-    folder = Path(tempfile.mkdtemp(dir=out, prefix="run-"))
-    try:
-        with mosquitto(folder) as port:
-            text = CONFIG.format(bundle=bundle, frames=files[0].parent, port=port)
+    with scratch(out, "run-") as folder:
+        with Broker(folder, lasting=False) as broker:
+            text = CONFIG.format(bundle=bundle, frames=files[0].parent, port=broker.port)
             (folder / "config.toml").write_text(text)
-            subscriber = Subscriber(port)
+            subscriber = Subscriber(broker.port)
             command = [*wheatear(), "run", "--config", str(folder / "config.toml")]
             launch(command, affinity=affinity)
             time.sleep(0.2)
@@ -152,8 +149,6 @@ def agent_fps(
             raise RuntimeError(f"{left} messages were not acknowledged")
         # A frame bears the time when it was decoded: the first decoding is not in that span.
         return (len(files) - 1) / (max(subscriber.seen.values()) - subscriber.first)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def waiting(path: Path) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -90,17 +91,11 @@ def pair(
 ) -> Figure:
     """Compare two interleaved series; an empty one means that this side could not be measured."""
     values = [a / b for a, b in zip(ours[1], theirs[1], strict=False) if b]
-    return Figure(
-        name=name,
-        unit=unit,
-        ours_name=ours[0],
-        ours=Series.of(ours[1]) if ours[1] else None,
+    return msgspec.structs.replace(
+        single(name, unit, ours, at_least=at_least, at_most=at_most, note=note),
         theirs_name=theirs[0],
         theirs=Series.of(theirs[1]) if theirs[1] else None,
         ratio=Series.of(values) if values else None,
-        at_least=at_least,
-        at_most=at_most,
-        note=note,
     )
 
 
@@ -125,3 +120,23 @@ def single(
         by=by,
         note=note,
     )
+
+
+def in_turn(
+    ours: tuple[str, Callable[[], None]],
+    theirs: tuple[str, Callable[[], None]],
+    rounds: int,
+    calls: int,
+) -> tuple[tuple[str, list[float]], tuple[str, list[float]]]:
+    """Time both in turn, call by call; give the median milliseconds of each round."""
+    values: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(calls):
+            for (_, call), kept in zip((ours, theirs), times, strict=True):
+                start = time.perf_counter()
+                call()
+                kept.append(time.perf_counter() - start)
+        for series, kept in zip(values, times, strict=True):
+            series.append(statistics.median(kept) * 1e3)
+    return (ours[0], values[0]), (theirs[0], values[1])

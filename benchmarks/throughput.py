@@ -8,15 +8,13 @@ run an epoch in turn, the others idle meanwhile.
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Self
 
-from benchmarks.harness import TREE, Options
+from benchmarks.harness import TREE, Options, scratch
 from benchmarks.result import Figure, pair
 
 SOURCES = (
@@ -77,23 +75,20 @@ class Side:
 def run(data: Path, options: Options) -> tuple[Figure, ...]:
     """Measure photos per second of the three sides in turn, with two kinds of step."""
     repeats, steps = (1, 1) if options.tiny else (3, 1000)
-    folder = Path(tempfile.mkdtemp(dir=options.out, prefix="epochs-"))
     rates: dict[tuple[str, str], list[float]] = defaultdict(list)
-    try:
-        with (
-            Side("product", data, folder, steps) as product,
-            Side("memory", data, folder, steps) as memory,
-            Side("directory", data, folder, steps) as directory,
-        ):
-            decode = product.ready["decode_seconds"]
-            share = decode / product.ready["epochs"]
-            for step in ("full", "recipe"):
-                for _ in range(repeats):
-                    rates["product", step].append(product.epoch(step, share))
-                    rates["memory", step].append(memory.epoch(step))
-                    rates["directory", step].append(directory.epoch(step))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        scratch(options.out, "epochs-") as folder,
+        Side("product", data, folder, steps) as product,
+        Side("memory", data, folder, steps) as memory,
+        Side("directory", data, folder, steps) as directory,
+    ):
+        decode = product.ready["decode_seconds"]
+        share = decode / product.ready["epochs"]
+        for step in ("full", "recipe"):
+            for _ in range(repeats):
+                rates["product", step].append(product.epoch(step, share))
+                rates["memory", step].append(memory.epoch(step))
+                rates["directory", step].append(directory.epoch(step))
     note = f"decoding took {decode:.1f} s once, for {product.ready['epochs']:.0f} epochs"
     return (
         *_figures("every layer trained", rates, "full", note, 0.95),

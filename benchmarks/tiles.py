@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from PIL import Image
 
 from benchmarks import bundles, material
 from benchmarks.harness import Options
-from benchmarks.result import Figure, pair, single
+from benchmarks.result import Figure, in_turn, pair, single
 from edge.config import Decision, View
 from edge.model.classifier import Classification, Classifier
 from edge.model.image.preprocessing import quantise
@@ -70,7 +69,7 @@ def _frame(classifier: Classifier, photo: bytes, rounds: int, calls: int) -> Fig
     return pair(
         "a 1536×2048 JPEG in 4×3 tiles, to findings",
         "ms",
-        *_in_turn(("camera and Viewer", ours), ("whole decode, crop", by_hand), rounds, calls),
+        *in_turn(("camera and Viewer", ours), ("whole decode, crop", by_hand), rounds, calls),
         at_most=1.0,
     )
 
@@ -100,7 +99,7 @@ def _batch(data: Path, threads: int, rounds: int, calls: int) -> Figure:
     return pair(
         f"12 tiles of 96×96, {threads} thread{'s' if threads > 1 else ''}",
         "ms",
-        *_in_turn(("as one batch", batch), ("one by one, as shipped", singly), rounds, calls),
+        *in_turn(("as one batch", batch), ("one by one, as shipped", singly), rounds, calls),
     )
 
 
@@ -119,23 +118,3 @@ def _decision(found: Classification, rounds: int, calls: int) -> Figure:
         ("Decider.see", times),
         at_most=1.0,
     )
-
-
-def _in_turn(
-    ours: tuple[str, Callable[[], None]],
-    theirs: tuple[str, Callable[[], None]],
-    rounds: int,
-    calls: int,
-) -> tuple[tuple[str, list[float]], tuple[str, list[float]]]:
-    """Time both in turn, call by call; give the median milliseconds of each round."""
-    values: tuple[list[float], list[float]] = ([], [])
-    for _ in range(rounds):
-        times: tuple[list[float], list[float]] = ([], [])
-        for _ in range(calls):
-            for (_, call), kept in zip((ours, theirs), times, strict=True):
-                start = time.perf_counter()
-                call()
-                kept.append(time.perf_counter() - start)
-        for series, kept in zip(values, times, strict=True):
-            series.append(float(np.median(kept)) * 1e3)
-    return (ours[0], values[0]), (theirs[0], values[1])

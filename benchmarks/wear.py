@@ -12,20 +12,20 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.harness import Options
+from benchmarks.harness import Options, scratch
 from benchmarks.result import Figure, single
 from soak.broker import Broker, free_port
+from soak.control import messages
 from soak.device import Device
 from soak.filesystems import impossible
 from soak.recording import Recording, recorded
+from soak.scenario import until
 
 SOURCES = ("edge/**/*.py", "soak/device.py", "soak/record*.py", "soak/loopback.py")
 MATERIAL = ()
@@ -57,9 +57,8 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:  # noqa: ARG001
         return (single("written per sighting", "B", ("to the disk", ()), note=note),)
     warm, seconds = (2.0, 3.0) if options.tiny else (40.0, 180.0)
     memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else options.out, prefix="wear-"))
     figures = []
-    try:
+    with scratch(memory if memory.is_dir() else options.out, "wear-") as folder:
         for rate in MOST_BYTES:
             disks = [disk for disk in DISKS if rate == 1 or disk != "ext4-commit"]
             cases = [(disk, rate, connected) for disk in disks for connected in (False, True)]
@@ -70,8 +69,6 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:  # noqa: ARG001
                 ]
             for case, future in zip(cases, futures, strict=True):
                 figures += _figures(*case, future.result())
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return tuple(figures)
 
 
@@ -107,20 +104,18 @@ def measure(
         device = _device(disk, port, rate)
         device.log = folder / "device.log"
         subprocess.run(["sync", "-f", disk], check=True)
-        process = device.start()
-        try:
-            deadline = time.monotonic() + 60
-            while not (device.outbox.exists() and _given_out(device)):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"no sighting came: {device.said()}")
-                time.sleep(0.1)
+        with device.running(kill=True) as process:
+
+            def up() -> bool:
+                return device.outbox.exists() and _given_out(device) > 0
+
+            until(lambda: up() or process.poll() is not None, 60, 0.1)
+            if not up():
+                raise RuntimeError(f"no sighting came: {device.said()}")
             time.sleep(warm)
             marks = [(_given_out(device), count(), _charged(process.pid))]
             time.sleep(seconds)
             marks.append((_given_out(device), count(), _charged(process.pid)))
-        finally:
-            process.kill()
-            process.wait()
         payload = _payload(device)
     (first, entry, charged), (last, last_entry, last_charged) = marks
     counted = Recording(folder).written(entry, last_entry)
@@ -129,8 +124,7 @@ def measure(
 
 def _device(disk: Path, port: int, rate: int) -> Device:
     """A device with the settings it is shipped with, except for what a run here must have."""
-    camera = f"frames_per_second = {rate}\nloop = true"
-    device = Device(disk / "device", port, camera)
+    device = Device(disk / "device", port, rate)
     text = device.config.read_text("utf-8").partition("[report]")[0]
     device.config.write_text(re.sub(r"retry_\w+ = .*\n", "", text))
     return device
@@ -151,7 +145,5 @@ def _charged(process: int) -> int:
 
 
 def _payload(device: Device) -> float:
-    from soak.control import messages
-
     sizes = [len(json.dumps(one)) for one in messages(device.outbox).sightings[:50]]
     return sum(sizes) / len(sizes) if sizes else 0.0

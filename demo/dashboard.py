@@ -79,9 +79,8 @@ class Dashboard:
 
     def table(self, title: str) -> Table:
         """Draw the latest sightings."""
-        table = Table(title=title, title_justify="left", expand=False)
-        for column in ("seq", "time (UTC)", "sighting", "confidence", "late"):
-            table.add_column(column)
+        columns = ("seq", "time (UTC)", "sighting", "confidence", "late")
+        table = Table(*columns, title=title, title_justify="left")
         for seq in sorted(self.sightings)[-RECENT:]:
             sighting = self.sightings[seq]
             label = sighting["label"] or f"[italic]{sighting['reason']}[/italic]"

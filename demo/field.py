@@ -1,4 +1,9 @@
-"""The field part of the demo: ``wheatear run`` on held-out pictures while the broker goes away."""
+"""The field part of the demo: ``wheatear run`` on held-out pictures while the broker goes away.
+
+The camera reaches the broker through a port in front of it. That refuses first, then the broker
+stops, and it lets through only when the dashboard has subscribed again: so the demo can count every
+sighting.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +20,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from demo.broker import Broker, Door
+from demo.broker import Broker
 from demo.dashboard import Dashboard
+from soak.proxy import Proxy
+from soak.scenario import until
 
 DEVICE = "demo-cam"
 SETTLE_SECONDS = 1.5
@@ -103,7 +110,6 @@ class Field:
         self.sent = len(setup.truth)
         self._setup, self._console = setup, console
         self._broker = Broker()
-        self._door = Door(self._broker.port)
         self.dashboard = Dashboard(self._broker.port, DEVICE)
 
     def run(self) -> None:
@@ -112,35 +118,26 @@ class Field:
         self._broker.start()
         self.dashboard.start()
         self.dashboard.connected.wait(10)
-        self._door.open()
-        command = [
-            sys.executable,
-            "-m",
-            "edge",
-            "run",
-            "--config",
-            str(setup.write_config(self._door.port)),
-        ]
         with (
+            Proxy(self._broker.port) as network,
             (setup.out / "wheatear.log").open("w") as log,
             Live(console=self._console, auto_refresh=False) as live,
         ):
+            config = str(setup.write_config(network.port))
+            command = [sys.executable, "-m", "edge", "run", "--config", config]
             camera = subprocess.Popen(command, stderr=log, stdout=log)
             try:
-                self._wait_for_first(camera)
-                self._watch(
-                    live, camera, time.monotonic(), "the network is there", setup.seconds / 3
-                )
-                self._door.close()
+                # So that the outage falls into its work.
+                until(lambda: self.dashboard.sightings or camera.poll() is not None, LIMIT_SECONDS)
+                self._watch(live, camera, "the network is there", setup.seconds / 3)
+                network.refuse()
                 time.sleep(SETTLE_SECONDS)
                 self._broker.stop()
-                self._watch(
-                    live, camera, time.monotonic(), "[red]the broker is gone[/red]", OUTAGE_SECONDS
-                )
+                self._watch(live, camera, "[red]the broker is gone[/red]", OUTAGE_SECONDS)
                 self._broker.start()
                 self.dashboard.connected.wait(10)
-                self._door.open()
-                self._watch(live, camera, time.monotonic(), "the broker is back", LIMIT_SECONDS)
+                network.forward()
+                self._watch(live, camera, "the broker is back", LIMIT_SECONDS)
                 time.sleep(SETTLE_SECONDS)
             finally:
                 camera.terminate()
@@ -148,17 +145,10 @@ class Field:
                 self.dashboard.stop()
                 self._broker.stop()
 
-    def _wait_for_first(self, camera: subprocess.Popen[bytes]) -> None:
-        """Wait until the camera is up and heard of, so that the outage falls into its work."""
-        deadline = time.monotonic() + LIMIT_SECONDS
-        while not self.dashboard.sightings and camera.poll() is None:
-            if time.monotonic() > deadline:
-                return
-            time.sleep(0.05)
-
     def _watch(
-        self, live: Live, camera: subprocess.Popen[bytes], since: float, state: str, seconds: float
+        self, live: Live, camera: subprocess.Popen[bytes], state: str, seconds: float
     ) -> None:
+        since = time.monotonic()
         while time.monotonic() - since < seconds and camera.poll() is None:
             got = len(self.dashboard.sightings)
             title = f"{state}   {got} of {self.sent} arrived, {self.missing()} not yet"

@@ -85,9 +85,8 @@ def _result(name: str, options: Options, rounds: list[Round], asked: int, second
 
 def table(results: list[Result]) -> Table:
     """Show what came out, a line for each scenario."""
-    shown = Table(title="soak", title_justify="left")
-    for column in ("scenario", "counted", "seconds", "as promised"):
-        shown.add_column(column)
+    columns = ("scenario", "counted", "seconds", "as promised")
+    shown = Table(*columns, title="soak", title_justify="left")
     for result in results:
         counted = [f"{count:,} {what}" for what, count in result.total.counts.items()]
         counted += [f"{value:,.4g} {what}" for what, value in result.total.largest.items()]

@@ -19,15 +19,14 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from soak.ledger import Ledger
+from soak.scenario import until
 
 CONFIG = """per_listener_settings false
 listener {port} 127.0.0.1
 allow_anonymous true
-persistence true
-persistence_location {store}/
 max_queued_messages 0
 max_queued_bytes 0
-{window}{user}log_type error
+{more}log_type error
 """
 _UNBOUNDED = "max_inflight_messages 0\n"
 """Hand every message to the subscriber at once, so that a killed broker holds none it took."""
@@ -44,24 +43,32 @@ def free_port() -> int:
             return port
 
 
+def listens(port: int) -> bool:
+    """Tell whether anybody takes connections on a port of 127.0.0.1."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Broker:
-    """A mosquitto process on 127.0.0.1.
+    """A mosquitto process on 127.0.0.1; not `lasting`, it keeps nothing on disk.
 
     Raises:
         RuntimeError: mosquitto is not installed or does not listen within 10 seconds.
     """
 
-    def __init__(self, folder: Path, unbounded: bool = False) -> None:
+    def __init__(self, folder: Path, unbounded: bool = False, lasting: bool = True) -> None:
         path = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if path is None:
             raise RuntimeError("mosquitto is not installed: apt install mosquitto")
         self.port = free_port()
         store = folder / "broker"
-        store.mkdir()
+        more = _UNBOUNDED if unbounded else ""
+        if lasting:
+            store.mkdir()
+            more += f"persistence true\npersistence_location {store}/\n"
+            more += "user root\n" if os.geteuid() == 0 else ""
         config = folder / "mosquitto.conf"
-        user = "user root\n" if os.geteuid() == 0 else ""
-        window = _UNBOUNDED if unbounded else ""
-        config.write_text(CONFIG.format(port=self.port, store=store, user=user, window=window))
+        config.write_text(CONFIG.format(port=self.port, more=more))
         self._command = [path, "-c", str(config)]
         self._store = store / "mosquitto.db"
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,22 +77,19 @@ class Broker:
     def start(self) -> None:
         """Start it on the same port and wait until it listens."""
         self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            time.sleep(0.02)
-        raise RuntimeError(f"mosquitto does not listen on port {self.port}")
+        if not until(lambda: listens(self.port), 10, 0.02):
+            raise RuntimeError(f"mosquitto does not listen on port {self.port}")
 
     def save(self) -> None:
         """Make it write its sessions to disk now, so that a kill does not forget who subscribed."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGUSR1)
-        deadline = time.monotonic() + 10
-        while not self._store.exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        self.send_signal(signal.SIGUSR1)
+        until(self._store.exists, 10, 0.01)
         time.sleep(0.05)
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to its process, which must run."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def stop(self, kill: bool = False) -> None:
         """End it, in good order or not; twice is fine."""

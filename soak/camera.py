@@ -26,11 +26,9 @@ def play(number: int, folder: Path, options: Options) -> Round:
     ledger = Ledger(follows=False)
     problems: list[str] = []
     with Broker(folder) as broker, Application(broker.port, ledger) as application:
-        camera = f"frames_per_second = {options.rate}\nloop = true"
-        device = Device(folder, broker.port, camera)
+        device = Device(folder, broker.port, options.rate)
         bad = spoil(device, random)
-        process = device.start()
-        try:
+        with device.running() as process:
             for _ in range(pulls):
                 if not application.more():
                     return Round(problems=(f"nothing came: {device.said()}",))
@@ -39,20 +37,14 @@ def play(number: int, folder: Path, options: Options) -> Round:
                 (folder / "pulled out").rename(device.photos)
             if not application.more():
                 problems.append(f"nothing came when the folder was back: {device.said()}")
-        finally:
-            process.terminate()
-            process.wait(30)
         if process.returncode:
             problems.append(f"it ended with status {process.returncode}: {device.said()}")
-        problems += device.finish()
-        given_out = device.given_out()
-        application.wait(lambda now: now.next_seq > given_out)
+        problems += device.settle(application)
     said = device.log.read_text("utf-8", "replace")
     if bad and f"({bad} bad" not in said:
         problems.append(f"{bad} bad pictures of the last run were not counted")
     if "Traceback" in said:
         problems.append("an error was not foreseen")
-    problems += ledger.judge(given_out)
     counts = {"pulls": pulls, "bad pictures": bad, **ledger.counts()}
     return Round(counts=counts, problems=tuple(problems))
 

@@ -144,12 +144,11 @@ def program(disk: Path, folder: Path, count: Count, random: Random, length: floa
         Application(broker.port, ledger) as application,
         Proxy(broker.port) as network,
     ):
-        camera = f"frames_per_second = {random.choice((4, 20, 60))}\nloop = true"
-        device = Device(disk / "device", network.port, camera, more="[images]\nsend = true\n")
+        rate = random.choice((4, 20, 60))
+        device = Device(disk / "device", network.port, rate, more="[images]\nsend = true\n")
         device.log = folder / "device.log"
         os.sync()
-        process = device.start()
-        try:
+        with device.running(kill=True):
             if not application.more():
                 raise RuntimeError(f"nothing came in 30 s: {device.said()}")
             journal.opened = count()
@@ -157,9 +156,6 @@ def program(disk: Path, folder: Path, count: Count, random: Random, length: floa
                 network.refuse() if refused else network.forward()
                 _watch(device.outbox, journal, ledger, count, 3 * length)
             journal.ended = count()
-        finally:
-            process.kill()
-            process.wait()
     return journal
 
 

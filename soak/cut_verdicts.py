@@ -20,6 +20,7 @@ from edge.outbox.rows import Kind, Row
 from edge.updates.record import read
 from edge.updates.store import bundle_path
 from soak.control import Found, messages
+from soak.damage import all_rows
 from soak.promises import Due, Journal
 
 
@@ -56,13 +57,14 @@ def _outbox(place: Path, due: Due, verdict: Verdict, lying: bool, damaged: bool)
     path = place / "outbox.db"
     try:
         with Outbox(path) as box:
-            rows = _rows(box)
+            rows = all_rows(box)
             number = box.append(EXAMPLES["Sighting"])  # type: ignore[arg-type]
-            last = msgspec.json.decode(_rows(box)[-1].payload)
+            last = msgspec.json.decode(all_rows(box)[-1].payload)
     except Exception as error:  # whatever it was, it is what the device would end with
         verdict.wrong("unopened", f"it does not open: {error!r}")
         return
-    found = [msgspec.json.decode(row.payload, type=Sighting) for row in rows if _is_one(row)]
+    sightings = [row.payload for row in rows if row.kind is Kind.SIGHTING]
+    found = [msgspec.json.decode(payload, type=Sighting) for payload in sightings]
     if not lying:
         _complete(rows, found, due, verdict)
     numbers = [one.seq for one in found]
@@ -113,17 +115,6 @@ def _control(place: Path, due: Due, verdict: Verdict, lying: bool) -> Found | No
     if found.next_number <= due.highest:
         verdict.counts["control used twice"] += 1
     return found
-
-
-def _rows(box: Outbox) -> list[Row]:
-    rows: list[Row] = []
-    while page := box.page(rows[-1].row if rows else 0, 1000):
-        rows += page
-    return rows
-
-
-def _is_one(row: Row) -> bool:
-    return row.kind is Kind.SIGHTING
 
 
 def _states(load: str, place: Path, allowed: set[str], verdict: Verdict, lying: bool) -> None:

@@ -6,7 +6,6 @@ file and of its log are overwritten with nonsense, zeros or another page, or the
 
 from __future__ import annotations
 
-import logging
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -21,10 +20,13 @@ from edge.outbox.outbox import Outbox
 from edge.outbox.rows import Kind, Row
 from edge.outbox.sql import PAGE_BYTES
 from edge.outbox.sqlite_wal import Log, damage
-from soak.scenario import Options, Round, chance
+from soak.scenario import Options, Round, chance, quiet
 from soak.week import START
 
 DAMAGES_A_ROUND = 50
+COUNTED = (
+    "databases", "set aside", "broken off", "messages", "saved", "lost", "came again", "altered",
+)  # fmt: skip
 _ROWS_A_PAGE = 8
 """More sightings than fit on a page; a lost page of a picture costs that picture."""
 _MESSAGES_A_COMMIT = 30
@@ -40,28 +42,14 @@ def play(number: int, folder: Path, options: Options) -> Round:
     """Damage databases and hold what is left against what was there."""
     random = chance(options, "damage", number)
     count = min(DAMAGES_A_ROUND, options.damages - number * DAMAGES_A_ROUND)
-    level = logging.getLogger("edge.outbox").level
-    logging.getLogger("edge.outbox").setLevel(logging.CRITICAL)
-    names = [
-        "databases",
-        "set aside",
-        "broken off",
-        "messages",
-        "saved",
-        "lost",
-        "came again",
-        "altered",
-    ]
-    counts = dict.fromkeys(names, 0)
+    counts = dict.fromkeys(COUNTED, 0)
     problems: list[str] = []
-    try:
+    with quiet():
         for turn in range(count):
             place = folder / str(turn)
             place.mkdir()
             found = _one(place, random, counts)
             problems += [f"{place}: {problem}" for problem in found]
-    finally:
-        logging.getLogger("edge.outbox").setLevel(level)
     return Round(counts=counts, problems=tuple(problems))
 
 
@@ -178,12 +166,13 @@ def _committed(path: Path) -> int:
 def waiting_rows(outbox: Outbox) -> list[Row]:
     """All that waits. Damage that only shows then is repaired like damage found at the start."""
     try:
-        return _read(outbox)
+        return all_rows(outbox)
     except OutboxDamagedError:
-        return _read(outbox)
+        return all_rows(outbox)
 
 
-def _read(outbox: Outbox) -> list[Row]:
+def all_rows(outbox: Outbox) -> list[Row]:
+    """Give all that waits, in order. Raises OutboxDamagedError."""
     rows: list[Row] = []
     while page := outbox.page(rows[-1].row if rows else 0, 1000):
         rows += page

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +19,13 @@ from edge.model.image.preprocessing import InputSpec, decode, fit, quantise
 from edge.model.runtimes.fake import Fake, fake_model
 from edge.model.scores import DecisionSpec
 from edge.outbox.counts import OutboxCounts
+from soak.broker import Application
 from soak.control import beside
+from soak.ledger import Ledger
 
 TREE = Path(__file__).parent.parent
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(TREE)}
+"""Of processes that run this tree's programs."""
 COLOURS = {"aphid": (40, 160, 40), "beetle": (160, 30, 30), "leaf": (90, 90, 200)}
 SPEC = InputSpec(width=32, height=32, mean=(0.0,), std=(1.0,), scale=1.0, zero_point=0)
 PHOTOS = 60
@@ -77,10 +83,13 @@ def bundle(path: Path, version: str = "1") -> Path:
 
 
 class Device:
-    """The files of a device in `folder`, and its process."""
+    """The files of a device in `folder`, and its process.
+
+    `rate`: pictures a second, over and over; 0: as fast as it can, and once.
+    """
 
     def __init__(
-        self, folder: Path, port: int, camera: str = "", broker: str = "", more: str = ""
+        self, folder: Path, port: int, rate: float = 0, broker: str = "", more: str = ""
     ) -> None:
         self.folder, self.outbox = folder, folder / "outbox.db"
         self.photos = folder / "photos"
@@ -91,15 +100,25 @@ class Device:
             label = list(COLOURS)[number % len(COLOURS)]
             (self.photos / f"{number:05d}-{label}.jpg").write_bytes(picture(label))
         bundle(folder / "model.wtr")
+        camera = f"frames_per_second = {rate}\nloop = true" if rate else ""
         text = CONFIG.format(port=port, camera=camera, broker=broker, more=more)
         self.config.write_text(text)
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         """Start it; what it says is added to ``device.log``."""
         command = [sys.executable, "-m", "edge", "run", "--config", str(self.config), *options]
-        environment = {**os.environ, "PYTHONPATH": str(TREE)}
         with self.log.open("ab") as log:
-            return subprocess.Popen(command, stderr=log, env=environment)
+            return subprocess.Popen(command, stderr=log, env=ENVIRONMENT)
+
+    @contextlib.contextmanager
+    def running(self, kill: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+        """Run it meanwhile; in the end it is told to stop, or killed."""
+        process = self.start()
+        try:
+            yield process
+        finally:
+            process.kill() if kill else process.terminate()
+            process.wait(60)
 
     def finish(self, seconds: float = 120.0) -> tuple[str, ...]:
         """Run it once more over its photos, until nothing waits; name what went wrong."""
@@ -113,6 +132,14 @@ class Device:
         if status:
             return (f"the last run ended with status {status}: {self.said()}",)
         return ()
+
+    def settle(
+        self, application: Application, also: Callable[[Ledger], bool] = lambda _: True
+    ) -> tuple[str, ...]:
+        """Let it deliver all it has, and `also` be so; name what is wrong with it or the books."""
+        problems, given_out = self.finish(), self.given_out()
+        application.wait(lambda now: now.next_seq > given_out and also(now))
+        return problems + application.ledger.judge(given_out)
 
     def said(self) -> str:
         """The last line of its log."""

@@ -18,7 +18,7 @@ from soak.broker import Application, Broker
 from soak.device import Device
 from soak.ledger import Ledger
 from soak.proxy import Proxy
-from soak.scenario import Options, Round, chance
+from soak.scenario import Options, Round, chance, until
 
 SIZE = 8_000_000
 _OUTBOX = '[outbox]\npath = "disk/outbox.db"\n'
@@ -39,17 +39,15 @@ def play(number: int, folder: Path, options: Options) -> Round:
         Application(broker.port, ledger) as application,
         Proxy(broker.port) as network,
     ):
-        camera = f"frames_per_second = {options.rate}\nloop = true"
-        device = Device(folder, network.port, camera, more=_OUTBOX)
+        device = Device(folder, network.port, options.rate, more=_OUTBOX)
         device.outbox = disk / "outbox.db"
-        process = device.start()
-        try:
+        with device.running():
             if not application.more():
                 return Round(problems=(f"nothing came: {device.said()}",))
             network.refuse()
             time.sleep(random.uniform(0, 1))
             fill(disk / "ballast")
-            if not _says(device, "OutboxFullError"):
+            if not until(lambda: "OutboxFullError" in device.log.read_text("utf-8", "replace")):
                 problems.append("the full disk was not noticed")
             network.forward()
             written = device.given_out()
@@ -58,14 +56,8 @@ def play(number: int, folder: Path, options: Options) -> Round:
             (disk / "ballast").unlink()
             if not application.more():
                 problems.append(f"nothing was delivered when it had room again: {device.said()}")
-        finally:
-            process.terminate()
-            process.wait(30)
         problems += _read_only(device, disk)
-        problems += device.finish()
-        given_out = device.given_out()
-        application.wait(lambda now: now.next_seq > given_out)
-    problems += ledger.judge(given_out)
+        problems += device.settle(application)
     return Round(counts={"full disks": 1, **ledger.counts()}, problems=tuple(problems))
 
 
@@ -80,15 +72,6 @@ def _read_only(device: Device, disk: Path) -> list[str]:
     if process.returncode == 1 and "writable" in device.said():
         return []
     return [f"on a read-only disk: status {process.returncode}, {device.said()}"]
-
-
-def _says(device: Device, what: str, seconds: float = 30.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if what in device.log.read_text("utf-8", "replace"):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 @contextlib.contextmanager

@@ -6,12 +6,13 @@ import contextlib
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+from soak.filesystems import PATH
+from soak.scenario import until
+
 _SIZE = 16_000_000
 _LET_GO_SECONDS = 300.0
 """A container that was begun meanwhile has the mount too, until it ends."""
@@ -21,7 +22,7 @@ def possible() -> bool:
     """Whether such a file system can be made here."""
     return (
         os.geteuid() == 0
-        and shutil.which("mkfs.ext4", path=_PATH) is not None
+        and shutil.which("mkfs.ext4", path=PATH) is not None
         and Path("/dev/loop-control").exists()
         and Path("/sys/fs/ext4").exists()
     )
@@ -51,11 +52,8 @@ class Ext4:
         Raises TimeoutError where it stays mounted elsewhere: what is mounted again would be that.
         """
         _do("umount", self.folder)
-        deadline = time.monotonic() + _LET_GO_SECONDS
-        while _do("losetup", "-j", self._image):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self._image} is still mounted in another mount namespace")
-            time.sleep(0.05)
+        if not until(lambda: not _do("losetup", "-j", self._image), _LET_GO_SECONDS):
+            raise TimeoutError(f"{self._image} is still mounted in another mount namespace")
         with contextlib.suppress(subprocess.CalledProcessError):  # its status says that it mended
             _do("fsck.ext4", "-p", "-f", self._image)
         self._mount()
@@ -74,6 +72,6 @@ class Ext4:
 
 
 def _do(*command: str | Path) -> str:
-    environment = {**os.environ, "PATH": _PATH}
+    environment = {**os.environ, "PATH": PATH}
     run = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return run.stdout.strip()

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 
 
 class FileSystem(NamedTuple):
@@ -47,7 +47,7 @@ def absent(name: str) -> str:
     known = {line.split()[-1] for line in Path("/proc/filesystems").read_text().splitlines()}
     if one.kind not in known:
         return f"this kernel has no {one.kind}"
-    if shutil.which(one.make[0], path=_PATH) is None:
+    if shutil.which(one.make[0], path=PATH) is None:
         return f"{one.make[0]} is not installed: apt-get install {one.package}"
     return ""
 
@@ -67,7 +67,7 @@ def make(name: str, image: Path) -> None:
     one = FILE_SYSTEMS[name]
     with image.open("wb") as file:
         file.truncate(one.megabytes << 20)
-    environment = {**os.environ, "PATH": _PATH}
+    environment = {**os.environ, "PATH": PATH}
     done = subprocess.run(
         [*one.make, image], capture_output=True, text=True, check=False, env=environment
     )

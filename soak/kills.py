@@ -27,26 +27,16 @@ def play(number: int, folder: Path, options: Options) -> Round:
     kills = min(KILLS_A_ROUND, options.kills - number * KILLS_A_ROUND)
     ledger, pictures = Ledger(), number % 2 == 1
     with Broker(folder) as broker, Application(broker.port, ledger) as application:
-        camera = f"frames_per_second = {options.rate}\nloop = true"
-        device = Device(folder, broker.port, camera, more=_IMAGES if pictures else "")
+        device = Device(folder, broker.port, options.rate, more=_IMAGES if pictures else "")
         for _ in range(kills):
-            process = device.start()
-            try:
+            with device.running(kill=True):
                 if random.random() < _EARLY:
                     time.sleep(random.uniform(0, 1.0))
                 else:
                     if not application.more():
                         return Round(problems=(f"nothing came in 30 s: {device.said()}",))
                     time.sleep(random.uniform(0, 0.3))
-            finally:
-                process.kill()
-                process.wait()
-        problems = device.finish()
-        given_out = device.given_out()
-        application.wait(
-            lambda now: now.next_seq > given_out and now.pictures >= pictures * now.taken
-        )
-    problems += ledger.judge(given_out)
+        problems = device.settle(application, lambda now: now.pictures >= pictures * now.taken)
     if pictures and ledger.pictures != ledger.taken:
         problems += (f"{ledger.taken - ledger.pictures} pictures never came",)
     counts = {"kills": kills, **ledger.counts(), "pictures": ledger.pictures}

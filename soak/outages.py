@@ -35,10 +35,8 @@ def play(number: int, folder: Path, options: Options) -> Round:
         Proxy(broker.port) as network,
     ):
         broker.save()
-        camera = f"frames_per_second = {options.rate}\nloop = true"
-        device = Device(folder, network.port, camera, _BROKER)
-        process = device.start()
-        try:
+        device = Device(folder, network.port, options.rate, _BROKER)
+        with device.running() as process:
             for turn in range(count):
                 name = list(FAULTS)[(number + turn) % len(FAULTS)]
                 happened[name] += 1
@@ -46,17 +44,10 @@ def play(number: int, folder: Path, options: Options) -> Round:
                 network.forward()
                 if not application.more():
                     return Round(problems=(f"nothing came after {name}: {device.said()}",))
-        finally:
-            process.terminate()
-            process.wait(30)
         if process.returncode:
             problems += (f"the run ended with status {process.returncode}: {device.said()}",)
-        problems += device.finish()
-        given_out = device.given_out()
-        application.wait(lambda now: now.next_seq > given_out)
-    return Round(
-        counts={**happened, **ledger.counts()}, problems=problems + ledger.judge(given_out)
-    )
+        problems += device.settle(application)
+    return Round(counts={**happened, **ledger.counts()}, problems=problems)
 
 
 def _killed(broker: Broker, network: Proxy, random: Random, longer: float) -> None:

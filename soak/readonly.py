@@ -26,7 +26,7 @@ from soak.device import Device
 from soak.ext4 import Ext4, possible
 from soak.ledger import Ledger
 from soak.proxy import Proxy
-from soak.scenario import Options, Round, chance
+from soak.scenario import Options, Round, chance, until
 
 _ANY = resource.RLIM_INFINITY
 _REFUSALS = ("disk I/O error", "cannot write beside")
@@ -54,31 +54,23 @@ def play(number: int, folder: Path, options: Options) -> Round:
         Application(broker.port, ledger) as application,
         Proxy(broker.port) as network,
     ):
-        camera = f"frames_per_second = {options.rate}\nloop = true"
         late = "historical_after_seconds = 1"
-        device = Device(folder, network.port, camera, late, _MORE)
+        device = Device(folder, network.port, options.rate, late, _MORE)
         device.outbox = disk.folder / "outbox.db"
-        process = device.start()
-        try:
+        with device.running() as process:
             if not application.more():
                 return Round(problems=(f"nothing came: {device.said()}",))
             problems = _refusal(process, application, random.uniform(0, 4.5 * options.patience))
             problems += _broken(disk, device, process, application, network, random)
             if process.poll() is not None:
                 problems.append(f"it ended with status {process.returncode}: {device.said()}")
-        finally:
-            process.terminate()
-            process.wait(60)
         left = _left_behind(device)
         if not 0 < left <= _HELD + 1:
             problems.append(f"{left} messages were left behind, {_HELD} are kept in memory")
         disk.repair()
-        problems += device.finish()
-        given_out = device.given_out()
-        application.wait(lambda now: now.next_seq > given_out)
+        problems += device.settle(application)
     if "Traceback" in device.log.read_text("utf-8", "replace"):
         problems.append("an error was not foreseen")
-    problems += ledger.judge(given_out)
     counts = {"refusals": 1, "read-only disks": 1, "left behind": left, **ledger.counts()}
     return Round(counts=counts, problems=tuple(problems))
 
@@ -168,15 +160,15 @@ def _counted(healths: list[bytes]) -> bool:
     return bool(_last(healths).get("errors", {}).get("OutboxError"))
 
 
-def _classifies(device: Device, frames: int, seconds: float = 30.0) -> bool:
+def _classifies(device: Device, frames: int) -> bool:
     """Wait until the device says that it classified so many frames."""
-    deadline, file = time.monotonic() + seconds, device.folder / "device.prom"
-    while time.monotonic() < deadline:
+    file = device.folder / "device.prom"
+
+    def classified() -> bool:
         found = re.search(r'frames_total{.*"classified"} (\d+)', file.read_text("utf-8"))
-        if found and int(found[1]) >= frames:
-            return True
-        time.sleep(0.1)
-    return False
+        return found is not None and int(found[1]) >= frames
+
+    return until(classified)
 
 
 def _left_behind(device: Device) -> int:

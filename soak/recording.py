@@ -13,11 +13,11 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from soak.device import ENVIRONMENT
 from soak.filesystems import FILE_SYSTEMS, make
 from soak.loopback import loop_device, mounted, unmount
 from soak.recorder import ENTRY, FLUSH, WRITE
 
-TREE = Path(__file__).parent.parent
 MODES = ("all", "none", "blocks", "blocks", "torn", "sectors")
 """What becomes of the writes that no flush followed. As often as they stand here."""
 LYING = "lying"
@@ -45,8 +45,7 @@ def recorded(name: str, folder: Path) -> Iterator[tuple[Path, Callable[[], int]]
     make(name, image)
     file.touch()
     command = [sys.executable, "-m", "soak.recorder", str(file), str(image), str(log)]
-    environment = {**os.environ, "PYTHONPATH": str(TREE)}
-    recorder = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
+    recorder = subprocess.Popen(command, stdout=subprocess.PIPE, env=ENVIRONMENT)
     try:
         assert recorder.stdout is not None
         if recorder.stdout.readline() != b"ready\n":

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import logging
 import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, cast
@@ -88,6 +89,14 @@ def load(name: str) -> Scenario:
 def chance(options: Options, name: str, number: int) -> random.Random:
     """The random numbers of one round: the same for the same options."""
     return random.Random(f"{options.seed}/{name}/{number}")
+
+
+def until(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.05) -> bool:
+    """Wait until something is so that nobody tells of; say whether it came to be."""
+    deadline = time.monotonic() + seconds
+    while not (met := bool(condition())) and time.monotonic() < deadline:
+        time.sleep(pause)
+    return met
 
 
 @contextlib.contextmanager

@@ -43,7 +43,7 @@ from edge.system.clock import Clock
 from edge.system.counters import Counters
 from edge.updates.load import open_classifier
 from soak.broker import Application, Broker
-from soak.device import COLOURS, TREE, Device, picture
+from soak.device import COLOURS, ENVIRONMENT, Device, picture
 from soak.ledger import Ledger
 from soak.proxy import Proxy
 from soak.scenario import Options, Round
@@ -98,12 +98,11 @@ def live(folder: Path, events: int, jumps: Jumps) -> Round:
         device = Device(folder, network.port)
         arguments = [str(device.config), str(events), json.dumps(jumps)]
         command = [sys.executable, "-m", "soak.week", *arguments]
-        environment = {**os.environ, "PYTHONPATH": str(TREE)}
         pipe = subprocess.PIPE
         with (
             device.log.open("wb") as log,
             subprocess.Popen(
-                command, stdin=pipe, stdout=pipe, stderr=log, env=environment
+                command, stdin=pipe, stdout=pipe, stderr=log, env=ENVIRONMENT
             ) as process,
         ):
             try:
