@@ -22,7 +22,7 @@ ALLOWED = {
     "edge": {"edge"},
     "training": {"edge", "training"},
     "quantize": {"edge", "training", "quantize"},
-    "demo": {"edge", "training", "quantize", "demo"},
+    "demo": {"edge", "training", "quantize", "soak", "demo"},
     "benchmarks": {"edge", "training", "quantize", "soak", "benchmarks"},
     "soak": {"edge", "soak"},
 }
