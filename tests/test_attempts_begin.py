@@ -94,7 +94,7 @@ def test_what_a_broker_lacks_is_in_the_log_once(field, caplog):
     for _ in range(3):
         field.attempt(ending(NETWORK))
         assert caplog.text.count("does not speak MQTT 5") == 1
-    assert caplog.text.count("retains nothing") == 1
+    assert caplog.text.count("keeps no retained messages") == 1
     assert field.publisher.protocol == "3.1.1"
 
 
@@ -105,4 +105,4 @@ def test_a_version_that_was_asked_for_is_no_surprise(tmp_path, caplog, asked, sp
     field.protocol = spoken
     field.attempt(ending(NETWORK))
     assert "does not speak MQTT 5" not in caplog.text
-    assert "retains nothing" not in caplog.text
+    assert "keeps no retained messages" not in caplog.text

@@ -89,7 +89,9 @@ def test_a_version_that_is_plainly_refused_is_told_from_a_connection_that_is_cut
             made(broker)
         assert refused.value.plainly
         broker.change(silent=(5,))
-        told = r"hung up on an MQTT 5 connection \(it hung up\); is it an MQTT broker\?$"
+        told = (
+            r"complete an MQTT 5 connection \(it closed the connection\); is it an MQTT broker\?$"
+        )
         with pytest.raises(ProtocolRefusedError, match=told) as refused:
             made(broker)
         assert not refused.value.plainly
@@ -255,14 +257,14 @@ def test_whoever_waits_is_woken():
 @pytest.mark.parametrize(
     ("script", "why", "code", "hung_up"),
     [
-        (Script(hang_up=("t",)), "it hung up", None, True),
+        (Script(hang_up=("t",)), "it closed the connection", None, True),
         (
             Script(goodbyes={"t": 0x8B}),
             r"Server shutting down \(0x8B\): it shuts down;",
             0x8B,
             True,
         ),
-        (Script(garbage_after=1), "it sent what is not MQTT", None, False),
+        (Script(garbage_after=1), "it sent something that is not MQTT", None, False),
     ],
 )
 def test_why_a_connection_ended_is_told(script, why, code, hung_up):

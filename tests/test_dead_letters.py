@@ -48,7 +48,9 @@ def test_letters_outlive_the_program_and_say_what_they_are(tmp_path):
     assert (second.bytes, second.set_aside) == (len(said), NOW)
     assert second.time == datetime.fromtimestamp(1_750_000_000.007, UTC)
     summary = letters.summary()
-    assert summary.startswith("2 set aside that the broker does not take: sighting/3/image (100")
+    assert summary.startswith(
+        "2 set aside because the broker does not take them: sighting/3/image (1"
+    )
     assert f"sighting seq 0 ({len(said)} bytes): it hung up. Look" in summary
 
 
@@ -186,7 +188,7 @@ def test_files_that_hold_no_letter_are_left_alone_and_named_once(tmp_path, caplo
     for _ in range(2):
         assert len(letters) == 1
         assert letters.collect(lambda _: None) == 0
-    assert caplog.text.count("is no dead letter") == 4
+    assert caplog.text.count("is not a dead letter") == 4
     assert len(list(tmp_path.iterdir())) == 5
 
 

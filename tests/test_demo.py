@@ -56,7 +56,7 @@ def test_nothing_is_lost_while_the_broker_is_away(out, monkeypatch):
     assert field.dashboard.contradictions == []
     shown = {sighting["frame"]["source"] for sighting in field.dashboard.sightings.values()}
     assert len(shown) == 21
-    assert "hung up" in (out / "wheatear.log").read_text()
+    assert "it closed the connection" in (out / "wheatear.log").read_text()
     sheet = draw_sheet(field.truth, field.dashboard.sightings.values(), out / "sheet.jpg")
     with Image.open(sheet) as picture:
         assert picture.width > 1000

@@ -106,7 +106,7 @@ def test_a_start_on_a_full_disk_delivers_and_says_what_waits(disk, ended, caplog
         assert drain(again) == list(range(1, 3001))
         if ended == "well":  # after a kill the log has room to use again
             assert not (disk / "o.db.room").exists()
-            assert f"the room kept in {disk / 'o.db.room'} is used" in caplog.text
+            assert f"kept in reserve as {disk / 'o.db.room'} is used" in caplog.text
             assert again.full
         fill(disk / "more")
         writer.submit([sighting()])

@@ -160,7 +160,7 @@ def test_damage_is_told_and_nothing_is_counted(tmp_path, monkeypatch):
         lock.hold([tmp_path])
         waited.clear()
         path.write_bytes(b"no database at all" * 100)
-        with pytest.raises(OutboxError, match="cannot be counted: it is damaged, or written all"):
+        with pytest.raises(OutboxError, match="cannot be counted: it is damaged, or being"):
             waiting(path)
     assert waited == [0.05] * 50
     with pytest.raises(OutboxDamagedError):

@@ -185,11 +185,11 @@ def test_totals_that_are_no_four_numbers_are_damage(db, change, tmp_path):
     add_bytes(db, -100)
     assert totals(db) == (5, 4, 200, 7)
     db.execute(change)
-    with pytest.raises(OutboxDamagedError, match="its totals are no numbers"):
+    with pytest.raises(OutboxDamagedError, match="its totals are not numbers"):
         totals(db)
     shutil.copy(tmp_path / "o.db", tmp_path / "copy.db")
     shutil.copy(tmp_path / "o.db-wal", tmp_path / "copy.db-wal")
-    with pytest.raises(OutboxDamagedError, match=r"copy\.db is damaged \(its totals are no num"):
+    with pytest.raises(OutboxDamagedError, match=r"copy\.db is damaged \(its totals are not num"):
         open_database(tmp_path / "copy.db")
 
 

@@ -33,7 +33,7 @@ def test_a_picture_at_which_the_broker_hangs_up_holds_nothing_up(tmp_path, proto
             (letter,) = device.publisher.letters.held()
             assert (letter.kind, letter.bytes) == ("image", 600)
             assert letter.topic == f"sighting/{bad.id}/image"
-            assert "hung up (2 times with nothing else under way)" in letter.why
+            assert "closed the connection (2 times with nothing else under way)" in letter.why
             assert any(letter.topic in problem for problem in device.counters.problems())
             assert not device.counters.is_failing("delivery")
         assert broker.findings == []
@@ -82,7 +82,7 @@ def test_a_sighting_at_which_the_broker_hangs_up_is_set_aside_when_the_next_pass
             device.outbox.append_many([sighting(), poisoned()])
             device.bell.news()
             assert until(lambda: device.counters.is_failing("delivery"))
-            assert until(lambda: any("is set back" in p for p in device.counters.problems()))
+            assert until(lambda: any("is held back" in p for p in device.counters.problems()))
             assert until(lambda: device.outbox.depth().waiting == 1)
             assert len(device.publisher.letters) == 0
             device.sight(5)

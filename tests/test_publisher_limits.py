@@ -99,9 +99,9 @@ def test_acknowledgements_that_do_not_come_are_noticed(tmp_path, script, protoco
 @pytest.mark.parametrize(
     ("script", "named"),
     [
-        (Script(garbage_after=3), "it sent what is not MQTT"),
-        (Script(half_packet_after=3), "hung up"),
-        (Script(hang_up_after=3), "hung up"),
+        (Script(garbage_after=3), "it sent something that is not MQTT"),
+        (Script(half_packet_after=3), "it closed the connection"),
+        (Script(hang_up_after=3), "it closed the connection"),
     ],
     ids=["garbage", "half a packet", "hangs up"],
 )
@@ -129,7 +129,7 @@ def test_a_broker_that_retains_nothing_gets_no_retain_not_even_in_the_will(tmp_p
         assert broker.findings == []
         assert len(broker.payloads("/availability")) == 4
         assert not any(one.retain for one in broker.seen)
-    assert "who comes later sees no state" in caplog.text
+    assert "this broker keeps no retained messages" in caplog.text
 
 
 def test_sightings_wait_for_a_broker_that_acknowledges(tmp_path):

@@ -85,7 +85,7 @@ def test_a_sighting_refused_for_what_it_is_is_proved_by_its_neighbour(bench, cod
     bench.turn()
     bench.answer(1, code=code)
     assert "sighting (" in bench.problem("delivery")
-    assert "is set back: No" in bench.problem("delivery")
+    assert "is held back: No" in bench.problem("delivery")
     assert bench.turn() == [2]
     bench.answer(2)
     assert len(bench.letters) == 0

@@ -129,7 +129,7 @@ def test_what_changes_something_needs_a_number_unless_the_configuration_says_els
     """Reading does not."""
     answer = again(path).ask("outbox/discard", {"transaction": "t"})
     assert refused(answer) == "RequestDeniedError"
-    assert "requests.unnumbered takes requests without it" in answer["error"]["message"]
+    assert "requests.unnumbered = true accepts requests without it" in answer["error"]["message"]
     assert again(path).ask("status", {"transaction": "t"})["status"] == "ok"
     desk = Desk(memory=Memory(path), unnumbered=True)
     assert desk.ask("outbox/discard", {"transaction": "t"})["status"] == "ok"
@@ -243,7 +243,7 @@ def test_what_cannot_be_noted_is_not_carried_out(tmp_path):
     folder.rmdir()
     answer = desk.ask("outbox/discard", FIRST)
     assert refused(answer) == "RequestDeniedError"
-    assert f"cannot be noted (cannot write {folder / NAME}: " in answer["error"]["message"]
+    assert f"cannot be recorded (cannot write {folder / NAME}: " in answer["error"]["message"]
     assert desk.done == []
     assert desk.ask("status", {"transaction": "t"})["status"] == "ok"
     folder.mkdir()
@@ -268,7 +268,7 @@ def test_after_a_damaged_file_only_requests_from_now_on_are_carried_out(path, da
     """Which ones came before is not known, but that they came before is."""
     path.write_bytes(damage)
     desk = again(path)
-    assert "which requests came before is forgotten" in caplog.text
+    assert "earlier requests are forgotten" in caplog.text
     answer = desk.ask("outbox/discard", FIRST)
     after = answer["error"]["after"]
     assert refused(answer) == "ReplayedRequestError"

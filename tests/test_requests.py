@@ -28,9 +28,9 @@ def test_a_request_is_answered_with_its_transaction():
     ("verb", "payload", "kind", "says"),
     [
         ("status", b"", "MalformedRequestError", "send a JSON object"),
-        ("status", b"[" * 100_000, "MalformedRequestError", "no request"),
-        ("status", b"\xff\xfe", "MalformedRequestError", "no request"),
-        ("status", [1], "MalformedRequestError", "no request"),
+        ("status", b"[" * 100_000, "MalformedRequestError", "not a request"),
+        ("status", b"\xff\xfe", "MalformedRequestError", "not a request"),
+        ("status", [1], "MalformedRequestError", "not a request"),
         ("status", {}, "MalformedRequestError", "transaction"),
         ("status", {"transaction": 5}, "MalformedRequestError", "transaction"),
         ("status", {"transaction": "x" * 65}, "MalformedRequestError", "transaction"),

@@ -76,7 +76,7 @@ def test_a_picture_that_takes_longer_than_the_network_stands_holds_nothing_up(ta
         talk.session.lost(slow)
         talk.session.close()
         talk.connect()
-    assert "set back: Keep alive timeout" in talk.problem("delivery")
+    assert "held back: Keep alive timeout" in talk.problem("delivery")
     assert "sighting" in talk.settle()
     assert len(talk.letters) == 1
     assert talk.waiting == 0
@@ -193,4 +193,4 @@ def test_a_sighting_alone_under_way_is_struck(talk):
         talk.session.close()
         talk.connect()
     assert "sighting (" in talk.problem("delivery")
-    assert "is set back: it hung up" in talk.problem("delivery")
+    assert "is held back: it hung up" in talk.problem("delivery")

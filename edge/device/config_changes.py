@@ -226,7 +226,9 @@ class ChangedConfiguration:
         try:
             self._kept.replace(record)
         except RecordError as error:
-            raise ConfigError(f"{error}; make room, or give the right to") from error
+            raise ConfigError(
+                f"{error}; free disk space, or give this user the right to write"
+            ) from error
         self.record = record
 
     def _apply(self, changes: Changes, base: Config) -> Config:

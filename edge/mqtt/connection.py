@@ -37,7 +37,7 @@ from edge.mqtt.wire import Ack, Limits, Will, limits_of
 from edge.system.clock import boot_seconds
 from edge.system.resource_limits import SHORTAGES
 
-HUNG_UP = "it hung up"
+HUNG_UP = "it closed the connection"
 """Why a connection ended of which nothing more is known."""
 _LOG_IN = "check broker.username, its password and the access list"
 _LOG_IN_CODES = (0x80, 0x83, 0x86, 0x87, 0x8A)
@@ -122,7 +122,7 @@ class Connection:
         self._heard = boot_seconds()
         sent = self._client.publish(topic, payload, qos, retain, properties)
         if sent.rc == paho.MQTT_ERR_QUEUE_SIZE:
-            raise PublishError(f"{self._address} still owes an answer to message {sent.mid}")
+            raise PublishError(f"{self._address} has not answered message {sent.mid}")
         return sent.mid
 
     def subscribe(self, topics: Sequence[str]) -> int:
@@ -228,7 +228,8 @@ class Connection:
         except Exception as error:  # paho raises whatever its parser meets
             self.connected = False
             self.lost = LostError(
-                f"{self._address} sent what is not MQTT ({error!r}); is it an MQTT broker?"
+                f"{self._address} sent something that is not MQTT ({error!r}); is it an MQTT "
+                "broker?"
             )
 
     def wake(self) -> None:
@@ -301,7 +302,7 @@ class Connection:
                     ) from error
                 if self._answer is None:
                     raise ProtocolRefusedError(
-                        f"{self._address} hung up on an MQTT {self.protocol} connection "
+                        f"{self._address} did not complete an MQTT {self.protocol} connection "
                         f"({error.why}); is it an MQTT broker"
                         + (", and does it take this device's certificate?" if broker.tls else "?"),
                         plainly=False,
@@ -338,7 +339,7 @@ class Connection:
         if told and said is not None and said.code >= FAILURE:
             code, why = said.code, words(reason_name(said.code), said.code) + _elsewhere(said)
         elif str(reason) == _NOT_MQTT:
-            why = "it sent what is not MQTT"
+            why = "it sent something that is not MQTT"
         elif told or str(reason) != "Unspecified error":
             why = str(reason)
         self.lost = LostError(

@@ -18,7 +18,7 @@ def unreachable(address: str, error: Exception) -> str:
     if isinstance(error, socket.gaierror):
         return f"the name of {address} is unknown ({error.strerror}); check broker.host and DNS"
     if isinstance(error, UnicodeError):
-        return f"{address} is no name of a computer ({error}); check broker.host"
+        return f"{address} is not the name of a computer ({error}); check broker.host"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"{address} shows a certificate that is not trusted ({error.verify_message}); " + (
             f"the clock here says {datetime.now(UTC):%Y-%m-%d %H:%M} UTC: set it where that is "
@@ -31,11 +31,11 @@ def unreachable(address: str, error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return f"nobody listens on {address}; check broker.port, and that the broker runs"
     if isinstance(error, ConnectionResetError):
-        return f"{address} hung up at once; check broker.port and broker.tls"
+        return f"{address} closed the connection at once; check broker.port and broker.tls"
     if isinstance(error, TimeoutError):
         return f"{address} cannot be reached in time; check the network and broker.host"
     if isinstance(error, OSError) and error.errno in _NO_WAY:
-        return f"there is no way to {address} ({error.strerror}); check the network and broker.host"
+        return f"no route to {address} ({error.strerror}); check the network and broker.host"
     return f"cannot connect to {address}: {error}"
 
 

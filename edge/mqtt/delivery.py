@@ -115,7 +115,7 @@ class Delivery(Lane[tuple[Row, float]]):
         if self._flight.limits.maximum_qos == 0:
             self._standing.set_back(
                 "this broker acknowledges nothing (its Maximum QoS is 0), so sightings would be "
-                "lost unnoticed; they stay on disk. Let it take QoS 1"
+                "lost unnoticed; they stay on disk. Allow QoS 1 there"
             )
             return False
         return not self._denials.resting(SIGHTING) and not self._waiting.hold()
@@ -275,7 +275,7 @@ class Delivery(Lane[tuple[Row, float]]):
         if self._suspects.guilty(row.row):
             self._bury(Suspect(row, why))
             return
-        what = f"{row.topic} ({len(row.payload)} bytes) is set back"
+        what = f"{row.topic} ({len(row.payload)} bytes) is held back"
         if self._suspects.blameless:
             what = "all sightings wait: the broker takes none of them"
             self._denials.deny(SIGHTING)

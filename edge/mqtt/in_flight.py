@@ -189,7 +189,7 @@ class Flight:
         if self.oldest and self.stands_seconds > self._limit:
             raise StalledError(
                 f"connected, but {self.oldest.topic} was not acknowledged within {self._limit:g} s "
-                "(broker.acknowledge_seconds); the connection is made anew"
+                "(broker.acknowledge_seconds); the device connects again"
             )
         return acks
 

@@ -42,9 +42,8 @@ class Quiet:
         if often < self.keepalive_seconds:
             self.keepalive_seconds, self._before = often, None
             log.warning(
-                "connections on which nothing is said end after %.0f s, as a load balancer on the "
-                "way would end them: from now on there is a ping every %d s; set "
-                "broker.keepalive_seconds = %d",
+                "silent connections end after %.0f s, as if a load balancer on the way ended them: "
+                "from now on a ping is sent every %d s; set broker.keepalive_seconds = %d",
                 quiet,
                 often,
                 often,

@@ -200,7 +200,8 @@ class Publisher:
                 log.warning("this broker does not speak MQTT 5: it can deny a message unnoticed")
             if not connection.limits.retain:
                 log.warning(
-                    "this broker retains nothing: who comes later sees no state and no info"
+                    "this broker keeps no retained messages: programs that connect later see no "
+                    "state and no info"
                 )
         self.protocol = connection.protocol
         self._counters.add("connects")

@@ -113,5 +113,5 @@ def _envelope(payload: bytes) -> Envelope:
     except msgspec.DecodeError as error:
         text = str(error)
     raise MalformedRequestError(
-        f'no request: {text}; send a JSON object such as {{"transaction": "42"}}'
+        f'not a request: {text}; send a JSON object such as {{"transaction": "42"}}'
     )

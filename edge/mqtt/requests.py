@@ -186,7 +186,7 @@ class RequestServer:
             raise RequestDeniedError(
                 f"{asked.verb} changes something, so it needs `sent`: milliseconds since 1970, "
                 "larger in each request than in the one before, as `wheatear request` fills in. "
-                "requests.unnumbered takes requests without it"
+                "requests.unnumbered = true accepts requests without it"
             )
         self._memory.check(asked.sent)
 
@@ -263,7 +263,7 @@ class RequestServer:
         try:
             fields = from_json(asked.message.payload, _decoder)
         except msgspec.DecodeError as error:
-            raise MalformedRequestError(f"no request: {error}; send a JSON object") from error
+            raise MalformedRequestError(f"not a request: {error}; send a JSON object") from error
         return read_params(VERBS[asked.verb].takes, fields)
 
     def _fail(self, message: Incoming, transaction: str | None, error: RequestError) -> None:

@@ -124,8 +124,8 @@ class Memory:
         if cut:
             raise ReplayedRequestError(
                 f"{verb}, transaction {transaction!r}, was begun before, and its answer is not "
-                "kept: whether it was carried out is to be looked up. Ask again under another "
-                "transaction where it was not"
+                "kept: look whether it was carried out, and ask again under another transaction if "
+                "it was not"
             )
         return found
 
@@ -141,8 +141,8 @@ class Memory:
         after = self._after
         if sent <= after:
             raise ReplayedRequestError(
-                f"`sent` = {sent} is not larger than {after}, which was used: a request is carried "
-                f"out once. Ask anew with a larger one",
+                f"`sent` = {sent} is not larger than {after}, which was used already: each request "
+                "is carried out once. Ask again with a larger one",
                 after,
             )
         if sent - after > MOST_JUMP:
@@ -168,8 +168,8 @@ class Memory:
                 self._after = before
                 del known[key]
                 raise RequestDeniedError(
-                    f"this request cannot be noted ({error}), so it could be carried out again "
-                    "later; make room, or give the right to"
+                    f"this request cannot be recorded ({error}), so it could be carried out again "
+                    "later; free disk space, or give this user the right to write"
                 ) from error
 
     def keep(self, verb: str, transaction: str, answer: bytes) -> None:
@@ -211,7 +211,7 @@ class Memory:
         except (RecordError, ShortageError) as error:
             self._after = _before_now(file.path)
             log.error(
-                "%s: which requests came before is forgotten; `sent` has to be more than %d",
+                "%s: earlier requests are forgotten; `sent` has to be larger than %d",
                 error,
                 self._after,
             )

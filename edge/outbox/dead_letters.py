@@ -164,9 +164,10 @@ class DeadLetters:
             return None
         first = "; ".join(str(one) for one in letters[:3])
         more = f"; and {len(letters) - 3} more" if len(letters) > 3 else ""
+        them = "it" if len(letters) == 1 else "them"
         return (
-            f"{len(letters)} set aside that the broker does not take: {first}{more}. Look at them, "
-            "then release or discard them (wheatear outbox, or the requests outbox/...)"
+            f"{len(letters)} set aside because the broker does not take {them}: {first}{more}. "
+            "Look at them, then release or discard them (wheatear outbox, or the requests outbox/...)"
         )
 
     def _each(self, ids: Iterable[str], change: Callable[[str], object]) -> int:
@@ -212,14 +213,14 @@ class DeadLetters:
             head, _, payload = read_whole(path).partition(b"\n")
             letter = from_json(head, _letter)
             if letter.kind.upper() not in Kind.__members__ or letter.bytes != len(payload):
-                raise ValueError("its head does not fit its payload")
+                raise ValueError("its first line does not fit its payload")
         except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
             if isinstance(error, OSError) and error.errno not in _NO_LETTER:
                 raise
             if path.name not in self._strange:
                 self._strange.add(path.name)
-                log.warning("%s is no dead letter: %s; remove it", path, error)
-            raise OutboxError(f"{path} is no dead letter: {error}; remove it") from error
+                log.warning("%s is not a dead letter: %s; remove it", path, error)
+            raise OutboxError(f"{path} is not a dead letter: {error}; remove it") from error
         return msgspec.structs.replace(letter, id=path.stem), payload
 
 

@@ -88,7 +88,7 @@ class OutboxFile:
     def _use_room(self, error: OutboxFullError) -> None:
         """Free the disk reserve and log it: nothing new is written until it can be held again."""
         if self._room.there():
-            log.warning("%s; the room kept in %s is used", error, self._room.file)
+            log.warning("%s; the disk space kept in reserve as %s is used", error, self._room.file)
             self.full = str(error)
         self._room.spend()
 
@@ -127,7 +127,7 @@ class OutboxFile:
                 self._room.spend()
                 self.numbers.end(self.following)
         except OSError as error:
-            log.warning("the next start leaves some numbers out: %s", error)
+            log.warning("the next start skips some numbers: %s", error)
 
     def look_again(self, last: Attempt | None) -> tuple[OutboxCounts, Attempt | None]:
         """Count what is in the file, and say whether the last append is.
@@ -163,7 +163,7 @@ class OutboxFile:
             write_again(self.path, self.reader)
         else:
             self.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        log.error("the outbox %s was deleted while in use; it is written anew", self.path)
+        log.error("the outbox %s was deleted while in use; it is made again", self.path)
         self._disconnect()
         self.numbers.forget()
         self._room.forget()

@@ -53,8 +53,8 @@ def _count_in_pages(path: Path) -> int:
     except OSError as error:
         raise OutboxError(f"cannot look into {path}: {error.strerror or error}") from error
     raise OutboxError(
-        f"what waits in {path} cannot be counted: it is damaged, or written all the time; try "
-        "again, or start the device, which saves what can be read"
+        f"the messages that wait in {path} cannot be counted: it is damaged, or being written all "
+        "the time; try again, or start the device, which saves what can be read"
     )
 
 

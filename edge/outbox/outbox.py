@@ -278,8 +278,8 @@ class Outbox:
                 return None
         return (
             f"the outbox {self.path} was moved away, or its file system unmounted, while in use: "
-            "what is written lies where it is now, and the next start does not find it; put it "
-            "back, then restart"
+            "messages still go into it where it is now, but the next start will not find it there; "
+            "put it back, then restart"
         )
 
     def depth(self) -> Depth:

@@ -61,7 +61,9 @@ def read_rows(found: Iterable[tuple[Any, ...]], path: Path) -> list[Row]:
             and kind in _KINDS
             and size == len(payload) + OVERHEAD_BYTES
         ):
-            raise OutboxDamagedError(f"the outbox {path} is damaged (row {number} is no message)")
+            raise OutboxDamagedError(
+                f"the outbox {path} is damaged (row {number} is not a message)"
+            )
         if kind != Kind.IMAGE:
             try:
                 payload = unpack(payload)

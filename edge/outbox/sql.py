@@ -196,7 +196,7 @@ def totals(db: sqlite3.Connection) -> tuple[int, int, int, int]:
     """
     found = db.execute("SELECT next_seq, waiting, bytes, next_row FROM total").fetchall()
     if len(found) != 1 or not all(isinstance(value, int) for value in found[0]):
-        raise OutboxDamagedError("its totals are no numbers")
+        raise OutboxDamagedError("its totals are not numbers")
     next_seq, waiting, size, next_row = found[0]
     return next_seq, waiting, size, next_row
 
