@@ -167,7 +167,8 @@ class DeadLetters:
         them = "it" if len(letters) == 1 else "them"
         return (
             f"{len(letters)} set aside because the broker does not take {them}: {first}{more}. "
-            "Look at them, then release or discard them (wheatear outbox, or the requests outbox/...)"
+            "Look at them, then release or discard them (wheatear outbox, or the requests "
+            "outbox/...)"
         )
 
     def _each(self, ids: Iterable[str], change: Callable[[str], object]) -> int:
