@@ -22,7 +22,7 @@ from edge.cameras.photo import facts
 from edge.config import Requests as RequestSettings
 from edge.config import load_config
 from edge.errors import RequestError, WheatearError
-from edge.messages.requests import Response, VerbName
+from edge.messages.requests import VERBS, Response, VerbName
 from edge.model.bundle.bundle import read_bundle
 from edge.model.image.preprocessing import decode
 from edge.mqtt.packets import Incoming
@@ -126,8 +126,8 @@ def asked() -> Target:
         verb = [*_VERBS, "unknown"][len(data) % (len(_VERBS) + 1)]
         # A device of its own for each: answers to refusals are bounded.
         requests = RequestServer(settings, device, Counters(), SystemClock(), lambda: None)
-        for name in _VERBS:
-            requests.on(name, msgspec.to_builtins)
+        for one in VERBS.values():
+            requests.on(one, msgspec.to_builtins)
         with quiet():
             requests.carry_out(Incoming(f"{device}/request/{verb}", data))
         (answer,) = requests.answers()

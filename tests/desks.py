@@ -11,6 +11,7 @@ from senders import Sender
 from edge.config import Requests as Settings
 from edge.errors import CameraError
 from edge.messages.base import Params
+from edge.messages.requests import VERBS
 from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import RequestServer
 from edge.mqtt.transactions import Memory
@@ -42,9 +43,9 @@ class Desk:
             self.memory,
         )
         for verb in ("status", "log", "restart", "config/set", "inbox/get", "outbox/discard"):
-            self.requests.on(verb, lambda params, verb=verb: self._count(verb, params))
-        self.requests.on("capture", self._fail)
-        self.requests.on("drift", self._break)
+            self.requests.on(VERBS[verb], lambda params, verb=verb: self._count(verb, params))
+        self.requests.on(VERBS["capture"], self._fail)
+        self.requests.on(VERBS["drift"], self._break)
 
     def _count(self, verb: str, params: Params) -> dict[str, int]:
         self.gate.wait(10)

@@ -245,13 +245,14 @@ def test_a_goodbye_that_is_about_the_connection_blames_no_message(tmp_path, code
 def test_verbs_are_subscribed_to_one_by_one_where_wildcards_are_not_taken(tmp_path):
     """Wildcard Subscription Available = 0."""
     from edge.config import Requests as Settings
+    from edge.messages.requests import MODELS, STATUS
     from edge.mqtt.requests import RequestServer
     from edge.system.clock import SystemClock
     from edge.system.counters import Counters
 
     asked = RequestServer(Settings(), "wheatear/cam-1", Counters(), SystemClock(), lambda: None)
-    asked.on("status", lambda _: {})
-    asked.on("models", lambda _: {})
+    asked.on(STATUS, lambda _: {})
+    asked.on(MODELS, lambda _: {})
     with StrictBroker(Script(wildcards=False)) as broker:
         with Sender(tmp_path, settings(broker.port), requests=asked):
             assert broker.wait(lambda one: len(one.filters) == 2)

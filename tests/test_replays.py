@@ -14,7 +14,7 @@ from desks import Desk, refused
 
 from edge.errors import ReplayedRequestError
 from edge.messages.base import MOST_SENT
-from edge.messages.requests import VERBS
+from edge.messages.requests import OUTBOX_DISCARD, VERBS
 from edge.mqtt.transactions import MOST_JUMP, NAME, Memory
 from edge.system.clock import WRITTEN
 
@@ -87,7 +87,7 @@ def test_a_delivery_while_the_first_is_carried_out_is_passed_over(path):
     """It is known, and not yet answered."""
     desk = again(path)
     seen = []
-    desk.requests.on("outbox/discard", lambda _: seen.append(desk.offered("outbox/discard", FIRST)))
+    desk.requests.on(OUTBOX_DISCARD, lambda _: seen.append(desk.offered("outbox/discard", FIRST)))
     desk.ask("outbox/discard", FIRST)
     assert seen == [[]]
 
@@ -255,7 +255,7 @@ def test_an_answer_that_cannot_be_noted_is_given_all_the_same(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     desk = again(folder / NAME)
-    desk.requests.on("outbox/discard", lambda _: shutil.rmtree(folder))
+    desk.requests.on(OUTBOX_DISCARD, lambda _: shutil.rmtree(folder))
     assert desk.ask("outbox/discard", FIRST)["status"] == "ok"
     assert desk.ask("outbox/discard", FIRST)["status"] == "ok"
 
@@ -302,6 +302,7 @@ import json, os, signal, sys
 from pathlib import Path
 sys.path[:0] = json.loads(sys.argv[3])
 from desks import Desk
+from edge.messages.requests import OUTBOX_DISCARD
 from edge.mqtt.transactions import Memory
 path, where = Path(sys.argv[1]), sys.argv[2]
 desk = Desk(memory=Memory(path), unnumbered=False)
@@ -312,7 +313,7 @@ def handler(_):
     if where == "after":
         os.kill(os.getpid(), signal.SIGKILL)
     return {}
-desk.requests.on("outbox/discard", handler)
+desk.requests.on(OUTBOX_DISCARD, handler)
 desk.ask("outbox/discard", {"transaction": "t", "ids": ["1"], "sent": 1000})
 os.kill(os.getpid(), signal.SIGKILL)
 """

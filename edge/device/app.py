@@ -28,6 +28,7 @@ from edge.device.remote import Remote
 from edge.device.status import StatusVerb
 from edge.errors import CameraError, OutboxError
 from edge.feedback.feedback import Feedback
+from edge.messages.requests import CAPTURE, STATUS
 from edge.messages.sighting import ModelRef
 from edge.mqtt.delivery import Waiting
 from edge.mqtt.homeassistant import discovery as homeassistant
@@ -234,8 +235,8 @@ class _Device:
                 *self._feedback.watchers,
             ],
         )
-        self._requests.on("capture", capture.now)
-        self._requests.on("status", status.status)
+        self._requests.on(CAPTURE, capture.now)
+        self._requests.on(STATUS, status.status)
         self._feedback.serve(self._requests)
         self._desk.serve(self._requests)
 

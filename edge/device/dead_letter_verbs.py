@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import OutboxError
 from edge.messages.base import Params
+from edge.messages.requests import OUTBOX_DISCARD, OUTBOX_LETTERS, OUTBOX_RELEASE
 from edge.messages.verbs import MOST_LETTERS, LetterList, LettersDone, WhichLetters
 from edge.outbox.dead_letters import DeadLetters
 
@@ -27,9 +28,9 @@ class LetterVerbs:
 
     def serve(self, requests: RequestServer) -> None:
         """Take the verbs."""
-        requests.on("outbox/letters", self.listed)
-        requests.on("outbox/release", self.release)
-        requests.on("outbox/discard", self.discard)
+        requests.on(OUTBOX_LETTERS, self.listed)
+        requests.on(OUTBOX_RELEASE, self.release)
+        requests.on(OUTBOX_DISCARD, self.discard)
 
     def listed(self, _: Params) -> LetterList:
         """List what is set aside, the oldest first."""

@@ -18,6 +18,7 @@ from edge.device.log_tail import LogTail
 from edge.errors import ConfigError
 from edge.messages.base import Params
 from edge.messages.device import ConfigState
+from edge.messages.requests import CONFIG_GET, CONFIG_SET, LOG, RESTART
 from edge.messages.verbs import ConfigNow, ConfigSetParams, ConfigTaken
 from edge.mqtt.requests import RequestServer
 from edge.mqtt.transactions import NAME, Memory
@@ -78,10 +79,10 @@ class Remote:
     def serve(self, requests: RequestServer, confirm_seconds: float) -> None:
         """Carry out ``config/get``, ``config/set``, ``log`` and ``restart``."""
         self._seconds, self._reachable = confirm_seconds, requests.topics is not None
-        requests.on("config/get", self._get)
-        requests.on("config/set", self._set)
-        requests.on("log", self._log_tail.log)
-        requests.on("restart", self._restart)
+        requests.on(CONFIG_GET, self._get)
+        requests.on(CONFIG_SET, self._set)
+        requests.on(LOG, self._log_tail.log)
+        requests.on(RESTART, self._restart)
 
     def stays(self) -> bool:
         """Whether the process runs the device again when it has ended."""

@@ -12,6 +12,7 @@ from edge.feedback.inbox import PictureInbox
 from edge.feedback.picture_store import PictureStore
 from edge.messages.base import Params
 from edge.messages.feedback import DriftReport, PictureParams, PicturePart
+from edge.messages.requests import DRIFT, INBOX_GET
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,8 +79,8 @@ class Feedback:
 
     def serve(self, requests: RequestServer) -> None:
         """Register the verbs."""
-        requests.on("drift", self._drift)
-        requests.on("inbox/get", self._picture)
+        requests.on(DRIFT, self._drift)
+        requests.on(INBOX_GET, self._picture)
 
     def __enter__(self) -> Self:
         self._stack.callback(lambda: self.drift.close() if self.drift is not None else None)

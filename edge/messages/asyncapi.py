@@ -56,9 +56,9 @@ def document() -> Object:
     )
     carried = schemas.pop(Envelope.__name__)
     messages = {_message_key(topic): _message(topic) for topic in TOPICS if not topic.by_verb}
-    for verb, (takes, gives, *_) in VERBS.items():
-        messages[f"request_{_words(verb)}"] = _request(carried, schemas[takes.__name__])
-        messages[f"response_{_words(verb)}"] = _response(gives)
+    for name, verb in VERBS.items():
+        messages[f"request_{_words(name)}"] = _request(carried, schemas[verb.takes.__name__])
+        messages[f"response_{_words(name)}"] = _response(verb.gives)
     operations = {_key(topic): _operation(topic) for topic in TOPICS if not topic.by_verb}
     return {
         "asyncapi": "3.0.0",

@@ -6,7 +6,7 @@ What handles a verb registers by its name, and is handed the struct that stands 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -87,11 +87,18 @@ VerbName = Literal[
 """What a device can be asked for."""
 
 
-class Verb(NamedTuple):
-    """What is known of a verb wherever it is named."""
+Taken = TypeVar("Taken", bound=Params)
+Given = TypeVar("Given")
 
-    takes: type[Params]
-    gives: type[Message] | None
+
+class Verb(NamedTuple, Generic[Taken, Given]):
+    """What is known of a verb wherever it is named; by it a handler is held to what it takes and
+    returns.
+    """
+
+    name: VerbName
+    takes: type[Taken]
+    gives: type[Given] | None
     """The ``data`` of its answer; None: an empty object."""
     what: str
     """What it is asked for; the first sentence stands for it in tables."""
@@ -109,111 +116,147 @@ class Verb(NamedTuple):
         return self.changes and not self.knows_repeats
 
 
-VERBS: Mapping[str, Verb] = {
-    "status": Verb(
-        Params,
-        verbs.Status,
-        "How the device is now: what it also says on `info`, `state`, `health`.",
-    ),
-    "capture": Verb(
-        verbs.CaptureParams,
-        verbs.Captured,
-        "Take a picture now and say what is in it. Interval, windows, bursts and motion play no "
-        "part; the picture counts for sightings like any other.",
-    ),
-    "config/get": Verb(
-        Params,
-        verbs.ConfigNow,
-        "The configuration in force, and what of it was changed from afar. Passwords, tokens and "
-        "the broker's user name are left out.",
-    ),
-    "config/set": Verb(
-        verbs.ConfigSetParams,
-        verbs.ConfigTaken,
-        "Change settings, on trial: what does not prove itself is taken back. Give `changes` or "
-        "`toml`.",
-        changes=True,
-    ),
-    "drift": Verb(
-        Params,
-        feedback.DriftReport,
-        "How unlike the photos that the model learned from the frames here are, with histograms.",
-        setting="drift.measure",
-    ),
-    "inbox/get": Verb(
-        feedback.PictureParams,
-        feedback.PicturePart,
-        "A piece of a picture that was kept to learn from, at full size. Go on at `offset` plus "
-        "the bytes that came, until none come.",
-        setting="inbox.keep",
-    ),
-    "log": Verb(
-        verbs.LogParams,
-        verbs.LogLines,
-        "The newest lines of the log since the program started, without secrets. Fewer come where "
-        "they are long.",
-    ),
-    "outbox/letters": Verb(
-        Params,
-        verbs.LetterList,
-        "The messages that were set aside because the broker does not take them (dead letters).",
-    ),
-    "outbox/release": Verb(
-        verbs.WhichLetters,
-        verbs.LettersDone,
-        "Send dead letters again. Give `ids` or `all`.",
-        changes=True,
-    ),
-    "outbox/discard": Verb(
-        verbs.WhichLetters,
-        verbs.LettersDone,
-        "Delete dead letters for good. Give `ids` or `all`.",
-        changes=True,
-    ),
-    "models": Verb(
-        Params,
-        updates.Listed,
-        "The models on the device: which runs, which ran before, and how the last update ended.",
-        setting="model.store",
-    ),
-    "model/install": Verb(
-        updates.InstallParams,
-        updates.Accepted,
-        "Fetch a new model, try it and go over to it. It is answered at once; the rest is told on "
-        "the topic `update`. Give `url`, or the `sha256` of what came by `model/chunk`.",
-        changes=True,
-        setting="model.store",
-    ),
-    "model/chunk": Verb(
-        updates.Chunk,
-        updates.UploadProgress,
-        "Send a piece of a new model, for devices that reach no web server. Then `model/install` "
-        "with its `sha256`.",
-        changes=True,
-        setting="model.store",
-        knows_repeats=True,
-    ),
-    "model/cancel": Verb(
-        Params,
-        updates.Cancelled,
-        "End an update that is under way, or drop an upload. Not a model on probation: for that "
-        "there is `model/rollback`.",
-        changes=True,
-        setting="model.store",
-    ),
-    "model/rollback": Verb(
-        Params,
-        updates.RolledBack,
-        "Go back to the model before.",
-        changes=True,
-        setting="model.store",
-    ),
-    "restart": Verb(
-        Params,
-        None,
-        "End the program in good order and start it anew, once this is answered.",
-        changes=True,
-    ),
+STATUS = Verb(
+    "status",
+    Params,
+    verbs.Status,
+    "How the device is now: what it also says on `info`, `state`, `health`.",
+)
+CAPTURE = Verb(
+    "capture",
+    verbs.CaptureParams,
+    verbs.Captured,
+    "Take a picture now and say what is in it. Interval, windows, bursts and motion play no "
+    "part; the picture counts for sightings like any other.",
+)
+CONFIG_GET = Verb(
+    "config/get",
+    Params,
+    verbs.ConfigNow,
+    "The configuration in force, and what of it was changed from afar. Passwords, tokens and "
+    "the broker's user name are left out.",
+)
+CONFIG_SET = Verb(
+    "config/set",
+    verbs.ConfigSetParams,
+    verbs.ConfigTaken,
+    "Change settings, on trial: what does not prove itself is taken back. Give `changes` or "
+    "`toml`.",
+    changes=True,
+)
+DRIFT = Verb(
+    "drift",
+    Params,
+    feedback.DriftReport,
+    "How unlike the photos that the model learned from the frames here are, with histograms.",
+    setting="drift.measure",
+)
+INBOX_GET = Verb(
+    "inbox/get",
+    feedback.PictureParams,
+    feedback.PicturePart,
+    "A piece of a picture that was kept to learn from, at full size. Go on at `offset` plus "
+    "the bytes that came, until none come.",
+    setting="inbox.keep",
+)
+LOG = Verb(
+    "log",
+    verbs.LogParams,
+    verbs.LogLines,
+    "The newest lines of the log since the program started, without secrets. Fewer come where "
+    "they are long.",
+)
+OUTBOX_LETTERS = Verb(
+    "outbox/letters",
+    Params,
+    verbs.LetterList,
+    "The messages that were set aside because the broker does not take them (dead letters).",
+)
+OUTBOX_RELEASE = Verb(
+    "outbox/release",
+    verbs.WhichLetters,
+    verbs.LettersDone,
+    "Send dead letters again. Give `ids` or `all`.",
+    changes=True,
+)
+OUTBOX_DISCARD = Verb(
+    "outbox/discard",
+    verbs.WhichLetters,
+    verbs.LettersDone,
+    "Delete dead letters for good. Give `ids` or `all`.",
+    changes=True,
+)
+MODELS = Verb(
+    "models",
+    Params,
+    updates.Listed,
+    "The models on the device: which runs, which ran before, and how the last update ended.",
+    setting="model.store",
+)
+MODEL_INSTALL = Verb(
+    "model/install",
+    updates.InstallParams,
+    updates.Accepted,
+    "Fetch a new model, try it and go over to it. It is answered at once; the rest is told on "
+    "the topic `update`. Give `url`, or the `sha256` of what came by `model/chunk`.",
+    changes=True,
+    setting="model.store",
+)
+MODEL_CHUNK = Verb(
+    "model/chunk",
+    updates.Chunk,
+    updates.UploadProgress,
+    "Send a piece of a new model, for devices that reach no web server. Then `model/install` "
+    "with its `sha256`.",
+    changes=True,
+    setting="model.store",
+    knows_repeats=True,
+)
+MODEL_CANCEL = Verb(
+    "model/cancel",
+    Params,
+    updates.Cancelled,
+    "End an update that is under way, or drop an upload. Not a model on probation: for that "
+    "there is `model/rollback`.",
+    changes=True,
+    setting="model.store",
+)
+MODEL_ROLLBACK = Verb(
+    "model/rollback",
+    Params,
+    updates.RolledBack,
+    "Go back to the model before.",
+    changes=True,
+    setting="model.store",
+)
+RESTART: Verb[Params, object] = Verb(
+    "restart",
+    Params,
+    None,
+    "End the program in good order and start it anew, once this is answered.",
+    changes=True,
+)
+
+VERBS: Mapping[str, Verb[Any, Any]] = {
+    one.name: one
+    for one in (
+        STATUS,
+        CAPTURE,
+        CONFIG_GET,
+        CONFIG_SET,
+        DRIFT,
+        INBOX_GET,
+        LOG,
+        OUTBOX_LETTERS,
+        OUTBOX_RELEASE,
+        OUTBOX_DISCARD,
+        MODELS,
+        MODEL_INSTALL,
+        MODEL_CHUNK,
+        MODEL_CANCEL,
+        MODEL_ROLLBACK,
+        RESTART,
+    )
 }
 """Every verb, with what it takes and gives, and what for."""
 

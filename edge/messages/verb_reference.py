@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Collection
+from typing import Any
 
 from edge.messages.examples import REQUESTS
 from edge.messages.field_table import fields, parameters
@@ -37,19 +38,19 @@ def markdown(allowed: Collection[str]) -> str:
         yes = "yes" if name in allowed else "no"
         lines.append(f"| {link} | {first} | {yes} | {'yes' if verb.changes else 'no'} |")
     lines += ["", _EVERY.strip(), "", *parameters(Envelope), "", _ANSWER.strip()]
-    for name, verb in VERBS.items():
-        lines += ["", *_section(name, verb, name in allowed)]
+    for verb in VERBS.values():
+        lines += ["", *_section(verb, verb.name in allowed)]
     return "\n".join(lines) + "\n"
 
 
-def _section(name: str, verb: Verb, allowed: bool) -> list[str]:
+def _section(verb: Verb[Any, Any], allowed: bool) -> list[str]:
     """The section of a verb: what for, who may, how to ask, what it takes, what it gives."""
     may = "Allowed by default" if allowed else "Has to be listed in `requests.allow`"
     needs = "needs `sent`" if verb.changes else "changes nothing"
     terms = f"{may}; {needs}."
     if verb.setting:
         terms += f" Only where `{verb.setting}` is set."
-    if more := _MORE.get(name):
+    if more := _MORE.get(verb.name):
         terms += f" More: {more}."
     takes = ["**Takes** no parameters."]
     if verb.takes.__struct_fields__:
@@ -58,13 +59,13 @@ def _section(name: str, verb: Verb, allowed: bool) -> list[str]:
     if verb.gives:
         gives = ["**Gives**", "", *fields(verb.gives, _TOPICS)]
     return [
-        f"## `{name}`",
+        f"## `{verb.name}`",
         "",
         verb.what,
         "",
         terms,
         "",
-        *_example(name, verb),
+        *_example(verb),
         "",
         *takes,
         "",
@@ -72,9 +73,9 @@ def _section(name: str, verb: Verb, allowed: bool) -> list[str]:
     ]
 
 
-def _example(name: str, verb: Verb) -> list[str]:
+def _example(verb: Verb[Any, Any]) -> list[str]:
     """A request as a command, and as what goes over MQTT."""
-    asked = REQUESTS.get(name, {})
+    name, asked = verb.name, REQUESTS.get(verb.name, {})
     words = [
         shlex.quote(f"{key}={value if isinstance(value, str) else json.dumps(value)}")
         for key, value in asked.items()

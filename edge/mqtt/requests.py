@@ -26,7 +26,7 @@ from edge.errors import (
     WheatearError,
 )
 from edge.messages.base import Params, encode
-from edge.messages.requests import VERBS, Problem, Response, VerbName, read_params
+from edge.messages.requests import VERBS, Given, Problem, Response, Taken, Verb, read_params
 from edge.mqtt.packets import Incoming
 from edge.mqtt.request_admission import Admission, Asked
 from edge.mqtt.request_refusals import Refusals
@@ -108,12 +108,12 @@ class RequestServer:
         """What the device can be asked for: known here, and allowed."""
         return tuple(verb for verb in self._settings.allow if verb in self._handlers)
 
-    def on(self, verb: VerbName, handler: Callable[[Any], object]) -> None:
+    def on(self, verb: Verb[Taken, Given], handler: Callable[[Taken], Given]) -> None:
         """Carry out `verb` with `handler`, called on the request thread.
 
         It takes and gives what :data:`VERBS` says. A WheatearError becomes an error response.
         """
-        self._handlers[verb] = handler
+        self._handlers[verb.name] = handler
 
     def start(self) -> None:
         """Start the thread."""
@@ -194,7 +194,8 @@ class RequestServer:
         self._counters.error(error)
         known = asked is not None and self._gate.knows(asked)
         if self._refusals.add(self._gate.verb(message), error, known):
-            self._fail(message, asked.transaction if asked else None, error)
+            transaction = asked.transaction if asked else None
+            self._send(message, self._failed(message, transaction, error))
 
     def _drop(self, asked: Asked, why: str) -> None:
         """Drop what is too much."""
@@ -238,23 +239,23 @@ class RequestServer:
         except RequestError as error:
             log.warning("request %r is not carried out: %s", name, error)
             self._counters.error(error)
-            self._fail(message, transaction, error)
+            self._send(message, self._failed(message, transaction, error))
             return
         finally:
             self._queued.discard((name, transaction))
         log.info("%s, transaction %s", name, transaction)
         try:
             data = self._handlers[name](params)
-            answer = encode(self._response(message, transaction, data=msgspec.Raw(_json(data))))
+            answer = self._answer(message, transaction, data=msgspec.Raw(_json(data)))
             self._counters.add("requests_carried_out")
         except WheatearError as error:
             log.warning("%s failed: %s", name, error)
             self._counters.error(error)
-            answer = self._error(message, transaction, error)
+            answer = self._failed(message, transaction, error)
         except Exception as error:  # a bug in one verb must not end the others
             log.exception("%s failed", name)
             self._counters.error(error)
-            answer = self._error(message, transaction, error)
+            answer = self._failed(message, transaction, error)
         self._memory.keep(name, transaction, answer)
         self._send(message, answer)
 
@@ -266,23 +267,20 @@ class RequestServer:
             raise MalformedRequestError(f"not a request: {error}; send a JSON object") from error
         return read_params(VERBS[asked.verb].takes, fields)
 
-    def _fail(self, message: Incoming, transaction: str | None, error: RequestError) -> None:
-        self._send(message, self._error(message, transaction, error))
-
-    def _error(self, message: Incoming, transaction: str | None, error: Exception) -> bytes:
+    def _failed(self, message: Incoming, transaction: str | None, error: Exception) -> bytes:
         problem = Problem(
             kind=type(error).__name__, message=str(error), after=getattr(error, "after", None)
         )
-        return encode(self._response(message, transaction, error=problem))
+        return self._answer(message, transaction, error=problem)
 
-    def _response(
+    def _answer(
         self,
         message: Incoming,
         transaction: str | None,
         data: msgspec.Raw | None = None,
         error: Problem | None = None,
-    ) -> Response:
-        return Response(
+    ) -> bytes:
+        response = Response(
             device=self._device,
             verb=self._gate.verb(message),
             transaction=transaction,
@@ -291,6 +289,7 @@ class RequestServer:
             data=data,
             error=error,
         )
+        return encode(response)
 
     def _send(self, message: Incoming, payload: bytes) -> None:
         try:

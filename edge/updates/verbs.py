@@ -8,6 +8,13 @@ from typing import TYPE_CHECKING
 
 from edge.errors import UpdateBusyError, UpdateError
 from edge.messages.base import Params, new_id
+from edge.messages.requests import (
+    MODEL_CANCEL,
+    MODEL_CHUNK,
+    MODEL_INSTALL,
+    MODEL_ROLLBACK,
+    MODELS,
+)
 from edge.messages.updates import (
     Accepted,
     Cancelled,
@@ -91,8 +98,8 @@ class Verbs:
 
 def register(requests: RequestServer, verbs: Verbs) -> None:
     """Have the verbs carried out."""
-    requests.on("models", verbs.models)
-    requests.on("model/install", verbs.install)
-    requests.on("model/chunk", verbs.chunk)
-    requests.on("model/cancel", verbs.cancel)
-    requests.on("model/rollback", verbs.roll_back)
+    requests.on(MODELS, verbs.models)
+    requests.on(MODEL_INSTALL, verbs.install)
+    requests.on(MODEL_CHUNK, verbs.chunk)
+    requests.on(MODEL_CANCEL, verbs.cancel)
+    requests.on(MODEL_ROLLBACK, verbs.roll_back)
