@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 MUTANTS = Path(__file__).with_name("mutants")
 MODULE = '''\
@@ -54,14 +57,20 @@ UNNOTICED = [
 ]
 
 
-def run(root: Path, accepted: list[str], *more: str, tests: str = TESTS) -> tuple[int, list[str]]:
-    """Run it on a project; give how it ended, and what it said."""
+def run(
+    root: Path,
+    accepted: list[str],
+    *more: str,
+    tests: str = TESTS,
+    asked: Sequence[str] = ("tests/test_door.py",),
+) -> tuple[int, list[str]]:
+    """Run it on a project: how it ended, and what it said."""
     (root / "tests/mutants").mkdir(parents=True, exist_ok=True)
     (root / "shop").mkdir(exist_ok=True)
     (root / "shop/door.py").write_text(MODULE)
     (root / "tests/test_door.py").write_text(tests)
     (root / "tests/mutants/shop.toml").write_text(
-        'modules = ["shop/door.py"]\ntests = ["tests/test_door.py"]\nseconds = 10\n'
+        f'modules = ["shop/door.py"]\ntests = {list(asked)}\nseconds = 10\n'
         f'[[accepted]]\nmodule = "shop/door.py"\nwhy = "so"\nchanges = {accepted}\n'
     )
     done = subprocess.run(
@@ -71,8 +80,8 @@ def run(root: Path, accepted: list[str], *more: str, tests: str = TESTS) -> tupl
         timeout=120,
         check=False,
     )
-    assert not done.stderr
-    return done.returncode, done.stdout.splitlines()
+    assert not (done.stdout and done.stderr)
+    return done.returncode, (done.stdout or done.stderr).splitlines()
 
 
 def test_what_no_test_notices_is_named_unless_it_is_accepted(tmp_path):
@@ -103,6 +112,60 @@ def test_a_module_that_is_imported_by_a_test_alone_is_changed_too(tmp_path):
     code, said = run(tmp_path, UNNOTICED, tests=tests)
     assert code == 0
     assert said[0] == "shop/door.py: 9 of 9 (100%), 2 more accepted"
+
+
+NAMED = """\
+import pytest
+
+from shop.door import MOST, Door, grows
+
+SIZES = {3: "small", 4: "large"}[MOST]
+
+
+@pytest.mark.parametrize("most", [MOST])
+def test_it_grows(most):
+    assert [grows(2), grows(9), grows(0)] == [2, most, 0]
+"""
+
+
+def test_a_test_whose_name_a_change_alters_has_not_noticed_it(tmp_path):
+    """It is run all the same; a file that cannot be imported any more has."""
+    code, said = run(tmp_path, [], "--match", "MOST = 3", tests=NAMED)
+    assert code == 1
+    assert said[0] == "shop/door.py: 1 of 2 (50%), 0 more accepted"
+    assert said[2:4] == ["== shop: no test notices:", "shop/door.py module: MOST = 3 => 3 -> 4"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "missing"),
+    [
+        (["tests/test_door.py::test_gone"], "not found: {root}/tests/test_door.py::test_gone"),
+        (["tests/test_gone.py"], "file or directory not found: tests/test_gone.py"),
+        (
+            ["tests/test_door.py", "--deselect=tests/test_door.py::test_gone"],
+            "not found: --deselect=tests/test_door.py::test_gone",
+        ),
+    ],
+)
+def test_tests_that_do_not_exist_are_an_error_that_names_them(tmp_path, asked, missing):
+    """Whether they are to notice changes, or to be left out."""
+    code, said = run(tmp_path, [], asked=asked)
+    assert code == 1
+    assert said == ["the tests named do not exist:", missing.format(root=tmp_path)]
+
+
+GROWN = "if MOST == 3:\n\n    def test_most():\n        assert MOST == 3\n"
+
+
+def test_a_test_that_is_gone_with_a_change_is_an_error_that_names_both(tmp_path):
+    """It has not noticed the change, and nobody knows whether it would."""
+    tests = f"from shop.door import MOST\n\n{GROWN}"
+    code, said = run(tmp_path, [], "--match", "MOST = 3", tests=tests)
+    assert code == 1
+    assert said == [
+        "the tests named do not exist with: module: MOST = 3 => 3 -> 4",
+        "tests/test_door.py::test_most",
+    ]
 
 
 WAITS = """\

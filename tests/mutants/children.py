@@ -29,9 +29,10 @@ from types import CodeType, FunctionType
 
 import pytest
 from changes import Change, Source
+from existing import Existing
 from lines import Lines
 
-GREEN, RED, BROKEN, ANEW = 0, 1, 70, 71
+GREEN, RED, BROKEN, ANEW, MISSING = 0, 1, 70, 71, 72
 OPTIONS = [
     *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=native"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
@@ -85,7 +86,9 @@ class Children:
         os.chdir(root)
 
     def unnoticed(self, tries: list[Try]) -> list[Try]:
-        """Return the changes that no test noticed. Ends the program where tests fail as it is."""
+        """The changes that no test noticed. Ends the program where tests fail as it is, or are not
+        there.
+        """
         screen = os.dup(2)
         _tidy_when_ended()
         with tempfile.NamedTemporaryFile() as told:
@@ -93,13 +96,19 @@ class Children:
             def collected(folder: str) -> int:
                 _tidy_when_ended()
                 plugin = _Forks(self._root, tries, self._seconds, screen, folder)
-                code = pytest.main([*OPTIONS, f"--basetemp={folder}", *self._tests], [plugin])
+                existing, options = Existing(), [*OPTIONS, f"--basetemp={folder}"]
+                code = pytest.main([*options, *self._tests], [plugin, existing])
+                if existing.missing:
+                    Path(told.name).write_text("\n".join(existing.missing))
+                    return MISSING
                 Path(told.name).write_bytes(
                     pickle.dumps((plugin.covered, plugin.missed, plugin.anew))
                 )
                 return code
 
-            if (code := _fork(collected, WHOLE_SECONDS, WHOLE_SECONDS)) != GREEN:
+            if (code := _fork(collected, WHOLE_SECONDS, WHOLE_SECONDS)) == MISSING:
+                sys.exit(f"the tests named do not exist:\n{Path(told.name).read_text()}")
+            if code != GREEN:
                 sys.exit(f"the tests fail as it is ({code}): pytest {' '.join(self._tests)}")
             covered, missed, anew = pickle.loads(Path(told.name).read_bytes())
         for name in covered.foreign:
@@ -131,8 +140,11 @@ class Children:
             code = _changed(source, change)
             sys.meta_path.insert(0, _Changed(source.path, self._root, code))
 
-        if (code := self._anew(tests, install, self._import_seconds, covered)) == BROKEN:
+        code = self._anew(tests, install, self._import_seconds, covered)
+        if code == BROKEN:
             sys.exit(f"pytest itself fails with: {change.name}")
+        if code == MISSING:
+            sys.exit(f"the tests named do not exist with: {change.name}\n{' '.join(tests)}")
         return code != GREEN
 
     def _anew(
@@ -140,9 +152,14 @@ class Children:
     ) -> int:
         """Run tests in a child that imports the project, which takes `usual` seconds."""
 
+        # Their parameters may be made of what is changed: then they have other names.
+        functions = dict.fromkeys(test.partition("[")[0] for test in tests)
+
         def child(folder: str) -> int:
             install()
-            return pytest.main([*OPTIONS, f"--basetemp={folder}", *tests], [*plugins])
+            existing, folder = Existing(), f"--basetemp={folder}"
+            code = pytest.main([*OPTIONS, folder, *functions], [existing, *plugins])
+            return MISSING if existing.missing else code
 
         return _fork(child, self._seconds, usual)
 
