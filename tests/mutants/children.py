@@ -9,7 +9,6 @@ starts an interpreter for every change spends its time on importing.
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -31,6 +30,7 @@ import pytest
 from changes import Change, Source
 from existing import Existing
 from lines import Lines
+from live import exchange, functions
 
 GREEN, RED, BROKEN, ANEW, MISSING = 0, 1, 70, 71, 72
 OPTIONS = [
@@ -153,12 +153,12 @@ class Children:
         """Run tests in a child that imports the project, which takes `usual` seconds."""
 
         # Their parameters may be made of what is changed: then they have other names.
-        functions = dict.fromkeys(test.partition("[")[0] for test in tests)
+        named = dict.fromkeys(test.partition("[")[0] for test in tests)
 
         def child(folder: str) -> int:
             install()
             existing, folder = Existing(), f"--basetemp={folder}"
-            code = pytest.main([*OPTIONS, folder, *functions], [existing, *plugins])
+            code = pytest.main([*OPTIONS, folder, *named], [existing, *plugins])
             return MISSING if existing.missing else code
 
         return _fork(child, self._seconds, usual)
@@ -281,7 +281,7 @@ class _Forks:
             return True
         for path in sorted(self._paths):  # or a test would import it in a child, unchanged
             importlib.import_module(_name(Path(path), self._root))
-        live = _functions(self._paths)
+        live = functions(self._paths)
         for number, (source, change) in enumerate(self._tries):
             _count(self._screen, number, len(self._tries))
             if not change.in_function or self._imports.ran(source.path, change):
@@ -320,7 +320,7 @@ class _Forks:
         tests: list[pytest.Item],
     ) -> int:
         def child(_folder: str) -> int:
-            if not _exchange(_changed(*self._tries[number]), live):
+            if not exchange(_changed(*self._tries[number]), live):
                 return ANEW
             session.config.pluginmanager.register(self.covered)
             return _in_turn(session, tests)
@@ -343,33 +343,6 @@ def _in_turn(session: pytest.Session, tests: Iterable[pytest.Item]) -> int:
         if session.testsfailed:
             return RED
     return GREEN
-
-
-def _functions(paths: set[str]) -> list[FunctionType]:
-    """All functions of these files that exist."""
-    return [
-        one
-        for one in gc.get_objects()
-        if isinstance(one, FunctionType) and one.__code__.co_filename in paths
-    ]
-
-
-def _exchange(code: CodeType, live: list[FunctionType]) -> bool:
-    """Put new code into functions that exist; False: one cannot take it."""
-    codes, parts = {}, [code]
-    while parts:
-        part = parts.pop()
-        codes[part.co_filename, part.co_qualname, part.co_firstlineno] = part
-        parts += [one for one in part.co_consts if isinstance(one, CodeType)]
-    for one in live:
-        old = one.__code__
-        new = codes.get((old.co_filename, old.co_qualname, old.co_firstlineno))
-        if new is None:
-            continue
-        if new.co_freevars != old.co_freevars:
-            return False
-        one.__code__ = new
-    return True
 
 
 def _foreign(root: Path) -> list[str]:
