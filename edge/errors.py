@@ -58,14 +58,30 @@ A message says what is wrong, the value, and the cure.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
 class WheatearError(Exception):
     """Root of all errors raised on purpose."""
+
+
+@contextmanager
+def os_errors_as(kind: type[WheatearError], what: str, cure: str = "") -> Iterator[None]:
+    """Raise what the system refuses meanwhile as `kind`: what failed, its reason, the cure.
+
+    Errors that are ours already stay as they are.
+    """
+    try:
+        yield
+    except WheatearError:
+        raise
+    except OSError as error:
+        raise kind(f"{what}: {error.strerror or error}{cure}") from error
 
 
 class ConfigError(WheatearError, ValueError):

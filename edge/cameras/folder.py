@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from edge.cameras import Frame
 from edge.cameras.photo import Facts, as_jpeg, facts
 from edge.config import FolderCamera, View
-from edge.errors import CameraError, ImageError, ShortageError
+from edge.errors import CameraError, ImageError, ShortageError, os_errors_as
 from edge.model.image.picture_files import is_hidden, is_picture, list_pictures
 from edge.model.image.preprocessing import InputSpec
 from edge.model.tiles import see
@@ -131,13 +131,9 @@ def find(path: Path) -> tuple[Path, list[Path], tuple[str, ...]]:
 
     Raises CameraError.
     """
-    try:
+    cure = "; see that the disk is there and that this user may read it"
+    with os_errors_as(CameraError, f"camera.path: cannot look at {path}", cure):
         return _find(path)
-    except OSError as error:
-        raise CameraError(
-            f"camera.path: cannot look at {path}: {error.strerror or error}; see that the disk is "
-            "there and that this user may read it"
-        ) from error
 
 
 def _away(folder: Path) -> str | None:
@@ -161,10 +157,8 @@ def _find(path: Path) -> tuple[Path, list[Path], tuple[str, ...]]:
     if path.is_file():
         return path.parent, [path], ()
     if path.is_dir():
-        try:
+        with os_errors_as(CameraError, f"camera.path: cannot list {path}"):
             listing = list_pictures(path)
-        except OSError as error:
-            raise CameraError(f"camera.path: cannot list {path}: {error.strerror}") from error
         root, files, notes = path, [path / name for name in listing.pictures], listing.notes()
     elif glob.has_magic(str(path)):
         root, files, notes = _match(path)

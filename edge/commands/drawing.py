@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, os_errors_as
 from edge.model.tiles import Size, scaled
 
 if TYPE_CHECKING:
@@ -131,12 +131,10 @@ def write(picture: Image.Image, path: Path) -> None:
     """
     _refuse_other(path)
     temporary = path.with_name(path.name + ".new")
-    try:
+    with os_errors_as(ConfigError, f"--draw: cannot write {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(temporary, "JPEG", quality=85, comment=_MARK)
         os.replace(temporary, path)
-    except OSError as error:
-        raise ConfigError(f"--draw: cannot write {path}: {error.strerror or error}") from error
 
 
 def _inside(box: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

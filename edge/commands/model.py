@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from edge.commands.console import Console
 from edge.device.config_changes import ChangedConfiguration
-from edge.errors import StoreError, WheatearError
+from edge.errors import StoreError, WheatearError, os_errors_as
 from edge.messages.updates import ModelEntry
 from edge.system.clock import SystemClock
 from edge.text.printable import encoded
@@ -102,10 +102,8 @@ def _opened(file: Path) -> BinaryIO:
     """Open a bundle while we still are who was asked: it may lie where the device's user cannot
     read. Raises StoreError.
     """
-    try:
+    with os_errors_as(StoreError, f"cannot read {file}"):
         return file.open("rb")
-    except OSError as error:
-        raise StoreError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def _cancel(arguments: argparse.Namespace, console: Console) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.errors import PictureStoreError, ShortageError
+from edge.errors import PictureStoreError, ShortageError, os_errors_as
 from edge.feedback.selection import USEFULNESS
 from edge.messages.base import encode
 from edge.messages.feedback import InboxItem, Kept
@@ -70,16 +70,13 @@ class PictureStore:
         self.folder, self.max_bytes, self.min_free_bytes = folder, max_bytes, min_free_bytes
         self.dropped = 0
         """Given up for want of space since the start."""
-        try:
+        what = f"cannot use the folder {folder} for pictures to learn from"
+        cure = "; set inbox.folder to one that this user may write"
+        with os_errors_as(PictureStoreError, what, cure):
             folder.mkdir(parents=True, exist_ok=True)
             self._entries = {entry.id: entry for entry in _tidy(folder)}
-            self._order = sorted(uselessness(entry) for entry in self._entries.values())
-            """Keys of all entries, what goes first at the front: a folder may hold many."""
-        except OSError as error:
-            raise PictureStoreError(
-                f"cannot use the folder {folder} for pictures to learn from: "
-                f"{error.strerror or error}; set inbox.folder to one that this user may write"
-            ) from error
+        self._order = sorted(uselessness(entry) for entry in self._entries.values())
+        """Keys of all entries, what goes first at the front: a folder may hold many."""
         self.bytes = sum(entry.bytes for entry in self._entries.values())
 
     def __len__(self) -> int:

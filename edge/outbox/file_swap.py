@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from edge.errors import OutboxError
+from edge.errors import OutboxError, os_errors_as
 from edge.system.files import put_aside, sync_folder
 
 
@@ -40,7 +40,8 @@ def finish_exchange(path: Path) -> None:
     Raises OutboxError.
     """
     fresh = replacement(path)
-    try:
+    what, cure = f"cannot replace the damaged outbox {path}", f"; {path.parent} must be writable"
+    with os_errors_as(OutboxError, what, cure):
         if not fresh.exists():
             return
         if path.exists():
@@ -49,11 +50,6 @@ def finish_exchange(path: Path) -> None:
             set_aside(path)  # a log without its file must not be taken for that of the new one
             os.replace(fresh, path)
             sync_folder(path.parent)
-    except OSError as error:
-        raise OutboxError(
-            f"cannot replace the damaged outbox {path}: {error.strerror or error}; "
-            f"{path.parent} must be writable"
-        ) from error
 
 
 def replacement(path: Path) -> Path:

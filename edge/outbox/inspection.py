@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
-from edge.errors import OutboxError
+from edge.errors import OutboxError, os_errors_as
 from edge.outbox.sql import wrap
 from edge.outbox.sqlite_pages import Pages, table
 from edge.system.state_lock import is_held
@@ -30,9 +30,10 @@ def waiting(path: Path) -> int:
     """
     if not path.exists():
         return 0
-    if is_held(path.parent) or _log(path):
-        return _count_in_pages(path)
-    return _count(path)
+    with os_errors_as(OutboxError, f"cannot look into {path}"):
+        if is_held(path.parent) or _log(path):
+            return _count_in_pages(path)
+        return _count(path)
 
 
 def _count_in_pages(path: Path) -> int:
@@ -42,16 +43,13 @@ def _count_in_pages(path: Path) -> int:
     A look counts when the log was the same before and after it: no page in the file that the log
     does not hold was written meanwhile.
     """
-    try:
-        for _ in range(_LOOKS):
-            before = _log(path)
-            with contextlib.suppress(ValueError, IndexError, struct.error, StopIteration):
-                count = _waiting(path)
-                if _log(path) == before:
-                    return count
-            time.sleep(_PAUSE_SECONDS)
-    except OSError as error:
-        raise OutboxError(f"cannot look into {path}: {error.strerror or error}") from error
+    for _ in range(_LOOKS):
+        before = _log(path)
+        with contextlib.suppress(ValueError, IndexError, struct.error, StopIteration):
+            count = _waiting(path)
+            if _log(path) == before:
+                return count
+        time.sleep(_PAUSE_SECONDS)
     raise OutboxError(
         f"the messages that wait in {path} cannot be counted: it is damaged, or being written all "
         "the time; try again, or start the device, which saves what can be read"
@@ -77,8 +75,6 @@ def _log(path: Path) -> bytes:
         return Path(f"{path}-wal").read_bytes()
     except FileNotFoundError:
         return b""
-    except OSError as error:
-        raise OutboxError(f"cannot look into {path}: {error.strerror or error}") from error
 
 
 def _count(path: Path) -> int:

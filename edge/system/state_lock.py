@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from edge.errors import StateBusyError, StateError
+from edge.errors import StateBusyError, StateError, os_errors_as
 from edge.system.files import NO_ROOM, read_whole
 from edge.text.printable import printable
 
@@ -86,21 +86,15 @@ class StateLock:
 
 def is_held(folder: Path) -> bool:
     """Whether a program holds a folder, writing nothing. Raises StateError."""
+    with os_errors_as(StateError, f"cannot read {folder}"):
+        try:
+            opened = os.open(folder, _FOLDER)
+        except FileNotFoundError:
+            return False
     try:
-        opened = os.open(folder, _FOLDER)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        raise StateError(f"cannot read {folder}: {error.strerror or error}") from error
-    try:
-        fcntl.flock(opened, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError as error:
-        raise _no_lock(folder, error) from error
+        return not _taken(opened, folder, fcntl.LOCK_SH)
     finally:
         os.close(opened)
-    return False
 
 
 def holder(folder: Path) -> str:
@@ -113,24 +107,18 @@ def holder(folder: Path) -> str:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    try:
+    cure = "; give the right to, or name another folder (outbox.path, inbox.folder, model.store)"
+    with os_errors_as(StateError, f"cannot create {folder} for the device's state", cure):
         folder.mkdir(parents=True, exist_ok=True)
         found = folder.stat()
-    except OSError as error:
-        raise StateError(
-            f"cannot create {folder} for the device's state: {error.strerror or error}; give the "
-            "right to, or name another folder (outbox.path, inbox.folder, model.store)"
-        ) from error
     return found.st_dev, found.st_ino
 
 
 def _lock(folder: Path) -> int:
     """Lock a folder; give what holds the lock while it is open."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
-    try:
+    with os_errors_as(StateError, f"cannot read {folder}"):
         opened = os.open(folder, _FOLDER)
-    except OSError as error:
-        raise StateError(f"cannot read {folder}: {error.strerror or error}") from error
     try:
         while not _taken(opened, folder):
             if time.monotonic() > deadline:
@@ -147,9 +135,9 @@ def _lock(folder: Path) -> int:
     return opened
 
 
-def _taken(opened: int, folder: Path) -> bool:
+def _taken(opened: int, folder: Path, how: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(opened, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:

@@ -29,6 +29,7 @@ from edge.errors import (
     StoreError,
     UnreachableError,
     UpdateError,
+    os_errors_as,
 )
 from edge.messages.base import MAX_BUNDLE_BYTES
 from edge.system.counters import Backoff
@@ -237,10 +238,8 @@ class _Download:
     def _drop(self) -> None:
         if self.done:
             self.begun_anew += 1
-        try:
+        with os_errors_as(StoreError, f"cannot remove {self.file}"):
             self.file.unlink(missing_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot remove {self.file}: {error.strerror or error}") from error
 
     def _take(self, answer: HTTPResponse, start: int) -> None:
         total, begin = self._announced(answer, start)
@@ -266,20 +265,17 @@ class _Download:
     def _keep(self, first: bytes, blocks: Iterator[bytes], total: int | None) -> None:
         try:
             self._facts.replace(self._part)
-            with open(self.file, "ab") as file:
-                block: bytes | None = first
-                while block:
-                    file.write(block)
-                    file.flush()
-                    self._progress(file.tell(), total)
-                    block = next(blocks, None)
-                os.fsync(file.fileno())
         except RecordError as error:
             raise StoreError(f"{error}; make room") from error
-        except OSError as error:
-            raise StoreError(
-                f"cannot write {self.file}: {error.strerror or error}; make room"
-            ) from error
+        refused = os_errors_as(StoreError, f"cannot write {self.file}", "; make room")
+        with refused, open(self.file, "ab") as file:
+            block: bytes | None = first
+            while block:
+                file.write(block)
+                file.flush()
+                self._progress(file.tell(), total)
+                block = next(blocks, None)
+            os.fsync(file.fileno())
 
     def _announced(self, answer: HTTPResponse, start: int) -> tuple[int | None, int]:
         """The size of the whole, and the byte at which this answer begins."""

@@ -22,6 +22,7 @@ from edge.errors import (
     StoreError,
     UpdateBusyError,
     UpdateError,
+    os_errors_as,
 )
 from edge.messages.base import MAX_BUNDLE_BYTES
 from edge.messages.updates import ModelEntry, Outcome, Probation, UpdatePhase
@@ -88,22 +89,17 @@ def bring(store: Store, file: BinaryIO) -> Path:
     """Copy a file from elsewhere to where installing begins. Raises UpdateError, StoreError."""
     target = store.incoming / "file.part"
     try:
-        _check_size(file.name, os.fstat(file.fileno()).st_size)
-        target.unlink(missing_ok=True)  # another user's, it could not be written to
-        with target.open("xb") as copied:
-            while piece := file.read(_PIECE_BYTES):  # a pipe tells no size, and a file may grow
-                _check_size(file.name, copied.tell() + len(piece))
-                copied.write(piece)
-    except UpdateError:
+        with os_errors_as(StoreError, f"cannot copy {file.name} to {target}"):
+            _check_size(file.name, os.fstat(file.fileno()).st_size)
+            target.unlink(missing_ok=True)  # another user's, it could not be written to
+            with target.open("xb") as copied:
+                while piece := file.read(_PIECE_BYTES):  # a pipe tells no size, and a file may grow
+                    _check_size(file.name, copied.tell() + len(piece))
+                    copied.write(piece)
+    except (UpdateError, StoreError):
         with contextlib.suppress(OSError):
             target.unlink()
         raise
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            target.unlink()
-        raise StoreError(
-            f"cannot copy {file.name} to {target}: {error.strerror or error}"
-        ) from error
     return target
 
 
@@ -136,11 +132,8 @@ def check_hash(file: Path, sha256: str | None) -> None:
     """Hold a file against the hash that was asked for. Raises UpdateError, StoreError."""
     if sha256 is None:
         return
-    try:
-        with open(file, "rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise StoreError(f"cannot read {file}: {error.strerror or error}") from error
+    with os_errors_as(StoreError, f"cannot read {file}"), open(file, "rb") as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
     if found != sha256:
         raise UpdateError(f"the file has SHA-256 {found}, not {sha256} as asked for")
 

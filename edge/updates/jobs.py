@@ -21,6 +21,7 @@ from edge.errors import (
     UpdateCancelledError,
     UpdateError,
     UpdateExpiredError,
+    os_errors_as,
 )
 from edge.messages.updates import Cancelled, Outcome, UpdateResult
 from edge.system.files import sync_folder
@@ -98,11 +99,9 @@ class Jobs:
             job = self.read()
             if job is None or job.cancelled:
                 return job
-            try:
+            with os_errors_as(StoreError, f"cannot rename {self._file.path}"):
                 os.replace(self._file.path, self._cancelled.path)
                 sync_folder(self._file.path.parent)
-            except OSError as error:
-                raise StoreError(f"cannot rename {self._file.path}: {error.strerror}") from error
             return msgspec.structs.replace(job, cancelled=True)
 
     def drop(self, job: Job) -> None:

@@ -14,12 +14,13 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.errors import ConfigError, ShortageError, StoreError, UpdateBusyError
+from edge.errors import ConfigError, ShortageError, StoreError, UpdateBusyError, os_errors_as
 from edge.messages.updates import ModelEntry
 from edge.model.bundle.bundle import SUFFIX
 from edge.system.files import put_aside, sync_folder
@@ -62,14 +63,10 @@ class Store:
         self.folder, self._keep, self._max_bytes = folder, keep, max_bytes
         self.record_path = folder / RECORD
         self.bundles, self.incoming = folder / "bundles", folder / "incoming"
-        try:
+        cure = "; give the right to, or change model.store"
+        with os_errors_as(StoreError, f"cannot make {folder}", cure):
             for one in (folder, self.bundles, self.incoming):
                 one.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"cannot make {folder}: {error.strerror or error}; give the right to, or change "
-                "model.store"
-            ) from error
 
     def read(self) -> Record:
         """Read the record. Raises StoreError where it is damaged."""
@@ -116,18 +113,17 @@ class Store:
         model = f"{proof.name}-{proof.version}-{proof.sha256[:12]}"
         target = self.path(model)
         copied = target.with_name(target.name + ".new")
-        try:
-            shutil.copyfile(incoming, copied)
-            with open(copied, "rb") as file:
-                os.fsync(file.fileno())
-            os.replace(copied, target)
-            sync_folder(self.bundles)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                copied.unlink()
-            raise StoreError(
-                f"cannot keep {model} in {self.bundles}: {error.strerror or error}"
-            ) from error
+        with os_errors_as(StoreError, f"cannot keep {model} in {self.bundles}"):
+            try:
+                shutil.copyfile(incoming, copied)
+                with open(copied, "rb") as file:
+                    os.fsync(file.fileno())
+                os.replace(copied, target)
+                sync_folder(self.bundles)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    copied.unlink()
+                raise
         return model
 
     def prune(self) -> None:
@@ -156,47 +152,35 @@ class Store:
     def _bytes(models: dict[str, ModelEntry]) -> int:
         return sum(entry.bytes for entry in models.values())
 
-    @contextlib.contextmanager
-    def installing(self) -> Iterator[None]:
+    def installing(self) -> AbstractContextManager[None]:
         """Be the one update that is under way, of all processes.
 
         Raises UpdateBusyError, StoreError.
         """
-        with self._file("install.lock") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UpdateBusyError(
-                    f"another update is under way in {self.folder}; wait for its end, or end one "
-                    "that a request began: wheatear model cancel"
-                ) from error
-            except OSError as error:
-                raise StoreError(f"cannot lock {self.folder}: {error.strerror}") from error
-            yield
+        return self._lock("install.lock", fcntl.LOCK_NB)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Be the one, of all processes, that changes small files here. Raises StoreError."""
-        with self._file("lock") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX)
-            except OSError as error:
-                raise StoreError(f"cannot lock {self.folder}: {error.strerror}") from error
-            yield
+        return self._lock("lock")
 
     @contextlib.contextmanager
-    def _file(self, name: str) -> Iterator[int]:
+    def _lock(self, name: str, how: int = 0) -> Iterator[None]:
         path = self.folder / name
-        try:
+        with os_errors_as(StoreError, f"cannot open {path}"):
             if path.is_dir():
                 put_aside(path)
             # To read is enough for flock, also of root's file; a pipe is not to be waited for.
-            flags = os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK
-            opened = os.open(path, flags, 0o644)
-        except OSError as error:
-            raise StoreError(f"cannot open {path}: {error.strerror or error}") from error
+            opened = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NONBLOCK, 0o644)
         try:
-            yield opened
+            with os_errors_as(StoreError, f"cannot lock {self.folder}"):
+                try:
+                    fcntl.flock(opened, fcntl.LOCK_EX | how)
+                except BlockingIOError as error:
+                    raise UpdateBusyError(
+                        f"another update is under way in {self.folder}; wait for its end, or end "
+                        "one that a request began: wheatear model cancel"
+                    ) from error
+            yield
         finally:
             os.close(opened)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from edge.errors import BundleSignatureError, ConfigError, RuntimeUnavailableError
+from edge.errors import BundleSignatureError, ConfigError, RuntimeUnavailableError, os_errors_as
 from edge.system.optional_packages import load
 
 if TYPE_CHECKING:
@@ -79,11 +79,8 @@ def load_public_key(path: Path | str) -> PublicKey:
     Raises:
         ConfigError: the file cannot be read or holds something else.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_MAX_KEY_BYTES)
-    except OSError as error:
-        raise ConfigError(f"public key {path}: {error.strerror}") from error
+    with os_errors_as(ConfigError, f"public key {path}"), open(path, "rb") as file:
+        data = file.read(_MAX_KEY_BYTES)
     return PublicKey(data if len(data) == 32 else _from_pem(data, path))
 
 

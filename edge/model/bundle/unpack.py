@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from edge.errors import BundleFormatError, BundleMembersError, BundleTooLargeError
+from edge.errors import BundleFormatError, BundleMembersError, BundleTooLargeError, os_errors_as
 from edge.messages.base import MAX_BUNDLE_BYTES
 from edge.model.bundle import archive
 
@@ -97,13 +97,9 @@ def check_sizes(sizes: Mapping[str, int]) -> None:
 
 
 def _read_file(path: Path | str) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BUNDLE_BYTES + 1)
-    except OSError as error:
-        raise BundleFormatError(
-            f"{path}: {error.strerror}; give the file that `python -m quantize run` wrote"
-        ) from error
+    cure = "; give the file that `python -m quantize run` wrote"
+    with os_errors_as(BundleFormatError, f"{path}", cure), open(path, "rb") as file:
+        data = file.read(MAX_BUNDLE_BYTES + 1)
     if len(data) > MAX_BUNDLE_BYTES:
         raise BundleTooLargeError(f"{path}: more than {MAX_BUNDLE_BYTES} bytes")
     return data

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 import msgspec
 
-from edge.errors import ConfigError
+from edge.errors import ConfigError, os_errors_as
 
 _PICTURES = """
 .jpg .jpeg .jpe .jif .jfif .mpo .png .apng .bmp .dib .webp .tif .tiff .gif .avif .avifs
@@ -120,10 +120,8 @@ def in_folders(paths: Iterable[str]) -> tuple[list[str], list[str]]:
         if not os.path.isdir(path):
             files.append(path)
             continue
-        try:
+        with os_errors_as(ConfigError, f"{path}: cannot be listed"):
             listing = list_pictures(Path(path))
-        except OSError as error:
-            raise ConfigError(f"{path}: cannot be listed: {error.strerror}") from error
         if not listing.pictures:
             raise ConfigError("; ".join((f"{path}: no picture there", *listing.notes())))
         files += [os.path.join(path, name) for name in listing.pictures]

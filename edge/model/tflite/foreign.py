@@ -15,7 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edge.errors import ModelError
+from edge.errors import ModelError, os_errors_as
 from edge.model.bundle.manifest import OutputSpec
 from edge.model.classifier import Classifier, model_info
 from edge.model.image.preprocessing import InputSpec
@@ -115,11 +115,8 @@ def read_model(path: Path | str) -> bytes:
     Raises:
         ModelError: it cannot be read, or is larger than any model for a device.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_MODEL_BYTES + 1)
-    except OSError as error:
-        raise ModelError(f"model {path}: {error.strerror}") from error
+    with os_errors_as(ModelError, f"model {path}"), open(path, "rb") as file:
+        data = file.read(MAX_MODEL_BYTES + 1)
     if len(data) > MAX_MODEL_BYTES:
         raise ModelError(f"model {path} has more than {MAX_MODEL_BYTES} bytes")
     return data
