@@ -57,9 +57,12 @@ def test_a_record_is_read_as_it_was_written(tmp_path):
     )
     records.write(path, whole)
     assert records.read(path) == whole
-    back = whole.returned(msgspec.structs.replace(whole.last, result="returned"))
+    now = SystemClock().now()
+    back = whole.returned("it hung", now)
     assert (back.current, back.previous, back.probation) == ("a-1", None, None)
-    assert back.last.result == "returned"
+    assert back.last == Outcome(
+        name="a", version="2", result="returned", reason="it hung", time=now, update="u"
+    )
     assert back.models == whole.models
 
 

@@ -10,7 +10,7 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from edge.cameras import open_camera
@@ -49,10 +49,6 @@ _ANY_SIZE = InputSpec(width=224, height=224)
 """For the camera, where the model cannot be loaded."""
 
 
-class StepFailedError(Exception):
-    """A step failed, so that those which need it are left out."""
-
-
 class Steps:
     """Runs steps and says how each went."""
 
@@ -60,8 +56,8 @@ class Steps:
         self._say = say
         self.failed = 0
 
-    def step(self, name: str, action: Callable[[], str]) -> None:
-        """Run one step; `action` gives a word on what was found. Raises StepFailedError."""
+    def step(self, name: str, action: Callable[[], str]) -> bool:
+        """Run one step, whether it went well; `action` gives a word on what was found."""
         started = time.perf_counter()
         try:
             found = action()
@@ -69,14 +65,9 @@ class Steps:
             self.failed += 1
             known = isinstance(error, WheatearError | OSError)
             self._say(f"{name:<20} FAILED  {'' if known else type(error).__name__ + ': '}{error}")
-            raise StepFailedError from error
+            return False
         self._say(f"{name:<20} ok      {found} ({(time.perf_counter() - started) * 1e3:.0f} ms)")
-
-    @contextlib.contextmanager
-    def chain(self) -> Iterator[None]:
-        """Leave out the rest of a chain after a step that failed."""
-        with contextlib.suppress(StepFailedError):
-            yield
+        return True
 
 
 def main(arguments: argparse.Namespace, console: Console) -> int:
@@ -92,10 +83,8 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
         return f"{found}; changed from afar: {changed}" if changed else found
 
     if user := _as_its_user(arguments.config, console):
-        with steps.chain():
-            steps.step("program", lambda: readable(user, (sys.executable, os.__file__, __file__)))
-    with steps.chain():
-        steps.step("config", read)
+        steps.step("program", lambda: readable(user, (sys.executable, os.__file__, __file__)))
+    if steps.step("config", read):
         check(configs[0], steps)
     console.out("all is well" if not steps.failed else f"{steps.failed} failed")
     return 1 if steps.failed else 0
@@ -123,42 +112,31 @@ def readable(user: str, files: Iterable[str]) -> str:
 
 def check(config: Config, steps: Steps) -> None:
     """Check model, camera, outbox and broker; a failure in one leaves the others to be checked."""
-    specs = [_ANY_SIZE]
-    with steps.chain():
-        steps.step("model", lambda: _model(config, specs))
-    with steps.chain():
-        steps.step("camera", lambda: _camera(config, specs[-1]))
+    specs, store = [_ANY_SIZE], config.model.store
+    steps.step("model", lambda: _model(config, specs))
+    steps.step("camera", lambda: _camera(config, specs[-1]))
     if config.trigger.windows:
-        with steps.chain():
-            schedule = open_schedule(config, lambda: place(config))
-            steps.step("windows", lambda: outlook(schedule, SystemClock()))
-    with steps.chain():
-        steps.step("outbox", lambda: _outbox(config))
-    if (store := config.model.store) is not None:
-        with steps.chain():
-            steps.step("models", lambda: _store(store, config))
-            if current_path(config.model) != config.model.bundle:
-                steps.step("factory model", lambda: _last_resort(config))
-    for name, file in (
-        ("wake file", config.trigger.wake_file),
-        ("prometheus file", config.report.prometheus_file),
+        schedule = open_schedule(config, lambda: place(config))
+        steps.step("windows", lambda: outlook(schedule, SystemClock()))
+    steps.step("outbox", lambda: _outbox(config))
+    if (
+        store is not None
+        and steps.step("models", lambda: _store(store, config))
+        and current_path(config.model) != config.model.bundle
     ):
-        if file is not None:
-            with steps.chain():
-                steps.step(name, lambda file=file: _file(file))  # type: ignore[misc]
-    with steps.chain():
-        steps.step("clock", lambda: describe(SystemClock()))
+        steps.step("factory model", lambda: _last_resort(config))
+    if wake := config.trigger.wake_file:
+        steps.step("wake file", lambda: _file(wake))
+    if prometheus := config.report.prometheus_file:
+        steps.step("prometheus file", lambda: _file(prometheus))
+    steps.step("clock", lambda: describe(SystemClock()))
     if config.gps.enabled:
-        with steps.chain():
-            steps.step("gps", lambda: ask(config.gps))
+        steps.step("gps", lambda: ask(config.gps))
     if config.inbox.keep:
-        with steps.chain():
-            steps.step("inbox", lambda: _inbox(config))
+        steps.step("inbox", lambda: _inbox(config))
     if config.requests.allow:
-        with steps.chain():
-            steps.step("requests", lambda: _requests(config))
-    with steps.chain():
-        _broker(config, steps)
+        steps.step("requests", lambda: _requests(config))
+    _broker(config, steps)
 
 
 def _model(config: Config, specs: list[InputSpec]) -> str:
@@ -270,19 +248,25 @@ def _user() -> str:
 
 
 def _broker(config: Config, steps: Steps) -> None:
-    broker = config.broker
+    """Connect, step by step; what needs a step that failed is left out."""
+    broker, plain, opened = config.broker, list[socket.socket](), list[Connection]()
     with contextlib.ExitStack() as stack:
-        steps.step("broker name", lambda: _resolve(broker))
-        plain: list[socket.socket] = []
-        steps.step("broker TCP", lambda: _reach(broker, plain, stack))
-        if broker.tls:
-            steps.step("broker TLS", lambda: _encrypt(broker, plain[0], stack))
+        reached = (
+            steps.step("broker name", lambda: _resolve(broker))
+            and steps.step("broker TCP", lambda: _reach(broker, plain, stack))
+            and (
+                broker.tls is None
+                or steps.step("broker TLS", lambda: _encrypt(broker, plain[0], stack))
+            )
+        )
         stack.close()  # the connection itself is made anew
-        connections: list[Connection] = []
-        steps.step("broker connect", lambda: _connect(config, connections, stack))
-        if config.requests.allow:
-            steps.step("broker subscription", lambda: _subscribe(config, connections[0]))
-        steps.step("broker acknowledges", lambda: _publish(config, connections[0]))
+        if not (reached and steps.step("broker connect", lambda: _connect(config, opened, stack))):
+            return
+        if config.requests.allow and not steps.step(
+            "broker subscription", lambda: _subscribe(config, opened[0])
+        ):
+            return
+        steps.step("broker acknowledges", lambda: _publish(config, opened[0]))
 
 
 def _resolve(broker: Broker) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge.commands.model_options import check_choice
+from edge.commands.option_types import check_choice
 from edge.errors import ConfigError
 from edge.model.bundle.unpack import unpack
 from edge.system.background import Background

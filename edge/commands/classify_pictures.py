@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from msgspec.structs import replace
 
 from edge.commands.console import Console
-from edge.commands.model_options import check_choice
+from edge.commands.option_types import check_choice
 from edge.errors import ConfigError, ImageError
 from edge.model.bundle.bundle import verify
 from edge.model.classifier import Classification, Classifier, prove
@@ -21,7 +21,7 @@ from edge.model.missing_labels import unknown
 from edge.model.tiled_classifier import TiledClassifier
 from edge.model.tiles import Size, see
 from edge.sightings.findings import findings
-from edge.system.background import Background
+from edge.system.background import Background, ahead
 from edge.text.printable import encoded, printable
 
 if TYPE_CHECKING:
@@ -70,14 +70,13 @@ def classify_pictures(
                 bundle, arguments.runtime, arguments.threads, self_test=False
             )
             classifier = held.enter_context(opened)
-        read = partial(_read, spec=classifier.input, view=view)
         describe = _describer(classifier, view, arguments, images)
         # Not before: reading pictures and loading libraries at once, both in Python, takes longer.
-        first = Background(lambda: read(images[0]))
+        pictures = ahead(images, partial(_read, spec=classifier.input, view=view))
         if bundle is not None:
             prove(classifier, bundle)
         classifier.top = arguments.top
-        return _classify(images, read, first, describe, console)
+        return _classify(pictures, describe, console)
 
 
 def files_of(paths: Sequence[str], console: Console) -> Sequence[str]:
@@ -97,18 +96,12 @@ def files_of(paths: Sequence[str], console: Console) -> Sequence[str]:
 
 
 def _classify(
-    images: Sequence[str],
-    read: Callable[[str], Picture],
-    coming: Background[Picture],
+    pictures: Iterator[tuple[str, Background[Picture]]],
     describe: Callable[[str, Picture], dict[str, Any]],
     console: Console,
 ) -> int:
-    """Classify each picture while the next is read; `coming` is the first on its way."""
     failed = False
-    for number, file in enumerate(images, 1):
-        reading = coming
-        if number < len(images):
-            coming = Background(partial(read, images[number]))
+    for file, reading in pictures:
         try:
             console.out(encoded(describe(file, reading.result())).decode())
         except ImageError as error:

@@ -13,11 +13,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edge import __version__
+from edge.commands.console import open_missing
 from edge.commands.option_types import above_zero, numbers, path, seconds, seconds_or_none
-from edge.commands.standard_streams import open_missing
 from edge.errors import WheatearError
 
 
@@ -60,15 +60,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     model = parser.add_argument_group("model")
     model.add_argument("--bundle", metavar="FILE", help="model bundle, NAME-VERSION.wtr")
     model.add_argument("--model", metavar="FILE", help="TFLite classifier without bundle")
-    model.add_argument("--runtime", default="litert", help="litert, tflite_runtime, edgetpu, fake")
-    model.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    model.add_argument(
-        "--trusted-key",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="Ed25519 public key that must have signed the bundle; may be repeated",
-    )
+    _add_runtime(model)
     other = parser.add_argument_group("for --model")
     other.add_argument("--labels", metavar="FILE", help="one a line, or a table")
     other.add_argument("--mean", type=numbers, default=(), metavar="N[,N,N]", help="pixel levels")
@@ -90,6 +82,19 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "logits", "probabilities"),
         default="auto",
         help="what the scores are (default: as the model ends)",
+    )
+
+
+def _add_runtime(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument("--runtime", default="litert", help="litert, tflite_runtime, edgetpu, fake")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
+    parser.add_argument(
+        "--trusted-key",
+        action="append",
+        default=[],
+        type=path,
+        metavar="FILE",
+        help="Ed25519 public key that must have signed the bundle; may be repeated",
     )
 
 
@@ -141,7 +146,7 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear run``."""
-    _add_config(parser)
+    add_config(parser)
     parser.add_argument("--once", action="store_true", help="replay the folder once, then end")
     parser.add_argument(
         "--drain-timeout",
@@ -155,11 +160,6 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         default="info",
         help="how much to say on stderr (default info)",
     )
-
-
-def add_check(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``wheatear check``."""
-    _add_config(parser)
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
@@ -225,35 +225,23 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of ``wheatear model``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
-    def add(name: str, help: str) -> argparse.ArgumentParser:
-        return actions.add_parser(
-            name, help=help, description=_sentence(help), formatter_class=HelpFormatter
-        )
-
-    _add_config(add("list", "what is in the store, and which runs"))
-    install = add("install", "check, try and take a new model")
+    add_config(_add(actions, "list", "what is in the store, and which runs"))
+    install = _add(actions, "install", "check, try and take a new model")
     install.add_argument("source", metavar="FILE-OR-URL", help='"-": a URL from stdin')
     install.add_argument("--sha256", metavar="HEX", help="what the file must hash to")
     install.add_argument(
         "--allow-downgrade", action="store_true", help="also an older or equal version"
     )
-    _add_config(install)
-    _add_config(add("cancel", "end an update by request that is under way, or drop an upload"))
-    _add_config(add("rollback", "go back to the model before"))
-    verify = add("verify", "load a bundle here and run its golden pictures")
+    add_config(install)
+    add_config(
+        _add(actions, "cancel", "end an update by request that is under way, or drop an upload")
+    )
+    add_config(_add(actions, "rollback", "go back to the model before"))
+    verify = _add(actions, "verify", "load a bundle here and run its golden pictures")
     verify.add_argument("file", type=path, metavar="FILE", help="the bundle")
     verify.add_argument("--json", action="store_true", help="one JSON object")
     verify.add_argument("--config", type=path, metavar="FILE", help="runtime and keys from there")
-    verify.add_argument("--runtime", default="litert", help="litert, tflite_runtime, edgetpu, fake")
-    verify.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
-    verify.add_argument(
-        "--trusted-key",
-        action="append",
-        default=[],
-        type=path,
-        metavar="FILE",
-        help="public key that must have signed it; may be repeated",
-    )
+    _add_runtime(verify)
     verify.add_argument("--memory-bytes", type=above_zero, metavar="N", help="take no more memory")
     verify.add_argument("--seconds", type=seconds, metavar="N", help="take no longer")
 
@@ -266,16 +254,15 @@ def add_outbox(parser: argparse.ArgumentParser) -> None:
         ("release", "send it again"),
         ("discard", "delete it for good"),
     ):
-        action = actions.add_parser(
-            name, help=what, description=_sentence(what), formatter_class=HelpFormatter
-        )
+        action = _add(actions, name, what)
         if name != "list":
             action.add_argument("ids", nargs="*", default=[], metavar="ID", help="as listed")
             action.add_argument("--all", action="store_true", help="all of them")
-        _add_config(action)
+        add_config(action)
 
 
-def _add_config(parser: argparse.ArgumentParser) -> None:
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the option that names a configuration."""
     parser.add_argument(
         "--config", type=path, required=True, metavar="FILE", help="the device's config.toml"
     )
@@ -286,7 +273,7 @@ EPILOG = "`wheatear COMMAND -h` shows what a command takes."
 
 COMMANDS = (
     Command("run", "run the device", add_run, "edge.commands.run:main"),
-    Command("check", "try every part of a configuration", add_check, "edge.commands.check:main"),
+    Command("check", "try every part of a configuration", add_config, "edge.commands.check:main"),
     Command("request", "ask a device over MQTT", add_request, "edge.commands.request:main"),
     Command("model", "keep, try and change models", add_models, "edge.commands.model:main"),
     Command("outbox", "look at dead letters", add_outbox, "edge.commands.outbox:main"),
@@ -375,16 +362,16 @@ def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(prog="wheatear", metavar="COMMAND", required=True)
     asked = [command for command in COMMANDS if command.name in argv[:1]]
     for command in asked or COMMANDS:
-        subparser = subparsers.add_parser(
-            command.name,
-            help=command.help,
-            description=_sentence(command.help),
-            formatter_class=HelpFormatter,
-        )
+        subparser = _add(subparsers, command.name, command.help)
         command.add_arguments(subparser)
         subparser.set_defaults(function=command.function)
     return parser
 
 
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+def _add(actions: Any, name: str, what: str) -> argparse.ArgumentParser:  # noqa: ANN401 - private
+    """Add a command that says `what` it does."""
+    text = f"{what[0].upper()}{what[1:]}."
+    added: argparse.ArgumentParser = actions.add_parser(
+        name, help=what, description=text, formatter_class=HelpFormatter
+    )
+    return added

@@ -12,7 +12,7 @@ import msgspec
 
 from edge.commands.console import Console
 from edge.config import Broker, Tls
-from edge.config.as_options import as_options
+from edge.config.explain import as_options
 from edge.errors import ConfigError, PublishError, RequestError
 from edge.messages.base import new_id
 from edge.messages.requests import VERBS, read_params, unknown_verb

@@ -12,7 +12,7 @@ from edge.config.section import Section, TopicStart, UserName, first_line
 from edge.errors import ConfigError
 
 
-class OutboxSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OutboxSettings(Section, frozen=True, kw_only=True):
     """``[outbox]``: the queue on disk."""
 
     path: Path = Path("outbox.db")
@@ -26,7 +26,7 @@ class OutboxSettings(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Seconds for which sightings are gathered into one write to disk."""
 
 
-class Tls(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Tls(Section, frozen=True, kw_only=True):
     """``[broker.tls]``: encryption. The table may be empty: system authorities are trusted."""
 
     ca: Path | None = None
@@ -37,7 +37,7 @@ class Tls(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Key of the client certificate (PEM)."""
 
 
-class Broker(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Broker(Section, frozen=True, kw_only=True):
     """``[broker]``: where sightings go."""
 
     host: Annotated[str, Meta(min_length=1)] = "localhost"

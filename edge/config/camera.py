@@ -10,9 +10,7 @@ from msgspec import Meta
 from edge.config.section import Section
 
 
-class FolderCamera(
-    Section, tag_field="kind", tag="folder", frozen=True, kw_only=True, forbid_unknown_fields=True
-):
+class FolderCamera(Section, tag_field="kind", tag="folder", frozen=True, kw_only=True):
     """``[camera]`` with ``kind = "folder"``: replays picture files. No frame is left out."""
 
     path: Path
@@ -28,14 +26,7 @@ class FolderCamera(
     """Sort the files by name, or by modification time."""
 
 
-class Picamera2Camera(
-    Section,
-    tag_field="kind",
-    tag="picamera2",
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-):
+class Picamera2Camera(Section, tag_field="kind", tag="picamera2", frozen=True, kw_only=True):
     """``[camera]`` with ``kind = "picamera2"``: a Raspberry Pi camera."""
 
     index: Annotated[int, Meta(ge=0, le=7)] = 0
@@ -56,9 +47,7 @@ class Picamera2Camera(
     """Fixed exposure time in microseconds. Unset: automatic."""
 
 
-class V4l2Camera(
-    Section, tag_field="kind", tag="v4l2", frozen=True, kw_only=True, forbid_unknown_fields=True
-):
+class V4l2Camera(Section, tag_field="kind", tag="v4l2", frozen=True, kw_only=True):
     """``[camera]`` with ``kind = "v4l2"``: a USB camera."""
 
     device: Path = Path("/dev/video0")
@@ -82,7 +71,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 """From 0 (left, top) to 1 (right, bottom) of the picture."""
 
 
-class View(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class View(Section, frozen=True, kw_only=True):
     """``[view]``: which parts of a picture are looked at."""
 
     regions: tuple[tuple[Share, Share, Share, Share], ...] = ()

@@ -9,7 +9,7 @@ from msgspec import Meta, field
 from edge.config.section import Section
 
 
-class Decision(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Decision(Section, frozen=True, kw_only=True):
     """``[decision]``: when frames become a sighting."""
 
     mode: Literal["visits", "votes", "always"] = "visits"

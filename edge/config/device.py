@@ -11,7 +11,7 @@ from edge.config.section import Section
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z"
 
 
-class Place(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Place(Section, frozen=True, kw_only=True):
     """``[device.location]``: where the camera stands."""
 
     lat: Annotated[float, Meta(ge=-90, le=90)]
@@ -22,7 +22,7 @@ class Place(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Altitude in metres."""
 
 
-class Device(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Device(Section, frozen=True, kw_only=True):
     """``[device]``: who this is."""
 
     id: Annotated[str, Meta(pattern=_ID)] | None = None
@@ -34,7 +34,7 @@ class Device(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where it stands; leave out when unknown."""
 
 
-class Gps(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Gps(Section, frozen=True, kw_only=True):
     """``[gps]``: where the camera is, by a receiver that gpsd looks after."""
 
     enabled: bool = False

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import inspect
 import re
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
 import msgspec
+
+from edge.errors import WheatearError
 
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
@@ -24,6 +27,7 @@ RENAMED = {
 }
 """Settings that had another name once."""
 _PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
+_SETTING = re.compile(r"\b(?:broker\.tls\.\w+|broker\.\w+|device\.id)\b")
 
 
 def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> str:
@@ -149,3 +153,19 @@ def docstrings(struct: type[msgspec.Struct], quote: str = "") -> dict[str, str]:
         ):
             texts[setting.target.id] = " ".join(text.value.value.replace("``", quote).split())
     return texts
+
+
+@contextlib.contextmanager
+def as_options(options: Mapping[str, str]) -> Iterator[None]:
+    """Name the settings in an error by `options`: for each setting, what a person types.
+
+    Raises:
+        WheatearError: the error, of the same class; settings that are not in `options` stay.
+    """
+    try:
+        yield
+    except WheatearError as error:
+        text = _SETTING.sub(lambda found: options.get(found[0], found[0]), str(error))
+        if text == str(error):
+            raise
+        raise type(error)(text) from error

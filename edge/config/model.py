@@ -10,7 +10,7 @@ from msgspec import Meta
 from edge.config.section import Section
 
 
-class Update(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Update(Section, frozen=True, kw_only=True):
     """``[model.update]``: how new models are taken, tried and returned from."""
 
     unsigned: bool = False
@@ -64,7 +64,7 @@ class Update(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Seconds on one frame from which a model on probation counts as hanging."""
 
 
-class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Model(Section, frozen=True, kw_only=True):
     """``[model]``: what it recognises."""
 
     bundle: Path | None = None
@@ -104,7 +104,7 @@ class Model(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How new models are taken."""
 
 
-class Drift(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Drift(Section, frozen=True, kw_only=True):
     """``[drift]``: comparing frames with the photos that the model was judged on."""
 
     measure: bool = True

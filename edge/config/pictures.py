@@ -10,7 +10,7 @@ from msgspec import Meta
 from edge.config.section import Section
 
 
-class Images(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Images(Section, frozen=True, kw_only=True):
     """``[images]``: the picture behind a sighting, sent as JPEG."""
 
     send: bool = False
@@ -26,7 +26,7 @@ class Images(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Bytes of all pictures of one UTC day, over restarts; beyond, sightings go without."""
 
 
-class Inbox(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Inbox(Section, frozen=True, kw_only=True):
     """``[inbox]``: pictures to learn from, kept here and, where told to, sent as thumbnails."""
 
     keep: bool = False

@@ -10,7 +10,7 @@ from msgspec import Meta
 from edge.config.section import Section, TopicStart
 
 
-class Report(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Report(Section, frozen=True, kw_only=True):
     """``[report]``: how often the device speaks of itself."""
 
     health_seconds: Annotated[float, Meta(ge=1, le=86400)] = 300.0
@@ -27,7 +27,7 @@ class Report(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ``state`` says so, and systemd's watchdog is fed no more."""
 
 
-class HomeAssistant(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HomeAssistant(Section, frozen=True, kw_only=True):
     """``[homeassistant]``: show up in Home Assistant by itself (MQTT device discovery)."""
 
     enabled: bool = False

@@ -12,7 +12,7 @@ from edge.errors import ConfigError
 from edge.messages.requests import VerbName
 
 
-class Requests(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Requests(Section, frozen=True, kw_only=True):
     """``[requests]``: what others may ask of the device over MQTT.
 
     The broker's access list decides who can; this decides what.

@@ -11,7 +11,7 @@ from edge.config.section import Section
 from edge.config.windows import Window
 
 
-class DutyCycle(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DutyCycle(Section, frozen=True, kw_only=True):
     """``[trigger.duty]``: work in bursts; between them the camera is let go."""
 
     every_seconds: Annotated[float, Meta(ge=1, le=604_800)] = 900.0
@@ -22,7 +22,7 @@ class DutyCycle(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Frames after which a burst ends sooner."""
 
 
-class Motion(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Motion(Section, frozen=True, kw_only=True):
     """``[trigger.motion]``: only frames in which something moves go to the model."""
 
     threshold: Annotated[float, Meta(ge=1, le=100)] = 4.0
@@ -37,7 +37,7 @@ class Motion(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Frames that pass in a minute at most, whatever moves."""
 
 
-class Trigger(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Trigger(Section, frozen=True, kw_only=True):
     """``[trigger]``: which frames are taken and looked at; all conditions must hold."""
 
     windows: tuple[Window, ...] = ()

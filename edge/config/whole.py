@@ -14,7 +14,7 @@ from edge.config.section import Section
 from edge.config.trigger import Trigger
 
 
-class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Config(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     device: Device = Device()

@@ -10,7 +10,7 @@ import numpy as np
 from edge.errors import ImageError, SelfTestError
 from edge.model.bundle.bundle import Bundle
 from edge.model.image.preprocessing import decode
-from edge.system.background import Background
+from edge.system.background import ahead
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,19 +76,12 @@ def self_test(scorer: Scorer, bundle: Bundle) -> SelfTestReport:
 
 def _decoded(bundle: Bundle) -> Iterator[tuple[Golden, Pixels]]:
     """Yield the golden pictures, each decoded while the model is busy with the one before."""
-
-    def begin(golden: Golden) -> Background[Pixels]:
-        return Background(lambda: decode(bundle.goldens[golden.file]))
-
-    goldens = bundle.manifest.goldens
-    coming = begin(goldens[0])
-    for number, golden in enumerate(goldens, 1):
+    decoding = ahead(bundle.manifest.goldens, lambda golden: decode(bundle.goldens[golden.file]))
+    for golden, coming in decoding:
         try:
             pixels = coming.result()
         except ImageError as error:
             raise SelfTestError(f"self-test: {golden.file}: {error}") from error
-        if number < len(goldens):
-            coming = begin(goldens[number])
         yield golden, pixels
 
 

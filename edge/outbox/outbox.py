@@ -12,7 +12,7 @@ import contextlib
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Self
@@ -178,25 +178,25 @@ class Outbox:
 
     def page(self, after: int = 0, limit: int = 100) -> list[Row]:
         """The oldest waiting messages beyond row `after`, oldest first. Raises OutboxError."""
-        rows: list[Row] = []
-        while len(rows) < limit:
-            found, left = self._read(schema.PAGE, (after, limit))
-            rows += left
-            if len(found) < limit:
-                break
-            after = found[-1].row
-        return rows[:limit]
+        return self._waiting(schema.PAGE, lambda last: (last or after, limit), limit)
 
     def newest(self, after: int = 0, below: int | None = None, limit: int = 100) -> list[Row]:
         """The newest waiting messages between two rows, newest first. Raises OutboxError."""
+        end = schema.NO_ROW if below is None else below
+        return self._waiting(schema.NEWEST, lambda last: (after, last or end, limit), limit)
+
+    def _waiting(
+        self, query: str, bounds: Callable[[int], tuple[int, ...]], limit: int
+    ) -> list[Row]:
+        """Look on behind the `last` row found, 0 at first, until that are `limit` that wait."""
         rows: list[Row] = []
-        below = below if below is not None else schema.NO_ROW
+        last = 0
         while len(rows) < limit:
-            found, left = self._read(schema.NEWEST, (after, below, limit))
+            found, left = self._read(query, bounds(last))
             rows += left
             if len(found) < limit:
                 break
-            below = found[-1].row
+            last = found[-1].row
         return rows[:limit]
 
     def _read(self, query: str, bounds: tuple[int, ...]) -> tuple[list[Row], list[Row]]:

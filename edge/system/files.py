@@ -103,6 +103,15 @@ def sync_folder(folder: Path) -> None:
         os.close(opened)
 
 
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """What tells one content of a file from another; None: it is not there, or cannot be seen."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def is_readable(path: Path) -> bool:
     """Whether the disk can read all of a database and of its log, as far as they exist.
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge.errors import StoppedError, StoreError, WheatearError
-from edge.messages.updates import Outcome, Probation
-from edge.updates.install import outcome
+from edge.messages.updates import Probation
+from edge.system.files import stamp
 from edge.updates.probation import Rhythm, done, failing
 from edge.updates.record import Record
 from edge.updates.startup import Load, path_of
@@ -60,8 +59,8 @@ class Follower:
             StoppedError: `closing` came first.
             WheatearError: the record cannot be read or written, or no model can be loaded.
         """
-        stamp = self._stamp()
-        if stamp == self._seen:
+        seen = stamp(self._store.record_path)
+        if seen == self._seen:
             return
         record = self._record = self._store.read()
         while record.current != self._running:
@@ -75,7 +74,7 @@ class Follower:
                 record = self._return(record, str(error))
                 continue
             self._exchange(classifier, record.current, closing)
-        self._seen, self._record = stamp, record
+        self._seen, self._record = seen, record
         if record.probation is None:
             self._tell.idle(record.last)
 
@@ -116,13 +115,6 @@ class Follower:
 
         with contextlib.suppress(StoreError):
             self._on_trial(self._running, more)
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            found = os.stat(self._store.record_path)
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
 
     def _started(self, record: Record) -> Record:
         """Count a start on probation, and note how fast the model before was."""
@@ -166,16 +158,7 @@ class Follower:
         self.rhythm.begin(self._clock.monotonic())
 
     def _confirm(self, trial: Record) -> None:
-        assert trial.current is not None
-        entry = trial.models[trial.current]
-        last = Outcome(
-            name=entry.name,
-            version=entry.version,
-            result="confirmed",
-            reason="",
-            time=self._clock.now(),
-            update=trial.update,
-        )
+        last = trial.outcome("confirmed", "", self._clock.now())
         self._store.change(
             lambda record: (
                 msgspec.structs.replace(record, probation=None, last=last)
@@ -190,7 +173,7 @@ class Follower:
         """Write down that the model before is to run again, unless the record has moved on."""
         return self._store.change(
             lambda record: (
-                record.returned(outcome(record, reason, self._clock.now()))
+                record.returned(reason, self._clock.now())
                 if record.current == failed.current
                 else record
             )

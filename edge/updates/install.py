@@ -25,7 +25,7 @@ from edge.errors import (
     os_errors_as,
 )
 from edge.messages.base import MAX_BUNDLE_BYTES
-from edge.messages.updates import ModelEntry, Outcome, Probation, UpdatePhase
+from edge.messages.updates import ModelEntry, Probation, UpdatePhase
 from edge.model.bundle.bundle import read_bundle
 from edge.model.bundle.versions import newer
 from edge.updates.proof import Proof, prove_apart
@@ -203,33 +203,13 @@ def roll_back(store: Store, reason: str, now: datetime) -> Record:
     def change(record: Record) -> Record:
         if record.current is None:
             raise UpdateError("the factory model runs; there is none to roll back to")
-        return record.returned(outcome(record, reason, now))
+        return record.returned(reason, now)
 
     return store.change(change)
 
 
-def outcome(record: Record, reason: str, now: datetime) -> Outcome:
-    """The outcome of an update whose model the device returns from."""
-    assert record.current is not None
-    entry = record.models[record.current]
-    return Outcome(
-        name=entry.name,
-        version=entry.version,
-        result="returned",
-        reason=reason,
-        time=now,
-        update=record.update,
-    )
-
-
 def _entry(proof: Proof) -> ModelEntry:
-    return ModelEntry(
-        name=proof.name,
-        version=proof.version,
-        sha256=proof.sha256,
-        bytes=proof.bytes,
-        labels=proof.labels,
-    )
+    return ModelEntry(**{name: getattr(proof, name) for name in ModelEntry.__struct_fields__})
 
 
 def _named(record: Record, id: str, entry: ModelEntry, update: str | None) -> Record:

@@ -8,6 +8,7 @@ from pathlib import Path
 from edge.config import Config, Model
 from edge.model.bundle.signing import load_public_key
 from edge.model.classifier import Classifier
+from edge.system.files import stamp
 from edge.system.handover import Handover
 from edge.updates.startup import Load, current_path
 
@@ -45,16 +46,7 @@ def kept_bundles(kept: Handover, model: Model) -> Load:
     """Return what loads bundles as `model` says, or takes them over from the run before."""
 
     def load(path: Path) -> Classifier:
-        key = (model, path, _stamp(path))
+        key = (model, path, stamp(path))
         return kept.take("model", key, lambda: load_bundle(path, model))
 
     return load
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """What changes when a file's content does; None where there is no such file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from edge.errors import RecordError, ShortageError, StoreError
-from edge.messages.updates import ModelEntry, Outcome, Probation
+from edge.messages.updates import ModelEntry, Outcome, Probation, UpdateResult
 from edge.system.record_file import RecordFile
 
 SCHEMA_VERSION = 1
@@ -27,10 +28,24 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """What is in the store, by id."""
     last: Outcome | None = None
 
-    def returned(self, outcome: Outcome) -> Record:
+    def outcome(self, result: UpdateResult, reason: str, now: datetime) -> Outcome:
+        """What became of the update that brought the current model."""
+        assert self.current is not None
+        entry = self.models[self.current]
+        return Outcome(
+            name=entry.name,
+            version=entry.version,
+            result=result,
+            reason=reason,
+            time=now,
+            update=self.update,
+        )
+
+    def returned(self, reason: str, now: datetime) -> Record:
         """The record after going back to the previous model."""
+        last = self.outcome("returned", reason, now)
         return msgspec.structs.replace(
-            self, current=self.previous, previous=None, probation=None, last=outcome
+            self, current=self.previous, previous=None, probation=None, last=last
         )
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edge.errors import StoreError, WheatearError
-from edge.updates.install import outcome
 from edge.updates.record import Record, read
 from edge.updates.store import RECORD, bundle_path
 
@@ -40,7 +39,7 @@ def begin(store: Store, starts: int, clock: Clock) -> Record:
             return record
         if trial.starts >= starts:
             reason = f"it was started {starts} times and never confirmed"
-            return record.returned(outcome(record, reason, clock.now()))
+            return record.returned(reason, clock.now())
         return msgspec.structs.replace(
             record, probation=msgspec.structs.replace(trial, starts=trial.starts + 1)
         )
@@ -105,7 +104,7 @@ def _fell(store: Store, before: Record, id: str | None, error: WheatearError, cl
     def change(record: Record) -> Record:
         if record.current != before.current or record.current is None:
             return record
-        fallen = record.returned(outcome(record, str(error), clock.now()))
+        fallen = record.returned(str(error), clock.now())
         return msgspec.structs.replace(fallen, current=id, previous=None)
 
     try:

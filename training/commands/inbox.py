@@ -18,7 +18,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from edge.config import Broker, parse_broker
-from edge.config.as_options import as_options
+from edge.config.explain import as_options
 from edge.errors import ConfigError, DataError
 from edge.system.files import write_whole
 from training.inbox.collect import Collector

@@ -11,8 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge.cameras.triggers.gate import Gate
-    from edge.cameras.triggers.trigger import FrameTrigger
+    from edge.cameras.triggers.gate import FrameTrigger, Gate
     from edge.cameras.triggers.windows import Schedule
     from edge.config import Config
     from edge.messages.sighting import Location

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edge.cameras.triggers.duty import Duty, Rest
 from edge.cameras.triggers.wake import Sleep
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
-    from edge.cameras.triggers.trigger import FrameTrigger
 
 STEP_SECONDS = 10.0
 """A rest is waited out in steps: clocks get set, and a computer may be suspended meanwhile."""
+
+
+class FrameTrigger(Protocol):
+    """A condition on frames, used from the camera's thread."""
+
+    def admits(self, frame: Frame) -> bool:
+        """Decide on the next frame; none is shown twice or out of order."""
+        ...
 
 
 class Gate:

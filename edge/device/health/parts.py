@@ -56,12 +56,7 @@ class DeviceHealth:
             "disk_free_bytes": _free(self._config.outbox.path.parent),
             "link": link(root),
             "frames": Frames(
-                captured=count["frames_captured"],
-                classified=count["frames_classified"],
-                skipped=count["frames_skipped"],
-                bad=count["frames_bad"],
-                idle=count["frames_idle"],
-                limited=count["frames_limited"],
+                **{name: count[f"frames_{name}"] for name in Frames.__struct_fields__}
             ),
             "broker": BrokerHealth(
                 connects=count["connects"],

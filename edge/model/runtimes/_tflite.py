@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge.errors import ModelError
+from edge.errors import ModelError, RuntimeUnavailableError
 from edge.model.runtimes import TensorSpec, dtype_name
 from edge.model.tflite.flatbuffer import is_for_edgetpu
+from edge.system.optional_packages import load
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,17 +89,44 @@ class TFLiteInterpreter:
         return "XNNPACK" if last == "DELEGATE" else None
 
 
-def refuse_edgetpu_model(model: bytes, runtime: str) -> None:
-    """Refuse models compiled for the Edge TPU, before an interpreter fails obscurely.
+class PackageInterpreter(TFLiteInterpreter):
+    """A model in the interpreter of a package, on the CPU."""
 
-    Raises:
-        ModelError: the model holds the Edge TPU's operator.
-    """
-    if is_for_edgetpu(model):
-        raise ModelError(
-            f"this model is compiled for the Edge TPU and cannot run on runtime {runtime!r}; "
-            "use runtime 'edgetpu' with a Coral device, or the model that it was compiled from"
-        )
+    package: str
+    """As it is imported."""
+    install: str
+    """The command that brings it."""
+
+    def __init__(self, model: bytes, threads: int = 1) -> None:
+        """Load ``model`` with so many CPU threads.
+
+        Raises:
+            RuntimeUnavailableError: the package is not installed, or not for this NumPy.
+            ModelError: it cannot run this model; one compiled for the Edge TPU fails obscurely.
+        """
+        if is_for_edgetpu(model):
+            raise ModelError(
+                f"this model is compiled for the Edge TPU and cannot run on runtime {self.name!r}; "
+                "use runtime 'edgetpu' with a Coral device, or the model that it was compiled from"
+            )
+        version = self.installed()
+        super().__init__(self._load(".interpreter").Interpreter, version, model, threads)
+
+    @classmethod
+    def installed(cls) -> str:
+        """The version of the package.
+
+        Raises:
+            RuntimeUnavailableError: it is not installed, or not for this NumPy.
+        """
+        package = cls._load("")
+        cls._load(".interpreter")
+        return str(getattr(package, "__version__", "unknown"))
+
+    @classmethod
+    def _load(cls, part: str) -> Any:  # noqa: ANN401 - the packages carry no types
+        use = f"runtime {cls.name!r}"
+        return load(cls.package + part, RuntimeUnavailableError, use, cls.install)
 
 
 def _tensor(details: dict[str, Any]) -> TensorSpec:
