@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 
 import pytest
 from jinja2 import UndefinedError
+from matplotlib.text import Text
 from scenes import scenes
 
 from quantize.parity.compare import ClassDrop
@@ -14,7 +16,7 @@ from training.data import load_dataset
 from training.data.check import check
 from training.data.report import render
 from training.pages import page as pages
-from training.pages.figures import new_figure, shortened, svg
+from training.pages.figures import name_points, new_figure, shortened, svg
 from training.pages.page import TREE
 from training.pages.page import render as fill
 from training.report.page import confusion_rows
@@ -38,13 +40,28 @@ def test_a_drawing_is_the_same_bytes_each_time_and_tells_what_a_pointer_rests_on
         figure, axes = new_figure(3, 3)
         axes.plot([0, 1], [0, 1], gid="line-a")
         axes.set_title("<b>")
-        return svg(figure, {"line-a": "<b> & co"})
+        return svg(figure, 'a "line" & co', {"line-a": "<b> & co"})
 
     assert drawing() == drawing()
     assert drawing().startswith("<svg")
     assert '<g id="line-a"><title>&lt;b&gt; &amp; co</title>' in drawing()
+    assert 'role="img" aria-label="a &quot;line&quot; &amp; co"' in drawing()
+    assert 'style="min-width: 130pt"' in drawing()
     assert "<b>" not in drawing()
     assert "dc:date" not in drawing()
+
+
+def test_names_of_points_that_lie_together_are_written_apart():
+    """None over another name, also at the same place."""
+    figure, axes = new_figure(5, 4)
+    axes.set(xlim=(0, 2), ylim=(0, 2))
+    name_points(axes, [(f"point number {n}", 1.0 + n // 4, 1.0) for n in range(8)])
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in axes.texts]
+    assert len(boxes) == 8
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    sizes = figure.get_size_inches() * figure.dpi
+    assert all(box.x0 > 0 and box.x1 < sizes[0] for box in boxes)
 
 
 def test_every_template_escapes_and_needs_nothing_beside_it(tmp_path, monkeypatch):

@@ -29,7 +29,7 @@ def markdown(allowed: Collection[str]) -> str:
     lines = [
         _HEAD.strip().replace("ALLOW", listed),
         "",
-        "| verb | what for | allowed by default | may change something |",
+        "| verb | what for | allowed | changes |",
         "|---|---|---|---|",
     ]
     for name, verb in VERBS.items():
@@ -105,8 +105,9 @@ A device is asked for something by a *verb*: a message on `wheatear/<device>/req
 answer comes on `wheatear/<device>/response/<verb>`. `wheatear request` sends one and prints the
 answer. (`wheatear` at the beginning of topics is `broker.base_topic`.)
 
-What a device does when asked is listed in its configuration. A verb that is not allowed by default
-is added to those that are:
+What a device does when asked is listed in its configuration. *Allowed*, below, is what it does when
+nothing is configured; another verb is added to those. *Changes* is what may leave something changed
+on the device.
 
 ```toml
 [requests]

@@ -19,7 +19,7 @@ _FLOAT, _INT8, _GREY = "#8a97a3", "#c4541c", "#55606a"
 
 def class_drops(classes: tuple[ClassDrop, ...]) -> Markup:
     """Recall of each class before and after, as a line between two dots."""
-    figure, axes = new_figure(9.6, 0.9 + 0.3 * len(classes))
+    figure, axes = new_figure(9.6, 1.2 + 0.3 * len(classes))
     for row, drop in enumerate(reversed(classes)):
         axes.plot(
             [drop.float_recall, drop.int8_recall],
@@ -35,8 +35,8 @@ def class_drops(classes: tuple[ClassDrop, ...]) -> Markup:
     axes.set_ylim(-0.7, len(classes) - 0.3)
     axes.set_xlabel("recall (photos in brackets)")
     axes.yaxis.grid(visible=False)
-    axes.legend(loc="lower left", frameon=False)
-    return svg(figure)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+    return svg(figure, "Recall of each class, float and int8.")
 
 
 def reliability(outcome: Outcome) -> Markup:
@@ -62,7 +62,7 @@ def reliability(outcome: Outcome) -> Markup:
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence of int8", ylabel="share right")
     axes.legend(loc="upper left", frameon=False, fontsize=9)
     axes.set_title("test photos; dots as large as many", fontsize=10, loc="left")
-    return svg(figure)
+    return svg(figure, "Confidence of the int8 model against the share that is right.")
 
 
 def confidence(outcome: Outcome) -> Markup:
@@ -86,4 +86,4 @@ def confidence(outcome: Outcome) -> Markup:
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="float", ylabel="int8")
     axes.legend(loc="upper left", frameon=False, fontsize=9)
     axes.set_title("confidence in the float model's answer", fontsize=10, loc="left")
-    return svg(figure)
+    return svg(figure, "Confidence of the int8 model against that of the float model.")

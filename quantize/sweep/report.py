@@ -11,7 +11,7 @@ import msgspec
 
 from quantize.sweep.points import REFERENCE, Point, front
 from quantize.sweep.trials import Failure
-from training.pages.figures import new_figure, svg
+from training.pages.figures import name_points, new_figure, svg
 from training.pages.page import render
 from training.runs import write_whole
 
@@ -132,22 +132,16 @@ def plot(points: Sequence[Point], cost: str) -> Markup:
     for point in points:
         low, high = (100 * f(point.accuracy) for f in (min, max))
         axes.plot([x(point)] * 2, [low, high], color="#c4541c", lw=1, alpha=0.5)
-        axes.annotate(
-            point.variant,
-            (x(point), 100 * point.mean_accuracy),
-            textcoords="offset points",
-            xytext=(6, 4),
-            fontsize=8,
-        )
     axes.scatter(
         [x(p) for p in points], [100 * p.mean_accuracy for p in points], color="#c4541c", s=28
     )
     best = front(points, cost)
     axes.plot([x(p) for p in best], [100 * p.mean_accuracy for p in best], color="#8a97a3", lw=1.2)
     axes.set_xlim(left=0)
-    axes.margins(x=0.2, y=0.15)
+    axes.margins(x=0.1, y=0.15)
     axes.set(xlabel=_COSTS[cost], ylabel="accuracy on test photos, %")
-    return svg(figure)
+    name_points(axes, [(p.variant, x(p), 100 * p.mean_accuracy) for p in points])
+    return svg(figure, f"Accuracy on test photos against {_COSTS[cost]}.")
 
 
 def _page(points: Sequence[Point], failures: Sequence[Failure], machine: str) -> str:

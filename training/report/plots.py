@@ -10,11 +10,14 @@ import numpy as np
 
 from edge.model.scores import softmax
 from training import metrics
-from training.pages.figures import COLOURS, new_figure, svg
+from training.pages.figures import COLOURS, new_figure, side_by_side, svg
 from training.report.evaluate import Answers
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+
+_ROC = ("ROC, one class against the rest", "false alarms", "found")
+_PRECISION = ("Precision and recall", "recall", "precision")
 
 
 def history(path: Path) -> Markup | str:
@@ -23,32 +26,34 @@ def history(path: Path) -> Markup | str:
         rows = [row for row in csv.DictReader(file) if float(row["member"]) > 0]
     if len(rows) < 2:
         return ""
-    figure, (left, right) = new_figure(10.6, 3.6, columns=2)
-    for axes, title, names in (
-        (left, "Accuracy by epoch", ("train_accuracy", "val_accuracy", "val_macro_f1")),
-        (right, "Loss by epoch", ("train_loss", "val_loss")),
+    drawings = []
+    for title, top, names in (
+        ("Accuracy by epoch", 1, ("train_accuracy", "val_accuracy", "val_macro_f1")),
+        ("Loss by epoch", None, ("train_loss", "val_loss")),
     ):
+        figure, axes = new_figure(5.2, 3.6)
         for name, colour in zip(names, COLOURS, strict=False):
             values = [float(row[name]) for row in rows]
             epochs = range(1, len(rows) + 1)
             axes.plot(epochs, values, color=colour, label=name.replace("_", " "))
         axes.set(xlabel="epoch")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, top)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(title, loc="left", fontsize=11)
         axes.legend(frameon=False)
-    left.set_ylim(0, 1)
-    return svg(figure)
+        drawings.append(svg(figure, title))
+    return side_by_side(drawings)
 
 
 def reliability(answers: Answers, before: float, after: float) -> Markup:
     """Confidence against the share that is right, without and with temperature."""
-    figure, both = new_figure(7.1, 3.6, columns=2)
+    drawings: list[Markup] = []
     tips: dict[str, str] = {}
-    for axes, title, table in (
-        (both[0], f"Before temperature: ECE {before:.3f}", softmax(answers.logits)),
-        (both[1], f"After temperature: ECE {after:.3f}", answers.probabilities),
+    for title, table in (
+        (f"Before temperature: ECE {before:.3f}", softmax(answers.logits)),
+        (f"After temperature: ECE {after:.3f}", answers.probabilities),
     ):
+        figure, axes = new_figure(3.4, 3.6)
         bins = metrics.reliability(table, answers.labels, 10)
         for i in np.flatnonzero(bins.n):
             gid, right = f"bin-{len(tips)}", bins.accuracy[i]
@@ -59,17 +64,19 @@ def reliability(answers: Answers, before: float, after: float) -> Markup:
             )
         axes.plot([0, 1], [0, 1], color=COLOURS[1], ls="--", lw=1.5)
         _shares(axes, title, "confidence", "share right")
-    return svg(figure, tips)
+        drawings.append(svg(figure, f"Confidence against the share that is right. {title}", tips))
+    return side_by_side(drawings)
 
 
 def curves(answers: Answers, labels: tuple[str, ...]) -> Markup:
     """ROC and precision-recall: every class faint, their mean bold."""
-    figure, both = new_figure(10.6, 4.6, columns=2)
+    drawings: list[Markup] = []
     tips: dict[str, str] = {}
-    for axes, kind, curve, area in (
-        (both[0], "area", metrics.roc_curve, metrics.area_under_roc),
-        (both[1], "mean", metrics.pr_curve, metrics.average_precision),
+    for kind, curve, area, said in (
+        ("area", metrics.roc_curve, metrics.area_under_roc, _ROC),
+        ("mean", metrics.pr_curve, metrics.average_precision, _PRECISION),
     ):
+        figure, axes = new_figure(5.2, 4.6)
         grid, means = np.linspace(0, 1, 101), []
         for i, label in enumerate(labels):
             positive, scores = answers.labels == i, answers.probabilities[:, i]
@@ -84,9 +91,9 @@ def curves(answers: Answers, labels: tuple[str, ...]) -> Markup:
             axes.plot(grid, np.mean(means, axis=0), color=COLOURS[0], lw=2.5, label="mean")
             axes.plot([], [], color=COLOURS[5], lw=1, label="one class")
             axes.legend(loc="lower right" if kind == "area" else "lower left", frameon=False)
-    _shares(both[0], "ROC, one class against the rest", "false alarms", "found")
-    _shares(both[1], "Precision and recall", "recall", "precision")
-    return svg(figure, tips)
+        _shares(axes, *said)
+        drawings.append(svg(figure, said[0], tips))
+    return side_by_side(drawings)
 
 
 def coverage(answers: Answers, threshold: float) -> Markup:
@@ -98,12 +105,12 @@ def coverage(answers: Answers, threshold: float) -> Markup:
     running = np.cumsum(right[order]) / np.arange(1, len(top) + 1)
     begin = max(1, len(top) // 50)
     kept = float(np.mean(top >= threshold))
-    figure, axes = new_figure(3.5, 3.6)
+    figure, axes = new_figure(3.4, 3.6)
     axes.plot(share[begin:], running[begin:], color=COLOURS[0], lw=2)
     axes.axvline(kept, color=COLOURS[1], ls="--", lw=1.5, label=f"unknown below {threshold:.2f}")
     axes.legend(loc="lower left", edgecolor="none")
     _shares(axes, "Answering only the surest", "share of photos answered", "right")
-    return svg(figure)
+    return svg(figure, "Share of right answers if only the surest are given.")
 
 
 def _shares(axes: Any, title: str, x: str, y: str) -> None:  # noqa: ANN401
