@@ -119,7 +119,11 @@ class Field:
             "named": "injected" in said,
             "lost by name": sum(
                 said.count(one)
-                for one in ("cannot be judged", "picture: ImageError", "nothing can be written of")
+                for one in (
+                    "cannot be classified",
+                    "picture: ImageError",
+                    "sightings cannot be written",
+                )
             )
             + ("the camera failed unexpectedly" in said),
             "waiting": waiting,

@@ -132,7 +132,7 @@ def test_each_held_setting_is_refused_with_a_reason(file):
             configuration.change(configuration.revision(), {path: value}, None)
         if raised.type is RequestDeniedError:
             assert str(raised.value).startswith(path)
-            assert "changed in the file on the device only: " in str(raised.value)
+            assert "can be changed only in the file on the device: " in str(raised.value)
             tried += 1
         assert started(file).config == load_config(file)
     assert tried >= 30

@@ -167,11 +167,11 @@ def test_yuyv_is_the_second_choice(plug):
 def test_other_nodes_and_formats_are_refused_with_a_cure(plug):
     """A metadata node, and a camera that has only formats unknown here."""
     driver = plug(Driver(capture=False))
-    with pytest.raises(CameraError, match=r"\(Simulated\) is no camera .*try the other"):
+    with pytest.raises(CameraError, match=r"\(Simulated\) is not a camera .*try the other"):
         camera()
     os.close(driver.fd)
     driver = plug(Driver(formats=(abi.fourcc("H264"),)))
-    with pytest.raises(CameraError, match="offers neither of MJPG, YUYV"):
+    with pytest.raises(CameraError, match="offers none of MJPG, YUYV"):
         camera()
     os.close(driver.fd)
 

@@ -109,34 +109,40 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
         ),
         (
             {"camera": {"kind": "v4l2", "intervall_seconds": 3}},
-            "c.toml: camera.intervall_seconds is no setting; did you mean interval_seconds? known: "
-            "device, width, height, interval_seconds, format, timeout_seconds",
+            "c.toml: camera.intervall_seconds is not a setting; did you mean interval_seconds? "
+            "known: device, width, height, interval_seconds, format, timeout_seconds",
         ),
         (
             {"camera": {"kind": "webcam"}},
             "c.toml: camera.kind = 'webcam' is refused: known kinds are folder, picamera2, v4l2",
         ),
         ({"camera": {"kind": "folder"}}, "c.toml: camera.path is missing; set it."),
-        ({"broker": {"password": "hunter2"}}, "c.toml: broker.password is no setting;"),
+        ({"broker": {"password": "hunter2"}}, "c.toml: broker.password is not a setting;"),
         ({"broker": {"host": "mqtt://b"}}, "broker.host = 'mqtt://b' is not a name or address"),
         ({"broker": {"host": "b.example:1883"}}, "alone; the port goes into broker.port"),
         ({"broker": {"port": 0}}, "c.toml: broker.port = 0 is refused: expected int >= 1 (allowed"),
         ({"broker": {"protocol": "4"}}, "(allowed: 'auto', '5', '3.1.1')"),
         ({"device": {"id": "a/b"}}, "c.toml: device.id = 'a/b' is refused"),
-        ({"decision": {"of": 3}}, "decision.of is no setting any more; it is decision.last_frames"),
-        ({"inbox": {"below": 0.5}}, "inbox.below is no setting any more; it is inbox.below_con"),
+        (
+            {"decision": {"of": 3}},
+            "decision.of is no longer a setting; it is called decision.last_frames",
+        ),
+        (
+            {"inbox": {"below": 0.5}},
+            "inbox.below is no longer a setting; it is called inbox.below_con",
+        ),
         (
             {"decision": {"mode": "life"}},
             "'life' is refused: invalid enum value 'life' (allowed: 'vi",
         ),
-        ({"outbox": {"kind": "x"}}, "c.toml: outbox.kind is no setting; known: path,"),
+        ({"outbox": {"kind": "x"}}, "c.toml: outbox.kind is not a setting; known: path,"),
         (
             {"decision": {"agreeing_frames": 4, "last_frames": 3}},
             "decision.agreeing_frames = 4 is more than decision.last_frames = 3",
         ),
         (
             {"trigger": {"windows": ["06:00-10:00", "6-10"], "time_zone": "UTC"}},
-            "c.toml: trigger.windows[1] = '6-10' is refused: it is no window; write ",
+            "c.toml: trigger.windows[1] = '6-10' is refused: it is not a window; write ",
         ),
         (
             {"trigger": {"windows": [6]}},
@@ -154,9 +160,9 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
         ({"trigger": {"duty": {"burst_seconds": 900}}}, "burst_seconds = 900.0 leaves no rest"),
         (
             {"trigger": {"duty": {"every_second": 9}}},
-            "trigger.duty.every_second is no setting; did",
+            "trigger.duty.every_second is not a setting; did",
         ),
-        ({"model": {"bundle": "~nobody-has-this/m.wtr"}}, "or the ~ of a user that there is"),
+        ({"model": {"bundle": "~nobody-has-this/m.wtr"}}, "or the ~ of a user that exists"),
         ({"model": {}}, "set one of model.bundle (a .wtr file) and model.tflite"),
         ({"broker": {"tls": {"key": "k.pem"}}}, "broker.tls.certificate and broker.tls.key belong"),
     ],
@@ -200,7 +206,7 @@ def test_a_broken_file_is_one_error_with_its_name(tmp_path):
     with pytest.raises(ConfigError, match=r"cannot read .*none\.toml"):
         load_config(tmp_path / "none.toml")
     (tmp_path / "bad.toml").write_text("[broker\n")
-    with pytest.raises(ConfigError, match=r"bad.toml is no TOML file"):
+    with pytest.raises(ConfigError, match=r"bad.toml is not a TOML file"):
         load_config(tmp_path / "bad.toml")
 
 
@@ -210,7 +216,7 @@ def test_a_broken_file_is_one_error_with_its_name(tmp_path):
         ({"tiles": 8}, "view.tiles = 8 is refused: expected int >= 16"),
         ({"tiles": [4]}, "view.tiles = [4] is refused: expected array of length >= 2"),
         ({"tiles": [0, 3]}, "view.tiles[0] = 0 is refused: expected int >= 1"),
-        ({"tile": 640}, "view.tile is no setting; did you mean tiles?"),
+        ({"tile": 640}, "view.tile is not a setting; did you mean tiles?"),
         ({"regions": [[0, 0, 2, 1]]}, "view.regions[0][2] = 2 is refused: expected float <= 1.0"),
         ({"regions": [[0.5, 0, 0.5, 1]]}, "view.regions[0] = [0.5, 0.0, 0.5, 1.0] is empty"),
         ({"mask_polygons": [[[0, 0], [0, 0], [0, 0]]]}, "view.mask_polygons[0] has no area"),

@@ -98,7 +98,7 @@ def test_what_goes_together_is_taken(raw):
         ),
         ({"model": FOREIGN | {"mean": [1.0]}}, "model.mean and model.std belong together"),
         ({"model": FOREIGN | {"std": [1.0]}}, "model.mean and model.std belong together"),
-        ({"model": FOREIGN | {"store": "models"}}, "model.store goes with model.bundle"),
+        ({"model": FOREIGN | {"store": "models"}}, "model.store needs model.bundle"),
         (
             {"decision": {"agreeing_frames": 4, "last_frames": 3}},
             "decision.agreeing_frames = 4 is more than decision.last_frames = 3",
@@ -217,7 +217,7 @@ def test_a_broker_may_need_no_password():
         ({"outbox": 5}, "c.toml: outbox = 5 is refused: expected object, got int"),
         ({"model": {"bundle": 5}}, "model.bundle = 5 is refused: expected a path in quotes"),
         ({"model": {"bundle": ""}}, "model.bundle = '' is refused: expected a path in quotes"),
-        ({"model": {"bundle": "~nobody-has-this/m"}}, "or the ~ of a user that there is"),
+        ({"model": {"bundle": "~nobody-has-this/m"}}, "or the ~ of a user that exists"),
     ],
 )
 def test_what_is_no_path_is_refused(raw, said):

@@ -62,8 +62,8 @@ def as_too_large(file: Path) -> None:
 @pytest.mark.parametrize(
     ("become", "told"),
     [
-        (as_pipe, "it is no file"),
-        (as_folder, "it is no file"),
+        (as_pipe, "it is not a file"),
+        (as_folder, "it is not a file"),
         (as_too_large, "more than 600,000,000 bytes; scale"),
         (Path.exists, "No such file"),
     ],

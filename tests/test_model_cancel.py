@@ -157,4 +157,4 @@ def test_without_a_running_device_the_command_ends_an_update_itself(place, jobs)
     assert nothing.returncode == 1
     assert "no update is under way, and no upload is here" in nothing.stderr
     place.install(place.bundle("2"))
-    assert "a rollback returns from it" in command("cancel", "--config", place.path).stderr
+    assert "a rollback takes it back" in command("cancel", "--config", place.path).stderr

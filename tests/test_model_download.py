@@ -117,7 +117,7 @@ def test_an_answer_without_a_size_has_no_more_than_was_asked_for(tmp_path):
     forget(tmp_path)
     with (
         Scripted(lambda _: [untold(DATA)]) as server,
-        pytest.raises(DownloadError, match=f"gives more than {len(DATA) - 1} bytes"),
+        pytest.raises(DownloadError, match=f"sends more than {len(DATA) - 1} bytes"),
     ):
         get(server, tmp_path, size=len(DATA) - 1)
 
@@ -138,7 +138,7 @@ def test_nothing_is_larger_than_a_bundle(tmp_path, monkeypatch):
         get(server, tmp_path)
     with (
         Scripted(lambda _: [untold(DATA + b"x")]) as server,
-        pytest.raises(DownloadError, match=f"gives more than {len(DATA)} bytes"),
+        pytest.raises(DownloadError, match=f"sends more than {len(DATA)} bytes"),
     ):
         get(server, tmp_path)
 
@@ -163,7 +163,7 @@ def test_the_first_bytes_tell_a_bundle_however_they_come(tmp_path):
     forget(tmp_path)
     with (
         Scripted(lambda _: [answer(b"PK\x03", Content_Type="text/x")]) as server,
-        pytest.raises(UnreachableError, match=r"what comes is no bundle \(text/x\)"),
+        pytest.raises(UnreachableError, match=r"what comes is not a bundle \(text/x\)"),
     ):
         get(server, tmp_path)
 
@@ -237,7 +237,7 @@ def test_what_is_whole_and_may_be_another_by_now_is_asked_for_again(tmp_path):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (answer(DATA, Content_Encoding="gzip"), r"comes packed \('gzip'\)"),
+        (answer(DATA, Content_Encoding="gzip"), r"comes compressed \('gzip'\)"),
         (answer(b""), "nothing came; 3 attempts"),
         (untold(b""), "nothing came; 3 attempts"),
     ],

@@ -160,7 +160,7 @@ def test_refusals_and_other_schemes_are_final(server, tmp_path):
     with pytest.raises(DownloadError, match="404"):
         get(server, tmp_path)
     server.leads_to = "file:///etc/passwd"
-    with pytest.raises(DownloadError, match=r"leads on.*only http and https"):
+    with pytest.raises(DownloadError, match=r"redirects to what is refused.*only http and https"):
         get(server, tmp_path)
     server.leads_to, server.refuses = "", 0
     with pytest.raises(DownloadError, match="5 were asked for"):

@@ -92,7 +92,7 @@ def test_a_cancelled_update_stays_cancelled_over_a_power_cut(store, jobs):
     assert cancel(store, again, upload(store), CLOCK.now(), 0.2).ended
     last = store.read().last
     assert (last.result, last.update) == ("cancelled", "u1")
-    assert last.reason == "cancelled by request; the model before goes on"
+    assert last.reason == "cancelled by request; the previous model goes on"
     again.put(msgspec.structs.replace(JOB, update="u2"))
     assert not again.read().cancelled
 
@@ -265,7 +265,7 @@ def test_by_request_an_upload_is_dropped(store, jobs):
     with pytest.raises(UpdateError, match="no update is under way, and no upload is here"):
         cancel(store, jobs, upload(store), CLOCK.now(), 0.0)
     named(store, "u1", probation=Probation())
-    with pytest.raises(UpdateError, match="a-2 is on probation, and a rollback returns from it"):
+    with pytest.raises(UpdateError, match="a-2 is on probation, and a rollback takes it back"):
         cancel(store, jobs, upload(store), CLOCK.now(), 0.0)
 
 

@@ -91,7 +91,7 @@ def test_a_server_of_another_authority_gets_nothing(tmp_path, secure):
     with (
         Scripted(served) as plain,
         Scripted(lambda _: [answer(b"", "302 Found", Location=plain.url)], context) as server,
-        pytest.raises(UnreachableError, match="by plain http"),
+        pytest.raises(UnreachableError, match="over plain http"),
     ):
         get_at(server.url, tmp_path, ca=ca)
 

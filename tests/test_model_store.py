@@ -106,7 +106,7 @@ def test_a_record_that_makes_no_sense_says_so(tmp_path, text, said):
 def test_folders_where_files_should_be_are_named_or_put_aside(tmp_path):
     """Read or made: an error; written: the folder is kept under another name."""
     (tmp_path / "models.json").mkdir()
-    with pytest.raises(StoreError, match=r"cannot read .*models\.json: it is no file"):
+    with pytest.raises(StoreError, match=r"cannot read .*models\.json: it is not a file"):
         records.read(tmp_path / "models.json")
     records.write(tmp_path / "models.json", Record())
     assert records.read(tmp_path / "models.json") == Record()

@@ -172,7 +172,7 @@ def test_an_update_has_so_many_seconds_over_all_runs(here):
     work(here)
     last = here.store.read().last
     assert (last.result, last.update) == ("expired", "u1")
-    assert last.reason == "it was not over within model.update.download_seconds = 600"
+    assert last.reason == "it did not end within model.update.download_seconds = 600"
     assert incoming(here) == []
 
 

@@ -46,7 +46,7 @@ def test_five_redirects_are_followed(leads, good, tmp_path):
         if good:
             assert get(url, tmp_path) == DATA
         else:
-            with pytest.raises(UnreachableError, match="leads on and on, more than 5 times"):
+            with pytest.raises(UnreachableError, match="redirects more than 5 times"):
                 get(url, tmp_path)
         assert len(server.asked) == 6
 
@@ -138,6 +138,6 @@ def test_a_head_of_a_byte_more_is_too_much(safe, tmp_path):
     ca, context = certificates.server(tmp_path / "certificates")
     with (
         Scripted(lambda _: [head_of(65_537, 0)], context if safe else None) as server,
-        pytest.raises(UnreachableError, match="more than an answer has"),
+        pytest.raises(UnreachableError, match="too much for an answer"),
     ):
         get(server.url, tmp_path, msgspec.structs.replace(LIMITS, ca=ca))

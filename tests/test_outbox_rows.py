@@ -130,7 +130,7 @@ def test_a_row_that_cannot_be_counted_is_damage(tmp_path, column):
         insert(db, [sighting()], 1)
         assert OutboxCounts(db).waiting == 1
         db.execute(f"UPDATE message SET {column} = 'text'")
-        with pytest.raises(OutboxDamagedError, match="row 1 is no message"):
+        with pytest.raises(OutboxDamagedError, match="row 1 is not a message"):
             OutboxCounts(db)
 
 

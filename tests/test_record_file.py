@@ -76,7 +76,7 @@ def test_a_damaged_file_is_said_to_be_damaged(file, data):
 def test_what_is_no_file_cannot_be_read_and_is_put_aside_by_the_next_write(file):
     """A folder under its name."""
     file.path.mkdir()
-    with pytest.raises(RecordError, match=r"^cannot read .*kept\.json: it is no file$"):
+    with pytest.raises(RecordError, match=r"^cannot read .*kept\.json: it is not a file$"):
         file.read()
     file.replace(Kept("a"))
     assert file.read() == Kept("a")

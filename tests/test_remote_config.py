@@ -95,10 +95,14 @@ def test_a_whole_configuration_can_be_sent_and_dropped_again(file):
         ({"decision.agreeing_frame": 1}, ConfigError, "did you mean agreeing_frames?"),
         ({"decision.agreeing_frames": 50}, ConfigError, "more than decision.last_frames"),
         ({"decision": 5}, ConfigError, "decision = 5 is refused"),
-        ({"camera.kind.x": 1}, ConfigError, "camera.kind is no table"),
-        ({"": 1}, ConfigError, "is no setting"),
-        ({"nonsense.deep.path": 1}, ConfigError, "nonsense is no setting"),
-        ({"requests.allow": ["model/install"]}, RequestDeniedError, "requests.allow is changed in"),
+        ({"camera.kind.x": 1}, ConfigError, "camera.kind is not a table"),
+        ({"": 1}, ConfigError, "is not a setting"),
+        ({"nonsense.deep.path": 1}, ConfigError, "nonsense is not a setting"),
+        (
+            {"requests.allow": ["model/install"]},
+            RequestDeniedError,
+            "requests.allow can be changed only in",
+        ),
         ({"requests.token_file": None}, ConfigError, "was not changed from afar"),
         ({"device.id": "cam-2"}, RequestDeniedError, "device.id"),
         ({"broker.base_topic": "x"}, RequestDeniedError, "broker.base_topic"),
@@ -106,7 +110,7 @@ def test_a_whole_configuration_can_be_sent_and_dropped_again(file):
         ({"broker.password_env": "HOME"}, RequestDeniedError, "broker.password_env"),
         ({"broker.tls": {}}, RequestDeniedError, "broker.tls"),
         ({"model.bundle": "other.wtr"}, RequestDeniedError, "model.bundle"),
-        ({"model.trusted_keys": ["k.pem"]}, RequestDeniedError, "model.trusted_keys is"),
+        ({"model.trusted_keys": ["k.pem"]}, RequestDeniedError, "model.trusted_keys can"),
         ({"model.self_test": False}, RequestDeniedError, "model.self_test"),
         ({"outbox.path": "/tmp/o.db"}, RequestDeniedError, "outbox.path"),
         ({"camera": {"kind": "v4l2"}}, RequestDeniedError, "camera.kind"),
@@ -249,7 +253,7 @@ def test_a_configuration_is_known_by_sixteen_digits(file):
 def test_what_is_no_toml_is_refused(file):
     """And nothing is written down."""
     configuration = started(file)
-    with pytest.raises(ConfigError, match="no TOML: "):
+    with pytest.raises(ConfigError, match="not TOML: "):
         configuration.change(configuration.revision(), None, "[broker\n")
     assert not (file.parent / NAME).exists()
 

@@ -28,7 +28,7 @@ def pipe(tmp_path):
 
 def test_a_password_is_not_waited_for(pipe):
     """It is named with its setting, as one that is not there."""
-    with pytest.raises(ConfigError, match=r"broker\.password_file: cannot read .*it is no file"):
+    with pytest.raises(ConfigError, match=r"broker\.password_file: cannot read .*it is not a file"):
         Broker(password_file=pipe, username="x").password()
 
 
@@ -37,13 +37,13 @@ def test_a_certificate_is_not_waited_for(tmp_path, pipe, part):
     """Whichever of the three it is."""
     (tmp_path / "file").touch()
     files = dict.fromkeys(("certificate", "key"), tmp_path / "file") if part != "ca" else {}
-    with pytest.raises(ConfigError, match=r"broker\.tls\..*it is no file"):
+    with pytest.raises(ConfigError, match=r"broker\.tls\..*it is not a file"):
         tls_context(Tls(**(files | {part: pipe})))
 
 
 def test_an_authority_for_models_is_not_waited_for(pipe):
     """The download is refused instead."""
-    with pytest.raises(ConfigError, match=r"model\.update\.ca: .*it is no file"):
+    with pytest.raises(ConfigError, match=r"model\.update\.ca: .*it is not a file"):
         _context(pipe)
 
 

@@ -127,8 +127,8 @@ def test_a_computer_out_of_descriptors_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("number", "told"),
     [
-        (errno.ENOLCK, "knows no locks"),
-        (errno.EINVAL, "knows no locks"),
+        (errno.ENOLCK, "does not support locks"),
+        (errno.EINVAL, "does not support locks"),
         (errno.EIO, "cannot lock .*: Input/output error"),
     ],
 )

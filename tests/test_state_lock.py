@@ -291,5 +291,5 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with StateLock() as lock, pytest.raises(StateError, match=f"{tmp_path} knows no locks"):
+    with StateLock() as lock, pytest.raises(StateError, match=f"{tmp_path} does not support locks"):
         lock.hold([tmp_path])

@@ -44,9 +44,9 @@ def test_configuration_and_secrets_are_read_however_they_were_saved(tmp_path, wr
     [
         (CONFIG.encode("utf-16-le"), "it holds zero bytes: UTF-16 without a byte order mark"),
         (CONFIG.encode() + b"\0", "it holds zero bytes"),
-        (b"\xff\xfea\0\0\0", "it holds zero characters"),
-        (b"caf\xe9", r"byte 4 \(e9\) is no UTF-8; save it as UTF-8"),
-        (b"\xff\xfea", r"is no UTF-16; save it as UTF-8"),
+        (b"\xff\xfea\0\0\0", "it holds NUL characters"),
+        (b"caf\xe9", r"byte 4 \(e9\) is not UTF-8; save it as UTF-8"),
+        (b"\xff\xfea", r"is not UTF-16; save it as UTF-8"),
     ],
 )
 def test_what_is_no_text_is_named_with_the_cure(tmp_path, data, message):
@@ -55,7 +55,7 @@ def test_what_is_no_text_is_named_with_the_cure(tmp_path, data, message):
     file.write_bytes(data)
     with pytest.raises(ValueError, match=message):
         text_of(data)
-    with pytest.raises(ConfigError, match=f"{file} is no TOML file: .*{message}"):
+    with pytest.raises(ConfigError, match=f"{file} is not a TOML file: .*{message}"):
         load_config(file)
     with pytest.raises(
         ConfigError, match=rf"broker.password_file: cannot read {file} \(.*{message}"

@@ -255,7 +255,7 @@ def test_no_photo_is_drawn_over(tmp_path, capsys):
         assert main(["classify", str(file), *command, str(folder)]) == 1
         captured = capsys.readouterr()
         assert captured.out == ""
-        assert f"{photo} is there, and no drawing of wheatear's; name another" in captured.err
+        assert f"{photo} exists and is not a drawing made by wheatear; name another" in captured.err
     assert photo.read_bytes() == before
     for file in (photo, other):
         assert main(["classify", str(file), *command, str(tmp_path / "drawn")]) == 0

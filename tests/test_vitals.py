@@ -127,7 +127,7 @@ def test_starts_and_their_ends_are_counted(tmp_path, caplog):
     assert start("boot-1", good=False) == (3, 1, 0)
     assert "it was killed, or failed" in caplog.text
     assert start("boot-2", good=True) == (4, 1, 1)
-    assert "the computer went down under it" in caplog.text
+    assert "the computer went down while it ran" in caplog.text
     assert start("boot-3", good=True) == (5, 1, 1)
 
 

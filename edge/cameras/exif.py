@@ -154,7 +154,7 @@ def _moment(
     local = wall.replace(tzinfo=offset or zone or UTC)
     if local.utcoffset() != local.replace(fold=1).utcoffset():
         told(
-            "clocks were changed at the time in its EXIF data, which is there twice or not at all; "
+            "clocks were changed at the time in its EXIF data, so that it occurred twice or never; "
             "taken as before the change"
         )
     return local.astimezone(UTC)

@@ -85,7 +85,7 @@ class Folder:
         if self._config.time == "exif":
             odd += known.odd_time
             if known.time is None:
-                odd.append("it does not tell when it was taken; the time of reading counts")
+                odd.append("it does not say when it was taken; the time of reading counts")
         for text in odd:
             self._say(file, text)
         return known
@@ -131,7 +131,7 @@ def find(path: Path) -> tuple[Path, list[Path], tuple[str, ...]]:
 
     Raises CameraError.
     """
-    cure = "; see that the disk is there and that this user may read it"
+    cure = "; check that the disk is there and that this user may read it"
     with os_errors_as(CameraError, f"camera.path: cannot look at {path}", cure):
         return _find(path)
 

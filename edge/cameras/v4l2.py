@@ -124,13 +124,14 @@ class V4l2:
             self._ioctl(abi.VIDIOC_QUERYCAP, capability)
         except CameraError as error:
             raise CameraError(
-                f"camera.device: {self._config.device} is no video device; choose another"
+                f"camera.device: {self._config.device} is not a video device; choose another"
             ) from error
         has = capability.device_caps or capability.capabilities
         if not (has & abi.CAP_VIDEO_CAPTURE and has & abi.CAP_STREAMING):
             raise CameraError(
-                f"camera.device: {self._config.device} ({capability.card.decode(errors='replace')})"
-                " is no camera that streams; cameras often have two nodes, try the other"
+                f"camera.device: {self._config.device} "
+                f"({capability.card.decode(errors='replace')}) is not a camera that streams; "
+                "cameras often have two nodes, try the other"
             )
 
     def _negotiate(self) -> tuple[int, int, int, int]:
@@ -153,7 +154,7 @@ class V4l2:
                 )
                 return believed(code, form.pix.width, form.pix.height, form.pix.bytesperline)
         raise CameraError(
-            f"{self._config.device} offers neither of {', '.join(map(abi.fourcc_name, wanted))}; "
+            f"{self._config.device} offers none of {', '.join(map(abi.fourcc_name, wanted))}; "
             '`v4l2-ctl --list-formats-ext` shows what it has; try camera.format = "auto"'
         )
 
@@ -186,7 +187,7 @@ class V4l2:
             buffer = self._buffer(0)
             self._ioctl(abi.VIDIOC_DQBUF, buffer)
             if buffer.index >= len(self._maps):
-                raise CameraError(f"{self._config.device} names a buffer that there is none of")
+                raise CameraError(f"{self._config.device} names a buffer that does not exist")
             age = self._age(buffer)
             ready = select.select([self._fd], [], [], 0)[0]
             # Buffers that filled while nobody looked are old: skip them, then take one fresh frame.
@@ -232,8 +233,8 @@ def believed(code: int, width: int, height: int, stride: int) -> tuple[int, int,
     rows = code != abi.PIX_FMT_YUYV or (width % 2 == 0 and (stride == 0 or stride >= 2 * width))
     if not (0 < width <= _MOST_PIXELS and 0 < height <= _MOST_PIXELS and rows):
         raise CameraError(
-            f"the camera answers with {width} x {height} pixels of {abi.fourcc_name(code)}, "
-            f"{stride} bytes a row, which no picture has; try another camera.width and height"
+            f"the camera answers with {width} x {height} pixels of {abi.fourcc_name(code)} and "
+            f"{stride} bytes a row, which is impossible; try another camera.width and height"
         )
     return code, width, height, stride
 

@@ -211,15 +211,15 @@ def _inbox(config: Config) -> str:
     free = _free(folder)
     if free < least:
         raise OutboxError(
-            f"{folder}: {free / 1e9:.1f} GB free, inbox.min_free_bytes wants {least / 1e9:.1f}; no "
-            "picture would be kept. Make room, or lower it"
+            f"{folder}: {free / 1e9:.1f} GB free, inbox.min_free_bytes asks for {least / 1e9:.1f}; "
+            "no picture would be kept. Make room, or lower it"
         )
     return f"{folder}, {'thumbnails are sent' if config.inbox.send else 'nothing is sent'}"
 
 
 def _requests(config: Config) -> str:
     """Read the token, and say what the device can be asked for."""
-    guard = "with a token" if config.requests.token() else "of whom the broker lets publish"
+    guard = "with a token" if config.requests.token() else "from whom the broker lets publish"
     return f"{', '.join(config.requests.allow)}; {guard}"
 
 
@@ -234,8 +234,8 @@ def _free(folder: Path) -> int:
         raise StateError(f"cannot write to {folder}: it lies on a read-only file system")
     if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
         raise StateError(
-            f"cannot write to {folder} as user {_user()}; give the right to (chown, chmod), or "
-            "name another folder"
+            f"cannot write to {folder} as user {_user()}; give this user the right to (chown, "
+            "chmod), or name another folder"
         )
     return disk.f_bavail * disk.f_frsize
 

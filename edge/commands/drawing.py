@@ -119,7 +119,7 @@ def _refuse_other(path: Path) -> None:
         raise ConfigError(f"--draw: cannot write {path}: {error.strerror}") from error
     if not drawn:
         raise ConfigError(
-            f"--draw: {path} is there, and no drawing of wheatear's; name another folder"
+            f"--draw: {path} exists and is not a drawing made by wheatear; name another folder"
         )
 
 

@@ -172,7 +172,7 @@ def _parameter(text: str) -> tuple[str, object]:
     """
     key, found, value = text.partition("=")
     if not key or not found:
-        raise ConfigError(f"{text!r} is no parameter: give key=value")
+        raise ConfigError(f"{text!r} is not a parameter: give key=value")
     if value.startswith("@"):
         return key, _read(Path(value[1:]), key)
     return key, _json(value)

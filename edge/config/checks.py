@@ -29,7 +29,7 @@ def check_together(config: Config, name: str) -> None:
         raise ConfigError(f"{name}: model.mean and model.std belong together; set both or none")
     if model.store and not model.bundle:
         raise ConfigError(
-            f"{name}: model.store goes with model.bundle, which is what is used when all else fails"
+            f"{name}: model.store needs model.bundle, which is used when all else fails"
         )
     if decision.agreeing_frames > decision.last_frames:
         raise ConfigError(
@@ -72,7 +72,7 @@ def check_update(update: Update, name: str) -> None:
         )
     if update.password_file is not None and update.username is None:
         raise ConfigError(
-            f"{name}: model.update.password_file is nobody's; set model.update.username"
+            f"{name}: model.update.password_file has no user name; set model.update.username"
         )
     if update.token_file and update.password_file:
         raise ConfigError(
@@ -80,8 +80,8 @@ def check_update(update: Update, name: str) -> None:
         )
     if (update.token_file or update.password_file) and not (update.hosts or update.login_hosts):
         raise ConfigError(
-            f"{name}: model.update.login_hosts is empty, so that anybody's server would get the "
-            "password or token; name yours there or in model.update.hosts"
+            f"{name}: model.update.login_hosts is empty, so any server would get the password or "
+            "token; name yours there or in model.update.hosts"
         )
     for setting, hosts in (("hosts", update.hosts), ("login_hosts", update.login_hosts)):
         for index, text in enumerate(hosts):

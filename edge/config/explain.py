@@ -40,10 +40,10 @@ def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> st
         known = [field.name for field in msgspec.structs.fields(struct)]
         path_now = _dotted(path, unknown["name"])
         if now := RENAMED.get(path_now):
-            return f"{path_now} is no setting any more; it is {now} now"
+            return f"{path_now} is no longer a setting; it is called {now} now"
         near = difflib.get_close_matches(unknown["name"], known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
-        return f"{path_now} is no setting; {hint}known: {', '.join(known)}"
+        return f"{path_now} is not a setting; {hint}known: {', '.join(known)}"
     if (missing := _MISSING.search(what)) and struct:
         about = docstrings(struct).get(missing["name"], "")
         return f"{_dotted(path, missing['name'])} is missing; set it. {about}".rstrip()
@@ -55,7 +55,7 @@ def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> st
     about = docstrings(parent).get(setting[-1], "") if parent and setting else ""
     allowed = _range(parent, setting[-1]) if parent and setting else ""
     if "matching regex" in what:  # what follows says it in words
-        what = "it does not have the form of such a name"
+        what = "it does not have the required form"
     text = f"{_dotted(path)} = {value!r} is refused: {what[:1].lower()}{what[1:].replace('`', '')}"
     return f"{text}{f' (allowed: {allowed})' if allowed else ''}. {about}".rstrip()
 

@@ -27,13 +27,15 @@ def pattern(text: str) -> Pattern:
     below = text.startswith("*.")
     plain = text.removeprefix("*.")
     if set(plain) & set("*/?#@"):
-        raise ValueError(f'"{text}" is no host such as "models.example", "*.models.example:8443"')
+        raise ValueError(
+            f'"{text}" is not a host such as "models.example", "*.models.example:8443"'
+        )
     bare = plain.count(":") > 1 and not plain.startswith("[")
     try:
         url = parse(f"https://[{plain}]/" if bare else f"https://{plain.lower()}/")
     except ValueError:
         raise ValueError(
-            f'"{text}" is no host such as "models.example", "*.models.example:8443"'
+            f'"{text}" is not a host such as "models.example", "*.models.example:8443"'
         ) from None
     given = not bare and plain.rpartition("]")[2].count(":") > 0
     return Pattern(f".{url.host}" if below else url.host, url.port if given else None)

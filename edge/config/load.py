@@ -28,7 +28,7 @@ def load_config(path: Path | str) -> Config:
     except OSError as error:
         raise ConfigError(f"cannot read {file}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} is no TOML file: {error}") from error
+        raise ConfigError(f"{file} is not a TOML file: {error}") from error
     return parse_config(raw, base=file.resolve().parent, name=str(file))
 
 
@@ -50,7 +50,7 @@ def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -
             try:
                 return base / Path(value).expanduser()
             except RuntimeError as error:
-                raise ValueError("Expected a path, or the ~ of a user that there is") from error
+                raise ValueError("Expected a path, or the ~ of a user that exists") from error
         if kind is Window:
             if isinstance(value, str):
                 return Window(value)

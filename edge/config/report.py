@@ -24,7 +24,8 @@ class Report(Section, frozen=True, kw_only=True):
     """Seconds from one writing of that file to the next."""
     stall_seconds: Annotated[float, Meta(ge=1, le=86400)] = 120.0
     """Seconds beyond the camera's interval without a frame, after which something is stuck:
-    ``state`` says so, and systemd's watchdog is fed no more."""
+    ``state`` says so, and systemd's watchdog gets no more signs of life, so that systemd
+    restarts the program."""
 
 
 class HomeAssistant(Section, frozen=True, kw_only=True):

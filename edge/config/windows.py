@@ -62,7 +62,7 @@ def _ends(text: str) -> tuple[Point, Point]:
     found = _WINDOW.fullmatch(text)
     if found is None:
         raise ValueError(
-            'it is no window; write "06:00-10:00", or "sunset-00:30..sunset+02:00" with times, '
+            'it is not a window; write "06:00-10:00", or "sunset-00:30..sunset+02:00" with times, '
             "sunrise and sunset"
         )
     start, end = _point(found["a"] or found["c"]), _point(found["b"] or found["d"])

@@ -122,7 +122,7 @@ class Agent:
             self._counters.add("frames_failed")
             return
         except Exception as error:  # one frame must not cost all that follow
-            log.exception("%s cannot be judged", frame.source)
+            log.exception("%s cannot be classified", frame.source)
             self._trouble.failed(error)
             self._counters.add("frames_failed")
             self._patience.lost(error)
@@ -163,7 +163,7 @@ class Agent:
         try:
             messages = self._written(write)
         except Exception as error:
-            log.exception("nothing can be written of %d sightings", len(events))
+            log.exception("%d sightings cannot be written", len(events))
             self._telling.failed(error)
             self._counters.add("sightings_lost", len(events))
             self._patience.lost(error)

@@ -395,7 +395,7 @@ def _say(counters: Counters, outbox: Outbox, left: int) -> None:
     )
     if counters["frames_failed"] or counters["sightings_lost"]:
         log.error(
-            "%d frames could not be judged, and %d sightings are lost",
+            "%d frames could not be classified, and %d sightings are lost",
             counters["frames_failed"],
             counters["sightings_lost"],
         )

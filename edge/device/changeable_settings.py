@@ -157,13 +157,13 @@ HELD = {
     "requests.unnumbered": "it decides what may be asked",
     "requests.pictures": "it decides what leaves the device",
     "requests.details": "it decides what leaves the device",
-    "requests.max_bytes": "it bounds what others may cost",
-    "requests.per_second": "it bounds what others may cost",
+    "requests.max_bytes": "it limits the load that others may cause",
+    "requests.per_second": "it limits the load that others may cause",
     "requests.confirm_seconds": "it takes back what does not work",
     "report.prometheus_file": "it names a file",
     "gps.enabled": "it decides whether the place is told",
-    "gps.host": "it decides whom the place is asked of",
-    "gps.port": "it decides whom the place is asked of",
+    "gps.host": "it decides who is asked for the place",
+    "gps.port": "it decides who is asked for the place",
     "gps.device": "it names a file",
     "homeassistant.discovery_prefix": "it is part of a topic",
 }
@@ -187,4 +187,4 @@ def check_afar(before: Config, after: Config) -> None:
                 "the device says requests.pictures = true"
             )
         why = HELD.get(path, "it is not among those that a request may change")
-        raise RequestDeniedError(f"{path} is changed in the file on the device only: {why}")
+        raise RequestDeniedError(f"{path} can be changed only in the file on the device: {why}")

@@ -197,7 +197,7 @@ class ChangedConfiguration:
 
     def _count_start(self, starts: int) -> None:
         if starts >= MOST_STARTS:
-            self.take_back(f"it was started with {starts} times and never proved itself")
+            self.take_back(f"the device started with it {starts} times, and it never proved itself")
             return
         try:
             self._write(msgspec.structs.replace(self.record, starts=starts + 1))
@@ -240,7 +240,7 @@ class ChangedConfiguration:
             text = read_text(self._file) if changes.toml is None else text_of(changes.toml.encode())
             raw = tomllib.loads(text)
         except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError(f"no TOML: {error}") from error
+            raise ConfigError(f"not TOML: {error}") from error
         for path, value in changes.settings.items():
             _set(raw, path, value)
         config = parse_config(raw, folder, "the changed configuration")
@@ -277,5 +277,5 @@ def _set(raw: dict[str, Any], path: str, value: object) -> None:
     for i, name in enumerate(tables):
         raw = raw.setdefault(name, {})
         if not isinstance(raw, dict):
-            raise ConfigError(f"{path}: {'.'.join(tables[: i + 1])} is no table")
+            raise ConfigError(f"{path}: {'.'.join(tables[: i + 1])} is not a table")
     raw[last] = copy.deepcopy(value)

@@ -204,9 +204,9 @@ class DriftMeter:
                 part.restore(one)
             self._frames = self._saved = file.frames
         except (RecordError, ShortageError) as error:
-            log.warning("%s; counting begins anew", error)
+            log.warning("%s; counting starts again", error)
         except (ValueError, KeyError) as error:
-            log.warning("%s is damaged (%s); counting begins anew", self._file.path, error)
+            log.warning("%s is damaged (%s); counting starts again", self._file.path, error)
 
 
 def _shares(mass: Sequence[float]) -> tuple[float, ...]:

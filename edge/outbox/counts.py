@@ -57,9 +57,9 @@ class OutboxCounts:
     def _take(self, row: Stored) -> None:
         number, kind, _, payload, time_ms, size = row
         if not isinstance(time_ms, int) or not isinstance(size, int):
-            raise OutboxDamagedError(f"row {number} is no message")
+            raise OutboxDamagedError(f"row {number} is not a message")
         if number < self.next_row:
-            raise OutboxDamagedError(f"row {number} stands twice, or behind a later one")
+            raise OutboxDamagedError(f"row {number} occurs twice, or behind a later one")
         sighting = _sighting(payload) if kind == Kind.SIGHTING else None
         self.add(number, size, time_ms, sighting)
 

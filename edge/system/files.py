@@ -37,7 +37,7 @@ def read_whole(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
     try:
         found = os.fstat(opened)
         if not stat.S_ISREG(found.st_mode):
-            raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
+            raise OSError(errno.EINVAL, "it is not a file", os.fspath(path))
         if found.st_size > most_bytes:
             raise OSError(errno.EFBIG, f"it holds more than {most_bytes:,} bytes", os.fspath(path))
         with open(opened, "rb", closefd=False) as file:
@@ -90,7 +90,7 @@ def put_aside(path: Path) -> Path:
     while os.path.lexists(aside := path.with_name(f"{path.name}.aside-{number}")):
         number += 1
     os.rename(path, aside)
-    log.error("%s is none of the device's files; it is kept as %s", path, aside)
+    log.error("%s is not one of the device's files; it is kept as %s", path, aside)
     return aside
 
 

@@ -223,7 +223,7 @@ class GpsReceiver:
 
     def _leave_out(self, line: bytes, count: int) -> None:
         """Count a line that makes no sense; log the first of a connection."""
-        error = GpsError(f"gpsd said what makes no sense; left out: {line[:200]!r}")
+        error = GpsError(f"gpsd sent a line that makes no sense; left out: {line[:200]!r}")
         self._counters.error(error)
         if count == 1:
             log.warning("%s", error)

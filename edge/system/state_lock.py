@@ -107,7 +107,10 @@ def holder(folder: Path) -> str:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    cure = "; give the right to, or name another folder (outbox.path, inbox.folder, model.store)"
+    cure = (
+        "; give this user the right to, or name another folder (outbox.path, inbox.folder, "
+        "model.store)"
+    )
     with os_errors_as(StateError, f"cannot create {folder} for the device's state", cure):
         folder.mkdir(parents=True, exist_ok=True)
         found = folder.stat()
@@ -171,7 +174,8 @@ def _sign(folder: Path) -> None:
 def _no_lock(folder: Path, error: OSError) -> StateError:
     if error.errno in _NO_LOCKS:
         return StateError(
-            f"the file system of {folder} knows no locks ({error.strerror}), so nothing keeps two "
-            "programs from spoiling each other's work; keep the device's state on a local disk"
+            f"the file system of {folder} does not support locks ({error.strerror}), so nothing "
+            "keeps two programs from spoiling each other's work; keep the device's state on a "
+            "local disk"
         )
     return StateError(f"cannot lock {folder}: {error.strerror or error}")

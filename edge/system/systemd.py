@@ -115,7 +115,7 @@ class Systemd:
 
     def __exit__(self, *_: object) -> None:
         if self._stays():
-            notify("WATCHDOG=1\nSTATUS=starting anew")
+            notify("WATCHDOG=1\nSTATUS=starting again")
         else:
             notify("STOPPING=1\nSTATUS=delivering what is left")
         self._leaving()
@@ -128,7 +128,7 @@ class Systemd:
         self._counters.failing("frames", stalled)
         if stalled and not self._was_stalled:
             self._counters.add("stalls")
-            log.error("%s; the watchdog is fed no more", stalled)
+            log.error("%s; systemd's watchdog gets no more signs of life", stalled)
         elif self._was_stalled and not stalled:
             log.info("frames flow again")
         self._was_stalled = stalled is not None

@@ -31,15 +31,15 @@ def text_of(data: bytes) -> str:
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in data:
         raise ValueError(
-            "it holds zero bytes: UTF-16 without a byte order mark, or no text; save it as UTF-8"
+            "it holds zero bytes: UTF-16 without a byte order mark, or not text; save it as UTF-8"
         )
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"byte {error.start + 1} ({data[error.start : error.start + 1].hex()}) is no "
+            f"byte {error.start + 1} ({data[error.start : error.start + 1].hex()}) is not "
             f"{encoding.removesuffix('-sig').upper()}; save it as UTF-8"
         ) from error
     if "\0" in text:
-        raise ValueError("it holds zero characters and is no text")
+        raise ValueError("it holds NUL characters and is not text")
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -15,4 +15,4 @@ def refuse_pipe(path: Path) -> None:
     it is not there, or no file.
     """
     if not stat.S_ISREG(os.stat(path).st_mode) and os.path.lexists(os.path.realpath(path)):
-        raise OSError(errno.EINVAL, "it is no file", os.fspath(path))
+        raise OSError(errno.EINVAL, "it is not a file", os.fspath(path))

@@ -35,12 +35,12 @@ class Url(NamedTuple):
 def parse(text: str) -> Url:
     """Take an address apart. Raises ValueError, with no part of it in the text."""
     if not _PLAIN.fullmatch(text) or "\\" in text:
-        raise ValueError("write other characters than plain letters, digits and signs as %..")
+        raise ValueError("write characters other than plain letters, digits and signs as %..")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ValueError("it is no web address, such as https://models.example/a.wtr") from None
+        raise ValueError("it is not a web address, such as https://models.example/a.wtr") from None
     if parts.scheme not in PORTS:
         raise ValueError("only http and https are fetched")
     host = (parts.hostname or "").removesuffix(".")
@@ -58,7 +58,7 @@ def follow(base: str, location: str) -> str:
     try:
         return urljoin(base, location)
     except ValueError:
-        raise ValueError("it leads to no web address") from None
+        raise ValueError("it does not lead to a web address") from None
 
 
 def shown(text: str) -> str:

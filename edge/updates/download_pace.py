@@ -65,7 +65,7 @@ class Pace:
         self._bytes += count
         self.room -= count
         if self.room < 0:
-            raise UnreachableError("the server sends more than an answer has")
+            raise UnreachableError("the server sends too much for an answer")
 
     def check(self) -> None:
         """See that the download may go on.
@@ -79,8 +79,8 @@ class Pace:
             raise StoppedError
         if self.now() >= self._until:
             raise UpdateExpiredError(
-                "it was not here within model.update.download_seconds = "
-                f"{self._limits.download_seconds:g}; ask again, or give it longer"
+                "it did not arrive within model.update.download_seconds = "
+                f"{self._limits.download_seconds:g}; ask again, or allow more time"
             )
 
     def check_flow(self) -> None:

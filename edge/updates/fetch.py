@@ -250,7 +250,7 @@ class _Download:
                 + (f"{known} were asked for" if known else f"{MAX_BUNDLE_BYTES} are the limit")
             )
         if (packed := answer.headers.get("Content-Encoding", "identity")) != "identity":
-            raise UnreachableError(f"{shown(self._source.url)} comes packed ({packed[:20]!r})")
+            raise UnreachableError(f"{shown(self._source.url)} comes compressed ({packed[:20]!r})")
         limit = total or known or MAX_BUNDLE_BYTES
         self._web.pace.widen(2 * limit)  # chunks have a head each
         blocks = self._blocks(answer, begin, limit)
@@ -296,12 +296,12 @@ class _Download:
         while block := self._read(answer, 0 if done else len(_BEGINNING)):
             if not done and not block.startswith(_BEGINNING):
                 raise UnreachableError(
-                    f"{shown(self._source.url)}: what comes is no bundle "
+                    f"{shown(self._source.url)}: what comes is not a bundle "
                     f"({answer.headers.get('Content-Type', 'of no type')[:60]})"
                 )
             done += len(block)
             if done > limit:
-                raise DownloadError(f"{shown(self._source.url)} gives more than {limit} bytes")
+                raise DownloadError(f"{shown(self._source.url)} sends more than {limit} bytes")
             yield block
         if not done:
             raise BrokenError("nothing came")

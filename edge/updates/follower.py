@@ -90,10 +90,10 @@ class Follower:
         hung = self._switch.busy_seconds
         reason = failing(trial, settings, rhythm, self._switch.failures, hung)
         if reason is not None:
-            log.error("%s is returned from: %s", record.current, reason)
+            log.error("%s is taken back: %s", record.current, reason)
             self._return(record, reason)
             if hung > settings.hang_seconds:
-                log.error("the program ends: its model hangs, and nothing else can end that")
+                log.error("the program ends, because its model hangs and nothing else can stop it")
                 self._end()
             return
         share = done(trial, settings, rhythm, self._clock.monotonic())

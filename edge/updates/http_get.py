@@ -66,7 +66,7 @@ class Web(NamedTuple):
                     return
                 location = answer.headers.get("Location", "")
             text, url = self._led(text, url, location)
-        raise UnreachableError(f"{shown(text)} leads on and on, more than {MOST_REDIRECTS} times")
+        raise UnreachableError(f"{shown(text)} redirects more than {MOST_REDIRECTS} times")
 
     def _led(self, text: str, url: Url, location: str) -> tuple[str, Url]:
         """The address that a redirect leads to, if that is allowed. Raises UnreachableError."""
@@ -74,12 +74,10 @@ class Web(NamedTuple):
             target = follow(text, location)
             led = checked(self.access, target)
         except (ValueError, UnreachableError) as error:
-            raise UnreachableError(
-                f"{shown(text)} leads on, and that is refused: {error}"
-            ) from None
+            raise UnreachableError(f"{shown(text)} redirects to what is refused: {error}") from None
         if led.scheme == "http" and led.origin != url.origin:
             raise UnreachableError(
-                f"{shown(text)} leads to {shown(target)}, by plain http; that is not followed"
+                f"{shown(text)} redirects to {shown(target)} over plain http, which is not followed"
             )
         return target, led
 
@@ -102,8 +100,8 @@ class Web(NamedTuple):
         ]
         if not found:
             raise UnreachableError(
-                f"{url.host} stands for an address that is not fetched from; one of the local "
-                "network has to stand in model.update.hosts"
+                f"{url.host} stands for an address that nothing is fetched from; name hosts of the "
+                "local network in model.update.hosts"
             )
         for family, address in found[:-1]:
             with contextlib.suppress(OSError, BrokenError):

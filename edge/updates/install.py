@@ -229,7 +229,7 @@ def _check_name(proof: Proof, wanted: str | None) -> None:
     if wanted is not None and proof.name != wanted:
         raise OtherModelError(
             f"it is {proof.name} {proof.version}, and this device takes models named {wanted} "
-            "only; set model.name to go over to another one"
+            "only; set model.name to change to another one"
         )
 
 

@@ -123,8 +123,8 @@ def public(error: Exception, job: Job) -> str:
     """Why an update ended, in words fit for whoever asks from afar."""
     if isinstance(error, UnreachableError) and job.source is not None:
         return (
-            f"{shown(job.source.url)} cannot be fetched; the device's own log says why, where no "
-            "request reads it"
+            f"{shown(job.source.url)} cannot be fetched; the device's own log says why, and no "
+            "request can read that line"
         )
     return str(error)
 
@@ -205,7 +205,7 @@ def cancel(
                 conclude(store, jobs, upload, left, by_request(), now)
             if store.read().update == job.update:
                 raise UpdateError(
-                    "the update is past its last step; a rollback goes back to the model before"
+                    "the update is past its last step; a rollback goes back to the previous model"
                 )
             return Cancelled(update=job.update, upload=None, ended=True)
         sleep(0.1)
@@ -214,7 +214,7 @@ def cancel(
 
 def by_request() -> UpdateCancelledError:
     """The error that ends an update that somebody cancelled."""
-    return UpdateCancelledError("cancelled by request; the model before goes on")
+    return UpdateCancelledError("cancelled by request; the previous model goes on")
 
 
 def _drop_upload(store: Store, upload: Upload) -> Cancelled:
@@ -223,8 +223,7 @@ def _drop_upload(store: Store, upload: Upload) -> Cancelled:
     if sha256 is None:
         trial = store.read()
         raise UpdateError(
-            f"no update is under way; {trial.current} is on probation, and a rollback "
-            "returns from it"
+            f"no update is under way; {trial.current} is on probation, and a rollback takes it back"
             if trial.probation
             else "no update is under way, and no upload is here"
         )

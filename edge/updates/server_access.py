@@ -44,7 +44,7 @@ class Access:
             raise ValueError("this server is not in model.update.hosts of the device")
         if (address := _address(url.host)) is not None and not self.reaches(url, address):
             raise ValueError(
-                "this address is not fetched from; one of the local network has to stand in "
+                "nothing is fetched from this address; name hosts of the local network in "
                 "model.update.hosts"
             )
 
@@ -111,7 +111,7 @@ def _secret(settings: Update, name: str) -> str:
     setting, file = f"model.update.{name}", getattr(settings, name)
     secret = first_line(file, setting)
     if not secret or not secret.isprintable() or (name == "token_file" and not secret.isascii()):
-        raise ConfigError(f"{setting}: the first line of {file} is no secret; write one")
+        raise ConfigError(f"{setting}: the first line of {file} is not a secret; write one")
     return secret
 
 

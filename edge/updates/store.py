@@ -63,7 +63,7 @@ class Store:
         self.folder, self._keep, self._max_bytes = folder, keep, max_bytes
         self.record_path = folder / RECORD
         self.bundles, self.incoming = folder / "bundles", folder / "incoming"
-        cure = "; give the right to, or change model.store"
+        cure = "; give this user the right to, or change model.store"
         with os_errors_as(StoreError, f"cannot make {folder}", cure):
             for one in (folder, self.bundles, self.incoming):
                 one.mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,7 @@ class Updater:
 
     def _expired(self) -> UpdateExpiredError:
         return UpdateExpiredError(
-            "it was not over within model.update.download_seconds = "
+            "it did not end within model.update.download_seconds = "
             f"{self._model.update.download_seconds:g}"
         )
 

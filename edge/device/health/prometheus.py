@@ -63,8 +63,8 @@ def metrics(health: Health, model: str, total: Total) -> Iterator[Metric]:
     yield _one("sightings_total", "counter", "Written to disk since the start.", outbox.sightings)
     yield _one("outbox_messages", "gauge", "Messages on disk, not acknowledged.", outbox.waiting)
     yield _one("outbox_bytes", "gauge", "Their bytes.", outbox.bytes)
-    yield _one("outbox_oldest_seconds", "gauge", "Age of the oldest.", outbox.oldest_seconds)
-    yield _by("outbox_dropped_total", "Given up for want of space, by kind.", "kind", {
+    yield _one("outbox_oldest_seconds", "gauge", "Age of the oldest one.", outbox.oldest_seconds)
+    yield _by("outbox_dropped_total", "Dropped for lack of disk space, by kind.", "kind", {
         "image": outbox.dropped_images,
         "health": outbox.dropped_health,
         "sighting": outbox.dropped_sightings,
@@ -79,8 +79,8 @@ def metrics(health: Health, model: str, total: Total) -> Iterator[Metric]:
         "program": health.program.unclean_ends,
         "power": health.program.power_losses,
     })  # fmt: skip
-    yield _one("stalls_total", "counter", "Times without frames.", health.program.stalls)
-    yield _one("camera_asleep", "gauge", "1: it rests by plan.", int(health.asleep is not None))
+    yield _one("stalls_total", "counter", "Times when frames stopped.", health.program.stalls)
+    yield _one("camera_asleep", "gauge", "1: it rests as planned.", int(health.asleep is not None))
     yield _one("clock_synced", "gauge", "1: the clock is synced.", int(health.clock == "synced"))
     yield _by("clock_error_seconds", "Error of the clock.", "bound", {
         "estimated": clock.estimated_error_seconds,
@@ -90,9 +90,11 @@ def metrics(health: Health, model: str, total: Total) -> Iterator[Metric]:
     yield _one("temperature_celsius", "gauge", "Of the processor.", health.temperature_celsius)
     throttled = dict.fromkeys(health.throttled, 1) if health.throttled is not None else {}
     yield _by("throttled", "1 for each throttling flag that is set.", "flag", throttled, "gauge")
-    yield _one("memory_available_bytes", "gauge", "Memory.", health.memory_available_bytes)
+    yield _one(
+        "memory_available_bytes", "gauge", "Available memory.", health.memory_available_bytes
+    )
     yield _one("resident_memory_bytes", "gauge", "Of this program.", health.process_bytes)
-    yield _one("disk_free_bytes", "gauge", "Where the outbox lies.", health.disk_free_bytes)
+    yield _one("disk_free_bytes", "gauge", "On the outbox's disk.", health.disk_free_bytes)
     if health.link is not None:
         yield _one(
             "link_signal_dbm",

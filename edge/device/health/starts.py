@@ -101,4 +101,4 @@ class StartCounter:
 
 
 def _why(cut: bool) -> str:
-    return "the computer went down under it" if cut else "it was killed, or failed"
+    return "the computer went down while it ran" if cut else "it was killed, or failed"
