@@ -15,10 +15,11 @@ from discs import COLOURS, paint
 from PIL import Image
 
 from edge.errors import TrainingError
+from training import metrics
 from training.data import load_dataset, write_csv
-from training.fitting.fit import fit
+from training.fitting.fit import fit, still_falling
 from training.models import ARCHITECTURES
-from training.recipe import load_recipe
+from training.recipe import epochs_of, load_recipe
 from training.runs import Run, load_run
 
 #: Seconds after which something hangs, on however busy a machine.
@@ -62,11 +63,11 @@ def finished(photos, tmp_path_factory):
 def test_a_run_learns_and_holds_everything_to_repeat_it(finished, photos):
     """Model, history, split and resolved settings are on disk; the state is gone."""
     run = load_run(finished.path)
-    assert run.info.result.val_accuracy > 0.8
+    assert run.info.result.kept.accuracy > 0.8
     assert run.info.labels == ("ant", "bee", "moth")
     assert run.info.recipe.resolution == 32
     assert run.info.data_fingerprint == load_dataset(photos).fingerprint()
-    assert len((run.path / "history.csv").read_text().splitlines()) == 14
+    assert len((run.path / "history.csv").read_text().splitlines()) == 13
     assert list((run.path / "tensorboard").iterdir())
     assert not (run.path / "state").exists()
     pixels, labels = run.arrays("test")
@@ -249,3 +250,99 @@ def test_photos_that_changed_are_never_judged_as_those_of_the_run(finished, phot
         run.pixels(run.dataset.split("test"), run.info.input, progress)
     shutil.copy2(photos / "bee" / changed.name, changed)
     assert len(run.pixels(run.dataset.split("test"), run.info.input)) == 18
+
+
+@pytest.fixture(scope="module")
+def beside_a_probe(photos, tmp_path_factory):
+    """A run with start weights (whatever the network happens to hold), members and shares."""
+    recipe = small_recipe(
+        weights="here", head_views=1, epochs=3, members=2, blend="[0.5,1]", learning_rate=5e-3
+    )
+    out = tmp_path_factory.mktemp("runs") / "probed"
+    return fit(load_dataset(photos), "small", recipe, out, seed=2)
+
+
+def test_what_tells_most_of_the_validation_photos_is_kept(beside_a_probe):
+    """Probe, head, members and shares are listed by log loss; the model is the first of them."""
+    result = load_run(beside_a_probe.path).info.result
+    assert {c.name for c in result.candidates} == {
+        "linear probe",
+        "fitted head",
+        "50% of first member",
+        "50% of mean of 2 members",
+        "first member",
+        "mean of 2 members",
+    }
+    losses = [c.log_loss for c in result.candidates]
+    assert losses == sorted(losses)
+    pixels, labels = beside_a_probe.arrays("val")
+    logits = beside_a_probe.model()((pixels.astype(np.float32) - 127.5) / 127.5).numpy()
+    assert metrics.calibrated_log_loss(logits, labels) == pytest.approx(losses[0], abs=1e-4)
+
+
+def test_the_report_stands_beside_the_linear_probe(beside_a_probe):
+    """The probe answers the same test photos; the page says how far the model is ahead."""
+    from training.report import write_report
+    from training.report.evaluate import evaluate
+
+    evaluation, answers = evaluate(beside_a_probe)
+    pixels, labels = beside_a_probe.arrays("test")
+    logits = beside_a_probe.probe()((pixels.astype(np.float32) - 127.5) / 127.5).numpy()
+    right = np.mean(logits.argmax(axis=1) == labels)
+    assert evaluation.probe.accuracy == right
+    assert evaluation.probe.ahead == pytest.approx(evaluation.accuracy - right)
+    low, high = evaluation.probe.ahead_interval
+    assert low <= evaluation.probe.ahead <= high
+    page = write_report(beside_a_probe, evaluation, answers).read_text()
+    assert "A linear probe, logistic regression" in page
+    assert f"{beside_a_probe.info.result.kept.name} (kept)" in page
+
+
+def test_where_training_harms_the_probe_is_the_model(photos, tmp_path):
+    """A rate that destroys what was there: the probe is kept, and it is said so."""
+    recipe = small_recipe(weights="here", epochs=1, learning_rate=1.0)
+    run = fit(load_dataset(photos), "small", recipe, tmp_path / "harmed", seed=2)
+    assert run.info.result.kept is run.info.result.probe
+    for a, b in zip(run.model().get_weights(), run.probe().get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_few_photos_train_as_many_steps_as_many_photos():
+    """A floor in steps adds epochs; without training there are none."""
+    recipe = small_recipe(epochs=4, batch=10, steps=100)
+    assert epochs_of(recipe, 90) == 12
+    assert epochs_of(recipe, 2000) == 4
+    assert epochs_of(recipe, 3) == 100
+    assert epochs_of(small_recipe(epochs=0, head_views=1, steps=100), 90) == 0
+
+
+def test_members_are_drawn_as_members(beside_a_probe):
+    """One line for each, over its own epochs, not one saw-tooth over all."""
+    from training.report.plots import history
+
+    drawing = str(history(beside_a_probe.path / "history.csv", 0.5))
+    assert "epoch of each member" in drawing
+    assert "linear probe, val" in drawing
+
+
+def rows(*losses, member=1.0):
+    """History of one member."""
+    return [{"member": member, "val_loss": loss} for loss in losses]
+
+
+@pytest.mark.parametrize(
+    ("history", "found"),
+    [
+        (rows(1.0, 0.8, 0.7, 0.6), (0.7, 0.6)),
+        (rows(1.0, 0.8, 0.7, 0.695), None),
+        (rows(1.0, 0.5, 0.7, 0.6), None),
+        (rows(1.0, 0.6) + rows(1.0, 0.99, member=2.0), None),
+        (rows(1.0), None),
+        (rows(0.5, 0.4, member=0.0), None),
+        ([], None),
+    ],
+    ids=["falls", "flat", "rose", "last member counts", "one epoch", "no member", "nothing"],
+)
+def test_a_loss_that_still_falls_is_seen(history, found):
+    """The end is the lowest, and clearly below the epochs before."""
+    assert still_falling(history) == found

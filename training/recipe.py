@@ -18,6 +18,7 @@ from edge.errors import TrainingError
 
 Area = Annotated[float, Meta(gt=0, le=4)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Blend = Annotated[float, Meta(gt=0, le=1)]
 Count = Annotated[int, Meta(ge=0, le=10_000)]
 
 
@@ -86,6 +87,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Augmented copies of each photo whose frozen features the head is fitted to first."""
     epochs: Count = 20
     """Passes over the training photos that train everything; 0 leaves the fitted head."""
+    steps: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Least steps of a training that trains everything: with few photos epochs are added, since
+    an epoch of 90 photos is three steps."""
     members: Annotated[int, Meta(ge=1, le=100)] = 1
     """Trainings from the fitted head on, with other draws, whose weights are averaged
     ("model soup", Wortsman et al. 2022, arXiv:2203.05482)."""
@@ -107,8 +111,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Decoupled pull towards the start weights (L2-SP, Li et al. 2018)."""
     average: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     """Decay per step of the running mean of the weights, which is what is kept."""
-    blend: Annotated[float, Meta(gt=0, le=1)] = 1.0
-    """Final weights = start + this * (trained - start) (WiSE-FT, Wortsman et al. 2022)."""
+    blend: Blend | Annotated[tuple[Blend, ...], Meta(min_length=1)] = 1.0
+    """Final weights = start + this * (trained - start) (WiSE-FT, Wortsman et al. 2022); of several
+    shares the validation photos choose."""
     label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     """Share of the target spread over all classes."""
     class_weights: Literal["none", "inverse", "effective"] = "none"
@@ -128,6 +133,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             )
         if self.weights is not None and not self.weights.strip():
             raise ValueError("weights is empty: give a file, imagenet or none")
+
+    @property
+    def blends(self) -> tuple[float, ...]:
+        """Shares of the trained weights that are tried."""
+        return self.blend if isinstance(self.blend, tuple) else (self.blend,)
 
     @property
     def source_side(self) -> int:
@@ -178,6 +188,13 @@ def change_recipe(recipe: Recipe, changes: Iterable[str]) -> Recipe:
 def steps_per_epoch(recipe: Recipe, photos: int) -> int:
     """Steps that see about every photo once; at least one."""
     return max(1, math.floor(photos / recipe.batch))
+
+
+def epochs_of(recipe: Recipe, photos: int) -> int:
+    """Epochs of one member: those asked for, more where they would be too few steps."""
+    if not recipe.epochs:
+        return 0
+    return max(recipe.epochs, math.ceil(recipe.steps / steps_per_epoch(recipe, photos)))
 
 
 def _explained(message: str, table: dict[str, Any]) -> str:

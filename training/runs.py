@@ -3,6 +3,7 @@
 RUN/run.json        everything needed to repeat it, and the result
 RUN/split.csv       which photo was in which split
 RUN/model.keras     the model (Keras 2): float32 (n, h, w, 3) in -1..1 to logits
+RUN/probe.keras     the same net with the linear probe, which training has to beat
 RUN/history.csv     one line per epoch
 RUN/tensorboard/    the same as curves
 RUN/state/          what an interrupted run goes on from; gone when it is finished
@@ -34,17 +35,39 @@ SCHEMA = 1
 PACKAGES = ("numpy", "pillow", "tensorflow", "tf-keras", "tensorflow-model-optimization")
 
 
-class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How training ended; accuracy and F1 of the kept weights on the validation photos."""
+PROBE = "linear probe"
+"""Name of the candidate that training has to beat."""
 
-    best_epoch: int
-    """Epoch whose weights were kept, from 1, of the last member; 0 = the fitted head alone."""
+
+class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Weights that training could have kept, on the validation photos."""
+
+    name: str
+    accuracy: float
+    macro_f1: float
+    log_loss: float
+    """Nats, at the best temperature."""
+
+
+class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How training ended."""
+
+    candidates: tuple[Choice, ...]
+    """The kept weights first, then the others by log loss."""
     epochs: int
     """Epochs trained of all members, fewer than asked for after an early stop."""
-    val_accuracy: float
-    val_macro_f1: float
     seconds: float
     """Time spent in epochs, interruptions left out."""
+
+    @property
+    def kept(self) -> Choice:
+        """What is in model.keras."""
+        return self.candidates[0]
+
+    @property
+    def probe(self) -> Choice | None:
+        """The linear probe; None where training began without start weights."""
+        return next((c for c in self.candidates if c.name == PROBE), None)
 
 
 class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -98,6 +121,13 @@ class Run:
         if not path.exists():
             raise TrainingError(f"{self.path}: not finished; repeat the same `fit` to go on")
         return keras.models.load_model(path, compile=False)
+
+    def probe(self) -> Any | None:  # noqa: ANN401
+        """The start weights with the linear probe, a Keras model; None without start weights."""
+        from training.tf import keras
+
+        path = self.path / "probe.keras"
+        return keras.models.load_model(path, compile=False) if path.exists() else None
 
     def arrays(self, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Photos of one split as the device sees them, and their class indices.

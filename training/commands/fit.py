@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -12,6 +13,13 @@ from training.data import load_dataset
 from training.data.check import check
 from training.data.dataset import Finding
 from training.data.judgement import refuse
+from training.runs import Result
+
+#: An interval of accuracy wider than this says too little to choose by.
+WIDE = 0.2
+
+if TYPE_CHECKING:
+    from training.report.evaluate import Evaluation
 
 
 def fit(
@@ -49,11 +57,21 @@ def fit(
     result = run.info.result
     assert result is not None
     console.print(
-        f"{out}: epoch {result.best_epoch} kept, validation accuracy {result.val_accuracy:.1%}, "
-        f"macro-F1 {result.val_macro_f1:.3f}, {result.seconds / 60:.1f} min of training; "
-        f"next: python -m training evaluate {out}",
+        f"{out}: kept the {result.kept.name}, validation accuracy {result.kept.accuracy:.1%}, "
+        f"macro-F1 {result.kept.macro_f1:.3f}{_beside_probe(result)}, "
+        f"{result.seconds / 60:.1f} min of training; next: python -m training evaluate {out}",
         markup=False,
     )
+
+
+def _beside_probe(result: Result) -> str:
+    """How the linear probe did; nothing where there is none or it is what was kept."""
+    probe = result.probe
+    if probe is None:
+        return ""
+    if probe is result.kept:
+        return " (training did not beat it)"
+    return f" (linear probe {probe.accuracy:.1%}, {probe.macro_f1:.3f})"
 
 
 def _say(console: Console, findings: Sequence[Finding]) -> None:
@@ -84,6 +102,10 @@ def evaluate(path: Path, split: str | None, unknown: Path | None) -> None:
     e, answers = judge(run, split, unknown)
     files = save(run, e), write_report(run, e, answers)
     low, high = e.accuracy_group_interval
+    if high - low > WIDE:
+        words = f"warning: {e.n} photos in {e.groups} groups are too few to say how good it is: "
+        words += f"other groups might give anything from {low:.0%} to {high:.0%}"
+        console.print(words, style=COLOURS["warning"], soft_wrap=True)
     foreign = ""
     if e.unknown.caught_foreign is not None:
         foreign = f", {e.unknown.caught_foreign:.0%} of {e.unknown.foreign} foreign photos"
@@ -91,10 +113,22 @@ def evaluate(path: Path, split: str | None, unknown: Path | None) -> None:
         f"{split}: {e.n} photos in {e.groups} groups\n"
         f"accuracy {e.accuracy:.1%} ({low:.1%} to {high:.1%}), balanced {e.balanced_accuracy:.1%}, "
         f"macro-F1 {e.macro_f1:.3f}\n"
+        f"{_probe_line(e)}"
         f"calibration error {e.ece:.3f} at temperature {e.temperature:.2f} "
         f"({e.ece_before:.3f} without)\n"
         f"unknown below {e.unknown.threshold:.2f}: keeps {e.unknown.kept_right:.0%} of the right, "
         f"catches {e.unknown.caught_wrong:.0%} of the wrong answers{foreign}\n"
         f"{files[0]}\n{files[1]}",
         soft_wrap=True,
+    )
+
+
+def _probe_line(e: Evaluation) -> str:
+    """How the linear probe does on the same photos; nothing where there is none."""
+    if e.probe is None:
+        return ""
+    low, high = e.probe.ahead_interval
+    return (
+        f"linear probe {e.probe.accuracy:.1%}: {100 * e.probe.ahead:+.1f} points "
+        f"({100 * low:+.1f} to {100 * high:+.1f}) beside it\n"
     )

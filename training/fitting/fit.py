@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Console
@@ -53,6 +53,7 @@ def fit(
         DataError: no model can be made of these classes and splits.
     """
     from training.fitting.progress import Progress
+    from training.fitting.state import assign, values_of
     from training.fitting.train import train
     from training.models import build_model
     from training.tf import keras, tf
@@ -79,20 +80,38 @@ def fit(
     run = _begin(out, info, dataset)
     with Progress(console, run.path / "tensorboard") as progress:
         photos = _photos(run, progress)
-        history = train(model, photos, recipe, seed, run.path / "state", progress)
-    _write_history(run.path / "history.csv", history)
-    model.save(run.path / "model.partial.keras")
-    (run.path / "model.partial.keras").replace(run.path / "model.keras")
+        trained = train(model, photos, recipe, seed, run.path / "state", progress)
+    _write_history(run.path / "history.csv", trained.history)
+    if trained.probe:
+        kept = values_of(model.weights)
+        assign(model.weights, trained.probe)
+        _save(model, run.path / "probe.keras")
+        assign(model.weights, kept)
+    _save(model, run.path / "model.keras")
     result = Result(
-        best_epoch=int(history[-1]["epoch"]),
-        epochs=sum(row["member"] > 0 for row in history),
-        val_accuracy=history[-1]["val_accuracy"],
-        val_macro_f1=history[-1]["val_macro_f1"],
-        seconds=round(sum(row["seconds"] for row in history), 1),
+        candidates=trained.candidates,
+        epochs=sum(row["member"] > 0 for row in trained.history),
+        seconds=round(sum(row["seconds"] for row in trained.history), 1),
     )
     save_info(run.path, msgspec.structs.replace(info, result=result))
     shutil.rmtree(run.path / "state")
+    if falling := still_falling(trained.history):
+        console.print(
+            f"warning: the validation loss was still falling at the end ({falling[0]:.3f} to "
+            f"{falling[1]:.3f} over the last epochs): a longer training may be better, as "
+            f"--set epochs={2 * int(trained.history[-1]['epoch'])}",
+            style="yellow",
+            markup=False,
+            soft_wrap=True,
+        )
     return load_run(run.path)
+
+
+def _save(model: Any, path: Path) -> None:  # noqa: ANN401
+    """Keep a model so that no half of it is ever found."""
+    partial = path.with_suffix(".partial.keras")
+    model.save(partial)
+    partial.replace(path)
 
 
 def begin_in(out: Path, cache: Path | None = None) -> None:
@@ -193,6 +212,19 @@ def _photos(run: Run, progress: Progress) -> FitPhotos:
         seen,
         run.labels_of(parts["val"]),
     )
+
+
+def still_falling(history: Sequence[dict[str, float]]) -> tuple[float, float] | None:
+    """Validation loss of the last member a quarter of its epochs before its end, and at its end.
+
+    None unless the last is its lowest and 3 % lower than that: then it ended too early.
+    """
+    last = max((row["member"] for row in history), default=0.0)
+    losses = [row["val_loss"] for row in history if row["member"] == last]
+    if not last or len(losses) < 2:
+        return None
+    before = losses[-1 - max(1, len(losses) // 4)]
+    return (before, losses[-1]) if losses[-1] == min(losses) < 0.97 * before else None
 
 
 def _write_history(path: Path, history: Sequence[dict[str, float]]) -> None:

@@ -11,7 +11,12 @@ from training.console import PhaseBars
 from training.fitting.train import FitWatcher, Row
 from training.tf import tf
 
-_TITLES = {"decode": "decoding photos", "head": "fitting the head", "all": "training all layers"}
+_TITLES = {
+    "decode": "decoding photos",
+    "probe": "fitting the linear probe",
+    "head": "fitting the head",
+    "all": "training all layers",
+}
 
 
 class Progress(PhaseBars, FitWatcher):
@@ -45,7 +50,7 @@ class Progress(PhaseBars, FitWatcher):
         name = f"epoch {row['epoch']:3.0f}" if row["member"] else "the head "
         name = f"member {row['member']:.0f} {name}" if row["member"] > 1 else name
         self.say(
-            f"{'kept     ' if self._number > 1 and not row['member'] else name}  {train}"
+            f"{name}  {train}"
             f"val {row['val_accuracy']:6.1%}  macro-F1 {row['val_macro_f1']:.3f}  "
             f"loss {row['val_loss']:.3f}  {row['seconds']:.0f} s"
         )

@@ -16,7 +16,7 @@ from edge.errors import TrainingError
 from training.runs import write_whole
 
 Arrays = list[NDArray[Any]]
-ARRAYS = ("weights", "slots", "start", "best", "mean")
+ARRAYS = ("weights", "slots", "start", "best", "first", "mean", "probe")
 
 
 class State(NamedTuple):
@@ -36,8 +36,12 @@ class State(NamedTuple):
     """The present member's best weights so far."""
     best_epoch: int
     """Their epoch; 0 = the fitted head."""
+    first: Arrays
+    """The first member's best weights; empty while it is not finished."""
     mean: Arrays
     """Mean of the finished members' best weights; empty while there are none."""
+    probe: Arrays
+    """The start weights with the linear probe as last layer; empty without start weights."""
     history: list[dict[str, float]]
     """One row per epoch, as in history.csv."""
 

@@ -7,10 +7,10 @@ or not it was interrupted in between.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from training import metrics
 from training.fitting.head import fit_head
 from training.fitting.optimizer import AdamW
+from training.fitting.probe import fit_probe
 from training.fitting.state import Arrays, State, assign, load_state, save_state, values_of
 from training.fitting.step import learning_rates, make_step, scheduled_rate, take_apart
 from training.input.dataset import one_hot, plain_batches, train_dataset
 from training.input.sampling import class_weights, epoch_order, group_shares
-from training.recipe import Recipe, steps_per_epoch
-from training.tf import tf, traced
+from training.recipe import Recipe, epochs_of, steps_per_epoch
+from training.runs import PROBE, Choice
+from training.tf import keras, tf, traced
 
 Row = dict[str, float]
 Pixels = NDArray[np.uint8]
@@ -46,6 +48,17 @@ class FitPhotos:
     val_labels: Labels
 
 
+class Trained(NamedTuple):
+    """How a training ended."""
+
+    history: list[Row]
+    """One row per epoch; member 0 is the fitted head."""
+    candidates: tuple[Choice, ...]
+    """What could have been kept, with its figures; the first is what was."""
+    probe: Arrays
+    """All weights of the model with the linear probe; empty without start weights."""
+
+
 class FitWatcher:
     """Is told how training goes; this one does nothing."""
 
@@ -66,7 +79,7 @@ def train(
     seed: int,
     state_folder: Path,
     watcher: FitWatcher,
-) -> list[Row]:
+) -> Trained:
     """Train `model` in place; on return it holds the kept weights.
 
     Args:
@@ -76,9 +89,6 @@ def train(
         seed: of draws, augmentation and dropout.
         state_folder: where the state after each epoch lies; what is there is gone on from.
         watcher: told about phases, steps and epochs.
-
-    Returns:
-        The history: one row per epoch, and a last one of the kept weights.
 
     Raises:
         TrainingError: the stored state is damaged or of another model.
@@ -90,11 +100,7 @@ def train(
     while state.member < recipe.members:
         state = trainer.run_member(state, lambda new: save_state(state_folder, new))
         save_state(state_folder, state)
-    kept = [a + recipe.blend * (b - a) for a, b in zip(state.start, state.mean, strict=True)]
-    assign(model.weights, kept)
-    last = trainer.judge({"member": 0.0, "epoch": float(state.best_epoch), "seconds": 0.0})
-    watcher.epoch(last)
-    return [*state.history, last]
+    return trainer.choose(state)
 
 
 class _Trainer:
@@ -117,10 +123,12 @@ class _Trainer:
         self.shares = group_shares(labels, photos.train_groups, recipe.group_balance)
         self.parts = take_apart(model, recipe.freeze_blocks)
         self.per_epoch = steps_per_epoch(recipe, len(labels))
+        self.epochs = epochs_of(recipe, len(labels))
 
     def begin(self) -> State:
         """Phase one; the state before the first epoch."""
         history = []
+        probe = self._probe() if self.recipe.weights else []
         if self.recipe.head_views:
             self.watcher.phase("head", self.recipe.head_views)
             fit_head(
@@ -136,7 +144,26 @@ class _Trainer:
             history.append(self.judge({"member": 0.0, "epoch": 0.0, "seconds": 0.0}))
             self.watcher.epoch(history[-1])
         now = values_of(self.model.weights)
-        return State(0, 0, now, [], now, now, 0, [], history)
+        return State(0, 0, now, [], now, now, 0, [], [], probe, history)
+
+    def _probe(self) -> Arrays:
+        """All weights with the linear probe as last layer; the model is left as it was."""
+        self.watcher.phase("probe", 1)
+        body = keras.Model(self.model.input, self.model.get_layer("features").output)
+        photos, last = self.photos, self.model.get_layer("logits")
+        before = values_of(last.weights)
+        probe = fit_probe(
+            predict_logits(body, photos.train),
+            photos.train_labels,
+            predict_logits(body, photos.val),
+            photos.val_labels,
+            self.class_weights,
+        )
+        assign(last.weights, list(probe))
+        weights = values_of(self.model.weights)
+        assign(last.weights, before)
+        self.watcher.advance(1)
+        return weights
 
     def compile(self) -> None:
         """Make optimiser and step; the model must hold its start weights."""
@@ -159,7 +186,7 @@ class _Trainer:
             assign(self.optimizer.slots, state.slots)
         else:
             self.optimizer.reset()
-        epochs = self.recipe.epochs
+        epochs = self.epochs
         if state.epoch < epochs:
             self.watcher.phase("all", epochs * self.per_epoch, state.epoch * self.per_epoch)
         batches = self._batches(state) if state.epoch < epochs else iter(())
@@ -170,6 +197,49 @@ class _Trainer:
             save(state)
             self.watcher.epoch(state.history[-1])
         return _finish_member(state)
+
+    def choose(self, state: State) -> Trained:
+        """Leave the model with the weights that tell most of the validation photos.
+
+        Accuracy on a few dozen photos ties and jumps; the log loss at the best temperature, which
+        the report fits anyway, tells candidates apart more surely.
+        """
+        candidates = []
+        for name, weights in self._candidates(state):
+            assign(self.model.weights, weights)
+            candidates.append((self._figures(name), weights))
+        candidates.sort(key=lambda item: item[0].log_loss)
+        assign(self.model.weights, candidates[0][1])
+        return Trained(state.history, tuple(figures for figures, _ in candidates), state.probe)
+
+    def _candidates(self, state: State) -> Iterator[tuple[str, Arrays]]:
+        """Names and weights of what may be kept."""
+        if state.probe:
+            yield PROBE, state.probe
+        if self.recipe.head_views:
+            yield "fitted head", state.start
+        if not self.epochs:
+            return
+        several = self.recipe.members > 1
+        for blend in self.recipe.blends:
+            share = f"{blend:.0%} of " if blend < 1 else ""
+            if several:
+                name = f"{share}mean of {self.recipe.members} members"
+                yield name, _blended(state.start, state.mean, blend)
+            yield (
+                f"{share}{'first member' if several else 'training'}",
+                _blended(state.start, state.first, blend),
+            )
+
+    def _figures(self, name: str) -> Choice:
+        truth, logits = self.photos.val_labels, predict_logits(self.model, self.photos.val)
+        said = logits.argmax(axis=1)
+        return Choice(
+            name=name,
+            accuracy=metrics.accuracy(truth, said),
+            macro_f1=metrics.macro_f1(truth, said),
+            log_loss=metrics.calibrated_log_loss(logits, truth),
+        )
 
     def judge(self, row: Row) -> Row:
         """The row with figures of the present weights on the validation photos added."""
@@ -185,7 +255,7 @@ class _Trainer:
         recipe, first = self.recipe, epoch * self.per_epoch
         loss, hits, rate = tf.constant(0.0), tf.constant(0.0), 0.0
         for number in range(first, first + self.per_epoch):
-            rate = scheduled_rate(recipe, number, recipe.epochs * self.per_epoch, self.per_epoch)
+            rate = scheduled_rate(recipe, number, self.epochs * self.per_epoch, self.per_epoch)
             x, y = next(batches)
             new_loss, new_hits = self.step(x, y, tf.constant(rate, tf.float32))
             loss, hits = loss + new_loss, hits + new_hits
@@ -202,7 +272,7 @@ class _Trainer:
         batch = min(recipe.batch, len(self.targets))
         orders = [
             epoch_order(self.shares, seed, epoch)[: self.per_epoch * batch]
-            for epoch in range(state.epoch, recipe.epochs)
+            for epoch in range(state.epoch, self.epochs)
         ]
         return iter(
             train_dataset(
@@ -252,8 +322,18 @@ def _finish_member(state: State) -> State:
     if n:
         mean = [m + (b - m) / (n + 1) for m, b in zip(state.mean, state.best, strict=True)]
     return state._replace(
-        member=n + 1, epoch=0, weights=state.start, slots=[], best=state.start, mean=mean
+        member=n + 1,
+        epoch=0,
+        weights=state.start,
+        slots=[],
+        best=state.start,
+        first=state.first or state.best,
+        mean=mean,
     )
+
+
+def _blended(start: Arrays, trained: Arrays, share: float) -> Arrays:
+    return [a + share * (b - a) for a, b in zip(start, trained, strict=True)]
 
 
 def predict_logits(model: Any, pixels: Pixels, batch: int = 64) -> NDArray[np.float32]:  # noqa: ANN401

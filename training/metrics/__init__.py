@@ -2,6 +2,7 @@
 
 from training.metrics.calibration import (
     Reliability,
+    calibrated_log_loss,
     ece,
     fit_temperature,
     fit_unknown_threshold,
@@ -35,6 +36,7 @@ __all__ = [
     "area_under_roc",
     "average_precision",
     "balanced_accuracy",
+    "calibrated_log_loss",
     "class_scores",
     "confusion_matrix",
     "ece",

@@ -56,6 +56,16 @@ class UnknownFigures(msgspec.Struct, frozen=True, kw_only=True):
     """Share of them that become unknown."""
 
 
+class ProbeFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """The linear probe on the judged split, and how far the model is ahead of it there."""
+
+    accuracy: float
+    ahead: float
+    """Accuracy of the model minus that of the probe."""
+    ahead_interval: Interval
+    """95 % on the same photos (Newcombe 1998, method 10)."""
+
+
 class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """Content of evaluation.json; shares are 0..1, intervals 95 %."""
 
@@ -76,6 +86,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     ece: float
     """After temperature."""
     unknown: UnknownFigures
+    probe: ProbeFigures | None
+    """None where training began without start weights."""
     per_class: dict[str, ClassFigures]
     confusion: tuple[tuple[int, ...], ...]
     """Rows: truth, columns: answer, in the order of the labels."""
@@ -144,7 +156,8 @@ def evaluate(run: Run, split: str = "test", unknown: Path | None = None) -> tupl
     )
     judged = answers(run, split, model, temperature)
     foreign = None if unknown is None else _foreign(run, model, unknown, temperature)
-    return _figures(run, split, judged, temperature, threshold, foreign), judged
+    probe = _probe(run, split, judged)
+    return _figures(run, split, judged, temperature, threshold, foreign, probe), judged
 
 
 def decision_of(evaluation: Evaluation) -> DecisionSpec:
@@ -170,6 +183,7 @@ def _figures(
     temperature: float,
     threshold: float,
     foreign: NDArray[np.float32] | None,
+    probe: ProbeFigures | None,
 ) -> Evaluation:
     labels, table = judged.labels, judged.probabilities
     said, n = table.argmax(axis=1), len(judged.labels)
@@ -189,8 +203,22 @@ def _figures(
         ece_before=metrics.ece(softmax(judged.logits), labels),
         ece=metrics.ece(table, labels),
         unknown=_unknown(table.max(axis=1), right, threshold, foreign),
+        probe=probe,
         per_class=_per_class(run.info.labels, judged, confusion),
         confusion=tuple(tuple(int(v) for v in row) for row in confusion),
+    )
+
+
+def _probe(run: Run, split: str, judged: Answers) -> ProbeFigures | None:
+    model = run.probe()
+    if model is None:
+        return None
+    probe = answers(run, split, model).logits.argmax(axis=1) == judged.labels
+    ours = judged.logits.argmax(axis=1) == judged.labels
+    return ProbeFigures(
+        accuracy=float(probe.mean()),
+        ahead=float(ours.mean() - probe.mean()),
+        ahead_interval=metrics.paired_difference_interval(ours, probe),
     )
 
 

@@ -24,7 +24,8 @@ SIDE = 160
 
 def write_report(run: Run, evaluation: Evaluation, answers: Answers) -> Path:
     """Write RUN/report.html and return its path."""
-    e, labels = evaluation, run.info.labels
+    e, labels, result = evaluation, run.info.labels, run.info.result
+    assert result is not None  # or there would be no evaluation
     recipe = msgspec.to_builtins(run.info.recipe)
     recipe |= {f"augment.{key}": value for key, value in recipe.pop("augment").items()}
     judged = [item for item in e.per_class.items() if item[1].n]
@@ -42,7 +43,9 @@ def write_report(run: Run, evaluation: Evaluation, answers: Answers) -> Path:
         reliability=plots.reliability(answers, e.ece_before, e.ece),
         coverage=plots.coverage(answers, e.unknown.threshold),
         curves=plots.curves(answers, labels),
-        history=plots.history(run.path / "history.csv"),
+        history=plots.history(
+            run.path / "history.csv", probe.accuracy if (probe := result.probe) else None
+        ),
         recipe=recipe,
     )
     path = run.path / "report.html"

@@ -20,11 +20,20 @@ _ROC = ("ROC, one class against the rest", "false alarms", "found")
 _PRECISION = ("Precision and recall", "recall", "precision")
 
 
-def history(path: Path) -> Markup | str:
-    """Accuracy and loss over epochs, from history.csv; nothing where there are too few epochs."""
+def history(path: Path, probe: float | None = None) -> Markup | str:
+    """Accuracy and loss over epochs, a line for each member; nothing where there are too few.
+
+    Args:
+        path: history.csv.
+        probe: validation accuracy of the linear probe, drawn as a level.
+    """
     with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if float(row["member"]) > 0]
-    if len(rows) < 2:
+        rows = list(csv.DictReader(file))
+    members = [
+        [row for row in rows if row["member"] in ("0", number)]
+        for number in dict.fromkeys(row["member"] for row in rows if row["member"] != "0")
+    ]
+    if not members or len(members[0]) < 2:
         return ""
     drawings = []
     for title, top, names in (
@@ -33,10 +42,20 @@ def history(path: Path) -> Markup | str:
     ):
         figure, axes = new_figure(5.2, 3.6)
         for name, colour in zip(names, COLOURS, strict=False):
-            values = [float(row[name]) for row in rows]
-            epochs = range(1, len(rows) + 1)
-            axes.plot(epochs, values, color=colour, label=name.replace("_", " "))
-        axes.set(xlabel="epoch")
+            for i, member in enumerate(members):
+                there = [row for row in member if row[name]]
+                axes.plot(
+                    [float(row["epoch"]) for row in there],
+                    [float(row[name]) for row in there],
+                    color=colour,
+                    alpha=1 if len(members) == 1 else 0.55,
+                    marker="o" if len(there) == 1 else None,
+                    ms=4,
+                    label=name.replace("_", " ") if i == 0 else None,
+                )
+        if top and probe is not None:
+            axes.axhline(probe, color="#5f6d65", ls="--", lw=1.2, label="linear probe, val")
+        axes.set(xlabel="epoch" if len(members) == 1 else "epoch of each member")
         axes.set_ylim(0, top)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_title(title, loc="left", fontsize=11)
