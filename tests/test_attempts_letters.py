@@ -101,6 +101,28 @@ def test_a_letter_that_the_disk_refuses_is_released_once_it_takes_it(field, monk
     assert [one - looks[0] for one in looks] == [0, 10, 12]  # the last for what was taken away
 
 
+def test_what_was_released_before_the_disk_refuses_goes_out_at_once(field, monkeypatch):
+    """It does not wait for those behind it."""
+    letters, append, appended = field.publisher.letters, field.outbox.append, []
+
+    def once(row) -> None:
+        if appended:
+            raise OutboxError("full")
+        appended.append(row)
+        append(row)
+
+    def watch(_line: Line, number: int) -> None:
+        field.clock.forward(2)
+        if number == 1:
+            letters.release([one.id for one in letters.held()])
+
+    for number in (1, 2):
+        letters.add(Row(number, Kind.SIGHTING, "sighting", b"{}", 0), "why", field.clock.now())
+    monkeypatch.setattr(field.outbox, "append", once)
+    field.attempt(ending(NETWORK, 4, watch))
+    assert field.lines[0].topics().count("sighting") == 1
+
+
 def test_the_folder_of_letters_is_looked_at_once_a_second(field, monkeypatch):
     """Not with every turn: there are hundreds a second of them where much is to be sent."""
     letters, real, looks = field.publisher.letters, field.publisher.letters.changed, []

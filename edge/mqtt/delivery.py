@@ -261,7 +261,12 @@ class Delivery(Lane[tuple[Row, float]]):
             self._denials.deny(row.kind.name)
             self._give_up(row, why)
         else:
-            self._denied(row, why)
+            topic = f"{self._base}/{row.topic}"
+            self._standing.denied(
+                SIGHTING,
+                f"the broker denies {topic} ({why}); sightings stay on disk until it takes them",
+            )
+            self._rewind(row.row)
 
     def _set_back(self, row: Row, why: str) -> None:
         """Leave a message out until another passes; where none does, all wait in their order."""
@@ -297,15 +302,6 @@ class Delivery(Lane[tuple[Row, float]]):
         standing.count_letters()
         self._suspects.settled(suspect)
         self._finish(row)
-
-    def _denied(self, row: Row, why: str) -> None:
-        """Go back to the denied row, and let it rest before trying it again."""
-        self._standing.denied(
-            SIGHTING,
-            f"the broker denies {self._base}/{row.topic} ({why}); sightings stay on disk until it "
-            "takes them",
-        )
-        self._rewind(row.row)
 
     def _rewind(self, row: int) -> None:
         """Go on from this row, once what is under way has come back."""

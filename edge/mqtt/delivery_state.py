@@ -24,19 +24,21 @@ class SetBackError(ConnectionAbortedError):
 
 
 class Stall:
-    """A message that stays under way without an answer, remembered beyond its connection."""
+    """A message that stays under way without an answer, remembered beyond its connection. Messages
+    from the outbox stand for each other.
+    """
 
     def __init__(self, episode: Episode) -> None:
         self._episode = episode
-        self._key: Key | None = None
+        self._sender: str | None = None
 
     def is_on(self, key: Key) -> bool:
         """Whether this message is known to stand still."""
-        return self._key is not None and self._same(key)
+        return self._sender == _sender(key)
 
     def stands(self, oldest: Sent) -> None:
         """Note that this message is under way, and nothing moves."""
-        self._key = oldest.key
+        self._sender = _sender(oldest.key)
         self._episode.failed(
             StalledError(
                 f"connected, but {oldest.topic} is not acknowledged; look at the broker and its log"
@@ -45,14 +47,14 @@ class Stall:
 
     def answered(self, key: Key) -> bool:
         """Note an answer; True where it ends a standstill."""
-        if self._key is None or not self._same(key):
+        if not self.is_on(key):
             return False
-        self._key = None
+        self._sender = None
         return self._episode.recovered()
 
-    def _same(self, key: Key) -> bool:
-        """Messages from the outbox stand for each other."""
-        return key == self._key or (isinstance(key, int) and isinstance(self._key, int))
+
+def _sender(key: Key) -> str:
+    return "outbox" if isinstance(key, int) else key
 
 
 class Standing:
