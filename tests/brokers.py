@@ -17,9 +17,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
-
-#: Seconds that nothing takes on the busiest machine: only a test that fails waits so long.
-PATIENCE = 60.0
+from patience import PATIENCE
 
 
 def mosquitto_path() -> str:
@@ -40,15 +38,6 @@ def free_port() -> int:
         with socket.socket() as sock, contextlib.suppress(OSError):
             sock.bind(("127.0.0.1", port))
             return port
-
-
-def wait_for(condition):
-    """Wait until something is so that nobody tells of; give it."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
-    return found
 
 
 class Mosquitto:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 
-from brokers import PATIENCE
+from patience import PATIENCE
 from samples import sighting
 
 from edge.cameras.photo import shrink_jpeg

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import typing
 from datetime import datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import devices
 import pytest
 from brokers import Mosquitto, Subscriber
+from patience import PATIENCE
 
 from edge.messages import payloads
 from edge.messages.asyncapi import document, draft_07
@@ -182,23 +184,22 @@ def test_everything_a_running_device_sends_is_as_documented(tmp_path):
     devices.photos(tmp_path / "photos", 10)
     found = Document()
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
-        path = devices.config(tmp_path, broker.port, EVERYTHING, "frames_per_second = 4.0")
+        camera = "frames_per_second = 4.0\nloop = true"
+        path = devices.config(tmp_path, broker.port, EVERYTHING, camera)
         path.write_text(path.read_text().replace("[report]", "[report]\nhealth_seconds = 1"))
         with_store(path)
-        for arguments in (("run", "--once"), ("check",)):
-            process = devices.start(*arguments, "--config", str(path))
-            if arguments == ("run", "--once"):
-                subscriber.wait(lambda _: subscriber.on("/sighting"))
-                for verb, request in REQUESTS.items():
-                    subscriber.publish(f"wheatear/cam-1/request/{verb}", request)
-            _, told = process.communicate(timeout=30)
-            assert process.returncode == 0, told
-        expected = set(found.channels)
-        assert subscriber.wait(lambda _: seen(found, subscriber) >= expected), expected - seen(
-            found, subscriber
-        )
-    for verb in REQUESTS:
-        assert subscriber.on(f"/response/{verb}"), verb
+        process = devices.start("run", "--config", str(path))
+        assert subscriber.wait(lambda _: subscriber.on("/sighting"))
+        for verb, request in REQUESTS.items():
+            subscriber.publish(f"wheatear/cam-1/request/{verb}", request)
+        for verb in REQUESTS:
+            assert subscriber.wait(lambda _, v=verb: subscriber.on(f"/response/{v}")), verb
+        everything = set(found.channels)
+        await_channels(found, subscriber, everything - {"check"})
+        process.terminate()
+        end(process)
+        end(devices.start("check", "--config", str(path)))
+        await_channels(found, subscriber, everything)
     verbs = found.channels["request_verb"]["parameters"]["verb"]["enum"]
     assert sorted(json.loads(subscriber.on("/info")[-1])["requests"]) == sorted(verbs)
     operations = found.tree["operations"]
@@ -217,9 +218,7 @@ def test_what_is_retained_is_what_a_newcomer_gets(tmp_path):
     expected = {key for key, one in operations.items() if one["bindings"]["mqtt"]["retain"]}
     with Mosquitto(tmp_path) as broker:
         path = with_store(devices.config(tmp_path, broker.port, EVERYTHING))
-        process = devices.start("run", "--once", "--config", str(path))
-        _, told = process.communicate(timeout=30)
-        assert process.returncode == 0, told
+        end(devices.start("run", "--once", "--config", str(path)))
         with Subscriber(broker.port) as newcomer:
             assert newcomer.wait(lambda _: seen(found, newcomer) >= expected)
             assert all(one.retain for one in newcomer.messages)
@@ -232,6 +231,18 @@ def with_store(path: Path) -> Path:
     return path
 
 
+def end(process: subprocess.Popen) -> None:
+    """Wait until a program has ended well."""
+    _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, told
+
+
 def seen(found: Document, subscriber: Subscriber) -> set[str]:
     """The channels on which something came."""
     return {found.channel(message.topic) for message in list(subscriber.messages)}
+
+
+def await_channels(found: Document, subscriber: Subscriber, expected: set[str]) -> None:
+    """Wait until something came on all of these channels."""
+    came = subscriber.wait(lambda _: seen(found, subscriber) >= expected)
+    assert came, expected - seen(found, subscriber)

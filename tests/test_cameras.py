@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import io
-import time
 import zlib
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import devices
 import numpy as np
 import pytest
+from patience import PATIENCE, wait_for
 from PIL import Image
 
 from edge.cameras import CAMERAS, open_camera, v4l2_abi
@@ -249,15 +249,12 @@ def test_a_folder_that_vanishes_is_a_camera_that_vanishes(tmp_path):
     config, counters = FolderCamera(path=tmp_path / "photos", loop=True), Counters()
     reader = Reader(lambda: Folder(config, SPEC), counters, retry_min_seconds=0.05)
     reader.start()
-    assert reader.next(5.0)
+    assert reader.next(PATIENCE)
     (tmp_path / "photos").rename(tmp_path / "pulled out")
-    deadline = time.monotonic() + 5
-    while not counters.problems() and time.monotonic() < deadline:
-        reader.next(0.05)
+    wait_for(lambda: reader.next(0.05) is None and counters.problems())
     assert counters.problems()[0].startswith("camera: ")
     assert counters["frames_bad"] == 0
     (tmp_path / "pulled out").rename(tmp_path / "photos")
-    while counters.problems() and time.monotonic() < deadline:
-        reader.next(0.05)
+    wait_for(lambda: reader.next(0.05) and not counters.problems())
     assert counters.problems() == ()
     reader.close()

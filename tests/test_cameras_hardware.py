@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import devices
 import numpy as np
 import pytest
+from patience import PATIENCE, wait_for
 
 from edge.cameras import open_camera, v4l2
 from edge.cameras import v4l2_abi as abi
@@ -183,19 +184,16 @@ def test_a_camera_pulled_out_and_plugged_in_again_goes_on(plug):
     reader = Reader(camera, counters, camera(), 0.01, 0.02)
     driver.shoot(devices.photo("leaf"))
     reader.start()
-    assert reader.next(2) is not None
+    assert reader.next(PATIENCE) is not None
     driver.unplugged = True
-    deadline = time.monotonic() + 3
-    while counters.errors().get("CameraError", 0) < 2 and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: counters.errors().get("CameraError", 0) >= 2)
     assert "camera" in counters.problems()[0]
     driver.free.clear()
     driver.filled.clear()
     driver.unplugged = False
-    while not driver.streaming or len(driver.free) < 3:
-        time.sleep(0.01)
+    wait_for(lambda: driver.streaming and len(driver.free) >= 3)
     driver.shoot(devices.photo("aphid"))
-    assert reader.next(2) is not None
+    assert reader.next(PATIENCE) is not None
     assert counters.problems() == ()
     reader.close()
     os.close(driver.fd)

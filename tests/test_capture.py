@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import UTC, datetime
 
 import devices
 import numpy as np
 import pytest
 from clocks import Simulated
+from patience import wait_for
 from results import APHID
 from schedules import schedule
 
@@ -121,8 +121,7 @@ def test_frames_that_a_trigger_rejects_are_counted_and_not_classified(at_work):
     camera = Script()
     camera.interval_seconds = 0.001
     _, counters, seen = at_work(camera, triggers=(Never(),))
-    while counters["frames_idle"] < 10:
-        time.sleep(0.005)
+    wait_for(lambda: counters["frames_idle"] >= 10)
     assert counters["frames_classified"] == 0
     assert seen == []
 
@@ -131,8 +130,7 @@ def test_frames_that_a_trigger_rejects_are_counted_and_not_classified(at_work):
 def test_a_request_that_finds_no_camera_or_a_bad_frame_says_so(at_work, error):
     """The error is the camera's own, and comes at once."""
     capture, counters, _ = at_work(Script(error))
-    while not counters.errors():
-        time.sleep(0.005)
+    wait_for(counters.errors)
     with pytest.raises(type(error), match=str(error)):
         capture.now(CaptureParams(), 10)
 

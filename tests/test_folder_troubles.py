@@ -13,6 +13,7 @@ from pathlib import Path
 import devices
 import pytest
 from brokers import free_port
+from patience import PATIENCE
 
 from edge.cameras.folder import MOST_BYTES, Folder, modified
 from edge.cameras.reader import Reader
@@ -89,8 +90,8 @@ def test_a_disk_whose_program_ended_is_a_camera_that_vanished(tmp_path):
     config, counters = FolderCamera(path=tmp_path / "photos", loop=True), Counters()
     reader = Reader(lambda: Folder(config, SPEC), counters, retry_min_seconds=0.05)
     reader.start()
-    assert reader.next(5.0)
-    deadline = time.monotonic() + 10
+    assert reader.next(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
     with dead_mount(tmp_path / "photos"):
         while len(tried := counters.errors()) == 0 or tried["CameraError"] < 3:
             assert time.monotonic() < deadline, tried

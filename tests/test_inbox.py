@@ -14,6 +14,7 @@ import devices
 import msgspec
 import numpy as np
 from clocks import Hand
+from patience import PATIENCE
 from pictures import ANY, JPEG, frame, item, unsent
 from results import APHID, found
 
@@ -185,14 +186,14 @@ def test_a_thumbnail_under_way_is_not_chosen_again_while_others_are_kept(tmp_pat
 
     def slow() -> bytes:
         started.set()
-        answer.wait(5)
+        answer.wait(PATIENCE)
         return JPEG
 
     while not (parcel := inbox.next()):
         pass
     picture = frame(1)
     inbox.watch(replace(picture, jpeg=slow), found("aphid", 0.5, "unknown"), None)
-    assert started.wait(5)
+    assert started.wait(PATIENCE)
     inbox.settled(parcel, "taken")
     answer.set()
     while another := take(inbox):

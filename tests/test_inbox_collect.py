@@ -8,7 +8,6 @@ import signal
 import ssl
 import subprocess
 import sys
-import time
 
 import devices
 import msgspec
@@ -16,6 +15,7 @@ import paho.mqtt.client as paho
 import pytest
 from brokers import Mosquitto, end, locked
 from paho.mqtt.enums import CallbackAPIVersion
+from patience import wait_for
 from pictures import item
 from typer.testing import CliRunner
 
@@ -150,10 +150,7 @@ def test_ctrl_c_and_kill_lose_nothing(tmp_path):
             running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             send(broker.port, made(number))
             picture = out / "images" / "cam-1" / f"{number:016x}.jpg"
-            for _ in range(200):
-                if picture.exists():
-                    break
-                time.sleep(0.05)
+            wait_for(picture.exists)
             send(broker.port, made(number + 10))
             running.send_signal(end)
             said, _ = running.communicate(timeout=20)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import devices
 import pytest
-from brokers import Mosquitto, Subscriber, free_port, wait_for
+from brokers import Mosquitto, Subscriber, free_port
+from patience import wait_for
 
 from edge.errors import ShortageError
 from edge.system.resource_limits import DESCRIPTORS, ensure_descriptors, larger_files

@@ -78,7 +78,7 @@ def test_kills_at_random_times_of_an_update_strand_no_camera(tmp_path):
             digest = send(camera, camera.place.bundle("2"))
             assert camera.ask("model/install", sha256=digest)["status"] == "ok"
             for _ in range(5):
-                time.sleep(dice.uniform(0.05, 1.2))
+                time.sleep(dice.uniform(0.05, 1.2))  # at any moment: no event is waited for
                 camera.kill()
                 camera.start()
             before = len(camera.seen())

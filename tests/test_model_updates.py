@@ -304,7 +304,8 @@ def test_a_probation_goes_on_over_stops_in_good_order(field):
     for _ in range(12):
         camera.start()
         camera.sees_with("2")
-        time.sleep(0.3)
+        before = len(camera.seen())
+        assert camera.subscriber.wait(lambda _, n=before: len(camera.seen()) > n + 3)
         told = camera.stop()
         assert camera.process.returncode == 0, told
         record = camera.place.store.read()

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import devices
 import pytest
-from brokers import PATIENCE, free_port
+from brokers import free_port
 from clocks import Field
+from patience import PATIENCE
 from results import APHID
 
 from edge.cameras import Frame

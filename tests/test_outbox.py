@@ -118,7 +118,7 @@ def test_what_was_delivered_is_deleted_after_some_time(tmp_path):
             outbox.append_many([sighting() for _ in range(3)])
             gone = [row.row for row in outbox.page()]
             outbox.delete(gone)
-            time.sleep(0.06)
+            time.sleep(0.06)  # of the file's own clock: time itself is what is tried
             by()
             found = outbox._file.reader.execute("SELECT row FROM message").fetchall()
             assert not {row for (row,) in found} & set(gone)

@@ -6,6 +6,7 @@ import os
 import sqlite3
 
 import pytest
+from patience import PATIENCE
 from samples import drain, sighting
 
 from edge.errors import OutboxDamagedError, OutboxError
@@ -66,7 +67,7 @@ def test_a_database_that_breaks_while_running_is_set_aside(tmp_path, by):
             writer = Writer(outbox, lambda: None, counters, 0, retry_max_seconds=0.05)
             writer.start()
             writer.submit([sighting()])
-            assert writer.flush(5)
+            assert writer.flush(PATIENCE)
             writer.close()
             assert counters.errors() == {"OutboxDamagedError": 1}
         assert [seq > 200 for seq in drain(outbox)] == [True]

@@ -8,7 +8,8 @@ import re
 import time
 
 import pytest
-from brokers import Embedded, Mosquitto, Subscriber, retained, wait_for
+from brokers import Embedded, Mosquitto, Subscriber, retained
+from patience import wait_for
 from samples import health, image, sighting
 from senders import Sender, received, settings
 
@@ -99,7 +100,7 @@ def test_what_cannot_be_deleted_is_not_sent_again_and_again(tmp_path):
                 device.outbox._file.reader.execute("PRAGMA query_only = 1")
             device.sight(300)
             assert subscriber.wait(lambda _: len(subscriber.on("/sighting")) == 300)
-            time.sleep(1.5)
+            wait_for(lambda: device.counters.errors()["OutboxError"] >= 3)
             assert len(subscriber.on("/sighting")) == 300
             assert device.counters.problems()[0].startswith("deleting what was delivered: ")
             with device.outbox._lock:
@@ -203,7 +204,7 @@ def test_the_state_does_not_count_as_waiting_what_is_on_its_way(tmp_path):
             device.sight(1)
             assert subscriber.wait(lambda _: len(subscriber.on("/state")) > 1)
             assert subscriber.on("/state")[-1] == b"0"
-            time.sleep(0.2)
+            time.sleep(0.2)  # and again
             device.sight(3)
         assert subscriber.wait(lambda _: subscriber.on("/availability")[-1] == b"offline")
         assert retained(broker.port, "wheatear/cam-1/state") == b"0"
@@ -228,7 +229,7 @@ def test_state_follows_sightings_at_a_limited_pace(tmp_path):
         with device:
             for _ in range(40):
                 device.sight(1)
-                time.sleep(0.01)
+                time.sleep(0.01)  # for longer than a state's pace, which is what is tried
             assert device.drained()
         subscriber.wait(lambda _: b"offline" in subscriber.on("/availability"))
         states = subscriber.on("/state")

@@ -6,7 +6,8 @@ import socket
 import ssl
 
 import pytest
-from brokers import ACL, Mosquitto, Subscriber, free_port, locked, wait_for
+from brokers import ACL, Mosquitto, Subscriber, free_port, locked
+from patience import wait_for
 from samples import image, sighting
 from senders import Sender, received, settings
 

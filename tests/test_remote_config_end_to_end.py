@@ -15,6 +15,7 @@ import devices
 import msgspec
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
+from patience import wait_for
 from remotes import ALLOW, BASE, changed
 
 from edge.commands.request import ask
@@ -129,9 +130,7 @@ def test_a_change_with_which_the_broker_is_not_reached_is_taken_back(tmp_path, b
     changed(field.file, decision__cooldown_seconds=7)
     broker.stop()
     with field:
-        deadline = time.monotonic() + 30
-        while json.loads(path.read_text())["taken_back"] is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(lambda: json.loads(path.read_text())["taken_back"])
         broker.start()
         found = field.settled()
         assert found["config"]["decision"]["cooldown_seconds"] == 60
@@ -156,11 +155,8 @@ def test_a_start_that_hangs_with_a_change_is_taken_back(tmp_path):
     (tmp_path / "model.wtr").unlink()
     os.mkfifo(tmp_path / "model.wtr")
     process = devices.start("run", "--config", str(file))
-    deadline = time.monotonic() + 30
-    record = {"starts": 0}
-    while record["starts"] is not None and time.monotonic() < deadline:
-        time.sleep(0.1)
-        record = json.loads((tmp_path / NAME).read_text())
+    wait_for(lambda: json.loads((tmp_path / NAME).read_text())["starts"] is None)
+    record = json.loads((tmp_path / NAME).read_text())
     process.kill()
     assert "did not start in time" in process.communicate(timeout=10)[1]
     assert record["current"]["settings"] == {}

@@ -10,6 +10,7 @@ import time
 import devices
 import pytest
 from clocks import Hand
+from patience import PATIENCE
 from remotes import ALLOW, BASE, changed, started
 
 from edge.config import Requests as Settings
@@ -198,7 +199,7 @@ def test_a_trial_that_shows_nothing_is_taken_back_when_its_time_is_over(file):
         assert configuration.trying
         assert len(afar.shots) == shots
         afar.clock.seconds = 60.5
-        assert afar.control.stop.wait(5)
+        assert afar.control.stop.wait(PATIENCE)
     record = configuration.record
     assert record.taken_back == (
         "within 60 s the broker acknowledged nothing and the broker granted no subscription "
@@ -237,7 +238,7 @@ def test_a_trial_ends_when_all_was_shown(file, settings):
             afar.counters.passes()
             assert configuration.trying
             afar.counters.add("subscribed")
-        assert afar.told.wait(5)
+        assert afar.told.wait(PATIENCE)
     assert not configuration.trying
     assert started(file).config.decision.agreeing_frames == 1
     assert afar.control.wish == "end"
@@ -251,12 +252,12 @@ def test_a_device_that_ends_waits_for_its_trial(file):
 
     def look():
         entered.set()
-        leave.wait(5)
-        time.sleep(0.05)
+        leave.wait(PATIENCE)
+        time.sleep(0.05)  # whoever did not wait for it would be gone meanwhile
         left.append(1)
 
     with afar.remote.trial(afar.counters, afar.clock, look, afar.told.set):
-        assert entered.wait(5)
+        assert entered.wait(PATIENCE)
         leave.set()
     assert left
 
@@ -272,7 +273,7 @@ def test_a_trial_that_cannot_be_written_down_as_won_is_taken_back(file):
         afar.counters.passes()
         assert configuration.trying
         afar.clock.seconds = 61.0
-        assert afar.control.stop.wait(5)
+        assert afar.control.stop.wait(PATIENCE)
     assert configuration.record.taken_back.startswith("within 60 s cannot write ")
     assert afar.shots == []
 
@@ -292,7 +293,7 @@ def test_a_device_on_trial_that_does_not_open_is_given_up(file):
     afar = Afar(changed(file, decision__agreeing_frames=1))
     with afar.remote.opening(0.01, afar.told.set):
         assert all(timer.daemon for timer in timers())
-        assert afar.told.wait(5)
+        assert afar.told.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("opens", [True, False])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-import time
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -15,6 +14,7 @@ from desks import BASE, Served, refused
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from patience import PATIENCE, wait_for
 from senders import settings
 
 from edge.mqtt.transactions import Memory
@@ -116,7 +116,7 @@ class Subscriber5(Subscriber):
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         self._client.subscribe(f"{BASE}/response/#", qos=1)
-        assert subscribed.wait(5)
+        assert subscribed.wait(PATIENCE)
 
 
 def test_what_is_far_too_large_is_not_even_sent_to_the_device(tmp_path):
@@ -207,11 +207,8 @@ def test_an_answer_goes_out_before_the_program_ends(tmp_path):
             keep_asking(subscriber, asker.send, "status", "first")
             served.desk.gate.clear()
             asker.send("restart", {"transaction": "last"})
-            deadline = time.monotonic() + 5
-            while served.desk.counters["requests"] < 2 and time.monotonic() < deadline:
-                time.sleep(0.01)
-            threading.Timer(0.3, served.desk.gate.set).start()
-            time.sleep(0.1)
+            wait_for(lambda: served.desk.counters["requests"] >= 2)
+            threading.Timer(0.3, served.desk.gate.set).start()  # while closing waits for it
             served.desk.requests.close()
         assert answered(subscriber, "last")["status"] == "ok"
 
@@ -283,10 +280,7 @@ def test_a_denied_subscription_is_told_once_and_holds_nothing_up(tmp_path, caplo
         counters = served.device.counters
         served.device.sight(3)
         assert served.device.drained()
-        deadline = time.monotonic() + 10
-        while counters["denied"] < 2 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert counters["denied"] >= 2
+        wait_for(lambda: counters["denied"] >= 2)
         assert counters.errors()["DeniedError"] >= 2
         (problem,) = counters.problems()
         assert f"denies the subscription to {BASE}/request/#" in problem

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from brokers import Mosquitto
 from clocks import Hand
+from patience import wait_for
 from senders import Sender, settings
 
 from edge.errors import LostError, PublishError
@@ -117,10 +116,12 @@ def test_two_devices_with_one_id_both_say_so_and_lose_nothing(tmp_path, protocol
         both = (one, two)
         for device in both:
             device.sight(3)
-        deadline, named = time.monotonic() + 20, set()
-        while len(named) < 2 and time.monotonic() < deadline:
-            named |= {one for one in both if "device id" in one.counters.failing_now()}
-            time.sleep(0.02)
-        assert len(named) == 2
+        named = set[Sender]()
+
+        def both_named() -> bool:
+            named.update(one for one in both if "device id" in one.counters.failing_now())
+            return len(named) == 2
+
+        wait_for(both_named)
         assert one.drained()
         assert two.drained()

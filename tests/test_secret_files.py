@@ -11,6 +11,7 @@ from pathlib import Path
 import devices
 import pytest
 from brokers import Mosquitto, Subscriber
+from patience import PATIENCE
 
 from edge.config import Broker, Tls
 from edge.errors import ConfigError
@@ -67,7 +68,7 @@ def test_a_device_delivers_again_once_its_password_is_a_file_again(tmp_path):
             tmp_path, broker.port, broker='username = "x"\npassword_file = "secret"'
         )
         device = devices.start("run", "--drain-timeout", "30", "--config", str(config))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         for line in device.stderr:
             if "secret" in line or time.monotonic() > deadline:
                 break

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import devices
 import pytest
-from brokers import free_port, wait_for
+from brokers import free_port
+from patience import wait_for
 from samples import sighting
 
 from edge.errors import StateBusyError, StateError

@@ -17,6 +17,7 @@ from pathlib import Path
 import devices
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
+from patience import PATIENCE
 
 from edge.system.clock import Errors
 from soak.control import beside
@@ -58,7 +59,7 @@ class Device:
         self.process.send_signal(number)
         return self.process.communicate(timeout=20)[1]
 
-    def await_waiting(self, count: int, seconds: float = 20.0) -> None:
+    def await_waiting(self, count: int, seconds: float = PATIENCE) -> None:
         """Wait until it has written so many messages."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
