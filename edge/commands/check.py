@@ -219,7 +219,9 @@ def _inbox(config: Config) -> str:
 
 def _requests(config: Config) -> str:
     """Read the token, and say what the device can be asked for."""
-    guard = "with a token" if config.requests.token() else "from whom the broker lets publish"
+    guard = (
+        "with a token" if config.requests.token() else "from everybody whom the broker lets publish"
+    )
     return f"{', '.join(config.requests.allow)}; {guard}"
 
 

@@ -62,7 +62,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     model.add_argument("--model", metavar="FILE", help="TFLite classifier without bundle")
     _add_runtime(model)
     other = parser.add_argument_group("for --model")
-    other.add_argument("--labels", metavar="FILE", help="one a line, or a table")
+    other.add_argument("--labels", metavar="FILE", help="class names: one a line, or a table")
     other.add_argument("--mean", type=numbers, default=(), metavar="N[,N,N]", help="pixel levels")
     other.add_argument("--std", type=numbers, default=(), metavar="N[,N,N]", help="pixel levels")
     other.add_argument(
@@ -128,7 +128,7 @@ def add_classify(parser: argparse.ArgumentParser) -> None:
 def add_bench(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear bench``."""
     parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", help="pictures, or folders; none: one is made up"
+        "images", nargs="*", metavar="IMAGE", help="pictures, or folders; default: a made-up one"
     )
     parser.add_argument("--runs", type=int, metavar="N", help="pictures to time (default 100)")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
@@ -152,55 +152,65 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--drain-timeout",
         type=seconds_or_none,
         metavar="SECONDS",
-        help="after the last picture, wait so long for the broker (default: until stopped)",
+        help="after the last picture, wait this long for the broker (default: until stopped)",
     )
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default="info",
-        help="how much to say on stderr (default info)",
+        help="how much to log on stderr (default info)",
     )
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``wheatear request``."""
-    parser.add_argument("device", metavar="DEVICE", help="its id, the second part of its topics")
+    parser.add_argument("device", metavar="DEVICE", help="id, the second part of its topics")
     parser.add_argument(
         "verb",
         metavar="VERB",
-        help="such as status, config/get or restart; a wrong one is refused with all",
+        help="such as status, config/get or restart; after an unknown one all are listed",
     )
     parser.add_argument(
         "parameters",
         nargs="*",
         default=[],  # else argparse counts them among what is missing
         metavar="KEY=VALUE",
-        help="what the verb takes: JSON or text, @FILE for a file's text",
+        help="parameters of the verb: JSON or text, @FILE for the text of a file",
     )
     parser.add_argument(
         "--broker",
         default="localhost",
         metavar="HOST[:PORT]",
-        help="where the device's broker is (default localhost)",
+        help="address of the device's broker (default localhost)",
     )
-    parser.add_argument("--username", metavar="NAME", help="yours at the broker")
+    parser.add_argument("--username", metavar="NAME", help="your user name at the broker")
     parser.add_argument(
-        "--password-file", type=path, metavar="FILE", help="yours at the broker, in its first line"
+        "--password-file", type=path, metavar="FILE", help="has your password in its first line"
     )
-    parser.add_argument("--tls", action="store_true", help="encrypt, with the system's authorities")
-    parser.add_argument("--ca", type=path, metavar="FILE", help="encrypt, with this authority")
-    parser.add_argument("--base", default="wheatear", metavar="TOPIC", help="broker.base_topic")
-    parser.add_argument("--token-file", type=path, metavar="FILE", help="requests.token_file")
-    parser.add_argument("--transaction", metavar="TEXT", help="default: drawn at random")
     parser.add_argument(
-        "--unchecked", action="store_true", help="ask also what this program does not know"
+        "--tls", action="store_true", help="use TLS; trust the system's certificate authorities"
+    )
+    parser.add_argument(
+        "--ca", type=path, metavar="FILE", help="use TLS; trust this certificate authority"
+    )
+    parser.add_argument(
+        "--base", default="wheatear", metavar="TOPIC", help="the device's broker.base_topic"
+    )
+    parser.add_argument(
+        "--token-file", type=path, metavar="FILE", help="the device's requests.token_file"
+    )
+    parser.add_argument(
+        "--transaction", metavar="TEXT", help="name of this request (default: drawn at random)"
+    )
+    parser.add_argument(
+        "--unchecked", action="store_true", help="also send what this program does not know"
     )
     parser.add_argument(
         "--timeout",
         type=seconds,
         default=30.0,
         metavar="SECONDS",
-        help="for an answer (default 30)",
+        help="wait this long for an answer (default 30)",
     )
 
 
@@ -225,22 +235,20 @@ def add_models(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of ``wheatear model``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
-    add_config(_add(actions, "list", "what is in the store, and which runs"))
-    install = _add(actions, "install", "check, try and take a new model")
+    add_config(_add(actions, "list", "list the models in the store, and which one runs"))
+    install = _add(actions, "install", "check, try and use a new model")
     install.add_argument("source", metavar="FILE-OR-URL", help='"-": a URL from stdin')
-    install.add_argument("--sha256", metavar="HEX", help="what the file must hash to")
+    install.add_argument("--sha256", metavar="HEX", help="hash that the file must have")
     install.add_argument(
-        "--allow-downgrade", action="store_true", help="also an older or equal version"
+        "--allow-downgrade", action="store_true", help="also take an older or equal version"
     )
     add_config(install)
-    add_config(
-        _add(actions, "cancel", "end an update by request that is under way, or drop an upload")
-    )
-    add_config(_add(actions, "rollback", "go back to the model before"))
+    add_config(_add(actions, "cancel", "end an update that a request began, or drop an upload"))
+    add_config(_add(actions, "rollback", "go back to the previous model"))
     verify = _add(actions, "verify", "load a bundle here and run its golden pictures")
     verify.add_argument("file", type=path, metavar="FILE", help="the bundle")
     verify.add_argument("--json", action="store_true", help="one JSON object")
-    verify.add_argument("--config", type=path, metavar="FILE", help="runtime and keys from there")
+    verify.add_argument("--config", type=path, metavar="FILE", help="take runtime and keys from it")
     _add_runtime(verify)
     verify.add_argument("--memory-bytes", type=above_zero, metavar="N", help="take no more memory")
     verify.add_argument("--seconds", type=seconds, metavar="N", help="take no longer")
@@ -250,9 +258,9 @@ def add_outbox(parser: argparse.ArgumentParser) -> None:
     """Add the subcommands of ``wheatear outbox``."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, what in (
-        ("list", "what is set aside because the broker does not take it"),
-        ("release", "send it again"),
-        ("discard", "delete it for good"),
+        ("list", "list the messages set aside because the broker does not take them"),
+        ("release", "send them again"),
+        ("discard", "delete them for good"),
     ):
         action = _add(actions, name, what)
         if name != "list":
@@ -274,7 +282,9 @@ EPILOG = "`wheatear COMMAND -h` shows what a command takes."
 COMMANDS = (
     Command("run", "run the device", add_run, "edge.commands.run:main"),
     Command("check", "try every part of a configuration", add_config, "edge.commands.check:main"),
-    Command("request", "ask a device over MQTT", add_request, "edge.commands.request:main"),
+    Command(
+        "request", "send a device a request over MQTT", add_request, "edge.commands.request:main"
+    ),
     Command("model", "keep, try and change models", add_models, "edge.commands.model:main"),
     Command("outbox", "look at dead letters", add_outbox, "edge.commands.outbox:main"),
     Command("schema", "print the messages' JSON Schema", add_schema, "edge.commands.schema:main"),
