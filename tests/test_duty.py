@@ -150,11 +150,11 @@ def test_the_outlook_says_what_the_windows_do_now():
         "closed until 2026-06-21 06:00 UTC: 06:00-07:00"
     )
     assert outlook(schedule("04:00-07:00"), clock).startswith("open until 2026-06-21 07:00 UTC")
-    assert "place is not known" in outlook(schedule("sunrise..sunset"), clock)
+    assert "until the place is known" in outlook(schedule("sunrise..sunset"), clock)
     never = schedule("sunrise..00:30", zone="Asia/Dhaka", place=DHAKA)
     assert "look at trigger.windows" in outlook(never, clock)
     clock.is_ = "unsynced"
-    assert "clock is not set" in outlook(schedule("06:00-07:00"), clock)
+    assert "until the clock is set" in outlook(schedule("06:00-07:00"), clock)
 
 
 def test_the_next_burst_waits_for_no_clock_and_counts_suspended_time():

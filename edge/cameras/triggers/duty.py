@@ -87,9 +87,9 @@ def outlook(schedule: Schedule | None, clock: Clock) -> str:
     if schedule is None:
         return "always open"
     if clock.quality() == "unsynced":
-        return "open, because the clock is not set yet"
+        return "open until the clock is set (it is not set yet)"
     if not schedule.known:
-        return "open, because the place is not known yet"
+        return "open until the place is known (it is not known yet)"
     now = clock.now()
     if (opening := schedule.at(now)) is not None:
         return f"open until {opening.end:%Y-%m-%d %H:%M} UTC: {opening.text}"
