@@ -79,7 +79,7 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
 
 def measure(photos: Path, runs: Path, count: int) -> tuple[Figure, ...]:
     """The same for any set of photos beside the folder of weights, with runs in a folder."""
-    return tuple(_figures(photos.name, [_seed(photos, runs, seed) for seed in range(count)]))
+    return tuple(figures(photos.name, [_seed(photos, runs, seed) for seed in range(count)]))
 
 
 def _seed(photos: Path, runs: Path, seed: int) -> Seed:
@@ -139,7 +139,9 @@ def _tfmot(run_folder: Path) -> Model:
     return Model(model, 100 * float(right.mean()), float("nan"))
 
 
-def _figures(name: str, seeds: Sequence[Seed]) -> list[Figure]:
+def figures(name: str, seeds: Sequence[Seed]) -> list[Figure]:
+    """What seeds say of one set of photos: means over them, by variant."""
+
     def of(variant: str, value: str) -> list[float]:
         return [getattr(seed.models[variant], value) for seed in seeds]
 

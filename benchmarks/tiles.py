@@ -64,7 +64,7 @@ def _frame(classifier: Classifier, photo: bytes, rounds: int, calls: int) -> Fig
                 tile = picture.crop(box).resize(
                     (spec.width, spec.height), Image.Resampling.BILINEAR
                 )
-                classifier._runtime.invoke(quantise(np.asarray(tile), spec))
+                classifier.runtime.invoke(quantise(np.asarray(tile), spec))
 
     return pair(
         "a 1536×2048 JPEG in 4×3 tiles, to findings",

@@ -77,7 +77,7 @@ class Recording:
     """A recorded load, from which disks can be made as a power cut leaves them."""
 
     def __init__(self, folder: Path) -> None:
-        self._empty = folder / "empty.img"
+        self.empty = folder / "empty.img"
         self._log = (folder / "log").read_bytes()
         self.entries: list[Entry] = []
         at = 0
@@ -93,7 +93,8 @@ class Recording:
         writes = [entry for entry in some if entry.kind == WRITE]
         return sum(entry.size for entry in writes), len(writes), len(some) - len(writes)
 
-    def _bytes(self, entry: Entry) -> memoryview:
+    def bytes_of(self, entry: Entry) -> memoryview:
+        """What an entry wrote."""
         return memoryview(self._log)[entry.at : entry.at + entry.size]
 
 
@@ -103,7 +104,7 @@ class Cutter:
     def __init__(self, recording: Recording, image: Path) -> None:
         self._recording, self._image = recording, image
         self._whole = image.with_suffix(".flushed")
-        _copy(recording._empty, self._whole)
+        _copy(recording.empty, self._whole)
         self._done = 0
 
     def cut(self, after: int, random: Random, mode: str) -> int:
@@ -148,7 +149,7 @@ class Cutter:
 
     def _write(self, image: int, entry: Entry, start: int, size: int) -> None:
         if entry.kind == WRITE:
-            data = self._recording._bytes(entry)[start : start + size]
+            data = self._recording.bytes_of(entry)[start : start + size]
             os.pwrite(image, data, entry.start + start)
 
 

@@ -98,7 +98,7 @@ def circles(found: Iterable[Arrow]) -> list[set[str]]:
     after: dict[str, list[str]] = {}
     for source, target in found:
         after.setdefault(source, []).append(target)
-    number, low, numbers = {}, {}, count()  # type: ignore[var-annotated]
+    number, low, numbers = dict[str, int](), dict[str, int](), count()
     stack: list[str] = []
     groups = []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 from clocks import Hand
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from wires import ScriptedWire
 
 from edge.config import Broker
 from edge.errors import LostError
-from edge.mqtt.wire import Limits
+from edge.mqtt.wire import Limits, Will
 from edge.outbox.outbox import Outbox
 from edge.system.bell import Bell
 from edge.system.counters import Counters
@@ -50,16 +50,27 @@ class Line(ScriptedWire):
         self.closed += 1
 
 
+class Dialled(NamedTuple):
+    """What a connection was asked for with."""
+
+    id: str
+    will: Will | None
+    v5: bool
+    most: int
+
+
 class Field:
     """A publisher, and the connections that a test gives it, one after the other."""
 
-    def __init__(self, folder, broker: dict | None = None, **more) -> None:
+    def __init__(self, folder, broker: dict[str, Any] | None = None, **more) -> None:
         self.clock, self.counters, self.bell = Hand(), Counters(), Bell()
         self.clock.forward(1000)  # of no meaning, as those of a computer
         self.outbox = Outbox(folder / "o.db")
-        self.limits, self.protocol, self.lines, self.dialled = Limits(), "5", [], []
+        self.limits, self.protocol = Limits(), "5"
+        self.lines: list[Line] = []
+        self.dialled: list[Dialled] = []
         self.plan: list[Step] = []
-        self.dialling_seconds, self.pings = 0.0, []
+        self.dialling_seconds, self.pings = 0.0, list[float]()
         self.publisher = publisher(
             Broker(**{"retry_min_seconds": 1.0, "retry_max_seconds": 16.0, **(broker or {})}),
             self.outbox,
@@ -72,7 +83,7 @@ class Field:
 
     def dial(self, broker, client_id, will, speaks_5, most_bytes):
         """Return the next connection, or raise the error that a test put there."""
-        self.dialled.append(SimpleNamespace(id=client_id, will=will, v5=speaks_5, most=most_bytes))
+        self.dialled.append(Dialled(client_id, will, speaks_5, most_bytes))
         self.pings.append(broker.keepalive_seconds)
         self.clock.forward(self.dialling_seconds)
         does = self.plan.pop(0)

@@ -21,11 +21,10 @@ def main(path: Path, when: str) -> None:
     bad = Path(os.environ["BAD_READS"])
     with Outbox(path) as box:
         box.append_many([sighting() for _ in range(COUNT)])
-    box = None if when == "start" else Outbox(path)
+    opened = None if when == "start" else Outbox(path)
     bad.touch()
     threading.Timer(1.0, bad.unlink).start()
-    if box is None:
-        box = Outbox(path)
+    box = opened or Outbox(path)
     for _ in range(2):
         try:
             found = box.page(limit=COUNT + 1)

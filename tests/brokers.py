@@ -18,6 +18,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 from patience import PATIENCE
+from there import there
 
 
 def mosquitto_path() -> str:
@@ -52,7 +53,7 @@ class Mosquitto:
     ):
         self.port = port or free_port()
         self._path = mosquitto_path()
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._file = folder / f"mosquitto-{self.port}.conf"
         store = folder / f"store-{self.port}"
         store.mkdir()
@@ -73,7 +74,9 @@ class Mosquitto:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise RuntimeError(f"mosquitto ended: {self._process.stderr.read().decode()}")
+                raise RuntimeError(
+                    f"mosquitto ended: {there(self._process.stderr).read().decode()}"
+                )
             with socket.socket() as sock:
                 if sock.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
@@ -82,7 +85,7 @@ class Mosquitto:
 
     def reload(self) -> None:
         """Make it read its password and access lists again."""
-        self._process.send_signal(signal.SIGHUP)
+        there(self._process).send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """End it in good order; its sessions are kept."""
@@ -118,7 +121,7 @@ class Subscriber:
         )
         self._client.reconnect_delay_set(0.05, 0.2)  # type: ignore[arg-type]  # takes any number
         self._client.on_message = self._on_message
-        self._client.on_connect = lambda *_: self._client.subscribe(topic, qos=1)
+        self._client.on_connect = self._on_connect
         self._subscribed = threading.Event()
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         if username:
@@ -143,10 +146,13 @@ class Subscriber:
         """Publish a message, at QoS 1."""
         self._client.publish(topic, payload, qos=1).wait_for_publish(PATIENCE)
 
+    def _on_connect(self, *_: object) -> None:
+        self._client.subscribe(self._topic, qos=1)
+
     def on(self, suffix: str) -> list[bytes]:
         """The payloads on topics that end so."""
         with self._change:
-            return [m.payload for m in self.messages if m.topic.endswith(suffix)]
+            return [bytes(m.payload) for m in self.messages if m.topic.endswith(suffix)]
 
     def __enter__(self):
         return self
@@ -202,9 +208,16 @@ def retained(port: int, topic: str) -> bytes | None:
     got, told = [], threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2)
     then = iter((lambda: client.subscribe("nothing/here"), told.set))
+
+    def subscribe(*_: object) -> None:
+        client.subscribe(topic)
+
+    def subscribed(*_: object) -> None:
+        next(then)()
+
     client.on_message = lambda *a: got.append(a[2].payload)
-    client.on_subscribe = lambda *_: next(then)()
-    client.on_connect = lambda *_: client.subscribe(topic)
+    client.on_subscribe = subscribed
+    client.on_connect = subscribe
     client.connect("127.0.0.1", port)
     client.loop_start()
     assert told.wait(PATIENCE)

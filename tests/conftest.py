@@ -113,6 +113,14 @@ def sshd(tmp_path, monkeypatch):
 
 
 @pytest.fixture
+def connections(monkeypatch):
+    """The two connections of the outbox that is opened last."""
+    from connections import Connections
+
+    return Connections(monkeypatch)
+
+
+@pytest.fixture
 def authority(tmp_path):
     """A folder with a certificate authority of its own, and certificates made by it."""
     import certificates

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import pytest
@@ -18,9 +19,10 @@ from edge.mqtt.delivery import Delivery, Waiting
 from edge.mqtt.delivery_state import Standing
 from edge.mqtt.in_flight import Flight
 from edge.mqtt.lane import Link
-from edge.mqtt.wire import Limits
+from edge.mqtt.wire import Ack, Limits
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Row
 from edge.system.counters import Counters
 
 log = logging.getLogger("test")
@@ -33,8 +35,9 @@ class Bench:
         self.outbox, self.clock, self.counters = Outbox(folder / "o.db"), Hand(), Counters()
         self.letters = DeadLetters(folder / "letters", letters_bytes)
         self.standing = Standing(self.counters, self.letters, log, 10.0, self.clock.monotonic)
-        self.window, self.limits, self.held, self.shrunk = window, Limits(**limits), False, []
-        self.righted = list
+        self.window, self.limits, self.held = window, Limits(**limits), False
+        self.shrunk: list[int] = []
+        self.righted: Callable[[Sequence[Row]], list[Row]] = list
         self.connect()
 
     def connect(self) -> None:
@@ -80,7 +83,7 @@ class Bench:
         """Write sightings."""
         self.put(*(sighting() for _ in range(count)))
 
-    def answer(self, *mids: int, code: int = 0) -> list:
+    def answer(self, *mids: int, code: int = 0) -> list[Ack]:
         """Let the broker answer, and take it; give what is not delivery's."""
         refusal = "No" if code else None
         self.wire.acknowledge(*mids, refusal=refusal, code=code)

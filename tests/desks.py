@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
+from typing import Any
 
 import msgspec
 from senders import Sender
@@ -30,7 +32,7 @@ class Desk:
 
     def __init__(self, tell=lambda: None, memory: Memory | None = None, clock=None, **more):
         self.counters = Counters()
-        self.done: list[tuple[str, dict]] = []
+        self.done: list[tuple[str, dict[str, Any]]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.memory = memory or Memory()
@@ -43,7 +45,7 @@ class Desk:
             self.memory,
         )
         for verb in ("status", "log", "restart", "config/set", "inbox/get", "outbox/discard"):
-            self.requests.on(VERBS[verb], lambda params, verb=verb: self._count(verb, params))
+            self.requests.on(VERBS[verb], functools.partial(self._count, verb))
         self.requests.on(VERBS["capture"], self._fail)
         self.requests.on(VERBS["drift"], self._break)
 
@@ -58,14 +60,14 @@ class Desk:
     def _break(self, _: Params) -> None:
         raise KeyError("a bug")
 
-    def ask(self, verb: str, payload: object, **more) -> dict:
+    def ask(self, verb: str, payload: object, **more) -> dict[str, Any]:
         """Carry out a request at once; give its answer."""
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self.requests.carry_out(Incoming(f"{BASE}/request/{verb}", data, **more))
         (answer,) = self.requests.answers()
         return {"topic": answer.topic, **json.loads(answer.payload)}
 
-    def offered(self, verb: str, payload: object, count: int = 1, **more) -> list[dict]:
+    def offered(self, verb: str, payload: object, count: int = 1, **more) -> list[dict[str, Any]]:
         """Have messages come in as from the broker; give what is answered before any is carried
         out.
         """
@@ -81,13 +83,13 @@ class Desk:
         return [json.loads(one.payload)["transaction"] for one in self.requests.answers()]
 
 
-def given(params: Params) -> dict:
+def given(params: Params) -> dict[str, Any]:
     """The parameters that differ from their defaults."""
     default = {field.name: field.default for field in msgspec.structs.fields(params)}
     return {k: v for k, v in msgspec.to_builtins(params).items() if v != default[k]}
 
 
-def refused(answer: dict) -> str:
+def refused(answer: dict[str, Any]) -> str:
     """The kind of error of an answer that says no."""
     assert answer["status"] == "error"
     assert answer["data"] is None

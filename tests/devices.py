@@ -13,7 +13,6 @@ from PIL import Image
 
 from edge.model.bundle.bundle import write_bundle
 from edge.model.bundle.manifest import (
-    DecisionSpec,
     Golden,
     Interpreter,
     LabelSpec,
@@ -23,9 +22,10 @@ from edge.model.bundle.manifest import (
 )
 from edge.model.image.preprocessing import InputSpec, decode, fit, quantise
 from edge.model.runtimes.fake import Fake, fake_model
+from edge.model.scores import DecisionSpec
 
 COLOURS = {"aphid": (40, 160, 40), "beetle": (160, 30, 30), "leaf": (90, 90, 200)}
-STARTED: list[subprocess.Popen] = []
+STARTED: list[subprocess.Popen[str] | subprocess.Popen[bytes]] = []
 SPEC = InputSpec(width=32, height=32, mean=(0.0,), std=(1.0,), scale=1.0, zero_point=0)
 
 
@@ -113,7 +113,7 @@ state_seconds = 0.2
     return path
 
 
-def start(*arguments: str) -> subprocess.Popen:
+def start(*arguments: str) -> subprocess.Popen[str]:
     """Start the ``wheatear`` command with stderr piped; it ends with the test at the latest."""
     process = subprocess.Popen(
         [sys.executable, "-m", "edge", *arguments], stderr=subprocess.PIPE, text=True

@@ -20,7 +20,7 @@ BUSY = answer(b"", "503 Busy")
 SECRET = "hunter2"
 
 
-def served(_request: bytes) -> list:
+def served(_request: bytes) -> list[bytes]:
     """Answer with DATA."""
     return [answer(DATA)]
 

@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 from fault_points import POINTS, Finder, Point
 
@@ -28,6 +29,18 @@ ERRORS = (
 )
 PHOTOS = 3
 _LIMIT_SECONDS = 20
+
+
+class Kept(logging.Handler):
+    """Puts what is logged into a list."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Put it there."""
+        self._lines.append(self.format(record))
 
 
 class Field:
@@ -45,9 +58,7 @@ class Field:
         self._subscriber = brokers.Subscriber(self.broker.port)
         self._subscriber.__enter__()
         self.log: list[str] = []
-        handler = logging.Handler()
-        handler.emit = lambda record: self.log.append(logging.Formatter().format(record))
-        logging.getLogger().addHandler(handler)
+        logging.getLogger().addHandler(Kept(self.log))
         logging.getLogger().setLevel(logging.DEBUG)
         shorten()
 
@@ -79,7 +90,9 @@ class Field:
         path.write_text(text.replace('runtime = "fake"', 'runtime = "fake"\nstore = "models"'))
         return name, path
 
-    def replay(self, day: str, point: Point | None = None, error=None, always=False) -> dict:
+    def replay(
+        self, day: str, point: Point | None = None, error=None, always=False
+    ) -> dict[str, Any]:
         """Run a device once through its photos; tell what came of it."""
         from edge.device import app
         from edge.device.config_changes import ChangedConfiguration
@@ -144,6 +157,8 @@ class Field:
 
 def shorten() -> None:
     """Have a device wait less long, and be asked for something; all else is as it is."""
+    import pytest
+
     from edge.cameras.reader import Reader
     from edge.mqtt.packets import Incoming
     from edge.mqtt.requests import RequestServer
@@ -151,14 +166,15 @@ def shorten() -> None:
     from edge.system import systemd as notify
     from edge.system.counters import Backoff
 
-    notify._TICK_SECONDS = 0.02
+    patch = pytest.MonkeyPatch()  # of a process that ends with it
+    patch.setattr(notify, "_TICK_SECONDS", 0.02)
     for owner in (Writer, Reader):
 
         def made(self, *arguments, real=owner.__init__, **named):
             real(self, *arguments, **named)
             self._backoff = Backoff(0.005, 0.01)
 
-        owner.__init__ = made
+        patch.setattr(owner, "__init__", made)
 
     def start(self, real=RequestServer.start):
         real(self)
@@ -166,7 +182,7 @@ def shorten() -> None:
             self.offer(Incoming(f"{self._base}/request/status", payload))
         self.offer(Incoming(f"{self._base}/request/none", b"{"))
 
-    RequestServer.start = start
+    patch.setattr(RequestServer, "start", start)
 
 
 def find(folder: Path) -> None:
@@ -203,13 +219,13 @@ def attempt(folder: Path, number: int, of: int, whole: bool) -> None:
         field.close()
 
 
-def tell(what: dict) -> None:
+def tell(what: dict[str, Any]) -> None:
     """Report one thing to whoever started this."""
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
 
 
-def wrong(done: dict, quiet: bool) -> str | None:
+def wrong(done: dict[str, Any], quiet: bool) -> str | None:
     """What is wrong with how a replay with a fault ended; None: nothing is."""
     if not done["in time"]:
         return "it hangs"

@@ -5,17 +5,32 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import devices
 import numpy as np
 import proofs
 import pytest
 from clocks import Hand
 from test_models import Place
+from there import there
 
 from edge.cameras import Frame
+from edge.cameras.folder import Folder
+from edge.cameras.reader import Reader
+from edge.config import FolderCamera
+from edge.device.health.reporter import Reporter
 from edge.errors import ModelError
+from edge.feedback.feedback import Feedback
+from edge.model.classifier import Classifier
+from edge.outbox.outbox import Outbox
+from edge.outbox.writer import Writer
+from edge.sightings.identity import Identity
+from edge.system.bell import Bell
 from edge.system.counters import Counters
 from edge.updates.load import load_bundle
 from edge.updates.progress import ProgressTopic
@@ -25,6 +40,40 @@ from edge.updates.switch import ModelSwitch
 PIXELS = np.full((32, 32, 3), 90, np.uint8)
 SIZE = (32, 32)
 FRAME = Frame(PIXELS, datetime(2026, 6, 21, tzinfo=UTC), "1.jpg", *SIZE, lambda: b"")
+
+
+class Exchanged(Feedback):
+    """Remembers the models that it went on with."""
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.models: list[Classifier] = []
+
+    def exchange(self, classifier: Classifier) -> None:
+        """Go on with another."""
+        super().exchange(classifier)
+        self.models.append(classifier)
+
+
+class Reopened(Reader):
+    """Counts how often it was told to open its camera anew."""
+
+    count = 0
+
+    def reopen(self) -> None:
+        """Open it anew before the next frame."""
+        super().reopen()
+        self.count += 1
+
+
+class Followers(NamedTuple):
+    """All that names the model of a device, or depends on it, in the order of ``connect``."""
+
+    identity: Identity
+    reporter: Reporter
+    feedback: Exchanged
+    bell: Bell
+    frames: Reopened
 
 
 class Here:
@@ -37,7 +86,8 @@ class Here:
         self.clock, self.counters = Hand(), Counters()
         self.ended = 0
         self.closing = threading.Event()
-        self.payloads: list[dict] = []
+        self.payloads: list[dict[str, Any]] = []
+        self.loaded: list[Classifier] = []
         self.start()
 
     def start(self) -> None:
@@ -52,12 +102,31 @@ class Here:
             "wheatear/cam-1", lambda: self.switch.running, self.clock, self._said
         )
         self.models.attach(self.switch, self.tell)
-        self.follower, self.updater = self.models._follower, self.models._updater
-        self.follower.rhythm.begin(self.clock.seconds)
+        self.follower, self.updater = self.models.follower, self.models.updater
+        there(self.follower).rhythm.begin(self.clock.seconds)
+
+    @contextmanager
+    def followers(self) -> Iterator[Followers]:
+        """Yield what follows the model, as a device has it."""
+        config, counters, clock, bell = self.place.config, self.counters, self.clock, Bell()
+        identity = Identity("cam-1", "boot", self.switch.ref, None)
+        photos = self.place.folder / "photos"
+        devices.photos(photos, 1)
+        with Outbox(config.outbox.path) as outbox:
+            writer = Writer(outbox, bell.news, counters)
+            camera = Folder(FolderCamera(path=photos), self.switch.classifier.input)
+            yield Followers(
+                identity,
+                Reporter(config, self.switch.running, outbox, writer, counters, clock),
+                Exchanged(config, self.switch.classifier, identity, counters, clock, bell.ring),
+                bell,
+                Reopened(lambda: camera, counters, camera),
+            )
 
     def load(self, path):
         """Load a bundle, as a device does."""
-        return load_bundle(path, self.model)
+        self.loaded.append(load_bundle(path, self.model))
+        return self.loaded[-1]
 
     def _end(self) -> None:
         self.ended += 1
@@ -66,7 +135,7 @@ class Here:
         self.payloads.append(json.loads(self.tell.introduction().payload() or b""))
 
     @property
-    def said(self) -> dict:
+    def said(self) -> dict[str, Any]:
         """What the topic says."""
         return json.loads(self.tell.introduction().payload() or b"")
 
@@ -78,8 +147,8 @@ class Here:
     def look(self) -> None:
         """Do once what the thread does all the time, while frames come."""
         self.follow()
-        self.follower.judge()
-        self.updater.work(self.closing.is_set)
+        there(self.follower).judge()
+        there(self.updater).work(self.closing.is_set)
 
     def follow(self) -> None:
         """Follow the record while frames come, for some seconds at most."""
@@ -87,13 +156,13 @@ class Here:
 
         def frames():
             while not over.wait(0.001):
-                if self.switch._coming is not None:
+                if self.switch.offered:
                     self.see()
 
         thread = threading.Thread(target=frames)
         thread.start()
         try:
-            self.follower.follow(lambda: self.closing.is_set() or time.monotonic() > until)
+            there(self.follower).follow(lambda: self.closing.is_set() or time.monotonic() > until)
         finally:
             over.set()
             thread.join()

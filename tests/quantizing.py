@@ -45,7 +45,7 @@ class Recorder:
     """Writes down what a pipeline does; stops in a phase if asked to."""
 
     def __init__(self, stop_in="") -> None:
-        self.phases, self.lines, self._stop_in = [], [], stop_in
+        self.phases, self.lines, self._stop_in = list[str](), list[str](), stop_in
 
     def phase(self, name, steps):
         """Note the phase."""

@@ -9,6 +9,7 @@ import msgspec
 
 from edge.messages.base import new_id
 from edge.messages.examples import EXAMPLES
+from edge.messages.health import Health
 from edge.messages.sighting import Evidence, Sighting
 from edge.outbox.compression import pack
 from edge.outbox.outbox import Outbox
@@ -32,9 +33,11 @@ def image(size=1000) -> Evidence:
     return Evidence(id=new_id(), time=datetime.now(UTC), jpeg=bytes(size))
 
 
-def health():
+def health() -> Health:
     """Make a health message."""
-    return EXAMPLES["Health"]
+    example = EXAMPLES["Health"]
+    assert isinstance(example, Health)
+    return example
 
 
 def drain(outbox: Outbox) -> list[int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,16 @@ from edge.system import clock
 
 START = datetime(2026, 6, 21, 23, 59, 50, tzinfo=UTC)
 HOME = Location(lat=23.8, lon=90.4)
+
+
+def into(got: list[Any]) -> Callable[[Sequence[object]], bool]:
+    """Return what takes all messages that an agent submits, and puts them into a list."""
+
+    def submit(batch: Sequence[object]) -> bool:
+        got.extend(batch)
+        return True
+
+    return submit
 
 
 class Script:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from delivery_bench import Bench
 
 from edge.mqtt.idle_sender import IdleSender, Parcel
@@ -40,7 +42,7 @@ class Parcels:
     """Hands out parcels, and remembers what became of them."""
 
     def __init__(self, *parcels: Parcel) -> None:
-        self.parcels, self.outcomes = list(parcels), []
+        self.parcels, self.outcomes = list(parcels), list[tuple[str, str]]()
 
     def next(self) -> Parcel | None:
         """Return the next one."""
@@ -64,14 +66,13 @@ class Talk(Bench):
         """Begin a connection and its session."""
         super().connect()
         self.broken = self.standing.broken
+        took = self.taken.append
         every = {
-            topic: Introduction(
-                topic, lambda t=topic: self.says[t], lambda t=topic: self.taken.append(t)
-            )
+            topic: Introduction(topic, partial(self.says.get, topic), partial(took, topic))
             for topic in self.says
         }
         self.pending = set(every)
-        self.known = getattr(self, "known", set())
+        self.known: set[str] = getattr(self, "known", set())
         lanes = Lanes(
             Announcer(self.link, Introductions(every, self.pending, self.known)),
             RequestChannel(self.link, self.inlet),

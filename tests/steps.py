@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Iterator
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 NAMES = (
     "fsync", "fdatasync", "replace", "rename", "unlink", "remove", "mkdir", "rmdir", "truncate",
@@ -53,7 +54,7 @@ def told_steps(folder: Path, tell: Told, unsynced: Unsynced | None = None) -> It
     kept = unsynced or Unsynced()
     quiet = [False]
 
-    def wrapped(name: str, real, changes: Callable[[tuple, dict], bool]):
+    def wrapped(name: str, real, changes: Callable[[tuple[Any, ...], dict[str, Any]], bool]):
         def step(*arguments, **options):
             where = "" if quiet[0] else _place(arguments[0])
             if not where.startswith(str(folder)) or not changes(arguments, options):
@@ -173,11 +174,11 @@ def _place(what: int | str | bytes | Path) -> str:
     return os.path.abspath(os.fsdecode(what))
 
 
-def _os_makes(arguments: tuple, options: dict) -> bool:
+def _os_makes(arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
     flags = arguments[1] if len(arguments) > 1 else options["flags"]
     return bool(flags & os.O_TRUNC or (flags & os.O_CREAT and not os.path.lexists(arguments[0])))
 
 
-def _makes(arguments: tuple, options: dict) -> bool:
+def _makes(arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
     mode = arguments[1] if len(arguments) > 1 else options.get("mode", "r")
     return not isinstance(arguments[0], int) and bool(set(mode) & set("wax+"))

@@ -12,6 +12,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from broker_script import Script
 from mqtt_packets import Connect, Publish
@@ -21,7 +22,11 @@ from strict_peer import Peer
 class StrictBroker:
     """Listens on 127.0.0.1; set `script` at any time."""
 
-    def __init__(self, script: Script | None = None, wrap: Callable | None = None) -> None:
+    def __init__(
+        self,
+        script: Script | None = None,
+        wrap: Callable[[socket.socket], socket.socket] | None = None,
+    ) -> None:
         self.script = script or Script()
         self.findings: list[str] = []
         self.published: list[Publish] = []
@@ -74,11 +79,11 @@ class StrictBroker:
         with self._change:
             return self._change.wait_for(lambda: bool(condition(self)), seconds)
 
-    def notes(self) -> contextlib.AbstractContextManager:
+    def notes(self) -> contextlib.AbstractContextManager[None]:
         """Lock, and tell those who wait at the end."""
         return _Notes(self._change)
 
-    def _start(self, target: Callable, *arguments) -> None:
+    def _start(self, target: Callable[..., None], *arguments: Any) -> None:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()

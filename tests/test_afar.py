@@ -35,7 +35,7 @@ device = "/dev/ttyACM0"
 """
 
 
-def paths(struct: type, path: str = "") -> set[str]:
+def paths(struct: type[msgspec.Struct], path: str = "") -> set[str]:
     """Every setting of the schema, of all kinds of camera, and tables that may be left out."""
     found = set()
     if struct.__struct_config__.tag:

@@ -10,8 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import samples
 from results import APHID, MITE, STRANGE, WEAK
-from scripts import HOME, START, Clock, Script
+from scripts import HOME, START, Clock, Script, into
+from there import there
 
 from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
@@ -137,8 +139,8 @@ def run(
             counters,
             clock,
         ),
-        submitted if callable(submitted) else lambda batch: submitted.extend(batch) or True,
-        health or (lambda _: None),
+        submitted if callable(submitted) else into(submitted),
+        health or (lambda _: samples.health()),
         10.0,
         counters,
         clock,
@@ -180,7 +182,7 @@ def test_a_picture_follows_its_sighting_within_the_days_budget():
 
 def test_a_failing_classifier_is_logged_once_and_the_loop_goes_on(caplog):
     """Three failures are one line and three counts."""
-    got, counters = [], Counters()
+    got, counters = list[Sighting](), Counters()
     run(Script([APHID, *[ModelError("broken")] * 3, MITE]), got, counters=counters)
     assert [one.label for one in got] == ["aphid", "mite"]
     assert counters.errors() == {"ModelError": 3}
@@ -189,7 +191,7 @@ def test_a_failing_classifier_is_logged_once_and_the_loop_goes_on(caplog):
 
 def test_a_watcher_that_fails_is_a_problem_until_it_works_again():
     """The others still look on, no sighting is lost, and what was failing is not forever."""
-    got, looked, counters, problems = [], [], Counters(), []
+    got, looked, counters, problems = list[Sighting](), list[int](), Counters(), []
 
     def fails_once(*_):
         problems.append(counters.problems())
@@ -236,7 +238,7 @@ class Sleeper(Script):
 
 def test_a_sighting_does_not_live_on_while_the_computer_sleeps():
     """Nobody looked: it ends, and is a new one afterwards; no duration hides the hours."""
-    clock, got = Clock(), []
+    clock, got = Clock(), list[Sighting]()
     rule = Decision(agreeing_frames=1, last_frames=1, cooldown_seconds=60, blind_seconds=7200)
     run(Sleeper([APHID] * 6, clock), got, clock=clock, rule=rule, images=Images(send=False))
     told = [one for one in got if isinstance(one, Sighting)]
@@ -290,7 +292,7 @@ def test_health_reads_the_machine_and_the_counters(meter):
     )
     assert health.memory_available_bytes == 1_024_000
     assert health.boot == "5f0c1f2a9b3e"
-    assert health.disk_free_bytes > 0
+    assert there(health.disk_free_bytes) > 0
     assert (health.milliseconds.preprocess, health.milliseconds.invoke) == (1.0, 2.0)
     assert health.milliseconds.loop == 1000.0
 
@@ -307,7 +309,7 @@ def test_a_machine_without_sensors_says_null(meter, tmp_path):
 @pytest.mark.parametrize("shortage", [MemoryError(), OSError(errno.ENOMEM, "no memory")])
 def test_memory_that_is_short_for_a_moment_costs_no_sighting(shortage):
     """What was seen is written again after a moment, a life's end too; the errors are counted."""
-    counters, got = Counters(), []
+    counters, got = Counters(), list[Sighting]()
 
     class Short(Clock):
         asked = 0

@@ -8,6 +8,7 @@ import subprocess
 import typing
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import devices
 import pytest
@@ -21,7 +22,7 @@ from edge.messages.requests import VERBS, VerbName
 jsonschema = pytest.importorskip("jsonschema")
 
 DOCS = Path(__file__).parents[1] / "docs" / "asyncapi.json"
-MORE = {
+MORE: dict[str, dict[str, object]] = {
     "config/set": {"revision": "as it is", "changes": {"report.health_seconds": 60}},
     "inbox/get": {"id": "0" * 16},
     "log": {"lines": 5, "level": "warning"},
@@ -57,7 +58,7 @@ lon = 90.41
 """
 
 
-@FORMATS.checks("date-time", raises=ValueError)
+@FORMATS.checks("date-time", raises=ValueError)  # type: ignore[untyped-decorator]
 def _time(text: object) -> bool:
     """Hold times to RFC 3339; jsonschema by itself does not look at them."""
     return not isinstance(text, str) or (
@@ -73,7 +74,7 @@ class Document:
         self.tree = document()
         self.channels = self.tree["channels"]
 
-    def resolve(self, reference: str) -> dict:
+    def resolve(self, reference: str) -> dict[str, Any]:
         """Follow ``#/a/b``."""
         found = self.tree
         for part in reference.removeprefix("#/").split("/"):
@@ -92,7 +93,7 @@ class Document:
         assert len(found) == 1, f"{topic} is {found or 'in no channel'}"
         return found[0]
 
-    def message(self, key: str, verb: str = "") -> dict:
+    def message(self, key: str, verb: str = "") -> dict[str, Any]:
         """The message of a channel; of requests and answers, that of their verb."""
         messages = self.channels[key]["messages"]
         name = f"{key.partition('_')[0]}_{verb.replace('/', '_')}" if verb else next(iter(messages))
@@ -231,7 +232,7 @@ def with_store(path: Path) -> Path:
     return path
 
 
-def end(process: subprocess.Popen) -> None:
+def end(process: subprocess.Popen[str]) -> None:
     """Wait until a program has ended well."""
     _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, told

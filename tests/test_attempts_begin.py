@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from attempts import BASE, NETWORK, Field, Line, ending
+from there import there
 
 from edge.mqtt.introduction import Introduction
 from edge.mqtt.wire import Limits
@@ -27,8 +28,12 @@ def test_who_we_are_and_what_the_broker_says_when_we_break(tmp_path):
         field.attempt(ending(NETWORK))
     first, second = field.dialled
     assert (first.id, first.most) == ("wheatear-cam-1", 77)
-    assert (first.will.topic, first.will.payload) == (f"{BASE}/availability", b"offline")
-    assert first.will.retain
+    will = there(first.will)
+    assert (will.topic, will.payload) == (
+        f"{BASE}/availability",
+        b"offline",
+    )
+    assert will.retain
     assert [first.v5, second.v5] == [False, True]
 
 

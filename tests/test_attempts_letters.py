@@ -6,6 +6,7 @@ import pytest
 from attempts import NETWORK, Field, Line, ending
 from clocks import Hand
 from samples import image, sighting
+from there import there
 
 from edge.errors import OutboxError
 from edge.outbox.dead_letters import DeadLetters
@@ -43,7 +44,7 @@ def test_dead_letters_that_are_released_go_out_and_others_are_named(tmp_path):
     named: list[str | None] = []
     field.attempt(ending(NETWORK, 9, release))
     assert [one is None for one in named] == [True, True] + [False] * 8
-    assert [one.startswith("1 set") for one in named[2:]] == [False] * 5 + [True] * 3
+    assert [there(one).startswith("1 set") for one in named[2:]] == [False] * 5 + [True] * 3
     assert field.lines[0].topics().count("sighting") == 1
     assert field.outbox.depth().waiting == 0
 
@@ -103,7 +104,7 @@ def test_a_letter_that_the_disk_refuses_is_released_once_it_takes_it(field, monk
 
 def test_what_was_released_before_the_disk_refuses_goes_out_at_once(field, monkeypatch):
     """It does not wait for those behind it."""
-    letters, append, appended = field.publisher.letters, field.outbox.append, []
+    letters, append, appended = field.publisher.letters, field.outbox.append, list[Row]()
 
     def once(row) -> None:
         if appended:
@@ -141,7 +142,7 @@ def test_letters_of_an_earlier_start_are_named_from_the_beginning(tmp_path):
     letters = DeadLetters(tmp_path / "elsewhere")
     letters.keep("x", "why", Hand().now())
     field = Field(tmp_path, letters=letters)
-    assert field.problem("dead letters").startswith("1 set aside")
+    assert there(field.problem("dead letters")).startswith("1 set aside")
     assert field.publisher.letters is letters
     none = DeadLetters(tmp_path / "none", max_bytes=7)
     assert Field(tmp_path / "other", letters=none).publisher.letters is none

@@ -24,13 +24,11 @@ from edge.model.image.preprocessing import InputSpec
 from edge.model.scores import DecisionSpec
 from soak.filesystems import impossible
 
-OPTIONS = {"seeds": 1, "tiny": True}
-
 
 @pytest.fixture
 def options(tmp_path):
     """Smallest sizes, results below a folder of this test."""
-    return harness.Options(out=tmp_path, **OPTIONS)
+    return harness.Options(out=tmp_path, seeds=1, tiny=True)
 
 
 def need_mosquitto() -> None:
@@ -128,8 +126,16 @@ def test_accuracy_compares_float_and_int8_seed_by_seed():
             goldens=(Golden(file="golden/0.png", scores=(1,), tolerance=0),),
             interpreter=Interpreter(name="litert", version="1"),
         )
-        rest = {"edgetpu_model": None, "goldens": {}, "sha256": "", "size": 0, "signed": False}
-        return Bundle(manifest=manifest, model=model, signed_by=None, **rest)
+        return Bundle(
+            manifest=manifest,
+            model=model,
+            edgetpu_model=None,
+            goldens={},
+            sha256="",
+            size=0,
+            signed=False,
+            signed_by=None,
+        )
 
     noise = random.Random(0).randbytes(4000)
     plain = [bundle(0.80, 0.79, noise), bundle(0.78, 0.78, noise)]
@@ -224,12 +230,14 @@ def test_compression_is_judged_by_means_over_seeds():
     }
     first = seed(times, dict.fromkeys(times, 69.0) | {"half": 69.8, "trained at 192": 68.0})
     second = seed(times, dict.fromkeys(times, 70.0) | {"half": 69.4, "two thirds": 71.0})
-    found = {f.name: f for f in compression._figures("set", [first, second])}
+    found = {f.name: f for f in compression.figures("set", [first, second])}
     lost = found["set: half, lost to float"]
-    assert (lost.value, lost.met) == (pytest.approx(0.4), True)
+    assert lost.value == pytest.approx(0.4)
+    assert lost.met is True
     assert found["set: time of whole by that of half"].value == pytest.approx(2.5)
     slower = found["set: time of whole by that of half, packed"]
-    assert (slower.value, slower.met) == (pytest.approx(10 / 5.5), False)
+    assert slower.value == pytest.approx(10 / 5.5)
+    assert slower.met is False
     assert found["set: two thirds, lost to float"].met
     assert found["set: half, arena of whole's"].met is False  # the same bytes
     assert found["set: half, accuracy above TFMOT PQAT"].value == pytest.approx(0.1)

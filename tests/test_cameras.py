@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from patience import PATIENCE, wait_for
 from PIL import Image
+from there import there
 
 from edge.cameras import CAMERAS, open_camera, v4l2_abi
 from edge.cameras import v4l2_abi as abi
@@ -36,7 +37,7 @@ def folder(path: Path, **settings) -> Folder:
 
 def names(camera: Folder, count: int = 100) -> list[str]:
     """Read the names of up to `count` frames."""
-    found = []
+    found: list[str] = []
     while len(found) < count and (frame := camera.capture()) is not None:
         found.append(frame.source)
     return found
@@ -76,7 +77,7 @@ def test_frames_are_what_training_sees_and_keep_their_true_size(tmp_path):
     """
     data = devices.photo("beetle", (1920, 1080))
     (tmp_path / "a.jpg").write_bytes(data)
-    frame = folder(tmp_path).capture()
+    frame = there(folder(tmp_path).capture())
     assert np.array_equal(frame.pixels, load(data, SPEC))
     assert (frame.width, frame.height) == (1920, 1080)
     assert frame.jpeg() == data
@@ -98,12 +99,12 @@ def exif_photo() -> bytes:
 def test_exif_gives_time_place_and_upright_size(tmp_path):
     """The time comes out in UTC; south and west are negative, below the sea too."""
     (tmp_path / "a.jpg").write_bytes(exif_photo())
-    frame = folder(tmp_path, time="exif").capture()
+    frame = there(folder(tmp_path, time="exif").capture())
     assert frame.time == datetime(2026, 6, 21, 9, 30, 12, 250000, UTC)
     assert (frame.width, frame.height) == (48, 64)
-    place = frame.location
+    place = there(frame.location)
     assert (round(place.lat, 4), round(place.lon, 4), place.alt) == (23.81, -90.4125, -4.5)
-    now = folder(tmp_path).capture().time
+    now = there(folder(tmp_path).capture()).time
     assert abs((datetime.now(UTC) - now).total_seconds()) < 5
 
 
@@ -121,12 +122,12 @@ def test_evidence_fits_its_budget():
     """Small pictures pass as they are; large ones shrink in size, then quality; else none."""
     noise = np.random.default_rng(0).integers(0, 256, (600, 800, 3)).astype(np.uint8)
     big = encode_jpeg(noise, 95)
-    small = shrink_jpeg(big, 40_000, 500)
+    small = there(shrink_jpeg(big, 40_000, 500))
     assert len(small) <= 40_000
     assert max(facts(small).width, facts(small).height) <= 500
     assert shrink_jpeg(small, 40_000, 500) is small
     assert shrink_jpeg(big, 500, 500) is None
-    assert len(shrink_jpeg(big, 40_000)) <= 40_000
+    assert len(there(shrink_jpeg(big, 40_000))) <= 40_000
     assert as_jpeg(devices.photo("leaf", form="PNG"))[:2] == b"\xff\xd8"
 
 

@@ -9,11 +9,13 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import devices
 import numpy as np
 import pytest
 from patience import PATIENCE, wait_for
+from there import there
 
 from edge.cameras import open_camera, v4l2
 from edge.cameras import v4l2_abi as abi
@@ -206,7 +208,7 @@ class Enum(SimpleNamespace):
 class PicameraDouble:
     """The calls of picamera2 that are used, with their names and shapes as on a Raspberry Pi."""
 
-    made: list = []  # noqa: RUF012
+    made: list[Any] = []  # noqa: RUF012
 
     def __init__(self, index):
         if index > 0:
@@ -309,10 +311,10 @@ def test_the_pis_small_stream_grows_with_tiles_and_gives_way_to_the_large_one(pi
     """4 x 3 tiles for a model of 32 need 171 x 96; tiles of 32 picture pixels need them all."""
     small = Picamera2Camera(warm_up_seconds=0, interval_seconds=0, width=640, height=360)
     opened = open_camera(small, SPEC, View(tiles=(4, 3), overlap=0.0))
-    assert opened.capture().pixels.shape == (98, 172, 3)
+    assert there(opened.capture()).pixels.shape == (98, 172, 3)
     opened.close()
     opened = open_camera(small, SPEC, View(tiles=32, overlap=0.0))
-    frame = opened.capture()
+    frame = there(opened.capture())
     assert frame.pixels.shape == (360, 640, 3)
     assert frame.pixels[0, 0].tolist() == [200, 30, 40]
     assert pi.made[1].config["lores"] is None

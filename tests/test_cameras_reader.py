@@ -11,7 +11,7 @@ import devices
 import numpy as np
 from patience import wait_for
 
-from edge.cameras import Frame
+from edge.cameras import Camera, Frame
 from edge.cameras.folder import Folder
 from edge.cameras.reader import Reader
 from edge.config import FolderCamera
@@ -52,10 +52,15 @@ def read_all(reader: Reader) -> list[str]:
     return found
 
 
+def never() -> Camera:
+    """Open the camera again: none of these goes away."""
+    raise AssertionError("the camera was opened again")
+
+
 def test_a_replay_leaves_no_frame_out_however_slow_the_reader():
     """Lossless cameras wait for the agent."""
     counters = Counters()
-    reader = Reader(lambda: None, counters, Scripted(list(range(50))))
+    reader = Reader(never, counters, Scripted(list(range(50))))
     reader.start()
     wait_for(lambda: counters["frames_captured"])
     assert read_all(reader) == [str(i) for i in range(50)]
@@ -66,7 +71,7 @@ def test_a_replay_leaves_no_frame_out_however_slow_the_reader():
 def test_a_live_camera_gives_the_newest_frame_only():
     """What came while the agent was busy is replaced, and counted."""
     counters = Counters()
-    reader = Reader(lambda: None, counters, Scripted(list(range(50)), live=True))
+    reader = Reader(never, counters, Scripted(list(range(50)), live=True))
     reader.start()
     wait_for(lambda: counters["frames_captured"] == 50)
     assert read_all(reader) == ["49"]
@@ -78,7 +83,7 @@ def test_bad_frames_are_counted_and_logged_once(caplog):
     """A damaged picture does not stop the replay; an episode is one line in the log."""
     bad = [ImageError("no picture: x.jpg") for _ in range(5)]
     counters = Counters()
-    reader = Reader(lambda: None, counters, Scripted([1, *bad, 2]))
+    reader = Reader(never, counters, Scripted([1, *bad, 2]))
     reader.start()
     assert read_all(reader) == ["1", "2"]
     assert counters["frames_bad"] == 5
@@ -109,7 +114,7 @@ def test_a_vanished_camera_is_opened_again(caplog):
 def test_closing_a_reader_ends_a_waiting_camera_thread():
     """A full queue or a pause does not hold up the end."""
     camera, counters = Scripted(list(range(100))), Counters()
-    reader = Reader(lambda: None, counters, camera)
+    reader = Reader(never, counters, camera)
     reader.start()
     wait_for(lambda: counters["frames_captured"])
     reader.close()
@@ -120,7 +125,7 @@ def test_closing_a_reader_ends_a_waiting_camera_thread():
 def test_a_reader_that_never_started_lets_its_camera_go():
     """Where a device cannot be put together, or the computer starts no thread for it."""
     camera = Scripted([1])
-    reader = Reader(lambda: None, Counters(), camera)
+    reader = Reader(never, Counters(), camera)
     reader.close()
     reader.close()
     assert camera.closed == 1
@@ -143,7 +148,7 @@ def test_a_camera_that_hangs_is_waited_for_once(monkeypatch):
     """The program closes its reader twice; the second time it leaves the camera behind at once."""
     monkeypatch.setattr("edge.cameras.reader._STOP_SECONDS", 0.05)
     camera = Hanging()
-    reader = Reader(lambda: None, Counters(), camera)
+    reader = Reader(never, Counters(), camera)
     reader.start()
     assert camera.asked.wait(10)
     reader.close()
@@ -169,13 +174,13 @@ def test_a_rate_spaces_frames(tmp_path):
     """Ten frames at 50 a second take 0.18 s or more; a long interval does not hold up the end."""
     # Time itself is tried: never less than the rate asks for, and far less than the interval.
     devices.photos(tmp_path, 10)
-    reader = Reader(lambda: None, Counters(), replay(tmp_path, 50))
+    reader = Reader(never, Counters(), replay(tmp_path, 50))
     started = time.monotonic()
     reader.start()
     assert len(read_all(reader)) == 10
     assert time.monotonic() - started > 0.17
     counters = Counters()
-    slow = Reader(lambda: None, counters, replay(tmp_path, 0.001))
+    slow = Reader(never, counters, replay(tmp_path, 0.001))
     slow.start()
     wait_for(lambda: counters["frames_captured"])
     started = time.monotonic()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from typing import Any
 
 import devices
 import numpy as np
 import pytest
+import samples
 from clocks import Simulated
 from patience import wait_for
 from results import APHID
 from schedules import schedule
+from scripts import into
 
 from edge.cameras import Frame
 from edge.cameras.reader import Reader
@@ -69,14 +72,14 @@ def at_work():
         identity = Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), None)
         allowed = Requests(pictures=True, details=True)
         capture = Capture(frames.ask, identity, Decision(), Images(), clock, allowed)
-        seen = []
+        seen: list[Any] = []
         agent = Agent(
             frames,
             Model(),
             Decider(Decision(mode="always")),
             SightingBuilder(identity, Images(), counters, clock),
-            lambda batch: seen.extend(batch) or True,
-            lambda _: None,
+            into(seen),
+            lambda _: samples.health(),
             1e9,
             counters,
             clock,
@@ -142,11 +145,8 @@ def test_a_request_after_the_end_of_a_replay_is_refused(tmp_path):
     from edge.model.image.preprocessing import InputSpec
 
     devices.photos(tmp_path, 1)
-    reader = Reader(
-        lambda: None,
-        Counters(),
-        Folder(FolderCamera(path=tmp_path), InputSpec(width=32, height=32)),
-    )
+    camera = Folder(FolderCamera(path=tmp_path), InputSpec(width=32, height=32))
+    reader = Reader(lambda: camera, Counters(), camera)
     reader.start()
     while not reader.ended:
         reader.next(0.05)

@@ -11,6 +11,7 @@ import devices
 import pytest
 from remotes import ALLOW, started
 from steps import NAMES, Refusing, moments
+from there import there
 
 from edge.errors import ConfigError
 
@@ -35,7 +36,7 @@ def change(file):
 
 def in_force(file):
     """Start, and say what is in force; nothing was set aside."""
-    found = started(file).config.decision.cooldown_seconds
+    found = there(started(file).config).decision.cooldown_seconds
     assert not list(file.parent.glob("*.refused"))
     assert not list(file.parent.glob("*.aside-*"))
     return found

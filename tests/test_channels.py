@@ -172,7 +172,7 @@ def test_the_gradient_finds_what_switching_off_does(images):
 
     def agreement(scores):
         ranks = [np.argsort(np.argsort(values)) for values in (scores[number], harms)]
-        return np.corrcoef(*ranks)[0, 1]
+        return np.asarray(np.corrcoef(ranks))[0, 1]
 
     taylor = agreement(importance(model, channels, batches))
     assert taylor > 0.8
@@ -229,7 +229,7 @@ def test_other_words_are_refused_with_what_is_possible(words):
 
 def test_the_largest_share_within_a_measured_budget_is_found():
     """A model whose time has a part that does not shrink."""
-    said = []
+    said: list[str] = []
     share = find_share(parse_budget("latency=0.5"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
     assert 0.2 + 0.8 * share <= 0.5
     assert 0.2 + 0.8 * share * 1.03 > 0.5

@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 from PIL import Image, ImageOps
+from there import there
 from typer.testing import CliRunner
 
 from edge.errors import DataError
@@ -91,10 +92,10 @@ def test_leaks_between_given_splits_are_errors(scenes, tmp_path):
     first, other = data.examples[0], data.examples[-1]
     shutil.copy(data.path(first), scenes / "copy.jpg")
     split = {f"plant-{i:03d}": ("train", "train", "val", "test")[i % 4] for i in range(6)}
-    rows = [Example(e.file, e.label, split[e.group], e.group) for e in data.examples]
-    wrong = next(s for s in ("train", "val") if s != split[other.group])
+    rows = [Example(e.file, e.label, split[there(e.group)], e.group) for e in data.examples]
+    wrong = next(s for s in ("train", "val") if s != split[there(other.group)])
     rows[-1] = Example(other.file, other.label, wrong, other.group)
-    away = next(s for s in ("test", "val") if s != split[first.group])
+    away = next(s for s in ("test", "val") if s != split[there(first.group)])
     rows.append(Example("copy.jpg", first.label, away))
     write_csv(data.with_examples(rows), tmp_path / "mine.csv")
     status, _, report = check(scenes, tmp_path / "out", "--split-csv", str(tmp_path / "mine.csv"))
@@ -104,8 +105,8 @@ def test_leaks_between_given_splits_are_errors(scenes, tmp_path):
     assert {"copy.jpg", first.file} <= leaked
     # The advice that it gives, followed.
     shutil.copy(tmp_path / "mine.csv", scenes / "labels.csv")
-    split = ["split", str(scenes), "--anew", "--out", str(scenes / "split.csv")]
-    assert CliRunner().invoke(app, split).exit_code == 0
+    anew = ["split", str(scenes), "--anew", "--out", str(scenes / "split.csv")]
+    assert CliRunner().invoke(app, anew).exit_code == 0
     status, _, report = check(scenes, tmp_path / "out")
     assert (status, kinds(report, "error")) == (0, set())
 

@@ -237,7 +237,7 @@ def _parsers(parser):
 
 def test_help_says_what_every_command_and_option_is_for():
     """No option, argument or command is left without a word, and none speaks of the code."""
-    for parser in _parsers(edge.commands.cli._parser([])):
+    for parser in _parsers(edge.commands.cli.parser_of([])):
         assert parser.description, parser.prog
         assert "``" not in parser.format_help()
         for action in parser._actions:

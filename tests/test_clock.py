@@ -96,10 +96,10 @@ def test_a_battery_backed_clock_that_shows_the_past_is_none(tmp_path):
     assert Old(tmp_path).quality() in ("unsynced", "synced")
 
 
-def test_a_clock_is_described_in_words():
+def test_a_clock_is_described_in_words(monkeypatch):
     """How it is, how wrong, or what becomes of what is seen meanwhile."""
     clock = Field(timedelta(0), "synced")
-    clock.errors = lambda: Errors(estimated=0.0004, largest=0.025)
+    monkeypatch.setattr(clock, "errors", lambda: Errors(estimated=0.0004, largest=0.025))
     said = describe(clock)
     assert said == "2026-06-21 09:01:40 UTC, synced, error about 0.4 ms, at most 25.0 ms"
     clock.is_ = "unsynced"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import devices
 import msgspec
 import pytest
 from brokers import Mosquitto
 
-from edge.config import Config, load_config, parse_config, redacted
+from edge.config import Config, FolderCamera, load_config, parse_config, redacted
 from edge.config.explain import docstrings
 from edge.config.reference import markdown
 from edge.config.section import Section
@@ -21,7 +22,7 @@ SHIPPED = Path(__file__).parents[1] / "firmware-config" / "config.toml"
 LEAST = {"model": {"bundle": "m.wtr"}, "camera": {"kind": "folder", "path": "p"}}
 
 
-def refusal(raw: dict) -> str:
+def refusal(raw: dict[str, Any]) -> str:
     """The message with which a configuration is refused."""
     with pytest.raises(ConfigError) as error:
         parse_config(LEAST | raw, Path("/etc/wheatear"), "c.toml")
@@ -42,7 +43,7 @@ def test_the_shipped_file_runs_as_it_is(tmp_path):
     assert process.returncode == 0, told
 
 
-def shipped(kind: str, examples: bool) -> dict:
+def shipped(kind: str, examples: bool) -> dict[str, Any]:
     """Read the shipped file with its commented settings in force, for one kind of camera."""
     text = SHIPPED.read_text()
     if not examples:
@@ -74,7 +75,7 @@ def test_the_shipped_file_shows_true_defaults(kind):
     shown = shipped(kind, examples=False)
     for lost in ("location", "tls"):
         shown["device"].pop(lost, None), shown["broker"].pop(lost, None)
-    bare = {"device": {"id": "cam-07"}, "model": {"bundle": "model.wtr"}}
+    bare: dict[str, Any] = {"device": {"id": "cam-07"}, "model": {"bundle": "model.wtr"}}
     bare["trigger"] = {name: {} for name in shown["trigger"]}
     bare["camera"] = {"kind": kind} | ({"path": "photos"} if kind == "folder" else {})
     expected = parse_config(bare, SHIPPED.parent)
@@ -96,6 +97,7 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
     config = load_config(path)
     assert config.model.bundle == tmp_path / "model.wtr"
     assert config.outbox.path == tmp_path / "outbox.db"
+    assert isinstance(config.camera, FolderCamera)
     assert config.camera.path == tmp_path / "photos"
 
 
@@ -316,7 +318,7 @@ def test_the_reference_tells_every_setting_with_its_default_and_bounds():
 def paths(kind: str) -> set[str]:
     """The settings of the shipped file for one kind of camera, by table and name."""
 
-    def inside(table: dict, path: str) -> set[str]:
+    def inside(table: dict[str, Any], path: str) -> set[str]:
         return {
             one
             for name, value in table.items()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from there import there
 
 from edge.config import Config, parse_config, redacted, secrets, settings
 from edge.config.hosts import pattern
@@ -22,7 +24,7 @@ TIMES = {"windows": ["06:00-10:00"]}
 SUN = {"windows": ["sunrise..sunset"]}
 
 
-def parsed(raw: dict) -> Config:
+def parsed(raw: dict[str, Any]) -> Config:
     """A configuration of a device in /etc/wheatear."""
     return parse_config(LEAST | raw, Path("/etc/wheatear"), "c.toml")
 
@@ -69,8 +71,8 @@ def parsed(raw: dict) -> Config:
                 [[0.5, 0.5], [0.5, 0.9], [0.6, 0.9]],
                 [[0.9, 0.1], [0.1, 0.1], [0.1, 0.3]],
                 [[0.1, 0.9], [0.1, 0.1], [0.3, 0.1]],
-                [[0, 1], [0.5, 1], [0.5, 0.5]],
-                [[1, 0], [1, 0.5], [0.5, 0.5]],
+                [[0.0, 1.0], [0.5, 1.0], [0.5, 0.5]],
+                [[1.0, 0.0], [1.0, 0.5], [0.5, 0.5]],
             ]
         ),
     ],
@@ -152,13 +154,14 @@ def test_what_does_not_go_together_is_refused(raw, said):
 def test_a_broker_is_checked_alone():
     """As the inbox of a desktop knows one; paths are as they are."""
     broker = parse_broker({"host": "b.example", "tls": {"ca": "ca.pem"}})
-    assert (broker.host, broker.tls.ca) == ("b.example", Path("ca.pem"))
+    assert (broker.host, there(broker.tls).ca) == ("b.example", Path("ca.pem"))
     with pytest.raises(ConfigError, match=r"broker: port = 0 is refused: .*allowed: 1 to 65535"):
         parse_broker({"port": 0})
     with pytest.raises(ConfigError, match=r"broker: broker\.host = 'a/b' is not a name"):
         parse_broker({"host": "a/b"})
+    number: Any = 5  # as JSON may hold
     with pytest.raises(ConfigError, match=r"the file = 5 is refused: expected object, got int"):
-        parse_broker(5)
+        parse_broker(number)
 
 
 @pytest.mark.parametrize(

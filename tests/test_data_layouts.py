@@ -91,7 +91,7 @@ def coco(root):
     """One JSON with all boxes."""
     scenes(root / "images", 2, 0)
     (root / "annotations").mkdir()
-    boxes = {"images": [], "annotations": [], "categories": []}
+    boxes: dict[str, list[object]] = {"images": [], "annotations": [], "categories": []}
     (root / "annotations" / "all.json").write_text(json.dumps(boxes))
 
 

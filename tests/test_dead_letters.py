@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from brokers import Mosquitto, Subscriber
 from samples import health, image, sighting
+from there import there
 
 from edge.commands.cli import main
 from edge.device.dead_letter_verbs import LetterVerbs
@@ -47,7 +48,7 @@ def test_letters_outlive_the_program_and_say_what_they_are(tmp_path):
     assert (second.kind, second.topic, second.seq) == ("sighting", "sighting", 0)
     assert (second.bytes, second.set_aside) == (len(said), NOW)
     assert second.time == datetime.fromtimestamp(1_750_000_000.007, UTC)
-    summary = letters.summary()
+    summary = there(letters.summary())
     assert summary.startswith(
         "2 set aside because the broker does not take them: sighting/3/image (1"
     )
@@ -85,7 +86,7 @@ def test_a_summary_names_three_and_counts_the_others(tmp_path, count, named, mor
     letters = DeadLetters(tmp_path)
     for number in range(count):
         letters.add(row(number), "why", NOW)
-    summary = letters.summary()
+    summary = there(letters.summary())
     assert summary.count("/image (100 bytes): why") == named
     assert (f"; and {more} more. Look" in summary) is (more is not None)
     assert ("more" in summary) is (more is not None)
@@ -154,7 +155,7 @@ def test_a_disk_that_refuses_keeps_a_released_letter(tmp_path):
 
 def test_a_letter_that_cannot_be_opened_just_now_holds_no_other_up(tmp_path, monkeypatch, caplog):
     """It stays what it is, nobody is told to remove it, and whoever collects tries again."""
-    letters, got = DeadLetters(tmp_path), []
+    letters, got = DeadLetters(tmp_path), list[Row]()
     for number in (1, 2, 3):
         letters.add(row(number), "why", NOW)
     letters.release([one.id for one in letters.held()[:2]])

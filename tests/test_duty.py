@@ -8,6 +8,7 @@ from datetime import timedelta
 import numpy as np
 from clocks import Simulated, utc
 from schedules import DHAKA, schedule
+from there import there
 
 from edge.cameras import Frame
 from edge.cameras.reader import Reader
@@ -19,13 +20,16 @@ from edge.config import DutyCycle
 from edge.config.windows import Window
 from edge.system.counters import Counters
 
+Note = tuple[str, str]
+"""What happened, and when."""
+
 
 class Field:
     """A live camera that notes when it was opened, used and let go, until a time."""
 
     live, interval_seconds = True, 60.0
 
-    def __init__(self, clock: Simulated, until: str, log: list) -> None:
+    def __init__(self, clock: Simulated, until: str, log: list[Note]) -> None:
         self.clock, self.until, self.log = clock, utc(until), log
         self.note("open")
 
@@ -47,7 +51,7 @@ class Field:
 
 def live(clock, until, plan=None, cycle=None, file=None):
     """Run a live camera under a schedule on simulated time; give what happened and the counters."""
-    log, counters = [], Counters()
+    log, counters = list[Note](), Counters()
     gate = Gate([], Duty(clock, plan, cycle), Sleep(file, clock, counters))
     reader = Reader(
         lambda: Field(clock, until, log), counters, gate=gate, clock=clock, wait=clock.wait
@@ -59,14 +63,15 @@ def live(clock, until, plan=None, cycle=None, file=None):
     return log, counters
 
 
-def compact(log: list) -> list[str]:
+def compact(log: list[Note]) -> list[str]:
     """Each stretch of frames as one line."""
-    lines = []
+    lines: list[tuple[str, str, int, str]] = []
     for what, when in log:
         if what == "frame" and lines and lines[-1][0] == "frame":
-            lines[-1][2:] = [lines[-1][2] + 1, when]
+            _, first, count, _ = lines.pop()
+            lines.append((what, first, count + 1, when))
         else:
-            lines.append([what, when, 1, when])
+            lines.append((what, when, 1, when))
     return [f"{w} {a}" if w != "frame" else f"{n} frames {a}..{b}" for w, a, n, b in lines]
 
 
@@ -112,11 +117,11 @@ def test_bursts_happen_within_windows_only_and_each_window_begins_with_one(tmp_p
     assert duty.rest() is None
     duty.captured()
     clock.seconds = 5
-    assert duty.rest()[1:] == (utc("2026-06-21T06:10"), "next burst")
+    assert there(duty.rest())[1:] == (utc("2026-06-21T06:10"), "next burst")
     clock.seconds = 600
     assert duty.rest() is None
     duty.captured()
-    rest = duty.rest()
+    rest = there(duty.rest())
     assert (rest.wake, rest.why) == (utc("2026-06-22T06:00"), "window 06:00-06:15")
     clock.seconds = 86400 + 60
     assert duty.rest() is None
@@ -130,7 +135,7 @@ def test_an_unset_clock_keeps_the_windows_open_until_it_is_set():
     assert duty.rest() is None
     clock.start = utc("2026-06-21T05:00")
     for clock.is_ in ("rtc", "synced", "holdover"):
-        assert duty.rest().seconds == 3600
+        assert there(duty.rest()).seconds == 3600
 
 
 def test_windows_by_the_sun_are_open_while_the_place_is_unknown():
@@ -140,7 +145,7 @@ def test_windows_by_the_sun_are_open_while_the_place_is_unknown():
     duty = Duty(Simulated("2026-06-21T18:00"), plan)
     assert duty.rest() is None
     places.pop(0)
-    assert duty.rest().why == "window sunrise..sunset"
+    assert there(duty.rest()).why == "window sunrise..sunset"
 
 
 def test_the_outlook_says_what_the_windows_do_now():
@@ -164,10 +169,10 @@ def test_the_next_burst_waits_for_no_clock_and_counts_suspended_time():
     assert duty.rest() is None
     duty.captured()
     clock.start += timedelta(days=3650)
-    assert duty.rest().seconds == 900
+    assert there(duty.rest()).seconds == 900
     clock.start -= timedelta(days=9000)
     clock.asleep = 890.0
-    assert duty.rest().seconds == 10
+    assert there(duty.rest()).seconds == 10
     clock.asleep = 900.0
     assert duty.rest() is None
 
@@ -179,7 +184,7 @@ def test_the_wake_file_is_whole_while_the_camera_sleeps_and_gone_while_it_works(
     sleep = Sleep(file, clock, counters)
     assert not file.exists()
     duty = Duty(clock, schedule("06:00-07:00"))
-    sleep.begin(duty.rest())
+    sleep.begin(there(duty.rest()))
     assert json.loads(file.read_text()) == {
         "schema": 1,
         "written": "2026-06-21T05:00:00Z",
@@ -191,7 +196,7 @@ def test_the_wake_file_is_whole_while_the_camera_sleeps_and_gone_while_it_works(
     assert counters.noted("asleep") == "until 2026-06-21 06:00:00 UTC: window 06:00-07:00"
     written = file.stat().st_mtime_ns
     clock.seconds += 10
-    sleep.begin(duty.rest())
+    sleep.begin(there(duty.rest()))
     assert file.stat().st_mtime_ns == written  # not once every step of the same rest
     sleep.end()
     assert list(tmp_path.iterdir()) == []
@@ -202,9 +207,9 @@ def test_a_wake_file_that_cannot_be_written_is_said_and_the_camera_sleeps_anyway
     clock, counters = Simulated("2026-06-21T05:00"), Counters()
     sleep = Sleep(tmp_path / "none" / "wake.json", clock, counters)
     for wake in ("06:00-07:00", "08:00-09:00"):
-        sleep.begin(Duty(clock, schedule(wake)).rest())
+        sleep.begin(there(Duty(clock, schedule(wake)).rest()))
     assert counters.problems()[0].startswith("trigger.wake_file: cannot write ")
     assert [r.levelname for r in caplog.records].count("WARNING") == 1
     (tmp_path / "none").mkdir()
-    sleep.begin(Duty(clock, schedule("10:00-11:00")).rest())
+    sleep.begin(there(Duty(clock, schedule("10:00-11:00")).rest()))
     assert counters.problems() == ()

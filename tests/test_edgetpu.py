@@ -55,10 +55,10 @@ def compiler(tmp_path, monkeypatch):
     return program
 
 
-def told(*arguments):
+def told(bundle: Path, out: Path, key: Path | None) -> str:
     """Run the command and give what was printed."""
     stream = io.StringIO()
-    quantize_edgetpu(*arguments, Console(file=stream, width=200))
+    quantize_edgetpu(bundle, out, key, Console(file=stream, width=200))
     return stream.getvalue()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from session_bench import BASE, Talk
+from there import there
 
 from edge.errors import LostError
 from edge.mqtt.requests import RequestAnswer
@@ -49,8 +50,8 @@ def test_an_answer_that_is_too_large_is_not_sent(tmp_path):
     talk.inlet.waiting = [answer(bytes(2000)), answer()]
     assert talk.go() == ["response/status"]
     assert talk.wire.said[-1].payload == b"{}"
-    assert "(larger than its limit of 1000 bytes); an answer is lost" in talk.problem(
-        "broker access"
+    assert "(larger than its limit of 1000 bytes); an answer is lost" in there(
+        talk.problem("broker access")
     )
     assert talk.counters["denied"] == 1
 
@@ -94,7 +95,7 @@ def test_a_number_that_is_given_out_again_is_no_answer_to_the_subscription(talk)
     talk.go()
     talk.wire.acknowledge(talk.wire.asked[0])
     talk.settle()
-    talk.wire._mid = talk.wire.asked[0] - 1
+    talk.wire.mid = talk.wire.asked[0] - 1
     talk.sight(1)
     talk.session.news()
     talk.settle()

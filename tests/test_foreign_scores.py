@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("ai_edge_litert")
+from typing import Any
+
 import floats
 
 from edge.config import parse_config
@@ -17,7 +19,6 @@ from edge.model.tflite.foreign import open_tflite
 from edge.updates.load import open_classifier
 
 RED = np.full((4, 4, 3), (255, 0, 0), np.uint8)
-SCALE = {"mean": (0.0,), "std": (255.0,)}
 ZEROS = [[0, 0, 0]] * 3
 
 
@@ -25,7 +26,7 @@ def opened(tmp_path, data: bytes, labels=("a", "b", "c"), **options) -> Classifi
     """Open a model with labels; pixels are scaled to 0..1."""
     file = tmp_path / "foreign.tflite"
     file.write_bytes(data)
-    return open_tflite(file, labels, **SCALE, **options)
+    return open_tflite(file, labels, mean=(0.0,), std=(255.0,), **options)
 
 
 @pytest.mark.parametrize("ending", ["", "logistic"])
@@ -95,7 +96,7 @@ def test_inputs_that_are_no_picture_here_are_refused(tmp_path, shape):
         opened(tmp_path, floats.model(weights, [0, 1, 2], shape=shape))
 
 
-def config(tmp_path, model: dict):
+def config(tmp_path, model: dict[str, Any]):
     """A configuration with these settings of the model."""
     raw = {"model": model, "camera": {"kind": "folder", "path": "photos"}}
     return parse_config(raw | {"broker": {"host": "localhost"}}, tmp_path)

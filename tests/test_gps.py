@@ -16,6 +16,8 @@ import pytest
 from brokers import Mosquitto, Subscriber, free_port
 from clocks import Field
 from PIL import Image
+from there import there
+from threads_here import runs
 
 from edge.cameras.photo import facts
 from edge.config import Gps as GpsConfig
@@ -51,7 +53,7 @@ class Gpsd:
     def say(self, report) -> None:
         """Send a report, or bytes that are none."""
         line = report if isinstance(report, bytes) else json.dumps(report).encode()
-        self._client.sendall(line + b"\r\n")
+        there(self._client).sendall(line + b"\r\n")
 
     def hang_up(self) -> None:
         """End the connection."""
@@ -153,7 +155,7 @@ def test_gpsd_may_come_late_restart_and_talk_rubbish():
             until(lambda: "does not speak as gpsd does" in "".join(counters.problems()))
             gpsd.accept()
             gpsd.say(TPV | {"lat": -1.5})
-            until(lambda: gps.where().lat == -1.5)
+            until(lambda: there(gps.where()).lat == -1.5)
             assert counters.problems() == ()
 
 
@@ -190,14 +192,14 @@ def test_an_odd_line_is_left_out_and_the_connection_stays(name):
         assert until(gps.where).lat == 23.8
         gpsd.say((ODD | HARMLESS)[name])
         gpsd.say(TPV | {"lat": 5.0})
-        until(lambda: gps.where().lat == 5.0)
+        until(lambda: there(gps.where()).lat == 5.0)
     assert len(gpsd.watches) == 1
     assert counters.errors().get("GpsError", 0) == (2 if name in ODD else 0)
 
 
 def test_an_error_that_is_not_known_does_not_cost_the_fix():
     """As gpsd's C library prints it."""
-    place = fix(parse(json.dumps(TPV).replace("4.2", "nan").encode()))
+    place = there(fix(parse(json.dumps(TPV).replace("4.2", "nan").encode())))
     assert (place.lat, place.accuracy_metres) == (23.8, None)
 
 
@@ -230,7 +232,7 @@ def test_closing_does_not_wait_for_a_silent_gpsd():
         gps = client(gpsd.port)
         with gps:
             gpsd.accept()
-        assert not gps._thread.is_alive()
+        assert not runs("gps")
         gps.close()
 
 
@@ -278,7 +280,7 @@ def test_a_photos_height_is_read_with_its_reference(ref, height, expected):
         gps[5] = ref
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "JPEG", exif=exif)
-    place = facts(buffer.getvalue()).location
+    place = there(facts(buffer.getvalue()).location)
     assert (place.lat, place.lon, place.alt) == (-1.5, 2.0, expected)
     assert place.accuracy_metres == 0.25
 

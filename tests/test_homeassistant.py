@@ -14,6 +14,7 @@ import msgspec
 import pytest
 from brokers import Mosquitto, Subscriber, retained
 from hass import Hass, hass_path
+from there import there
 
 from edge.config import parse_config
 from edge.messages.device import RunningModel
@@ -31,7 +32,7 @@ TOPIC = "homeassistant/device/wheatear_cam-1/config"
 ON = "[homeassistant]\nenabled = true\n"
 
 
-def settings(folder: Path, raw: dict):
+def settings(folder: Path, raw: dict[str, Any]):
     """A configuration whose outbox lies in `folder`."""
     return parse_config(LEAST | raw, folder)
 
@@ -43,12 +44,12 @@ def model(*labels: str) -> RunningModel:
     )
 
 
-def payload(folder: Path, labels=("aphid", "beetle"), **raw) -> dict:
+def payload(folder: Path, labels=("aphid", "beetle"), **raw) -> dict[str, Any]:
     """The announcement, decoded."""
     raw["homeassistant"] = {"enabled": True}
     (folder / "outbox.db.homeassistant").unlink(missing_ok=True)
     *_, one = introductions(settings(folder, raw), lambda: model(*labels))
-    return json.loads(one.payload())
+    return json.loads(there(one.payload()))
 
 
 def test_every_topic_and_field_that_is_shown_exists(tmp_path):
@@ -143,11 +144,11 @@ def test_switching_it_off_or_moving_it_takes_the_old_away(tmp_path):
     devices.photos(tmp_path / "photos", 2)
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         run(devices.config(tmp_path, broker.port, ON))
-        assert json.loads(retained(broker.port, TOPIC))["device"]["name"] == "cam-1"
+        assert json.loads(there(retained(broker.port, TOPIC)))["device"]["name"] == "cam-1"
         moved = TOPIC.replace("homeassistant", "ha")
         run(devices.config(tmp_path, broker.port, ON + 'discovery_prefix = "ha"\n'))
         assert retained(broker.port, TOPIC) is None
-        assert json.loads(retained(broker.port, moved))["origin"]["name"] == "wheatear"
+        assert json.loads(there(retained(broker.port, moved)))["origin"]["name"] == "wheatear"
         run(devices.config(tmp_path, broker.port))
         assert retained(broker.port, moved) is None
         run(devices.config(tmp_path, broker.port))
@@ -189,11 +190,11 @@ def test_classes_of_an_earlier_model_are_taken_away(tmp_path):
     labels = ["aphid", "beetle"]
     for _ in range(2):
         (one,) = introductions(settings(tmp_path, on), lambda: model(*labels))
-        parts = json.loads(one.payload())["components"]
+        parts = json.loads(there(one.payload()))["components"]
         assert parts["today_aphid"]["unique_id"] == "wheatear_c_today_aphid"
     labels[1] = "weevil"
     for _ in range(2):
-        parts = json.loads(one.payload())["components"]
+        parts = json.loads(there(one.payload()))["components"]
         assert parts["today_beetle"] == {"platform": "sensor"}
         assert "unique_id" in parts["today_weevil"]
         (one,) = introductions(settings(tmp_path, on), lambda: model(*labels))
@@ -204,7 +205,7 @@ def test_a_damaged_note_of_what_was_announced_is_said_and_replaced(tmp_path, cap
     note = tmp_path / "outbox.db.homeassistant"
     note.write_text("{half")
     (one,) = introductions(settings(tmp_path, {"homeassistant": {"enabled": True}}), model)
-    assert json.loads(one.payload())["components"]
+    assert json.loads(there(one.payload()))["components"]
     assert "old announcements stay" in caplog.text
     assert json.loads(note.read_text())
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 
 import devices
 import pytest
 from brokers import free_port
+from there import there
 
 from edge.config import parse_config
 from edge.outbox.outbox import Outbox
@@ -20,7 +22,7 @@ OTHER = "f" * 32
 @pytest.fixture
 def computer(tmp_path):
     """A function that makes the root of a computer's files."""
-    made = []
+    made: list[Path] = []
 
     def make(serial=None, cpuinfo=None, machine=None, second=None):
         root = tmp_path / f"root-{len(made)}"
@@ -101,7 +103,7 @@ def test_a_serial_number_of_nothing_is_none(computer, text):
     """Wherever it stands."""
     nothing = board(computer(serial=text, second=text, cpuinfo=text))
     assert nothing.serial is None
-    assert len(bytes.fromhex(board(computer(serial="1")).serial)) == 16
+    assert len(bytes.fromhex(there(board(computer(serial="1")).serial))) == 16
 
 
 def test_an_installation_is_drawn_once(tmp_path, computer):

@@ -17,6 +17,7 @@ from clocks import Hand
 from patience import PATIENCE
 from pictures import ANY, JPEG, frame, item, unsent
 from results import APHID, found
+from there import there
 
 from edge.cameras.photo import encode_jpeg, facts
 from edge.feedback.inbox import PictureInbox
@@ -33,14 +34,14 @@ from edge.system.counters import Counters
 IDENTITY = Identity("cam-1", "b", ModelRef(name="m", version="1", sha256="0" * 64), None)
 
 
-def opened(folder, config=ANY, clock=None, spool=None) -> PictureInbox:
+def opened(folder, config=ANY, clock=None, spool=None, counters=None) -> PictureInbox:
     """Start an inbox over a folder."""
     inbox = PictureInbox(
         config,
         spool or (lambda: PictureStore(folder, config.max_bytes)),
         IDENTITY,
         ("aphid", "other"),
-        Counters(),
+        counters or Counters(),
         clock or Hand(),
     )
     inbox.start()
@@ -119,7 +120,7 @@ def test_a_picture_that_cannot_be_opened_just_now_is_not_given_up(tmp_path, monk
     """Its thumbnail is made when descriptors are there again."""
     kept = item()
     PictureStore(tmp_path, 10**8).add(kept, JPEG)
-    real, refused = os.open, []
+    real, refused = os.open, list[object]()
 
     def refuse(path, *arguments, **options):
         if str(path).endswith(".jpg") and not refused:
@@ -128,13 +129,14 @@ def test_a_picture_that_cannot_be_opened_just_now_is_not_given_up(tmp_path, monk
         return real(path, *arguments, **options)
 
     monkeypatch.setattr(os, "open", refuse)
-    inbox = opened(tmp_path)
+    counters = Counters()
+    inbox = opened(tmp_path, counters=counters)
     assert inbox.flush(10.0)
     assert refused
-    assert inbox._counters.problems()[0].startswith("pictures of the inbox: cannot open")
+    assert counters.problems()[0].startswith("pictures of the inbox: cannot open")
     inbox.watch(frame(9), found("aphid", 0.5), None)  # whoever has work looks again
-    assert kept.id in {take(inbox).id, take(inbox).id}
-    assert inbox._counters.problems() == ()
+    assert kept.id in {there(take(inbox)).id, there(take(inbox)).id}
+    assert counters.problems() == ()
     inbox.close()
 
 
@@ -148,7 +150,7 @@ def test_of_a_picture_in_tiles_the_thumbnail_shows_the_tile_that_was_judged(tmp_
     inbox = opened(tmp_path)
     whole = frame(jpeg=encode_jpeg(halves))
     inbox.watch(whole, together(tiles), None)
-    parcel = take(inbox)
+    parcel = there(take(inbox))
     inbox.close()
     (_, text), (_, jpeg) = parcel.messages
     assert json.loads(text)["frame"]["region"] == [160, 0, 320, 120]

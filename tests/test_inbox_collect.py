@@ -89,7 +89,7 @@ def collect(port: int, out, *options: str, status: int = 0) -> str:
     return done.output.replace("\n", " ")
 
 
-def training(*arguments: str) -> subprocess.CompletedProcess:
+def training(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run another command of training."""
     command = [sys.executable, "-m", "training", *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)

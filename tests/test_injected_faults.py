@@ -50,7 +50,7 @@ PROCESSES = 6
 """A replay mostly waits."""
 
 
-def begin(folder: Path, *arguments: str) -> subprocess.Popen:
+def begin(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     """Start the program that makes calls fail; what it tells goes to a file."""
     log = folder / f"{'-'.join(arguments)}.jsonl"
     with open(log, "w") as out, open(log.with_suffix(".err"), "w") as err:

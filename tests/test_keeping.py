@@ -64,7 +64,7 @@ def test_a_start_looks_once_at_what_is_mounted(tmp_path):
         "sys.addaudithook(told)\n"
         "main(sys.argv[1:])"
     )
-    command = [sys.executable, "-c", program, "run", "--drain-timeout", "0", "--config", path]
+    command = [sys.executable, "-c", program, "run", "--drain-timeout", "0", "--config", str(path)]
     device = subprocess.run(command, capture_output=True, text=True, check=False)
     assert device.stdout.split() == ["looked"], device.stderr
     assert (tmp_path / NAME).exists()

@@ -10,7 +10,7 @@ import pytest
 from brokers import free_port
 from msgspec.structs import replace
 
-from edge.cameras import CAMERAS, Frame
+from edge.cameras import CAMERAS, Camera, Frame
 from edge.cameras.reader import Reader
 from edge.config import Requests, V4l2Camera, load_config
 from edge.device import app
@@ -24,6 +24,8 @@ from edge.system.handover import Handover
 
 class Door:
     """Something that is open until it is closed."""
+
+    live = False
 
     def __init__(self) -> None:
         self.open = True
@@ -104,7 +106,7 @@ class Webcam(Door):
 
 def test_a_reader_parts_from_an_open_camera():
     """Whoever takes the camera over decides whether to close it."""
-    camera, parted = Webcam(), []
+    camera, parted = Webcam(), list[Camera]()
     reader = Reader(Webcam, Counters(), camera, part=parted.append)
     reader.start()
     reader.close()

@@ -6,22 +6,27 @@ import io
 import threading
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+import samples
 from PIL import Image
 from results import APHID, STRANGE, WEAK, found, look, tile
 from samples import sighting
-from scripts import HOME, START, Clock, Script
+from scripts import HOME, START, Clock, Script, into
+from there import there
 
 from edge.config import Decision, Images
 from edge.device.agent import Agent
+from edge.messages.health import Health
 from edge.messages.sighting import Evidence, ModelRef, Sighting
 from edge.outbox.outbox import Outbox
 from edge.sightings.builder import SightingBuilder, cut_off
 from edge.sightings.decision import Decider
 from edge.sightings.identity import Identity
+from edge.sightings.visits import Event
 from edge.system.counters import Counters
 
 RULE = Decision(
@@ -176,7 +181,7 @@ def test_whatever_comes_every_life_begins_once_and_ends_once(seed):
         stay_share=float(random.random()),
         background=("leaf",),
     )
-    decider, now, events = Decider(rule, OWN), 0.0, []
+    decider, now, events = Decider(rule, OWN), 0.0, list[Event]()
     for _ in range(300):
         now += 9000.0 if random.random() < 0.01 else float(random.random() * 3)
         tiles = []
@@ -188,7 +193,7 @@ def test_whatever_comes_every_life_begins_once_and_ends_once(seed):
             tiles.append(tile((i * 20, 0, i * 20 + 10, 10), label, confidence, reason))
         events += decider.see(look(*tiles), now, START + timedelta(seconds=now))
     events += decider.close()
-    lives: dict[str, list] = {}
+    lives: dict[str, list[Event]] = {}
     for event in events:
         lives.setdefault(event.life, []).append(event)
     alive: set[str | None] = set()
@@ -204,10 +209,11 @@ def test_whatever_comes_every_life_begins_once_and_ends_once(seed):
         assert [one.phase for one in (life[0], life[-1])] == ["begin", "end"]
         assert all(one.phase == "update" for one in life[1:-1])
         assert len({(one.label, one.since) for one in life}) == 1
-        assert life[0].since <= life[0].taken <= life[-1].taken
+        since = there(life[0].since)
+        assert since <= life[0].taken <= life[-1].taken
         lengths = [one.duration_seconds for one in life]
         assert lengths == sorted(lengths)
-        assert lengths[-1] <= (life[-1].taken - life[0].since).total_seconds() + 0.001
+        assert lengths[-1] <= (life[-1].taken - since).total_seconds() + 0.001
         sureness = [one.found.confidence for one in life]
         assert life[-1].found.confidence == max(sureness)
         assert all(one.votes.agree <= one.votes.of for one in life)
@@ -215,7 +221,7 @@ def test_whatever_comes_every_life_begins_once_and_ends_once(seed):
 
 def run(results, images=None, rule=RULE):
     """Run an agent over results a second apart; give what it submits."""
-    got, clock = [], Clock()
+    got, clock = list[Any](), Clock()
     script = Script(results, clock)
     counters = Counters()
     identity = Identity("cam-1", "boot", ModelRef(name="m", version="1", sha256="0" * 64), HOME)
@@ -224,14 +230,14 @@ def run(results, images=None, rule=RULE):
         script,
         Decider(rule, OWN),
         SightingBuilder(identity, images or Images(), counters, clock),
-        lambda batch: got.extend(batch) or True,
-        lambda _: None,
+        into(got),
+        lambda _: samples.health(),
         1e9,
         counters,
         clock,
         threading.Event(),
     ).run()
-    return [one for one in got if one is not None]
+    return [one for one in got if not isinstance(one, Health)]
 
 
 def test_messages_of_a_life_share_its_name_and_each_has_its_own_id():

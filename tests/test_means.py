@@ -14,6 +14,7 @@ import devices
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
 from patience import wait_for
+from there import there
 
 from edge.errors import ShortageError
 from edge.system.resource_limits import DESCRIPTORS, ensure_descriptors, larger_files
@@ -237,7 +238,9 @@ def test_memory_that_runs_out_in_the_middle_is_never_told_as_success(tmp_path, s
         _, told = process.communicate(timeout=60)
         seen = {json.loads(one)["frame"]["source"] for one in subscriber.on("/sighting")}
     if process.returncode == 0:
-        judged, bad = map(int, re.search(r"(\d+) frames classified \((\d+) bad", told).groups())
+        judged, bad = map(
+            int, there(re.search(r"(\d+) frames classified \((\d+) bad", told)).groups()
+        )
         assert (judged + bad, len(seen)) == (count, judged), told
     else:
         assert "MemoryError" in told or "memory" in told, told

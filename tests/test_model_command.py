@@ -110,7 +110,7 @@ def test_one_update_at_a_time_is_installed(place, run, monkeypatch):
         assert run("install", file)[0] == 1
     place.install(place.bundle("2"))
     assert "is on probation; wait until it is confirmed" in run("install", file)[1]
-    became = []
+    became: list[Path] = []
     monkeypatch.setattr("edge.updates.store.become_owner", became.append)
     assert run("rollback")[0] == 0
     assert became == [place.config.model.store]  # as whose user it is changed
@@ -163,7 +163,7 @@ def test_what_is_under_way_is_cancelled(place, run, monkeypatch):
     upload.take(Chunk(sha256="1" * 64, size=9, data=b"x"))
     assert run("cancel") == (0, f"the upload {'1' * 12} is dropped\n")
     jobs.put(msgspec.structs.replace(job, update="u2"))
-    slept = []
+    slept: list[float] = []
     monkeypatch.setattr(cancel, "__defaults__", (slept.append,))
     with place.store.installing():
         said = "update u2 ends as soon as the device comes to it\n"

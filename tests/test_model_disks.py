@@ -16,13 +16,13 @@ from edge.errors import StoreError, WheatearError
 from edge.updates import install as installing
 from edge.updates.install import roll_back
 from edge.updates.jobs import Job, Jobs
-from edge.updates.proof import prove_apart
+from edge.updates.proof import Proof, prove_apart
 from edge.updates.startup import begin
 
 ROOM = ("open", "mkdir", "write", "sendfile", "fsync")
 """What takes room, or learns that there is none."""
 JOB = Job(update="u", source=None, sha256=None, allow_downgrade=False)
-PROOFS = {}
+PROOFS: dict[str, Proof] = {}
 """By the hash of the bundle."""
 
 

@@ -15,18 +15,23 @@ from edge.updates.download_pace import Pace
 from edge.updates.fetch import forget
 
 
+class Waits:
+    """Called, it notes how long to wait, and does not."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def __call__(self, step: float) -> None:
+        """Note a step."""
+        assert 0 < step <= 0.2
+        self.seconds.append(step)
+
+
 @pytest.fixture
 def waits(monkeypatch):
-    """A function that notes in ``seconds`` how long to wait, and does not; always the longest."""
+    """What notes the waits, always the longest."""
     monkeypatch.setattr("random.random", lambda: 1.0)
-    seconds = []
-
-    def waited(step):
-        assert 0 < step <= 0.2
-        seconds.append(step)
-
-    waited.seconds = seconds
-    return waited
+    return Waits()
 
 
 def test_each_failure_doubles_the_wait(waits, tmp_path):
@@ -129,7 +134,7 @@ def test_an_attempt_that_is_too_slow_is_told_as_that(begins, error, tmp_path, mo
 def test_a_wait_is_half_as_long_at_the_least(monkeypatch, tmp_path):
     """So that a field of cameras does not come all at once; a stop ends it."""
     monkeypatch.setattr("random.random", lambda: 0.0)
-    waited, answers = [], iter([BUSY, answer(DATA)])
+    waited, answers = list[float](), iter([BUSY, answer(DATA)])
     with Scripted(lambda _: [next(answers)]) as server:
         assert get(server, tmp_path, wait=waited.append) == DATA
     assert sum(waited) == pytest.approx(0.5)

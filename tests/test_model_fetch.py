@@ -18,36 +18,50 @@ from edge.errors import DownloadError, StoppedError
 from edge.updates.fetch import Source, fetch
 
 
+class Server(ThreadingHTTPServer):
+    """Serves DATA well, until told otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.data = DATA
+        self.next_data: bytes | None = None
+        self.asked: list[str | None] = []
+        self.ranges = self.tags = True
+        self.breaks, self.breaks_after, self.leads_to, self.refuses = 0, 20_000, "", 0
+        self.url = f"http://127.0.0.1:{self.server_port}/new.wtr"
+
+
 class Handler(BaseHTTPRequestHandler):
-    """Serves ``server.data`` as its switches say."""
+    """Serves the server's data as its switches say."""
+
+    server: Server
 
     def do_GET(self):
         """Answer, perhaps with a part, perhaps not to the end."""
-        server = self.server
-        server.asked.append(self.headers.get("Range"))
-        if server.leads_to or server.refuses:
-            self.send_response(302 if server.leads_to else server.refuses)
-            self.send_header("Location", server.leads_to)
+        self.server.asked.append(self.headers.get("Range"))
+        if self.server.leads_to or self.server.refuses:
+            self.send_response(302 if self.server.leads_to else self.server.refuses)
+            self.send_header("Location", self.server.leads_to)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        data, start = server.data, 0
+        data, start = self.server.data, 0
         tag = f'"{hashlib.sha256(data).hexdigest()[:8]}"'
         asked, same = self.headers.get("Range"), self.headers.get("If-Range") in (None, tag)
-        if asked and same and server.ranges:
+        if asked and same and self.server.ranges:
             start = int(asked.removeprefix("bytes=").rstrip("-"))
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
-        if server.tags:
+        if self.server.tags:
             self.send_header("ETag", tag)
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
-        end = min(len(data), start + server.breaks_after) if server.breaks else len(data)
+        end = min(len(data), start + self.server.breaks_after) if self.server.breaks else len(data)
         # Before the last byte is out: the test may go on, and set these anew, once it has it.
-        server.breaks -= 1 if server.breaks else 0
-        if server.next_data is not None:
-            server.data, server.next_data = server.next_data, None
+        self.server.breaks -= 1 if self.server.breaks else 0
+        if self.server.next_data is not None:
+            self.server.data, self.server.next_data = self.server.next_data, None
         self.wfile.write(data[start:end])
 
     def log_message(self, *_):
@@ -57,11 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     """A web server on the loopback that serves DATA well."""
-    made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.data, made.next_data, made.asked = DATA, None, []
-    made.ranges = made.tags = True
-    made.breaks, made.breaks_after, made.leads_to, made.refuses = 0, 20_000, "", 0
-    made.url = f"http://127.0.0.1:{made.server_port}/new.wtr"
+    made = Server()
     thread = threading.Thread(target=made.serve_forever, args=[0.01])
     thread.start()
     yield made
@@ -128,7 +138,7 @@ def test_another_run_goes_on_with_what_is_on_disk(server, tmp_path):
 def test_what_is_here_outlives_a_want_of_descriptors(server, tmp_path, monkeypatch):
     """While nobody knows what the bytes on disk are, they stay, and the next attempt asks again."""
     server.breaks = 1
-    part, real, refused = tmp_path / "url.part", os.open, []
+    part, real, refused = tmp_path / "url.part", os.open, list[object]()
     with pytest.raises(StoppedError):
         fetch(Source(url=server.url), tmp_path, LIMITS, stop=part.exists, wait=lambda _: None)
     here = part.stat().st_size

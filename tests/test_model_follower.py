@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 import pytest
@@ -54,7 +56,12 @@ def test_a_record_is_read_when_it_has_changed(here, monkeypatch):
     assert here.said["phase"] == "idle"
     reads = []
     real = here.store.read
-    monkeypatch.setattr(here.store, "read", lambda: reads.append(1) or real())
+
+    def read():
+        reads.append(1)
+        return real()
+
+    monkeypatch.setattr(here.store, "read", read)
     here.follow()
     assert (reads, len(here.payloads)) == ([], told)
     roll_back(here.store, "a test", here.clock.now())
@@ -129,15 +136,14 @@ def test_a_factory_model_that_is_gone_is_an_error(here):
 def test_a_device_that_stops_waits_for_no_frame(here):
     """What was offered is closed, and what judges goes on until the end."""
     install(here)
-    before, loaded = here.switch.classifier, []
-    here.follower._load = lambda path: loaded.append(here.load(path)) or loaded[-1]
+    before = here.switch.classifier
     here.closing.set()
     with pytest.raises(StoppedError):
         here.follower.follow(here.closing.is_set)
     assert here.switch.classifier is before
     before.raw(PIXELS)
     with pytest.raises(ModelError):
-        loaded[0].raw(PIXELS)
+        here.loaded[-1].raw(PIXELS)
     assert not here.switch.withdraw()
 
 
@@ -157,10 +163,9 @@ def test_a_model_taken_at_the_last_moment_stays(here, monkeypatch):
     assert here.switch.look(PIXELS, SIZE)
 
 
-@pytest.mark.parametrize(("seconds", "ended"), [(5.0, 0), (5.1, 1)])
-def test_a_model_that_hangs_is_not_waited_for(here, seconds, ended):
-    """The program ends where the model before never comes back from its frame."""
-    install(here)
+@contextmanager
+def hanging(here: Here, seconds: float) -> Iterator[None]:
+    """Have the model be at a frame for so many seconds already."""
     entered, leave = threading.Event(), threading.Event()
     sound = here.switch.classifier.classify
 
@@ -170,17 +175,25 @@ def test_a_model_that_hangs_is_not_waited_for(here, seconds, ended):
         leave.wait(60)
         return sound(pixels)
 
-    here.switch.classifier.classify = hang
-    thread = threading.Thread(target=here.switch.look, args=[PIXELS, SIZE])
-    thread.start()
-    entered.wait(60)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(here.switch.classifier, "classify", hang)
+        thread = threading.Thread(target=here.switch.look, args=[PIXELS, SIZE])
+        thread.start()
+        assert entered.wait(60)
+        try:
+            yield
+        finally:
+            leave.set()
+            thread.join()
+
+
+@pytest.mark.parametrize(("seconds", "ended"), [(5.0, 0), (5.1, 1)])
+def test_a_model_that_hangs_is_not_waited_for(here, seconds, ended):
+    """The program ends where the model before never comes back from its frame."""
+    install(here)
     looks = iter([False, True])
-    try:
-        with pytest.raises(StoppedError):
-            here.follower.follow(lambda: next(looks))
-    finally:
-        leave.set()
-        thread.join()
+    with hanging(here, seconds), pytest.raises(StoppedError):
+        here.follower.follow(lambda: next(looks))
     assert (here.ended > 0) == bool(ended)
 
 
@@ -188,7 +201,7 @@ def test_a_trial_ends_with_its_frames_and_seconds(here):
     """How far it is is told until then; the model is confirmed under its update."""
     id = install(here)
     here.follow()
-    here.models._follower.rhythm.begin(here.clock.seconds)
+    here.follower.rhythm.begin(here.clock.seconds)
     here.see(5, seconds=3.0)
     here.follower.judge()
     assert (here.said["phase"], here.said["percent"], here.said["update"]) == (
@@ -240,9 +253,8 @@ def test_a_model_that_hangs_on_probation_ends_the_program(here, seconds, ended):
     """Its return is on disk before."""
     install(here)
     here.follow()
-    here.switch._busy_since = here.clock.seconds
-    here.clock.forward(seconds)
-    here.follower.judge()
+    with hanging(here, seconds):
+        here.follower.judge()
     assert here.ended == ended
     assert (here.store.read().current is None) == bool(ended)
 
@@ -252,9 +264,8 @@ def test_a_model_that_failed_within_the_time_of_a_frame_ends_no_program(here):
     install(here)
     here.follow()
     here.switch.failures = 9
-    here.switch._busy_since = here.clock.seconds
-    here.clock.forward(5.0)
-    here.follower.judge()
+    with hanging(here, 5.0):
+        here.follower.judge()
     assert here.ended == 0
     assert here.store.read().current is None
 

@@ -14,6 +14,7 @@ import devices
 import msgspec
 import pytest
 from test_models import Place
+from there import there
 
 from edge.commands.cli import main
 from edge.errors import ProofError, UpdateError
@@ -39,9 +40,9 @@ for number in range(int(sys.argv[3]), 10_000):
 """
 
 
-def adds(folder: Path, name: str, first: int) -> subprocess.Popen:
+def adds(folder: Path, name: str, first: int) -> subprocess.Popen[str]:
     """Add models to a record, one change each, until killed; what is in is told."""
-    arguments = [sys.executable, "-c", ADDS, folder, name, str(first)]
+    arguments = [sys.executable, "-c", ADDS, str(folder), name, str(first)]
     return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
 
 
@@ -54,7 +55,7 @@ def test_two_that_write_at_once_and_are_killed_lose_nothing_that_was_written(tmp
         running = {name: adds(tmp_path, name, last + 1) for name, last in told.items()}
         for name, process in running.items():
             for _ in range(4):
-                told[name] = int(process.stdout.readline())
+                told[name] = int(there(process.stdout).readline())
                 read(tmp_path / RECORD)
         for name, process in running.items():
             process.kill()
@@ -100,7 +101,7 @@ def place():
         yield made, nobody.pw_uid
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess:
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command."""
     return subprocess.run(
         [sys.executable, "-m", "edge", *arguments], capture_output=True, text=True, timeout=60
@@ -213,7 +214,7 @@ def test_what_has_no_end_is_no_bundle(tmp_path, monkeypatch):
 def test_an_install_that_may_open_few_files_ends_well_or_says_so(tmp_path, files):
     """In words; the model before goes on."""
     made = Place(tmp_path)
-    command = [sys.executable, "-m", "edge", "model", "install", "--config", made.path]
+    command = [sys.executable, "-m", "edge", "model", "install", "--config", str(made.path)]
     done = subprocess.run(
         ["prlimit", f"--nofile={files}", *command, made.bundle("2")],
         capture_output=True,

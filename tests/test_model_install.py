@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from test_models import CLOCK, Place, proved_here  # noqa: F401 - a fixture
+from there import there
 
 from edge.errors import (
     DowngradeError,
@@ -172,7 +173,7 @@ def test_an_installed_model_is_kept_and_named(place):
     file = place.folder / "new-2.wtr"
     assert place.store.path(done.id).read_bytes() == file.read_bytes()
     assert done.entry == msgspec.structs.replace(
-        factory(place.config.model),
+        there(factory(place.config.model)),
         version="2",
         sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         bytes=file.stat().st_size,
@@ -223,7 +224,7 @@ def test_the_way_back_is_written_down(place):
     assert record == place.store.read()
     assert (record.current, record.previous, record.probation) == (None, None, None)
     assert list(record.models) == [done.id]
-    last = record.last
+    last = there(record.last)
     assert (last.name, last.version, last.result) == ("colours", "2", "returned")
     assert (last.reason, last.time, last.update) == ("a test", now, "u1")
 

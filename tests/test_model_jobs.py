@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from there import there
 
 from edge.errors import (
     StoreError,
@@ -83,10 +84,10 @@ def test_a_cancelled_update_stays_cancelled_over_a_power_cut(store, jobs):
         done = cancel(store, jobs, upload(store), CLOCK.now(), 0.2, lambda _: None)
     assert (done.update, done.ended) == ("u1", False)
     again = Jobs(store)
-    assert again.read().cancelled
+    assert there(again.read()).cancelled
     assert again.cancel() == again.read()
     again.spend("u1", 5.0)
-    assert again.read().cancelled
+    assert there(again.read()).cancelled
     with pytest.raises(UpdateBusyError, match="or cancel it"):
         again.put(msgspec.structs.replace(JOB, update="u2"))
     assert cancel(store, again, upload(store), CLOCK.now(), 0.2).ended
@@ -94,7 +95,7 @@ def test_a_cancelled_update_stays_cancelled_over_a_power_cut(store, jobs):
     assert (last.result, last.update) == ("cancelled", "u1")
     assert last.reason == "cancelled by request; the previous model goes on"
     again.put(msgspec.structs.replace(JOB, update="u2"))
-    assert not again.read().cancelled
+    assert not there(again.read()).cancelled
 
 
 def test_an_update_past_its_last_step_is_not_called_cancelled(store, jobs):
@@ -116,7 +117,9 @@ def test_a_full_disk_keeps_no_update_alive(store, jobs, monkeypatch):
         raise StoreError("no space")
 
     monkeypatch.setattr("edge.updates.record.write", refuse)
-    told = conclude(store, jobs, upload(store), JOB, UpdateError("why"), CLOCK.now(), proof=None)
+    told = there(
+        conclude(store, jobs, upload(store), JOB, UpdateError("why"), CLOCK.now(), proof=None)
+    )
     assert (told.result, told.reason) == ("refused", "why")
     assert jobs.read() is None
 
@@ -139,7 +142,7 @@ def test_addresses_on_disk_are_their_owners_only(store, jobs):
     assert jobs.read() == msgspec.structs.replace(JOB, spent=1.0)
     jobs.spend("another", 9.0)
     assert jobs.read().spent == 1.0
-    assert json.loads(file.read_bytes())["source"]["url"] == JOB.source.url
+    assert json.loads(file.read_bytes())["source"]["url"] == there(JOB.source).url
 
 
 def test_what_is_accepted_begins_with_no_second_spent(store, jobs):
@@ -228,11 +231,19 @@ def test_how_an_update_ended_is_written_down(store, jobs, job, error, result, st
     send(store)
     (store.incoming / "url.part").write_bytes(b"x")
     jobs.put(job)
-    entry = ModelEntry(name="a", version="2", sha256="2" * 64, bytes=1, labels=("x",))
-    more = {"runtime": "fake", "runtime_version": "1", "goldens": 1, "worst_difference": 0.0}
-    proof = Proof(**msgspec.structs.asdict(entry), **more)
+    proof = Proof(
+        name="a",
+        version="2",
+        sha256="2" * 64,
+        bytes=1,
+        labels=("x",),
+        runtime="fake",
+        runtime_version="1",
+        goldens=1,
+        worst_difference=0.0,
+    )
     now = CLOCK.now()
-    told = conclude(store, jobs, upload(store), job, error, now, proof)
+    told = there(conclude(store, jobs, upload(store), job, error, now, proof))
     assert told == store.read().last
     assert (told.name, told.version, told.result, told.update) == ("a", "2", result, "u1")
     assert (told.reason, told.time) == (str(error), now)
@@ -243,7 +254,7 @@ def test_an_update_that_is_in_already_did_not_come_to_nothing(store, jobs):
     """A kill came between its last step and the end of its file: nothing is told."""
     before = named(store, "u1")
     jobs.put(JOB)
-    assert conclude(store, jobs, upload(store), JOB, UpdateError("again"), None) is None
+    assert conclude(store, jobs, upload(store), JOB, UpdateError("again"), CLOCK.now()) is None
     assert store.read() == before
     assert jobs.read() is None
 
@@ -273,7 +284,7 @@ def test_by_request_an_upload_is_dropped(store, jobs):
 def test_a_cancel_waits_so_long_for_whoever_carries_it_out(store, jobs, seconds, looks):
     """A tenth of a second from one look to the next, once at the least."""
     jobs.put(JOB)
-    slept = []
+    slept: list[float] = []
     with store.installing():
         done = cancel(store, jobs, upload(store), CLOCK.now(), seconds, slept.append)
     assert (done.update, done.upload, done.ended) == ("u1", None, False)
@@ -290,7 +301,7 @@ def test_a_cancel_finds_that_another_ended_the_update_meanwhile(store, jobs, aft
 
     def ends(_seconds):
         theirs = Jobs(store)
-        theirs.drop(theirs.read())
+        theirs.drop(there(theirs.read()))
         if past:
             named(store, "u1")
         if after is not None:

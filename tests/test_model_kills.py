@@ -15,6 +15,7 @@ from servers import Scripted, answer
 from steps import kill_at, moments
 from test_model_updates import Field, send
 from test_models import CLOCK, Place
+from there import there
 
 from edge.config import Update
 from edge.messages.updates import Chunk
@@ -119,7 +120,7 @@ def test_a_kill_at_every_durable_step_of_a_download_wedges_no_update(tmp_path):
             left = jobs.read()
             if left is not None:
                 assert cancel(place.store, jobs, upload, CLOCK.now(), 1.0).ended
-                assert place.store.read().last.result == "cancelled"
+                assert there(place.store.read().last).result == "cancelled"
             upload.forget()
             jobs.put(job("later"))
             assert fetch(source(server.url), place.store.incoming, Update()).read_bytes() == DATA

@@ -8,7 +8,7 @@ from edge.updates.elapsed import Ledger
 
 def test_seconds_are_written_down_before_they_pass():
     """A kill at any moment makes them more; a stop in good order sets them right."""
-    time, written = [100.0], []
+    time, written = [100.0], list[float]()
     ledger = Ledger(written.append, 5.0, 600.0, lambda: time[0])
     ledger.tick()
     assert written == [35.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from there import there
 
 from edge.config import Update
 from edge.messages.updates import Probation
@@ -68,7 +69,7 @@ def test_a_new_run_begins_from_nothing():
 def test_a_model_is_returned_from_when(trial, seen, failures, busy, said):
     """It hangs, fails, or gives fewer than the share of frames of the one before."""
     found = failing(trial, SETTINGS, seen, failures, busy)
-    assert found is None if said is None else said in found
+    assert found is None if said is None else said in there(found)
 
 
 @pytest.mark.parametrize(

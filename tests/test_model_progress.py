@@ -6,7 +6,9 @@ import json
 
 import pytest
 from clocks import RIGHT, Hand
+from msgspec.structs import replace
 from proofs import PROOF
+from there import there
 
 from edge.messages.device import RunningModel
 from edge.messages.updates import ModelEntry, Outcome
@@ -34,7 +36,7 @@ class Topic:
 
     def now(self):
         """What is retained."""
-        return json.loads(self.teller.introduction().payload())
+        return json.loads(there(self.teller.introduction().payload()))
 
     def last(self, *fields):
         """Fields of what was published last."""
@@ -116,10 +118,10 @@ def test_a_probation_is_told_with_its_model(topic):
 
 def test_how_the_last_one_ended_stays(topic):
     """What has no name is told without."""
-    said = {"result": "refused", "reason": "why", "time": RIGHT}
+    named = Outcome(name="a", version="2", update="u1", result="refused", reason="why", time=RIGHT)
     topic.teller.phase("proving", "u1", PROOF)
-    topic.teller.idle(Outcome(name="a", version="2", update="u1", **said))
+    topic.teller.idle(named)
     fields = ("phase", "update", "name", "version", "result", "reason", "latest_version", "percent")
     assert topic.last(*fields) == ("idle", "u1", "a", "2", "refused", "why", "1", None)
-    topic.teller.idle(Outcome(name="", version="", **said))
+    topic.teller.idle(replace(named, name="", version="", update=None))
     assert topic.last(*fields) == ("idle", None, None, None, "refused", "why", "1", None)

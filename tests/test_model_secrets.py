@@ -165,8 +165,9 @@ def test_a_requester_does_not_learn_what_listens_where(tmp_path):
         lambda _: [answer(b"{}", Content_Type="application/json")],
         lambda _: [b"SSH-2.0-OpenSSH_9.2\r\n"],
         lambda _: [],
-        lambda _: server.silence(),
+        lambda _: server.silence(),  # noqa: B023  # the one that it is the script of
     ):
+        server: Scripted
         with Scripted(script) as server:
             why(server.url)
             why(server.url.replace("http:", "https:"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import multiprocessing
 import queue
 import threading
@@ -11,11 +12,12 @@ import time
 import pytest
 from models_here import Here
 from test_model_updater import fetched
+from threads_here import runs
 
 from edge.errors import StoppedError, StoreError, UpdateBusyError
 from edge.messages.updates import Probation
 from edge.updates import service
-from edge.updates.service import UpdateService
+from edge.updates.service import UpdateService, end_program
 
 QUICK = "[model.update]\nunsigned = true\nframes = 10\nseconds = 30.0"
 
@@ -56,7 +58,7 @@ def test_a_change_is_seen_when_somebody_tells_of_it(here):
                 break
             here.see()
         assert seen.wait(60)
-    assert not here.models._thread.is_alive()
+    assert not runs("models")
     assert here.version == "2"
     assert here.counters.crew.ended is None
 
@@ -66,7 +68,7 @@ class News(threading.Event):
 
     def __init__(self):
         super().__init__()
-        self.rests = queue.Queue()
+        self.rests: queue.Queue[tuple[float | None, bool]] = queue.Queue()
 
     def wait(self, timeout=None):
         """Rest."""
@@ -77,12 +79,12 @@ class News(threading.Event):
 def test_the_thread_rests_until_it_is_told(here, monkeypatch):
     """Of something to do, once each time, or of the end."""
     monkeypatch.setattr(service, "_LOOK_SECONDS", 3600.0)
-    here.models._news = news = News()
+    here.models.news = news = News()
     with here.models as models:
         assert news.rests.get(timeout=60) == (3600.0, False)
         models.wake()
         assert news.rests.get(timeout=60) == (3600.0, False)
-    assert not here.models._thread.is_alive()
+    assert not runs("models")
 
 
 def test_a_run_in_good_order_is_carried_over(here):
@@ -142,15 +144,15 @@ def test_a_device_that_ends_ends_an_update_under_way(here):
     here.updater.work = work
     with here.models:
         assert begun.wait(60)
-    assert not here.models._thread.is_alive()
+    assert not runs("models")
     assert here.counters.errors() == {}
     assert here.counters.crew.ended is None
 
 
-def test_a_program_whose_model_hangs_ends_with_the_status_of_a_fault(here):
+def test_a_program_whose_model_hangs_ends_with_the_status_of_a_fault():
     """70, EX_SOFTWARE, whatever its other threads are at."""
-    models = UpdateService(here.store, here.model, here.load, here.counters, here.clock)
-    child = multiprocessing.get_context("fork").Process(target=models._end)
+    assert inspect.signature(UpdateService).parameters["end"].default is end_program
+    child = multiprocessing.get_context("fork").Process(target=end_program)
     child.start()
     child.join(60)
     assert child.exitcode == 70
@@ -159,7 +161,7 @@ def test_a_program_whose_model_hangs_ends_with_the_status_of_a_fault(here):
 def test_nothing_is_accepted_while_a_model_is_on_probation(here):
     """What is accepted wakes the thread."""
     here.models.accept(fetched("http://127.0.0.1:1/a.wtr"))
-    assert here.models._news.is_set()
+    assert here.models.news.is_set()
     here.models.jobs.drop(here.models.jobs.read())
     here.place.install(here.place.bundle("2"))
     with pytest.raises(UpdateBusyError, match="is on probation"):

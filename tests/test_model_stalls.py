@@ -184,7 +184,7 @@ BAD = [
 @pytest.mark.parametrize("kind", BAD, ids=lambda kind: kind.__name__)
 def test_a_server_that_holds_a_download_up_is_given_up(kind, tmp_path):
     """After so many attempts, and not only at the end of all patience."""
-    made = []
+    made: list[Scripted] = []
     with Scripted(kind(lambda: made[0])) as server:
         made.append(server)
         with pytest.raises(DownloadError):
@@ -199,7 +199,7 @@ def test_a_server_that_holds_a_download_up_is_given_up(kind, tmp_path):
 def test_a_download_is_over_when_its_time_is(kind, rate, tmp_path):
     """Whatever the server does, and nothing of it stays."""
     limits = msgspec.structs.replace(PATIENT, least_bytes_per_second=rate)
-    made = []
+    made: list[Scripted] = []
     with Scripted(kind(lambda: made[0])) as server:
         made.append(server)
         with pytest.raises(UpdateExpiredError, match=r"download_seconds = 0\.5"):
@@ -220,7 +220,7 @@ def test_seconds_of_earlier_runs_count(tmp_path):
 def test_a_stop_does_not_wait_for_the_server(kind, tmp_path):
     """However long that may be silent."""
     limits = msgspec.structs.replace(QUICK, timeout_seconds=3600.0, least_window_seconds=3600.0)
-    made = []
+    made: list[Scripted] = []
     with Scripted(kind(lambda: made[0])) as server:
         made.append(server)
         with pytest.raises(StoppedError):
@@ -231,7 +231,7 @@ def test_a_stop_does_not_wait_for_the_server(kind, tmp_path):
 def test_a_handshake_that_stalls_is_given_up(stop, tmp_path):
     """TLS that is never answered: after its seconds, and at once where the device stops."""
     limits = msgspec.structs.replace(QUICK, timeout_seconds=3600.0 if stop else 0.4)
-    made = []
+    made: list[Scripted] = []
     with Scripted(lambda _: made[0].silence(), hears=False) as server:
         made.append(server)
         server.url = server.url.replace("http:", "https:")
@@ -280,7 +280,7 @@ def test_a_server_that_asks_to_be_left_alone_is_for_a_while_only(tmp_path):
         return [answer(b"", status, Retry_After=after) if status else answer(DATA)]
 
     with Scripted(script) as server:
-        waited = []
+        waited: list[float] = []
         limits = msgspec.structs.replace(QUICK, attempts=5)
         fetch(Source(url=server.url), tmp_path, limits, wait=waited.append)
     assert 342 <= sum(waited) <= 344.6  # 300, 40, and half to all of a backoff of 4

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from test_models import CLOCK, Place, proved_here  # noqa: F401 - a fixture
+from there import there
 
 from edge.errors import StoreError, WheatearError
 from edge.messages.updates import Probation
+from edge.model.classifier import Classifier
 from edge.system.handover import Handover
 from edge.updates.load import kept_bundles, load_bundle, open_classifier
 from edge.updates.record import Record
@@ -35,8 +39,9 @@ def test_each_start_on_probation_is_counted(place):
     back = begin(place.store, 2, CLOCK)
     assert back == place.store.read()
     assert (back.current, back.previous, back.probation) == (before.previous, None, None)
-    assert (back.last.result, back.last.version, back.last.update) == ("returned", "3", "u3")
-    assert back.last.reason == "it was started 2 times and never confirmed"
+    last = there(back.last)
+    assert (last.result, last.version, last.update) == ("returned", "3", "u3")
+    assert last.reason == "it was started 2 times and never confirmed"
     assert begin(place.store, 2, CLOCK) == back
 
 
@@ -130,13 +135,13 @@ def test_a_start_is_counted_before_the_model_is_loaded(place):
     """A model that takes the program with it while it loads is counted all the same."""
     place.install(place.bundle("2"))
     seen = []
+
+    def load(_path: Path) -> Classifier:
+        seen.append(place.store.read().probation.starts)
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        open_current(
-            place.store,
-            place.config.model,
-            lambda _: seen.append(place.store.read().probation.starts) or 1 / 0,
-            CLOCK,
-        )
+        open_current(place.store, place.config.model, load, CLOCK)
     assert seen == [1]
 
 

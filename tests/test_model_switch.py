@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import devices
 import pytest
 from models_here import PIXELS, SIZE, Here
@@ -13,7 +11,9 @@ from edge.errors import ModelError
 from edge.messages.device import RunningModel
 from edge.messages.sighting import ModelRef
 from edge.model.runtimes.fake import Fault
+from edge.system.bell import Rung
 from edge.updates.load import load_bundle
+from edge.updates.switch import ModelSwitch
 
 
 @pytest.fixture
@@ -72,22 +72,17 @@ def test_an_offer_is_taken_back_before_it_is_taken(here):
 
 def test_an_offer_that_is_taken_back_at_the_last_moment_changes_nothing(here):
     """The frame is judged by the model before."""
-    switch = here.switch
+
+    class Late(ModelSwitch):
+        @property
+        def offered(self) -> bool:
+            return super().offered and self.withdraw()
+
+    switch = Late(here.switch.classifier, here.place.config, here.clock, lambda last: last.close())
     taken = switch.offer(loaded(here))
-    lock = switch._lock
-
-    class Late:
-        def __enter__(self):
-            switch._lock = lock
-            switch.withdraw()
-            lock.acquire()
-
-        def __exit__(self, *_):
-            lock.release()
-
-    switch._lock = Late()
     switch.look(PIXELS, SIZE)
-    assert (here.version, taken.is_set()) == ("1", False)
+    assert (switch.running.version, taken.is_set()) == ("1", False)
+    assert not switch.withdraw()
 
 
 def test_failures_in_a_row_are_counted(here):
@@ -141,7 +136,7 @@ def test_how_long_a_frame_takes_is_seen_while_it_does(here):
 
 def test_labels_have_the_thresholds_of_the_model_that_judges(here):
     """The decider is told with each exchange."""
-    told, decider = [], here.switch.decider
+    told, decider = list[object](), here.switch.decider
     decider.exchange = told.append
     here.switch.offer(loaded(here, colours={"mite": (9, 9, 9), "wasp": (90, 9, 9)}))
     here.see()
@@ -158,19 +153,20 @@ def test_the_last_model_is_given_away_at_the_end(here):
 
 def test_all_that_names_the_model_follows_it(here):
     """Sightings, info, what is compared; the camera opens anew where pictures change."""
-    calls = []
-    identity, reporter = SimpleNamespace(model=None), SimpleNamespace(model=None)
-    note = lambda name: lambda *given: calls.append((name, *given))  # noqa: E731
-    learning = SimpleNamespace(exchange=note("learning"))
-    publisher = SimpleNamespace(renew=note("publisher"))
-    frames = SimpleNamespace(reopen=note("frames"))
-    keep_up(here.switch, identity, reporter, learning, publisher, frames)
-    coming = loaded(here)
-    here.switch.offer(coming)
-    here.see()
-    assert calls == [("learning", coming), ("publisher",)]
-    assert (identity.model, reporter.model) == (here.switch.ref, here.switch.running)
-    calls.clear()
-    here.switch.offer(loaded(here, "3", size=16))
-    here.see()
-    assert [name for name, *_ in calls] == ["learning", "publisher", "frames"]
+    with here.followers() as ours:
+        keep_up(here.switch, *ours)
+        first = here.switch.ref
+        coming = loaded(here)
+        here.switch.offer(coming)
+        here.see()
+        assert ours.feedback.models == [coming]
+        assert ours.bell.take() == Rung(news=True, topics=frozenset(), everything=True)
+        assert ours.frames.count == 0
+        assert (ours.identity.model, ours.reporter.model) == (here.switch.ref, here.switch.running)
+        assert here.switch.ref != first
+        larger = loaded(here, "3", size=16)
+        here.switch.offer(larger)
+        here.see()
+        assert ours.feedback.models == [coming, larger]
+        assert ours.bell.take().everything
+        assert ours.frames.count == 1

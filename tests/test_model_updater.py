@@ -159,7 +159,12 @@ def test_seconds_are_written_down_while_an_update_is_carried_out(here):
     """Ahead: power that goes takes none of them back."""
     seen = []
     real = here.tell.phase
-    here.tell.phase = lambda *given: seen.append(here.models.jobs.read().spent) or real(*given)
+
+    def phase(*given):
+        seen.append(here.models.jobs.read().spent)
+        return real(*given)
+
+    here.tell.phase = phase
     here.models.accept(send(here, here.place.bundle("2").read_bytes()))
     work(here)
     assert seen[0] == pytest.approx(30.0, abs=1.0)
@@ -280,7 +285,7 @@ def test_an_update_that_is_in_already_is_not_told_again(here):
     here.place.confirm()
     before = here.store.read()
     here.payloads.clear()
-    here.models.jobs._over = None
+    here.start()
     here.models.jobs.put(job)
     work(here)
     assert here.store.read() == before

@@ -11,12 +11,14 @@ import subprocess
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import devices
 import pytest
 import tiny
 from brokers import Mosquitto, Subscriber
 from test_models import Place, command
+from there import there
 
 from edge.model.runtimes.fake import Fault
 
@@ -48,7 +50,7 @@ class Field:
         )
         self.place.path.write_text(f"{text}\n[requests]\n{ALLOWED}\nper_second = 100.0\n")
         self.subscriber = Subscriber(broker.port)
-        self.process = None
+        self.process: subprocess.Popen[str] | None = None
         self.asked = 0
 
     def start(self) -> None:
@@ -57,13 +59,13 @@ class Field:
 
     def stop(self) -> str:
         """Stop the device in good order; give what it said."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.communicate(timeout=20)[1]
+        there(self.process).send_signal(signal.SIGTERM)
+        return there(self.process).communicate(timeout=20)[1]
 
     def kill(self) -> None:
         """Take the power away."""
-        self.process.kill()
-        self.process.communicate()
+        there(self.process).kill()
+        there(self.process).communicate()
 
     def ended(self) -> bool:
         """Wait until the program is gone (True), or the factory model runs again in it.
@@ -74,29 +76,29 @@ class Field:
         while not returned:
             returned = self.place.store.read().current is None
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.communicate(timeout=2.0 if returned else 0.2)
+                there(self.process).communicate(timeout=2.0 if returned else 0.2)
                 return True
         return False
 
-    def ask(self, verb: str, **params: object) -> dict:
+    def ask(self, verb: str, **params: object) -> dict[str, Any]:
         """Send a request until it is answered; give the answer."""
         self.asked += 1
         transaction = f"t{self.asked}"
         sent = time.time_ns() // 1_000_000
-        payload = json.dumps({"transaction": transaction, "sent": sent, **params})
+        payload = json.dumps({"transaction": transaction, "sent": sent, **params}).encode()
         for _ in range(40):
             self.subscriber.publish(f"wheatear/cam-1/request/{verb}", payload)
             if self.subscriber.wait(lambda _: self._answer(transaction), 1.0):
-                return self._answer(transaction)
+                return there(self._answer(transaction))
         raise AssertionError(f"no answer to {verb}")
 
-    def _answer(self, transaction: str) -> dict | None:
+    def _answer(self, transaction: str) -> dict[str, Any] | None:
         answers = [
             json.loads(one.payload) for one in self.subscriber.messages if "/response/" in one.topic
         ]
         return next((one for one in answers if one["transaction"] == transaction), None)
 
-    def seen(self) -> list[dict]:
+    def seen(self) -> list[dict[str, Any]]:
         """All sightings, in the order of arrival."""
         return [json.loads(payload) for payload in self.subscriber.on("/sighting")]
 
@@ -108,14 +110,14 @@ class Field:
             seconds,
         ), self.updates()[-1:]
 
-    def updates(self) -> list[dict]:
+    def updates(self) -> list[dict[str, Any]]:
         """All that was said on ``update``."""
         return [json.loads(payload) for payload in self.subscriber.on("/update")]
 
-    def ends(self, result: str, version: str | None, seconds: float = 30.0) -> dict:
+    def ends(self, result: str, version: str | None, seconds: float = 30.0) -> dict[str, Any]:
         """Wait until an update of this version has ended so; give what was said of it."""
 
-        def found() -> dict | None:
+        def found() -> dict[str, Any] | None:
             return next(
                 (
                     one
@@ -126,7 +128,7 @@ class Field:
             )
 
         assert self.subscriber.wait(lambda _: found(), seconds), self.updates()[-3:]
-        return found()
+        return there(found())
 
 
 @pytest.fixture
@@ -148,7 +150,7 @@ def field(tmp_path, broker):
 def send(field: Field, file: Path, size: int = 3000) -> str:
     """Send a bundle in chunks; give its hash."""
     data = file.read_bytes()
-    name = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    name: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
     wanted = 0
     while wanted < len(data):
         piece = base64.b64encode(data[wanted : wanted + size]).decode()
@@ -249,7 +251,7 @@ def test_chunks_go_on_where_they_broke_off_also_after_a_kill(field):
     camera = field()
     camera.start()
     data = camera.place.bundle("2").read_bytes()
-    name = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    name: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
     piece = lambda a, b: base64.b64encode(data[a:b]).decode()  # noqa: E731
     assert camera.ask("model/chunk", **name, data=piece(0, 1000))["data"]["next"] == 1000
     again = camera.ask("model/chunk", **name, offset=0, data=piece(0, 1000))["data"]
@@ -272,7 +274,7 @@ def test_a_damaged_upload_is_dropped_and_can_be_sent_again(field):
     """What does not hash as announced is no upload."""
     camera = field()
     camera.start()
-    name = {"sha256": hashlib.sha256(b"right").hexdigest(), "size": 5}
+    name: dict[str, Any] = {"sha256": hashlib.sha256(b"right").hexdigest(), "size": 5}
     wrong = base64.b64encode(b"wrong").decode()
     assert "SHA-256" in camera.ask("model/chunk", **name, data=wrong)["error"]["message"]
     assert camera.ask("model/chunk", **name)["data"]["next"] == 0

@@ -6,14 +6,17 @@ import base64
 import hashlib
 import json
 import threading
+from typing import Any
 
 import msgspec
 import pytest
 from models_here import Here
 from remotes import BASE
+from there import there
 
 from edge.config import Requests as Settings
 from edge.device.models import DeviceModels
+from edge.messages.requests import VerbName
 from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import RequestServer
 from edge.system.handover import Handover
@@ -22,14 +25,20 @@ from edge.updates.jobs import Job, cancel
 from edge.updates.verbs import Verbs, register
 
 OPEN = "[model.update]\nunsigned = true"
-VERBS = ("models", "model/install", "model/chunk", "model/cancel", "model/rollback")
+VERBS: tuple[VerbName, ...] = (
+    "models",
+    "model/install",
+    "model/chunk",
+    "model/cancel",
+    "model/rollback",
+)
 URL = "https://models.example/a.wtr"
 
 
 class Asked(Here):
     """A device that can be asked."""
 
-    def ask(self, verb: str, **params: object) -> dict:
+    def ask(self, verb: str, **params: object) -> dict[str, Any]:
         """Return the answer."""
         settings = Settings(allow=VERBS, unnumbered=True)
         requests = RequestServer(settings, BASE, self.counters, self.clock, lambda: None)
@@ -52,14 +61,20 @@ def here(tmp_path, monkeypatch):
 def test_the_list_of_models_is_what_the_record_says(here):
     """And what the factory's is."""
     first = json.loads(msgspec.json.encode(factory(here.model)))
-    empty = {"current": None, "previous": None, "probation": None, "models": {}, "last": None}
+    empty: dict[str, object] = {
+        "current": None,
+        "previous": None,
+        "probation": None,
+        "models": {},
+        "last": None,
+    }
     assert here.ask("models")["data"] == {**empty, "factory": first}
     done = here.place.install(here.place.bundle("2"))
     listed = here.ask("models")["data"]
     assert (listed["current"], list(listed["models"])) == (done.id, [done.id])
     assert listed["probation"]["starts"] == 0
     assert here.ask("model/rollback")["data"] == {"current": None}
-    assert here.models._news.is_set()
+    assert here.models.news.is_set()
     last = here.ask("models")["data"]["last"]
     assert (last["result"], last["reason"]) == ("returned", "asked for by request")
     assert "factory model runs" in here.why("model/rollback")
@@ -84,7 +99,7 @@ def test_an_update_from_an_address_is_accepted(here):
 def test_an_update_that_was_sent_is_accepted(here):
     """By its hash; one of the two has to be said."""
     data = here.place.bundle("2").read_bytes()
-    name = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    name: dict[str, Any] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
     assert here.ask("model/chunk", **name)["data"]["next"] == 0
     sent = here.ask("model/chunk", **name, data=base64.b64encode(data).decode())["data"]
     assert sent == {"sha256": name["sha256"], "next": len(data), "complete": True}
@@ -111,7 +126,7 @@ def test_without_keys_nothing_is_taken(tmp_path, monkeypatch):
 def test_a_cancel_waits_five_seconds(here, monkeypatch):
     """For whoever is at it, and says where that was not enough."""
     here.ask("model/install", url=URL)
-    slept = []
+    slept: list[float] = []
     monkeypatch.setattr(cancel, "__defaults__", (slept.append,))
     with here.store.installing():
         assert not here.ask("model/cancel")["data"]["ended"]
@@ -132,7 +147,8 @@ def test_a_device_follows_its_store_where_there_is_one(here, store):
         Settings(allow=VERBS, unnumbered=True), BASE, here.counters, here.clock, lambda: None
     )
     told = models.introductions(lambda _topic: None)
-    models.connect(requests, None, None, None, None, None)
+    with here.followers() as ours:
+        models.connect(requests, *ours)
     with models as entered, models.switch as switch:
         assert entered is models
         assert switch.running.version == ("2" if store else "1")
@@ -143,5 +159,5 @@ def test_a_device_follows_its_store_where_there_is_one(here, store):
     assert len(switch.told) == 1
     assert set(requests.verbs) & set(VERBS) == (set(VERBS) if store else set())
     if store:
-        assert json.loads(told[0].payload())["installed_version"] == "2"
+        assert json.loads(there(told[0].payload()))["installed_version"] == "2"
         assert here.store.read().probation.starts == 0

@@ -145,7 +145,7 @@ def test_the_real_interpreter_proves_a_real_model(tmp_path):
         prove_apart(tiny.write(tmp_path / "wrong.wtr", goldens=(wrong, *others)), model)
 
 
-def command(*arguments: object, text: str = "") -> subprocess.CompletedProcess:
+def command(*arguments: object, text: str = "") -> subprocess.CompletedProcess[str]:
     """Run ``wheatear model`` with `text` on stdin."""
     return subprocess.run(
         [sys.executable, "-m", "edge", "model", *map(str, arguments)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import devices
+import numpy as np
 
 from edge.config import load_config
 from edge.model.classifier import Classifier
@@ -20,7 +21,7 @@ def test_a_device_tells_with_each_model_which_labels_it_lacks(tmp_path, caplog):
     with ModelSwitch(first, load_config(path), SystemClock(), lambda last: last.close()) as switch:
         assert caplog.text.count("decision.background names 'Leaf', which the model does not") == 1
         switch.offer(second)
-        switch._exchange()
+        switch.look(np.zeros((32, 32, 3), np.uint8), (32, 32))
         assert caplog.text.count("decision.background names 'Leaf', which the model does not") == 2
     first.close()
 

@@ -11,12 +11,14 @@ import sys
 import threading
 import time
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import devices
 import pytest
 from brokers import free_port
 from clocks import Field
+from models_here import FRAME
 from patience import PATIENCE
 from results import APHID
 
@@ -153,28 +155,35 @@ class Frames:
         return self.ready.pop() if self.ready else None
 
 
-@pytest.fixture
-def flow(tmp_path):
+class Watched:
     """The watch over a camera with a frame every 2 s, and what it watches."""
-    path = devices.config(tmp_path, 1, camera="frames_per_second = 0.5", extra="stall_seconds = 60")
-    frames, counters, clock = Frames(), Counters(), Field()
-    flow = FrameFlow(load_config(path), frames, counters, clock)
-    flow.inner, flow.counters, flow.clock = frames, counters, clock
 
-    def live(seconds: float, taken: bool = True, looks: bool = True, classified: bool = True):
-        for _ in range(int(seconds)):
-            clock.seconds += 1
+    def __init__(self, config: Path) -> None:
+        self.frames, self.counters, self.clock = Frames(), Counters(), Field()
+        self.flow = FrameFlow(load_config(config), self.frames, self.counters, self.clock)
+
+    def live(
+        self, seconds: int, taken: bool = True, looks: bool = True, classified: bool = True
+    ) -> str | None:
+        """Let seconds pass; return what stalled."""
+        for _ in range(seconds):
+            self.clock.seconds += 1
             if taken:
-                counters.add("frames_captured")
-                frames.ready.append(Frame(None, clock.now(), "", 1, 1, lambda: b""))
-            if looks and flow.next(0.5) and classified:
-                flow.watch(frames, APHID, None)
-            if stalled := flow.stalled():
+                self.counters.add("frames_captured")
+                self.frames.ready.append(replace(FRAME, time=self.clock.now()))
+            frame = self.flow.next(0.5) if looks else None
+            if frame is not None and classified:
+                self.flow.watch(frame, APHID, None)
+            if stalled := self.flow.stalled():
                 return stalled
         return None
 
-    flow.live = live
-    return flow
+
+@pytest.fixture
+def flow(tmp_path):
+    """The watch over a camera with a frame every 2 s."""
+    more = {"camera": "frames_per_second = 0.5", "extra": "stall_seconds = 60"}
+    return Watched(devices.config(tmp_path, 1, **more))
 
 
 def test_frames_that_flow_are_no_stall_and_a_camera_that_hangs_is(flow):
@@ -204,7 +213,7 @@ def test_a_rest_an_end_and_a_refusing_disk_are_no_stall(flow):
     flow.counters.failing("outbox", "disk full")
     assert flow.live(5000, looks=False) is None
     flow.counters.failing("outbox", None)
-    flow.inner.ended = True
+    flow.frames.ended = True
     assert flow.live(5000, taken=False, looks=False) is None
 
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import drain, health, image, sighting
+from there import there
 
 from edge.errors import OutboxError
 from edge.outbox.outbox import Outbox
@@ -69,16 +70,16 @@ def test_a_full_outbox_drops_pictures_then_health_then_the_oldest_sightings(tmp_
         assert outbox.depth().waiting == len(left)
 
 
-def test_a_full_disk_is_an_error_that_loses_nothing(tmp_path):
+def test_a_full_disk_is_an_error_that_loses_nothing(tmp_path, connections):
     """SQLite's own "full" leaves what is there, writes nothing half, and numbers stay gapless."""
     with Outbox(tmp_path / "o.db") as outbox:
         outbox.append(sighting())
-        pages = outbox._file.writer.execute("PRAGMA page_count").fetchone()[0]
-        outbox._file.writer.execute(f"PRAGMA max_page_count = {pages + 2}")
+        pages = connections.writer.execute("PRAGMA page_count").fetchone()[0]
+        connections.writer.execute(f"PRAGMA max_page_count = {pages + 2}")
         with pytest.raises(OutboxError, match="database or disk is full; free space on that disk"):
             outbox.append_many([image(50_000), sighting()])
         assert outbox.depth().waiting == 1
-        outbox._file.writer.execute("PRAGMA max_page_count = 1000000")
+        connections.writer.execute("PRAGMA max_page_count = 1000000")
         assert outbox.append_many([image(50_000), sighting()]) == [0, 2]
 
 
@@ -111,7 +112,7 @@ def test_what_was_delivered_is_deleted_together_and_never_given_again(tmp_path):
         assert outbox.append(sighting()) == 701
 
 
-def test_what_was_delivered_is_deleted_after_some_time(tmp_path):
+def test_what_was_delivered_is_deleted_after_some_time(tmp_path, connections):
     """By whoever comes by: an append, a deletion, or the writer that has nothing to do."""
     with Outbox(tmp_path / "o.db", delete_seconds=0.05) as outbox:
         for by in (outbox.tidy, lambda: outbox.append(sighting()), lambda: outbox.delete([])):
@@ -120,7 +121,7 @@ def test_what_was_delivered_is_deleted_after_some_time(tmp_path):
             outbox.delete(gone)
             time.sleep(0.06)  # of the file's own clock: time itself is what is tried
             by()
-            found = outbox._file.reader.execute("SELECT row FROM message").fetchall()
+            found = connections.reader.execute("SELECT row FROM message").fetchall()
             assert not {row for (row,) in found} & set(gone)
 
 
@@ -145,10 +146,10 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
             stdout=subprocess.PIPE,
             text=True,
         )
-        seqs = [int(process.stdout.readline()) for _ in range(100)]
+        seqs = [int(there(process.stdout).readline()) for _ in range(100)]
         process.send_signal(signal.SIGKILL)
-        seqs += [int(line) for line in process.stdout.read().splitlines(keepends=True)]
-        process.stdout.close()
+        seqs += [int(line) for line in there(process.stdout).read().splitlines(keepends=True)]
+        there(process.stdout).close()
         process.wait()
         assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
         with Outbox(path) as outbox:

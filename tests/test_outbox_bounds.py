@@ -13,7 +13,8 @@ import pytest
 from samples import drain, health, image, sighting, stored
 
 from edge.errors import OutboxError
-from edge.messages.sighting import Sighting
+from edge.messages.health import Health
+from edge.messages.sighting import Evidence, Sighting
 from edge.outbox.append_attempt import Attempt
 from edge.outbox.outbox import Depth, Outbox
 from edge.outbox.rows import Kind, Row, rows_of
@@ -52,7 +53,8 @@ def test_pages_begin_and_end_where_they_are_asked_to(tmp_path):
 def test_a_closed_outbox_says_so_and_does_nothing(tmp_path):
     """Twice is fine."""
     outbox = Outbox(tmp_path / "o.db")
-    row = outbox.append_many([single("a")]) and outbox.page()[0]
+    outbox.append_many([single("a")])
+    (row,) = outbox.page()
     outbox.close()
     for work in (lambda: outbox.append(single("b")), lambda: outbox.rewrite([(row, single("c"))])):
         with pytest.raises(OutboxError, match=r"o\.db is closed"):
@@ -67,10 +69,14 @@ def test_a_closed_outbox_says_so_and_does_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("delete_seconds", [0, 60])
-def test_an_append_writes_its_rows_and_nothing_else(tmp_path, delete_seconds):
+def test_an_append_writes_its_rows_and_nothing_else(tmp_path, delete_seconds, connections):
     """Whatever was done before it, as long as nothing failed."""
     with Outbox(tmp_path / "new.db") as outbox:
-        assert not outbox._file.unsure
+        done: list[str] = []
+        connections.writer.set_trace_callback(done.append)
+        connections.reader.set_trace_callback(done.append)
+        outbox.append(single("a"))
+        assert [one.split()[0] for one in done] == ["BEGIN", "INSERT", "COMMIT"]
     with Outbox(tmp_path / "o.db", delete_seconds=delete_seconds) as outbox:
         outbox.append_many([single("a") for _ in range(9)])
         row = outbox.page()[0]
@@ -78,16 +84,15 @@ def test_an_append_writes_its_rows_and_nothing_else(tmp_path, delete_seconds):
             lambda: outbox.append(single("b")),
             lambda: outbox.rewrite([(row, single("c"))]),
             lambda: outbox.delete([3]),
-            outbox._file.settle,
             outbox.tidy,
         ):
             before()
-            done: list[str] = []
-            outbox._file.writer.set_trace_callback(done.append)
-            outbox._file.reader.set_trace_callback(done.append)
+            done.clear()
+            connections.writer.set_trace_callback(done.append)
+            connections.reader.set_trace_callback(done.append)
             outbox.append_many([single("d"), image()])
-            outbox._file.writer.set_trace_callback(None)
-            outbox._file.reader.set_trace_callback(None)
+            connections.writer.set_trace_callback(None)
+            connections.reader.set_trace_callback(None)
             assert [one.split()[0] for one in done] == ["BEGIN", "INSERT", "INSERT", "COMMIT"]
 
 
@@ -137,7 +142,11 @@ def test_what_is_rewritten_counts_as_what_it_became(tmp_path):
         outbox.delete([1])
         new = msgspec.structs.replace(health(), time=later, clock="retimed")
         long = msgspec.structs.replace(single("a", later), id="longer than it was before")
-        changes = [(one, single("a", later)), (two, long), (four, new)]
+        changes: list[tuple[Row, Sighting | Health]] = [
+            (one, single("a", later)),
+            (two, long),
+            (four, new),
+        ]
         assert outbox.rewrite(changes) == 2
         assert outbox.edition == 1
         assert outbox.rewrite([(three, single("a", later))]) == 1
@@ -208,7 +217,7 @@ def test_an_outbox_without_room_for_its_file_is_empty_until_there_is_some(tmp_pa
                 outbox.tidy()
             assert outbox.depth() == Depth(0, 0)
             assert outbox.page() == outbox.newest() == []
-            assert outbox.hours(NOW) == outbox.lives() == ()
+            assert (outbox.hours(NOW), outbox.lives()) == ((), ())
             assert outbox.delete([1]) == 0
             assert outbox.astray() is None
             subprocess.run(["mount", "-o", "remount,nr_inodes=99", disk], check=True)
@@ -220,7 +229,7 @@ def test_an_outbox_without_room_for_its_file_is_empty_until_there_is_some(tmp_pa
         subprocess.run(["umount", "-l", disk], check=True)
 
 
-def attempt(messages: list, first: int = 1) -> Attempt:
+def attempt(messages: list[Sighting | Evidence | Health | Row], first: int = 1) -> Attempt:
     """Make an attempt of messages that have their numbers."""
     count = sum(isinstance(one, Sighting) for one in messages)
     return Attempt(tuple(messages), messages, rows_of(messages, messages, first), count, None)

@@ -113,14 +113,14 @@ def test_hours_of_long_ago_are_forgotten(tmp_path):
     assert kept == (24 + 48 + 48, 24 + 48 + 48 - 1)
 
 
-def test_how_much_waits_is_said_while_a_write_waits_for_the_disk(tmp_path):
+def test_how_much_waits_is_said_while_a_write_waits_for_the_disk(tmp_path, connections):
     """Else a disk that takes minutes would keep the watchdog from being fed."""
     with Outbox(tmp_path / "o.db") as outbox:
         outbox.append_many([sighting() for _ in range(3)])
         other = sqlite3.connect(tmp_path / "o.db", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         began = threading.Event()
-        outbox._file.writer.set_trace_callback(lambda _: began.set())
+        connections.writer.set_trace_callback(lambda _: began.set())
         thread = threading.Thread(target=outbox.append, args=[sighting()])
         thread.start()
         assert began.wait(10)

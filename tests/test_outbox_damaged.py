@@ -51,19 +51,19 @@ def test_another_programs_database_is_refused_and_left_alone(tmp_path):
 
 
 @pytest.mark.parametrize("by", ["reading", "writing"])
-def test_a_database_that_breaks_while_running_is_set_aside(tmp_path, by):
+def test_a_database_that_breaks_while_running_is_set_aside(tmp_path, by, connections):
     """Whoever notices the damage gets an error once; then a new file takes over, numbers too."""
     counters, path = Counters(), tmp_path / "o.db"
     with Outbox(path) as outbox:
         outbox.append_many([sighting() for _ in range(200)])
-        outbox._file.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connections.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         path.write_bytes(os.urandom(path.stat().st_size))
         if by == "reading":
             with pytest.raises(OutboxDamagedError):
                 outbox.page()
             outbox.append(sighting())
         else:
-            outbox._file.writer.execute("PRAGMA shrink_memory")
+            connections.writer.execute("PRAGMA shrink_memory")
             writer = Writer(outbox, lambda: None, counters, 0, retry_max_seconds=0.05)
             writer.start()
             writer.submit([sighting()])

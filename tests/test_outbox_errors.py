@@ -7,13 +7,14 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
 from samples import drain, image, sighting, stored
 
 import edge
-from edge.messages.sighting import Sighting
+from edge.messages.sighting import Evidence, Sighting
 from edge.outbox.outbox import Depth, Outbox
 from edge.outbox.rows import Kind, Row
 
@@ -105,7 +106,7 @@ def test_an_append_that_fails_anywhere_is_written_once(tmp_path):
 def test_what_an_append_that_fails_drops_is_counted_once(tmp_path):
     """Pictures make room, and every one of them is told."""
     with Outbox(tmp_path / "o.db", max_bytes=20_000) as outbox:
-        messages = []
+        messages: list[Evidence] = []
 
         def append() -> None:
             messages[:] = [image(9_000)]
@@ -175,7 +176,7 @@ def test_a_stop_after_an_append_that_failed_anywhere_leaves_all_counted(tmp_path
         number += 1
         with Outbox(tmp_path / f"{number}.db", max_bytes=20_000) as outbox:
             outbox.append(image(18_000))
-            again = failing(number, lambda box=outbox: box.append_many([single("a"), image(9_000)]))
+            again = failing(number, partial(outbox.append_many, [single("a"), image(9_000)]))
         with Outbox(tmp_path / f"{number}.db") as outbox:
             rows = outbox.page()
             assert [row.row for row in rows] in ([1], [2, 3]), number

@@ -7,8 +7,9 @@ import os
 import resource
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from samples import drain, sighting
@@ -16,6 +17,7 @@ from samples import drain, sighting
 from edge.errors import OutboxDamagedError, OutboxError
 from edge.outbox import file as outbox_file
 from edge.outbox.outbox import Outbox
+from edge.outbox.rows import Row, read_rows
 
 COUNT = 5
 
@@ -101,13 +103,29 @@ def test_what_stays_closed_is_told(disk, tmp_path, readable, waits):
     assert aside(tmp_path) == 0
 
 
+def read(outbox: Outbox, error: Exception) -> OutboxError:
+    """Have reading end with an error; return what is made of it."""
+
+    left = [error]
+
+    def fails_once(rows: Iterable[tuple[Any, ...]], path: Path) -> list[Row]:
+        found = read_rows(rows, path)
+        if left:
+            raise left.pop()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edge.outbox.outbox.read_rows", fails_once)
+        with pytest.raises(OutboxError) as found:
+            outbox.page()
+    return found.value
+
+
 def told(outbox: Outbox, code: int) -> OutboxError:
-    """Have SQLite end with an error; give what is made of it."""
+    """Have SQLite end with an error; return what is made of it."""
     error = sqlite3.DatabaseError("database disk image is malformed")
     error.sqlite_errorcode = code
-    with pytest.raises(OutboxError) as found, outbox._file.errors():
-        raise error
-    return found.value
+    return read(outbox, error)
 
 
 def handles() -> int:
@@ -148,12 +166,12 @@ def test_what_is_no_database_is_replaced_at_once(tmp_path):
         assert drain(outbox) == list(range(1, COUNT + 1))
 
 
-def test_a_file_that_is_damaged_indeed_is_replaced_at_the_first_error(tmp_path):
+def test_a_file_that_is_damaged_indeed_is_replaced_at_the_first_error(tmp_path, connections):
     """It is told for what it is."""
     path = tmp_path / "o.db"
     with Outbox(path) as outbox:
         outbox.append_many([sighting() for _ in range(COUNT)])
-        outbox._file.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connections.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         with path.open("r+b") as file:
             file.write(bytes(100))
         assert isinstance(told(outbox, sqlite3.SQLITE_CORRUPT), OutboxDamagedError)
@@ -170,7 +188,6 @@ def test_a_limit_on_files_is_told_for_what_it_stops_only(tmp_path, number, cure)
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
         try:
-            with pytest.raises(OutboxError, match=cure), outbox._file.errors():
-                raise OSError(number, os.strerror(number))
+            assert cure in str(read(outbox, OSError(number, os.strerror(number))))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from edge.errors import OutboxError
-from edge.outbox import file_swap as outbox_exchange
 from edge.outbox.file_swap import (
     clear_names,
     discard,
@@ -44,9 +43,12 @@ def test_a_file_made_of_a_damaged_one_takes_its_place(tmp_path, monkeypatch):
     """A log without its file is set aside first; the name is on the disk when that is done."""
     path, synced = tmp_path / "o.db", []
     sync = os.fsync
-    monkeypatch.setattr(
-        os, "fsync", lambda one: (synced.append(os.readlink(f"/proc/self/fd/{one}")), sync(one))
-    )
+
+    def noted(one: int) -> None:
+        synced.append(os.readlink(f"/proc/self/fd/{one}"))
+        sync(one)
+
+    monkeypatch.setattr(os, "fsync", noted)
     replacement(path).write_text("new")
     Path(f"{path}-wal").write_text("log of the old one")
     finish_exchange(path)
@@ -79,7 +81,7 @@ def test_a_disk_that_refuses_a_name_is_told(tmp_path, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     with monkeypatch.context() as patch:
-        patch.setattr(outbox_exchange.os, "replace", refuse)
+        patch.setattr(os, "replace", refuse)
         with pytest.raises(OutboxError, match=r"o\.db: Operation not permitted; .* be writable"):
             finish_exchange(path)
     finish_exchange(path)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from connections import Connections
 from samples import drain, sighting
 
-from edge.errors import OutboxDamagedError, OutboxError
+from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
 from edge.outbox import file as outbox_file
+from edge.outbox import repair
 from edge.outbox.outbox import Outbox
 
 
@@ -21,9 +25,9 @@ def handles() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-def in_file(outbox: Outbox) -> int:
+def in_file(connections: Connections) -> int:
     """Count the rows that the file holds, delivered or not."""
-    return outbox._file.reader.execute("SELECT count(*) FROM message").fetchone()[0]
+    return connections.reader.execute("SELECT count(*) FROM message").fetchone()[0]
 
 
 def filled(path: Path, count: int) -> None:
@@ -40,17 +44,17 @@ def change(path: Path, statement: str) -> None:
     db.close()
 
 
-def test_five_hundred_that_were_delivered_are_deleted(tmp_path):
+def test_five_hundred_that_were_delivered_are_deleted(tmp_path, connections):
     """One fewer waits for its time."""
     with Outbox(tmp_path / "o.db") as outbox:
         outbox.append_many([sighting() for _ in range(600)])
         outbox.delete(range(1, 500))
-        assert in_file(outbox) == 600
+        assert in_file(connections) == 600
         outbox.delete([500])
-        assert in_file(outbox) == 100
+        assert in_file(connections) == 100
 
 
-def test_what_was_delivered_first_says_when_all_is_deleted(tmp_path, monkeypatch):
+def test_what_was_delivered_first_says_when_all_is_deleted(tmp_path, monkeypatch, connections):
     """After its time, however much comes meanwhile."""
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
@@ -62,16 +66,16 @@ def test_what_was_delivered_first_says_when_all_is_deleted(tmp_path, monkeypatch
         outbox.delete([2])
         now += 0.5
         outbox.tidy()
-        assert in_file(outbox) == 5
+        assert in_file(connections) == 5
         now += 0.5
         outbox.tidy()
-        assert in_file(outbox) == 3
+        assert in_file(connections) == 3
         now += 100
         outbox.delete([3])
-        assert in_file(outbox) == 3
+        assert in_file(connections) == 3
 
 
-def test_soon_after_a_start_less_time_is_gathered(tmp_path, monkeypatch):
+def test_soon_after_a_start_less_time_is_gathered(tmp_path, monkeypatch, connections):
     """From 5 s on the wait doubles: a device that is cut off again and again does not send for ever
     what was delivered long ago.
     """
@@ -84,7 +88,7 @@ def test_soon_after_a_start_less_time_is_gathered(tmp_path, monkeypatch):
         for _ in range(6):
             outbox.delete([outbox.append(sighting())])
             began, now = now, now + 1
-            while in_file(outbox):
+            while in_file(connections):
                 now += 1
                 outbox.tidy()
             found.append(now - began)
@@ -98,24 +102,32 @@ def test_soon_after_a_start_less_time_is_gathered(tmp_path, monkeypatch):
         assert waits(outbox) == [5, 7, 7, 7, 7, 7]
 
 
-def test_a_transaction_that_could_not_be_ended_is_undone_first(tmp_path):
+def no_rollback(action: int, what: str | None, *_: object) -> int:
+    """Refuse to end a transaction, either way."""
+    ends = action == sqlite3.SQLITE_TRANSACTION and what in ("COMMIT", "ROLLBACK")
+    return sqlite3.SQLITE_DENY if ends else sqlite3.SQLITE_OK
+
+
+def test_a_transaction_that_could_not_be_ended_is_undone_first(tmp_path, connections):
     """There was no memory for it; nobody else could write."""
     with Outbox(tmp_path / "o.db") as outbox:
         outbox.append(sighting())
-        outbox._file.writer.execute("BEGIN IMMEDIATE")
-        outbox._file.writer.execute("DELETE FROM message")
-        outbox._file.unsure = True
+        connections.writer.set_authorizer(no_rollback)
+        with pytest.raises(OutboxError):
+            outbox.append(sighting())
+        assert connections.writer.in_transaction
+        connections.writer.set_authorizer(None)
         assert outbox.append(sighting()) == 2
         assert drain(outbox) == [1, 2]
 
 
-def test_a_commit_that_fails_is_undone_at_once(tmp_path):
+def test_a_commit_that_fails_is_undone_at_once(tmp_path, connections):
     """And nothing of the room that is kept is used for it, as the disk is not full."""
     with Outbox(tmp_path / "o.db", delete_seconds=0) as outbox:
         outbox.append_many([sighting() for _ in range(3)])
         for db, work in (
-            (outbox._file.writer, lambda: outbox.append(sighting())),
-            (outbox._file.reader, lambda: outbox.delete([1])),
+            (connections.writer, lambda: outbox.append(sighting())),
+            (connections.reader, lambda: outbox.delete([1])),
         ):
             db.execute("PRAGMA query_only = 1")
             with pytest.raises(OutboxError, match="writable"):
@@ -124,17 +136,32 @@ def test_a_commit_that_fails_is_undone_at_once(tmp_path):
             db.execute("PRAGMA query_only = 0")
         assert (tmp_path / "o.db.room").exists()
         assert drain(outbox) == [2, 3]
-        assert in_file(outbox) == 0
+        assert in_file(connections) == 0
 
 
-def test_a_file_that_is_opened_again_counts_what_was_delivered_as_gone(tmp_path):
+def no_room(*_: object) -> NoReturn:
+    """Refuse as a full disk does."""
+    raise OutboxFullError("no room")
+
+
+def test_a_file_that_is_opened_again_counts_what_was_delivered_as_gone(
+    tmp_path, connections, monkeypatch
+):
     """As after a replacement for which there was no room."""
     with Outbox(tmp_path / "o.db") as outbox:
         outbox.append_many([sighting() for _ in range(5)])
         before = outbox.depth()
         outbox.delete([1, 2, 4])
         left = outbox.depth()
-        outbox._file._disconnect()
+        whole = connections.writer.execute("SELECT payload FROM message WHERE row = 3").fetchone()
+        with monkeypatch.context() as patch:
+            patch.setattr(outbox_file, "replace", no_room)
+            connections.writer.execute("UPDATE message SET payload = x'02' WHERE row = 3")
+            with pytest.raises(OutboxFullError):
+                outbox.page()
+        assert outbox.page() == []
+        with contextlib.closing(sqlite3.connect(outbox.path)) as db, db:
+            db.execute("UPDATE message SET payload = ? WHERE row = 3", whole)
         assert outbox.tidy()
         assert outbox.depth() == left
         assert outbox.depth().waiting == before.waiting - 3
@@ -157,7 +184,7 @@ def test_what_is_adopted_from_behind_a_gap_waits_for_the_disk(tmp_path, monkeypa
     """The log it stood in is written over."""
     seen: list[int] = []
 
-    def adopt(db, *more, real=outbox_file.adopt):
+    def adopt(db, *more, real=repair.adopt):
         seen.append(db.execute("PRAGMA synchronous").fetchone()[0])
         return real(db, *more)
 
@@ -191,14 +218,14 @@ def test_damage_found_at_a_start_costs_what_is_damaged(tmp_path, statement, lost
     assert handles() == before
 
 
-def test_damage_found_while_running_is_told_once_and_counted(tmp_path):
+def test_damage_found_while_running_is_told_once_and_counted(tmp_path, connections):
     """Twice over, too: what was delivered is neither lost nor given again."""
     with Outbox(tmp_path / "o.db") as outbox:
         outbox.append_many([sighting() for _ in range(10)])
         outbox.delete([1, 2])
         for lost, row in ((1, 5), (2, 7)):
-            outbox._file.writer.execute(f"UPDATE message SET payload = x'02' WHERE row = {row}")
-            outbox._file.writer.execute(f"UPDATE message SET bytes = 101 WHERE row = {row}")
+            connections.writer.execute(f"UPDATE message SET payload = x'02' WHERE row = {row}")
+            connections.writer.execute(f"UPDATE message SET bytes = 101 WHERE row = {row}")
             with pytest.raises(OutboxDamagedError, match=f"row {row}: a message begins with"):
                 outbox.page()
             assert outbox.lost == lost
@@ -207,7 +234,7 @@ def test_damage_found_while_running_is_told_once_and_counted(tmp_path):
         assert drain(outbox) == [3, 4, 6, 8, 9, 10]
 
 
-def test_an_outbox_written_anew_has_all_its_files_and_no_more_open(tmp_path):
+def test_an_outbox_written_anew_has_all_its_files_and_no_more_open(tmp_path, connections):
     """Its numbers and the room that is kept lie beside it again."""
     folder = tmp_path / "state"
     with Outbox(folder / "o.db") as outbox:
@@ -217,7 +244,7 @@ def test_an_outbox_written_anew_has_all_its_files_and_no_more_open(tmp_path):
         for one in folder.iterdir():
             one.unlink()
         assert outbox.append(sighting()) == 6
-        assert in_file(outbox) == 4
+        assert in_file(connections) == 4
         assert {one.name for one in folder.iterdir()} == {
             *("o.db", "o.db-wal", "o.db.seq", "o.db.room"),
         }

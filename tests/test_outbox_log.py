@@ -33,7 +33,7 @@ def seqs(rows: list[Row]) -> list[int]:
     return [json.loads(row.payload)["seq"] for row in rows]
 
 
-def changed(before: bytes, after: bytes) -> range:
+def changed(before: bytes | bytearray, after: bytes | bytearray) -> range:
     """The blocks in which two states of a log differ, from the first to the last."""
     size = max(len(before), len(after))
     before, after = before.ljust(size, b"\0"), after.ljust(size, b"\0")

@@ -147,7 +147,7 @@ def test_an_outbox_without_totals_holds_nothing_that_could_be_told(tmp_path):
 
 def test_damage_is_told_and_nothing_is_counted(tmp_path, monkeypatch):
     """Beside a device that may be writing, it is looked again fifty times before."""
-    path, waited = tmp_path / "o.db", []
+    path, waited = tmp_path / "o.db", list[float]()
     with Outbox(path) as outbox:
         outbox.append_many([sighting() for _ in range(50)])
     data = bytearray(path.read_bytes())
@@ -173,13 +173,14 @@ def test_a_look_that_a_write_comes_between_does_not_count(held, monkeypatch):
     with Outbox(path) as outbox:
         outbox.append(sighting())
 
-        def look(path, real=outbox_look._waiting):
-            looks.append(real(path))
-            if len(looks) == 1:
-                outbox.append_many([sighting() for _ in range(3)])
-            return looks[-1]
+        class WrittenMeanwhile(Pages):
+            def close(self):
+                super().close()
+                looks.append(outbox.depth().waiting)
+                if len(looks) == 1:
+                    outbox.append_many([sighting() for _ in range(3)])
 
-        monkeypatch.setattr(outbox_look, "_waiting", look)
+        monkeypatch.setattr(outbox_look, "Pages", WrittenMeanwhile)
         assert waiting(path) == 4
     assert looks == [1, 4]
 

@@ -15,6 +15,7 @@ import shutil
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from samples import drain, image, sighting
@@ -56,7 +57,7 @@ class Card:
         self.states = [state] * LOST_WRITES  # it had time to be written
 
 
-def said(outbox: Outbox) -> dict:
+def said(outbox: Outbox) -> dict[str, Any]:
     """The newest sighting."""
     return json.loads(outbox.newest(limit=1)[0].payload)
 
@@ -126,17 +127,17 @@ def test_what_is_left_out_after_a_kill_is_said_by_the_next_sighting(tmp_path):
         assert said(outbox)["skipped"] == 0
 
 
-def test_a_sighting_that_is_refused_leaves_what_is_left_out_to_the_next(tmp_path):
+def test_a_sighting_that_is_refused_leaves_what_is_left_out_to_the_next(tmp_path, connections):
     """A start that skips, a disk that refuses, then one that does not."""
     path = tmp_path / "o.db"
     with Outbox(path) as outbox:
         outbox.append(sighting())
     path.with_name("o.db.seq").write_text("below 300\n")
     with Outbox(path) as outbox:
-        outbox._file.writer.execute("PRAGMA query_only = 1")
+        connections.writer.execute("PRAGMA query_only = 1")
         with pytest.raises(OSError, match="readonly"):
             outbox.append(sighting())
-        outbox._file.writer.execute("PRAGMA query_only = 0")
+        connections.writer.execute("PRAGMA query_only = 0")
         assert outbox.append_many([image(), sighting(), sighting()]) == [0, 300, 301]
         skipped = [json.loads(row.payload)["skipped"] for row in outbox.newest(limit=2)]
     assert skipped == [0, 298]
@@ -182,7 +183,7 @@ def test_numbers_of_a_file_that_cannot_be_read_go_on_at_the_seconds_since_1970(
 
 def test_a_disk_that_fails_to_read_the_file_is_tried_for_ten_seconds(tmp_path, monkeypatch):
     """Twenty times; then numbers go on at the seconds since 1970, for the file may stay so."""
-    file, opened, slept = tmp_path / "o.db.seq", [], []
+    file, opened, slept = tmp_path / "o.db.seq", [], list[float]()
     file.write_text("next 41")
 
     def fails(path, *_):

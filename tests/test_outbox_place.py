@@ -68,12 +68,12 @@ def test_what_waits_in_deleted_files_is_there_after_a_kill(tmp_path, gone, by, c
     assert ("was deleted while in use" in caplog.text) == told
 
 
-def test_what_took_a_deleted_files_name_is_kept_aside(tmp_path):
+def test_what_took_a_deleted_files_name_is_kept_aside(tmp_path, connections):
     """Also where nothing stands in the log any more, and a copy was begun and cut before."""
     path = tmp_path / "o.db"
     with Outbox(path) as outbox:
         outbox.append_many([sighting() for _ in range(5)])
-        outbox._file.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connections.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         (tmp_path / "other").write_text("something else")
         (tmp_path / "other").replace(path)
         path.with_name("o.db.salvaged").write_text("no whole copy" * 1000)
@@ -167,7 +167,7 @@ def test_a_deleted_file_is_neither_there_nor_moved(tmp_path):
 def test_an_outbox_that_cannot_be_opened_for_want_of_descriptors_leaves_none_open(tmp_path):
     """However few there are; one that is opened watches all of its files."""
     path = tmp_path / "o.db"
-    failed, opened = [], len(os.listdir("/proc/self/fd"))
+    failed, opened = list[OutboxError](), len(os.listdir("/proc/self/fd"))
     outbox = None
     while outbox is None:
         assert len(failed) < 30

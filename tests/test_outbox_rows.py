@@ -51,7 +51,7 @@ def test_what_is_stored_is_told_by_its_first_byte_and_its_checksum():
     """One for the first dictionary; the bytes between are deflated, and nothing but that."""
     payload = b'{"schema":1,"device":"cam-7"}'
     packed = pack(payload)
-    inflate = zlib.decompressobj(-15, zdict=outbox_payload._DICTIONARY)
+    inflate = zlib.decompressobj(-15, zdict=outbox_payload.DICTIONARY)
     assert packed[0] == 1
     assert inflate.decompress(packed[1:-4]) == payload
     assert inflate.eof
@@ -91,12 +91,12 @@ def test_a_row_with_any_value_that_cannot_be_is_damage(tmp_path, at, value):
     payload = pack(b"{}")
     good = (7, 2, "sighting", payload, 1000, len(payload) + OVERHEAD_BYTES)
     assert read_rows([good], tmp_path) == [Row(7, Kind.SIGHTING, "sighting", b"{}", 1000)]
-    bad = list(good)
+    bad: list[object] = list(good)
     bad[at] = value
     if isinstance(value, bytes):
         bad[5] = len(value) + OVERHEAD_BYTES
     with pytest.raises(OutboxDamagedError, match=rf"the outbox {tmp_path} is damaged \(row 7"):
-        read_rows([bad], tmp_path)
+        read_rows([tuple(bad)], tmp_path)
 
 
 def test_a_row_that_is_appended_again_is_as_it_was(tmp_path):
@@ -134,13 +134,13 @@ def test_a_row_that_cannot_be_counted_is_damage(tmp_path, column):
             OutboxCounts(db)
 
 
-def test_totals_are_written_for_every_thousand_messages(tmp_path):
+def test_totals_are_written_for_every_thousand_messages(tmp_path, connections):
     """So many at most are counted anew at a start; an append alone writes none."""
     with Outbox(tmp_path / "o.db") as outbox:
 
         def written() -> int:
             outbox.tidy()
-            return outbox._file.reader.execute("SELECT waiting FROM total").fetchone()[0]
+            return connections.reader.execute("SELECT waiting FROM total").fetchone()[0]
 
         for before in (0, 1000):
             outbox.append_many([health()] * 999)

@@ -12,8 +12,10 @@ import pytest
 from samples import health, image, sighting
 
 from edge.errors import OutboxDamagedError, OutboxError, OutboxFullError
+from edge.messages.health import Health
+from edge.messages.sighting import Evidence, Sighting
 from edge.outbox import sql as outbox_schema
-from edge.outbox.rows import OVERHEAD_BYTES, Kind, rows_of
+from edge.outbox.rows import OVERHEAD_BYTES, Kind, Row, rows_of
 from edge.outbox.sql import (
     add_bytes,
     count_hours,
@@ -161,12 +163,14 @@ def test_what_cannot_be_opened_is_not_left_open(tmp_path):
 def test_a_script_that_fails_changes_nothing(db):
     """In its middle; and on a disk so full that SQLite has put all back itself."""
     with pytest.raises(sqlite3.OperationalError, match="syntax error"):
-        outbox_schema._run(db, "CREATE TABLE half (x); nonsense;")
+        outbox_schema.run_script(db, "CREATE TABLE half (x); nonsense;")
     assert not db.in_transaction
     pages = db.execute("PRAGMA page_count").fetchone()[0]
     db.execute(f"PRAGMA max_page_count = {pages + 1}")
     with pytest.raises(sqlite3.OperationalError, match="full"):
-        outbox_schema._run(db, "CREATE TABLE half (x); INSERT INTO half VALUES (zeroblob(9999));")
+        outbox_schema.run_script(
+            db, "CREATE TABLE half (x); INSERT INTO half VALUES (zeroblob(9999));"
+        )
     assert not db.in_transaction
     assert not db.execute("SELECT * FROM sqlite_master WHERE name = 'half'").fetchall()
 
@@ -208,7 +212,13 @@ def test_a_row_is_rewritten_where_it_is_as_it_was_read(db):
 
 def test_the_oldest_of_a_kind_go_first_and_no_more_than_it_takes(db):
     """Exactly as much as is wanted is enough; pictures and health are found by their index."""
-    messages = [image(900), sighting(), health(), image(900), image(900)]
+    messages: list[Sighting | Evidence | Health | Row] = [
+        image(900),
+        sighting(),
+        health(),
+        image(900),
+        image(900),
+    ]
     insert(db, rows_of(messages, messages, 1))
     assert delete_oldest(db, Kind.IMAGE, 2 * (900 + OVERHEAD_BYTES)) == (2, 2000)
     assert [row for (row,) in db.execute("SELECT row FROM message")] == [2, 3, 5]
@@ -317,12 +327,12 @@ def test_a_disk_that_makes_no_file_without_a_name_is_asked(
     monkeypatch.setattr(os, "statvfs", lambda _: said)
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        assert outbox_schema._is_full(tmp_path) is full
+        assert outbox_schema.is_full(tmp_path) is full
 
 
 def test_a_folder_that_is_gone_is_not_full(tmp_path):
     """Neither its files nor its disk can be asked."""
-    assert outbox_schema._is_full(tmp_path / "gone") is False
+    assert outbox_schema.is_full(tmp_path / "gone") is False
 
 
 @pytest.mark.parametrize(("number", "full"), [(28, True), (122, True), (5, False)])
@@ -334,7 +344,7 @@ def test_a_disk_or_a_quota_that_refuses_room_is_full(tmp_path, monkeypatch, numb
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", refuse)
-        assert outbox_schema._is_full(tmp_path) is full
+        assert outbox_schema.is_full(tmp_path) is full
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
-        assert outbox_schema._is_full(tmp_path) is full
+        assert outbox_schema.is_full(tmp_path) is full

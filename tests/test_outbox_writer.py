@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from typing import cast
 
 import msgspec
 import pytest
@@ -12,25 +13,25 @@ from patience import PATIENCE
 from samples import drain, image, sighting
 
 from edge.errors import UnwritableError
+from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
 from edge.system.counters import Counters
 
 
-def test_the_writer_waits_out_a_full_disk(tmp_path):
+def test_the_writer_waits_out_a_full_disk(tmp_path, connections):
     """What was submitted while the disk was full is on disk afterwards, in order, logged once."""
     counters, woken = Counters(), threading.Event()
     with Outbox(tmp_path / "o.db") as outbox:
         writer = Writer(outbox, woken.set, counters, commit_seconds=0, retry_max_seconds=0.05)
-        pages = outbox._file.writer.execute("PRAGMA page_count").fetchone()[0]
-        outbox._file.writer.execute(f"PRAGMA max_page_count = {pages + 1}")
+        pages = connections.writer.execute("PRAGMA page_count").fetchone()[0]
+        connections.writer.execute(f"PRAGMA max_page_count = {pages + 1}")
         writer.start()
         for _ in range(20):
             assert writer.submit([image(5_000), sighting()])
         assert not writer.flush(0.3)
         assert counters.problems()[0].startswith("outbox: ")
-        with outbox._lock:
-            outbox._file.writer.execute("PRAGMA max_page_count = 1000000")
+        connections.writer.execute("PRAGMA max_page_count = 1000000")
         assert writer.flush(PATIENCE)
         writer.close()
         assert counters.problems() == ()
@@ -50,7 +51,8 @@ def test_the_writer_waits_out_a_full_disk(tmp_path):
 def test_a_message_that_cannot_be_encoded_stops_no_other(tmp_path, spoil):
     """The outbox names it and writes nothing; the writer hands it on and writes the rest."""
     counters, handed = Counters(), []
-    good, bad, other = [sighting() for _ in range(3)], spoil(sighting()), spoil(sighting())
+    good = [sighting() for _ in range(3)]
+    bad, other = (cast(Sighting, spoil(sighting())) for _ in range(2))
     with Outbox(tmp_path / "o.db") as outbox:
         with pytest.raises(UnwritableError, match=f"a sighting .'{bad.id}'. cannot be") as raised:
             outbox.append_many([good[0], bad])
@@ -140,11 +142,11 @@ def test_commits_come_apart_when_sightings_come_fast(tmp_path):
         assert drain(outbox) == list(range(1, 12))
 
 
-def test_closing_the_writer_gives_up_on_a_dead_disk_in_time(tmp_path):
+def test_closing_the_writer_gives_up_on_a_dead_disk_in_time(tmp_path, connections):
     """Shutdown is not held up for ever, and says what it could not write."""
     with Outbox(tmp_path / "o.db") as outbox:
         writer = Writer(outbox, lambda: None, Counters(), commit_seconds=0)
-        outbox._file.writer.execute("PRAGMA query_only = 1")
+        connections.writer.execute("PRAGMA query_only = 1")
         writer.start()
         writer.submit([sighting()])
         started = time.monotonic()

@@ -116,9 +116,9 @@ def test_only_an_acknowledged_message_has_a_number(flags, mid, retained, level):
     number = b"\0\x4d" if mid else b""
     told = b"\x08" + text("r") + b"\x09" + text("c")
     properties = vary(len(told)) + told if level == 5 else b""
-    more = ("r", b"c") if level == 5 else (None, None)
+    topic, own = ("r", b"c") if level == 5 else (None, None)
     found = message(flags, text("t") + number + properties + b"payload", level, 3)
-    assert found == (Incoming("t", b"payload", retained, *more, 3), mid)
+    assert found == (Incoming("t", b"payload", retained, topic, own, 3), mid)
 
 
 def test_a_message_is_new_and_whole_unless_it_says_otherwise():

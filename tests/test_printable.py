@@ -16,6 +16,7 @@ import msgspec
 import pytest
 from brokers import Mosquitto, Subscriber
 from samples import sighting
+from there import there
 
 import edge
 from edge.device.log_tail import LogTail
@@ -189,4 +190,4 @@ def test_a_reason_with_an_odd_path_is_written_into_the_record_of_models(tmp_path
     )
     store = Store(tmp_path)
     store.change(lambda record: msgspec.structs.replace(record, last=last))
-    assert store.read().last.reason == r"cannot read 02_K\xe4fer.jpg"
+    assert there(store.read().last).reason == r"cannot read 02_K\xe4fer.jpg"

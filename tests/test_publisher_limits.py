@@ -6,6 +6,7 @@ import json
 import ssl
 import time
 from random import Random
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from samples import image, sighting
 from senders import Sender, settings
 from strict_broker import StrictBroker
+from threads_here import runs
 
 from edge.cameras.photo import encode_jpeg
 from edge.config import Tls
@@ -236,7 +238,7 @@ def test_a_goodbye_that_is_about_the_connection_blames_no_message(tmp_path, code
             broker.change(goodbyes={})
             assert device.drained()
             assert len(device.publisher.letters) == 0
-            assert not device.publisher._standing.suspects.careful
+            assert not device.publisher.standing.suspects.careful
         assert broker.findings == []
         assert seqs(broker) == list(range(1, 11))
     assert named in caplog.text
@@ -251,8 +253,12 @@ def test_verbs_are_subscribed_to_one_by_one_where_wildcards_are_not_taken(tmp_pa
     from edge.system.counters import Counters
 
     asked = RequestServer(Settings(), "wheatear/cam-1", Counters(), SystemClock(), lambda: None)
-    asked.on(STATUS, lambda _: {})
-    asked.on(MODELS, lambda _: {})
+
+    def unasked(_: object) -> NoReturn:
+        raise AssertionError("nobody asks")
+
+    asked.on(STATUS, unasked)
+    asked.on(MODELS, unasked)
     with StrictBroker(Script(wildcards=False)) as broker:
         with Sender(tmp_path, settings(broker.port), requests=asked):
             assert broker.wait(lambda one: len(one.filters) == 2)
@@ -276,4 +282,4 @@ def test_a_tls_connection_that_takes_nothing_more_does_not_hold_the_end_up(autho
             device.outbox.append_many([image(60_000) for _ in range(100)])
             device.bell.news()
             assert broker.wait(lambda one: len(one.seen) > 3)
-        assert not device.publisher._thread.is_alive()
+        assert not runs("publisher")

@@ -7,6 +7,7 @@ from importlib.metadata import version
 import pytest
 from quantizing import Recorder, asked, fresh_copy, quantized
 from sshd import DEVICE_PROGRAM
+from there import there
 
 from edge.errors import QuantizeError
 from edge.model.bundle.bundle import read_bundle
@@ -49,8 +50,8 @@ def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path)
     whole = next((trained / "quantize" / "qat").glob("whole-*.tflite")).read_bytes()
     sizes = [sum(layer.size for layer in layers(read_graph(m))) for m in (found.model, whole)]
     assert sizes[0] < 0.7 * sizes[1]
-    assert found.manifest.provenance.budget == "macs=0.5"
-    assert found.manifest.metrics.int8.accuracy >= 0.9
+    assert there(found.manifest.provenance).budget == "macs=0.5"
+    assert there(found.manifest.metrics).int8.accuracy >= 0.9
     assert "budget macs=0.5:" in printed
     assert "one thread, this machine (" in printed
     assert "made smaller for macs=0.5" in text(tmp_path / "discs.wtr")
@@ -109,15 +110,15 @@ def test_a_time_budget_is_measured_on_the_board_that_is_named(trained, tmp_path,
     here = f"{board()}, litert {version('ai-edge-litert')}"
     assert f"timing smaller int8 networks on {sshd.on} ({here}), one thread" in printed
     assert f"one thread, {sshd.on} ({here})" in printed
-    budget = read_bundle(tmp_path / "discs.wtr").manifest.provenance.budget
+    budget = there(read_bundle(tmp_path / "discs.wtr").manifest.provenance).budget
     assert budget == f"latency=0.9 on {here}"
     again = quantized(run, tmp_path / "again.wtr", **wanted)
     assert "smaller network taken from" in again
     assert f"one thread, {sshd.on} ({here})" in again
     options = asked(**wanted)
-    there, local = (
+    afar, local = (
         Workbench(load_run(run), options, Recorder(), timer)
         for timer in (Remote(sshd.on, DEVICE_PROGRAM), Local())
     )
-    with there.timer:
-        assert there.source_facts() != local.source_facts()
+    with afar.timer:
+        assert afar.source_facts() != local.source_facts()

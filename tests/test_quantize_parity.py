@@ -5,7 +5,8 @@ import pytest
 
 from edge.errors import ParityError, QuantizeError
 from quantize.bundle.package import class_threshold, decide, display_name
-from quantize.parity.compare import Calibration, FormAnswers, Limits, Photos, compare, require
+from quantize.options import Limits
+from quantize.parity.compare import Calibration, FormAnswers, Photos, compare, require
 
 LABELS = ("ant", "bee", "moth")
 

@@ -11,6 +11,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from discs import COLOURS
 from quantizing import Recorder, Stopped, asked, fresh_copy, quantized
+from there import there
 
 from edge.errors import ParityError, QuantizeError
 from edge.model.bundle.bundle import read_bundle
@@ -84,18 +85,18 @@ def test_the_bundle_says_what_it_is_and_how_good(bundle, trained):
     assert (
         tuple(label.id for label in m.labels) == run.info.labels == facts.read(found.model).labels
     )
-    assert (m.metrics.split, m.metrics.n) == ("test", 24)
-    assert m.metrics.int8.accuracy >= 0.9
-    assert set(m.metrics.per_class) == set(COLOURS)
-    assert (m.provenance.method, m.provenance.pruning) == ("qat", 0.5)
-    assert m.provenance.data_fingerprint == run.info.data_fingerprint
+    assert (there(m.metrics).split, there(m.metrics).n) == ("test", 24)
+    assert there(m.metrics).int8.accuracy >= 0.9
+    assert set(there(m.metrics).per_class) == set(COLOURS)
+    assert (there(m.provenance).method, there(m.provenance).pruning) == ("qat", 0.5)
+    assert there(m.provenance).data_fingerprint == run.info.data_fingerprint
     assert len(m.goldens) == 3
     assert m.output.kind == "logits"
 
 
 def test_the_reference_is_what_the_device_sees_of_the_validation_photos(bundle, trained):
     """Files through the device program fall into the very bins that the bundle counts."""
-    told, run = read_bundle(bundle).manifest.reference, load_run(trained)
+    told, run = there(read_bundle(bundle).manifest.reference), load_run(trained)
     val = run.dataset.split("val")
     with Classifier.from_bundle(bundle) as classifier:
         pixels = [load(val.path(example), classifier.input) for example in val.examples]
@@ -186,7 +187,7 @@ def test_post_training_quantization_passes_the_same_gate(trained, tmp_path):
     found = read_bundle(tmp_path / "discs.wtr")
     assert "written:" in printed
     assert found.manifest.input.dtype == found.manifest.output.dtype == "uint8"
-    assert found.manifest.provenance.method == "ptq"
+    assert there(found.manifest.provenance).method == "ptq"
     check_all_int8(read_graph(found.model))
     with Classifier.from_bundle(found) as classifier:
         assert classifier.labels == tuple(COLOURS)

@@ -7,6 +7,7 @@ import time
 import pytest
 from senders import Sender, settings
 from strict_broker import StrictBroker
+from there import there
 
 from edge.errors import LostError, StalledError
 from edge.mqtt.dial import connect
@@ -87,7 +88,7 @@ def test_a_connection_was_quiet_while_the_computer_slept(monkeypatch):
         with pytest.raises(LostError) as lost:  # noqa: PT012
             while True:
                 connection.poll(0.1)
-    assert lost.value.quiet_seconds > 8 * 3600
+    assert there(lost.value.quiet_seconds) > 8 * 3600
 
 
 def test_a_device_keeps_its_connection_through_it(tmp_path, caplog):

@@ -7,6 +7,7 @@ from clocks import Hand
 from delivery_bench import Bench
 from msgspec.structs import replace
 from samples import image, sighting
+from there import there
 
 from edge.mqtt.poison_messages import STRIKES
 from edge.outbox.dead_letters import DeadLetters
@@ -247,7 +248,7 @@ def test_a_picture_too_large_that_no_letter_can_be_made_of_waits(tmp_path):
 def test_letters_of_an_earlier_start_are_named(tmp_path):
     """From the beginning, not only when another is added."""
     DeadLetters(tmp_path / "letters").keep("x", "why", Hand().now())
-    assert Bench(tmp_path).problem("dead letters").startswith("1 set aside")
+    assert there(Bench(tmp_path).problem("dead letters")).startswith("1 set aside")
 
 
 @pytest.mark.parametrize(("kind", "message"), [(Kind.SIGHTING, sighting), (Kind.IMAGE, image)])

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from remotes import ALLOW, BASE, changed, started
+from there import there
 
+from edge.config import FolderCamera, load_config
 from edge.config import Requests as Settings
-from edge.config import load_config
 from edge.device.config_changes import MOST_STARTS, NAME, ChangedConfiguration
 from edge.device.log_tail import LogTail
 from edge.device.remote import Control, Remote
@@ -32,7 +33,7 @@ def file(tmp_path):
 def test_a_change_is_in_force_at_the_next_start_and_the_file_is_untouched(file):
     """What a person wrote, comments included, stays as it is."""
     before = file.read_text()
-    assert changed(file, decision__cooldown_seconds=5).config.decision.cooldown_seconds == 5
+    assert there(changed(file, decision__cooldown_seconds=5).config).decision.cooldown_seconds == 5
     assert file.read_text() == before
 
 
@@ -43,12 +44,12 @@ def test_a_change_that_is_never_confirmed_is_taken_back(file):
     for _ in range(2):
         assert configuration.trying
         configuration = started(file)
-        assert configuration.config.decision.agreeing_frames == 2
+        assert there(configuration.config).decision.agreeing_frames == 2
     configuration = started(file)
     assert not configuration.trying
-    assert configuration.config.decision.agreeing_frames == 1
-    assert "never proved itself" in configuration.record.taken_back
-    assert started(file).config.decision.agreeing_frames == 1
+    assert there(configuration.config).decision.agreeing_frames == 1
+    assert "never proved itself" in there(configuration.record.taken_back)
+    assert there(started(file).config).decision.agreeing_frames == 1
 
 
 def test_a_confirmed_change_stays(file):
@@ -56,7 +57,7 @@ def test_a_confirmed_change_stays(file):
     changed(file, decision__agreeing_frames=1).confirm()
     for _ in range(MOST_STARTS + 2):
         configuration = started(file)
-    assert configuration.config.decision.agreeing_frames == 1
+    assert there(configuration.config).decision.agreeing_frames == 1
     assert not configuration.trying
 
 
@@ -66,8 +67,8 @@ def test_changes_add_up_and_can_be_taken_back_one_by_one(file):
     changed(file, decision__thresholds__aphid=0.5).confirm()
     configuration = changed(file, decision__thresholds={"leaf": 0.4}, report__health_seconds=None)
     configuration.confirm()
-    assert configuration.config.decision.thresholds == {"leaf": 0.4}
-    assert configuration.config.report.health_seconds == 300.0
+    assert there(configuration.config).decision.thresholds == {"leaf": 0.4}
+    assert there(configuration.config).report.health_seconds == 300.0
     assert list(configuration.record.current.settings) == [
         "decision.agreeing_frames",
         "decision.thresholds",
@@ -83,7 +84,7 @@ def test_a_whole_configuration_can_be_sent_and_dropped_again(file):
     assert configuration.change(configuration.revision(), None, whole)
     configuration = started(file)
     configuration.confirm()
-    assert configuration.config.report.state_seconds == 0.7
+    assert there(configuration.config).report.state_seconds == 0.7
     assert configuration.change(configuration.revision(), None, "")
     assert started(file).config == load_config(file)
 
@@ -140,7 +141,7 @@ def test_a_change_decided_on_an_old_revision_is_refused(file):
     configuration.confirm()
     with pytest.raises(StaleRevisionError, match=f"'{old}' is not in force"):
         configuration.change(old, {"decision.agreeing_frames": 3}, None)
-    assert started(file).config.decision.agreeing_frames == 1
+    assert there(started(file).config).decision.agreeing_frames == 1
 
 
 def test_the_same_values_again_change_nothing(file):
@@ -189,7 +190,7 @@ def test_arbitrary_requests_change_settings_whole_or_not_at_all(file, values, to
     configuration = started(file)
     counters = Counters()
     requests = RequestServer(
-        configuration.config.requests, BASE, counters, SystemClock(), lambda: None
+        there(configuration.config).requests, BASE, counters, SystemClock(), lambda: None
     )
     Remote(configuration, Control(), LogTail()).serve(requests, 60.0)
     revision = configuration.revision() if known else "0" * 16
@@ -204,8 +205,10 @@ def test_arbitrary_requests_change_settings_whole_or_not_at_all(file, values, to
             "StaleRevisionError",
         }
         assert not (file.parent / NAME).exists()
-    found, base = started(file).config, load_config(file)
+    found, base = there(started(file).config), load_config(file)
     assert (found.requests, found.device.id) == (base.requests, base.device.id)
+    assert isinstance(found.camera, FolderCamera)
+    assert isinstance(base.camera, FolderCamera)
     assert found.camera.path == base.camera.path
 
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 import devices
 import msgspec
@@ -43,12 +44,12 @@ class Field:
             env=os.environ | self.environment,
         )
 
-    def ask(self, verb: str, seconds=20.0, **parameters) -> dict:
+    def ask(self, verb: str, seconds=20.0, **parameters) -> dict[str, Any]:
         """Ask the device; give the whole answer."""
         request = {"transaction": f"t{random.getrandbits(60)}", **parameters}
         return ask(self.broker, BASE, verb, request, seconds)
 
-    def set(self, **settings) -> dict:
+    def set(self, **settings) -> dict[str, Any]:
         """Change settings."""
         now = self.ask("config/get")["data"]
         values = {name.replace("__", "."): value for name, value in settings.items()}
@@ -64,7 +65,7 @@ class Field:
             time.sleep(0.1)
         raise AssertionError("no new start")
 
-    def settled(self) -> dict:
+    def settled(self) -> dict[str, Any]:
         """Wait until nothing is on trial; give what ``config/get`` says."""
         for _ in range(200):
             with contextlib.suppress(PublishError):

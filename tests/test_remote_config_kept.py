@@ -9,6 +9,7 @@ import os
 import devices
 import pytest
 from remotes import ALLOW, changed, started
+from there import there
 
 from edge.config import load_config
 from edge.device.config_changes import MOST_STARTS, NAME, ChangedConfiguration
@@ -73,13 +74,13 @@ def test_a_power_cut_at_any_durable_step_ends_in_a_valid_configuration(file):
             put(folder, files)
             for _ in range(MOST_STARTS + 1):  # a trial that is started with again and again
                 found = started(file)
-                assert found.config.decision.agreeing_frames in agree
+                assert there(found.config).decision.agreeing_frames in agree
                 looked += 1
             assert not found.trying
         put(folder, kept)
     assert looked == 6 * 8 * (MOST_STARTS + 1)
     put(folder, base)
-    assert started(file).config.decision.agreeing_frames == 1
+    assert there(started(file).config).decision.agreeing_frames == 1
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_damaged_file_of_changes_is_set_aside(file, damage):
     (file.parent / NAME).write_bytes(damage)
     configuration = started(file)
     assert configuration.config == load_config(file)
-    assert "set aside" in configuration.record.taken_back
+    assert "set aside" in there(configuration.record.taken_back)
     assert (file.parent / f"{NAME}.refused").read_bytes() == damage
 
 
@@ -105,7 +106,7 @@ def test_changes_in_a_form_of_another_version_are_set_aside(file, later):
         ChangedConfiguration(file).peek()
     again = started(file)
     assert again.config == load_config(file)
-    assert "schema" in again.record.taken_back
+    assert "schema" in there(again.record.taken_back)
     assert json.loads((file.parent / f"{NAME}.refused").read_text()) == kept | later
 
 
@@ -156,7 +157,7 @@ def test_changes_that_cannot_be_opened_just_now_are_not_set_aside(file, monkeypa
         for ask in (ChangedConfiguration(file).load, ChangedConfiguration(file).peek):
             with pytest.raises(ConfigError, match=f"{NAME} just now: Too many .*; try again"):
                 ask()
-    assert started(file).config.decision.agreeing_frames == 1
+    assert there(started(file).config).decision.agreeing_frames == 1
 
 
 def test_a_disk_that_refuses_takes_a_change_back(file):
@@ -165,7 +166,7 @@ def test_a_disk_that_refuses_takes_a_change_back(file):
     configuration = changed(file, decision__agreeing_frames=3)
     (file.parent / f"{NAME}.new").mkdir()
     again = started(file)
-    assert (again.config.decision.agreeing_frames, again.trying) == (1, False)
-    assert "its starts cannot be counted" in again.record.taken_back
+    assert (there(again.config).decision.agreeing_frames, again.trying) == (1, False)
+    assert "its starts cannot be counted" in there(again.record.taken_back)
     configuration.take_back("a test")
     assert configuration.record.taken_back == "a test"

@@ -6,12 +6,14 @@ import json
 import queue
 import threading
 import time
+from typing import Any
 
 import devices
 import pytest
 from clocks import Hand
 from patience import PATIENCE
 from remotes import ALLOW, BASE, changed, started
+from there import there
 
 from edge.config import Requests as Settings
 from edge.device.config_changes import NAME, ChangedConfiguration
@@ -58,7 +60,7 @@ class Afar:
         self.asked = 0
         self.told = threading.Event()
 
-    def ask(self, verb: str, **params: object) -> dict:
+    def ask(self, verb: str, **params: object) -> dict[str, Any]:
         """Return the answer."""
         self.asked += 1
         payload = json.dumps({"transaction": f"t{self.asked}", **params}).encode()
@@ -142,8 +144,8 @@ def test_a_configuration_is_given_with_its_state(file):
     )
     now = Hand().now()
     configuration.take_back("a test", now)
-    state = Afar(configuration).remote.state()
-    assert (state.taken_back, state.taken_back_at, state.trying) == ("a test", now, False)
+    told = Afar(configuration).remote.state()
+    assert (told.taken_back, told.taken_back_at, told.trying) == ("a test", now, False)
     configuration = started(file)
     assert configuration.change(configuration.revision(), None, file.read_text() + "\n")
     assert Afar(configuration).remote.state().replaced
@@ -240,7 +242,7 @@ def test_a_trial_ends_when_all_was_shown(file, settings):
             afar.counters.add("subscribed")
         assert afar.told.wait(PATIENCE)
     assert not configuration.trying
-    assert started(file).config.decision.agreeing_frames == 1
+    assert there(started(file).config).decision.agreeing_frames == 1
     assert afar.control.wish == "end"
     assert afar.counters.crew.ended is None
 
@@ -274,7 +276,7 @@ def test_a_trial_that_cannot_be_written_down_as_won_is_taken_back(file):
         assert configuration.trying
         afar.clock.seconds = 61.0
         assert afar.control.stop.wait(PATIENCE)
-    assert configuration.record.taken_back.startswith("within 60 s cannot write ")
+    assert there(configuration.record.taken_back).startswith("within 60 s cannot write ")
     assert afar.shots == []
 
 

@@ -11,10 +11,12 @@ import time
 
 import pytest
 from desks import Desk, refused
+from there import there
 
 from edge.errors import ReplayedRequestError
 from edge.messages.base import MOST_SENT
 from edge.messages.requests import OUTBOX_DISCARD, VERBS
+from edge.messages.verbs import LettersDone, WhichLetters
 from edge.mqtt.transactions import MOST_JUMP, NAME, Memory
 from edge.system.clock import WRITTEN
 
@@ -87,7 +89,12 @@ def test_a_delivery_while_the_first_is_carried_out_is_passed_over(path):
     """It is known, and not yet answered."""
     desk = again(path)
     seen = []
-    desk.requests.on(OUTBOX_DISCARD, lambda _: seen.append(desk.offered("outbox/discard", FIRST)))
+
+    def discard(_: WhichLetters) -> LettersDone:
+        seen.append(desk.offered("outbox/discard", FIRST))
+        return LettersDone(count=0)
+
+    desk.requests.on(OUTBOX_DISCARD, discard)
     desk.ask("outbox/discard", FIRST)
     assert seen == [[]]
 
@@ -193,14 +200,14 @@ def test_the_memory_is_bounded():
     assert memory.after == 0
     memory.begin("status", "small", b"", None)
     memory.keep("status", "small", b"x" * 10)
-    assert memory.find("status", "8", b"").answer == "x" * 30
+    assert there(memory.find("status", "8", b"")).answer == "x" * 30
     memory.begin("status", "fits", b"", None)
     memory.keep("status", "fits", b"x" * 60)
-    assert memory.find("status", "9", b"").answer == "x" * 30
+    assert there(memory.find("status", "9", b"")).answer == "x" * 30
     memory.begin("status", "large", b"", None)
     memory.keep("status", "large", b"x" * 190)
     assert memory.find("status", "9", b"") is None
-    assert memory.find("status", "large", b"").answer == "x" * 190
+    assert there(memory.find("status", "large", b"")).answer == "x" * 190
 
 
 def test_what_was_cut_off_and_forgotten_is_new(path):
@@ -210,7 +217,7 @@ def test_what_was_cut_off_and_forgotten_is_new(path):
     for transaction in "12340":
         memory.begin("outbox/discard", transaction, b"", None)
         memory.keep("outbox/discard", transaction, b"{}")
-    assert memory.find("outbox/discard", "0", b"").answer == "{}"
+    assert there(memory.find("outbox/discard", "0", b"")).answer == "{}"
 
 
 def test_the_file_is_bounded_too(path):
@@ -221,7 +228,7 @@ def test_the_file_is_bounded_too(path):
         memory.keep("config/set", str(i), b"x" * (4000 if i % 2 else 4001))
     assert path.stat().st_size < 64 * 4300
     later = Memory(path)
-    assert later.find("config/set", "99", b"").answer == "x" * 4000
+    assert there(later.find("config/set", "99", b"")).answer == "x" * 4000
     with pytest.raises(ReplayedRequestError, match="its answer is not kept"):
         later.find("config/set", "98", b"")
 
@@ -255,7 +262,12 @@ def test_an_answer_that_cannot_be_noted_is_given_all_the_same(tmp_path):
     folder = tmp_path / "data"
     folder.mkdir()
     desk = again(folder / NAME)
-    desk.requests.on(OUTBOX_DISCARD, lambda _: shutil.rmtree(folder))
+
+    def discard(_: WhichLetters) -> LettersDone:
+        shutil.rmtree(folder)
+        return LettersDone(count=0)
+
+    desk.requests.on(OUTBOX_DISCARD, discard)
     assert desk.ask("outbox/discard", FIRST)["status"] == "ok"
     assert desk.ask("outbox/discard", FIRST)["status"] == "ok"
 

@@ -73,7 +73,7 @@ def test_every_template_escapes_and_needs_nothing_beside_it(tmp_path, monkeypatc
         assert "<style" not in text or path.name == "base.html", path
         assert not re.search(r"\|\s*safe|autoescape|https?://|<link|<script", text), path
     monkeypatch.setattr(pages, "TREE", tmp_path)
-    monkeypatch.setattr(pages, "_environment", pages._environment.__wrapped__)
+    monkeypatch.setattr(pages, "environment", pages.environment.__wrapped__)
     (tmp_path / "one.html").write_text("{{ name }} {{ share | percent(1) }}\n", encoding="utf-8")
     assert fill("one.html", name="<i>'\"&", share=0.5) == "&lt;i&gt;&#39;&#34;&amp; 50.0%\n"
     with pytest.raises(UndefinedError, match="'name' is undefined"):

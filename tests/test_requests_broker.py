@@ -6,6 +6,7 @@ import json
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
@@ -46,7 +47,7 @@ class Asker:
         end(self._client)
 
 
-def answered(subscriber, transaction: str) -> dict:
+def answered(subscriber, transaction: str) -> dict[str, Any]:
     """Wait for the answer to a transaction."""
 
     def find(messages):
@@ -57,7 +58,7 @@ def answered(subscriber, transaction: str) -> dict:
     return find(subscriber.messages)
 
 
-def keep_asking(subscriber, ask, verb: str, transaction: str) -> dict:
+def keep_asking(subscriber, ask, verb: str, transaction: str) -> dict[str, Any]:
     """Ask, again and again until the device has subscribed, under one transaction."""
     mark = f'"transaction":"{transaction}"'.encode()
     for _ in range(50):

@@ -11,6 +11,7 @@ from clocks import RIGHT, Field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from samples import BOOT, health, image, sighting, stored, taken, waiting
+from there import there
 
 from edge.errors import OutboxFullError
 from edge.messages.health import Health
@@ -72,7 +73,7 @@ def test_thousands_that_wait_are_rewritten_page_by_page_and_only_once(tmp_path):
         assert retime(outbox, BOOT, clock.booted(), newest) == (0, newest)
 
 
-def test_a_kill_in_the_middle_of_retiming_loses_nothing(tmp_path):
+def test_a_kill_in_the_middle_of_retiming_loses_nothing(tmp_path, monkeypatch):
     """What a failed page leaves is as it was; the next attempt does the rest."""
     clock, path = Field(), tmp_path / "o.db"
     with Outbox(path) as outbox:
@@ -86,7 +87,7 @@ def test_a_kill_in_the_middle_of_retiming_loses_nothing(tmp_path):
                 raise KeyboardInterrupt
             return real(changes)
 
-        outbox.rewrite = dies
+        monkeypatch.setattr(outbox, "rewrite", dies)
         with pytest.raises(KeyboardInterrupt):
             retime(outbox, BOOT, clock.booted())
     with Outbox(path) as outbox:
@@ -193,7 +194,7 @@ def test_messages_wait_for_the_clock_once_and_not_for_ever(tmp_path):
             assert not retimer.hold(), "once a run"
 
 
-def test_a_disk_that_refuses_to_rewrite_keeps_no_right_time_back(tmp_path):
+def test_a_disk_that_refuses_to_rewrite_keeps_no_right_time_back(tmp_path, monkeypatch):
     """What is sent is right all the same, and does not wait for the disk; that it fails is said."""
     clock, counters = Field(), Counters()
     with Outbox(tmp_path / "o.db") as outbox:
@@ -205,7 +206,7 @@ def test_a_disk_that_refuses_to_rewrite_keeps_no_right_time_back(tmp_path):
         def rewrite(*_):
             raise OutboxFullError("no room")
 
-        outbox.rewrite = rewrite
+        monkeypatch.setattr(outbox, "rewrite", rewrite)
         clock.set()
         retimer.tick()
         assert not retimer.hold()
@@ -215,7 +216,7 @@ def test_a_disk_that_refuses_to_rewrite_keeps_no_right_time_back(tmp_path):
         assert msgspec.json.decode(sent[2].payload, type=Sighting).time.date() == RIGHT.date()
         assert sent[2].time_ms == int((RIGHT + timedelta(seconds=100)).timestamp() * 1000)
         assert {one.clock for one in waiting(outbox)} == {"unsynced"}
-        outbox.rewrite = real
+        monkeypatch.setattr(outbox, "rewrite", real)
         retimer.tick()
         assert [row.payload for row in outbox.page()] == [row.payload for row in sent]
         assert counters.problems() == ()
@@ -228,7 +229,7 @@ def test_the_same_row_rewritten_from_two_threads_is_counted_once(tmp_path):
         outbox.append(taken(clock))
         (row,), (before,) = outbox.page(), waiting(outbox)
         clock.set()
-        better = retimed(before, BOOT, clock.booted())
+        better = there(retimed(before, BOOT, clock.booted()))
         assert [outbox.rewrite([(row, better)]) for _ in range(2)] == [1, 0]
         assert outbox.hours(RIGHT)[0].labels == {"aphid": 1}
         assert outbox.depth().bytes == stored(outbox.page())

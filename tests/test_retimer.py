@@ -10,6 +10,8 @@ import msgspec
 import pytest
 from clocks import RIGHT, Field
 from samples import BOOT, health, image, sighting, taken
+from there import there
+from threads_here import runs
 
 from edge.config import Broker, Config, FolderCamera, Model, V4l2Camera
 from edge.errors import OutboxError
@@ -38,10 +40,11 @@ def test_only_what_a_worse_clock_showed_is_put_right(clock, better):
     if not better:
         assert found is None
         return
+    found = there(found)
     right = RIGHT + 2 * HOUR + timedelta(seconds=60.5)
     assert (found.time, found.clock) == (right, "retimed")
     assert (found.since, found.best_time) == (right - HOUR, right + HOUR)
-    bare = retimed(msgspec.structs.replace(made, since=None, best_time=None), BOOT, RIGHT)
+    bare = there(retimed(msgspec.structs.replace(made, since=None, best_time=None), BOOT, RIGHT))
     assert (bare.since, bare.best_time) == (None, None)
     assert retimed(made, "another start", RIGHT) is None
 
@@ -87,7 +90,7 @@ def outbox(tmp_path):
         yield outbox
 
 
-def counted(outbox: Outbox) -> list[int]:
+def counted(outbox: Outbox, patch: pytest.MonkeyPatch) -> list[int]:
     """Have an outbox say how many rows each look at it asked for and got."""
     looks: list[int] = []
     real = outbox.newest
@@ -97,17 +100,17 @@ def counted(outbox: Outbox) -> list[int]:
         looks.append(len(page))
         return page
 
-    outbox.newest = newest
+    patch.setattr(outbox, "newest", newest)
     return looks
 
 
-def test_messages_of_earlier_starts_are_not_read_for_nothing(outbox):
+def test_messages_of_earlier_starts_are_not_read_for_nothing(outbox, monkeypatch):
     """One page of them is enough; pages of pictures say nothing of whose they are."""
     clock = Field()
     outbox.append_many([taken(clock, "another start") for _ in range(500)])
     outbox.append_many([taken(clock)])
     clock.set()
-    looks = counted(outbox)
+    looks = counted(outbox, monkeypatch)
     assert retime(outbox, BOOT, clock.booted()) == (1, 501)
     assert looks == [200, 200]
     outbox.append_many([taken(Field()), *[image(1) for _ in range(250)]])
@@ -172,7 +175,7 @@ def test_only_what_could_be_better_is_restated(outbox):
     assert counters["retimed"] == 2
 
 
-def test_the_watch_looks_at_once_and_then_time_and_again(outbox):
+def test_the_watch_looks_at_once_and_then_time_and_again(outbox, monkeypatch):
     """What fails is told, and the next look is made all the same; it ends when it is told to."""
     clock, counters = Field(quality="synced"), Counters()
     looks, enough = [], threading.Event()
@@ -187,18 +190,18 @@ def test_the_watch_looks_at_once_and_then_time_and_again(outbox):
             enough.set()
         return "synced"
 
-    clock.quality = quality
+    monkeypatch.setattr(clock, "quality", quality)
     with Retimer(outbox, BOOT, clock, counters, 30, lambda: None, 0.001) as retimer:
         assert looks[0] == threading.current_thread().name
         assert enough.wait(20)
         assert counters.problems() == ()
-    assert not retimer._thread.is_alive()
+    assert not runs("clock")
     retimer.close()
     assert counters.crew.ended is None
     assert counters.errors() == {"ValueError": 1}
 
 
-def test_a_disk_that_refuses_is_told_until_it_does_not(outbox):
+def test_a_disk_that_refuses_is_told_until_it_does_not(outbox, monkeypatch):
     """The next look begins where the last that came to its end did."""
     clock, counters = Field(), Counters()
     outbox.append(taken(clock))
@@ -214,7 +217,7 @@ def test_a_disk_that_refuses_is_told_until_it_does_not(outbox):
     assert counters.problems() == ("retiming: read only",)
     assert counters["retimed"] == 0
     outbox.rewrite = real
-    looks = counted(outbox)
+    looks = counted(outbox, monkeypatch)
     for _ in range(2):
         retimer.tick()
         assert counters.problems() == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import devices
 import pytest
@@ -49,7 +50,7 @@ def test_every_photo_of_a_folder_arrives_as_a_sighting(tmp_path, broker):
     }
 
 
-def sightings(subscriber) -> list[dict]:
+def sightings(subscriber) -> list[dict[str, Any]]:
     """The sightings by first arrival of their id."""
     found = [json.loads(payload) for payload in subscriber.on("/sighting")]
     return list({one["id"]: one for one in found}.values())

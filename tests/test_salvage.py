@@ -12,10 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples import drain, health, sighting
+from there import there
 
 from edge.errors import OutboxDamagedError, OutboxError
 from edge.messages.base import new_id
-from edge.messages.sighting import Evidence
+from edge.messages.health import Health
+from edge.messages.sighting import Evidence, Sighting
 from edge.outbox import sql as outbox_schema
 from edge.outbox.counts import OutboxCounts
 from edge.outbox.outbox import Outbox
@@ -126,7 +128,7 @@ def test_damage_in_the_log_is_noticed_before_sqlite_forgets_what_is_behind_it(tm
     content = bytearray(log.read_bytes())
     content[len(content) // 3] ^= 1
     log.write_bytes(content)
-    assert "cannot be used" in damage(path)
+    assert "cannot be used" in there(damage(path))
     with Outbox(path) as outbox:
         assert len(waiting(outbox)) >= len(before) - 6
         assert outbox.append(sighting()) > 200
@@ -191,15 +193,14 @@ def test_from_a_sound_file_everything_is_salvaged_as_sqlite_reads_it(tmp_path_fa
             rows = waiting(outbox)
             outbox.delete(row.row for row in rows[: len(rows) * 2 // 3])
         else:
-            outbox.append_many(
-                {
-                    "sighting": [sighting()],
-                    "many": [sighting() for _ in range(60)],
-                    "picture": [sighting(), small],
-                    "large": [sighting(), large],
-                    "health": [health()],
-                }[action]
-            )
+            batches: dict[str, list[Sighting | Evidence | Health]] = {
+                "sighting": [sighting()],
+                "many": [sighting() for _ in range(60)],
+                "picture": [sighting(), small],
+                "large": [sighting(), large],
+                "health": [health()],
+            }
+            outbox.append_many(batches[action])
     with outbox:
         outbox.close()
         connections = outbox_schema.open_database(path.with_name("new.db"))
@@ -217,14 +218,14 @@ def test_from_a_sound_file_everything_is_salvaged_as_sqlite_reads_it(tmp_path_fa
     assert (found.saved, found.lost, found.missing) == (len(copied), 0, ())
 
 
-def test_a_file_that_breaks_while_running_goes_on_under_the_same_rows(tmp_path):
+def test_a_file_that_breaks_while_running_goes_on_under_the_same_rows(tmp_path, connections):
     """An acknowledgement that was under way deletes what it was for, and nothing newer."""
     path = tmp_path / "o.db"
     with Outbox(path) as outbox:
         outbox.append_many([sighting() for _ in range(200)])
         flying = [row.row for row in waiting(outbox)[:20]]
-        outbox._file.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        outbox._file.writer.execute("PRAGMA shrink_memory")
+        connections.writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connections.writer.execute("PRAGMA shrink_memory")
         spoil(path, 2)
         spoil(path, 20)
         with pytest.raises(OutboxError, match="damaged"):

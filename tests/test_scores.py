@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from edge.messages.sighting import Score
 from edge.model.scores import (
     DecisionSpec,
-    Score,
     decide,
     dequantise,
     energy,

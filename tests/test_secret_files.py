@@ -12,6 +12,7 @@ import devices
 import pytest
 from brokers import Mosquitto, Subscriber
 from patience import PATIENCE
+from there import there
 
 from edge.config import Broker, Tls
 from edge.errors import ConfigError
@@ -69,7 +70,7 @@ def test_a_device_delivers_again_once_its_password_is_a_file_again(tmp_path):
         )
         device = devices.start("run", "--drain-timeout", "30", "--config", str(config))
         deadline = time.monotonic() + PATIENCE
-        for line in device.stderr:
+        for line in there(device.stderr):
             if "secret" in line or time.monotonic() > deadline:
                 break
         secret.unlink()

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from session_bench import BASE, Talk
+from there import there
 from wires import ScriptedWire
 
 from edge.mqtt.idle_sender import Parcel
@@ -278,7 +279,7 @@ def test_a_denied_or_too_large_introduction_is_said_again_later(tmp_path):
     talk.says[f"{BASE}/info"] = b"x" * 3000
     assert talk.go() == ["availability", "state"]
     talk.settle()
-    assert "(larger than its limit of 2000 bytes)" in talk.problem("broker access")
+    assert "(larger than its limit of 2000 bytes)" in there(talk.problem("broker access"))
     talk.says[f"{BASE}/info"] = b"short"
     talk.wait(10.1)
     said = talk.go(answer=False)
@@ -298,7 +299,7 @@ def test_a_session_parts_in_good_order(talk):
     talk.session.news()
     closing = Closing(True, flush_until=100.0)
     assert talk.go(closing) == ["sighting"]
-    said = []
+    said: list[str] = []
     for _ in range(10):
         said += talk.go(closing) if talk.going else []
     assert said == ["state", "availability"]

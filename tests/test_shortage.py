@@ -14,6 +14,7 @@ import pytest
 from brokers import free_port
 from samples import sighting
 from steps import descriptors
+from there import there
 
 from edge.device.config_changes import ChangedConfiguration
 from edge.errors import WheatearError
@@ -36,7 +37,7 @@ def job(folder):
     """An update that was accepted."""
     jobs = Jobs(Store(folder))
     jobs.put(Job(update="u", source=None, sha256=None, allow_downgrade=False))
-    return lambda: jobs.read().update
+    return lambda: there(jobs.read()).update
 
 
 def changes(folder):
@@ -117,7 +118,7 @@ def test_what_cannot_be_opened_just_now_is_not_given_up(tmp_path, make):
 def test_what_could_not_be_opened_once_is_not_given_up(tmp_path, monkeypatch, make, number):
     """Another thread, or program, had the last one, and lets it go."""
     ask = make(tmp_path)
-    expected, real, refused = ask(), os.open, []
+    expected, real, refused = ask(), os.open, list[object]()
 
     def refuse(path, *arguments, **options):
         if Path(path).name == FILES[make] and not refused:

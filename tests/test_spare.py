@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from session_bench import BASE, Talk
+from there import there
 
 from edge.errors import LostError
 from edge.mqtt.idle_sender import Parcel
@@ -72,7 +73,7 @@ def test_a_parcel_larger_than_the_broker_takes_is_refused_unsent(tmp_path):
     large = Parcel("large", (("inbox/large", bytes(900)),))
     talk = begun(tmp_path, large, maximum_packet_size=800)
     assert talk.source.outcomes == [("large", "refused")]
-    assert talk.problem("broker access").startswith(
+    assert there(talk.problem("broker access")).startswith(
         f"{BASE}/inbox/large is larger than the broker's limit of 800 bytes"
     )
     assert talk.counters["denied"] == 1

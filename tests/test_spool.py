@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from functools import partial
+from types import FrameType
 
 import pytest
 from pictures import JPEG, item, names, unsent
@@ -31,7 +33,7 @@ def test_the_least_useful_goes_first_when_there_is_no_room(tmp_path):
     for number, why in enumerate(order):
         spool.add(item(why, number, f"{number:016x}"), JPEG)
     spool.mark_sent(f"{5:016x}")
-    left, gone = set(range(6)), []
+    left, gone = set(range(6)), list[int]()
     while left:
         spool.max_bytes = spool.bytes
         spool.add(item("random", 99, f"{99 - len(gone):016x}"), b"")
@@ -113,6 +115,11 @@ def test_reasons_are_asked_for_by_their_oldest(tmp_path):
         assert one.unsent == 2
 
 
+def count(calls: Counter[str], _frame: FrameType, event: str, _what: object) -> None:
+    """Count what the interpreter tells of."""
+    calls[event] += 1
+
+
 def test_what_a_smaller_bound_costs_does_not_grow_with_the_square_of_what_is_there(tmp_path):
     """Counted in calls of functions: twice as many pictures that go cost about twice as much."""
     called = []
@@ -124,8 +131,8 @@ def test_what_a_smaller_bound_costs_does_not_grow_with_the_square_of_what_is_the
                 stem.with_suffix(f".{end}").touch()
         spool = PictureStore(spool.folder, max_bytes=2 * len(JPEG))
         spool.bytes += 10**6  # files without bytes take no time to make
-        calls = Counter()
-        sys.setprofile(lambda _, event, __, calls=calls: calls.update([event]))
+        calls = Counter[str]()
+        sys.setprofile(partial(count, calls))
         try:
             assert not spool.add(item("random"), JPEG)
         finally:

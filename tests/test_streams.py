@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from typing import NamedTuple
 
 import devices
 import pytest
@@ -22,22 +24,30 @@ SET_PIPE_SIZE = 1031
 """fcntl(2), F_SETPIPE_SZ."""
 
 
+class Heard(NamedTuple):
+    """A device that replays in a loop, and who hears it; called with a command, it runs."""
+
+    path: Path
+    broker: Mosquitto
+    subscriber: Subscriber
+
+    def __call__(self, command: str = 'exec "$0" "$@"', **how) -> subprocess.Popen[str]:
+        """Run it by a shell."""
+        wheatear = [sys.executable, "-m", "edge", "run", "--config", str(self.path)]
+        process = subprocess.Popen(["bash", "-c", command, *wheatear], **how)
+        devices.STARTED.append(process)
+        return process
+
+
 @pytest.fixture
 def device(tmp_path):
-    """A device that replays in a loop, and who hears it; ``start(*words)`` runs it."""
+    """A device that replays in a loop."""
     devices.photos(tmp_path / "photos", 3)
     with Mosquitto(tmp_path) as broker, Subscriber(broker.port) as subscriber:
         more = '[requests]\nallow = ["restart"]\n'
         path = devices.config(tmp_path, broker.port, more, "loop = true\nframes_per_second = 40")
 
-        def start(command: str = 'exec "$0" "$@"', **how) -> subprocess.Popen:
-            wheatear = [sys.executable, "-m", "edge", "run", "--config", str(path)]
-            process = subprocess.Popen(["bash", "-c", command, *wheatear], **how)
-            devices.STARTED.append(process)
-            return process
-
-        start.broker, start.subscriber = broker, subscriber
-        yield start
+        yield Heard(path, broker, subscriber)
 
 
 def more(subscriber, count: int = 5) -> bool:

@@ -9,6 +9,7 @@ import mqtt_packets as mqtt
 import paho.mqtt.client as paho
 import pytest
 from broker_script import Script
+from paho.mqtt.enums import CallbackAPIVersion
 from strict_broker import StrictBroker
 
 
@@ -123,7 +124,7 @@ def test_too_long_a_silence_is_found():
 def test_a_client_that_keeps_to_the_standard_is_not_blamed(protocol):
     """An ordinary client publishes, subscribes, pings and leaves."""
     with StrictBroker() as broker:
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, "ordinary", protocol=protocol)
+        client = paho.Client(CallbackAPIVersion.VERSION2, "ordinary", protocol=protocol)
         client.will_set("gone", b"x", qos=1, retain=True)
         client.connect("127.0.0.1", broker.port, keepalive=1)
         client.loop_start()

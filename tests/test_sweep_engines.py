@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from rich.console import Console
+from there import there
 from trials_here import Here
 
 from edge.errors import QuantizeError
@@ -165,7 +166,7 @@ def test_another_option_makes_a_trial_anew(trained, tmp_path):
         quantize_sweep([trained], tmp_path, ["ptq"], Here(), options, console=console)
         assert words in said.getvalue()
     bundle = tmp_path / trained.name / "ptq.wtr"
-    assert record.read(bundle.with_suffix(".trial.json")).facts.options[-1] == "3"
+    assert there(record.read(bundle.with_suffix(".trial.json"))).facts.options[-1] == "3"
 
 
 def test_a_process_that_fails_is_told_by_its_last_words(trained, tmp_path):
@@ -231,7 +232,9 @@ def test_options_of_the_other_engine_are_refused(monkeypatch):
     ):
         with pytest.raises(QuantizeError, match=words):
             choose(*given)
-    assert choose("processes", 3, "", None).at_once == 3
+    engine = choose("processes", 3, "", None)
+    assert isinstance(engine, Processes)
+    assert engine.at_once == 3
 
 
 def test_budgets_of_time_stay_on_this_machine(tmp_path, monkeypatch):
@@ -257,12 +260,12 @@ def test_ray_begins_a_trial_anew_when_its_worker_dies(trained, tmp_path):
         wait_for(lambda: pruned(trained) - before)
         (trial,) = working(log)
         worker = re.search(r"^PPid:\t(\d+)$", Path(f"/proc/{trial}/status").read_text(), re.M)
-        os.kill(int(worker[1]), signal.SIGKILL)
+        os.kill(int(there(worker)[1]), signal.SIGKILL)
         wait_for(lambda: not alive(trial))
         (tmp_path / "hold").unlink()
         assert process.wait(PATIENCE) == 0
     assert "zeros-75: begun anew on " in said(tmp_path)
     assert "zeros-75: done (" in said(tmp_path)
     assert "pruned model taken from" in log.read_text()
-    assert record.read(log.with_suffix(".trial.json")).done
+    assert there(record.read(log.with_suffix(".trial.json"))).done
     assert (tmp_path / "sweep.html").exists()

@@ -3,6 +3,8 @@
 import csv
 import io
 import shutil
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -108,7 +110,7 @@ def few_levels_a_channel(count):
     return check
 
 
-TECHNIQUES = {
+TECHNIQUES: dict[str, tuple[dict[str, Any], list[Callable[[bytes], None]]]] = {
     "constant": (
         {"pruning": 0.5, "pruning_schedule": "constant"},
         [half_is_zero],
@@ -137,7 +139,7 @@ def test_clustering_goes_on_from_its_phases_and_gives_the_same_file(trained, tmp
     """A pruned model is shared with pruning alone; kept weights give the same bytes again."""
     copy = shutil.copytree(trained, tmp_path / "run")
     shutil.rmtree(copy / "quantize", ignore_errors=True)
-    options = {"pruning": 0.5, "clusters": 16, "epochs": 1, "pruning_epochs": 2}
+    options: dict[str, Any] = {"pruning": 0.5, "clusters": 16, "epochs": 1, "pruning_epochs": 2}
     first = pipeline(copy, **options).int8_model()
     folder = copy / "quantize" / "qat"
     next(folder.glob("int8-*.tflite")).unlink()
@@ -157,7 +159,7 @@ class Recorder:
     """Keeps what is said."""
 
     def __init__(self) -> None:
-        self.lines = []
+        self.lines: list[str] = []
 
     def phase(self, name, steps):
         """Not kept."""

@@ -12,6 +12,7 @@ import sys
 
 import pytest
 import tiny
+from there import there
 
 from edge.commands.cli import main
 from edge.errors import ModelError, RuntimeUnavailableError
@@ -134,13 +135,13 @@ def test_two_services_do_not_measure_at_once():
         socket.socket(socket.AF_UNIX) as other,
     ):
         other.bind("\0wheatear-bench")
-        assert json.loads(service.stdout.readline())["type"] == "hello"
-        service.stdin.write(request([tiny.model()], [tiny.model()]))
-        service.stdin.flush()
-        assert select.select([service.stdout], [], [], 1.5)[0] == []
+        assert json.loads(there(service.stdout).readline())["type"] == "hello"
+        there(service.stdin).write(request([tiny.model()], [tiny.model()]))
+        there(service.stdin).flush()
+        assert select.select([there(service.stdout)], [], [], 1.5)[0] == []
         other.close()
-        assert json.loads(service.stdout.readline())["times"] is not None
-        service.stdin.close()
+        assert json.loads(there(service.stdout).readline())["times"] is not None
+        there(service.stdin).close()
 
 
 @litert
@@ -181,9 +182,10 @@ def test_a_machine_says_what_it_is_and_how_it_does(tmp_path):
     assert str(found) == f"Raspberry Pi 4 Model B Rev 1.4, {found.machine}"
     assert board.governor(tmp_path) == "ondemand"
     assert board.temperature(tmp_path) == 51.3
-    assert board.throttled(tmp_path)[:2] == ("under-voltage", "throttled")
+    assert there(board.throttled(tmp_path))[:2] == ("under-voltage", "throttled")
     (tmp_path / "proc/device-tree/model").unlink()
     assert board.board(tmp_path).name == "Some Processor"
     (tmp_path / "proc/cpuinfo").unlink()
     assert str(board.board(tmp_path)) == found.machine
-    assert board.governor(tmp_path / "nowhere") is board.throttled(tmp_path / "nowhere") is None
+    assert board.governor(tmp_path / "nowhere") is None
+    assert board.throttled(tmp_path / "nowhere") is None

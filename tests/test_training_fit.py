@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from discs import COLOURS, paint
 from PIL import Image
+from there import there
 
 from edge.errors import TrainingError
 from training import metrics
@@ -63,7 +64,7 @@ def finished(photos, tmp_path_factory):
 def test_a_run_learns_and_holds_everything_to_repeat_it(finished, photos):
     """Model, history, split and resolved settings are on disk; the state is gone."""
     run = load_run(finished.path)
-    assert run.info.result.kept.accuracy > 0.8
+    assert there(run.info.result).kept.accuracy > 0.8
     assert run.info.labels == ("ant", "bee", "moth")
     assert run.info.recipe.resolution == 32
     assert run.info.data_fingerprint == load_dataset(photos).fingerprint()
@@ -209,7 +210,7 @@ def test_foreign_photos_are_counted(finished, tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     evaluation, _ = evaluate(finished, unknown=tmp_path)
     assert evaluation.unknown.foreign == 3
-    assert 0 <= evaluation.unknown.caught_foreign <= 1
+    assert 0 <= there(evaluation.unknown.caught_foreign) <= 1
 
 
 def copied(finished, photos, tmp_path):
@@ -264,7 +265,7 @@ def beside_a_probe(photos, tmp_path_factory):
 
 def test_what_tells_most_of_the_validation_photos_is_kept(beside_a_probe):
     """Probe, head, members and shares are listed by log loss; the model is the first of them."""
-    result = load_run(beside_a_probe.path).info.result
+    result = there(load_run(beside_a_probe.path).info.result)
     assert {c.name for c in result.candidates} == {
         "linear probe",
         "fitted head",
@@ -289,10 +290,11 @@ def test_the_report_stands_beside_the_linear_probe(beside_a_probe):
     pixels, labels = beside_a_probe.arrays("test")
     logits = beside_a_probe.probe()((pixels.astype(np.float32) - 127.5) / 127.5).numpy()
     right = np.mean(logits.argmax(axis=1) == labels)
-    assert evaluation.probe.accuracy == right
-    assert evaluation.probe.ahead == pytest.approx(evaluation.accuracy - right)
-    low, high = evaluation.probe.ahead_interval
-    assert low <= evaluation.probe.ahead <= high
+    probe = there(evaluation.probe)
+    assert probe.accuracy == right
+    assert probe.ahead == pytest.approx(evaluation.accuracy - right)
+    low, high = probe.ahead_interval
+    assert low <= probe.ahead <= high
     page = write_report(beside_a_probe, evaluation, answers).read_text()
     assert "A linear probe, logistic regression" in page
     assert f"{beside_a_probe.info.result.kept.name} (kept)" in page
@@ -302,8 +304,9 @@ def test_where_training_harms_the_probe_is_the_model(photos, tmp_path):
     """A rate that destroys what was there: the probe is kept, and it is said so."""
     recipe = small_recipe(weights="here", epochs=1, learning_rate=1.0)
     run = fit(load_dataset(photos), "small", recipe, tmp_path / "harmed", seed=2)
-    assert run.info.result.kept is run.info.result.probe
-    for a, b in zip(run.model().get_weights(), run.probe().get_weights(), strict=True):
+    result = there(run.info.result)
+    assert result.kept is result.probe
+    for a, b in zip(run.model().get_weights(), there(run.probe()).get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from training.commands.cli import app
 from training.models import ARCHITECTURES
 
 TINY = ("model=shallow", "resolution=32", "epochs=1", "augment.rotation=0", "augment.hue=0")
-MADE = {}
+MADE: dict[str, Callable[[Path], None]] = {}
 
 
 def made(function):

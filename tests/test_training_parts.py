@@ -3,6 +3,7 @@
 import h5py
 import numpy as np
 import pytest
+from there import there
 
 from edge.errors import TrainingError
 from training.input.sampling import class_weights, epoch_order, group_shares
@@ -16,7 +17,7 @@ def test_every_shipped_recipe_is_valid_and_says_its_command():
     assert "finetune" in recipe_names()
     for name in recipe_names():
         assert isinstance(load_recipe(name), Recipe)
-        assert f"--recipe {name}" in import_module(f"training.recipes.{name}").__doc__
+        assert f"--recipe {name}" in there(import_module(f"training.recipes.{name}").__doc__)
 
 
 def test_settings_are_changed_by_key():
@@ -191,7 +192,7 @@ def test_frozen_blocks_and_layer_rates_follow_depth():
 
     model = build_model(Recipe(resolution=32), 3)
     parts = take_apart(model, 4)
-    assert parts.stem.layers[-1].name == "block_2_add"
+    assert there(parts.stem).layers[-1].name == "block_2_add"
     trained = parts.body.trainable_variables + parts.head.trainable_variables
     rates = dict(zip((v.name for v in trained), learning_rates(model, trained, 0.9), strict=True))
     assert rates["logits/kernel:0"] == 1

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from clocks import utc
 from schedules import DHAKA, schedule
+from there import there
 
 from edge.cameras.triggers.sun import sun_day
 from edge.cameras.triggers.windows import Schedule
@@ -60,7 +61,8 @@ def test_times_of_day_are_local_and_run_over_midnight():
 def test_clock_changes_move_windows_with_the_wall_clock():
     """The night of the change is an hour shorter or longer; a time that is left out comes later."""
     night = schedule("22:00-04:00", zone="Europe/Berlin")
-    spring, autumn = night.after(utc("2026-03-28T12:00")), night.after(utc("2026-10-24T12:00"))
+    spring = there(night.after(utc("2026-03-28T12:00")))
+    autumn = there(night.after(utc("2026-10-24T12:00")))
     assert spring.end - spring.start == timedelta(hours=5)
     assert autumn.end - autumn.start == timedelta(hours=7)
     gap = schedule("02:10-02:20", zone="Europe/Berlin")
@@ -68,7 +70,7 @@ def test_clock_changes_move_windows_with_the_wall_clock():
         "03-29 03:10..03-29 03:20",
         "03-30 02:10..03-30 02:20",
     ]
-    twice = gap.after(utc("2026-10-24T12:00"))  # from the first 02:10 to the second 02:20
+    twice = there(gap.after(utc("2026-10-24T12:00")))  # from the first 02:10 to the second 02:20
     assert twice.end - twice.start == timedelta(minutes=70)
 
 
@@ -78,7 +80,7 @@ def test_windows_that_touch_are_one():
     around = plan.at(utc("2026-06-21T23:59:59"))
     assert around is not None
     assert around.end > utc("2026-06-22T12:00")
-    joined = schedule("06:00-08:00", "08:00-09:00").after(utc("2026-06-21T00:00"))
+    joined = there(schedule("06:00-08:00", "08:00-09:00").after(utc("2026-06-21T00:00")))
     assert (joined.end - joined.start, joined.text) == (
         timedelta(hours=3),
         "06:00-08:00, 08:00-09:00",
@@ -107,7 +109,7 @@ def test_offsets_from_the_sun_follow_the_year():
 def test_times_and_the_sun_mix_by_morning_and_evening(window, expected):
     """From an evening to a morning passes midnight; nothing else with the sun does."""
     plan = schedule(window, zone="Europe/Oslo", place=(59.91, 10.75))
-    opening = plan.after(utc("2026-12-20T23:00"))
+    opening = there(plan.after(utc("2026-12-20T23:00")))
     local = opening.start.astimezone(ZoneInfo("Europe/Oslo"))
     if expected.endswith("none"):
         assert local.month < 12  # next spring
@@ -123,7 +125,7 @@ def test_polar_day_is_all_day_and_polar_night_all_night():
     assert all(light.at(hour) and not dark.at(hour) for hour in hours)
     hours = [utc("2026-12-10T00:00") + timedelta(hours=n) for n in range(240)]
     assert all(dark.at(hour) and not light.at(hour) for hour in hours)
-    assert light.after(utc("2026-12-10T00:00")).start.date() == date(2027, 1, 17)
+    assert there(light.after(utc("2026-12-10T00:00"))).start.date() == date(2027, 1, 17)
     dusk = schedule("sunset-00:30..sunset+01:00", place=NORTH)
     assert openings(dusk, "2026-06-20T12:00", 1) == ["06-20 22:11..06-20 23:41"]
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 from samples import drain, health, image, sighting
+from there import there
 
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
 from edge.messages.sighting import Sighting
@@ -37,6 +38,7 @@ class Scripted(Outbox):
         self.waits = threading.Event()
         self.opened = False
         self.lies: str | None = None
+        self.no_room: str | None = None
 
     def append_many(self, messages):
         """Fail as told, or write."""
@@ -47,12 +49,18 @@ class Scripted(Outbox):
             raise self.errors.popleft()
         return super().append_many(messages)
 
+    @property
+    def full(self) -> str | None:
+        """Say what was told, until it is tidied."""
+        return self.no_room
+
     def tidy(self):
         """Fail as told, or do what is due."""
         self.tidied.set()
         if self.tidy_errors:
             raise self.tidy_errors.popleft()
-        return super().tidy() or self.opened
+        opened, self.no_room = super().tidy(), None
+        return opened or self.opened
 
     def astray(self):
         """The sentence that the test set."""
@@ -139,7 +147,8 @@ def test_the_newest_sighting_on_disk_is_no_update_of_an_earlier_one(outbox, star
     ):
         writer.submit(messages)
         assert writer.flush(20)
-        assert writer.latest.seq == latest
+        newest: Sighting | None = writer.latest
+        assert there(newest).seq == latest
     assert drain(outbox) == [1, 2, 3, 4, 5, 6]
 
 
@@ -226,10 +235,15 @@ def test_while_nothing_is_written_the_outbox_does_what_may_wait(
     for error, name in ((ValueError("odd"), "deleting what was"), (OutboxFullError("f"), "outbox")):
         seen: list[str] = []
         outbox.tidy_errors.extend([error] * 9)
-        until(lambda seen=seen: seen.extend(counters.problems()) or seen)
+
+        def fails(seen: list[str] = seen) -> list[str]:
+            seen.extend(counters.problems())
+            return seen
+
+        until(fails)
         assert seen[0].startswith(name)
         until(lambda: not counters.problems())
-    outbox._file.full = "no room"
+    outbox.no_room = "no room"
     outbox.tidy_errors.append(OutboxFullError("no room"))
     until(lambda: not counters.problems() and outbox.full is None)
     assert not told.is_set()
@@ -261,7 +275,7 @@ def test_a_disk_that_was_full_at_the_start_is_told_before_anything_is_written(ou
     writers = [Writer(outbox, lambda: None, counters, 0)]
     writers[0].start()
     assert counters.problems() == ()
-    outbox._file.full = "no room"
+    outbox.no_room = "no room"
     writers.append(Writer(outbox, lambda: None, counters, 0))
     writers[1].start()
     assert counters.problems() == ("outbox: no room",)
@@ -312,16 +326,33 @@ def test_what_fails_before_and_after_a_commit_is_counted_apart(outbox, start, co
     assert drain(outbox) == [1, 2]
 
 
+class Told(threading.Condition):
+    """One that says when somebody was told of a change."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = threading.Event()
+
+    def notify_all(self) -> None:
+        """Tell, and say so."""
+        super().notify_all()
+        self.told.set()
+
+
 def test_a_disk_that_takes_its_time_at_the_end_gets_all_batches(outbox, start):
     """It refuses nothing: the time is for those that do."""
-    writer = start()
+    change = Told()
+    writer = start(change=change)
     outbox.may_go.clear()
     writer.submit([image(600_000)] * 3)
     assert outbox.waits.wait(20)
-    with writer._change:
-        writer._closing = True
+    change.told.clear()
+    closing = threading.Thread(target=writer.close, args=[20])
+    closing.start()
+    assert change.told.wait(20)
     outbox.may_go.set()
     assert writer.flush(20)
+    closing.join()
     assert outbox.batches == [1, 1, 1]
 
 

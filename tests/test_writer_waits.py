@@ -6,14 +6,18 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import pytest
 from samples import sighting
+from there import there
 
-from edge.errors import OutboxError
 from edge.outbox.outbox import Outbox
 from edge.outbox.writer import Writer
 from edge.system.counters import Counters
+from edge.system.threads import Crew
+
+Found = TypeVar("Found")
 
 
 class Waits:
@@ -31,30 +35,101 @@ class Waits:
         self.all.append(seconds)
         self.now += seconds
 
-    def is_alive(self) -> bool:
-        """Be a thread that hangs."""
-        return True
-
-    def join(self, seconds: float) -> None:
-        """Wait for the thread that hangs."""
-        self.wait(seconds)
-
 
 class Asked(threading.Condition):
-    """A condition on which nothing is waited for; `met` says whether what was asked for was so."""
+    """A condition whose waits take no time: each ends with the next of `steps`, if there is one.
+
+    `met` says of each whether what was waited for was so before and after. What is so at once is
+    not waited for, and nothing is by a step.
+    """
 
     def __init__(self, waits: Waits) -> None:
         super().__init__()
-        self._waits, self.met = waits, list[bool]()
-        self.meanwhile: Callable[[], None] = lambda: None
+        self._waits, self._stepping = waits, False
+        self.steps: list[Callable[[], object]] = []
+        self.met: list[tuple[bool, bool]] = []
 
-    def wait_for(self, predicate, timeout=None):
+    def wait_for(self, predicate: Callable[[], Found], timeout: float | None = None) -> Found:
         """Let the time pass at once."""
-        self.met.append(bool(predicate()))
-        self._waits.wait(timeout)
+        before = predicate()
+        if before or self._stepping:
+            return before
+        self._waits.wait(there(timeout))
+        self._stepping = True
+        if self.steps:
+            self.steps.pop(0)()
+        self._stepping = False
+        found = predicate()
+        self.met.append((bool(before), bool(found)))
+        return found
+
+
+class Thread(threading.Thread):
+    """One that is not started: the test runs its loop. It may hang; who waits for it then waits."""
+
+    def __init__(self, waits: Waits, loop: Callable[[], object]) -> None:
+        super().__init__()
+        self._waits, self.loop = waits, loop
+        self.hangs = False
+        self.meanwhile: Callable[[], object] = lambda: None
+
+    def is_alive(self) -> bool:
+        """Whether it hangs."""
+        return self.hangs
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for it."""
+        self._waits.wait(there(timeout))
         self.meanwhile()
-        self.met.append(bool(predicate()))
-        return self.met[-1]
+
+
+class OneThread(Crew):
+    """A crew whose one thread is not started."""
+
+    def __init__(self, waits: Waits) -> None:
+        super().__init__(lambda *_: None)
+        self._waits = waits
+
+    def worker(
+        self, name: str, loop: Callable[[], object], may_end: Callable[[], bool]
+    ) -> threading.Thread:
+        """Make it."""
+        del name, may_end
+        self.thread = Thread(self._waits, loop)
+        return self.thread
+
+
+class Desk:
+    """A writer that was not started, and what it waits on and for."""
+
+    def __init__(self, outbox: Outbox, waits: Waits, **settings: Any) -> None:
+        self.outbox, self.waits, self.asked = outbox, waits, Asked(waits)
+        self.counters = Counters()
+        self.counters.crew = crew = OneThread(waits)
+        self.committed: Callable[[], object] = nothing
+        told = lambda: self.committed()  # noqa: E731
+        self.writer = Writer(outbox, told, self.counters, change=self.asked, **settings)
+        self.thread = crew.thread
+
+    def submit(self) -> None:
+        """Have something to write."""
+        assert self.writer.submit([sighting()], 0)
+
+    def after(self, seconds: float) -> None:
+        """Have something to write after a while."""
+        self.waits.now += seconds
+        self.submit()
+
+    def run(self, *steps: Callable[[], object]) -> list[float]:
+        """Run the thread's loop to its end; return the seconds of its waits."""
+        self.asked.steps = [*steps, lambda: self.writer.close(0)]
+        self.thread.loop()
+        assert self.asked.steps == []
+        return self.waits.all
+
+
+def nothing() -> None:
+    """Do nothing in this wait."""
 
 
 @pytest.fixture
@@ -66,115 +141,114 @@ def waits(monkeypatch) -> Waits:
 
 
 @pytest.fixture
-def writer(tmp_path, waits):  # noqa: ARG001  # its clock
-    """A writer that was not started; its commits are to come every two seconds."""
+def desk(tmp_path, waits, connections):  # noqa: ARG001  # those of its outbox
+    """A writer whose commits are to come every two seconds."""
     with Outbox(tmp_path / "o.db") as outbox:
-        yield Writer(outbox, lambda: None, Counters(), 2.0)
+        yield Desk(outbox, waits, commit_seconds=2.0)
 
 
-def test_more_is_waited_for_ten_times_as_long_after_a_commit(writer, waits):
+def test_more_is_waited_for_ten_times_as_long_after_a_commit(desk):
     """As often as is asked for where the last one was long ago."""
-    assert writer._gathering_seconds() == 2.0
-    assert writer._commit([sighting()])
-    assert writer._gathering_seconds() == 20.0
-    waits.now += 15
-    assert writer._gathering_seconds() == 5.0
-    waits.now += 4
-    assert writer._gathering_seconds() == 2.0
+    idle = 5.0
+    waits = desk.run(
+        desk.submit,
+        nothing,
+        desk.submit,
+        nothing,
+        lambda: desk.after(10),
+        nothing,
+        lambda: desk.after(14),
+        nothing,
+    )
+    assert waits == [idle, 2.0, idle, 15.0, idle, 5.0, idle, 2.0, idle]
+    assert [row.row for row in desk.outbox.page()] == [1, 2, 3, 4]
+
+
+def test_what_came_during_a_commit_waits_ten_times_as_long(desk):
+    """From its end."""
+
+    def more() -> None:
+        desk.committed = nothing
+        desk.submit()
+
+    desk.committed = more
+    desk.submit()
+    assert desk.run(nothing) == [2.0, 20.0]
 
 
 @pytest.mark.parametrize(
     ("left", "failing", "seconds"), [(False, False, 7.5), (True, True, 7.5), (True, False, 242.5)]
 )
-def test_a_disk_that_hangs_is_waited_for_longer_than_one_that_refuses(
-    writer, waits, left, failing, seconds
-):
+def test_a_disk_that_hangs_is_waited_for_longer_than_one_that_refuses(desk, left, failing, seconds):
     """In steps of a second; where nothing is left, the thread gets five seconds to end."""
     if left:
-        assert writer.submit([sighting()])
+        desk.submit()
     if failing:
-        writer._trouble.failed(OutboxError("read only"))
-    writer._thread = waits
-    writer.close(2.5)
-    assert sum(waits.all) == seconds
-    assert set(waits.all) == {1.0, 0.5}
-    assert waits.all.count(0.5) == 1
+        desk.counters.failing("outbox", "read only")
+    desk.thread.hangs = True
+    desk.writer.close(2.5)
+    assert sum(desk.waits.all) == seconds
+    assert set(desk.waits.all) == {1.0, 0.5}
+    assert desk.waits.all.count(0.5) == 1
 
 
-def test_a_hanging_commit_that_ends_leaves_five_seconds(writer, waits):
+def test_a_hanging_commit_that_ends_leaves_five_seconds(desk, waits):
     """For the thread to end itself."""
-    writer.submit([sighting()])
-    writer._thread = waits
+    desk.submit()
+    desk.thread.hangs = True
     until = waits.now + 30
 
-    def join(seconds: float) -> None:
-        waits.wait(seconds)
-        if waits.now >= until:
-            writer._waiting.clear()
+    def ends() -> None:
+        if waits.now == until:
+            desk.thread.loop()
+            assert desk.writer.unwritten == ()
 
-    waits.join = join
-    writer.close(0)
+    desk.thread.meanwhile = ends
+    desk.writer.close(0)
     assert sum(waits.all) == 34
 
 
-def test_a_disk_that_refuses_is_tried_less_and_less_often(writer, waits, monkeypatch):
-    """Up to half a minute; five times a second when the device is to stop, at once from then."""
+def test_a_disk_that_refuses_is_tried_less_and_less_often(desk, monkeypatch, connections):
+    """Up to half a minute, and from the beginning after a commit; five times a second when the
+    device is to stop, at once from then.
+    """
     monkeypatch.setattr(random, "random", lambda: 1.0)
-    writer._change = Asked(waits)
-    for limit in (0.5, 1, 2, 4, 8, 16, 30, 30):
-        writer._pause()
-        assert waits.all[-1] == limit
-    assert not any(writer._change.met)
-    writer._closing = True
-    writer._pause()
-    assert waits.all[-1] == 0.2
-    assert not any(writer._change.met)
-    writer._closing = False
-    assert writer._commit([sighting()])
-    writer._pause()
-    assert waits.all[-1] == 0.5
-    writer._change.meanwhile = lambda: setattr(writer, "_closing", True)
-    writer._pause()
-    assert writer._change.met[-2:] == [False, True]
-
-
-def test_the_end_is_waited_for_while_more_is(writer, waits):
-    """What may wait is done at once where nothing is written; the end keeps nothing waiting."""
-    steps = [
-        lambda: None,  # and it tidies
-        lambda: writer._waiting.append(sighting()),
-        lambda: setattr(writer, "_closing", True),
-        lambda: None,
+    refuse = lambda on: connections.writer.execute(f"PRAGMA query_only = {on}")  # noqa: E731
+    refuse(1)
+    desk.asked.steps = [
+        desk.submit,
+        *[nothing] * 15,
+        lambda: refuse(0),
+        nothing,
+        lambda: (refuse(1), desk.submit()),
+        nothing,
+        lambda: desk.writer.close(0.9),
     ]
-    writer._change = asked = Asked(waits)
-    asked.meanwhile = lambda: steps.pop(0)()
-    writer._run()
-    assert waits.all == [5.0, 5.0, 2.0, 5.0]
-    assert asked.met[2:6] == [False, True, False, True]
-    assert writer.unwritten == ()
+    desk.thread.loop()
+    tries = [(2.0, pause) for pause in (0.5, 1, 2, 4, 8, 16, 30, 30)]
+    waits = [5.0, *(one for pair in tries for one in pair), 2.0, 5.0, 15.0, 0.5, *[0.2] * 5]
+    assert desk.waits.all == waits
+    assert desk.asked.met[-6:] == [(False, True), *[(False, False)] * 5]
+    assert len(desk.writer.unwritten) == 1
 
 
-def test_a_commit_that_the_disk_refuses_is_waited_after(writer, waits, monkeypatch):
+def test_the_end_is_waited_for_while_more_is(desk):
+    """What may wait is done at once where nothing is written; the end keeps nothing waiting."""
+    assert desk.run(nothing, desk.submit) == [5.0, 5.0, 2.0]
+    assert desk.asked.met == [(False, False), (False, True), (False, True)]
+    assert desk.writer.unwritten == ()
+
+
+def test_a_commit_that_the_disk_refuses_is_waited_after(desk, monkeypatch):
     """Before the next."""
     monkeypatch.setattr(random, "random", lambda: 1.0)
-    steps = [
-        lambda: writer._waiting.append(sighting()),
-        lambda: writer._outbox.close(),
-        lambda: None,
-        lambda: None,
-        lambda: setattr(writer, "_closing", True),
-    ]
-    writer._change = asked = Asked(waits)
-    asked.meanwhile = lambda: steps.pop(0)()
-    writer._run()
-    assert waits.all == [5.0, 2.0, 0.5, 5.0, 2.0]
+    assert desk.run(desk.submit, desk.outbox.close, nothing) == [5.0, 2.0, 0.5, 2.0]
 
 
 def test_no_wait_is_longer_than_is_asked_for(tmp_path, waits):
     """Not even the first."""
     with Outbox(tmp_path / "o.db") as outbox:
-        writer = Writer(outbox, lambda: None, Counters(), retry_max_seconds=0.1)
-        writer._change = Asked(waits)
-        for _ in range(3):
-            writer._pause()
-            assert 0.05 <= waits.all[-1] <= 0.1
+        desk = Desk(outbox, waits, commit_seconds=0.0, retry_max_seconds=0.1)
+        pauses = desk.run(desk.submit, outbox.close, *[nothing] * 6)[2::2]
+    assert len(pauses) >= 3
+    assert all(0.05 <= pause <= 0.1 for pause in pauses)

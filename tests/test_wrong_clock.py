@@ -18,6 +18,7 @@ import devices
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
 from patience import PATIENCE
+from there import there
 
 from edge.system.clock import Errors
 from soak.control import beside
@@ -41,7 +42,7 @@ class Device:
     def __init__(self, library: Path, folder: Path):
         self.setting, self.folder = folder / "clock", folder
         self.env = {**os.environ, "LD_PRELOAD": str(library), "WRONG_CLOCK": str(self.setting)}
-        self.process: subprocess.Popen | None = None
+        self.process: subprocess.Popen[str] | None = None
 
     def set(self, seconds: int, synced: bool, asleep: int = 0) -> None:
         """Have the clock go wrong by so much, and say whether it is synced; suspend it so long."""
@@ -56,8 +57,8 @@ class Device:
 
     def stop(self, number: int = signal.SIGTERM) -> str:
         """End it; give what it said."""
-        self.process.send_signal(number)
-        return self.process.communicate(timeout=20)[1]
+        there(self.process).send_signal(number)
+        return there(self.process).communicate(timeout=20)[1]
 
     def await_waiting(self, count: int, seconds: float = PATIENCE) -> None:
         """Wait until it has written so many messages."""

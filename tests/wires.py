@@ -44,25 +44,26 @@ class ScriptedWire:
     """What is published passes when the test says so."""
     passed: int = 0
     _acks: list[Ack] = field(default_factory=list)
-    _mid: int = 0
+    mid: int = 0
+    """The number that was given last."""
 
     def publish(self, topic, payload, qos, retain=False, correlation=None) -> int:
         """Keep a message; QoS 0 is acknowledged by itself."""
-        self._mid += 1
-        self.said.append(Said(topic, payload, qos, retain, correlation, self._mid))
+        self.mid += 1
+        self.said.append(Said(topic, payload, qos, retain, correlation, self.mid))
         self.queued += len(payload)
         if not self.slow:
             self.passed = self.queued
         if not qos:
-            self.acknowledge(self._mid)
-        return self._mid
+            self.acknowledge(self.mid)
+        return self.mid
 
     def subscribe(self, topics) -> int:
         """Keep a subscription."""
-        self._mid += 1
+        self.mid += 1
         self.subscribed.append(list(topics))
-        self.asked.append(self._mid)
-        return self._mid
+        self.asked.append(self.mid)
+        return self.mid
 
     def acknowledge(self, *mids: int, refusal: str | None = None, code: int = 0) -> None:
         """Answer these in the next poll."""

@@ -352,7 +352,7 @@ def _spare() -> None:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _parser(argv)
+    parser = parser_of(argv)
     arguments, left = parser.parse_known_args(argv)
     # argparse ends a list of words at the first option; those behind it are left over.
     words = getattr(arguments, "parameters", None)
@@ -363,7 +363,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return arguments
 
 
-def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+def parser_of(argv: Sequence[str]) -> argparse.ArgumentParser:
     """Build the parser; of the commands, only the one that is asked for."""
     parser = argparse.ArgumentParser(
         prog="wheatear", description=PURPOSE, epilog=EPILOG, formatter_class=HelpFormatter

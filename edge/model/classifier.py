@@ -118,7 +118,7 @@ class Classifier:
         self._check = check
         self.thresholds = tuple(thresholds or (0.0,) * len(labels))
         self._decision = decision or DecisionSpec(unknown="none")
-        self._runtime = runtime
+        self.runtime = runtime
         self._tensor = None if takes_levels(input) else np.empty(runtime.input.shape, input.dtype)
 
     @classmethod
@@ -167,7 +167,7 @@ class Classifier:
 
     def raw(self, pixels: Pixels) -> NDArray[Any]:
         """The raw output levels (classes,) for RGB uint8 (H, W, 3) pixels."""
-        return self._runtime.invoke(self._prepare(pixels))
+        return self.runtime.invoke(self._prepare(pixels))
 
     def classify(self, pixels: Pixels) -> Classification:
         """Classify RGB uint8 (H, W, 3) pixels of any size.
@@ -179,7 +179,7 @@ class Classifier:
         started = perf_counter()
         tensor = self._prepare(pixels)
         ready = perf_counter()
-        levels = self._runtime.invoke(tensor)
+        levels = self.runtime.invoke(tensor)
         done = perf_counter()
         spec = self._decision
         values = dequantise(levels, self.output.scale, self.output.zero_point)
@@ -212,7 +212,7 @@ class Classifier:
 
     def close(self) -> None:
         """Let the model go; a second call does nothing."""
-        self._runtime.close()
+        self.runtime.close()
 
     def __enter__(self) -> Classifier:
         return self

@@ -59,7 +59,7 @@ class ProtocolRefusedError(PublishError):
 class Connection:
     """An open connection. Use it from one thread only."""
 
-    _last_mid = 0
+    last_mid = 0
     """Packet identifiers go on from one connection to the next: an acknowledgement that comes too
     late, by whatever way, is for no other message."""
 
@@ -247,7 +247,7 @@ class Connection:
     def close(self) -> None:
         """Drop the connection without a word; doing so twice is fine."""
         self._client.on_disconnect = None
-        Connection._last_mid = self._client._last_mid
+        Connection.last_mid = self._client.last_mid
         sock = self._client.socket()
         if sock is not None:
             with contextlib.suppress(OSError):
@@ -272,7 +272,7 @@ class Connection:
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         client.on_log = self._on_log
-        client._last_mid = Connection._last_mid
+        client.last_mid = Connection.last_mid
         return client
 
     def _open(self, broker: Broker, most_bytes: int | None) -> None:

@@ -59,6 +59,15 @@ class Client(paho.Client):
         self._sent = self._passed = self._ping_at = 0
 
     @property
+    def last_mid(self) -> int:
+        """The packet identifier that was given last; the next one follows it."""
+        return self._last_mid
+
+    @last_mid.setter
+    def last_mid(self, mid: int) -> None:
+        self._last_mid = mid
+
+    @property
     def passed(self) -> int:
         """Bytes that have reached the other end."""
         sock = self.socket()

@@ -97,9 +97,7 @@ class Publisher:
         self.letters = (  # none that are held is not none given
             DeadLetters(self._outbox.path.with_name(FOLDER)) if letters is None else letters
         )
-        self._standing = Standing(
-            counters, self.letters, log, denied_seconds, self._clock.monotonic
-        )
+        self.standing = Standing(counters, self.letters, log, denied_seconds, self._clock.monotonic)
         self.base = f"{broker.base_topic}/{device}"
         self.protocol: str | None = None
         ours = (
@@ -166,10 +164,10 @@ class Publisher:
         except (PublishError, OutboxError, ConfigError, ShortageError) as error:
             ended = error
             self._counters.add("broker_failures")
-            self._standing.broken.failed(error)
+            self.standing.broken.failed(error)
         except Exception as error:  # bad luck; or a fault, which goes on and on
             log.exception("the publisher failed")
-            self._standing.broken.failed(error)
+            self.standing.broken.failed(error)
             if self._clock.monotonic() - started > _SETTLED_SECONDS:
                 self._patience.won()
             self._patience.lost(error)
@@ -209,7 +207,7 @@ class Publisher:
 
     def _session(self, connection: Wire) -> None:
         """Carry messages until the connection breaks (PublishError) or the program ends."""
-        broker, standing = self._broker, self._standing
+        broker, standing = self._broker, self.standing
         flight = Flight(
             connection,
             broker.acknowledge_seconds,
@@ -271,4 +269,4 @@ class Publisher:
             if released:
                 log.info("%d dead letters are released", released)
                 self._bell.news()
-        self._standing.count_letters()
+        self.standing.count_letters()

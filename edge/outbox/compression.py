@@ -15,7 +15,7 @@ _PLAIN, _DEFLATED = 0x7B, 1
 # What a sighting mostly says, what is said most often last: a whole one as a device sends it that
 # follows no lives. Never to be changed: what was written with it waits on devices. Another one gets
 # a first byte of its own.
-_DICTIONARY = (
+DICTIONARY = (
     b'"reason":"below-threshold","reason":"background","phase":"single","ended":"gone","ended":'
     b'"blind","ended":"stop","ended":"cut","clock":"retimed","clock":"holdover","clock":"rtc",'
     b'"clock":"unsynced","reason":"unknown","location":{"lat":-0.0,"lon":0.0,"alt":null,'
@@ -35,7 +35,7 @@ _DICTIONARY = (
 
 def pack(payload: bytes) -> bytes:
     """Return JSON as it is stored."""
-    deflate = zlib.compressobj(9, wbits=-15, zdict=_DICTIONARY)
+    deflate = zlib.compressobj(9, wbits=-15, zdict=DICTIONARY)
     small = deflate.compress(payload) + deflate.flush()
     return bytes((_DEFLATED,)) + small + zlib.adler32(payload).to_bytes(4, "big")
 
@@ -48,7 +48,7 @@ def unpack(stored: bytes) -> bytes:
     if kind != bytes((_DEFLATED,)):
         raise OutboxDamagedError(f"a message begins with {kind!r}")
     try:
-        payload = zlib.decompressobj(-15, zdict=_DICTIONARY).decompress(stored[1:-4], _MOST_BYTES)
+        payload = zlib.decompressobj(-15, zdict=DICTIONARY).decompress(stored[1:-4], _MOST_BYTES)
     except zlib.error as error:
         raise OutboxDamagedError(f"a message cannot be inflated ({error})") from None
     if zlib.adler32(payload).to_bytes(4, "big") != stored[-4:]:

@@ -136,7 +136,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA application_id").fetchone()[0]
     tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if not tables:
-        _run(db, _TABLES)
+        run_script(db, _TABLES)
         return
     if version >> 8 != APPLICATION_ID >> 8:
         raise OutboxError(
@@ -153,14 +153,14 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     if found != "ok":
         raise OutboxDamagedError(f"the outbox {path} is damaged ({found})")
     if version == _FIRST_VERSION:
-        _run(db, _FROM_FIRST)
+        run_script(db, _FROM_FIRST)
     try:
         totals(db)
     except OutboxDamagedError as error:
         raise OutboxDamagedError(f"the outbox {path} is damaged ({error})") from None
 
 
-def _run(db: sqlite3.Connection, script: str) -> None:
+def run_script(db: sqlite3.Connection, script: str) -> None:
     """Make a file of this version in one transaction."""
     try:
         db.executescript(f"BEGIN; {script} PRAGMA application_id = {APPLICATION_ID}; COMMIT;")
@@ -294,7 +294,7 @@ def wrap(error: sqlite3.Error, path: Path) -> OutboxError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "decode to UTF-8" in str(error):
         return OutboxDamagedError(f"the outbox {path} is damaged ({error})")
-    if code == sqlite3.SQLITE_FULL or (code in _ROOMLESS and _is_full(path.parent)):
+    if code == sqlite3.SQLITE_FULL or (code in _ROOMLESS and is_full(path.parent)):
         return OutboxFullError(f"the outbox {path}: {error}; free space on that disk")
     cures = {
         sqlite3.SQLITE_READONLY: "make the file and its folder writable by this user",
@@ -312,7 +312,7 @@ _ROOMLESS = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 _FULL_BYTES = 100_000
 
 
-def _is_full(folder: Path) -> bool:
+def is_full(folder: Path) -> bool:
     """Whether a disk, or a quota on it, has less room than SQLite takes to open a file."""
     try:
         opened = os.open(folder, os.O_TMPFILE | os.O_WRONLY)

@@ -28,6 +28,9 @@ class Histogram:
         self.count += 1
         self.sum += milliseconds
 
+    def __len__(self) -> int:
+        return len(self._classes)
+
     def spread(self) -> Spread | None:
         """The percentiles (nearest rank); None where nothing was counted."""
         if not self.count:

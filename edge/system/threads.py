@@ -60,7 +60,8 @@ class Crew:
         if ended := self.ended:
             raise ThreadEndedError(ended)
 
-    def _end(self, worker: Worker, why: str) -> None:
+    def left(self, worker: Worker, why: str) -> None:
+        """Take note of one that ended and should not have, and call all who want to know."""
         with self._lock:
             self._ended.setdefault(worker.name, why)
             alarms = list(self._alarms)
@@ -100,7 +101,7 @@ class Worker(threading.Thread):
                 self._tell("it returned before it was told to", None)
 
     def _tell(self, why: str, error: BaseException | None) -> None:
-        self._crew._end(self, why)
+        self._crew.left(self, why)
         with contextlib.suppress(Exception):
             log.critical("the %s thread ends: %s; the program ends", self.name, why, exc_info=error)
 

@@ -43,6 +43,11 @@ _SOFTWARE = 70
 """EX_SOFTWARE of sysexits.h."""
 
 
+def end_program() -> None:
+    """End this process at once, with the status of a fault in a program."""
+    os._exit(_SOFTWARE)
+
+
 class UpdateService:
     """Opens the current model; then, as a context around the agent, keeps it up to date.
 
@@ -57,16 +62,20 @@ class UpdateService:
         load: Load,
         counters: Counters,
         clock: Clock,
-        end: Callable[[], None] = lambda: os._exit(_SOFTWARE),
+        end: Callable[[], None] = end_program,
     ) -> None:
         self.store, self._model, self._load = store, model, load
         self._counters, self._clock, self._end = counters, clock, end
         self.upload = Upload(store.incoming, model.update.upload_seconds)
         self.jobs = Jobs(store)
         self._running: str | None = None
-        self._follower: Follower | None = None
-        self._updater: Updater | None = None
-        self._closing, self._news = threading.Event(), threading.Event()
+        self.follower: Follower | None = None
+        """Has the model judge that the record names; None until :meth:`attach`."""
+        self.updater: Updater | None = None
+        """Carries accepted updates out; None until :meth:`attach`."""
+        self.news = threading.Event()
+        """Set: the thread looks now, and not only in a moment."""
+        self._closing = threading.Event()
         self._trouble = Episode("models", counters, log)
         self._thread = counters.crew.worker("models", self._run, self._closing.is_set)
 
@@ -78,15 +87,15 @@ class UpdateService:
     def attach(self, switch: ModelSwitch, tell: ProgressTopic) -> None:
         """Set what judges frames and who hears of progress, before the thread starts."""
         store, model, clock = self.store, self._model, self._clock
-        self._follower = Follower(
+        self.follower = Follower(
             store, model, self._load, clock, switch, tell, self._running, self._end
         )
-        self._updater = Updater(store, model, self.jobs, self.upload, self._counters, clock, tell)
+        self.updater = Updater(store, model, self.jobs, self.upload, self._counters, clock, tell)
 
     def watch(self, _frame: Frame, _found: Classification, _event: Event | None) -> None:
         """Count a classified frame; a watcher of the agent."""
-        assert self._follower is not None
-        self._follower.rhythm.frame(self._clock.monotonic())
+        assert self.follower is not None
+        self.follower.rhythm.frame(self._clock.monotonic())
 
     def accept(self, job: Job) -> None:
         """Begin an update; it goes on over restarts until it is over.
@@ -103,30 +112,30 @@ class UpdateService:
                 self.jobs.put(job)
         else:
             self.jobs.put(job)
-        self._news.set()
+        self.news.set()
 
     def wake(self) -> None:
         """Look at the record now."""
-        self._news.set()
+        self.news.set()
 
     def __enter__(self) -> Self:
-        assert self._follower is not None
-        self._follower.rhythm.begin(self._clock.monotonic())
+        assert self.follower is not None
+        self.follower.rhythm.begin(self._clock.monotonic())
         self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
-        assert self._follower is not None
+        assert self.follower is not None
         self._closing.set()
-        self._news.set()
+        self.news.set()
         self._thread.join(_STOP_SECONDS)
         if kind is None:
-            self._follower.carry_over()
+            self.follower.carry_over()
 
     def _run(self) -> None:
-        follower, updater, closing = self._follower, self._updater, self._closing.is_set
+        follower, updater, closing = self.follower, self.updater, self._closing.is_set
         assert follower is not None
         assert updater is not None
         while not closing():
@@ -142,5 +151,5 @@ class UpdateService:
             except Exception as error:  # a bug here must not end the watch over a probation
                 log.exception("the models' thread failed; it goes on")
                 self._trouble.failed(error)
-            self._news.wait(_LOOK_SECONDS)
-            self._news.clear()
+            self.news.wait(_LOOK_SECONDS)
+            self.news.clear()

@@ -77,6 +77,11 @@ class ModelSwitch:
         return ModelRef(name=model.name, version=model.version, sha256=model.sha256)
 
     @property
+    def offered(self) -> bool:
+        """Another model is to take over with the next frame."""
+        return self._coming is not None
+
+    @property
     def busy_seconds(self) -> float:
         """How long the frame that is being judged has taken until now."""
         since = self._busy_since
@@ -86,7 +91,7 @@ class ModelSwitch:
         """Classify as :meth:`edge.model.tiled_classifier.TiledClassifier.look` does, with a new
         model where one waits. Raises ImageError, ModelError.
         """
-        if self._coming is not None:
+        if self.offered:
             self._exchange()
         self._busy_since = self._clock.monotonic()
         try:

@@ -187,8 +187,11 @@ class _Finder:
 
     def _negated(self, statement: ast.stmt, test: ast.expr) -> Iterator[Change]:
         """Turn a condition round, where nothing else here does."""
-        one = isinstance(test, ast.Compare) and len(test.ops) == 1
-        turned = one and not isinstance(test.ops[0], ORDER)
+        turned = (
+            isinstance(test, ast.Compare)
+            and len(test.ops) == 1
+            and not isinstance(test.ops[0], ORDER)
+        )
         negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
         if turned or negated or isinstance(test, ast.Constant):
             return

@@ -110,7 +110,8 @@ class Children:
                 sys.exit(f"the tests named do not exist:\n{Path(told.name).read_text()}")
             if code != GREEN:
                 sys.exit(f"the tests fail as it is ({code}): pytest {' '.join(self._tests)}")
-            covered, missed, anew = pickle.loads(Path(told.name).read_bytes())
+            found: tuple[Covered, list[int], list[int]] = pickle.loads(Path(told.name).read_bytes())
+            covered, missed, anew = found
         for name in covered.foreign:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
@@ -239,7 +240,9 @@ def _name(path: Path, root: Path) -> str:
     return ".".join(path.relative_to(root).with_suffix("").parts)
 
 
-class _Changed(importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader):
+class _Changed(  # type: ignore[misc]  # both have `source_to_code`, each its own kind
+    importlib.abc.MetaPathFinder, importlib.machinery.SourceFileLoader
+):
     """Finds one module, with other code than its file has."""
 
     def __init__(self, path: Path, root: Path, code: CodeType) -> None:

@@ -345,8 +345,8 @@ def predict_logits(model: Any, pixels: Pixels, batch: int = 64) -> NDArray[np.fl
 def _compiled(model: Any) -> Any:  # noqa: ANN401
     """One traced function per model, kept on it."""
     if not hasattr(model, "_wheatear_forward"):
-        model._wheatear_forward = traced(
+        model._wheatear_forward = traced(  # noqa: SLF001  # ours, kept on theirs
             lambda x: model(x, training=False),
             input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)],
         )
-    return model._wheatear_forward
+    return model._wheatear_forward  # noqa: SLF001

@@ -22,11 +22,12 @@ def render(template: str, **values: object) -> str:
         template: Its path below the tree, such as ``training/data/check.html``.
         values: What it names; a name that it lacks is an error.
     """
-    return _environment().get_template(template).render(values)
+    return environment().get_template(template).render(values)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
+    """What fills templates: strict about names, escaping all values."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
