@@ -6,7 +6,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test mutants lint map docs train quantize bench soak cluster wheel lock clean
+.PHONY: help demo test coverage mutants lint map docs train quantize bench soak cluster wheel lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -49,6 +49,11 @@ demo: .venv/desktop.ok ## train, quantize and run a model on a replayed camera, 
 # Tests wait as much as they compute: four at once for two cores.
 test: .venv/test.ok ## run the tests, four at once; DATA=folder adds those on real photographs
 	@$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(if $(DATA),--data="$$DATA") $(ARGS)
+
+coverage: .venv/test.ok ## run the tests measured, and say how much of each room they reach: build/coverage/index.html
+	@rm -rf build/coverage
+	@$(BIN)/python -m coverage run -m pytest -n 4 --dist loadfile --no-loadscope-reorder \
+	    $(if $(DATA),--data="$$DATA") $(ARGS); failed=$$?; $(BIN)/python tests/coverage_table.py && exit $$failed
 
 mutants: .venv/test.ok ## change the code in small ways, and see that tests notice; ONLY="delivery outbox"
 	@$(BIN)/python tests/mutants $(ONLY) $(ARGS)

@@ -188,9 +188,9 @@ def test_the_readme_shows_commands():
 
 
 def test_help_lists_every_target():
-    """The Makefile keeps to fifteen targets, each explained."""
+    """The Makefile keeps to sixteen targets, each explained."""
     text = (TREE / "Makefile").read_text(encoding="utf-8")
     phony = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
     assert phony is not None
     assert sorted(phony[1].split()) == sorted(TARGET.findall(text))
-    assert len(phony[1].split()) <= 15
+    assert len(phony[1].split()) <= 16
