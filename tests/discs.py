@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image, ImageDraw
 from rich.console import Console
 
+from training.architectures import ARCHITECTURES, Architecture
 from training.data import load_dataset
 from training.fitting.fit import fit
-from training.models import ARCHITECTURES
 from training.recipe import Augmentation, Recipe
 
 COLOURS = {"ant": (210, 40, 40), "bee": (210, 200, 40), "moth": (60, 60, 210)}
@@ -48,7 +48,7 @@ def train(root):
 
     It is made once in a session and only read: see the fixture `discs_run`.
     """
-    ARCHITECTURES["shallow"] = "shallow:build"
+    ARCHITECTURES["shallow"] = Architecture("shallow:build")
     (root / "photos").mkdir()
     photos = paint(root / "photos", 40)
     quiet = Console(file=io.StringIO())

@@ -1,5 +1,7 @@
 """Networks with weights that nothing trained, for tests of what is done to a network."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from training.models import build_model
@@ -7,18 +9,44 @@ from training.recipe import Recipe
 from training.tf import keras
 
 
-def mobilenet(whole=False, **changes):
-    """MobileNetV2 with random weights and batch norms that do something.
+class Net(NamedTuple):
+    """An architecture, and where in it what is to be found."""
+
+    settings: dict[str, Any]
+    """Of the recipe."""
+    stem: str
+    head: str
+    head_norm: str
+    tied: tuple[int, int, int]
+    """Blocks whose outputs are added."""
+    last: int
+    """Block that the head follows in what is not whole."""
+    kernels: int
+    """Convolutions in that."""
+    bottlenecks: int
+    """Groups of channels between blocks in that."""
+
+
+NETS = {
+    "mobilenet_v2": Net({"alpha": 0.35}, "Conv1", "Conv_1", "Conv_1_bn", (3, 4, 5), 6, 22, 4),
+    "efficientnet_lite": Net(
+        {"model": "efficientnet_lite"}, "stem", "head", "head_BN", (5, 6, 7), 8, 28, 5
+    ),
+}
+
+
+def network(name="mobilenet_v2", whole=False, **changes):
+    """A network of `NETS` with random weights and batch norms that do something.
 
     Unless `whole`, its first stages and its end: all kinds of its layers and ties are there, and
     all that is done to it takes half as long. `changes` are of the recipe.
     """
-    values = {"alpha": 0.35, "resolution": 64, **changes}
-    model = build_model(Recipe(**values), 5)
+    net = NETS[name]
+    model = build_model(Recipe(**(net.settings | {"resolution": 64} | changes)), 5)
     if not whole:
         names = [layer.name for layer in model.layers]
-        x = model.get_layer("block_6_project_BN").output
-        for layer in model.layers[names.index("block_16_project_BN") + 1 :]:
+        x = model.get_layer(f"block_{net.last}_project_BN").output
+        for layer in model.layers[names.index(net.head) :]:
             x = type(layer).from_config(layer.get_config())(x)
         model = keras.Model(model.input, x)
     rng = np.random.default_rng(0)

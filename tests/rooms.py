@@ -14,8 +14,8 @@ ROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         ("int8", "sweep"), "compress", "pipeline", "commands",
     ),
     "training": (
-        ("tf", "console", "metrics", "recipe", "pages"), ("recipes", "models"), "data", "input",
-        "runs", "fitting", "report", ("synthetic", "inbox"), "commands",
+        "architectures", ("tf", "console", "metrics", "recipe", "pages"), ("recipes", "models"),
+        "data", "input", "runs", "fitting", "report", ("synthetic", "inbox"), "commands",
     ),
 }  # fmt: skip
 """From the ground up: each room imports those before it, those in one tuple not each other."""

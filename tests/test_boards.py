@@ -22,7 +22,7 @@ from quantize.boards import figures, model
 from quantize.boards.estimate import BOARDS, THREADS, judged, memory, times
 from quantize.boards.figures import Setting
 from quantize.boards.model import CPU, TPU, Law, fit, fitted, held_out, mean, spread, totals, worst
-from quantize.boards.networks import NETWORKS
+from quantize.boards.networks import NETWORKS, efficientnet_lite
 from quantize.boards.report import build
 from quantize.boards.show import short, show
 from quantize.boards.totals import Totals, of_graph
@@ -95,6 +95,17 @@ def test_the_networks_are_as_large_as_published(name, macs, weights):
     """Multiply-adds and weights of the papers and model zoos."""
     found = totals(name)
     assert found.macs + found.depthwise == pytest.approx(macs, rel=0.03)
+    assert found.weights == pytest.approx(weights, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("variant", "side", "macs", "weights"),
+    [(0, 224, 407e6, 4.7e6), (1, 240, 631e6, 5.4e6), (2, 260, 899e6, 6.1e6)],
+)
+def test_efficientnet_lite_is_scaled_as_published(variant, side, macs, weights):
+    """Its makers count 5 % more multiply-adds: not those of convolutions alone."""
+    found = efficientnet_lite(variant, side)
+    assert (found.macs + found.depthwise) / macs == pytest.approx(0.95, abs=0.01)
     assert found.weights == pytest.approx(weights, rel=0.02)
 
 

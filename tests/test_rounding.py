@@ -2,11 +2,15 @@
 
 import numpy as np
 import pytest
-from networks import mobilenet
+from ai_edge_litert.interpreter import Interpreter
+from networks import NETS, network
 
 from quantize.int8.adaptive_rounding import round_kernels
 from quantize.int8.bias_correction import correct, refit
+from quantize.int8.convert import to_int8_qat
 from quantize.int8.equalisation import equalise, level
+from quantize.int8.qat import quantization_aware, settle
+from quantize.tflite.edgetpu import verdicts
 from training.tf import keras
 
 
@@ -30,23 +34,25 @@ def answers(model, images):
     return model(images, training=False).numpy()
 
 
-def test_equalised_kernels_give_the_same_answers(photos):
+@pytest.mark.parametrize("name", NETS)
+def test_equalised_kernels_give_the_same_answers(photos, name):
     """Channels are scaled to one range, and the batch norms behind take it up."""
-    model = mobilenet()
+    model = network(name)
     before = answers(model, photos[4])
-    assert equalise(model) == 22
+    assert equalise(model) == NETS[name].kernels
     assert answers(model, photos[4]) == pytest.approx(before, abs=1e-4)
     for name, axes in (("block_3_depthwise", (0, 1)), ("block_3_project", (0, 1, 2))):
         kernel = np.abs(model.get_layer(name).get_weights()[0])
         assert kernel.max(axis=axes).ravel() == pytest.approx(1)
 
 
-def test_levelled_channels_have_one_range_and_the_same_answers(photos):
+@pytest.mark.parametrize("name", NETS)
+def test_levelled_channels_have_one_range_and_the_same_answers(photos, name):
     """Bottlenecks with their sums: the widest channel is no wider than the narrowest."""
-    model = mobilenet()
+    model = network(name)
     before = answers(model, photos[4])
-    norms = [f"block_{k}_project_BN" for k in (3, 4, 5)]
-    tied = (*norms, "block_4_add", "block_5_add")
+    norms = [f"block_{k}_project_BN" for k in NETS[name].tied]
+    tied = (*norms, *(f"block_{k}_add" for k in NETS[name].tied[1:]))
     activations = keras.Model(model.input, [model.get_layer(name).output for name in tied])
 
     def ranges():
@@ -55,8 +61,8 @@ def test_levelled_channels_have_one_range_and_the_same_answers(photos):
 
     uneven = ranges()
     assert uneven.max() > 2 * uneven.min()
-    # Four widths of MobileNetV2's bottlenecks; what lies behind a ReLU6 is left alone.
-    assert level(model, photos[:1]) == 4
+    # What lies behind a ReLU6 is left alone.
+    assert level(model, photos[:1]) == NETS[name].bottlenecks
     assert answers(model, photos[4]) == pytest.approx(before, abs=1e-4)
     assert ranges().max() < 1.01 * ranges().min()
 
@@ -71,12 +77,13 @@ def test_a_network_with_other_layers_is_not_levelled(photos):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
-def test_kernels_are_rounded_by_what_they_give_on_photos(photos):
+@pytest.mark.parametrize("name", NETS)
+def test_kernels_are_rounded_by_what_they_give_on_photos(photos, name):
     """Levels of int8, zeros and largest weights kept; answers nearer than with the nearest ones.
 
     Mean shifts are taken back from both.
     """
-    model = mobilenet(whole=True)
+    model = network(name, whole=name == "mobilenet_v2")
     layer = model.get_layer("block_3_project")
     kernel = layer.get_weights()[0]
     kernel[..., ::3, :] = 0
@@ -95,19 +102,20 @@ def test_kernels_are_rounded_by_what_they_give_on_photos(photos):
         return np.square(answers(student, photos[4]) - wanted).mean()
 
     assert error(fitted) < 0.8 * error(nearest)
-    for name in ("Conv1", "block_3_depthwise", "block_3_project"):
-        before = model.get_layer(name).get_weights()[0]
-        after = fitted.get_layer(name).get_weights()[0]
+    for layer in (NETS[name].stem, "block_3_depthwise", "block_3_project"):
+        before = model.get_layer(layer).get_weights()[0]
+        after = fitted.get_layer(layer).get_weights()[0]
         levels = after * 127
         assert levels == pytest.approx(np.round(levels), abs=1e-3)
         assert np.abs(after)[np.abs(before) > 0.9999] == pytest.approx(1)
         assert not after[before == 0].any()
-    assert not np.array_equal(after, nearest.get_layer(name).get_weights()[0])
+    assert not np.array_equal(after, nearest.get_layer(layer).get_weights()[0])
 
 
-def test_what_rounding_shifts_on_average_is_taken_back(photos):
+@pytest.mark.parametrize("name", NETS)
+def test_what_rounding_shifts_on_average_is_taken_back(photos, name):
     """Kernels rounded to a few levels: batch norms have their float means again."""
-    model = mobilenet()
+    model = network(name)
     student = copy(model)
     for layer in student.layers:
         if type(layer).__name__ in ("Conv2D", "DepthwiseConv2D"):
@@ -125,15 +133,40 @@ def test_what_rounding_shifts_on_average_is_taken_back(photos):
     assert correct(student, model, photos[0]) < 1e-3
 
 
-def test_the_last_layer_is_fitted_to_what_is_left_of_the_features(photos):
+@pytest.mark.parametrize("name", NETS)
+def test_a_network_as_int8_answers_as_its_float_model_and_runs_whole_on_the_edge_tpu(photos, name):
+    """Fake quantization, fitted and converted: int8 throughout, and nearly the same logits."""
+    model = network(name)
+    student = quantization_aware(model, photos[:1])
+    settle(student, model, photos[0], photos[:4])
+    file = to_int8_qat(student, "int8")
+    assert {verdict.reason for verdict in verdicts(file)} == {""}
+    interpreter = Interpreter(model_content=file, num_threads=1)
+    interpreter.allocate_tensors()
+    (taken,), (given,) = interpreter.get_input_details(), interpreter.get_output_details()
+    found = []
+    for image in photos[4]:
+        scale, zero = taken["quantization"]
+        levels = np.clip(np.round(image / scale) + zero, -128, 127).astype(np.int8)
+        interpreter.set_tensor(taken["index"], levels[np.newaxis])
+        interpreter.invoke()
+        found.append(interpreter.get_tensor(given["index"])[0])
+    scale, zero = given["quantization"]
+    logits = (np.array(found, np.float32) - zero) * scale
+    wanted = answers(model, photos[4])
+    assert np.square(logits - wanted).mean() < 0.02 * wanted.var()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_the_last_layer_is_fitted_to_what_is_left_of_the_features(photos, name):
     """Answers come nearer on other photos too; weights that are zero stay zero."""
-    model = mobilenet()
+    model = network(name)
     kernel, bias = model.layers[-1].get_weights()
     kernel[::3, 1] = 0
     kernel[1::2, 2] = 0
     model.layers[-1].set_weights([kernel, bias])
     student = copy(model)
-    norm = student.get_layer("Conv_1_bn")
+    norm = student.get_layer(NETS[name].head_norm)
     norm.gamma.assign(norm.gamma.numpy() * np.random.default_rng(2).uniform(0.5, 1.5, 1280))
     wanted = answers(model, photos[4])
 
@@ -150,7 +183,7 @@ def test_the_last_layer_is_fitted_to_what_is_left_of_the_features(photos):
 
 def test_features_that_are_the_same_on_every_photo_leave_the_kernel_as_it_is(photos):
     """A network that learned nothing gives nothing to fit; only the mean answer is taken over."""
-    model = mobilenet()
+    model = network()
     student = copy(model)
     norm = student.get_layer("Conv_1_bn")
     norm.gamma.assign(np.zeros(1280))

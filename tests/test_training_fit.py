@@ -17,9 +17,9 @@ from there import there
 
 from edge.errors import TrainingError
 from training import metrics
+from training.architectures import ARCHITECTURES, Architecture
 from training.data import load_dataset, write_csv
 from training.fitting.fit import fit, still_falling
-from training.models import ARCHITECTURES
 from training.recipe import epochs_of, load_recipe
 from training.runs import Run, load_run
 
@@ -35,7 +35,6 @@ def small_recipe(**changes):
         "epochs": 4,
         "batch": 6,
         "learning_rate": 5e-3,
-        "alpha": 0.5,
     }
     return load_recipe("small", [f"{k}={v}" for k, v in (settings | changes).items()])
 
@@ -44,7 +43,7 @@ def small_recipe(**changes):
 def shallow():
     """A network that is built and fitted at once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "shallow", "shallow:build")
+        patch.setitem(ARCHITECTURES, "shallow", Architecture("shallow:build"))
         yield
 
 
@@ -89,7 +88,7 @@ def test_the_model_returns_logits_for_scaled_floats(finished):
 
 def test_a_killed_run_ends_as_if_never_interrupted(photos, tmp_path):
     """SIGKILL inside the second member, the same command again: the same weights, bit by bit."""
-    recipe = small_recipe(model="small", epochs=2, members=2, patience=2)
+    recipe = small_recipe(model="small", alpha=0.5, epochs=2, members=2, patience=2)
     whole = fit(load_dataset(photos), "small", recipe, tmp_path / "whole", seed=1)
     command = [sys.executable, "-m", "training", "fit", str(photos), "--recipe", "small"]
     command += ["--out", str(tmp_path / "killed"), "--seed", "1", "--accept", "duplicate-leak"]

@@ -12,8 +12,8 @@ from scenes import scene, scenes
 from typer.testing import CliRunner
 
 from edge.errors import WheatearError
+from training.architectures import ARCHITECTURES, Architecture
 from training.commands.cli import app
-from training.models import ARCHITECTURES
 
 TINY = ("model=shallow", "resolution=32", "epochs=1", "augment.rotation=0", "augment.hue=0")
 MADE: dict[str, Callable[[Path], None]] = {}
@@ -243,7 +243,7 @@ WORK = {
 @pytest.fixture(autouse=True)
 def shallow(monkeypatch):
     """A network that is built and fitted at once."""
-    monkeypatch.setitem(ARCHITECTURES, "shallow", "shallow:build")
+    monkeypatch.setitem(ARCHITECTURES, "shallow", Architecture("shallow:build"))
 
 
 def run(command: str, *arguments: object) -> tuple[int, str]:

@@ -52,6 +52,8 @@ def test_settings_are_changed_by_key():
         ("augment.area=[0.9,0.1]", "the smaller share comes first"),
         ("epochs", "write key=value"),
         ("model.x=1", "only augment"),
+        ("variant=1", "variant is 1: mobilenet_v2 has no such setting; it has alpha"),
+        ("alpha=0", r"alpha is 0: .*; from 0\.1 to 4"),
     ],
 )
 def test_wrong_settings_are_refused_with_their_path(change, message):
@@ -108,6 +110,21 @@ def test_the_rate_rises_then_falls_to_nothing():
     assert rates[-1] < 0.001
 
 
+@pytest.mark.parametrize(("name", "alpha"), [("finetune", 0.35), ("small", 1.0)])
+def test_another_model_leaves_behind_what_only_the_former_has(name, alpha):
+    """Its own settings have their usual values; one that is given all the same is refused."""
+    assert (load_recipe(name).alpha, load_recipe(name).variant) == (alpha, None)
+    recipe = load_recipe(name, ["model=efficientnet_lite"])
+    assert (recipe.alpha, recipe.variant) == (None, 0)
+    assert load_recipe(name, ["model=efficientnet_lite", "variant=2"]).variant == 2
+    with pytest.raises(
+        TrainingError, match=r"alpha is 0\.5: efficientnet_lite has no such setting"
+    ):
+        load_recipe(name, ["alpha=0.5", "model=efficientnet_lite"])
+    with pytest.raises(TrainingError, match=r"variant is 3: .*; from 0 to 2"):
+        load_recipe(name, ["model=efficientnet_lite", "variant=3"])
+
+
 @pytest.fixture(scope="module")
 def mobilenet():
     """MobileNetV2 0.35 without its top, random weights."""
@@ -118,18 +135,24 @@ def mobilenet():
     )
 
 
-@pytest.fixture(scope="module")
-def weights_file(mobilenet, tmp_path_factory):
-    """The same architecture's weights as Keras 3 lays them out, every tensor recognisable."""
+def write_weights(model, path):
+    """Random weights for a network's layers as Keras 3 lays them out, every tensor recognisable."""
     from training.models.weights import _keys
 
-    path = tmp_path_factory.mktemp("weights") / "net.weights.h5"
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
-        for key, layer in _keys(mobilenet):
+        for key, layer in _keys(model):
+            if layer.name == "logits":
+                continue
             for i, variable in enumerate(layer.weights):
                 file[f"layers/{key}/vars/{i}"] = rng.random(variable.shape, np.float32)
     return path
+
+
+@pytest.fixture(scope="module")
+def weights_file(mobilenet, tmp_path_factory):
+    """Weights of that network."""
+    return write_weights(mobilenet, tmp_path_factory.mktemp("weights") / "net.weights.h5")
 
 
 def test_a_keras_3_weights_file_lands_in_the_right_layers(mobilenet, weights_file):
@@ -148,16 +171,64 @@ def test_a_keras_3_weights_file_lands_in_the_right_layers(mobilenet, weights_fil
         )
 
 
-def test_real_imagenet_weights_tell_objects_apart(data, mobilenet):
-    """The shipped MobileNetV2 0.35 weights give features in a sensible range."""
-    from training.models.weights import load_backbone_weights
+PUBLISHED = {
+    "mobilenet_v2_0.35_224_no_top": {"alpha": 0.35},
+    "mobilenet_v2_1.0_224_inat_insects_no_top": {"alpha": 1.0},
+    "efficientnet_lite0_no_top": {"model": "efficientnet_lite", "variant": 0},
+    "efficientnet_lite1_no_top": {"model": "efficientnet_lite", "variant": 1},
+}
 
-    path = data("backbone_weights") / "mobilenet_v2_0.35_224_no_top.weights.h5"
-    load_backbone_weights(mobilenet, path)
-    features = mobilenet(np.zeros((1, 224, 224, 3), np.float32), training=False).numpy()
-    assert features.shape == (1, 7, 7, 1280)
-    assert 0.05 < features.mean() < 2
-    assert features.max() <= 6
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_weights_tell_objects_apart(data, name):
+    """The same photo mirrored is nearer than any other; the file is known for what it is."""
+    from edge.model.image.preprocessing import InputSpec, load
+    from training.models import build_model, owner
+    from training.tf import keras
+
+    path = data("backbone_weights") / f"{name}.weights.h5"
+    recipe = Recipe(**PUBLISHED[name], resolution=96, weights=str(path))
+    found = owner(path)
+    assert (found.model, found.alpha, found.variant) == (recipe.model, recipe.alpha, recipe.variant)
+    model = build_model(recipe, 2)
+    spec = InputSpec(width=96, height=96)
+    names = ("bird", "dragonfly", "grace_hopper", "sunflower")
+    pixels = np.stack([load(data("coral_models") / f"{name}.bmp", spec) for name in names])
+    images = np.concatenate([pixels, pixels[:, :, ::-1]]).astype(np.float32) / 127.5 - 1
+    features = keras.Model(model.input, model.get_layer("features").output)
+    given = features(images, training=False).numpy()
+    assert 0.05 < given.mean() < 2
+    assert given.max() <= 6
+    alike = np.corrcoef(given)
+    np.fill_diagonal(alike, 0)
+    assert alike.argmax(axis=1).tolist() == [4, 5, 6, 7, 0, 1, 2, 3]
+    assert alike[:4, 4:].diagonal().min() > 0.5
+
+
+LITE = {"model": "efficientnet_lite"}
+MISTAKEN = {
+    "variant": (LITE | {"variant": 0}, LITE | {"variant": 1}, "block_3_depthwise"),
+    "architecture": (LITE | {"variant": 0}, {"alpha": 0.35}, "Conv1"),
+    "the other": ({"alpha": 1.0}, LITE | {"variant": 0}, "block_3_depthwise"),
+}
+
+
+@pytest.mark.parametrize(("given", "wanted", "layer"), MISTAKEN.values(), ids=MISTAKEN.keys())
+def test_weights_of_another_network_are_refused_with_whose_they_are(tmp_path, given, wanted, layer):
+    """The first layer that differs with both shapes, what is wanted, and the settings to give."""
+    from training.models import build_model
+
+    own = Recipe(**given, resolution=32)
+    path = write_weights(build_model(own, 2), tmp_path / "net.weights.h5")
+    recipe = Recipe(**wanted, resolution=32, weights=str(path))
+    with pytest.raises(TrainingError) as caught:
+        build_model(recipe, 2)
+    said = str(caught.value)
+    size = {"mobilenet_v2": "alpha", "efficientnet_lite": "variant"}
+    name, owned = size[recipe.model], size[own.model]
+    assert f"net.weights.h5: layer {layer} (" in said
+    assert f"those of {recipe.model} {name} {getattr(recipe, name)} are wanted" in said
+    assert said.endswith(f"--set model={own.model} --set {owned}={getattr(own, owned)}")
 
 
 def test_weights_of_another_width_are_refused(weights_file):
@@ -167,7 +238,7 @@ def test_weights_of_another_width_are_refused(weights_file):
 
     wider = keras.applications.MobileNetV2((96, 96, 3), alpha=0.5, include_top=False, weights=None)
     before = wider.get_weights()
-    with pytest.raises(TrainingError, match="another architecture or alpha"):
+    with pytest.raises(TrainingError, match=r"needs shapes .*, the file has"):
         load_backbone_weights(wider, weights_file)
     for a, b in zip(before, wider.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -185,19 +256,20 @@ def test_a_file_that_is_no_hdf5_is_refused(mobilenet, tmp_path):
         load_backbone_weights(mobilenet, path)
 
 
-def test_frozen_blocks_and_layer_rates_follow_depth():
+@pytest.mark.parametrize(("model", "last"), [("mobilenet_v2", 16), ("efficientnet_lite", 15)])
+def test_frozen_blocks_and_layer_rates_follow_depth(model, last):
     """The stem ends after the frozen blocks; deeper layers learn slower."""
     from training.fitting.step import learning_rates, take_apart
     from training.models import build_model
 
-    model = build_model(Recipe(resolution=32), 3)
-    parts = take_apart(model, 4)
+    net = build_model(Recipe(model=model, resolution=32), 3)
+    parts = take_apart(net, 4)
     assert there(parts.stem).layers[-1].name == "block_2_add"
     trained = parts.body.trainable_variables + parts.head.trainable_variables
-    rates = dict(zip((v.name for v in trained), learning_rates(model, trained, 0.9), strict=True))
+    rates = dict(zip((v.name for v in trained), learning_rates(net, trained, 0.9), strict=True))
     assert rates["logits/kernel:0"] == 1
-    assert rates["block_16_project/kernel:0"] == pytest.approx(0.9)
-    assert rates["block_3_expand/kernel:0"] == pytest.approx(0.9**14)
+    assert rates[f"block_{last}_project/kernel:0"] == pytest.approx(0.9)
+    assert rates["block_3_expand/kernel:0"] == pytest.approx(0.9 ** (last - 2))
 
 
 def test_the_head_is_fitted_while_the_backbone_stays():

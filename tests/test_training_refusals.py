@@ -51,6 +51,11 @@ REFUSED = {
     "weights for small": ((*SMALL, "--weights", "imagenet"), "the small net has none"),
     "weights file": (("--weights", "absent.h5"), "weights absent.h5"),
     "side": (("--weights", "none", "--set", "resolution=16"), "model mobilenet_v2: .*32"),
+    "weights for Lite": (
+        ("--set", "model=efficientnet_lite"),
+        "those of EfficientNet-Lite are not",
+    ),
+    "variant": (("--set", "variant=1"), "variant is 1: mobilenet_v2 has no such setting"),
     "width": (("--set", "alpha=0.4"), "no ImageNet weights of MobileNetV2 0.4: choose one of 0.35"),
     "accept": ((*SMALL, "--accept", "one-class"), "--accept one-class"),
 }

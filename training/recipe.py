@@ -15,6 +15,10 @@ import msgspec.inspect
 from msgspec import Meta
 
 from edge.errors import TrainingError
+from training.architectures import ARCHITECTURES, settings_of
+
+#: Settings that belong to some architectures only.
+OWN = ("alpha", "variant")
 
 Area = Annotated[float, Meta(gt=0, le=4)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -71,9 +75,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Model, input, schedule and regularisation of one training run."""
 
     model: str = "mobilenet_v2"
-    """A name of `training.models.ARCHITECTURES`."""
-    alpha: Annotated[float, Meta(ge=0.1, le=4)] = 0.35
-    """Width of the model."""
+    """A name of `training.architectures.ARCHITECTURES`."""
+    alpha: Annotated[float, Meta(ge=0.1, le=4)] | None = None
+    """Width of `mobilenet_v2` and `small`; None: 0.35 of these, and nothing of others."""
+    variant: Annotated[int, Meta(ge=0, le=2)] | None = None
+    """Size of `efficientnet_lite`; None: 0 of it, and nothing of others."""
     resolution: Annotated[int, Meta(ge=16, le=1024)] = 224
     """Side of the square input, pixels."""
     crop: Literal["stretch", "centre", "pad"] = "stretch"
@@ -133,6 +139,19 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             )
         if self.weights is not None and not self.weights.strip():
             raise ValueError("weights is empty: give a file, imagenet or none")
+        if self.model in ARCHITECTURES:
+            self._settle_own()
+
+    def _settle_own(self) -> None:
+        """Give the architecture's own settings their usual values, and refuse those of others."""
+        takes = settings_of(self.model)
+        for name in OWN:
+            value = getattr(self, name)
+            if value is None:
+                msgspec.structs.force_setattr(self, name, takes.get(name))
+            elif name not in takes:
+                has = f"; it has {', '.join(takes)}" if takes else ""
+                raise ValueError(f"{name} is {value}: {self.model} has no such setting{has}")
 
     @property
     def blends(self) -> tuple[float, ...]:
@@ -167,10 +186,13 @@ def load_recipe(name: str, changes: Iterable[str] = ()) -> Recipe:
 def change_recipe(recipe: Recipe, changes: Iterable[str]) -> Recipe:
     """The recipe with "key=value" changes; values as in JSON, bare words as text.
 
+    With another model, settings that only the former one has are left behind.
+
     Raises:
         TrainingError: a key is unknown or a value is out of its range.
     """
     table: dict[str, Any] = msgspec.to_builtins(recipe)
+    given = set()
     for change in changes:
         key, equals, text = change.partition("=")
         if not equals:
@@ -179,6 +201,10 @@ def change_recipe(recipe: Recipe, changes: Iterable[str]) -> Recipe:
         if parent not in ("", "augment"):
             raise TrainingError(f"--set {key}: only augment has keys below it, as augment.hue")
         (table["augment"] if parent else table)[leaf] = _value(text)
+        given.add(key.strip())
+    if table["model"] != recipe.model:
+        kept = given.union(settings_of(str(table["model"])))
+        table.update(dict.fromkeys(set(OWN) - kept))
     try:
         return msgspec.convert(table, Recipe)
     except msgspec.ValidationError as error:

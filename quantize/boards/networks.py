@@ -6,10 +6,19 @@ every converter does it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from quantize.boards.totals import Totals
+from training.models.inverted import (
+    HEAD,
+    MOBILENET_V2,
+    STEM,
+    Stage,
+    lite_stages,
+    rounded,
+    wider,
+)
 
 CLASSES = 1000
 
@@ -118,23 +127,17 @@ def mobilenet_v1(alpha: float, side: int) -> Totals:
 
 
 def mobilenet_v2(alpha: float, side: int) -> Totals:
-    """Sandler et al. 2018, arXiv:1801.04381, table 2."""
-    net = Net(side).conv(rounded(32 * alpha), 3, 2)
-    _inverted(net, alpha, (
-        (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 32, 3, 2, 3), (6, 64, 4, 2, 3),
-        (6, 96, 3, 1, 3), (6, 160, 3, 2, 3), (6, 320, 1, 1, 3),
-    ))  # fmt: skip
-    return net.conv(rounded(1280 * max(alpha, 1.0))).head().totals
+    """Width and side of the picture as in the names below."""
+    net = Net(side).conv(rounded(STEM * alpha), 3, 2)
+    _inverted(net, wider(MOBILENET_V2, alpha))
+    return net.conv(rounded(HEAD * max(alpha, 1.0))).head().totals
 
 
-def efficientnet_lite0(side: int = 224) -> Totals:
-    """EfficientNet-B0 (Tan and Le 2019, arXiv:1905.11946) without squeeze-and-excitation."""
-    net = Net(side).conv(32, 3, 2)
-    _inverted(net, 1.0, (
-        (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3),
-        (6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3),
-    ))  # fmt: skip
-    return net.conv(1280).head().totals
+def efficientnet_lite(variant: int, side: int) -> Totals:
+    """Variant 0 at 224 pixels was measured."""
+    net = Net(side).conv(STEM, 3, 2)
+    _inverted(net, lite_stages(variant))
+    return net.conv(HEAD).head().totals
 
 
 def resnet(depth: int, side: int = 224) -> Totals:
@@ -241,22 +244,14 @@ def inception_v4(side: int = 299) -> Totals:
     return net.head().totals
 
 
-def rounded(channels: float) -> int:
-    """The nearest multiple of eight that takes away at most a tenth (MobileNetV2's rule)."""
-    near = max(8, int(channels + 4) // 8 * 8)
-    return near + 8 if near < 0.9 * channels else near
-
-
-def _inverted(net: Net, alpha: float, stages: tuple[tuple[int, int, int, int, int], ...]) -> None:
-    """Inverted residuals: (expansion, channels, blocks, first stride, kernel) a stage."""
-    for expansion, width, blocks, first, kernel in stages:
-        channels = rounded(width * alpha)
-        for block in range(blocks):
-            stride = 1 if block else first
-            kept = net.channels == channels and stride == 1
-            if expansion > 1:
-                net.conv(expansion * net.channels)
-            net.depthwise(kernel, stride).conv(channels)
+def _inverted(net: Net, stages: Sequence[Stage]) -> None:
+    for stage in stages:
+        for block in range(stage.blocks):
+            stride = 1 if block else stage.stride
+            kept = net.channels == stage.channels and stride == 1
+            if stage.expansion > 1:
+                net.conv(stage.expansion * net.channels)
+            net.depthwise(stage.kernel, stride).conv(stage.channels)
             if kept:
                 net.shortcut()
 
@@ -276,7 +271,7 @@ NETWORKS: dict[str, Callable[[], Totals]] = {
     "MobileNetV2 1.0 96": partial(mobilenet_v2, 1.0, 96),
     "MobileNetV2 1.0 128": partial(mobilenet_v2, 1.0, 128),
     "MobileNetV2 1.0 224": partial(mobilenet_v2, 1.0, 224),
-    "EfficientNet-Lite0": efficientnet_lite0,
+    "EfficientNet-Lite0": partial(efficientnet_lite, 0, 224),
     "ResNet-18": partial(resnet, 18),
     "ResNet-50": partial(resnet, 50),
     "SqueezeNet 1.1": squeezenet,

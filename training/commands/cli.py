@@ -45,7 +45,7 @@ def check(
         bool, typer.Option(help="Measure how much a random split would flatter.")
     ] = False,
     weights: Annotated[
-        Path | None, typer.Option(help="MobileNetV2 weights for that; without, plain descriptors.")
+        Path | None, typer.Option(help="Start weights for that; without, plain descriptors.")
     ] = None,
 ) -> None:
     """Report what is wrong with labelled photos. Exits 1 on errors, 0 on warnings or none."""

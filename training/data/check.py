@@ -76,7 +76,7 @@ def check(
         seed: Of the splits that training would make.
         accept: Kinds of ``ACCEPTABLE`` that are warnings, not errors.
         show_leakage: Also measure what a random split would claim.
-        weights: MobileNetV2 weights for that measurement; without, plain descriptors are used.
+        weights: start weights for that measurement; without, plain descriptors are used.
         progress: Told how far the work is.
 
     Raises:
@@ -106,7 +106,7 @@ def check(
         ours = grouped.with_examples(e for e in grouped.examples if e.file in usable)
         if weights is not None:
             features = deep_features(kept, weights, progress)
-            probe = f"logistic regression on frozen MobileNetV2 features ({weights.name})"
+            probe = f"logistic regression on features of a frozen network ({weights.name})"
         else:
             features = plain_features([p for p in photos if p.example.file in usable])
             probe = "logistic regression on colours and local patterns"

@@ -6,11 +6,9 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from edge.errors import TrainingError
 from edge.model.image.preprocessing import InputSpec, load
 from training.data.dataset import Dataset
 from training.data.photos import Photo, Progress
@@ -68,13 +66,17 @@ def measure(
 
 
 def deep_features(dataset: Dataset, weights: Path, progress: Progress | None = None) -> np.ndarray:
-    """Pooled MobileNetV2 features at 224 x 224, float32 (n, 1280).
+    """Pooled features of the network that the weights are of at 224 x 224, float32 (n, d).
 
     Raises:
-        TrainingError: The weights fit no MobileNetV2.
+        TrainingError: the weights fit no network.
         ImageError: A photo cannot be decoded.
     """
-    model = _backbone(weights)
+    from training.models import build_model, owner
+    from training.tf import keras
+
+    whole = build_model(owner(weights), 2)
+    model = keras.Model(whole.input, whole.get_layer("features").output)
     spec = InputSpec(width=224, height=224)
     parts = []
     for begin in range(0, len(dataset), 32):
@@ -105,24 +107,6 @@ def plain_features(photos: Sequence[Photo]) -> np.ndarray:
             patterns = np.bincount(nearest, minlength=len(words)) / len(nearest)
         rows.append(np.sqrt(np.concatenate([colours, patterns])).astype(np.float32) * 10)
     return np.stack(rows)
-
-
-def _backbone(weights: Path) -> Any:  # noqa: ANN401  (Keras has no types)
-    from training.models.weights import load_backbone_weights
-    from training.tf import keras
-
-    problem: Exception | None = None
-    for alpha in (0.35, 0.5, 0.75, 1.0, 1.3, 1.4):
-        model = keras.applications.MobileNetV2(
-            (224, 224, 3), alpha=alpha, include_top=False, weights=None, pooling="avg"
-        )
-        try:
-            load_backbone_weights(model, weights)
-        except TrainingError as error:
-            problem = problem or error
-            continue
-        return model
-    raise TrainingError(f"{weights}: fits no MobileNetV2: {problem}") from problem
 
 
 def _probe(features: np.ndarray, truth: np.ndarray, split: np.ndarray) -> float:

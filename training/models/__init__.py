@@ -1,4 +1,4 @@
-"""Architectures by name. One more = one file here and one line in `ARCHITECTURES`.
+"""Networks: a file for each of `training.architectures`.
 
 A model takes float32 (n, height, width, 3) in -1..1 and returns logits (n, classes). Two layer
 names are fixed, because training takes models apart there: ``features`` gives the pooled features
@@ -7,18 +7,18 @@ names are fixed, because training takes models apart there: ``features`` gives t
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from edge.errors import TrainingError
-
-if TYPE_CHECKING:
-    from training.recipe import Recipe
-
-ARCHITECTURES = {
-    "mobilenet_v2": "training.models.mobilenet_v2:build",
-    "small": "training.models.small:build",
-}
+from training.architectures import ARCHITECTURES, settings_of
+from training.models import inverted
+from training.recipe import Recipe
 
 
 def build_model(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401  (Keras has no types)
@@ -27,15 +27,72 @@ def build_model(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401  (Keras ha
     Raises:
         TrainingError: the architecture is unknown, or weights do not fit it.
     """
+    from training.models.weights import WrongWeights
+
     if recipe.model not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise TrainingError(f"model {recipe.model!r} is unknown: choose one of {known}")
     if classes < 2:
         raise TrainingError(f"{classes} class: a classifier needs at least 2")
-    module, function = ARCHITECTURES[recipe.model].split(":")
     try:
-        return getattr(import_module(module), function)(recipe, classes)
+        return _build(recipe, classes)
+    except WrongWeights as error:
+        raise TrainingError(f"{error}; {_mistaken(recipe)}") from error
+    except TrainingError:
+        raise
     except ValueError as error:
-        if isinstance(error, TrainingError):
-            raise
         raise TrainingError(f"model {recipe.model}: {error}") from error
+
+
+def owner(weights: Path) -> Recipe:
+    """The network that a file of start weights is of, told by the shapes of its kernels.
+
+    Returns:
+        A recipe that loads the file.
+
+    Raises:
+        TrainingError: there is no such file, or none of the networks has such kernels.
+    """
+    from training.models.weights import kernel_shapes
+
+    found = kernel_shapes(weights)
+    for recipe, wanted in _published():
+        if found == wanted:
+            return msgspec.structs.replace(recipe, weights=str(weights))
+    raise TrainingError(f"weights {weights}: of no MobileNetV2 and no EfficientNet-Lite")
+
+
+def _published() -> Iterator[tuple[Recipe, Counter[tuple[int, ...]]]]:
+    """Networks that start weights are published for, with the shapes of their kernels."""
+    for alpha in inverted.MOBILENET_V2_WIDTHS:
+        head = inverted.rounded(inverted.HEAD * max(1, alpha))
+        stages = inverted.wider(inverted.MOBILENET_V2, alpha)
+        shapes = inverted.kernels(inverted.rounded(inverted.STEM * alpha), stages, head)
+        yield Recipe(model="mobilenet_v2", alpha=alpha), shapes
+    for variant in range(len(inverted.LITE)):
+        stages = inverted.lite_stages(variant)
+        shapes = inverted.kernels(inverted.STEM, stages, inverted.HEAD)
+        yield Recipe(model="efficientnet_lite", variant=variant), shapes
+
+
+def _build(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401
+    module, function = ARCHITECTURES[recipe.model].build.split(":")
+    own = {name: getattr(recipe, name) for name in settings_of(recipe.model)}
+    return getattr(import_module(module), function)(recipe, classes, **own)
+
+
+def _mistaken(recipe: Recipe) -> str:
+    """Whose weights were wanted, and whose the file has."""
+    wanted = f"those of {_words(recipe)} are wanted"
+    try:
+        found = owner(Path(str(recipe.weights)))
+    except TrainingError:
+        return f"{wanted}, saved without the top"
+    settings = " ".join(f"--set {name}={getattr(found, name)}" for name in settings_of(found.model))
+    return f"{wanted}, these are of {_words(found)}: give --set model={found.model} {settings}"
+
+
+def _words(recipe: Recipe) -> str:
+    return " ".join(
+        [recipe.model, *(f"{name} {getattr(recipe, name)}" for name in settings_of(recipe.model))]
+    )

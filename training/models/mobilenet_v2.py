@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import TrainingError
+from training.models.inverted import MOBILENET_V2_WIDTHS
 from training.models.weights import load_backbone_weights
 from training.recipe import Recipe
 from training.tf import keras
 
-IMAGENET_ALPHAS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
-"""Widths that Keras has weights for."""
 
-
-def build(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401
+def build(recipe: Recipe, classes: int, *, alpha: float) -> Any:  # noqa: ANN401
     """Keras' own MobileNetV2 as one flat graph (TFMOT wants no nested models), logits out.
 
     Raises:
@@ -23,35 +21,35 @@ def build(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401
     """
     side = recipe.resolution
     backbone = keras.applications.MobileNetV2(
-        (side, side, 3), alpha=recipe.alpha, include_top=False, weights=None
+        (side, side, 3), alpha=alpha, include_top=False, weights=None
     )
-    _load(backbone, recipe)
+    _load(backbone, recipe, alpha)
     x = keras.layers.GlobalAveragePooling2D(name="features")(backbone.output)
     logits = keras.layers.Dense(classes, name="logits")(x)
     return keras.Model(backbone.input, logits, name="mobilenet_v2")
 
 
-def _load(backbone: Any, recipe: Recipe) -> None:  # noqa: ANN401
+def _load(backbone: Any, recipe: Recipe, alpha: float) -> None:  # noqa: ANN401
     if recipe.weights is None:
         return
     if recipe.weights != "imagenet":
         load_backbone_weights(backbone, Path(recipe.weights))
         return
-    if recipe.alpha not in IMAGENET_ALPHAS:
-        known = ", ".join(map(str, IMAGENET_ALPHAS))
+    if alpha not in MOBILENET_V2_WIDTHS:
+        known = ", ".join(map(str, MOBILENET_V2_WIDTHS))
         raise TrainingError(
-            f"there are no ImageNet weights of MobileNetV2 {recipe.alpha}: choose one of {known}, "
+            f"there are no ImageNet weights of MobileNetV2 {alpha}: choose one of {known}, "
             "give a file with --weights FILE, or --weights none to start from scratch"
         )
     try:
         # Keras has weights for a few sizes only; every size shares the same convolutions.
         source = keras.applications.MobileNetV2(
-            (224, 224, 3), alpha=recipe.alpha, include_top=False, weights="imagenet"
+            (224, 224, 3), alpha=alpha, include_top=False, weights="imagenet"
         )
     except Exception as error:  # Keras raises bare Exception and ValueError here.
-        where = imagenet_file(recipe.alpha)
+        where = imagenet_file(alpha)
         raise TrainingError(
-            f"ImageNet weights of MobileNetV2 {recipe.alpha} could not be downloaded ({error}). "
+            f"ImageNet weights of MobileNetV2 {alpha} could not be downloaded ({error}). "
             f"Without a network: put {where.name} (from Keras' applications) at {where}, give "
             "--weights FILE with MobileNetV2's weights without its top (Keras 3 .weights.h5 or "
             "Keras 2 .h5, the same alpha), or --weights none to start from scratch"

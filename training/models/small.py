@@ -12,7 +12,7 @@ from training.tf import keras
 _BLOCKS = ((24, 1), (48, 2), (48, 1), (96, 2), (96, 1), (128, 2))
 
 
-def build(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401
+def build(recipe: Recipe, classes: int, *, alpha: float) -> Any:  # noqa: ANN401
     """A strided convolution, six depthwise-separable blocks (ReLU6), mean over space, logits.
 
     Raises:
@@ -23,13 +23,13 @@ def build(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401
     layers = keras.layers
     inputs = keras.Input((recipe.resolution, recipe.resolution, 3))
     x = _norm(
-        layers.Conv2D(_width(16, recipe), 3, 2, "same", use_bias=False, name="stem")(inputs), "stem"
+        layers.Conv2D(_width(16, alpha), 3, 2, "same", use_bias=False, name="stem")(inputs), "stem"
     )
     for index, (channels, stride) in enumerate(_BLOCKS):
         name = f"block_{index}"
         x = layers.DepthwiseConv2D(3, stride, "same", use_bias=False, name=f"{name}_depthwise")(x)
         x = _norm(x, f"{name}_depthwise")
-        x = layers.Conv2D(_width(channels, recipe), 1, use_bias=False, name=f"{name}_point")(x)
+        x = layers.Conv2D(_width(channels, alpha), 1, use_bias=False, name=f"{name}_point")(x)
         x = _norm(x, f"{name}_point")
     x = layers.GlobalAveragePooling2D(name="features")(x)
     return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="small")
@@ -41,5 +41,5 @@ def _norm(x: Any, name: str) -> Any:  # noqa: ANN401
     return keras.layers.ReLU(6.0, name=f"{name}_relu")(x)
 
 
-def _width(channels: int, recipe: Recipe) -> int:
-    return max(8, round(channels * recipe.alpha / 8) * 8)
+def _width(channels: int, alpha: float) -> int:
+    return max(8, round(channels * alpha / 8) * 8)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,10 @@ from numpy.typing import NDArray
 from edge.errors import TrainingError
 
 
+class WrongWeights(TrainingError):
+    """A file of weights is of another network."""
+
+
 def load_backbone_weights(model: Any, path: Path) -> None:  # noqa: ANN401
     """Load into a Keras 2 model the weights of a file made by its architecture without the top.
 
@@ -20,28 +27,54 @@ def load_backbone_weights(model: Any, path: Path) -> None:  # noqa: ANN401
     are matched by class and order, every tensor by shape. All match, or nothing is changed.
 
     Raises:
-        TrainingError: the file is missing, no weights file, or of another architecture or width.
+        WrongWeights: they are of another architecture or size; the first layer that differs is
+            named.
+        TrainingError: the file is missing, or no weights file.
     """
-    try:
-        with h5py.File(path) as file:
-            if "layers" not in file:
-                _load_keras_2(model, path)
-                return
-            stored = _stored_layers(file["layers"])
-    except FileNotFoundError:
-        raise TrainingError(f"weights {path}: there is no such file") from None
-    except OSError as error:
-        raise TrainingError(f"weights {path}: cannot be read as HDF5 ({error})") from error
+    with _opened(path) as file:
+        if "layers" not in file:
+            _load_keras_2(model, path)
+            return
+        stored = _stored_layers(file["layers"])
     values = []
     for key, layer in _keys(model):
         values += _matched(path, key, layer, stored.pop(key, []))
     if stored:
-        raise TrainingError(
+        raise WrongWeights(
             f"weights {path}: {len(stored)} layers ({', '.join(sorted(stored)[:3])}, ...) have no "
-            "place in this model: save them without the top, or choose the same alpha"
+            "place in this model"
         )
     for variable, value in values:
         variable.assign(value)
+
+
+def kernel_shapes(path: Path) -> Counter[tuple[int, ...]]:
+    """Shapes of all convolutions' kernels in a file of either kind.
+
+    Raises:
+        TrainingError: the file is missing, or no HDF5.
+    """
+    found: Counter[tuple[int, ...]] = Counter()
+
+    def note(_: str, item: Any) -> None:  # noqa: ANN401
+        if isinstance(item, h5py.Dataset) and item.ndim == 4:
+            found[item.shape] += 1
+
+    with _opened(path) as file:
+        file.visititems(note)
+    return found
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    try:
+        file = h5py.File(path)
+    except FileNotFoundError:
+        raise TrainingError(f"weights {path}: there is no such file") from None
+    except OSError as error:
+        raise TrainingError(f"weights {path}: cannot be read as HDF5 ({error})") from error
+    with file:
+        yield file
 
 
 def _stored_layers(group: h5py.Group) -> dict[str, list[NDArray[np.float32]]]:
@@ -82,9 +115,9 @@ def _matched(
     wanted = [tuple(variable.shape) for variable in layer.weights]
     given = [tensor.shape for tensor in tensors]
     if wanted != given:
-        raise TrainingError(
+        raise WrongWeights(
             f"weights {path}: layer {layer.name} ({key} in the file) needs shapes {wanted}, the "
-            f"file has {given or 'none'}: another architecture or alpha"
+            f"file has {given or 'none'}"
         )
     return list(zip(layer.weights, tensors, strict=True))
 
@@ -93,4 +126,4 @@ def _load_keras_2(model: Any, path: Path) -> None:  # noqa: ANN401
     try:
         model.load_weights(str(path))
     except (ValueError, KeyError, OSError) as error:
-        raise TrainingError(f"weights {path}: do not fit {model.name} ({error})") from error
+        raise WrongWeights(f"weights {path}: {error}") from error
