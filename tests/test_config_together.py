@@ -10,9 +10,10 @@ import pytest
 from there import there
 
 from edge.config import Config, parse_config, redacted, secrets, settings
+from edge.config.explain import as_options
 from edge.config.hosts import pattern
 from edge.config.load import parse_broker
-from edge.errors import ConfigError
+from edge.errors import ConfigError, PublishError
 from edge.system.identity import device_id, own_id
 from edge.text.url import parse
 
@@ -301,3 +302,15 @@ def test_settings_are_known_by_path():
     assert found["trigger.duty"] is None
     assert found["device.name"] == ""
     assert not any(path.startswith(".") for path in found)
+
+
+def test_advice_names_what_a_person_typed_in_place_of_settings():
+    """Settings without an option stay; an error that names none is passed on as it is."""
+    options = {"broker.port": "--broker", "broker.tls.ca": "--ca"}
+    told = r"^check --broker, --ca or broker\.window$"
+    with pytest.raises(PublishError, match=told), as_options(options):
+        raise PublishError("check broker.port, broker.tls.ca or broker.window")
+    plain = ConfigError("no such file")
+    with pytest.raises(ConfigError) as raised, as_options(options):
+        raise plain
+    assert raised.value is plain

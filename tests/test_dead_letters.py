@@ -65,7 +65,7 @@ def test_beyond_the_bound_pictures_go_first_and_all_is_counted(tmp_path, caplog)
     letters.add(row(5, Kind.SIGHTING), "why", NOW)
     assert [one.kind for one in letters.held()] == ["sighting"] * 3
     assert letters.dropped == 3
-    assert letters.held_bytes == 300
+    assert sum(letter.bytes for letter in letters.held()) == 300
     letters.add(row(6, Kind.SIGHTING), "why", NOW)
     assert [one.id[:12] for one in letters.held()] == [f"{n:012d}" for n in (4, 5, 6)]
     assert caplog.text.count("no room for this dead letter") == 4

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from edge.config.broker import Broker
-from edge.config.checks import check_broker, check_together, check_trigger
+from edge.config.checks import check_broker, check_together
 from edge.config.explain import explain
 from edge.config.section import first_line
 from edge.config.whole import Config
@@ -64,7 +64,6 @@ def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -
     except msgspec.ValidationError as error:
         raise ConfigError(f"{name}: {explain(str(error), raw, Config)}") from error
     check_together(config, name)
-    check_trigger(config, name)
     return config
 
 

@@ -62,11 +62,6 @@ class DeadLetters:
     def __len__(self) -> int:
         return len(self.held())
 
-    @property
-    def held_bytes(self) -> int:
-        """The payloads together."""
-        return sum(letter.bytes for letter in self.held())
-
     def changed(self) -> bool:
         """Whether the folder changed since the last call, by whatever program."""
         try:
