@@ -22,7 +22,7 @@ from edge.mqtt.requests import RequestServer
 from edge.system.handover import Handover
 from edge.updates.install import factory
 from edge.updates.jobs import Job, cancel
-from edge.updates.verbs import Verbs, register
+from edge.updates.verbs import Verbs
 
 OPEN = "[model.update]\nunsigned = true"
 VERBS: tuple[VerbName, ...] = (
@@ -42,7 +42,7 @@ class Asked(Here):
         """Return the answer."""
         settings = Settings(allow=VERBS, unnumbered=True)
         requests = RequestServer(settings, BASE, self.counters, self.clock, lambda: None)
-        register(requests, Verbs(self.models, self.model, self.clock))
+        Verbs(self.models, self.model, self.clock).serve(requests)
         asked = {"transaction": "t", **params}
         requests.carry_out(Incoming(f"{BASE}/request/{verb}", json.dumps(asked).encode()))
         return json.loads(requests.answers()[0].payload)
@@ -147,8 +147,7 @@ def test_a_device_follows_its_store_where_there_is_one(here, store):
         Settings(allow=VERBS, unnumbered=True), BASE, here.counters, here.clock, lambda: None
     )
     told = models.introductions(lambda _topic: None)
-    with here.followers() as ours:
-        models.connect(requests, *ours)
+    models.serve(requests)
     with models as entered, models.switch as switch:
         assert entered is models
         assert switch.running.version == ("2" if store else "1")
@@ -156,7 +155,6 @@ def test_a_device_follows_its_store_where_there_is_one(here, store):
         assert ("models" in running) == store
     assert [one.topic for one in told] == (["wheatear/cam-1/update"] if store else [])
     assert len(models.watchers) == store
-    assert len(switch.told) == 1
     assert set(requests.verbs) & set(VERBS) == (set(VERBS) if store else set())
     if store:
         assert json.loads(there(told[0].payload()))["installed_version"] == "2"

@@ -199,12 +199,8 @@ class Agent:
             invoke=round(self._invoke / count, 3),
             loop=round(elapsed * 1e3 / count, 3),
         )
-        try:
+        with self._measuring.over(Exception):  # not to know how it is must not end it
             self._submit([self._health(timings)])
-        except Exception as error:  # not to know how it is must not end it
-            self._measuring.failed(error)
-        else:
-            self._measuring.recovered()
         self._health_due = self._clock.monotonic() + self._health_seconds
         self._begin_measuring()
 

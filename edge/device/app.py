@@ -23,13 +23,12 @@ from edge.device.health.prometheus import Exporter
 from edge.device.health.reporter import Reporter
 from edge.device.health.stalls import FrameFlow
 from edge.device.health.starts import StartCounter
-from edge.device.models import DeviceModels
+from edge.device.models import DeviceModels, keep_up
 from edge.device.remote import Remote
 from edge.device.status import StatusVerb
 from edge.errors import CameraError, OutboxError
 from edge.feedback.feedback import Feedback
 from edge.messages.requests import CAPTURE, STATUS
-from edge.messages.sighting import ModelRef
 from edge.mqtt.delivery import Waiting
 from edge.mqtt.homeassistant import discovery as homeassistant
 from edge.mqtt.publisher import Publisher, Retained
@@ -48,7 +47,7 @@ from edge.system.handover import Handover
 from edge.system.identity import boot_id, device_id, installation
 from edge.system.place import place
 from edge.system.systemd import Longer, Systemd
-from edge.system.volatile_storage import Storage, storage
+from edge.system.volatile_storage import storage
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +126,14 @@ class _Device:
             unwritable=self._set_aside,
         )
         self._gps = GpsReceiver(config.gps, clock, counters, self._renew_info)
-        self._identity = _identity(config, self._switch.ref, self._gps, kept_on)
+        self._identity = Identity(
+            device_id(config),
+            boot_id(),
+            self._switch.ref,
+            place(config),
+            self._gps.where,
+            installation(config.outbox.path.parent, on=kept_on),
+        )
 
     def _speak(self) -> None:
         """Put together what says and hears: messages, requests, pictures to learn from."""
@@ -232,7 +238,7 @@ class _Device:
                 self._flow.watch,
                 capture.watch,
                 *self._models.watchers,
-                *self._feedback.watchers,
+                self._feedback.watch,
             ],
         )
         self._requests.on(CAPTURE, capture.now)
@@ -243,8 +249,9 @@ class _Device:
     def _watch_over(self) -> None:
         """Put together what follows the device from outside: requests, systemd, Prometheus."""
         config, counters = self._config, self._counters
-        self._models.connect(
-            self._requests,
+        self._models.serve(self._requests)
+        keep_up(
+            self._switch,
             self._identity,
             self._reporter,
             self._feedback,
@@ -355,17 +362,6 @@ def _drain(
             if writer.flush(0.2) and not outbox.depth().waiting and feedback.flush(0.2):
                 return
         stop.wait(0.02)
-
-
-def _identity(config: Config, model: ModelRef, gps: GpsReceiver, kept_on: Storage) -> Identity:
-    return Identity(
-        device_id(config),
-        boot_id(),
-        model,
-        place(config),
-        gps.where,
-        installation(config.outbox.path.parent, on=kept_on),
-    )
 
 
 def _status(counters: Counters, outbox: Outbox) -> str:

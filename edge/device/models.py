@@ -14,7 +14,7 @@ from edge.updates.progress import ProgressTopic
 from edge.updates.service import UpdateService
 from edge.updates.store import open_store
 from edge.updates.switch import ModelSwitch
-from edge.updates.verbs import Verbs, register
+from edge.updates.verbs import Verbs
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,19 +61,10 @@ class DeviceModels:
         self._service.attach(self.switch, progress)
         return [progress.introduction()]
 
-    def connect(
-        self,
-        requests: RequestServer,
-        identity: Identity,
-        reporter: Reporter,
-        feedback: Feedback,
-        bell: Bell,
-        frames: Reader,
-    ) -> None:
-        """Take requests, and have all that names the model follow it."""
-        keep_up(self.switch, identity, reporter, feedback, bell, frames)
+    def serve(self, requests: RequestServer) -> None:
+        """Take requests."""
         if self._service is not None:
-            register(requests, Verbs(self._service, self._config.model, self._clock))
+            Verbs(self._service, self._config.model, self._clock).serve(requests)
 
     def __enter__(self) -> Self:
         if self._service is not None:

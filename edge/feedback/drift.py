@@ -182,13 +182,9 @@ class DriftMeter:
                 return
             parts = {name: part.state() for name, part in self._parts.items()}
             file = _File(self._model, self._frames, parts)
-        try:
+        with self._trouble.over(RecordError):
             self._file.replace(file)
-        except RecordError as error:
-            self._trouble.failed(error)
-            return
-        self._saved = file.frames
-        self._trouble.recovered()
+            self._saved = file.frames
 
     def _load(self) -> None:
         """Go on where the last run ended, unless the file is of another model or damaged."""

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from edge.mqtt.requests import RequestServer
     from edge.sightings.identity import Identity
     from edge.sightings.visits import Event
-    from edge.sightings.watcher import Watcher
     from edge.system.clock import Clock
     from edge.system.counters import Counters
 
@@ -66,12 +65,8 @@ class Feedback:
         self.drift = _drift_of(classifier, config, counters, clock)
         self._stack = ExitStack()
 
-    @property
-    def watchers(self) -> list[Watcher]:
-        """What the agent is to call."""
-        return [self._watch]
-
-    def _watch(self, frame: Frame, found: Classification, event: Event | None) -> None:
+    def watch(self, frame: Frame, found: Classification, event: Event | None) -> None:
+        """Look at a classified frame; a watcher of the agent."""
         if self.inbox is not None:
             self.inbox.watch(frame, found, event)
         if self.drift is not None:

@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from edge.messages.health import Spread
 from edge.system.histogram import Histogram
@@ -132,6 +134,16 @@ class Episode:
         if type(error) is not self._class:
             self._class = type(error)
             self._log.warning("%s: %s: %s", self._what, type(error).__name__, why)
+
+    @contextmanager
+    def over(self, *kinds: type[BaseException]) -> Iterator[None]:
+        """Note whether what is done meanwhile fails by an error of these kinds, which ends here."""
+        try:
+            yield
+        except kinds as error:
+            self.failed(error)
+        else:
+            self.recovered()
 
     def recovered(self) -> bool:
         """End the episode; True where there was one."""

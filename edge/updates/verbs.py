@@ -45,6 +45,14 @@ class Verbs:
     def __init__(self, models: UpdateService, model: Model, clock: Clock) -> None:
         self._models, self._model, self._clock = models, model, clock
 
+    def serve(self, requests: RequestServer) -> None:
+        """Take the verbs."""
+        requests.on(MODELS, self.models)
+        requests.on(MODEL_INSTALL, self.install)
+        requests.on(MODEL_CHUNK, self.chunk)
+        requests.on(MODEL_CANCEL, self.cancel)
+        requests.on(MODEL_ROLLBACK, self.roll_back)
+
     def install(self, params: InstallParams) -> Accepted:
         """Accept an update."""
         check_keys(self._model)
@@ -94,12 +102,3 @@ class Verbs:
         record = roll_back(self._models.store, "asked for by request", self._clock.now())
         self._models.wake()
         return RolledBack(current=record.current)
-
-
-def register(requests: RequestServer, verbs: Verbs) -> None:
-    """Have the verbs carried out."""
-    requests.on(MODELS, verbs.models)
-    requests.on(MODEL_INSTALL, verbs.install)
-    requests.on(MODEL_CHUNK, verbs.chunk)
-    requests.on(MODEL_CANCEL, verbs.cancel)
-    requests.on(MODEL_ROLLBACK, verbs.roll_back)

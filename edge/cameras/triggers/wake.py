@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -46,8 +45,7 @@ class Sleep:
         self._trouble = Episode("trigger.wake_file", counters, log)
         self._until: datetime | None = None
         self._asleep = False
-        if self._file is not None:
-            self._try(self._file.remove)  # of the run before
+        self._remove()  # that of the run before
 
     def begin(self, rest: Rest) -> None:
         """Note that the camera sleeps; to be called again is fine, and while it goes on."""
@@ -57,8 +55,7 @@ class Sleep:
         until = f"{rest.wake:%Y-%m-%d %H:%M:%S} UTC" if rest.wake else "told otherwise"
         self._counters.note("asleep", f"until {until}: {rest.why}")
         log.info("the camera sleeps until %s: %s", until, rest.why)
-        if self._file is not None:
-            self._try(lambda: self._write(rest))
+        self._write(rest)
 
     def end(self) -> None:
         """Note that the camera works."""
@@ -67,12 +64,12 @@ class Sleep:
         self._asleep, self._until = False, None
         self._counters.note("asleep", None)
         log.info("the camera works again")
-        if self._file is not None:
-            self._try(self._file.remove)
+        self._remove()
 
     def _write(self, rest: Rest) -> None:
         """Write the file whole, and on disk, before the power may go."""
-        assert self._file is not None
+        if self._file is None:
+            return
         wake = Wake(
             written=self._clock.now(),
             clock=self._clock.quality(),
@@ -80,15 +77,13 @@ class Sleep:
             seconds=round(rest.seconds, 3),
             why=rest.why,
         )
-        self._file.replace(wake)
+        with self._trouble.over(RecordError):
+            self._file.replace(wake)
 
-    def _try(self, action: Callable[[], object]) -> None:
-        try:
-            action()
-        except RecordError as error:
-            self._trouble.failed(error)
-        else:
-            self._trouble.recovered()
+    def _remove(self) -> None:
+        if self._file is not None:
+            with self._trouble.over(RecordError):
+                self._file.remove()
 
 
 def _same(one: datetime | None, other: datetime | None) -> bool:

@@ -183,7 +183,7 @@ class Exporter:
         assert self._path is not None
         # Beside it, under a name that the collector (*.prom) does not read.
         temporary = self._path.with_name(f"{self._path.name}.new")
-        try:
+        with self._trouble.over(OSError):
             temporary.write_text(
                 text(self._health(), self._model(), self._counters.total),
                 encoding="utf-8",
@@ -191,10 +191,6 @@ class Exporter:
             )
             os.chmod(temporary, 0o644)  # node_exporter runs as another user
             os.replace(temporary, self._path)
-        except OSError as error:
-            self._trouble.failed(error)
-        else:
-            self._trouble.recovered()
 
     def _run(self) -> None:
         while True:

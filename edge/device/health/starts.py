@@ -92,12 +92,8 @@ class StartCounter:
             return _NEVER
 
     def _write(self, record: StartRecord) -> None:
-        try:
+        with self._trouble.over(RecordError):
             self._file.replace(record)
-        except RecordError as error:
-            self._trouble.failed(error)
-        else:
-            self._trouble.recovered()
 
 
 def _why(cut: bool) -> str:

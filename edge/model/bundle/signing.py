@@ -110,10 +110,10 @@ def load_private_key(path: Path) -> Ed25519PrivateKey:
         RuntimeUnavailableError: cryptography is not installed.
     """
     form = _cryptography(_FORM)
+    with os_errors_as(ConfigError, f"private key {path}"):
+        data = path.read_bytes()
     try:
-        key = form.load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        raise ConfigError(f"private key {path}: {error.strerror}") from error
+        key = form.load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"private key {path} is not an unencrypted PEM key: {error}") from error
     if not isinstance(key, _cryptography(_ED25519).Ed25519PrivateKey):
@@ -152,10 +152,10 @@ def _cryptography(module: str) -> Any:  # noqa: ANN401
 
 
 def _write_new(path: Path, data: bytes, mode: int) -> None:
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+    with os_errors_as(ConfigError, f"{path}"):
+        try:
+            opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        except FileExistsError as error:
+            raise ConfigError(f"{path} exists; keys are never overwritten") from error
+        with os.fdopen(opened, "wb") as file:
             file.write(data)
-    except FileExistsError as error:
-        raise ConfigError(f"{path} exists; keys are never overwritten") from error
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}") from error
