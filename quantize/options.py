@@ -63,12 +63,12 @@ def parse_budget(text: str) -> Budget:
     try:
         most = float(match[1]) * (_UNITS[unit] if kind == "bytes" else 1)  # type: ignore[index]
     except ValueError as error:
-        raise QuantizeError(f"--budget {text}: {value!r} is no number") from error
+        raise QuantizeError(f"--budget {text}: {value!r} is not a number") from error
     if not most > 0 or (kind in ("macs", "latency") and most >= 1):
         limits = "a share above 0 and below 1" if kind in ("macs", "latency") else "more than 0"
         raise QuantizeError(f"--budget {text}: give {limits}")
     if kind == "bytes" and most <= 1:
-        raise QuantizeError(f"--budget {text}: bytes are counted, not a share; give bytes=300kB")
+        raise QuantizeError(f"--budget {text}: bytes are an amount, not a share; give bytes=300kB")
     return Budget(kind, most)  # type: ignore[arg-type]  # held against KINDS above
 
 

@@ -323,7 +323,7 @@ def test_threads_without_an_estimate_are_shown_too(bundle, tmp_path):
 def test_results_that_do_not_belong_are_refused(bundle, tmp_path):
     """Another machine, another bundle, another accelerator: each with the cure."""
     desktop = bench(bundle, tmp_path / "desktop.json", machine="x86_64")
-    with pytest.raises(QuantizeError, match="x86_64, which is no Raspberry Pi"):
+    with pytest.raises(QuantizeError, match="x86_64, which is not a Raspberry Pi"):
         build(bundle, [f"pi-4={desktop}"])
     good = bench(bundle, tmp_path / "good.json")
     with pytest.raises(QuantizeError, match="names pi-4 twice"):

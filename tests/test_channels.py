@@ -142,7 +142,7 @@ def test_the_least_harm_for_what_it_saves_goes_first():
     assert keep[1].tolist() == list(range(8))
     keep = select([strong, weak], price, 160)
     assert keep[0].tolist() == list(range(8, 16))
-    with pytest.raises(QuantizeError, match=r"still costs 160, 150 is wanted"):
+    with pytest.raises(QuantizeError, match=r"still costs 160, but 150 is asked for"):
         select([strong, weak], price, 150)
 
 

@@ -77,8 +77,8 @@ def test_uint8_is_allowed_only_at_the_ends():
 
 
 def test_an_operator_of_another_maker_is_named():
-    """The Edge TPU's operator is no TFLite builtin."""
-    with pytest.raises(QuantizeError, match="CUSTOM edgetpu-custom-op is no TFLite builtin"):
+    """The Edge TPU's operator is not a TFLite builtin."""
+    with pytest.raises(QuantizeError, match="CUSTOM edgetpu-custom-op is not a TFLite builtin"):
         check_all_int8(read_graph(tiny.model("tiny_edgetpu")))
 
 

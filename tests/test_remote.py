@@ -161,7 +161,7 @@ def test_a_shell_that_talks_first_does_no_harm(sshd, tmp_path):
             patched("sys.modules.update(ai_edge_litert=None, tflite_runtime=None)"),
             r"no TFLite interpreter found: runtime 'litert' needs ai_edge_litert",
         ),
-        ("true", r"it ended without a word"),
+        ("true", r"it ended without a message"),
     ],
 )
 def test_what_is_wrong_with_the_program_there_is_said(sshd, command, message):
@@ -176,7 +176,7 @@ def test_a_program_that_speaks_otherwise_is_refused(sshd, tmp_path):
     command = script(tmp_path, f"echo '{hello.decode()}'")
     with pytest.raises(QuantizeError, match="by protocol 2, this one by 1; install the same"):
         Remote(sshd.on, command)
-    with pytest.raises(QuantizeError, match="speaks another language"):
+    with pytest.raises(QuantizeError, match="speaks another protocol"):
         Remote(sshd.on, script(tmp_path, """echo '{"type":"bonjour"}'"""))
 
 
@@ -190,7 +190,9 @@ def test_a_program_that_never_answers_is_stopped(sshd, monkeypatch):
 def test_keys_that_do_not_fit_are_told_apart(sshd):
     """The user's key is not taken; the machine's key is not known."""
     sshd.offer("other")
-    with pytest.raises(QuantizeError, match=r"takes none of this user's keys.*ssh-copy-id -p \d+"):
+    with pytest.raises(
+        QuantizeError, match=r"accepts none of this user's keys.*ssh-copy-id -p \d+"
+    ):
         Remote(sshd.on, WHEATEAR)
     sshd.offer("mine")
     sshd.trust("")

@@ -223,9 +223,9 @@ def test_options_of_the_other_engine_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     for given, words in (
         (("processes", 0, "", None), "--jobs 0: give 1 or more"),
-        (("processes", None, "auto", None), "want --engine ray"),
-        (("processes", None, "", 2), "want --engine ray"),
-        (("ray", 2, "", None), "--jobs wants --engine processes"),
+        (("processes", None, "auto", None), "need --engine ray"),
+        (("processes", None, "", 2), "need --engine ray"),
+        (("ray", 2, "", None), "--jobs needs --engine processes"),
         (("ray", None, "", 0), "--cpus-per-trial 0: give 1 or more"),
         (("ray", None, "", None), "make cluster"),
         (("dask", None, "", None), "'dask' is unknown: choose from processes, ray"),

@@ -112,7 +112,7 @@ def test_the_service_keeps_what_the_last_request_named():
     assert len(answers[1]["times"]["models"][1]["milliseconds"]) == 2
     status, lines, errors = serve(b"".join([*sent, request([ours])]))
     assert (status, len(lines)) == (1, 4)
-    assert b"stdin is no request for times" in errors
+    assert b"stdin is not a request for times" in errors
 
 
 @litert
@@ -123,7 +123,9 @@ def test_other_words_end_the_service(sent):
     """What is no request, a model that was not sent, or one that changed on its way."""
     status, lines, errors = serve(sent)
     assert (status, len(lines)) == (1, 1)
-    assert errors.splitlines()[-1].startswith(b"wheatear: --serve: stdin is no request for times")
+    assert errors.splitlines()[-1].startswith(
+        b"wheatear: --serve: stdin is not a request for times"
+    )
 
 
 @litert

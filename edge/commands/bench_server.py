@@ -51,7 +51,7 @@ def serve(source: BinaryIO, console: Console, runtime: str, threads: int) -> int
         except EOFError:
             break
         except (ValueError, KeyError) as error:  # msgspec's errors are ValueErrors
-            raise ConfigError(f"--serve: stdin is no request for times ({error})") from error
+            raise ConfigError(f"--serve: stdin is not a request for times ({error})") from error
         console.out(encoded(_answer(held, request, name, threads)).decode())
     return 0
 

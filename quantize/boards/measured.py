@@ -57,8 +57,8 @@ def _wrong(board: str, bench: Bench, sha256: str) -> str:
     """Why a result does not belong to this board and bundle; empty where it does."""
     if bench.machine not in MACHINES:
         return (
-            f"measured on {bench.machine}, which is no Raspberry Pi; run `wheatear bench --json` "
-            "on the board"
+            f"measured on {bench.machine}, which is not a Raspberry Pi; run `wheatear bench "
+            "--json` on the board"
         )
     if bench.model.sha256 != sha256:
         return (

@@ -18,8 +18,8 @@ from quantize.tflite.graph import read_graph
 
 Basis = Literal["estimate", "measured"]
 ABOUT = (
-    "Estimates from published measurements of other networks, not measured on a board, but for "
-    "what says so. Milliseconds are for the network alone, without decoding and resizing. The "
+    "Estimates from published measurements of other networks, not measured on a board, except "
+    "where it says so. Milliseconds are for the network alone, without decoding and resizing. The "
     "range is as wide as the error on networks that were held out of the fit."
 )
 
@@ -88,7 +88,9 @@ def build(path: Path, measured: Sequence[str] = ()) -> Estimates:
     for option in measured:
         result = read(option, bundle.sha256)
         if result.board in results:
-            raise QuantizeError(f"--measured names {result.board} twice: give one result a board")
+            raise QuantizeError(
+                f"--measured names {result.board} twice: give one result for each board"
+            )
         results[result.board] = result
     rows = tuple(_row(board, bundle, results.get(board.id)) for board in BOARDS)
     used = {key for row in rows for key in row.sources}

@@ -47,7 +47,7 @@ def choose(logits: NDArray[np.float32], truth: NDArray[np.int64]) -> list[int]:
             by_class.append(int(ranked[len(ranked) // 2]))
     if not by_class:
         raise QuantizeError(
-            "no validation photo is answered rightly: nothing can be a golden image"
+            "no validation photo is classified correctly, so none can be a golden image"
         )
     spots = np.linspace(0, len(by_class) - 1, min(MOST, len(by_class))).round().astype(int)
     return [by_class[i] for i in dict.fromkeys(spots.tolist())]

@@ -137,7 +137,9 @@ def decide(
     confidence, said = shares.max(axis=1), shares.argmax(axis=1)
     right = said == truth
     if not right.any():
-        raise QuantizeError("no validation photo is answered rightly: nothing to decide by")
+        raise QuantizeError(
+            "no validation photo is classified correctly, so there is nothing to set thresholds by"
+        )
     unknown = metrics.fit_unknown_threshold(confidence, right, KEEP)
     spec = DecisionSpec(
         temperature=round(float(np.clip(calibration.temperature, 0.05, 20)), 4),

@@ -123,8 +123,8 @@ class Distillation:
         sound = all(np.isfinite(v.numpy()).all() for v in self._student.trainable_variables)
         if last > RUINED or not sound:
             raise QuantizeError(
-                f"training diverged: the last loss was {last:.3g}; always giving the mean would "
-                f"have 2. Earlier results are untouched; lower --learning-rate or "
+                f"training diverged: the last loss was {last:.3g}; always predicting the mean "
+                "would give 2. Earlier results are untouched; lower --learning-rate or "
                 f"--pruning-learning-rate (now {schedule.learning_rate:g})"
             )
         return last

@@ -52,12 +52,12 @@ def choose(name: str, jobs: int | None, ray_address: str, cpus_per_trial: int | 
     """
     if name == "processes":
         if ray_address or cpus_per_trial is not None:
-            raise QuantizeError("--ray-address and --cpus-per-trial want --engine ray")
+            raise QuantizeError("--ray-address and --cpus-per-trial need --engine ray")
         return Processes(1 if jobs is None else jobs)
     if name == "ray":
         if jobs is not None:
             raise QuantizeError(
-                "--jobs wants --engine processes: Ray runs as many trials at once as there are "
+                "--jobs needs --engine processes: Ray runs as many trials at once as there are "
                 "CPUs for, see --cpus-per-trial"
             )
         return Cluster(ray_address, RAY_CPUS if cpus_per_trial is None else cpus_per_trial)

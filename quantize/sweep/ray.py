@@ -96,7 +96,7 @@ class Cluster:
                 return f"{last}: install Wheatear and its packages on every machine of the cluster"
             return last
         if not why and not comes_true(lambda: all(r.exists() for r in job.results), PATIENCE):
-            return f"ended well, but {job.results[0]} is not to be seen here: {SHARED}"
+            return f"ended well, but {job.results[0]} is not visible here: {SHARED}"
         return why
 
 
@@ -123,11 +123,11 @@ def _knock(address: str) -> None:
 
     Raises:
         OSError: nobody is.
-        ValueError: it is no HOST:PORT.
+        ValueError: it is not HOST:PORT.
     """
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isdecimal()) or "/" in host:
-        raise ValueError(f"{address!r} is no HOST:PORT")
+        raise ValueError(f"{address!r} is not HOST:PORT")
     socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
 
 

@@ -196,7 +196,7 @@ def _done_before(trial: Trial, asked: record.Facts, say: Callable[[str], None]) 
             return True
         say(f"{trial.name}: not finished before, goes on")
     elif found or any(path.exists() for path in results):
-        say(f"{trial.name}: not as before ({changed}), done anew")
+        say(f"{trial.name}: not as before ({changed}), done again")
     return False
 
 

@@ -178,7 +178,7 @@ def macs(graph: Graph) -> int:
 
 def _complaints(graph: Graph, op: Operator) -> list[str]:
     if op.name.startswith("CUSTOM"):
-        return [f"operator {op.index} {op.name} is no TFLite builtin"]
+        return [f"operator {op.index} {op.name} is not a TFLite builtin"]
     lines = []
     for side, indices in (("reads", op.inputs), ("writes", op.outputs)):
         for index in indices:

@@ -78,8 +78,8 @@ def parse(text: str) -> Target:
     port = int(match["port"]) if match and match["port"] else None
     if match is None or (port is not None and not 1 <= port <= 65535):
         raise QuantizeError(
-            f"--on {text}: give [user@]host[:port], such as pi@cam-07.local; what else ssh needs "
-            "to know stands in ~/.ssh/config"
+            f"--on {text}: give [user@]host[:port], such as pi@cam-07.local; put what else ssh "
+            "needs to know into ~/.ssh/config"
         )
     user = f"{match['user']}@" if match["user"] else ""
     return Target(user + match["host"].strip("[]"), port)
@@ -170,7 +170,7 @@ class Remote(Timer):
         if _described(hello) != self.board:
             raise QuantizeError(
                 f"{self.name} was {self.board} and is {_described(hello)} now: times of two "
-                "machines do not go together. Repeat the command"
+                "machines cannot be compared. Repeat the command"
             )
 
     def _trouble(self, ended: _Ended) -> QuantizeError:
@@ -186,9 +186,9 @@ class Remote(Timer):
         elif ended.status != _SSH_FAILED:
             told = str(ended).removeprefix("wheatear: ")
         elif "Permission denied" in str(ended):
-            told = f"it takes none of this user's keys ({ended}); try: ssh-copy-id {host}"
+            told = f"it accepts none of this user's keys ({ended}); try: ssh-copy-id {host}"
         elif "Host key verification failed" in str(ended):
-            told = f"its host key is not known here, or is another one; look at it: ssh {host}"
+            told = f"its host key is not known here, or has changed; look at it: ssh {host}"
         else:
             told = f"cannot be reached: {ended}. Try by hand: ssh {host}"
         return QuantizeError(f"--on {self.name}: {told}")
@@ -271,7 +271,7 @@ class _Session:
             status = self._process.wait()
         except msgspec.MsgspecError as error:
             raise QuantizeError(
-                f"the wheatear there speaks another language ({error}); install the same version "
+                f"the wheatear there speaks another protocol ({error}); install the same version "
                 "here and there"
             ) from error
         finally:
@@ -284,7 +284,7 @@ class _Session:
         lines = [line.strip() for line in said if line.strip() and not line.startswith("INFO: ")]
         if status < 0:
             lines.append(f"ssh was stopped by signal {-status}")
-        raise _Ended(status, lines[-1] if lines else "it ended without a word")
+        raise _Ended(status, lines[-1] if lines else "it ended without a message")
 
     def close(self) -> None:
         """Let the program there come to its end; a second call does nothing."""

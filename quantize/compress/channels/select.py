@@ -48,7 +48,7 @@ def select(
         if best < 0:
             raise QuantizeError(
                 "the budget cannot be met: as narrow as layers may become, the network still costs "
-                f"{now:,.4g}, {budget:,.4g} is wanted"
+                f"{now:,.4g}, but {budget:,.4g} is asked for"
             )
         widths[best] = _narrower(widths[best])
     return {
