@@ -92,6 +92,12 @@ def discs_run(tmp_path_factory):
     return discs.train(tmp_path_factory.mktemp("discs"))
 
 
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch):
+    """Children are not measured by `make coverage`, which needs memory where there is none."""
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
 @pytest.fixture(autouse=True)
 def no_device_outlives_its_test():
     """End the devices that a failed test left running."""

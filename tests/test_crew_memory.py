@@ -14,6 +14,7 @@ NOTICED, ENDED = 3, 1
 """The alarm rang; or the whole program ended, so that systemd starts it anew."""
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("count", [1, 10_000])
 def test_a_thread_that_ends_without_memory_never_ends_unnoticed(count):
     """Whichever allocation fails first, and for how long: the alarm rings, or the program ends."""

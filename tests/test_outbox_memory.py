@@ -13,6 +13,7 @@ FOR_A_WHILE = 40
 """So many allocations in a row: what is done about the first one fails too."""
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_memory_that_runs_out_in_an_append_loses_and_doubles_nothing(tmp_path):
     """At each of Python's allocations in turn: tried again, all is there once, under its number.
 
