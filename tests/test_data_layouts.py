@@ -185,7 +185,7 @@ REFUSED = {
     in_names: r"begin with aphid \(3\), leaf miner \(3\)",
     splits_only: "4 photos lie directly in train, val; put them into a folder per class",
     split_or_class: "test beside aphid, moth: part of a split, or a class",
-    pictures_only: "images, masks are no names of classes",
+    pictures_only: "images, masks are not names of classes",
 }
 
 

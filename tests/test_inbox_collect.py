@@ -225,8 +225,8 @@ def test_a_csv_that_cannot_be_read_is_left_as_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("topic", "payload", "why"),
     [
-        ("wheatear/../inbox/0000000000000001", devices.photo("leaf"), "no topic of an inbox"),
-        ("wheatear/cam-1/inbox/..%2fx", devices.photo("leaf"), "no topic of an inbox"),
+        ("wheatear/../inbox/0000000000000001", devices.photo("leaf"), "not a topic of an inbox"),
+        ("wheatear/cam-1/inbox/..%2fx", devices.photo("leaf"), "not a topic of an inbox"),
         ("wheatear/cam-1/inbox/0000000000000001", b"<html>", "not a picture"),
         ("wheatear/cam-1/inbox/0000000000000001/meta", b"{}", "missing required field"),
         ("wheatear/cam-2/inbox/0000000000000001/meta", made(1)[0][1], "it says it is cam-1"),
@@ -325,7 +325,7 @@ def test_a_broker_is_named_as_people_do(address, host, port, tls):
         ("http://x", "give host"),
         ("x:99999", "give host:port"),
         ("mqtt://u:secret@x", "lists of processes"),
-        ("mqtt://x/path", "no broker"),
+        ("mqtt://x/path", "not a broker's address"),
     ],
 )
 def test_an_address_that_is_none_is_refused(address, why):
@@ -341,7 +341,7 @@ def test_labels_of_a_mistyped_folder_or_of_other_pictures_are_an_error(tmp_path)
     export.write_text(json.dumps([{"file": "images/cam/1.jpg", "label": "moth"}]))
     done = training("inbox-labels", str(tmp_path / "feild"), str(export))
     assert done.returncode == 2
-    assert "feild: no folder that `inbox` filled" in done.stderr
+    assert "feild: not a folder that `inbox` filled" in done.stderr
     assert not (tmp_path / "feild").exists()
     Store(tmp_path / "field")
     done = training("inbox-labels", str(tmp_path / "field"), str(export))

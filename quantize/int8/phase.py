@@ -128,4 +128,4 @@ def _load(model: Any, path: Path) -> None:  # noqa: ANN401
         with np.load(path, allow_pickle=False) as file:
             model.set_weights([file[name] for name in file.files])
     except (OSError, ValueError, KeyError) as error:
-        raise QuantizeError(f"{path}: damaged ({error}); delete it to train anew") from error
+        raise QuantizeError(f"{path}: damaged ({error}); delete it to train again") from error

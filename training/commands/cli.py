@@ -38,14 +38,16 @@ def check(
         Path | None, typer.Option(help="Folder for check.json and check.html. [./check-NAME]")
     ] = None,
     ignore_csv: IgnoreCsv = False,
-    min_side: Annotated[int, typer.Option(help="Smaller photos are told, pixels.", min=0)] = 96,
+    min_side: Annotated[
+        int, typer.Option(help="Report photos with a side below this, in pixels.", min=0)
+    ] = 96,
     seed: Annotated[int, typer.Option(help="Seed that fit will get.", min=0, max=2**32 - 1)] = 0,
     accept: Accept = None,
     show_leakage: Annotated[
-        bool, typer.Option(help="Measure how much a random split would flatter.")
+        bool, typer.Option(help="Measure how much a random split would flatter the figures.")
     ] = False,
     weights: Annotated[
-        Path | None, typer.Option(help="Start weights for that; without, plain descriptors.")
+        Path | None, typer.Option(help="Start weights for that; default: plain descriptors.")
     ] = None,
 ) -> None:
     """Report what is wrong with labelled photos. Exits 1 on errors, 0 on warnings or none."""
@@ -67,7 +69,7 @@ def split(
     ] = (0.6, 0.2, 0.2),
     seed: Seed = 0,
     ignore_csv: IgnoreCsv = False,
-    anew: Annotated[bool, typer.Option(help="Forget the splits that are given.")] = False,
+    anew: Annotated[bool, typer.Option(help="Ignore the splits that are given.")] = False,
 ) -> None:
     """Divide photos into train, val and test; related photos stay together."""
     from training.commands.data import split as run
@@ -94,7 +96,7 @@ def synth(
 @app.command()
 def fit(
     data: Data,
-    out: Annotated[Path, typer.Option(help="Run folder; an unfinished one is gone on with.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished one is continued.")],
     recipe: Annotated[str, typer.Option(help="A name in training/recipes.")] = "finetune",
     weights: Annotated[
         str | None, typer.Option(help="Start weights: a file, imagenet (downloads), or none.")
@@ -104,10 +106,10 @@ def fit(
     ] = None,
     seed: Seed = 0,
     epochs: Annotated[
-        int | None, typer.Option(help="Instead of the recipe's; 0: the head alone.")
+        int | None, typer.Option(help="Epochs in place of the recipe's; 0: train the head alone.")
     ] = None,
     change: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE changes, as augment.hue=0.")
+        list[str] | None, typer.Option("--set", help="KEY=VALUE changes, such as augment.hue=0.")
     ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for decoded photos, to share between runs.")
@@ -147,9 +149,11 @@ Prefix = Annotated[str, typer.Option(help="What Label Studio puts before a pictu
 @app.command()
 def inbox(
     broker: Annotated[str, typer.Argument(help="host, host:port, or mqtts://host:port for TLS.")],
-    out: Annotated[Path, typer.Argument(help="Folder of pictures; an earlier one is added to.")],
+    out: Annotated[
+        Path, typer.Argument(help="Folder for pictures; they are added to an existing one.")
+    ],
     once: Annotated[bool, typer.Option(help="End when nothing has come for two seconds.")] = False,
-    seconds: Annotated[float | None, typer.Option(help="End after so long.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
     username: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
     password_file: Annotated[
         Path | None, typer.Option(help="File whose first line is the password.")
@@ -160,7 +164,7 @@ def inbox(
     ca: Annotated[Path | None, typer.Option(help="Certificate authority (PEM) to trust.")] = None,
     certificate: Annotated[Path | None, typer.Option(help="Client certificate (PEM).")] = None,
     key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
-    base_topic: Annotated[str, typer.Option(help="As in the cameras' configuration.")] = "wheatear",
+    base_topic: Annotated[str, typer.Option(help="broker.base_topic of the cameras.")] = "wheatear",
     image_prefix: Prefix = "/data/local-files/?d=",
 ) -> None:
     """Collect what cameras were unsure of, to be labelled; without --once until Ctrl-C."""

@@ -79,7 +79,7 @@ def inbox_labels(out: Path, export: Path, image_prefix: str) -> None:
     """Take the labels of Label Studio's export into labels.csv."""
     console = Console(highlight=False, soft_wrap=True)
     if not (out / "meta").is_dir():
-        raise DataError(f"{out}: no folder that `inbox` filled (it holds no folder meta)")
+        raise DataError(f"{out}: not a folder that `inbox` filled (it holds no folder meta)")
     store = Store(out)
     given = read_annotations(export)
     known = {record.file for record in store.records}
@@ -122,7 +122,9 @@ def broker_from(address: str, settings: Mapping[str, object], tls: Mapping[str, 
     except ValueError as error:
         raise ConfigError(f"{address}: {error}; give host:port") from error
     if whole.scheme not in ("mqtt", "mqtts") or not host or whole.path.strip("/"):
-        raise ConfigError(f"{address}: no broker; give host, host:port or mqtts://host:port")
+        raise ConfigError(
+            f"{address}: not a broker's address; give host, host:port or mqtts://host:port"
+        )
     if whole.password:
         raise ConfigError("a password in the address ends up in lists of processes; see --help")
     if tls and whole.scheme == "mqtt" and "//" in address:

@@ -127,7 +127,7 @@ def _refuse_foreign(
     if len(labels) > 1 or by_split:
         if {label.lower() for label in labels} <= NO_CLASSES:
             raise DataError(
-                f"{root}: {', '.join(sorted(labels))} are no names of classes; rename the folders "
+                f"{root}: {', '.join(sorted(labels))} are not names of classes; rename the folders "
                 "if they are, else put photos into one folder per class, or list them in labels.csv"
             )
         return
@@ -178,7 +178,7 @@ def _unused(files: list[str], where: str) -> list[Finding]:
             "warning",
             "not-used",
             f"{photos(len(files))} {where}, not used: {some(files)}",
-            "Put them into the folder of their class, or away.",
+            "Put them into the folder of their class, or move them elsewhere.",
         )
     ]
 

@@ -159,7 +159,7 @@ def _splits(divided: Dataset) -> Iterator[Finding]:
             "warning",
             "class-not-tested",
             f"no photo of {', '.join(untested)} in test",
-            "The class is learned, but how well cannot be told.",
+            "The class is learned, but how well cannot be measured.",
         )
     if SPLITS[2] not in used and not empty:
         yield Finding(

@@ -68,7 +68,7 @@ def _groups_alike(dataset: Dataset) -> Iterator[Finding]:
             "warning",
             "same-group",
             f"groups whose names are almost the same: {some(alike)}",
-            "They may come to stand on both sides of a split; give them one name if they are one.",
+            "They may end up on both sides of a split; give them one name if they are one.",
         )
 
 

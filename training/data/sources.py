@@ -145,7 +145,9 @@ def _from_table(root: Path, path: Path, listing: Listing, missing_ok: bool) -> D
         )
     if unlisted:
         words = f"{photos(len(unlisted))} not listed in {path.name}, not used: {some(unlisted)}"
-        notes.append(Finding("warning", "not-used", words, "Add rows for them, or put them away."))
+        notes.append(
+            Finding("warning", "not-used", words, "Add rows for them, or move them elsewhere.")
+        )
     return Dataset(root, tuple(examples), f"labels from {path}", tuple(notes))
 
 

@@ -79,7 +79,7 @@ def load_state(folder: Path) -> State | None:
                 for name in ARRAYS
             }
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise TrainingError(f"{path}: damaged ({error}); delete it to begin anew") from error
+        raise TrainingError(f"{path}: damaged ({error}); delete it to start again") from error
     return State(
         member=about["member"],
         epoch=about["epoch"],

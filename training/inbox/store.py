@@ -91,7 +91,7 @@ class Store:
         about = parts[-1] == "meta"
         device, word, id = parts[-4:-1] if about else parts[-3:]
         if word != "inbox" or not _ID.fullmatch(id) or not _DEVICE.fullmatch(device):
-            raise DataError(f"{topic}: no topic of an inbox")
+            raise DataError(f"{topic}: not a topic of an inbox")
         if id in self._records:
             return None
         if about:

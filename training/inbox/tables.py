@@ -149,7 +149,7 @@ def read_annotations(path: Path) -> dict[str, str]:
         }
     except (OSError, ValueError, AttributeError, KeyError, TypeError, IndexError) as error:
         raise DataError(
-            f"{path}: no export of Label Studio ({error!r}); choose JSON or JSON-MIN there"
+            f"{path}: not an export of Label Studio ({error!r}); choose JSON or JSON-MIN there"
         ) from error
 
 
