@@ -80,7 +80,9 @@ def test_what_just_fits_is_kept(tmp_path):
     assert letters.dropped == 0
 
 
-@pytest.mark.parametrize(("count", "named", "more"), [(3, 3, None), (4, 3, 1), (6, 3, 3)])
+@pytest.mark.parametrize(
+    ("count", "named", "more"), [(1, 1, None), (3, 3, None), (4, 3, 1), (6, 3, 3)]
+)
 def test_a_summary_names_three_and_counts_the_others(tmp_path, count, named, more):
     """The oldest three."""
     letters = DeadLetters(tmp_path)
@@ -90,6 +92,7 @@ def test_a_summary_names_three_and_counts_the_others(tmp_path, count, named, mor
     assert summary.count("/image (100 bytes): why") == named
     assert (f"; and {more} more. Look" in summary) is (more is not None)
     assert ("more" in summary) is (more is not None)
+    assert (" take it: " in summary) is (count == 1)
 
 
 def test_every_change_of_the_folder_is_on_the_disk_before_it_is_told(tmp_path, monkeypatch):
