@@ -1,5 +1,7 @@
 """Recipes, sampling, start weights, schedule: the parts that a training run is made of."""
 
+from typing import Any
+
 import h5py
 import numpy as np
 import pytest
@@ -171,7 +173,7 @@ def test_a_keras_3_weights_file_lands_in_the_right_layers(mobilenet, weights_fil
         )
 
 
-PUBLISHED = {
+PUBLISHED: dict[str, dict[str, Any]] = {
     "mobilenet_v2_0.35_224_no_top": {"alpha": 0.35},
     "mobilenet_v2_1.0_224_inat_insects_no_top": {"alpha": 1.0},
     "efficientnet_lite0_no_top": {"model": "efficientnet_lite", "variant": 0},
