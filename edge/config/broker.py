@@ -59,12 +59,12 @@ class Broker(Section, frozen=True, kw_only=True):
     timeout_seconds: Annotated[float, Meta(ge=0.5, le=300)] = 15.0
     """Seconds to wait for the connection."""
     acknowledge_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0
-    """Seconds until a message must be acknowledged after the one before it; else the connection is
-    made anew. After half of it the state says so."""
+    """Seconds until a message must be acknowledged after the one before it; else the device
+    connects again. After half of that time the state says so."""
     window: Annotated[int, Meta(ge=1, le=10000)] = 100
     """Messages sent before the first must be acknowledged; a broker may allow fewer."""
     retry_min_seconds: Annotated[float, Meta(ge=0.05, le=3600)] = 1.0
-    """Seconds before the first new attempt; doubled with every failure."""
+    """Seconds before the first new attempt; doubled after every failure."""
     retry_max_seconds: Annotated[float, Meta(ge=0.05, le=86400)] = 60.0
     """Seconds between attempts at most."""
     historical_after_seconds: Annotated[float, Meta(ge=1, le=86400)] = 60.0

@@ -40,7 +40,7 @@ class Picamera2Camera(Section, tag_field="kind", tag="picamera2", frozen=True, k
     warm_up_seconds: Annotated[float, Meta(ge=0, le=60)] = 2.0
     """Seconds for exposure and white balance to settle after opening."""
     rotation: Literal[0, 180] = 0
-    """Degrees by which the camera hangs turned."""
+    """Degrees by which the camera is mounted rotated."""
     focus_metres: Annotated[float, Meta(ge=0.02, le=1000)] | None = None
     """Distance to focus at, in metres (Camera Module 3). Unset: continuous autofocus."""
     exposure_microseconds: Annotated[int, Meta(ge=1, le=200_000_000)] | None = None

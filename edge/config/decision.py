@@ -27,7 +27,7 @@ class Decision(Section, frozen=True, kw_only=True):
     update_seconds: Annotated[float, Meta(ge=0, le=86400)] = 300.0
     """Seconds between messages of a visit that goes on at least; 0: none but begin and end."""
     blind_seconds: Annotated[float, Meta(ge=1, le=604800)] = 7200.0
-    """Seconds without any frame after which visits end, and earlier frames no more count."""
+    """Seconds without any frame after which visits end, and earlier frames no longer count."""
     report_unknown: bool = True
     """Report what belongs to none of the classes, as ``label: null``."""
     background: tuple[str, ...] = ()

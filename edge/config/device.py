@@ -35,7 +35,7 @@ class Device(Section, frozen=True, kw_only=True):
 
 
 class Gps(Section, frozen=True, kw_only=True):
-    """``[gps]``: where the camera is, by a receiver that gpsd looks after."""
+    """``[gps]``: where the camera is, by a receiver that gpsd serves."""
 
     enabled: bool = False
     """Ask gpsd. A picture's own place goes before it, and ``device.location`` after it."""
@@ -46,4 +46,4 @@ class Gps(Section, frozen=True, kw_only=True):
     device: str = ""
     """Receiver to listen to, as gpsd names it, such as ``/dev/ttyACM0``. Empty: any."""
     max_age_seconds: Annotated[float, Meta(ge=1, le=86400)] = 10.0
-    """Seconds for which a fix counts; older ones are no place."""
+    """Seconds for which a fix counts; older ones are not used."""

@@ -11,7 +11,7 @@ from edge.config.section import Section
 
 
 class Update(Section, frozen=True, kw_only=True):
-    """``[model.update]``: how new models are taken, tried and returned from."""
+    """``[model.update]``: how new models are fetched, tried and taken back."""
 
     unsigned: bool = False
     """Take bundles over the network without any ``model.trusted_keys``."""
@@ -20,9 +20,10 @@ class Update(Section, frozen=True, kw_only=True):
     max_bytes: Annotated[int, Meta(ge=1_000_000, le=1_000_000_000_000)] = 200_000_000
     """Bytes of all bundles in the store; beyond, the oldest go."""
     timeout_seconds: Annotated[float, Meta(ge=0.1, le=3600)] = 30.0
-    """Seconds without a byte from a web server, until a download is taken up again."""
+    """Seconds without a byte from a web server, until the download is tried again."""
     attempts: Annotated[int, Meta(ge=1, le=1000)] = 10
-    """Attempts in a row that bring no byte of a download or are too slow, until it is given up."""
+    """Attempts in a row that bring no byte of a download or are too slow, until the download is
+    given up."""
     download_seconds: Annotated[float, Meta(ge=0.1, le=2_592_000)] = 21_600.0
     """Seconds for a whole update, up to its probation, over all attempts and restarts."""
     least_bytes_per_second: Annotated[float, Meta(ge=0, le=1e9)] = 50.0
@@ -53,13 +54,13 @@ class Update(Section, frozen=True, kw_only=True):
     proof_bytes: Annotated[int, Meta(ge=50_000_000, le=1_000_000_000_000)] = 512_000_000
     """Bytes of memory for that process."""
     starts: Annotated[int, Meta(ge=1, le=100)] = 3
-    """Starts on probation without a good end in between, until the model is returned from."""
+    """Starts on probation without a good end in between, until the model is taken back."""
     frames: Annotated[int, Meta(ge=1, le=1_000_000)] = 20
     """Frames that a new model must classify to be confirmed ..."""
     seconds: Annotated[float, Meta(ge=0, le=86400)] = 300.0
     """... and seconds that it must run."""
     rate: Annotated[float, Meta(ge=0, le=1)] = 0.5
-    """Least share of the frame rate before; below, the model is returned from."""
+    """Least share of the frame rate before; below it, the model is taken back."""
     hang_seconds: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     """Seconds on one frame from which a model on probation counts as hanging."""
 
@@ -96,10 +97,10 @@ class Model(Section, frozen=True, kw_only=True):
     """Try the bundle's golden images before use; leave this on."""
     store: Path | None = None
     """Folder for models that come later, by request or ``wheatear model install``; ``bundle`` is
-    then the last resort."""
+    then used when all else fails."""
     name: str | None = None
     """Name that bundles must have to be taken into ``store``. Unset: that of ``bundle``; name
-    another to have the device go over to another model."""
+    another one to change the device to another model."""
     update: Update = Update()
     """How new models are taken."""
 
@@ -110,6 +111,6 @@ class Drift(Section, frozen=True, kw_only=True):
     measure: bool = True
     """Compare, where the bundle says what its photos look like."""
     half_life_frames: Annotated[int, Meta(ge=10, le=1_000_000_000)] = 20_000
-    """Frames after which one counts half. Make it several days, or each evening is a drift."""
+    """Frames after which one counts half. Make it several days, or each evening counts as drift."""
     min_frames: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 1_000
-    """Frames before anything is said."""
+    """Frames before drift is reported."""

@@ -23,7 +23,8 @@ class Images(Section, frozen=True, kw_only=True):
     """Where pictures are looked at in parts, send the surest region with a rim of a quarter around
     it, in place of the whole picture."""
     max_bytes_per_day: Annotated[int, Meta(ge=0, le=1_000_000_000_000)] = 20_000_000
-    """Bytes of all pictures of one UTC day, over restarts; beyond, sightings go without."""
+    """Bytes of all pictures of one UTC day, over restarts; beyond that, sightings are sent without
+    one."""
 
 
 class Inbox(Section, frozen=True, kw_only=True):
@@ -54,4 +55,4 @@ class Inbox(Section, frozen=True, kw_only=True):
     thumbnail_side: Annotated[int, Meta(ge=64, le=4096)] = 320
     """Pixels of a thumbnail's longer side at most."""
     max_bytes_per_day: Annotated[int, Meta(ge=0, le=1_000_000_000_000)] = 2_000_000
-    """Bytes sent in one UTC day, thumbnails and what is said of them; the rest waits."""
+    """Bytes sent in one UTC day, thumbnails and their descriptions; the rest waits."""

@@ -18,11 +18,11 @@ Struct = type[msgspec.Struct]
 _HEAD = """\
 # Every setting
 
-Made from the program by `wheatear schema --settings`. What they are for, together, stands in
-[configure.md](configure.md); `firmware-config/config.toml` shows them as a file.
+Made from the program by `wheatear schema --settings`. [configure.md](configure.md) explains what
+they are for, together; `firmware-config/config.toml` shows them as a file.
 
 Unknown settings and values out of range are refused, with the setting's name. A relative path is
-relative to the file. *Needed* is what has no default; *unset* what may be left out altogether.
+relative to the file. *Needed*: there is no default. *Unset*: it may be left out.
 """
 _KINDS = {bool: "`true`, `false`", str: "text", Path: "path", float: "number", int: "whole number"}
 

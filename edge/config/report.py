@@ -11,7 +11,7 @@ from edge.config.section import Section, TopicStart
 
 
 class Report(Section, frozen=True, kw_only=True):
-    """``[report]``: how often the device speaks of itself."""
+    """``[report]``: how often the device reports on itself."""
 
     health_seconds: Annotated[float, Meta(ge=1, le=86400)] = 300.0
     """Seconds from one health message to the next."""

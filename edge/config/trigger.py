@@ -12,7 +12,7 @@ from edge.config.windows import Window
 
 
 class DutyCycle(Section, frozen=True, kw_only=True):
-    """``[trigger.duty]``: work in bursts; between them the camera is let go."""
+    """``[trigger.duty]``: work in bursts; between them the camera is closed."""
 
     every_seconds: Annotated[float, Meta(ge=1, le=604_800)] = 900.0
     """Seconds from the beginning of one burst to that of the next."""

@@ -18,9 +18,9 @@ class Config(Section, frozen=True, kw_only=True):
     """The whole file."""
 
     device: Device = Device()
-    """Who this is."""
+    """Who this device is."""
     model: Model
-    """What it recognises."""
+    """What the device recognises."""
     camera: Camera
     """Where frames come from."""
     view: View = View()

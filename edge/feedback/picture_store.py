@@ -69,7 +69,7 @@ class PictureStore:
     def __init__(self, folder: Path, max_bytes: int, min_free_bytes: int = 0) -> None:
         self.folder, self.max_bytes, self.min_free_bytes = folder, max_bytes, min_free_bytes
         self.dropped = 0
-        """Given up for want of space since the start."""
+        """Dropped for lack of space since the start."""
         what = f"cannot use the folder {folder} for pictures to learn from"
         cure = "; set inbox.folder to one that this user may write"
         with os_errors_as(PictureStoreError, what, cure):

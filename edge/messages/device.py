@@ -111,8 +111,8 @@ class Info(Message, frozen=True, kw_only=True):
     booted: Annotated[
         Annotated[datetime, Meta(tz=True)] | None,
         Meta(
-            description="When the computer started, by its clock now; said anew when the clock was "
-            "set. A sighting of this `boot` was taken `boot_seconds` later."
+            description="When the computer started, by its clock now; sent again when the clock "
+            "was set. A sighting of this `boot` was taken `boot_seconds` later."
         ),
     ] = None
     software: Software
@@ -124,5 +124,5 @@ class Info(Message, frozen=True, kw_only=True):
     schemas: Annotated[
         dict[str, int], Meta(description="Schema version of every message this device sends.")
     ]
-    config: Annotated[ConfigState | None, Meta(description="Null: not told.")] = None
+    config: Annotated[ConfigState | None, Meta(description="Null: not reported.")] = None
     requests: Annotated[tuple[str, ...], Meta(description="What it can be asked for.")] = ()

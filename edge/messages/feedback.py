@@ -33,7 +33,7 @@ class DriftReport(Message, frozen=True, kw_only=True):
         Meta(description="Largest distance but that of `labels`; as in `health`."),
     ]
     frames: Annotated[int, Meta(ge=0, description="Counted since this model runs here.")]
-    min_frames: Annotated[int, Meta(ge=0, description="Before, all distances are null.")]
+    min_frames: Annotated[int, Meta(ge=0, description="Until then, all distances are null.")]
     photos: Annotated[int, Meta(ge=1, description="Validation photos behind `expected`.")]
     parts: Annotated[
         dict[str, DriftPart],

@@ -85,7 +85,7 @@ class OutboxHealth(Message, frozen=True, kw_only=True):
     oldest_seconds: Annotated[
         float | None, Meta(description="Age of the oldest waiting message, by its time.")
     ] = None
-    salvaged: Annotated[int, Meta(ge=0, description="Got out of a damaged file.")] = 0
+    salvaged: Annotated[int, Meta(ge=0, description="Saved from a damaged file.")] = 0
     lost: Annotated[int, Meta(ge=0, description="Waited in a damaged file, unreadable.")] = 0
     dead_letters: Annotated[
         int, Meta(ge=0, description="Set aside on disk: the broker does not take them.")
@@ -101,7 +101,7 @@ class BrokerHealth(Message, frozen=True, kw_only=True):
 
     connects: Count = 0
     failures: Annotated[int, Meta(ge=0, description="Refused, unreachable or broken off.")] = 0
-    denied: Annotated[int, Meta(ge=0, description="Publishes the broker answered with no.")] = 0
+    denied: Annotated[int, Meta(ge=0, description="Publishes that the broker denied.")] = 0
     delivered: Annotated[int, Meta(ge=0, description="Messages acknowledged.")] = 0
 
 
@@ -123,7 +123,7 @@ class InboxHealth(Message, frozen=True, kw_only=True):
     bytes: Annotated[int, Meta(ge=0, description="Of what is on disk.")] = 0
     kept: Annotated[int, Meta(ge=0, description="Written since the start.")] = 0
     dropped: Annotated[
-        int, Meta(ge=0, description="Given up for want of space since the start.")
+        int, Meta(ge=0, description="Dropped for lack of space since the start.")
     ] = 0
     missed: Annotated[int, Meta(ge=0, description="Not kept: the disk was too slow.")] = 0
     unsent: Annotated[int, Meta(ge=0, description="Waiting to be sent.")] = 0
@@ -178,8 +178,9 @@ class Health(Message, frozen=True, kw_only=True):
     drift: Annotated[
         Fraction | None,
         Meta(
-            description="How unlike the model's validation photos frames are: 0 (no more than "
-            "chance) to 1; null: too few frames yet, or the bundle says nothing of its photos."
+            description="How much frames differ from the model's validation photos: 0 (no more "
+            "than chance) to 1; null: too few frames yet, or the bundle has no figures on its "
+            "photos."
         ),
     ] = None
     requests: Annotated[RequestHealth, Meta(description="What was asked of it.")] = RequestHealth()

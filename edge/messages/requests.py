@@ -197,8 +197,8 @@ MODEL_INSTALL = Verb(
     "model/install",
     updates.InstallParams,
     updates.Accepted,
-    "Fetch a new model, try it and go over to it. It is answered at once; the rest is told on "
-    "the topic `update`. Give `url`, or the `sha256` of what came by `model/chunk`.",
+    "Fetch a new model, try it and change to it. It is answered at once; the rest is told on the "
+    "topic `update`. Give `url`, or the `sha256` of what came by `model/chunk`.",
     changes=True,
     setting="model.store",
 )
@@ -225,7 +225,7 @@ MODEL_ROLLBACK = Verb(
     "model/rollback",
     Params,
     updates.RolledBack,
-    "Go back to the model before.",
+    "Go back to the previous model.",
     changes=True,
     setting="model.store",
 )
@@ -233,7 +233,7 @@ RESTART: Verb[Params, object] = Verb(
     "restart",
     Params,
     None,
-    "End the program in good order and start it anew, once this is answered.",
+    "End the program in good order and start it again, after this is answered.",
     changes=True,
 )
 

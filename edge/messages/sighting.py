@@ -173,9 +173,9 @@ class Sighting(Message, frozen=True, kw_only=True):
         int,
         Meta(
             ge=0,
-            description="So many numbers directly before this one were left out at a start after "
-            "a power cut or a kill, because a card that loses what it said was written may have "
-            "had them given out; the device holds no message with them.",
+            description="How many numbers directly before this one were skipped at a start "
+            "after a power cut or a kill: they may have been used for messages that the card then "
+            "lost; the device holds no message with them.",
         ),
     ] = 0
     historical: Annotated[bool, Meta(description="Sent late: `time` is long before arrival.")] = (

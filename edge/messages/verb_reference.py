@@ -118,7 +118,7 @@ _EVERY = """
 ## What every request carries
 
 A request is a JSON object with these fields; the parameters of its verb stand beside them, and
-nothing else does. *Needed* is what has no default; *unset* what may be left out altogether.
+nothing else does. *Needed*: there is no default. *Unset*: it may be left out.
 `wheatear request` puts in `transaction` and `sent` by itself, and `token` with `--token-file`.
 """
 _ANSWER = f"""

@@ -102,10 +102,12 @@ class ConfigTaken(Message, frozen=True, kw_only=True):
 class LogParams(Params, frozen=True, kw_only=True):
     """What `log` takes."""
 
-    lines: Annotated[int, Meta(ge=1, le=MOST_LINES, description="The newest so many.")] = 100
+    lines: Annotated[
+        int, Meta(ge=1, le=MOST_LINES, description="How many of the newest lines.")
+    ] = 100
     level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Meta(description="Leave out what is less than this."),
+        Meta(description="Leave out lines below this level."),
     ] = "info"
 
 
@@ -113,7 +115,7 @@ class LogLine(Message, frozen=True, kw_only=True):
     """One line of the log."""
 
     time: Annotated[Time, Meta(description="When it was written, by the clock of the device.")]
-    level: Annotated[str, Meta(description="How grave it is.")]
+    level: Annotated[str, Meta(description="Its level.")]
     logger: Annotated[str, Meta(description="The part of the program that wrote it.")]
     text: Annotated[str, Meta(description="Cut at 1000 characters.")]
 

@@ -53,7 +53,7 @@ class DeadLetters:
     def __init__(self, folder: Path, max_bytes: int = MAX_BYTES) -> None:
         self.folder, self.max_bytes = folder, max_bytes
         self.dropped = 0
-        """Given up for want of space since the start."""
+        """Dropped for lack of space since the start."""
         self._lock = threading.Lock()
         self._known: dict[str, DeadLetter] = {}
         self._strange: set[str] = set()
