@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from there import there
 
-from edge.config import Config, parse_config, redacted, secrets, settings
+from edge.config import Config, View, check_view, parse_config, redacted, secrets, settings
 from edge.config.explain import as_options
 from edge.config.hosts import pattern
 from edge.config.load import parse_broker
@@ -314,3 +314,11 @@ def test_advice_names_what_a_person_typed_in_place_of_settings():
     with pytest.raises(ConfigError) as raised, as_options(options):
         raise plain
     assert raised.value is plain
+
+
+def test_a_view_and_a_broker_alone_are_checked_too():
+    """As options name them, not as a file does."""
+    with pytest.raises(ConfigError, match=r"^--region: view\.regions\[0\] = .* is empty"):
+        check_view(View(regions=((0.5, 0.0, 0.5, 1.0),)), "--region")
+    with pytest.raises(ConfigError, match=r"^broker: broker\.host = 'a:1' is not a name"):
+        parse_broker({"host": "a:1"})

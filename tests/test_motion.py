@@ -17,6 +17,7 @@ from edge.cameras.triggers.regions import largest_region
 from edge.config import Motion as Settings
 from edge.config import parse_config
 from edge.system.counters import Counters
+from edge.system.token_bucket import Bucket
 
 START = datetime(2026, 6, 21, 6, tzinfo=UTC)
 SIZE = (90, 160)
@@ -207,3 +208,11 @@ def test_only_moving_frames_of_a_replay_reach_the_model(tmp_path):
         found = [json.loads(one)["frame"]["source"] for one in subscriber.on("/sighting")]
     assert found == ["00.jpg", "40.jpg", "41.jpg"]
     assert "3 frames classified (0 bad, 0 skipped, 59 idle)" in told
+
+
+def test_an_allowance_grows_back_evenly_whatever_the_clock_does():
+    """Never beyond the whole, and by nothing where the clock is set back."""
+    bucket = Bucket(0.5, 2)
+    moments = (10.0, 10.0, 10.0, 12.0, 4.0, 6.0, 1000.0, 1000.0, 1000.0)
+    taken = [True, True, False, True, False, True, True, True, False]
+    assert [bucket.take(moment) for moment in moments] == taken

@@ -33,8 +33,8 @@ class Refusals:
 
     def __init__(self, topics: str, counters: Counters, clock: Clock) -> None:
         self._topics, self._counters, self._clock = topics, counters, clock
-        self._strangers = Bucket(1.0, ANSWERS, clock)
-        self._known = Bucket(1.0, ANSWERS, clock)
+        self._strangers = Bucket(1.0, ANSWERS)
+        self._known = Bucket(1.0, ANSWERS)
         self._untold = 0
         self._told: float | None = None
         self._since, self._count = clock.monotonic(), 0
@@ -51,7 +51,7 @@ class Refusals:
                 f"who publishes below {self._topics}, and deny it in the broker's access list",
             )
         self._tell(verb, error)
-        return (self._known if known else self._strangers).take()
+        return (self._known if known else self._strangers).take(self._clock.monotonic())
 
     def look(self) -> None:
         """See whether a flood is over."""

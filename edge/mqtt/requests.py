@@ -86,8 +86,8 @@ class RequestServer:
         self._queue: Queue[Asked | None] = Queue(_WAITING)
         self._queued: set[tuple[str, str]] = set()
         self._answers: deque[RequestAnswer] = deque(maxlen=_ANSWERS)
-        self._rate = Bucket(settings.per_second, BURST, clock)
-        self._repeats = Bucket(settings.per_second, BURST, clock)
+        self._rate = Bucket(settings.per_second, BURST)
+        self._repeats = Bucket(settings.per_second, BURST)
         self._refusals = Refusals(f"{base}/request/", counters, clock)
         self._closing = threading.Event()
         self._trouble = Episode("requests", counters, log)
@@ -139,7 +139,7 @@ class RequestServer:
         asked = self._admit(message)
         if asked is None:
             return
-        if not self._rate.take():
+        if not self._rate.take(self._clock.monotonic()):
             self._drop(asked, f"more than {self._settings.per_second:g} requests a second")
             return
         key = (asked.verb, asked.transaction)
@@ -176,7 +176,7 @@ class RequestServer:
         except RequestError as error:
             self._refuse(message, asked, error)
             return None
-        if earlier.answer is not None and self._repeats.take():
+        if earlier.answer is not None and self._repeats.take(self._clock.monotonic()):
             self._send(message, earlier.answer.encode())
         return None
 

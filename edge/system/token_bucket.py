@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from edge.system.clock import Clock
+import math
 
 
 class Bucket:
     """Room for `burst` at once, filled again at `per_second`. For one thread."""
 
-    def __init__(self, per_second: float, burst: int, clock: Clock) -> None:
-        self._rate, self._burst, self._clock = per_second, float(burst), clock
-        self._room, self._filled = float(burst), clock.monotonic()
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._rate, self._burst = per_second, float(burst)
+        self._room, self._filled = 0.0, -math.inf
 
-    def take(self) -> bool:
-        """Take one, if there is room for it."""
-        now = self._clock.monotonic()
-        self._room = min(self._burst, self._room + (now - self._filled) * self._rate)
+    def take(self, now: float) -> bool:
+        """Take one at this time in seconds, if there is room for it; a time set back fills none."""
+        self._room = min(self._burst, self._room + max(0.0, now - self._filled) * self._rate)
         self._filled = now
         if self._room < 1:
             return False

@@ -22,6 +22,7 @@ from PIL import Image
 from edge.cameras.triggers.regions import largest_region
 from edge.model.tiled_classifier import read_mask
 from edge.model.tiles import layout, mask_of
+from edge.system.token_bucket import Bucket
 
 if TYPE_CHECKING:
     from edge.cameras import Frame
@@ -111,7 +112,7 @@ class MotionTrigger:
         self._ignore = lru_cache(maxsize=2)(ignore)
         self._background = UsualPicture()
         self._moved: datetime | None = None
-        self._allowance, self._counted = float(config.max_per_minute), datetime.min
+        self._allowance = Bucket(config.max_per_minute / 60, config.max_per_minute)
 
     def admits(self, frame: Frame) -> bool:
         """Look at the next frame; the first is admitted, for want of a background."""
@@ -123,7 +124,7 @@ class MotionTrigger:
         if not 0 <= since <= self._config.hold_seconds:  # below 0: the clock was set back
             self._moved = None
             return False
-        if not self._allowed(frame.time.replace(tzinfo=None)):
+        if not self._allowance.take(frame.time.timestamp()):
             self._counters.add("frames_limited")
             return False
         return True
@@ -143,17 +144,6 @@ class MotionTrigger:
         least = self._config.min_area * changed.size
         region = largest_region(changed) if count >= least else None
         return region is not None and region.area >= least
-
-    def _allowed(self, now: datetime) -> bool:
-        """Take one frame from the minute's allowance, which grows back evenly (token bucket)."""
-        whole = float(self._config.max_per_minute)
-        minutes = (now - self._counted).total_seconds() / 60
-        self._allowance = min(whole, self._allowance + whole * max(0.0, minutes))
-        self._counted = now
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
 
 
 def open_motion(config: Config, counters: Counters) -> MotionTrigger:
