@@ -264,7 +264,7 @@ def test_ray_begins_a_trial_anew_when_its_worker_dies(trained, tmp_path):
         wait_for(lambda: not alive(trial))
         (tmp_path / "hold").unlink()
         assert process.wait(PATIENCE) == 0
-    assert "zeros-75: begun anew on " in said(tmp_path)
+    assert "zeros-75: begun again on " in said(tmp_path)
     assert "zeros-75: done (" in said(tmp_path)
     assert "pruned model taken from" in log.read_text()
     assert there(record.read(log.with_suffix(".trial.json"))).done

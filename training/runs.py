@@ -172,7 +172,7 @@ class Run:
         if now != self.info.data_fingerprint:
             raise TrainingError(
                 f"{self.info.data}: photos have changed since {self.path} was begun with them; put "
-                "them back as they were, or train anew with another --out"
+                "them back as they were, or train again with another --out"
             )
 
 

@@ -105,7 +105,7 @@ def readable(user: str, files: Iterable[str]) -> str:
         if not os.access(file, os.R_OK):
             raise StateError(
                 f"user {user} cannot read {file}, so no device can run as that user; make the "
-                "environment anew where it can, with a Python that it can read"
+                "environment again where it can, with a Python that it can read"
             )
     return f"can be read by {user}"
 

@@ -323,7 +323,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except ImportError as error:
         console.err(
-            f"a package that wheatear needs cannot be imported: {error}; install all of them anew: "
+            f"a package that wheatear needs cannot be imported: {error}; install all of them "
+            f"again: "
             f"{sys.executable} -m pip install --force-reinstall with the wheel's file"
         )
         return 1

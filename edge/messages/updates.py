@@ -81,7 +81,8 @@ class Probation(Message, frozen=True, kw_only=True):
     interval_seconds: Annotated[
         float | None,
         Meta(
-            description="Median from one frame to the next with the model before; null: not known."
+            description="Median from one frame to the next with the previous model; null: "
+            "not known."
         ),
     ] = None
 

@@ -152,7 +152,7 @@ def carry_out(trials: Sequence[Trial], engine: Engine, watcher: Watcher) -> list
             trial, now = jobs[job], time.monotonic()
             if kind == "begun":
                 where = f" on {text}" if text else ""
-                again = " anew" if trial in running else ""
+                again = " again" if trial in running else ""
                 watcher.say(f"{trial.name}: begun{again}{where}, see {trial.log}")
                 running[trial] = now
             else:
