@@ -121,7 +121,7 @@ class Numbers:
             words = self._patiently().decode("ascii").split()
             number = int(words[-1])
             if not 0 < number < _END:
-                raise ValueError(f"{number} is no number of a sighting")
+                raise ValueError(f"{number} is not the number of a sighting")
         except FileNotFoundError:
             return None
         except ShortageError as error:
