@@ -23,10 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from edge.model.image.preprocessing import InputSpec
-from training.data import Dataset, load_dataset
-from training.fitting.optimizer import AdamW
-from training.fitting.step import learning_rates, make_step, take_apart
+from training.data.dataset import Dataset
+from training.data.sources import load_dataset
+from training.fitting.step import compiled_for, take_apart
 from training.input.augment import augment_batch
 from training.input.cache import cached_pixels
 from training.input.dataset import one_hot, train_dataset
@@ -70,10 +69,8 @@ def main(side: str, data: Path, folder: Path, steps: int) -> None:
 def product(photos: Dataset, recipe: Recipe, folder: Path) -> tuple[Batches, dict[str, float]]:
     """What ``python -m training fit`` feeds its step with; tells how long decoding took."""
     start = time.monotonic()
-    side = recipe.source_side
-    spec = InputSpec(width=side, height=side, crop=recipe.crop)
     files = [photos.path(example) for example in photos.examples]
-    pixels = cached_pixels(files, spec, str(time.time_ns()), folder)
+    pixels = cached_pixels(files, recipe.source, str(time.time_ns()), folder)
     decoded = time.monotonic() - start
     order = epoch_order(np.ones(len(files)), 0, 0)
     dataset = train_dataset(
@@ -91,10 +88,8 @@ def product(photos: Dataset, recipe: Recipe, folder: Path) -> tuple[Batches, dic
 def memory(photos: Dataset, recipe: Recipe, folder: Path) -> tuple[Batches, dict[str, float]]:
     """One augmented batch, as many times as an epoch has steps."""
     count = recipe.batch
-    side = recipe.source_side
-    spec = InputSpec(width=side, height=side, crop=recipe.crop)
     files = [photos.path(example) for example in photos.examples[:count]]
-    pixels = tf.constant(np.array(cached_pixels(files, spec, "memory", folder)))
+    pixels = tf.constant(np.array(cached_pixels(files, recipe.source, "memory", folder)))
     targets = tf.constant(_targets(photos)[:count])
     seed = tf.constant([0, 0])
     batch = augment_batch(pixels, targets, recipe.resolution, recipe.augment, seed)
@@ -139,15 +134,7 @@ def _targets(photos: Dataset) -> np.ndarray:
 def _step(recipe: Recipe, classes: int) -> Callable[..., Any]:
     model = build_model(recipe, classes)
     parts = take_apart(model, recipe.freeze_blocks)
-    variables = parts.body.trainable_variables + parts.head.trainable_variables
-    optimizer = AdamW(
-        variables,
-        learning_rates(model, variables, recipe.layer_decay),
-        weight_decay=recipe.weight_decay,
-        anchor=recipe.anchor,
-        average=recipe.average,
-    )
-    return make_step(parts, optimizer, recipe, np.ones(classes, np.float32), 0)
+    return compiled_for(model, parts, recipe, np.ones(classes, np.float32), 0)[1]
 
 
 if __name__ == "__main__":

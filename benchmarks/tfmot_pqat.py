@@ -34,37 +34,26 @@ from quantize.options import (
 from quantize.parity.compare import device_logits
 from quantize.tflite.graph import check_all_int8, layers, read_graph
 from quantize.tflite.memory import deflated
-from quantize.workbench import Workbench
-from training.runs import Run, load_run, write_whole
+from quantize.workbench import Watcher, Workbench
+from training.files import write_whole
+from training.runs import Run, load_run
+from training.untyped import Model
 
 RATES = (1e-3, 1e-4)
 MOMENTUM = 0.9
 SPARSITY = 0.5
 
 
-class _Quiet:
-    """Keras shows how `fit` goes."""
-
-    def phase(self, name: str, steps: int) -> None:
-        """Nothing more."""
-
-    def advance(self, steps: int, note: str = "") -> None:
-        """Nothing more."""
-
-    def say(self, text: str) -> None:
-        """Nothing more."""
-
-
 def make(run: Run, rate: float) -> bytes:
     """An int8 TFLite model of a run, pruned and quantized by the book with one learning rate."""
     from quantize.keras import tfmot
 
-    bench = Workbench(run, Options(pruning=SPARSITY), _Quiet())
+    bench = Workbench(run, Options(pruning=SPARSITY), Watcher())  # Keras shows how `fit` goes
     bench.prepare()
     first = bench.schedule(None, PRUNING_EPOCHS, PRUNING_STEPS, rate)
     second = bench.schedule(None, QAT_EPOCHS, QAT_STEPS, rate)
 
-    def fit(model: Any, schedule: Any, stream: int, callbacks: list[Any]) -> None:  # noqa: ANN401
+    def fit(model: Model, schedule: Any, stream: int, callbacks: list[Any]) -> None:  # noqa: ANN401
         model.compile(
             optimizer=tfmot.keras.optimizers.Adam(rate),
             loss=tfmot.keras.losses.CategoricalCrossentropy(from_logits=True),

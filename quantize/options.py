@@ -229,8 +229,6 @@ class Option(NamedTuple):
     """A field as the command line has it."""
 
     flag: str
-    kind: Any
-    """What it takes: str, or int or float, maybe None."""
     about: About
     words: tuple[str, ...] = ()
     """The only ones that it takes."""
@@ -257,5 +255,5 @@ def command_line() -> dict[str, Option]:
         kind, about = get_args(hint)
         words = get_args(kind) if get_origin(kind) is Literal else ()
         flag = "--" + name.replace("_", "-")
-        found[name] = Option(flag, str if words else kind, about, words)
+        found[name] = Option(flag, about, words)
     return found

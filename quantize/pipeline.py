@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edge.errors import QuantizeError, WheatearError
 from edge.model.bundle.manifest import Manifest
@@ -20,6 +20,8 @@ from quantize.int8.qat import check_layers
 from quantize.parity import compare, compliance
 from quantize.parity.outcome import Outcome
 from quantize.workbench import TFLITE, Workbench
+from training.runs import finished_model
+from training.untyped import Model
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,7 +34,7 @@ class Pipeline:
     bench: Workbench
 
     @cached_property
-    def source(self) -> Any:  # noqa: ANN401
+    def source(self) -> Model:
         """The float model that is quantized: the run's own, or what was made of it."""
         o, model, features = self.bench.options, self.bench.float_keras, None
         if o.budget or o.resolution:
@@ -117,7 +119,7 @@ class Pipeline:
             run_pixels=run_pixels,
             truth=truth,
             files=tuple(e.file for e in part.examples),
-            groups=tuple(e.group or e.file for e in part.examples),
+            groups=part.groups,
         )
 
 
@@ -139,7 +141,7 @@ def pack(
     identity = package.Identity(
         name=name,
         version=version,
-        created=package.created((run.path / "model.keras").stat().st_mtime),
+        created=package.created(finished_model(run.path).stat().st_mtime),
         labels=run.info.labels,
         provenance=package.provenance(run, bench.options, board),
     )

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -27,7 +27,9 @@ from edge.model.image.preprocessing import InputSpec
 from quantize.keras.finetune import Distillation, Schedule
 from quantize.options import Options
 from quantize.timing.timer import Local, Timer
-from training.runs import Run, package_versions, write_whole
+from training.files import write_whole
+from training.runs import Run, finished_model, package_versions
+from training.untyped import Model
 
 T = TypeVar("T")
 
@@ -39,8 +41,8 @@ INPUT_MEAN = 127.0
 INPUT_MIN, INPUT_MAX = -127 * INPUT_SCALE, 128 * INPUT_SCALE
 
 
-class Watcher(Protocol):
-    """Is told how the work goes."""
+class Watcher:
+    """Is told how the work goes; this one does nothing."""
 
     def phase(self, name: str, steps: int) -> None:
         """A phase of so many steps begins."""
@@ -77,16 +79,13 @@ class Workbench:
         return self.run.path / "quantize" / self.options.method
 
     @cached_property
-    def float_keras(self) -> Any:  # noqa: ANN401
+    def float_keras(self) -> Model:
         """The run's own model."""
         return self.run.model()
 
     @cached_property
     def _origin(self) -> str:
-        path = self.run.path / "model.keras"
-        if not path.exists():
-            self.run.model()  # raises with the cure
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(finished_model(self.run.path).read_bytes()).hexdigest()
 
     def kept(
         self,
@@ -155,12 +154,12 @@ class Workbench:
         tf.config.experimental.enable_op_determinism()
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def input_of(self, model: Any) -> InputSpec:  # noqa: ANN401 - a Keras model
+    def input_of(self, model: Model) -> InputSpec:
         """The run's rule for pictures at the size that `model` takes."""
         side = model.input_shape[1]
         return msgspec.structs.replace(self.run.info.input, width=side, height=side)
 
-    def train_pixels(self, most: int, model: Any) -> NDArray[np.uint8]:  # noqa: ANN401
+    def train_pixels(self, most: int, model: Model) -> NDArray[np.uint8]:
         """Training photos as a device would see them for `model`, evenly over the classes."""
         pixels = self.run.pixels(self.run.dataset.split("train"), self.input_of(model))
         if len(pixels) == 0:
@@ -169,7 +168,7 @@ class Workbench:
         chosen: NDArray[np.uint8] = pixels[spots]
         return chosen
 
-    def train_photos(self, most: int, model: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    def train_photos(self, most: int, model: Model) -> NDArray[np.float32]:
         """The same as `model` takes them, float32 (n, h, w, 3)."""
         return model_scale(self.train_pixels(most, model))
 
@@ -193,12 +192,9 @@ class Workbench:
 
         info = self.run.info
         part = self.run.dataset.split("train")
-        source = info.recipe.source_side
-        rule = InputSpec(width=source, height=source, crop=info.recipe.crop)
-        pixels = self.run.pixels(part, rule)
+        pixels = self.run.pixels(part, info.recipe.source)
         truth = self.run.labels_of(part)
-        groups = tuple(e.group or e.file for e in part.examples)
-        shares = group_shares(truth, groups, info.recipe.group_balance)
+        shares = group_shares(truth, part.groups, info.recipe.group_balance)
         batch = min(self.options.batch, len(truth))
         whole = len(truth) // batch
         orders = [
@@ -217,10 +213,7 @@ class Workbench:
         return iter(dataset)
 
     def teach(
-        self,
-        schedule: Schedule,
-        stream: int,
-        features: NDArray[np.int64] | None = None,
+        self, schedule: Schedule, stream: int, features: NDArray[np.int64] | None = None
     ) -> Callable[[Any], float]:
         """Return a function that trains a student in place, the run's own model being its teacher.
 
@@ -248,14 +241,14 @@ def save(path: Path, content: bytes) -> bytes:
     return content
 
 
-def load_model(path: Path) -> Any:  # noqa: ANN401 - a Keras model
+def load_model(path: Path) -> Model:
     """Read a float model."""
     from training.tf import keras
 
     return keras.models.load_model(path, compile=False)
 
 
-def save_model(path: Path, model: Any) -> Any:  # noqa: ANN401 - Keras models
+def save_model(path: Path, model: Model) -> Model:
     """Save a float model whole; return it as a later call would find it.
 
     What was taken out of wrappers or cut has traces of two graphs in its layers.

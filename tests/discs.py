@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from rich.console import Console
 
 from training.architectures import ARCHITECTURES, Architecture
-from training.data import load_dataset
+from training.data.sources import load_dataset
 from training.fitting.fit import fit
 from training.recipe import Augmentation, Recipe
 

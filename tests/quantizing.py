@@ -5,8 +5,10 @@ import shutil
 
 from rich.console import Console
 
+from quantize.commands.inspect import show
 from quantize.commands.run import quantize_run
 from quantize.options import Options
+from quantize.workbench import Watcher
 
 
 def asked(**changes):
@@ -30,6 +32,13 @@ def quantized(run, out, key=None, **changes):
     return stream.getvalue()
 
 
+def inspected(bundle, key=None):
+    """What `inspect` prints."""
+    stream = io.StringIO()
+    show(bundle, key, Console(file=stream, width=120))
+    return stream.getvalue()
+
+
 def fresh_copy(trained, folder):
     """The run without anything that quantization left in it."""
     copy = shutil.copytree(trained, folder / "run")
@@ -41,7 +50,7 @@ class Stopped(Exception):
     """A kill in the middle."""
 
 
-class Recorder:
+class Recorder(Watcher):
     """Writes down what a pipeline does; stops in a phase if asked to."""
 
     def __init__(self, stop_in="") -> None:

@@ -14,7 +14,8 @@ ROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         ("int8", "sweep"), "compress", "pipeline", "commands",
     ),
     "training": (
-        "architectures", ("tf", "console", "metrics", "recipe", "pages"), ("recipes", "models"),
+        "architectures", ("tf", "console", "files", "metrics", "recipe", "pages", "untyped"),
+        ("recipes", "models"),
         "data", "input", "runs", "fitting", "report", ("synthetic", "inbox"), "commands",
     ),
 }  # fmt: skip

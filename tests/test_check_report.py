@@ -13,8 +13,9 @@ from typer.testing import CliRunner
 
 from edge.errors import DataError
 from training.commands.cli import app
-from training.data import load_dataset, read_csv, write_csv
 from training.data.dataset import Example
+from training.data.sources import load_dataset
+from training.data.tables import read_csv, write_csv
 from training.synthetic import generate
 
 

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from training.data import Dataset, Example, group_near_duplicates, load_dataset
-from training.data.grouping import Link, find_links, join
+from training.data.dataset import Dataset, Example
+from training.data.grouping import Link, find_links, group_near_duplicates, join
 from training.data.keypoints import find_keypoints, mirrored
 from training.data.photos import look
+from training.data.sources import load_dataset
 from training.synthetic import generate
 from training.synthetic.scenes import Plant
 

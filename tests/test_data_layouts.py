@@ -13,8 +13,8 @@ import pytest
 from scenes import scene, scenes
 
 from edge.errors import DataError
-from training.data import load_dataset
 from training.data.check import check
+from training.data.sources import load_dataset
 
 
 def told(dataset, kind):

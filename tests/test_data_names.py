@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.data import Dataset, Example
+from training.data.dataset import Dataset, Example
 from training.data.judgement import obstacles
 
 SPLITS = ("train", "val", "test")

@@ -8,7 +8,9 @@ import pytest
 from PIL import Image
 
 from edge.errors import DataError
-from training.data import Dataset, Example, load_dataset, read_csv, write_csv
+from training.data.dataset import Dataset, Example
+from training.data.sources import load_dataset
+from training.data.tables import read_csv, write_csv
 
 
 def photo(path, colour=(90, 120, 60)):

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.errors import DataError
-from training.data import SPLITS, Dataset, Example, assign_splits, unrepresented
+from training.data.dataset import SPLITS, Dataset, Example
+from training.data.splits import assign_splits, unrepresented
 
 
 def dataset(groups):

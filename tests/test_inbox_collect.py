@@ -22,9 +22,10 @@ from typer.testing import CliRunner
 from edge.errors import ConfigError, DataError, WheatearError
 from edge.feedback.inbox import picture
 from edge.messages.base import encode
+from training.commands.asked import Login
 from training.commands.cli import app
 from training.commands.inbox import broker_from, write
-from training.data import load_dataset
+from training.data.sources import load_dataset
 from training.inbox.store import Store
 from training.inbox.tables import LOCAL_FILES, read_annotations, tasks
 
@@ -315,7 +316,7 @@ def test_the_page_shows_every_picture_and_trusts_no_text(tmp_path):
 )
 def test_a_broker_is_named_as_people_do(address, host, port, tls):
     """Host, host and port, or an address with its scheme."""
-    broker = broker_from(address, {}, {})
+    broker = broker_from(address, Login())
     assert (broker.address, broker.tls is not None) == ((host, port), tls)
 
 
@@ -331,7 +332,7 @@ def test_a_broker_is_named_as_people_do(address, host, port, tls):
 def test_an_address_that_is_none_is_refused(address, why):
     """With the cure, and never with the password."""
     with pytest.raises(ConfigError, match=why) as error:
-        broker_from(address, {}, {})
+        broker_from(address, Login())
     assert "secret" not in str(error.value)
 
 

@@ -38,12 +38,6 @@ def test_paired_interval_of_equal_answers_holds_zero_and_is_narrow():
     assert -0.015 < low <= 0 <= high < 0.015
 
 
-def test_mcnemar_is_the_exact_binomial_test():
-    """1 against 9 discordant photos: p = 2 (1 + 10) / 1024."""
-    a, b = np.r_[np.ones(9), 0, np.ones(5)], np.r_[np.zeros(9), 1, np.ones(5)]
-    assert metrics.mcnemar_p_value(a, b) == pytest.approx(22 / 1024)
-
-
 def test_group_bootstrap_is_wider_where_groups_answer_alike():
     """Ten copies of each photo tell no more than one."""
     right = np.repeat(np.random.default_rng(0).random(40) < 0.7, 10)

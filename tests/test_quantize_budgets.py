@@ -5,7 +5,7 @@ import shutil
 from importlib.metadata import version
 
 import pytest
-from quantizing import Recorder, asked, fresh_copy, quantized
+from quantizing import Recorder, asked, fresh_copy, inspected, quantized
 from sshd import DEVICE_PROGRAM
 from there import there
 
@@ -13,7 +13,6 @@ from edge.errors import QuantizeError
 from edge.model.bundle.bundle import read_bundle
 from edge.model.classifier import Classifier
 from edge.system.board import board
-from quantize.commands.inspect import text
 from quantize.pipeline import Pipeline
 from quantize.tflite.graph import layers, read_graph
 from quantize.tflite.memory import deflated
@@ -54,7 +53,7 @@ def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path)
     assert there(found.manifest.metrics).int8.accuracy >= 0.9
     assert "budget macs=0.5:" in printed
     assert "one thread, this machine (" in printed
-    assert "made smaller for macs=0.5" in text(tmp_path / "discs.wtr")
+    assert "made smaller for macs=0.5" in inspected(tmp_path / "discs.wtr")
 
 
 def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from discs import COLOURS
-from quantizing import Recorder, Stopped, asked, fresh_copy, quantized
+from quantizing import Recorder, Stopped, asked, fresh_copy, inspected, quantized
 from there import there
 
 from edge.errors import ParityError, QuantizeError
@@ -20,11 +20,10 @@ from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import decode, fit, load, quantise
 from edge.model.picture_statistics import brightness_bin, confidence_bin, look, sharpness_bin
 from edge.model.tflite import facts
-from quantize.commands.inspect import text
 from quantize.options import Options
 from quantize.pipeline import Pipeline
 from quantize.tflite.graph import check_all_int8, layers, read_graph
-from quantize.workbench import Workbench
+from quantize.workbench import Watcher, Workbench
 from training.runs import load_run
 
 
@@ -200,7 +199,7 @@ def test_a_signed_bundle_is_trusted_by_its_key_and_shown_as_such(bundle, trained
     quantized(trained, tmp_path / "discs.wtr", key=tmp_path / "k.pem")
     key = load_public_key(tmp_path / "k.pub.pem")
     assert read_bundle(tmp_path / "discs.wtr", (key,)).signed_by == made.fingerprint
-    shown = text(tmp_path / "discs.wtr", tmp_path / "k.pub.pem")
+    shown = inspected(tmp_path / "discs.wtr", tmp_path / "k.pub.pem")
     assert f"verified, key {made.fingerprint}" in shown
     for expected in ("moth", "CONV_2D", "pruning 50%", "temperature", "32 × 32 rgb"):
         assert expected in shown
@@ -225,7 +224,7 @@ def test_training_with_rounding_follows_only_where_too_much_is_missed(
     """Else the fitted model is taken as it is; what is nearer after training is kept."""
     from quantize.int8 import phase as rounding
 
-    class Ear:
+    class Ear(Watcher):
         def __init__(self):
             self.said, self.phases = [], []
 

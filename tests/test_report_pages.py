@@ -12,9 +12,9 @@ from scenes import scenes
 
 from quantize.parity.compare import ClassDrop
 from quantize.parity.plots import class_drops
-from training.data import load_dataset
 from training.data.check import check
 from training.data.report import render
+from training.data.sources import load_dataset
 from training.pages import page as pages
 from training.pages.figures import name_points, new_figure, shortened, svg
 from training.pages.page import TREE

@@ -16,6 +16,7 @@ from edge.system.board import board
 from quantize.commands.sweep import quantize_sweep
 from quantize.options import Options
 from quantize.sweep import trials
+from quantize.sweep.asked import SweepOptions
 from quantize.sweep.points import Point, front
 from quantize.sweep.report import words
 from quantize.tflite.graph import Graph, Operator, Tensor, macs, read_graph
@@ -121,19 +122,17 @@ def test_costs_are_compared_run_by_run():
 def test_unknown_variants_and_equal_names_are_refused(tmp_path):
     """The message names what there is."""
     with pytest.raises(QuantizeError, match=r"'magic' is unknown: choose from ptq, qat, zeros-50"):
-        trials.plan([tmp_path], ["magic"], tmp_path)
+        trials.plan([tmp_path], tmp_path, SweepOptions(variants="magic"))
     with pytest.raises(QuantizeError, match="same folder name"):
-        trials.plan([tmp_path / "a" / "x", tmp_path / "b" / "x"], ["qat"], tmp_path)
+        trials.plan([tmp_path / "a" / "x", tmp_path / "b" / "x"], tmp_path, SweepOptions())
 
 
 def test_options_stand_in_one_order_in_records(tmp_path):
     """In another one, trials of before would count as asked for otherwise, and be done anew."""
     (trial,) = trials.plan(
         [tmp_path],
-        ["macs-50-zeros-50-clusters-16"],
         tmp_path,
-        {"pruning_epochs": 3, "epochs": None},
-        {"on_command": "", "on": "pi@host"},
+        SweepOptions(variants="macs-50-zeros-50-clusters-16", pruning_epochs=3, on="pi@host"),
     )
     words = "--budget macs=0.5 --pruning 0.5 --clusters 16 --on pi@host --pruning-epochs 3"
     assert " ".join(trial.options.words()) == words
@@ -156,12 +155,9 @@ def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_p
     """One variant cannot work: its message is shown, the others are measured; again is quick."""
     monkeypatch.setitem(trials.VARIANTS, "bad", Options(budget="macs=0.0001"))
     at_the_runs_own_input(monkeypatch, "macs-50")
-    chosen = ["ptq", "qat", "macs-50", "bad"]
+    asked = SweepOptions(variants="ptq,qat,macs-50,bad", epochs=1, pruning_epochs=1)
     stream = io.StringIO()
-    quick = {"epochs": 1, "pruning_epochs": 1}
-    quantize_sweep(
-        [trained], tmp_path, chosen, Here(), quick, console=Console(file=stream, width=160)
-    )
+    quantize_sweep([trained], tmp_path, asked, Here(), Console(file=stream, width=160))
     record = msgspec.json.decode((tmp_path / "sweep.json").read_bytes())
     found = {p["variant"]: p for p in record["points"]}
     assert set(found) == {"ptq", "qat", "macs-50"}
@@ -177,9 +173,8 @@ def test_a_sweep_compares_real_models_and_goes_on_after_a_failure(trained, tmp_p
     assert f"python -m quantize run {trained} --out macs-50.wtr --budget macs=0.5" in page
     assert "Times: this machine (" in page
     again = io.StringIO()
-    quantize_sweep(
-        [trained], tmp_path, chosen[:3], Here(), quick, console=Console(file=again, width=160)
-    )
+    asked = msgspec.structs.replace(asked, variants="ptq,qat,macs-50")
+    quantize_sweep([trained], tmp_path, asked, Here(), Console(file=again, width=160))
     assert again.getvalue().count("done before") == 3
 
 
@@ -187,17 +182,10 @@ def test_a_sweep_is_timed_on_the_board_that_is_named(trained, tmp_path, sshd, mo
     """The report says where; a variant with a budget is told too, and shows it in its command."""
     at_the_runs_own_input(monkeypatch, "macs-70")
     stream = io.StringIO()
-    quick = {"epochs": 1, "pruning_epochs": 1}
-    quantize_sweep(
-        [trained],
-        tmp_path,
-        ["ptq", "macs-70"],
-        Here(),
-        quick,
-        sshd.on,
-        DEVICE_PROGRAM,
-        Console(file=stream, width=160),
+    asked = SweepOptions(
+        variants="ptq,macs-70", epochs=1, pruning_epochs=1, on=sshd.on, on_command=DEVICE_PROGRAM
     )
+    quantize_sweep([trained], tmp_path, asked, Here(), Console(file=stream, width=160))
     record = msgspec.json.decode((tmp_path / "sweep.json").read_bytes())
     assert record["machine"].startswith(f"{sshd.on} ({board()}, litert ")
     assert f"timing all models on {record['machine']}" in stream.getvalue()

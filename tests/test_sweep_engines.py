@@ -18,11 +18,12 @@ from rich.console import Console
 from there import there
 from trials_here import Here
 
-from edge.errors import QuantizeError
+from edge.errors import QuantizeError, TrainingError
 from quantize.commands.sweep import quantize_sweep
 from quantize.commands.trial import check
 from quantize.options import Options
 from quantize.sweep import record, trials
+from quantize.sweep.asked import EngineOptions, SweepOptions
 from quantize.sweep.engines import Processes, choose
 from quantize.sweep.jobs import Job
 from training.runs import load_run
@@ -161,9 +162,8 @@ def test_another_option_makes_a_trial_anew(trained, tmp_path):
         (3, "ptq: not as before (options --method ptq --epochs 1"),
     ):
         said = io.StringIO()
-        options = {"epochs": 1, "pruning_epochs": pruning_epochs}
-        console = Console(file=said, width=500)
-        quantize_sweep([trained], tmp_path, ["ptq"], Here(), options, console=console)
+        asked = SweepOptions(variants="ptq", epochs=1, pruning_epochs=pruning_epochs)
+        quantize_sweep([trained], tmp_path, asked, Here(), Console(file=said, width=500))
         assert words in said.getvalue()
     bundle = tmp_path / trained.name / "ptq.wtr"
     assert there(record.read(bundle.with_suffix(".trial.json"))).facts.options[-1] == "3"
@@ -192,7 +192,7 @@ def test_what_differs_is_named(tmp_path):
         f"another model in the run; options --epochs 1 -> none; "
         f"numpy {before.versions['numpy']} -> 0"
     )
-    with pytest.raises(QuantizeError, match="not finished; repeat the same `fit`"):
+    with pytest.raises(TrainingError, match="not finished; repeat the same `fit`"):
         record.facts(tmp_path / "nowhere", ())
 
 
@@ -230,9 +230,10 @@ def test_options_of_the_other_engine_are_refused(monkeypatch):
         (("ray", None, "", None), "make cluster"),
         (("dask", None, "", None), "'dask' is unknown: choose from processes, ray"),
     ):
+        asked = dict(zip(EngineOptions.__struct_fields__, given, strict=True))
         with pytest.raises(QuantizeError, match=words):
-            choose(*given)
-    engine = choose("processes", 3, "", None)
+            choose(msgspec.convert(asked, EngineOptions))
+    engine = choose(EngineOptions(jobs=3))
     assert isinstance(engine, Processes)
     assert engine.at_once == 3
 
@@ -240,9 +241,10 @@ def test_options_of_the_other_engine_are_refused(monkeypatch):
 def test_budgets_of_time_stay_on_this_machine(tmp_path, monkeypatch):
     """Shares of multiply-adds may be cut anywhere."""
     monkeypatch.setitem(trials.VARIANTS, "half-time", Options(budget="latency=0.5"))
-    trials.refuse_timed(trials.plan([tmp_path], ["macs-50", "zeros-50", "ptq"], tmp_path))
+    asked = SweepOptions(variants="macs-50,zeros-50,ptq")
+    trials.refuse_timed(trials.plan([tmp_path], tmp_path, asked))
     with pytest.raises(QuantizeError, match="'half-time' measures time"):
-        trials.refuse_timed(trials.plan([tmp_path], ["half-time"], tmp_path))
+        trials.refuse_timed(trials.plan([tmp_path], tmp_path, SweepOptions(variants="half-time")))
 
 
 @pytest.mark.skipif(

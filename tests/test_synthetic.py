@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from edge.errors import DataError
 from edge.model.image.preprocessing import decode
 from training.commands.cli import app
-from training.data import load_dataset
+from training.data.sources import load_dataset
 from training.synthetic import KINDS, generate
 
 

@@ -25,8 +25,8 @@ from quantize.options import Options
 from quantize.parity import compliance as promises
 from quantize.pipeline import Pipeline
 from quantize.tflite.graph import WEIGHTED, check_all_int8, most_in_block, read_graph
-from quantize.workbench import Workbench
-from training.data import load_dataset
+from quantize.workbench import Watcher, Workbench
+from training.data.sources import load_dataset
 from training.fitting.fit import fit as train
 from training.runs import load_run
 
@@ -155,7 +155,7 @@ def test_clustering_goes_on_from_its_phases_and_gives_the_same_file(trained, tmp
     assert len(list(folder.glob("pruned-*.keras"))) == 1
 
 
-class Recorder:
+class Recorder(Watcher):
     """Keeps what is said."""
 
     def __init__(self) -> None:

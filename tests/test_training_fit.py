@@ -18,7 +18,8 @@ from there import there
 from edge.errors import TrainingError
 from training import metrics
 from training.architectures import ARCHITECTURES, Architecture
-from training.data import load_dataset, write_csv
+from training.data.sources import load_dataset
+from training.data.tables import write_csv
 from training.fitting.fit import fit, still_falling
 from training.recipe import epochs_of, load_recipe
 from training.runs import Run, load_run
@@ -183,8 +184,8 @@ def test_broken_photos_are_named(photos, tmp_path):
 
 def test_evaluation_and_report_of_a_finished_run(finished):
     """Figures agree with the model's answers; the page is one file without links outside."""
-    from training.report import write_report
     from training.report.evaluate import evaluate, save
+    from training.report.page import write_report
 
     evaluation, answers = evaluate(finished)
     pixels, labels = finished.arrays("test")
@@ -282,8 +283,8 @@ def test_what_tells_most_of_the_validation_photos_is_kept(beside_a_probe):
 
 def test_the_report_stands_beside_the_linear_probe(beside_a_probe):
     """The probe answers the same test photos; the page says how far the model is ahead."""
-    from training.report import write_report
     from training.report.evaluate import evaluate
+    from training.report.page import write_report
 
     evaluation, answers = evaluate(beside_a_probe)
     pixels, labels = beside_a_probe.arrays("test")

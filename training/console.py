@@ -1,14 +1,18 @@
-"""What both desktop command lines share: one way to start and fail, one way to show progress."""
+"""What both desktop command lines share: how they take options, start, fail and show progress."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, Self
+from functools import wraps
+from inspect import Parameter, signature
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+from typer.models import ParameterInfo
 
 from edge.errors import WheatearError
 
@@ -25,6 +29,55 @@ def new_app(name: str) -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+
+
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Let a command take structs: it has an option or argument for each of their fields.
+
+    A field is ``Annotated`` with what Typer is to know, or with something that has a `help`.
+    """
+    hints = get_type_hints(command)
+    structs = {
+        name: kind
+        for name, kind in hints.items()
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    }
+
+    @wraps(command)
+    def run(**given: Any) -> None:  # noqa: ANN401 - what Typer read
+        for name, kind in structs.items():
+            given[name] = kind(**{field: given.pop(field) for field in kind.__struct_fields__})
+        command(**given)
+
+    parameters: list[Parameter] = []
+    for parameter in signature(command, eval_str=True).parameters.values():
+        if parameter.name in structs:
+            parameters += _fields(structs[parameter.name])
+        else:
+            parameters.append(parameter.replace(kind=Parameter.KEYWORD_ONLY))
+    run.__signature__ = signature(command).replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def _fields(struct: type[msgspec.Struct]) -> list[Parameter]:
+    """What Typer is to read for each field of a struct."""
+    hints, found = get_type_hints(struct, include_extras=True), []
+    for field in msgspec.structs.fields(struct):
+        kind, about = get_args(hints[field.name])
+        if get_origin(kind) is Literal:  # the struct itself says what it takes
+            kind = str
+        if not isinstance(about, ParameterInfo):
+            about = typer.Option(help=about.help)
+        found.append(
+            Parameter(
+                field.name,
+                Parameter.KEYWORD_ONLY,
+                default=Parameter.empty if field.required else field.default,
+                annotation=Annotated[kind, about],
+            )
+        )
+    return found
 
 
 def start(app: Callable[[], object], interrupted: str) -> None:

@@ -15,6 +15,7 @@ import msgspec.inspect
 from msgspec import Meta
 
 from edge.errors import TrainingError
+from edge.model.image.preprocessing import InputSpec
 from training.architectures import ARCHITECTURES, settings_of
 
 #: Settings that belong to some architectures only.
@@ -159,9 +160,10 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return self.blend if isinstance(self.blend, tuple) else (self.blend,)
 
     @property
-    def source_side(self) -> int:
-        """Pixels per side of the cached training photos."""
-        return self.source_resolution or self.resolution
+    def source(self) -> InputSpec:
+        """Input rule of the cached training photos."""
+        side = self.source_resolution or self.resolution
+        return InputSpec(width=side, height=side, crop=self.crop)
 
 
 def recipe_names() -> tuple[str, ...]:

@@ -12,14 +12,11 @@ RUN/cache/          decoded photos; may be deleted
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import msgspec
 import numpy as np
@@ -27,9 +24,12 @@ from numpy.typing import NDArray
 
 from edge.errors import TrainingError
 from edge.model.image.preprocessing import InputSpec
-from training.data import Dataset, load_dataset
+from training.data.dataset import Dataset
+from training.data.sources import load_dataset
+from training.files import write_json
 from training.input.cache import cached_pixels
 from training.recipe import Recipe
+from training.untyped import Model
 
 SCHEMA = 1
 PACKAGES = ("numpy", "pillow", "tensorflow", "tf-keras", "tensorflow-model-optimization")
@@ -109,7 +109,7 @@ class Run:
         """
         return load_dataset(Path(self.info.data), split_csv=self.path / "split.csv")
 
-    def model(self) -> Any:  # noqa: ANN401
+    def model(self) -> Model:
         """The finished Keras model.
 
         Raises:
@@ -117,12 +117,9 @@ class Run:
         """
         from training.tf import keras
 
-        path = self.path / "model.keras"
-        if not path.exists():
-            raise TrainingError(f"{self.path}: not finished; repeat the same `fit` to go on")
-        return keras.models.load_model(path, compile=False)
+        return keras.models.load_model(finished_model(self.path), compile=False)
 
-    def probe(self) -> Any | None:  # noqa: ANN401
+    def probe(self) -> Model | None:
         """The start weights with the linear probe, a Keras model; None without start weights."""
         from training.tf import keras
 
@@ -176,6 +173,18 @@ class Run:
             )
 
 
+def finished_model(run: Path) -> Path:
+    """The file of a run's model.
+
+    Raises:
+        TrainingError: training has not finished.
+    """
+    path = run / "model.keras"
+    if not path.exists():
+        raise TrainingError(f"{run}: not finished; repeat the same `fit` to go on")
+    return path
+
+
 def load_run(path: Path) -> Run:
     """Open a run folder.
 
@@ -196,18 +205,7 @@ def load_run(path: Path) -> Run:
 
 def save_info(path: Path, info: RunInfo) -> None:
     """Write run.json, all or nothing."""
-    text = msgspec.json.format(msgspec.json.encode(info), indent=1)
-    write_whole(path / "run.json", text + b"\n")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in place so that no reader, no crash and no other writer ever sees half of it."""
-    partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_json(path / "run.json", info)
 
 
 def package_versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -194,26 +195,12 @@ def _metrics(
         float_=_model_metrics(split.keras, report.float_calibration),
         int8=_model_metrics(split.int8, report.int8_calibration),
         agreement=split.agreement,
-        per_class={
-            label: ClassMetrics(
-                n=int(scores.n[i]),
-                precision=float(scores.precision[i]),
-                recall=float(scores.recall[i]),
-                f1=float(scores.f1[i]),
-            )
-            for i, label in enumerate(labels)
-        },
+        per_class={label: ClassMetrics(**scores.of(i)) for i, label in enumerate(labels)},
     )
 
 
 def _model_metrics(form: Form, calibration: Calibration) -> ModelMetrics:
-    return ModelMetrics(
-        accuracy=form.accuracy,
-        accuracy_low=form.accuracy_low,
-        accuracy_high=form.accuracy_high,
-        balanced_accuracy=form.balanced_accuracy,
-        ece=calibration.ece_after,
-    )
+    return ModelMetrics(**msgspec.structs.asdict(form), ece=calibration.ece_after)
 
 
 def provenance(run: Run, options: Options, board: str = "") -> Provenance:

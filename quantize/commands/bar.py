@@ -5,10 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.progress import TextColumn, TimeElapsedColumn
 
+from quantize.workbench import Watcher
 from training.console import PhaseBars
 
 
-class Bar(PhaseBars):
+class Bar(PhaseBars, Watcher):
     """A bar per phase, with a note behind it."""
 
     def __init__(self, console: Console) -> None:

@@ -10,9 +10,9 @@ from typing import Annotated
 
 import typer
 
-from quantize.commands.with_options import with_options
 from quantize.options import Options
-from training.console import new_app, start
+from quantize.sweep.asked import EngineOptions, SweepOptions
+from training.console import new_app, start, with_options
 
 app = new_app("python -m quantize")
 
@@ -39,40 +39,20 @@ def run(
 
 
 @app.command()
+@with_options
 def sweep(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN...", help="Finished runs; several: seeds.")
     ],
     out: Annotated[Path, typer.Option(help="Folder for trials and report.")],
-    variants: Annotated[
-        str, typer.Option(help="Names with commas between; default: all. See docs/quantize.md.")
-    ] = "",
-    on: Annotated[str, typer.Option(help="Machine to time on over SSH, as of run.")] = "",
-    on_command: Annotated[str, typer.Option(help="As of run.")] = "",
-    engine: Annotated[
-        str, typer.Option(help="Where trials run: processes (here) or ray (here or on a cluster).")
-    ] = "processes",
-    jobs: Annotated[
-        int | None, typer.Option(help="Processes at once; default: 1.", show_default=False)
-    ] = None,
-    ray_address: Annotated[
-        str,
-        typer.Option(help="Ray cluster: auto or HOST:PORT; default: a Ray of this machine."),
-    ] = "",
-    cpus_per_trial: Annotated[
-        int | None, typer.Option(help="That Ray sets aside; default: 2.", show_default=False)
-    ] = None,
-    epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
-    pruning_epochs: Annotated[int | None, typer.Option(help="As of run, for every trial.")] = None,
+    asked: SweepOptions,
+    engine: EngineOptions,
 ) -> None:
     """Try many ways to make a model smaller; say in a table, plots and words what each bought."""
     from quantize.commands.sweep import quantize_sweep
     from quantize.sweep.engines import choose
 
-    shared = {"epochs": epochs, "pruning_epochs": pruning_epochs}
-    chosen = choose(engine, jobs, ray_address, cpus_per_trial)
-    names = [v for v in variants.split(",") if v]
-    quantize_sweep(runs, out, names, chosen, shared, on, on_command)
+    quantize_sweep(runs, out, asked, choose(engine))
 
 
 @app.command()

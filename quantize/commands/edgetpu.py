@@ -50,9 +50,8 @@ def quantize_edgetpu(
 
 def _verdict_table(found: Sequence[edgetpu.Verdict]) -> Table:
     """Neighbours with the same fate share a row."""
-    shown = Table(title="Edge TPU, by the documented limits", title_justify="left")
-    for column in ("operators", "which", "runs on", "why"):
-        shown.add_column(column)
+    columns = ("operators", "which", "runs on", "why")
+    shown = Table(*columns, title="Edge TPU, by the documented limits", title_justify="left")
     for key, group in groupby(found, lambda v: (v.on_tpu, v.reason)):
         rows = list(group)
         kinds = Counter(v.operator for v in rows)

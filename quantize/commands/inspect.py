@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 from rich.console import Console
@@ -148,10 +147,3 @@ def _zeros(found: tuple[Layer, ...]) -> Table:
             layer.kind, shape, f"{layer.size:,}", f"{layer.sparsity:.1%}", str(layer.levels)
         )
     return table
-
-
-def text(path: Path, key: Path | None = None, width: int = 120) -> str:
-    """The same as plain text."""
-    stream = io.StringIO()
-    show(path, key, Console(file=stream, width=width))
-    return stream.getvalue()

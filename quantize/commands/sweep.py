@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +11,7 @@ from rich.table import Table
 from edge.errors import QuantizeError
 from quantize.commands.bar import Bar
 from quantize.sweep import points, report, trials
+from quantize.sweep.asked import SweepOptions
 from quantize.sweep.jobs import Engine
 from quantize.timing.open import open_timer
 from training.runs import load_run
@@ -20,11 +20,8 @@ from training.runs import load_run
 def quantize_sweep(
     runs: Sequence[Path],
     folder: Path,
-    variants: Sequence[str],
+    asked: SweepOptions,
     engine: Engine,
-    shared: Mapping[str, Any],
-    on: str = "",
-    on_command: str = "",
     console: Console | None = None,
 ) -> None:
     """Carry out the trials that are missing, measure all, write the report.
@@ -32,11 +29,8 @@ def quantize_sweep(
     Args:
         runs: finished runs; several: seeds.
         folder: for trials and report.
-        variants: names; none: all.
+        asked: what is tried.
         engine: where trials run.
-        shared: further options of every trial, by field.
-        on: machine to time on.
-        on_command: what starts `wheatear` there.
         console: to print on.
 
     Raises:
@@ -46,13 +40,12 @@ def quantize_sweep(
     console = console or Console()
     for run in runs:
         load_run(run)  # raises with the cure
-    timing = {"on": on, "on_command": on_command}
-    planned = trials.plan(runs, variants or trials.VARIANTS, folder, shared, timing)
+    planned = trials.plan(runs, folder, asked)
 
     def say(text: str) -> None:
         console.print(text, highlight=False, soft_wrap=True)
 
-    with open_timer(on, on_command, say) as timer:
+    with open_timer(asked.on, asked.on_command, say) as timer:
         with Bar(console) as bar:
             failures = trials.carry_out(planned, engine, bar)
         say(f"timing all models on {timer.where}, one thread, in turn")

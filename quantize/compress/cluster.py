@@ -24,6 +24,7 @@ from quantize.keras.finetune import steady
 from quantize.keras.kernels import check_kernels, prunable, twin
 from quantize.options import CLUSTER_EPOCHS, CLUSTER_STEPS
 from quantize.workbench import KERAS, Workbench
+from training.untyped import Layer, Model
 
 #: Photos that mean shifts are taken back on.
 CORRECTION_PHOTOS = 64
@@ -31,11 +32,7 @@ CORRECTION_PHOTOS = 64
 ROUNDS = 100
 
 
-def clustered(
-    bench: Workbench,
-    source: Any,  # noqa: ANN401 - a Keras model
-    features: NDArray[np.int64] | None = None,
-) -> Any:  # noqa: ANN401
+def clustered(bench: Workbench, source: Model, features: NDArray[np.int64] | None = None) -> Model:
     """The phase: `source` with as few values a layer as asked for; made or from before.
 
     `features` says which of the run's pooled features the model has, where not all.
@@ -45,7 +42,7 @@ def clustered(
     """
     options, count = bench.options, bench.options.clusters
 
-    def make() -> Any:  # noqa: ANN401
+    def make() -> Model:
         rate = options.pruning_learning_rate
         schedule = bench.schedule(options.pruning_epochs, CLUSTER_EPOCHS, CLUSTER_STEPS, rate)
         check_kernels(source, "clustered")
@@ -59,11 +56,8 @@ def clustered(
 
 
 def cluster(
-    model: Any,  # noqa: ANN401 - a Keras model
-    count: int,
-    photos: NDArray[np.float32],
-    train: Callable[[Any], object],
-) -> Any:  # noqa: ANN401
+    model: Model, count: int, photos: NDArray[np.float32], train: Callable[[Any], object]
+) -> Model:
     """Return a copy of `model` whose kernels hold at most `count` different values each.
 
     Zeros stay zeros where a kernel has them; zero is then one of its values.
@@ -101,10 +95,10 @@ def cluster(
     return stripped
 
 
-def _wrap(model: Any, names: Collection[str], count: int) -> Any:  # noqa: ANN401
+def _wrap(model: Model, names: Collection[str], count: int) -> Model:
     from quantize.keras import tfmot
 
-    def clone(layer: Any) -> Any:  # noqa: ANN401
+    def clone(layer: Layer) -> Layer:
         fresh = layer.__class__.from_config(layer.get_config())
         if layer.name not in names:
             return fresh
@@ -129,7 +123,7 @@ def _wrap(model: Any, names: Collection[str], count: int) -> Any:  # noqa: ANN40
     return wrapped
 
 
-def clusterable(model: Any, count: int) -> frozenset[str]:  # noqa: ANN401
+def clusterable(model: Model, count: int) -> frozenset[str]:
     """Names of the layers with more than `count` different weights; others are as asked already.
 
     Depthwise kernels are left as they are, as TFMOT leaves them: few weights, much harm.

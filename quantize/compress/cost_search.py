@@ -22,6 +22,7 @@ from quantize.keras.channels import Channels, cut, find_channels
 from quantize.options import parse_budget
 from quantize.tflite.memory import deflated
 from quantize.workbench import TFLITE, Workbench, json_format
+from training.untyped import Model
 
 #: A budget is kept or not by a hair: two models are timed in turn for so long, milliseconds.
 TIMED_FOR = 2000
@@ -73,13 +74,13 @@ class CostSearch:
     def _price_at(self, side: int) -> cost.Price:
         return self.price_of(self._at(side), self._channels)
 
-    def _at(self, side: int) -> Any:  # noqa: ANN401 - a Keras model
+    def _at(self, side: int) -> Model:
         return at_resolution(self._bench.run, self._model, side)
 
     def _macs(self, side: int) -> float:
         return self._price_at(side)(self._widths)
 
-    def price_of(self, model: Any, channels: Channels) -> cost.Price:  # noqa: ANN401 - a Keras model
+    def price_of(self, model: Model, channels: Channels) -> cost.Price:
         """The predicted cost of a model as a function of its widths."""
         terms = cost.terms(model, channels)
         if self.budget.kind in ("latency", "ms"):
@@ -169,6 +170,6 @@ def measured(bench: Workbench, batches: int, side: int) -> Iterator[tuple[Any, A
     return bench.batches(msgspec.structs.replace(usual, epochs=epochs), stream=3, side=side)
 
 
-def _untrained(bench: Workbench, model: Any) -> bytes:  # noqa: ANN401 - a Keras model
+def _untrained(bench: Workbench, model: Model) -> bytes:
     photos = bench.train_photos(4, model)
     return to_int8_ptq(model, (photo[np.newaxis] for photo in photos), "int8")

@@ -22,16 +22,13 @@ from quantize.keras.kernels import check_kernels, prunable, twin, weights
 from quantize.options import PRUNING_EPOCHS, PRUNING_STEPS
 from quantize.tflite.graph import BLOCK, KEPT, most_in_block
 from quantize.workbench import KERAS, Workbench
+from training.untyped import Layer, Model
 
 #: Photos that each layer's share of the pruning is found on.
 SENSITIVITY_PHOTOS = 64
 
 
-def pruned(
-    bench: Workbench,
-    model: Any,  # noqa: ANN401 - a Keras model
-    features: NDArray[np.int64] | None = None,
-) -> Any:  # noqa: ANN401
+def pruned(bench: Workbench, model: Model, features: NDArray[np.int64] | None = None) -> Model:
     """The phase: `model` with the zeros asked for; made or from before.
 
     `features` says which of the run's pooled features the model has, where not all.
@@ -42,7 +39,7 @@ def pruned(
     options = bench.options
     how = _How(options.pruning_schedule == "constant", options.pruning_pattern == "2:4")
 
-    def make() -> Any:  # noqa: ANN401
+    def make() -> Model:
         rate = options.pruning_learning_rate
         schedule = bench.schedule(options.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
         check_kernels(model, "pruned")
@@ -64,13 +61,13 @@ class _How(NamedTuple):
 
 
 def prune(
-    model: Any,  # noqa: ANN401 - a Keras model
+    model: Model,
     sparsity: float,
     photos: NDArray[np.float32],
     train: Callable[[Any], object],
     schedule: Schedule,
     how: _How,
-) -> Any:  # noqa: ANN401
+) -> Model:
     """Return a copy of `model` in which `sparsity` (0..1) of the prunable weights are zero.
 
     Args:
@@ -113,14 +110,14 @@ def prune(
     return pruned
 
 
-def _wrap(model: Any, targets: Mapping[str, float], schedule: Schedule, how: _How) -> Any:  # noqa: ANN401
+def _wrap(model: Model, targets: Mapping[str, float], schedule: Schedule, how: _How) -> Model:
     from quantize.keras import tfmot
 
     # The last update must fall on the last step of the schedule, or the target is missed.
     every = max(1, schedule.steps // 2 // 12)
     end = every * max(1, schedule.steps // 2 // every)
 
-    def clone(layer: Any) -> Any:  # noqa: ANN401
+    def clone(layer: Layer) -> Layer:
         copy = layer.__class__.from_config(layer.get_config())
         if layer.name not in targets:
             return copy
@@ -147,7 +144,7 @@ def _wrap(model: Any, targets: Mapping[str, float], schedule: Schedule, how: _Ho
     return wrapped
 
 
-def _apply_masks(wrapped: Any) -> None:  # noqa: ANN401
+def _apply_masks(wrapped: Model) -> None:
     """Set masked weights to zero once more: averaging brought traces of them back."""
     from quantize.keras import tfmot
 
@@ -155,7 +152,7 @@ def _apply_masks(wrapped: Any) -> None:  # noqa: ANN401
         layer.pruning_obj.weight_mask_op()
 
 
-def _begin(wrapped: Any, sizes: Mapping[str, NDArray[np.float32]]) -> None:  # noqa: ANN401
+def _begin(wrapped: Model, sizes: Mapping[str, NDArray[np.float32]]) -> None:
     """Start the schedule, and let TFMOT choose by weight times input instead of weight alone."""
     from quantize.keras import tfmot
 
@@ -166,7 +163,7 @@ def _begin(wrapped: Any, sizes: Mapping[str, NDArray[np.float32]]) -> None:  # n
         layer.pruning_obj._maybe_update_block_mask = lambda w, f=by_size, x=inputs: f(w * x)
 
 
-def _check(model: Any, sparsity: float) -> None:  # noqa: ANN401
+def _check(model: Model, sparsity: float) -> None:
     kernels = [layer.get_weights()[0] for layer in prunable(model)]
     found = sum(int(np.sum(k == 0)) for k in kernels) / sum(k.size for k in kernels)
     # Each layer is rounded to whole weights.
@@ -177,7 +174,7 @@ def _check(model: Any, sparsity: float) -> None:  # noqa: ANN401
         )
 
 
-def _check_pattern(model: Any) -> None:  # noqa: ANN401
+def _check_pattern(model: Model) -> None:
     for layer in prunable(model):
         # Kernels are (..., in, out).
         most = most_in_block(np.moveaxis(layer.get_weights()[0], -2, -1))

@@ -9,11 +9,12 @@ benchmark, at 160 (maps of 5 x 5) about one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from edge.errors import QuantizeError
+from training.untyped import Model
 
 if TYPE_CHECKING:
     from training.runs import Run
@@ -30,7 +31,7 @@ def resolutions(side: int) -> list[int]:
     return [side, *(s for s in range(first, 0, -STEP) if s >= SMALLEST * side)]
 
 
-def at_resolution(run: Run, model: Any, side: int) -> Any:  # noqa: ANN401 - Keras models
+def at_resolution(run: Run, model: Model, side: int) -> Model:
     """The run's network for pictures of `side` x `side` pixels, with the weights of `model`.
 
     Raises:

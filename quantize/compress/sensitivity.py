@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.untyped import Model, Tensor
+
 Floats = NDArray[np.float32]
 
 #: No layer is pruned further than this, or below the target if that is higher.
 MOST = 0.85
 
 
-def input_sizes(model: Any, layers: Sequence[Any], photos: Floats) -> dict[str, Floats]:  # noqa: ANN401
+def input_sizes(model: Model, layers: Sequence[Any], photos: Floats) -> dict[str, Floats]:
     """Root mean square of each layer's input by channel, shaped to multiply its kernel; by name.
 
     Args:
@@ -36,7 +38,7 @@ def input_sizes(model: Any, layers: Sequence[Any], photos: Floats) -> dict[str, 
 
     inputs = keras.Model(model.input, [layer.input for layer in layers])
 
-    def squares(images: Any) -> list[Any]:  # noqa: ANN401
+    def squares(images: Tensor) -> list[Any]:
         found = tf.nest.flatten(inputs(images, training=False))
         return [tf.reduce_mean(tf.square(x), axis=list(range(len(x.shape) - 1))) for x in found]
 
@@ -49,7 +51,7 @@ def input_sizes(model: Any, layers: Sequence[Any], photos: Floats) -> dict[str, 
 
 
 def allocate(
-    model: Any,  # noqa: ANN401 - a Keras model
+    model: Model,
     layers: Sequence[Any],
     sizes: Mapping[str, Floats],
     sparsity: float,

@@ -10,12 +10,12 @@ shifts are taken back by `quantize.int8.bias_correction`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from quantize.int8.equalisation import normed
+from training.untyped import Layer, Model, Tensor
 
 #: Levels on each side of zero.
 LEVELS = 127
@@ -25,10 +25,7 @@ ROUNDS = 20
 Floats = NDArray[np.float64]
 
 
-def round_kernels(
-    model: Any,  # noqa: ANN401 - a Keras model
-    batches: Sequence[NDArray[np.float32]],
-) -> float:
+def round_kernels(model: Model, batches: Sequence[NDArray[np.float32]]) -> float:
     """Set the kernels in front of batch norms to int8 levels, in place.
 
     A channel's largest weight and its zeros stay, so its scale and its pattern stay.
@@ -76,7 +73,7 @@ def round_kernels(
     return after / before if before else 1.0
 
 
-def _columns(layer: Any, kernel: NDArray[np.float32]) -> Floats:  # noqa: ANN401
+def _columns(layer: Layer, kernel: NDArray[np.float32]) -> Floats:
     """The kernel as (groups, inputs, outputs): a group for each channel where it is depthwise."""
     high, wide, inputs, outputs = kernel.shape
     if type(layer).__name__ == "DepthwiseConv2D":
@@ -84,7 +81,7 @@ def _columns(layer: Any, kernel: NDArray[np.float32]) -> Floats:  # noqa: ANN401
     return kernel.reshape(1, high * wide * inputs, outputs).astype(float)
 
 
-def _sums(layer: Any, values: Any) -> tuple[Floats, Floats, int]:  # noqa: ANN401
+def _sums(layer: Layer, values: Tensor) -> tuple[Floats, Floats, int]:
     """Sum (groups, inputs) and sum of products (groups, inputs, inputs) of what a kernel sees."""
     from quantize.keras.tfmot import tf
 

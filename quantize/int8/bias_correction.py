@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training.untyped import Layer, Model, Tensor
+
 #: Of `refit`, in mean squares of a feature. With less it follows what is particular to the photos.
 RIDGE = 5.0
-
-Tensor = Any
-Layer = Any
-Model = Any
 
 
 def correct(

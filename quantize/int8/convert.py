@@ -15,14 +15,15 @@ from edge.model.tflite import facts as tflite_file
 from quantize.options import Io
 from quantize.tflite.graph import check_all_int8, read_graph
 from quantize.workbench import INPUT_MEAN, INPUT_SCALE
+from training.untyped import Model
 
 
-def to_float_tflite(model: Any) -> bytes:  # noqa: ANN401 - a Keras model
+def to_float_tflite(model: Model) -> bytes:
     """Convert a float model without any quantization; the reference for the converter itself."""
     return _convert(_converter(model))
 
 
-def to_int8_qat(model: Any, io: Io) -> bytes:  # noqa: ANN401 - a Keras model
+def to_int8_qat(model: Model, io: Io) -> bytes:
     """Convert a model that carries its own fake quantization.
 
     Raises:
@@ -33,7 +34,7 @@ def to_int8_qat(model: Any, io: Io) -> bytes:  # noqa: ANN401 - a Keras model
     return _int8(_converter(model), io)
 
 
-def to_int8_ptq(model: Any, photos: Iterable[NDArray[Any]], io: Io) -> bytes:  # noqa: ANN401
+def to_int8_ptq(model: Model, photos: Iterable[NDArray[Any]], io: Io) -> bytes:
     """Convert a float model, activation ranges taken from photos (float32 (1, h, w, 3) each).
 
     Raises:
@@ -81,7 +82,7 @@ def output_spec(model: bytes) -> OutputSpec:
     )
 
 
-def _converter(model: Any) -> Any:  # noqa: ANN401 - TensorFlow carries no types
+def _converter(model: Model) -> Any:  # noqa: ANN401 - TensorFlow carries no types
     import tensorflow as tf
 
     shape = (1, *model.input_shape[1:])

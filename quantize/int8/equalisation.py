@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
+from training.untyped import Layer, Model
 
 #: Scale of a batch norm that is as good as zero. At zero itself the converter fails.
 LEAST_SCALE = 1e-6
@@ -17,7 +18,7 @@ LEAST_SCALE = 1e-6
 MOST_LEVELLING = 16.0
 
 
-def equalise(model: Any, kinds: Collection[str] = ("Conv2D", "DepthwiseConv2D")) -> int:  # noqa: ANN401
+def equalise(model: Model, kinds: Collection[str] = ("Conv2D", "DepthwiseConv2D")) -> int:
     """Scale every channel of the kernels that feed a batch norm to a largest weight of 1, in place.
 
     With kernel k and factor s per channel, batch norm of s*y with mean s*m and variance
@@ -44,7 +45,7 @@ def equalise(model: Any, kinds: Collection[str] = ("Conv2D", "DepthwiseConv2D"))
     return len(found)
 
 
-def level(model: Any, batches: Sequence[NDArray[np.float32]]) -> int:  # noqa: ANN401
+def level(model: Model, batches: Sequence[NDArray[np.float32]]) -> int:
     """Scale the channels of linear activations to one largest value on photos, in place.
 
     An activation has one int8 scale for all its channels, so the widest channel sets the rounding
@@ -87,9 +88,7 @@ def level(model: Any, batches: Sequence[NDArray[np.float32]]) -> int:  # noqa: A
 
 
 def _largest(
-    model: Any,  # noqa: ANN401
-    groups: Sequence[Any],
-    batches: Sequence[NDArray[np.float32]],
+    model: Model, groups: Sequence[Any], batches: Sequence[NDArray[np.float32]]
 ) -> list[NDArray[np.float64]]:
     """Largest size of each channel of each group, in what is given and in what is read."""
     from quantize.keras import tfmot
@@ -111,7 +110,7 @@ def _largest(
     return largest
 
 
-def turn_upright(model: Any) -> frozenset[str]:  # noqa: ANN401
+def turn_upright(model: Model) -> frozenset[str]:
     """Make the scales of batch norms behind convolutions positive, in place, by turning kernels.
 
     The converter multiplies a kernel by its batch norm's scale. Negative in some channels, it would
@@ -133,7 +132,7 @@ def turn_upright(model: Any) -> frozenset[str]:  # noqa: ANN401
     return frozenset(names)
 
 
-def hold_upright(model: Any, names: Collection[str]) -> None:  # noqa: ANN401
+def hold_upright(model: Model, names: Collection[str]) -> None:
     """Lift scales that training pushed to zero or below, in place; they were next to it before.
 
     Args:
@@ -146,7 +145,7 @@ def hold_upright(model: Any, names: Collection[str]) -> None:  # noqa: ANN401
             inner.gamma.assign(np.maximum(inner.gamma.numpy(), LEAST_SCALE))
 
 
-def normed(model: Any, kinds: Collection[str]) -> Iterator[tuple[Any, Any]]:  # noqa: ANN401
+def normed(model: Model, kinds: Collection[str]) -> Iterator[tuple[Any, Any]]:
     """Layers without a bias that feed one batch norm and nothing else, with it."""
     from quantize.keras import tfmot
 
@@ -160,7 +159,7 @@ def normed(model: Any, kinds: Collection[str]) -> Iterator[tuple[Any, Any]]:  # 
                 yield layer, norm
 
 
-def _scale_statistics(norm: Any, factor: NDArray[np.float64]) -> None:  # noqa: ANN401
+def _scale_statistics(norm: Layer, factor: NDArray[np.float64]) -> None:
     norm.moving_mean.assign(norm.moving_mean.numpy() * factor)
     variance = norm.moving_variance.numpy()
     norm.moving_variance.assign((variance + norm.epsilon) * factor**2 - norm.epsilon)

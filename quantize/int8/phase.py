@@ -6,7 +6,6 @@ import io
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from quantize.int8 import qat
 from quantize.int8.convert import to_int8_ptq, to_int8_qat
 from quantize.options import QAT_EPOCHS, QAT_STEPS
 from quantize.workbench import Format, Workbench, model_scale, save
+from training.untyped import Model
 
 #: Photos that activation ranges are first taken from.
 CALIBRATION_PHOTOS = 256
@@ -26,7 +26,7 @@ FITTING_PHOTOS = 2048
 ENOUGH = 0.01
 
 
-def ranged(bench: Workbench, source: Any) -> bytes:  # noqa: ANN401 - a Keras model
+def ranged(bench: Workbench, source: Model) -> bytes:
     """The int8 TFLite file with ranges as photos show them, nothing else (--method ptq)."""
     from training.input.dataset import plain_batches
 
@@ -38,7 +38,7 @@ def ranged(bench: Workbench, source: Any) -> bytes:  # noqa: ANN401 - a Keras mo
     return model
 
 
-def trained(bench: Workbench, source: Any) -> bytes:  # noqa: ANN401 - a Keras model
+def trained(bench: Workbench, source: Model) -> bytes:
     """The int8 TFLite file of a model that was fitted to its own rounding (--method qat).
 
     Trained against it as well where so many epochs are asked for, or where more than `ENOUGH` is
@@ -61,10 +61,7 @@ def trained(bench: Workbench, source: Any) -> bytes:  # noqa: ANN401 - a Keras m
 
 
 def _teach(
-    bench: Workbench,
-    source: Any,  # noqa: ANN401 - Keras models
-    student: Any,  # noqa: ANN401
-    calibration: list[NDArray[np.float32]],
+    bench: Workbench, source: Model, student: Model, calibration: list[NDArray[np.float32]]
 ) -> None:
     options, watcher = bench.options, bench.watcher
 
@@ -95,7 +92,7 @@ def _teach(
         student.set_weights(untrained)
 
 
-def missed(bench: Workbench, teacher: Any, student: Any) -> float:  # noqa: ANN401 - Keras models
+def missed(bench: Workbench, teacher: Model, student: Model) -> float:
     """Squared distance of the logits on validation photos, as a share of the teacher's variance.
 
     Each model sees the photos at the size of its own input.
@@ -104,26 +101,26 @@ def missed(bench: Workbench, teacher: Any, student: Any) -> float:  # noqa: ANN4
 
     part = bench.run.dataset.split("val")
 
-    def logits(model: Any) -> NDArray[np.float32]:  # noqa: ANN401
+    def logits(model: Model) -> NDArray[np.float32]:
         return predict_logits(model, bench.run.pixels(part, bench.input_of(model)))
 
     wanted = logits(teacher)
     return float(np.mean((logits(student) - wanted) ** 2) / np.var(wanted))
 
 
-def _batches(bench: Workbench, model: Any, photos: int) -> Iterator[NDArray[np.float32]]:  # noqa: ANN401
+def _batches(bench: Workbench, model: Model, photos: int) -> Iterator[NDArray[np.float32]]:
     pixels = bench.train_pixels(photos, model)
     for first in range(0, len(pixels), bench.options.batch):
         yield model_scale(pixels[first : first + bench.options.batch])
 
 
-def _save(model: Any, path: Path, _: None) -> None:  # noqa: ANN401 - a Keras model
+def _save(model: Model, path: Path, _: None) -> None:
     stream = io.BytesIO()
     np.savez(stream, *model.get_weights())
     save(path, stream.getvalue())
 
 
-def _load(model: Any, path: Path) -> None:  # noqa: ANN401
+def _load(model: Model, path: Path) -> None:
     try:
         with np.load(path, allow_pickle=False) as file:
             model.set_weights([file[name] for name in file.files])

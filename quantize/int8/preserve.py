@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from training.untyped import Layer, Tensor
+
 
 def preserving_scheme(clustered: bool) -> Any:  # noqa: ANN401 - a TFMOT scheme
     """TFMOT's scheme that keeps zeros, and with `clustered` the values of kernels too.
@@ -34,7 +36,7 @@ def preserving_scheme(clustered: bool) -> Any:  # noqa: ANN401 - a TFMOT scheme
     class Registry(tfmot.cluster_registry.Default8bitClusterPreserveQuantizeRegistry):  # type: ignore[misc]
         """A quantizer of its own for each clustered layer."""
 
-        def get_quantize_config(self, layer: Any) -> Any:  # noqa: ANN401
+        def get_quantize_config(self, layer: Layer) -> Any:  # noqa: ANN401
             config = super().get_quantize_config(layer)
             if type(layer) is tfmot.keras.layers.Conv2D:
                 config.weight_quantizer = conv()
@@ -65,7 +67,7 @@ def _quantizers() -> tuple[Any, Any]:
         num_bits: int
         per_axis: bool
 
-        def build(self, shape: Any, name: str, layer: Any) -> dict[str, Any]:  # noqa: ANN401
+        def build(self, shape: Any, name: str, layer: Layer) -> dict[str, Any]:  # noqa: ANN401
             kernel = getattr(layer.layer, name).numpy()
             values = np.unique(kernel)
             initial = tfmot.keras.initializers.Constant
@@ -85,7 +87,7 @@ def _quantizers() -> tuple[Any, Any]:
                 "clusters": tfmot.ClusteringAlgorithm(centroids),
             }
 
-        def __call__(self, inputs: Any, training: Any, weights: Any, **_: Any) -> Any:  # noqa: ANN401
+        def __call__(self, inputs: Tensor, training: Any, weights: Any, **_: Any) -> Any:  # noqa: ANN401
             return tfmot.quant_ops.LastValueQuantize(
                 _pulled(inputs, weights) if training else inputs,
                 weights["min_var"],
@@ -106,7 +108,7 @@ def _quantizers() -> tuple[Any, Any]:
     return Conv, Dense
 
 
-def _pulled(inputs: Any, weights: Any) -> Any:  # noqa: ANN401
+def _pulled(inputs: Tensor, weights: Any) -> Tensor:  # noqa: ANN401
     """Pull a kernel to its centroids, its ranges to the layer's; give the kernel as it is then."""
     from quantize.keras.tfmot import tf
 

@@ -33,6 +33,7 @@ from quantize.int8.equalisation import equalise, hold_upright, level, turn_uprig
 from quantize.int8.preserve import preserving_scheme
 from quantize.keras.finetune import Distillation, Progress, Schedule, steady
 from quantize.workbench import INPUT_MAX, INPUT_MIN
+from training.untyped import Layer, Model, Tensor
 
 #: Of so many calibration photos one is enough to see what rounding does to a layer.
 CORRECTION_STRIDE = 4
@@ -42,7 +43,7 @@ CHUNK = 16
 Photos = Iterable[NDArray[np.float32]]
 
 
-def quantization_aware(model: Any, calibration: Photos, clustered: bool = False) -> Any:  # noqa: ANN401 - a Keras model
+def quantization_aware(model: Model, calibration: Photos, clustered: bool = False) -> Model:
     """Return a copy of `model` with fake quantization in it, ranges set from photos.
 
     Zeros in the weights stay zero through training, and clusters clusters:
@@ -87,8 +88,8 @@ def quantization_aware(model: Any, calibration: Photos, clustered: bool = False)
 
 
 def train(
-    student: Any,  # noqa: ANN401
-    teacher: Any,  # noqa: ANN401
+    student: Model,
+    teacher: Model,
     batches: Iterator[tuple[Any, Any]],
     schedule: Schedule,
     progress: Progress,
@@ -103,12 +104,7 @@ def train(
     hold_upright(student, student.upright)
 
 
-def settle(
-    student: Any,  # noqa: ANN401
-    teacher: Any,  # noqa: ANN401
-    batch: NDArray[np.float32],
-    photos: Photos,
-) -> None:
+def settle(student: Model, teacher: Model, batch: NDArray[np.float32], photos: Photos) -> None:
     """Take changed weights over into the ranges, and fit the last layer to what is rounded.
 
     Args:
@@ -123,7 +119,7 @@ def settle(
         student.activation_ranges.settle(batch)
 
 
-def check_layers(model: Any) -> None:  # noqa: ANN401
+def check_layers(model: Model) -> None:
     """Refuse a model with layers that TFMOT cannot quantize.
 
     Raises:
@@ -168,12 +164,12 @@ def _cure(kind: str) -> str:
     return _CURES.get(kind, "replace it by Conv2D, DepthwiseConv2D, Dense, ReLU, pooling or Add")
 
 
-def _activation(layer: Any) -> str | None:  # noqa: ANN401
+def _activation(layer: Layer) -> str | None:
     activation = getattr(layer, "activation", None)
     return None if activation is None else getattr(activation, "__name__", str(activation))
 
 
-def _fix_input(student: Any) -> None:  # noqa: ANN401
+def _fix_input(student: Model) -> None:
     from quantize.keras import tfmot
 
     for layer in student.layers:
@@ -186,7 +182,7 @@ def _fix_input(student: Any) -> None:  # noqa: ANN401
 class _Ranges:
     """All activation quantizers of a model, switched between watching and quantizing together."""
 
-    def __init__(self, student: Any) -> None:  # noqa: ANN401
+    def __init__(self, student: Model) -> None:
         self._student = student
         self._quantizer = _quantizer()
         self._variables: list[tuple[Any, Any]] = []
@@ -245,7 +241,7 @@ def _quantizer() -> Any:  # noqa: ANN401
 
         mode = "follow"
 
-        def __call__(self, inputs: Any, training: Any, weights: Any, **_: Any) -> Any:  # noqa: ANN401
+        def __call__(self, inputs: Tensor, training: Any, weights: Any, **_: Any) -> Any:  # noqa: ANN401
             low, high = weights["min_var"], weights["max_var"]
             if self.mode == "observe":
                 low.assign(tfmot.tf.minimum(tfmot.tf.reduce_min(inputs), 0.0))

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
 from training.tf import keras
+from training.untyped import Layer, Model
 
-Model = Any
-Layer = Any
 Indices = NDArray[np.int64]
 
 

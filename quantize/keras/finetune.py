@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
+from training.untyped import Model, Tensor
 
 #: A last loss that nothing was learned with; always giving the teacher's mean would have 2.
 RUINED = 100.0
@@ -59,10 +60,7 @@ class Distillation:
     """
 
     def __init__(
-        self,
-        student: Any,  # noqa: ANN401 - Keras models; TensorFlow carries no types
-        teacher: Any,  # noqa: ANN401
-        features: NDArray[np.int64] | None = None,
+        self, student: Model, teacher: Model, features: NDArray[np.int64] | None = None
     ) -> None:
         from training.tf import keras, tf, traced
 
@@ -72,7 +70,7 @@ class Distillation:
         self._average = _Average(student)
         asked, wanted_of = _features_and_logits(student), _features_and_logits(teacher)
 
-        def step(images: Any) -> Any:  # noqa: ANN401
+        def step(images: Tensor) -> Tensor:
             wanted = wanted_of(images, training=False)
             if features is not None:
                 wanted = [tf.gather(wanted[0], features, axis=1), wanted[1]]
@@ -130,7 +128,7 @@ class Distillation:
         return last
 
 
-def fitted(images: Any, model: Any) -> Any:  # noqa: ANN401
+def fitted(images: Tensor, model: Model) -> Tensor:
     """Square images (n, h, h, c) at the size that `model` takes, antialiased as on the device."""
     from training.tf import tf
 
@@ -140,7 +138,7 @@ def fitted(images: Any, model: Any) -> Any:  # noqa: ANN401
     return tf.image.resize(images, (side, side), antialias=True)
 
 
-def _features_and_logits(model: Any) -> Any:  # noqa: ANN401
+def _features_and_logits(model: Model) -> Model:
     """The model with its pooled features as a further output.
 
     Raises:
@@ -154,7 +152,7 @@ def _features_and_logits(model: Any) -> Any:  # noqa: ANN401
     raise QuantizeError('the model has no layer named "features" in front of its last one')
 
 
-def _distance(wanted: Any, given: Any) -> Any:  # noqa: ANN401
+def _distance(wanted: Tensor, given: Tensor) -> Tensor:
     """Mean squared difference, as a share of the variance of what is wanted."""
     from training.tf import tf
 
@@ -165,7 +163,7 @@ def _distance(wanted: Any, given: Any) -> Any:  # noqa: ANN401
 class _Average:
     """Exponential moving average of a model's trainable weights."""
 
-    def __init__(self, model: Any) -> None:  # noqa: ANN401
+    def __init__(self, model: Model) -> None:
         from training.tf import tf, traced
 
         self._variables = model.trainable_variables
@@ -177,7 +175,7 @@ class _Average:
         for shadow, variable in zip(self._shadows, self._variables, strict=True):
             shadow.assign(variable)
 
-    def _update(self, decay: Any) -> None:  # noqa: ANN401
+    def _update(self, decay: Tensor) -> None:
         for shadow, variable in zip(self._shadows, self._variables, strict=True):
             shadow.assign(shadow * decay + variable * (1 - decay))
 
@@ -194,7 +192,7 @@ class _Average:
             variable.assign(shadow)
 
 
-def steady(model: Any) -> int:  # noqa: ANN401
+def steady(model: Model) -> int:
     """Prepare a student, in place: batch-norm statistics held, no dropout; return the norms held.
 
     Keras' MobileNetV2 averages statistics with momentum 0.999: over a few hundred steps they

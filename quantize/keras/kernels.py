@@ -6,6 +6,7 @@ from typing import Any
 
 from edge.errors import QuantizeError
 from training.tf import keras
+from training.untyped import Model
 
 _KINDS = (keras.layers.Conv2D, keras.layers.Dense)
 _CURES = {
@@ -14,7 +15,7 @@ _CURES = {
 }
 
 
-def prunable(model: Any) -> list[Any]:  # noqa: ANN401
+def prunable(model: Model) -> list[Any]:
     """Layers that are pruned: ordinary convolutions and dense layers, not depthwise ones.
 
     Depthwise kernels hold a few percent of the weights and suffer most from losing any.
@@ -22,7 +23,7 @@ def prunable(model: Any) -> list[Any]:  # noqa: ANN401
     return [layer for layer in model.layers if type(layer) in _KINDS]
 
 
-def check_kernels(model: Any, wanted: str) -> None:  # noqa: ANN401
+def check_kernels(model: Model, wanted: str) -> None:
     """Refuse a model with kernels that would be left as they are without a word.
 
     Args:
@@ -44,14 +45,14 @@ def check_kernels(model: Any, wanted: str) -> None:  # noqa: ANN401
         raise QuantizeError(f"these layers cannot be {wanted}:\n  " + "\n  ".join(wrong))
 
 
-def twin(model: Any) -> Any:  # noqa: ANN401
+def twin(model: Model) -> Model:
     """A copy of a model with the weights that it has."""
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy
 
 
-def weights(model: Any) -> int:  # noqa: ANN401
+def weights(model: Model) -> int:
     """Weights in all kernels, pruned or not; biases and batch norms are no kernels."""
     return sum(
         variable.shape.num_elements()

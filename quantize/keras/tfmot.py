@@ -7,69 +7,39 @@ TFMOT would look for its layers in Keras 3 and recognise none.
 from __future__ import annotations
 
 import warnings
+from importlib import import_module
+from typing import Any
 
-from training.tf import keras, tf
+from training.tf import keras as keras
+from training.tf import tf as tf
+
+
+def _core(path: str) -> Any:  # noqa: ANN401 - TFMOT carries no types
+    return import_module(f"tensorflow_model_optimization.python.core.{path}")
+
+
+_QUANTIZATION, _CLUSTERING = "quantization.keras", "clustering.keras"
+_PRESERVE = f"{_QUANTIZATION}.collab_opts"
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # deprecations inside TFMOT, none of ours to mend
-    from tensorflow_model_optimization.python.core.clustering.keras import cluster
-    from tensorflow_model_optimization.python.core.clustering.keras.cluster_config import (
-        CentroidInitialization,
+    cluster = _core(f"{_CLUSTERING}.cluster")
+    CentroidInitialization = _core(f"{_CLUSTERING}.cluster_config").CentroidInitialization
+    ClusteringAlgorithm = _core(f"{_CLUSTERING}.clustering_algorithm").ClusteringAlgorithm
+    quant_ops = _core(f"{_QUANTIZATION}.quant_ops")
+    quantize = _core(f"{_QUANTIZATION}.quantize")
+    quantize_layer = _core(f"{_QUANTIZATION}.quantize_layer")
+    quantizers = _core(f"{_QUANTIZATION}.quantizers")
+    registry = _core(f"{_QUANTIZATION}.default_8bit.default_8bit_quantize_registry")
+    default_quantizers = _core(f"{_QUANTIZATION}.default_8bit.default_8bit_quantizers")
+    cluster_registry = _core(f"{_PRESERVE}.cluster_preserve.cluster_preserve_quantize_registry")
+    cluster_scheme = _core(
+        f"{_PRESERVE}.cluster_preserve.default_8bit_cluster_preserve_quantize_scheme"
     )
-    from tensorflow_model_optimization.python.core.clustering.keras.clustering_algorithm import (
-        ClusteringAlgorithm,
+    preserve_scheme = _core(
+        f"{_PRESERVE}.prune_preserve.default_8bit_prune_preserve_quantize_scheme"
     )
-    from tensorflow_model_optimization.python.core.quantization.keras import (
-        quant_ops,
-        quantize,
-        quantize_layer,
-        quantizers,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (  # noqa: E501
-        cluster_preserve_quantize_registry as cluster_registry,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.cluster_preserve import (  # noqa: E501
-        default_8bit_cluster_preserve_quantize_scheme as cluster_scheme,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.collab_opts.prune_preserve import (  # noqa: E501
-        default_8bit_prune_preserve_quantize_scheme as preserve_scheme,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-        default_8bit_quantize_registry as registry,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-        default_8bit_quantize_scheme as plain_scheme,
-    )
-    from tensorflow_model_optimization.python.core.quantization.keras.default_8bit import (
-        default_8bit_quantizers as default_quantizers,
-    )
-    from tensorflow_model_optimization.python.core.sparsity.keras import (
-        prune as sparsity,
-    )
-    from tensorflow_model_optimization.python.core.sparsity.keras import (
-        pruning_callbacks,
-        pruning_schedule,
-        pruning_wrapper,
-    )
-
-__all__ = [
-    "CentroidInitialization",
-    "ClusteringAlgorithm",
-    "cluster",
-    "cluster_registry",
-    "cluster_scheme",
-    "default_quantizers",
-    "keras",
-    "plain_scheme",
-    "preserve_scheme",
-    "pruning_callbacks",
-    "pruning_schedule",
-    "pruning_wrapper",
-    "quant_ops",
-    "quantize",
-    "quantize_layer",
-    "quantizers",
-    "registry",
-    "sparsity",
-    "tf",
-]
+    sparsity = _core("sparsity.keras.prune")
+    pruning_callbacks = _core("sparsity.keras.pruning_callbacks")
+    pruning_schedule = _core("sparsity.keras.pruning_schedule")
+    pruning_wrapper = _core("sparsity.keras.pruning_wrapper")

@@ -12,9 +12,9 @@ from quantize.parity import plots
 from quantize.parity.compare import points
 from quantize.parity.outcome import Outcome
 from training import metrics
+from training.files import write_json, write_whole
 from training.pages.page import render
 from training.pages.photos import data_address
-from training.runs import write_whole
 
 #: Photos shown of those on which the two forms differ.
 MOST_PHOTOS = 24
@@ -47,8 +47,7 @@ def write(out: Path, outcome: Outcome, labels: tuple[str, ...], root: Path) -> P
         "verdict": outcome.report.verdict,
         "disagreements": [item for item, _ in found],
     }
-    text = msgspec.json.format(msgspec.json.encode(shown), indent=1) + b"\n"
-    write_whole(out.with_name(f"{out.stem}.parity.json"), text)
+    write_json(out.with_name(f"{out.stem}.parity.json"), shown)
     path = out.with_name(f"{out.stem}.parity.html")
     write_whole(path, page(out.stem, outcome, found, root).encode())
     return path

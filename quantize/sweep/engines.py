@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Generator, Sequence
 
 from edge.errors import QuantizeError
+from quantize.sweep.asked import EngineOptions
 from quantize.sweep.jobs import Engine, Event, Job, end, reason, start
 from quantize.sweep.ray import Cluster
 
@@ -44,21 +45,22 @@ class Processes:
                 end(process)
 
 
-def choose(name: str, jobs: int | None, ray_address: str, cpus_per_trial: int | None) -> Engine:
-    """The engine of that name with its options; None or empty: not given.
+def choose(asked: EngineOptions) -> Engine:
+    """The engine that is named, with its options.
 
     Raises:
         QuantizeError: unknown, an option of the other engine, or Ray is not installed.
     """
-    if name == "processes":
-        if ray_address or cpus_per_trial is not None:
+    if asked.engine == "processes":
+        if asked.ray_address or asked.cpus_per_trial is not None:
             raise QuantizeError("--ray-address and --cpus-per-trial need --engine ray")
-        return Processes(1 if jobs is None else jobs)
-    if name == "ray":
-        if jobs is not None:
+        return Processes(1 if asked.jobs is None else asked.jobs)
+    if asked.engine == "ray":
+        if asked.jobs is not None:
             raise QuantizeError(
                 "--jobs needs --engine processes: Ray runs as many trials at once as there are "
                 "CPUs for, see --cpus-per-trial"
             )
-        return Cluster(ray_address, RAY_CPUS if cpus_per_trial is None else cpus_per_trial)
-    raise QuantizeError(f"--engine {name!r} is unknown: choose from processes, ray")
+        cpus = RAY_CPUS if asked.cpus_per_trial is None else asked.cpus_per_trial
+        return Cluster(asked.ray_address, cpus)
+    raise QuantizeError(f"--engine {asked.engine!r} is unknown: choose from processes, ray")

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from edge import __version__
-from edge.errors import QuantizeError
-from training.runs import package_versions, write_whole
+from training.files import write_whole
+from training.runs import finished_model, package_versions
 
 SCHEMA = 1
 #: What every machine at work on trials must have.
@@ -53,14 +53,10 @@ def facts(run: Path, options: tuple[str, ...]) -> Facts:
     """What a trial of this run with these options comes from, as seen here and now.
 
     Raises:
-        QuantizeError: the run has no model yet.
+        TrainingError: the run has no model yet.
     """
-    try:
-        model = (run / "model.keras").read_bytes()
-    except FileNotFoundError as error:
-        raise QuantizeError(f"{run}: not finished; repeat the same `fit` to go on") from error
     return Facts(
-        model=hashlib.sha256(model).hexdigest(),
+        model=hashlib.sha256(finished_model(run).read_bytes()).hexdigest(),
         options=options,
         versions={
             "wheatear": __version__,

@@ -7,13 +7,11 @@ from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from quantize.sweep.points import REFERENCE, Point, front
 from quantize.sweep.trials import Failure
+from training.files import write_json, write_whole
 from training.pages.figures import name_points, new_figure, svg
 from training.pages.page import render
-from training.runs import write_whole
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -26,7 +24,20 @@ _COSTS = {
     "zipped": "kilobytes zipped",
     "arena": "kilobytes of activations at the peak",
 }
-_UNITS = {"milliseconds": 1.0, "macs": 1e6, "zipped": 1e3, "arena": 1e3}
+#: Of fields; all others are shares, shown in per cent.
+_UNITS = {"milliseconds": 1.0, "time_ratio": 1.0, "macs": 1e6, "zipped": 1e3, "arena": 1e3}
+#: Field and form of each column.
+_SHOWN = {
+    "float %": ("float_accuracy", ".1f"),
+    "int8 %": ("accuracy", ".1f"),
+    "agreement %": ("agreement", ".1f"),
+    "ms": ("milliseconds", ".2f"),
+    f"time / {REFERENCE}": ("time_ratio", ".2f"),
+    "M multiply-adds": ("macs", ".1f"),
+    "kB zipped": ("zipped", ".0f"),
+    "kB arena": ("arena", ".0f"),
+}
+COLUMNS = ("variant", *_SHOWN)
 
 
 def write(folder: Path, points: Sequence[Point], failures: Sequence[Failure], machine: str) -> Path:
@@ -47,8 +58,7 @@ def write(folder: Path, points: Sequence[Point], failures: Sequence[Failure], ma
         ],
         "in words": words(points),
     }
-    text = msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
-    write_whole(folder / "sweep.json", text)
+    write_json(folder / "sweep.json", record)
     page = folder / "sweep.html"
     write_whole(page, _page(points, failures, machine).encode())
     return page
@@ -87,36 +97,12 @@ def words(points: Sequence[Point]) -> list[str]:
 
 def rows(points: Sequence[Point]) -> list[tuple[str, ...]]:
     """The table: a row each; means over the runs, smallest to largest where there are several."""
-    return [
-        (
-            point.variant,
-            _spread([100 * a for a in point.float_accuracy], ".1f"),
-            _spread([100 * a for a in point.accuracy], ".1f"),
-            _spread([100 * a for a in point.agreement], ".1f"),
-            _spread(point.milliseconds, ".2f"),
-            _spread(point.time_ratio, ".2f"),
-            _spread([m / 1e6 for m in point.macs], ".1f"),
-            _spread([z / 1e3 for z in point.zipped], ".0f"),
-            _spread([a / 1e3 for a in point.arena], ".0f"),
-        )
-        for point in points
-    ]
+    return [(p.variant, *(_spread(p, *shown) for shown in _SHOWN.values())) for p in points]
 
 
-COLUMNS = (
-    "variant",
-    "float %",
-    "int8 %",
-    "agreement %",
-    "ms",
-    f"time / {REFERENCE}",
-    "M multiply-adds",
-    "kB zipped",
-    "kB arena",
-)
-
-
-def _spread(values: Sequence[float], form: str) -> str:
+def _spread(point: Point, field: str, form: str) -> str:
+    unit = _UNITS.get(field)
+    values = [value / unit if unit else 100 * value for value in getattr(point, field)]
     low, middle, high = (f"{f(values):{form}}" for f in (min, mean, max))
     return middle if low == high else f"{middle} ({low}–{high})"
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 from msgspec.structs import replace
@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from edge.errors import QuantizeError
 from quantize.options import Options
 from quantize.sweep import record
+from quantize.sweep.asked import SweepOptions
 from quantize.sweep.jobs import Engine, Job
 from quantize.workbench import Watcher
 
@@ -84,26 +85,20 @@ class Failure(NamedTuple):
     reason: str
 
 
-def plan(
-    runs: Sequence[Path],
-    variants: Iterable[str],
-    folder: Path,
-    shared: Mapping[str, Any] = {},
-    timing: Mapping[str, Any] = {},
-) -> list[Trial]:
+def plan(runs: Sequence[Path], folder: Path, asked: SweepOptions) -> list[Trial]:
     """All trials: every variant of every run.
 
     Args:
         runs: finished training runs.
-        variants: names out of VARIANTS.
         folder: the sweep's.
-        shared: further options of every trial by field, e.g. {"epochs": 2}.
-        timing: those that say where budgets are timed, e.g. {"on": "pi@host"}.
+        asked: which variants, and the options of every trial.
 
     Raises:
         QuantizeError: a variant is unknown, two runs have the same name, or options make no sense.
     """
-    names = list(dict.fromkeys(variants))
+    names = list(dict.fromkeys(filter(None, asked.variants.split(",")))) or list(VARIANTS)
+    shared = {"epochs": asked.epochs, "pruning_epochs": asked.pruning_epochs}
+    timing = {"on": asked.on, "on_command": asked.on_command}
     unknown = [name for name in names if name not in VARIANTS]
     if unknown:
         raise QuantizeError(f"variant {unknown[0]!r} is unknown: choose from {', '.join(VARIANTS)}")

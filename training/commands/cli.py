@@ -10,17 +10,18 @@ from typing import Annotated
 
 import typer
 
-from training.console import new_app, start
+from training.commands.asked import (
+    CheckOptions,
+    Data,
+    FitOptions,
+    IgnoreCsv,
+    Login,
+    PhotoOptions,
+    Seed,
+)
+from training.console import new_app, start, with_options
 
 app = new_app("python -m training")
-
-Data = Annotated[Path, typer.Argument(help="Folder of photos (a folder per class), or a CSV.")]
-Seed = Annotated[int, typer.Option(help="Same seed, same result.", min=0, max=2**32 - 1)]
-IgnoreCsv = Annotated[bool, typer.Option(help="Look at the folders only.")]
-Accept = Annotated[
-    list[str] | None,
-    typer.Option(help="Go on despite labels-differ, group-leak, duplicate-leak, damaged."),
-]
 
 
 @app.callback()
@@ -29,34 +30,12 @@ def _commands() -> None:
 
 
 @app.command()
-def check(
-    data: Data,
-    split_csv: Annotated[
-        Path | None, typer.Option(help="Labels, splits and groups, where not beside the photos.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for check.json and check.html. [./check-NAME]")
-    ] = None,
-    ignore_csv: IgnoreCsv = False,
-    min_side: Annotated[
-        int, typer.Option(help="Report photos with a side below this, in pixels.", min=0)
-    ] = 96,
-    seed: Annotated[int, typer.Option(help="Seed that fit will get.", min=0, max=2**32 - 1)] = 0,
-    accept: Accept = None,
-    show_leakage: Annotated[
-        bool, typer.Option(help="Measure how much a random split would flatter the figures.")
-    ] = False,
-    weights: Annotated[
-        Path | None, typer.Option(help="Start weights for that; default: plain descriptors.")
-    ] = None,
-) -> None:
+@with_options
+def check(photos: PhotoOptions, asked: CheckOptions) -> None:
     """Report what is wrong with labelled photos. Exits 1 on errors, 0 on warnings or none."""
     from training.commands.data import check as run
 
-    found = run(
-        data, split_csv, out, ignore_csv, min_side, seed, accept or (), show_leakage, weights
-    )
-    if found:
+    if run(photos, asked):
         raise typer.Exit(1)
 
 
@@ -94,36 +73,12 @@ def synth(
 
 
 @app.command()
-def fit(
-    data: Data,
-    out: Annotated[Path, typer.Option(help="Run folder; an unfinished one is continued.")],
-    recipe: Annotated[str, typer.Option(help="A name in training/recipes.")] = "finetune",
-    weights: Annotated[
-        str | None, typer.Option(help="Start weights: a file, imagenet (downloads), or none.")
-    ] = None,
-    split_csv: Annotated[
-        Path | None, typer.Option(help="Labels, splits and groups, where not beside the photos.")
-    ] = None,
-    seed: Seed = 0,
-    epochs: Annotated[
-        int | None, typer.Option(help="Epochs in place of the recipe's; 0: train the head alone.")
-    ] = None,
-    change: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=VALUE changes, such as augment.hue=0.")
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for decoded photos, to share between runs.")
-    ] = None,
-    ignore_csv: IgnoreCsv = False,
-    accept: Accept = None,
-) -> None:
+@with_options
+def fit(photos: PhotoOptions, asked: FitOptions) -> None:
     """Train a float model by a recipe. Refuses what `check` calls an error."""
     from training.commands.fit import fit as run
 
-    changes = list(change or [])
-    changes += [f"weights={weights}"] if weights is not None else []
-    changes += [f"epochs={epochs}"] if epochs is not None else []
-    run(data, out, recipe, changes, split_csv, ignore_csv, seed, accept or (), cache)
+    run(photos, asked)
 
 
 @app.command()
@@ -147,35 +102,21 @@ Prefix = Annotated[str, typer.Option(help="What Label Studio puts before a pictu
 
 
 @app.command()
+@with_options
 def inbox(
     broker: Annotated[str, typer.Argument(help="host, host:port, or mqtts://host:port for TLS.")],
     out: Annotated[
         Path, typer.Argument(help="Folder for pictures; they are added to an existing one.")
     ],
+    login: Login,
     once: Annotated[bool, typer.Option(help="End when nothing has come for two seconds.")] = False,
     seconds: Annotated[float | None, typer.Option(help="End after so many seconds.")] = None,
-    username: Annotated[str | None, typer.Option(help="User name at the broker.")] = None,
-    password_file: Annotated[
-        Path | None, typer.Option(help="File whose first line is the password.")
-    ] = None,
-    password_env: Annotated[
-        str | None, typer.Option(help="Environment variable that holds the password.")
-    ] = None,
-    ca: Annotated[Path | None, typer.Option(help="Certificate authority (PEM) to trust.")] = None,
-    certificate: Annotated[Path | None, typer.Option(help="Client certificate (PEM).")] = None,
-    key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
-    base_topic: Annotated[str, typer.Option(help="broker.base_topic of the cameras.")] = "wheatear",
     image_prefix: Prefix = "/data/local-files/?d=",
 ) -> None:
     """Collect what cameras were unsure of, to be labelled; without --once until Ctrl-C."""
     from training.commands.inbox import inbox as run
 
-    settings = {"username": username, "password_file": password_file, "password_env": password_env}
-    settings = {name: str(value) for name, value in settings.items() if value is not None}
-    given = {"ca": ca, "certificate": certificate, "key": key}
-    tls = {name: path for name, path in given.items() if path is not None}
-    settings["base_topic"] = base_topic
-    run(broker, out, settings, tls, seconds, once, image_prefix)
+    run(broker, out, login, seconds, once, image_prefix)
 
 
 @app.command()

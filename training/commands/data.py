@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 from rich.table import Column, Table
 
 from edge.errors import DataError
+from training.commands.asked import CheckOptions, PhotoOptions
 from training.data.check import Report
 from training.data.check import check as run_check
 from training.data.dataset import SPLITS, Dataset, Finding
@@ -28,33 +29,22 @@ from training.data.tables import write_csv
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
 
-def check(
-    data: Path,
-    split_csv: Path | None,
-    out: Path | None,
-    ignore_csv: bool,
-    min_side: int,
-    seed: int,
-    accept: Sequence[str],
-    show_leakage: bool,
-    weights: Path | None,
-) -> int:
+def check(photos: PhotoOptions, asked: CheckOptions) -> int:
     """Check, print a table, write the report; gives the number of kinds of errors."""
     console = Console(highlight=False, soft_wrap=True)
+    weights = asked.weights
     if weights is not None and not weights.is_file():
         raise DataError(f"{weights}: no such weights file")
-    dataset = load_dataset(
-        data, split_csv, ignore_csv=ignore_csv, missing_ok=True, unlabelled_ok=True
-    )
-    folder = out or Path(f"check-{data.resolve().name}")
+    dataset = photos.load()
+    folder = asked.out or Path(f"check-{photos.data.resolve().name}")
     make_folder(folder)
     with bars(console) as progress:
         report = run_check(
             dataset,
-            min_side=min_side,
-            seed=seed,
-            accept=accept,
-            show_leakage=show_leakage or weights is not None,
+            min_side=asked.min_side,
+            seed=asked.seed,
+            accept=photos.accept or (),
+            show_leakage=asked.show_leakage or weights is not None,
             weights=weights,
             progress=progress,
         )

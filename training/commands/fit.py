@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from training.commands.asked import FitOptions, PhotoOptions
 from training.commands.data import COLOURS, bars
-from training.data import load_dataset
 from training.data.check import check
 from training.data.dataset import Finding
 from training.data.judgement import refuse
@@ -22,38 +22,24 @@ if TYPE_CHECKING:
     from training.report.evaluate import Evaluation
 
 
-def fit(
-    data: Path,
-    out: Path,
-    recipe_name: str,
-    changes: Sequence[str],
-    split_csv: Path | None,
-    ignore_csv: bool,
-    seed: int,
-    accept: Sequence[str],
-    cache: Path | None,
-) -> None:
+def fit(photos: PhotoOptions, asked: FitOptions) -> None:
     """See that everything can be used, check and divide the photos, train, and say how it went."""
     from training.fitting.fit import begin_in, try_out
     from training.fitting.fit import fit as train
     from training.recipe import load_recipe
 
     console = Console(highlight=False, soft_wrap=True)
-    recipe = load_recipe(recipe_name, changes)
-    begin_in(out, cache)
-    dataset = load_dataset(
-        data, split_csv, ignore_csv=ignore_csv, missing_ok=True, unlabelled_ok=True
-    )
+    recipe, out, seed = load_recipe(asked.recipe, asked.changes), asked.out, asked.seed
+    begin_in(out, asked.cache)
+    dataset = photos.load()
     try_out(recipe)
     with bars(console) as progress:
-        report = check(dataset, seed=seed, accept=accept, progress=progress)
+        report = check(dataset, seed=seed, accept=photos.accept or (), progress=progress)
     _say(console, report.findings)
-    refuse(report.findings, str(data))
-    photos, rule = report.judgement.dataset, report.judgement.rule
-    console.print(
-        f"{len(photos)} photos, {len(photos.labels)} classes; splits: {rule}", markup=False
-    )
-    run = train(photos, recipe_name, recipe, out, seed, rule, cache, console)
+    refuse(report.findings, str(photos.data))
+    used, rule = report.judgement.dataset, report.judgement.rule
+    console.print(f"{len(used)} photos, {len(used.labels)} classes; splits: {rule}", markup=False)
+    run = train(used, asked.recipe, recipe, out, seed, rule, asked.cache, console)
     result = run.info.result
     assert result is not None
     console.print(
@@ -87,9 +73,9 @@ def _say(console: Console, findings: Sequence[Finding]) -> None:
 
 def evaluate(path: Path, split: str | None, unknown: Path | None) -> None:
     """Judge, write both files, and say the figures that matter."""
-    from training.report import write_report
     from training.report.evaluate import evaluate as judge
     from training.report.evaluate import save
+    from training.report.page import write_report
     from training.runs import load_run
 
     run = load_run(path)

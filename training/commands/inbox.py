@@ -7,7 +7,7 @@ import secrets
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from edge.config import Broker, parse_broker
 from edge.config.explain import as_options
 from edge.errors import ConfigError, DataError
 from edge.system.files import write_whole
+from training.commands.asked import Login
 from training.inbox.collect import Collector
 from training.inbox.page import render
 from training.inbox.store import Record, Store
@@ -42,15 +43,14 @@ _OPTIONS = {
 def inbox(
     address: str,
     out: Path,
-    settings: Mapping[str, object],
-    tls: Mapping[str, Path],
+    login: Login,
     seconds: float | None,
     once: bool,
     image_prefix: str,
 ) -> None:
     """Collect until told to stop, then write what a person labels with."""
     console = Console(highlight=False, soft_wrap=True)
-    broker = broker_from(address, settings, tls)
+    broker = broker_from(address, login)
     store = Store(out)
     before = len(store)
     with _stoppable() as stop, _shown(console) as show:
@@ -110,12 +110,14 @@ def write(store: Store, image_prefix: str, given: Mapping[str, str] | None = Non
     return labelled
 
 
-def broker_from(address: str, settings: Mapping[str, object], tls: Mapping[str, Path]) -> Broker:
+def broker_from(address: str, login: Login) -> Broker:
     """The broker at ``host``, ``host:port``, ``mqtt://host`` or ``mqtts://host`` (TLS).
 
     Raises:
         ConfigError: no such address, or a setting is out of range.
     """
+    files = {name: getattr(login, name) for name in ("ca", "certificate", "key")}
+    tls = {name: str(path.absolute()) for name, path in files.items() if path is not None}
     whole = urlsplit(address if "//" in address else f"mqtt://{address}")
     try:
         host, port = whole.hostname, whole.port
@@ -129,11 +131,13 @@ def broker_from(address: str, settings: Mapping[str, object], tls: Mapping[str, 
         raise ConfigError("a password in the address ends up in lists of processes; see --help")
     if tls and whole.scheme == "mqtt" and "//" in address:
         raise ConfigError(f"{address} says no TLS, --ca and --certificate say TLS; use mqtts://")
-    raw: dict[str, object] = {"host": host, **{k: v for k, v in settings.items() if v is not None}}
+    raw: dict[str, object] = {"host": host, "base_topic": login.base_topic}
+    for name in ("username", "password_file", "password_env"):
+        raw |= {} if (value := getattr(login, name)) is None else {name: str(value)}
     raw |= {"port": port} if port is not None else {}
     raw |= {"username": whole.username} if whole.username else {}
     if tls or whole.scheme == "mqtts":
-        raw["tls"] = {name: str(path.absolute()) for name, path in tls.items()}
+        raw["tls"] = tls
     return parse_broker(raw)
 
 
@@ -168,27 +172,19 @@ def _stoppable() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-class _Show:
-    """What the terminal shows while it goes on."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._task = bars.add_task("waiting for pictures", total=None)
-
-    def __call__(self, record: Record, count: int) -> None:
-        """Show which picture came last."""
-        self._bars.update(
-            self._task,
-            description=f"{count} new; last {record.item.device} {record.item.kept} "
-            f"{record.proposal} {record.item.confidence:.0%}",
-        )
-
-
 @contextmanager
-def _shown(console: Console) -> Iterator[_Show]:
+def _shown(console: Console) -> Iterator[Callable[[Record, int], None]]:
+    """What the terminal shows while it goes on: which picture came last, and how many are new."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bars:
-        yield _Show(bars)
+        task = bars.add_task("waiting for pictures", total=None)
+
+        def show(record: Record, count: int) -> None:
+            item = record.item
+            last = f"{item.device} {item.kept} {record.proposal} {item.confidence:.0%}"
+            bars.update(task, description=f"{count} new; last {last}")
+
+        yield show
 
 
 def _summary(console: Console, store: Store, new: int, labelled: int) -> None:

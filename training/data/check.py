@@ -134,13 +134,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "errors": report.errors,
         "warnings": report.warnings,
         "findings": [
-            {
-                "severity": finding.severity,
-                "kind": finding.kind,
-                "title": finding.title,
-                "advice": finding.advice,
-                "cases": [case(item) for item in finding.cases],
-            }
+            asdict(finding) | {"cases": [case(item) for item in finding.cases]}
             for finding in report.findings
         ],
         "splits": report.judgement.rule,

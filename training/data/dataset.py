@@ -76,6 +76,11 @@ class Dataset:
         return tuple(label for label in self.labels if label != UNLABELLED)
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """The group of each example; one without is a group of its own, by its file."""
+        return tuple(example.group or example.file for example in self.examples)
+
+    @property
     def has_splits(self) -> bool:
         """Whether every example has its split."""
         return bool(self.examples) and all(example.split for example in self.examples)

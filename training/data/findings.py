@@ -6,10 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from training.data.dataset import SPLITS, UNLABELLED, Case, Dataset, Finding
-from training.data.folders import some
-from training.data.grouping import Link, join, with_groups
+from training.data.grouping import Link, given_groups, join, with_groups
 from training.data.names import odd_names
 from training.data.photos import Photo
+from training.data.words import plural, some
 
 FEW_PHOTOS = 20
 FEW_GROUPS = 5
@@ -40,8 +40,11 @@ def find_problems(
     ]
 
 
-def _plural(count: int, one: str, many: str = "") -> str:
-    return f"{count} {one if count == 1 else many or one + 's'}"
+def _found(
+    severity: str, kind: str, title: str, advice: str, cases: Sequence[Case]
+) -> Iterator[Finding]:
+    if cases:
+        yield Finding(severity, kind, title, advice, tuple(cases))
 
 
 def _members(sets: Sequence[int]) -> list[list[int]]:
@@ -54,39 +57,36 @@ def _members(sets: Sequence[int]) -> list[list[int]]:
 
 def _unreadable(photos: Sequence[Photo]) -> Iterator[Finding]:
     cases = [Case((i,), photo.problem) for i, photo in enumerate(photos) if photo.problem]
-    if cases:
-        yield Finding(
-            "error",
-            "unreadable",
-            f"{_plural(len(cases), 'file')} cannot be read: {_reasons(photos)}",
-            "Copy them again from the camera, or remove them and their rows.",
-            tuple(cases),
-        )
+    return _found(
+        "error",
+        "unreadable",
+        f"{plural(len(cases), 'file')} cannot be read: {_reasons(photos)}",
+        "Copy them again from the camera, or remove them and their rows.",
+        cases,
+    )
 
 
 def _damaged(photos: Sequence[Photo]) -> Iterator[Finding]:
     cases = [Case((i,), photo.damage) for i, photo in enumerate(photos) if photo.damage]
-    if cases:
-        yield Finding(
-            "error",
-            "damaged",
-            f"{_plural(len(cases), 'photo is', 'photos are')} damaged inside",
-            "Copy them again from the camera, or remove them and their rows; look at the card.",
-            tuple(cases),
-        )
+    return _found(
+        "error",
+        "damaged",
+        f"{plural(len(cases), 'photo is', 'photos are')} damaged inside",
+        "Copy them again from the camera, or remove them and their rows; look at the card.",
+        cases,
+    )
 
 
 def _odd(photos: Sequence[Photo]) -> Iterator[Finding]:
     cases = [Case((i,), "; ".join(p.oddities)) for i, p in enumerate(photos) if p.oddities]
-    if cases:
-        yield Finding(
-            "warning",
-            "odd-colours",
-            f"{_plural(len(cases), 'photo')} whose colours or brightness may be wrong, or beside "
-            "others in the same file",
-            "Look at them; save those that look wrong again, as sRGB with 8 bits, each as a file.",
-            tuple(cases),
-        )
+    return _found(
+        "warning",
+        "odd-colours",
+        f"{plural(len(cases), 'photo')} whose colours or brightness may be wrong, or beside "
+        "others in the same file",
+        "Look at them; save those that look wrong again, as sRGB with 8 bits, each as a file.",
+        cases,
+    )
 
 
 def _reasons(photos: Sequence[Photo]) -> str:
@@ -127,24 +127,28 @@ def _labels_differ(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]
             rest = [i for i in group if examples[i].label == common]
             said = ", ".join(f"{label} ({count})" for label, count in labels.most_common())
             cases.append(Case((*rare, *rest), f"the same picture is labelled {said}"))
-    if cases:
-        yield Finding(
-            "error",
-            "labels-differ",
-            f"{_plural(len(cases), 'picture')} under two or more labels",
-            "Decide which label is right; a model cannot learn both, and its test is wrong. "
-            "--accept labels-differ goes on with both.",
-            tuple(cases),
-        )
+    return _found(
+        "error",
+        "labels-differ",
+        f"{plural(len(cases), 'picture')} under two or more labels",
+        "Decide which label is right; a model cannot learn both, and its test is wrong. "
+        "--accept labels-differ goes on with both.",
+        cases,
+    )
 
 
 def _leaks(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
     """Near duplicates, or one given group, on both sides of the given splits."""
     if not any(example.split for example in dataset.examples):
         return
+    duplicates = "set of near duplicates", "sets of near duplicates"
     for kind, sets, what in (
-        ("group-leak", _given_sets(dataset), "given group"),
-        ("duplicate-leak", join(len(dataset), links), "set of near duplicates"),
+        (
+            "group-leak",
+            join(len(dataset), (), given_groups(dataset)),
+            ("given group", "given groups"),
+        ),
+        ("duplicate-leak", join(len(dataset), links), duplicates),
     ):
         cases, touched = [], 0
         for group in _members(sets):
@@ -156,29 +160,16 @@ def _leaks(dataset: Dataset, links: Sequence[Link]) -> Iterator[Finding]:
                 order = sorted(group, key=lambda i: (splits[dataset.examples[i].split or ""], i))
                 told = ", ".join(f"{splits[n]} in {n}" for n in SPLITS if splits[n])
                 cases.append(Case(tuple(order), told))
-        if cases:
-            straddle = "straddles" if len(cases) == 1 else "straddle"
-            yield Finding(
-                "error",
-                kind,
-                f"{_plural(len(cases), what, _many(what))} {straddle} the splits",
-                f"At least {_plural(touched, 'photo')} must move; figures measured on these splits "
-                "are too good. python -m training split --anew makes splits without leaks; "
-                f"--accept {kind} goes on with these.",
-                tuple(cases),
-            )
-
-
-def _many(what: str) -> str:
-    return what.replace("group", "groups").replace("set ", "sets ")
-
-
-def _given_sets(dataset: Dataset) -> list[int]:
-    first: dict[str, int] = {}
-    return [
-        first.setdefault(example.group, i) if example.group else i
-        for i, example in enumerate(dataset.examples)
-    ]
+        straddle = "straddles" if len(cases) == 1 else "straddle"
+        yield from _found(
+            "error",
+            kind,
+            f"{plural(len(cases), *what)} {straddle} the splits",
+            f"At least {plural(touched, 'photo')} must move; figures measured on these splits "
+            "are too good. python -m training split --anew makes splits without leaks; "
+            f"--accept {kind} goes on with these.",
+            cases,
+        )
 
 
 def _unlabelled(dataset: Dataset) -> Iterator[Finding]:
@@ -187,7 +178,7 @@ def _unlabelled(dataset: Dataset) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "unlabelled",
-            f"{_plural(count, 'photo')} without a label yet",
+            f"{plural(count, 'photo')} without a label yet",
             f"Put labels in place of {UNLABELLED!r}. Until then training leaves them out.",
         )
 
@@ -231,14 +222,13 @@ def _small(photos: Sequence[Photo], min_side: int) -> Iterator[Finding]:
         for i, photo in enumerate(photos)
         if not photo.problem and min(photo.width, photo.height) < min_side
     ]
-    if cases:
-        yield Finding(
-            "warning",
-            "small",
-            f"{_plural(len(cases), 'photo')} with a side below {min_side} pixels",
-            "They are blown up for the model and blur what it should learn.",
-            tuple(cases),
-        )
+    return _found(
+        "warning",
+        "small",
+        f"{plural(len(cases), 'photo')} with a side below {min_side} pixels",
+        "They are blown up for the model and blur what it should learn.",
+        cases,
+    )
 
 
 def _exact(photos: Sequence[Photo]) -> Iterator[Finding]:
@@ -247,15 +237,14 @@ def _exact(photos: Sequence[Photo]) -> Iterator[Finding]:
         if photo.sha256:
             same[photo.sha256].append(index)
     cases = [Case(tuple(i), f"{len(i)} files, same bytes") for i in same.values() if len(i) > 1]
-    if cases:
-        extra = sum(len(case.photos) - 1 for case in cases)
-        yield Finding(
-            "warning",
-            "exact-duplicates",
-            f"{_plural(extra, 'file is a copy', 'files are copies')} of another, byte for byte",
-            "Keep one of each.",
-            tuple(cases),
-        )
+    extra = sum(len(case.photos) - 1 for case in cases)
+    return _found(
+        "warning",
+        "exact-duplicates",
+        f"{plural(extra, 'file is a copy', 'files are copies')} of another, byte for byte",
+        "Keep one of each.",
+        cases,
+    )
 
 
 def _near(photos: Sequence[Photo], sets: Sequence[int]) -> Iterator[Finding]:
@@ -264,13 +253,12 @@ def _near(photos: Sequence[Photo], sets: Sequence[int]) -> Iterator[Finding]:
         for group in _members(sets)
         if len({photos[i].sha256 for i in group}) > 1
     ]
-    if cases:
-        touched = sum(len(case.photos) for case in cases)
-        yield Finding(
-            "warning",
-            "near-duplicates",
-            f"{touched} of {len(photos)} photos form {_plural(len(cases), 'set')} of copies or of "
-            "one scene",
-            "Splits made here keep each set on one side. Copies add less than their number says.",
-            tuple(cases),
-        )
+    touched = sum(len(case.photos) for case in cases)
+    return _found(
+        "warning",
+        "near-duplicates",
+        f"{touched} of {len(photos)} photos form {plural(len(cases), 'set')} of copies or of "
+        "one scene",
+        "Splits made here keep each set on one side. Copies add less than their number says.",
+        cases,
+    )

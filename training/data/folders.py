@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from edge.errors import DataError
@@ -12,6 +12,7 @@ from edge.model.image.picture_files import UNREADABLE, Listing, is_hidden
 from training.data.dataset import UNLABELLED, Dataset, Example, Finding
 from training.data.layouts import foreign_layout, labels_in_names
 from training.data.tables import SPLIT_WORDS, clean_label
+from training.data.words import plural, some
 
 NO_CLASSES = frozenset(
     (
@@ -170,20 +171,17 @@ def _hint(words: str) -> str:
     return f". {words[:1].upper()}{words[1:]}" if words else ""
 
 
-def _unused(files: list[str], where: str) -> list[Finding]:
-    if not files:
-        return []
-    return [
-        Finding(
+def _unused(files: list[str], where: str) -> Iterator[Finding]:
+    if files:
+        yield Finding(
             "warning",
             "not-used",
-            f"{photos(len(files))} {where}, not used: {some(files)}",
+            f"{plural(len(files), 'photo')} {where}, not used: {some(files)}",
             "Put them into the folder of their class, or move them elsewhere.",
         )
-    ]
 
 
-def _vanished(listing: Listing, examples: Iterable[Example], depth: int) -> list[Finding]:
+def _vanished(listing: Listing, examples: Iterable[Example], depth: int) -> Iterator[Finding]:
     """Classes all of whose photos are in a format that cannot be read here."""
     labels = {e.label for e in examples}
     lost: Counter[str] = Counter()
@@ -193,22 +191,19 @@ def _vanished(listing: Listing, examples: Iterable[Example], depth: int) -> list
         if len(parts) > depth and (label := _label(parts[depth - 1])) not in labels:
             lost[label] += 1
             kinds.add(UNREADABLE[PurePosixPath(file).suffix.lower()])
-    if not lost:
-        return []
-    told = ", ".join(f"{label} ({count})" for label, count in sorted(lost.items()))
-    return [
-        Finding(
+    if lost:
+        told = ", ".join(f"{label} ({count})" for label, count in sorted(lost.items()))
+        yield Finding(
             "error",
             "vanished-class",
             f"all photos of a class are {' or '.join(sorted(kinds))}, which cannot be read: {told}",
             "Save them as JPEG (a phone can be set to take JPEG), or remove the folder.",
         )
-    ]
 
 
 def _empty(
     root: Path, listing: Listing, examples: Iterable[Example], by_split: bool
-) -> list[Finding]:
+) -> Iterator[Finding]:
     """Class folders and split folders that hold nothing."""
     used = {"/".join(_parts(e)[: 2 if by_split else 1]) for e in examples}
     lost = {"/".join(PurePosixPath(f).parts[: 2 if by_split else 1]) for f in listing.unreadable}
@@ -222,46 +217,29 @@ def _empty(
         full = {name.split("/")[0] for name in used}
         empty += [top for top in splits if top not in full and not folders_in(root / top)]
         empty += [top for top in tops if top not in splits and not _holds(top, listing)]
-    if not empty:
-        return []
-    return [
-        Finding(
+    if empty:
+        yield Finding(
             "warning",
             "empty-class",
             f"folders without a photo: {some(sorted(empty))}",
             "Add photos, or remove the folders.",
         )
-    ]
 
 
 def _holds(top: str, listing: Listing) -> bool:
     return any(file.startswith(f"{top}/") for file in listing.pictures)
 
 
-def _merged(examples: Iterable[Example], depth: int) -> list[Finding]:
+def _merged(examples: Iterable[Example], depth: int) -> Iterator[Finding]:
     """Folders whose names look the same and count as one class."""
     folders = defaultdict(set)
     for e in examples:
         folders[e.label].add(_parts(e)[depth - 1])
-    return [
-        Finding(
-            "warning",
-            "same-name",
-            f"folders {' and '.join(repr(name) for name in sorted(names))} are taken as one class, "
-            f"{label}",
-            "Their names differ only in blanks around them or in how letters are composed.",
-        )
-        for label, names in sorted(folders.items())
-        if len(names) > 1 and label != UNLABELLED
-    ]
-
-
-def photos(count: int) -> str:
-    """``1 photo``, ``2 photos``."""
-    return f"{count} photo{'' if count == 1 else 's'}"
-
-
-def some(names: Iterable[str], most: int = 3) -> str:
-    """The first few of many names."""
-    names = list(names)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    for label, names in sorted(folders.items()):
+        if len(names) > 1 and label != UNLABELLED:
+            yield Finding(
+                "warning",
+                "same-name",
+                f"folders {' and '.join(map(repr, sorted(names)))} are taken as one class, {label}",
+                "Their names differ only in blanks around them or in how letters are composed.",
+            )

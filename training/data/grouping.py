@@ -78,7 +78,7 @@ def find_links(photos: Sequence[Photo], progress: Progress | None = None) -> lis
 
 def with_groups(dataset: Dataset, links: Iterable[Link]) -> Dataset:
     """Join links and given groups; names are the given group's where there is one, else g0001..."""
-    sets = join(len(dataset), links, _given(dataset))
+    sets = join(len(dataset), links, given_groups(dataset))
     names: dict[int, str] = {}
     taken = {example.group for example in dataset.examples}
     number = 0
@@ -133,7 +133,8 @@ def join(count: int, links: Iterable[Link], given: Iterable[tuple[int, int]] = (
             merge(a, b)
 
 
-def _given(dataset: Dataset) -> list[tuple[int, int]]:
+def given_groups(dataset: Dataset) -> list[tuple[int, int]]:
+    """Each photo of a given group with the group's first."""
     first: dict[str, int] = {}
     pairs = []
     for index, example in enumerate(dataset.examples):

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from edge.errors import DataError
 from training.data.dataset import SPLITS, UNLABELLED, Dataset, Finding
-from training.data.folders import some
 from training.data.names import is_broken
 from training.data.splits import assign_splits, unrepresented
+from training.data.words import some
 
 VALIDATION_OF_TRAINING = (0.75, 0.25, 0.0)
 """How training photos are divided where no validation photos are given: 60 to 20 in a hundred."""

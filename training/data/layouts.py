@@ -11,6 +11,7 @@ from training.data.tables import looks_like_labels
 
 _ENOUGH = 4000
 """Files looked at; one marker is enough."""
+_SUFFIXES = frozenset((".json", ".yaml", ".yml", ".txt", ".xml", ".csv", ".tsv", ".labels"))
 _START = 65536
 """Bytes of a file looked at."""
 
@@ -50,16 +51,7 @@ def _files(root: Path) -> Iterator[Path]:
     """Files that no picture is, those at the top first."""
     for pattern in ("*", "*/*", "*/*/*"):
         for path in sorted(root.glob(pattern)):
-            if path.suffix.lower() in (
-                ".json",
-                ".yaml",
-                ".yml",
-                ".txt",
-                ".xml",
-                ".csv",
-                ".tsv",
-                ".labels",
-            ):
+            if path.suffix.lower() in _SUFFIXES:
                 yield path
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from training.data.dataset import Dataset, Finding
-from training.data.folders import some
+from training.data.words import some
 
 _MONTHS = "jan feb mar apr may jun jul aug sep oct nov dec".replace(" ", "|")
 _ODD_LABEL = re.compile(
@@ -43,6 +43,14 @@ def _letters(text: str) -> str:
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", text).casefold())
 
 
+def _alike(names: Iterable[str]) -> list[str]:
+    """Those of which nothing else is left, in words."""
+    found = defaultdict(set)
+    for name in names:
+        found[_plain(name)].add(name)
+    return [" and ".join(map(repr, sorted(same))) for same in found.values() if len(same) > 1]
+
+
 def _spreadsheet(dataset: Dataset) -> Iterator[Finding]:
     """Classes that are called as spreadsheets write empty cells, errors, formulas and dates."""
     odd = [label for label in dataset.classes if _ODD_LABEL.fullmatch(label)]
@@ -58,11 +66,7 @@ def _spreadsheet(dataset: Dataset) -> Iterator[Finding]:
 
 def _groups_alike(dataset: Dataset) -> Iterator[Finding]:
     """Groups whose names are almost the same: two of them may be one plant."""
-    names = defaultdict(set)
-    for example in dataset.examples:
-        if example.group:
-            names[_plain(example.group)].add(example.group)
-    alike = [" and ".join(map(repr, sorted(one))) for one in names.values() if len(one) > 1]
+    alike = _alike(example.group for example in dataset.examples if example.group)
     if alike:
         yield Finding(
             "warning",
@@ -74,10 +78,7 @@ def _groups_alike(dataset: Dataset) -> Iterator[Finding]:
 
 def _look_alike(dataset: Dataset) -> Iterator[Finding]:
     """Classes whose names differ only in case, blanks, hyphens or underscores."""
-    names = defaultdict(list)
-    for label in dataset.classes:
-        names[_plain(label)].append(label)
-    alike = [" and ".join(map(repr, labels)) for labels in names.values() if len(labels) > 1]
+    alike = _alike(dataset.classes)
     if alike:
         yield Finding(
             "warning",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ from edge.errors import DataError, ImageError
 from edge.model.image.preprocessing import decode
 from training.data.check import Report, as_json
 from training.data.dataset import Finding
+from training.files import write_json, write_whole
 from training.pages.page import render as fill
 from training.pages.photos import data_address
 
@@ -25,10 +24,12 @@ def write_report(report: Report, out: Path) -> tuple[Path, Path]:
     Raises:
         DataError: The folder cannot be made or written.
     """
-    text = json.dumps(as_json(report), indent=1, ensure_ascii=False) + "\n"
+    data, page = out / "check.json", out / "check.html"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        return _whole(out / "check.json", text), _whole(out / "check.html", render(report))
+        write_json(data, as_json(report))
+        write_whole(page, render(report).encode())
+        return data, page
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error
 
@@ -57,10 +58,7 @@ def _finding(report: Report, finding: Finding) -> dict[str, Any]:
     most = 2 * CASES if single else CASES
     cases = finding.cases[:most]
     return {
-        "kind": finding.kind,
-        "severity": finding.severity,
-        "title": finding.title,
-        "advice": finding.advice,
+        "of": finding,
         "photos": [_photo(report, case.photos[0], case.text) for case in cases] if single else [],
         "cases": []
         if single
@@ -85,10 +83,3 @@ def _photo(report: Report, index: int, text: str = "") -> dict[str, Any]:
         except (ImageError, OSError):
             report.thumbs[index] = ""
     return {"example": example, "picture": report.thumbs[index], "text": text}
-
-
-def _whole(path: Path, text: str) -> Path:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-    return path

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from edge.errors import DataError
 from edge.model.image.picture_files import Listing, is_picture, is_unreadable, list_pictures
 from training.data.dataset import UNLABELLED, Dataset, Example, Finding
-from training.data.folders import from_folders, photos, some
+from training.data.folders import from_folders
 from training.data.rows import Names
 from training.data.tables import Table, looks_like_labels, read_csv, read_table
+from training.data.words import plural, some
 
 TABLES = ("split.csv", "labels.csv", "split.tsv", "labels.tsv")
 """Tables of labels that are used when they lie in the folder of photos, the first of them."""
@@ -135,16 +137,11 @@ def _from_table(root: Path, path: Path, listing: Listing, missing_ok: bool) -> D
     unlisted = [file for file in listing.pictures if file not in lines]
     notes = [*_columns(table, path), *_disagreements(examples, path)]
     if otherwise:
-        notes.append(
-            Finding(
-                "note",
-                "source",
-                f"{path.name}: names of files written another way in {len(otherwise)} rows: "
-                f"{some(otherwise)}",
-            )
-        )
+        words = f"names of files written another way in {len(otherwise)} rows: {some(otherwise)}"
+        notes.append(Finding("note", "source", f"{path.name}: {words}"))
     if unlisted:
-        words = f"{photos(len(unlisted))} not listed in {path.name}, not used: {some(unlisted)}"
+        count = plural(len(unlisted), "photo")
+        words = f"{count} not listed in {path.name}, not used: {some(unlisted)}"
         notes.append(
             Finding("warning", "not-used", words, "Add rows for them, or move them elsewhere.")
         )
@@ -161,7 +158,7 @@ def _columns(table: Table, path: Path) -> list[Finding]:
     return [Finding("note", "source", note) for note in notes]
 
 
-def _disagreements(examples: list[Example], path: Path) -> list[Finding]:
+def _disagreements(examples: list[Example], path: Path) -> Iterator[Finding]:
     """Photos in a folder named after another class than the table gives them."""
     labels = {e.label for e in examples} - {UNLABELLED}
     differ = [
@@ -171,17 +168,14 @@ def _disagreements(examples: list[Example], path: Path) -> list[Finding]:
         and (folders := labels & {*PurePosixPath(e.file).parts[:-1]})
         and e.label not in folders
     ]
-    if not differ:
-        return []
-    return [
-        Finding(
+    if differ:
+        yield Finding(
             "warning",
             "folder-differs",
-            f"{path.name} gives {photos(len(differ))} another class than the folder's name: "
-            f"{some(differ)}",
+            f"{path.name} gives {plural(len(differ), 'photo')} another class than the folder's "
+            f"name: {some(differ)}",
             "The table counts; --ignore-csv takes the folders.",
         )
-    ]
 
 
 def _other_tables(root: Path, used: Path | None) -> list[Finding]:
@@ -195,7 +189,9 @@ def _other_tables(root: Path, used: Path | None) -> list[Finding]:
         elif path.suffix.lower() in (".csv", ".tsv", ".txt") and looks_like_labels(path):
             what = "a table of labels"
             if used is not None and used.exists() and (count := _contradictions(used, path)):
-                what += f", which differs from {used.name} in the labels of {photos(count)}"
+                what += (
+                    f", which differs from {used.name} in the labels of {plural(count, 'photo')}"
+                )
             found.append(_not_used(path, what, f"To use it, --split-csv {path}."))
     return found
 
@@ -239,10 +235,12 @@ def _labelled(dataset: Dataset) -> Dataset:
     without = len(dataset) - len(kept)
     if not kept.examples:
         raise DataError(
-            f"{dataset.root}: none of the {photos(without)} has a label yet; put them into the "
-            f"label column in place of {UNLABELLED!r}"
+            f"{dataset.root}: none of the {plural(without, 'photo')} has a label yet; put them "
+            f"into the label column in place of {UNLABELLED!r}"
         )
     if not without:
         return dataset
-    note = Finding("warning", "unlabelled", f"{photos(without)} not labelled yet, not used")
+    note = Finding(
+        "warning", "unlabelled", f"{plural(without, 'photo')} not labelled yet, not used"
+    )
     return replace(kept, notes=(*dataset.notes, note))

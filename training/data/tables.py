@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from edge.errors import DataError
 from training.data.dataset import SPLITS, UNLABELLED, Dataset, Example
+from training.files import write_whole
 
 COLUMNS = ("file", "label", "split", "group")
 NAMES = {
@@ -113,13 +113,10 @@ def write_csv(dataset: Dataset, path: Path | str) -> None:
         DataError: The file cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(as_csv(dataset), encoding="utf-8", newline="")
-        os.replace(partial, path)
+        write_whole(path, as_csv(dataset).encode())
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 

@@ -9,26 +9,20 @@ import tempfile
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 from rich.console import Console
 
 from edge.errors import TrainingError
 from edge.model.image.preprocessing import InputSpec
-from training.data import Dataset, write_csv
+from training.data.dataset import Dataset
 from training.data.judgement import obstacles, refuse
-from training.data.tables import as_csv
+from training.data.tables import as_csv, write_csv
+from training.files import write_whole
 from training.recipe import Recipe
-from training.runs import (
-    Result,
-    Run,
-    RunInfo,
-    load_run,
-    package_versions,
-    save_info,
-    write_whole,
-)
+from training.runs import Result, Run, RunInfo, load_run, package_versions, save_info
+from training.untyped import Model
 
 if TYPE_CHECKING:
     from training.fitting.progress import Progress
@@ -95,19 +89,23 @@ def fit(
     )
     save_info(run.path, msgspec.structs.replace(info, result=result))
     shutil.rmtree(run.path / "state")
-    if falling := still_falling(trained.history):
+    _warn_of_falling(trained.history, console)
+    return load_run(run.path)
+
+
+def _warn_of_falling(history: Sequence[dict[str, float]], console: Console) -> None:
+    if falling := still_falling(history):
         console.print(
             f"warning: the validation loss was still falling at the end ({falling[0]:.3f} to "
             f"{falling[1]:.3f} over the last epochs): a longer training may be better, as "
-            f"--set epochs={2 * int(trained.history[-1]['epoch'])}",
+            f"--set epochs={2 * int(history[-1]['epoch'])}",
             style="yellow",
             markup=False,
             soft_wrap=True,
         )
-    return load_run(run.path)
 
 
-def _save(model: Any, path: Path) -> None:  # noqa: ANN401
+def _save(model: Model, path: Path) -> None:
     """Keep a model so that no half of it is ever found."""
     partial = path.with_suffix(".partial.keras")
     model.save(partial)
@@ -155,16 +153,13 @@ def try_out(recipe: Recipe) -> None:
 
 def _begin(out: Path, info: RunInfo, dataset: Dataset) -> Run:
     """A new run folder, or the unfinished one that was begun with the same settings."""
+    begin_in(out)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "run.json").exists():
-        if any(out.iterdir()):
-            raise TrainingError(f"{out}: not empty and no run; choose another --out")
         write_csv(dataset, out / "split.csv")
         save_info(out, info)
         return Run(out, info)
     found = load_run(out).info
-    if found.result is not None:
-        raise TrainingError(f"{out}: holds a finished run; choose another --out or delete it")
     for name in ("labels", "recipe", "seed", "data_fingerprint", "packages"):
         if getattr(found, name) != getattr(info, name):
             raise TrainingError(
@@ -200,15 +195,13 @@ def _photos(run: Run, progress: Progress) -> FitPhotos:
 
     recipe, dataset = run.info.recipe, run.dataset
     parts = {name: dataset.split(name) for name in ("train", "val")}
-    side = recipe.source_side
-    source = InputSpec(width=side, height=side, crop=recipe.crop)
     progress.phase("decode", sum(len(part) for part in parts.values()))
-    pixels = run.pixels(parts["train"], source, progress.advance)
+    pixels = run.pixels(parts["train"], recipe.source, progress.advance)
     seen = run.pixels(parts["val"], run.info.input, progress.advance)
     return FitPhotos(
         pixels,
         run.labels_of(parts["train"]),
-        tuple(e.group or e.file for e in parts["train"].examples),
+        parts["train"].groups,
         seen,
         run.labels_of(parts["val"]),
     )

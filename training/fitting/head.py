@@ -7,7 +7,6 @@ starts from the linear probe instead (LP-FT, Kumar et al. 2022, arXiv:2202.10054
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -19,6 +18,7 @@ from training.input.dataset import train_dataset
 from training.input.sampling import epoch_order
 from training.recipe import Recipe
 from training.tf import tf, traced
+from training.untyped import Model, Tensor
 
 Floats = NDArray[np.float32]
 
@@ -51,7 +51,7 @@ def fit_head(
     batch = min(recipe.batch, len(images))
     steps = len(images) // batch
 
-    def forward(x: Any) -> Any:  # noqa: ANN401
+    def forward(x: Tensor) -> Tensor:
         x = x if parts.stem is None else parts.stem(x, training=False)
         return parts.body(x, training=False)
 
@@ -76,12 +76,7 @@ def fit_head(
 
 
 def _fit(
-    head: Any,  # noqa: ANN401
-    features: Floats,
-    answers: Floats,
-    weights: Floats,
-    seed: int,
-    steps: int = 800,
+    head: Model, features: Floats, answers: Floats, weights: Floats, seed: int, steps: int = 800
 ) -> None:
     """Adam with a falling rate on features held in memory; seconds.
 
@@ -91,7 +86,7 @@ def _fit(
     optimizer = AdamW(head.trainable_variables, [1.0] * 2, weight_decay=1.0)
     class_weights = tf.constant(weights)
 
-    def step(x: Any, y: Any, rate: Any) -> None:  # noqa: ANN401
+    def step(x: Tensor, y: Tensor, rate: Tensor) -> None:
         with tf.GradientTape() as tape:
             loss = smoothed_loss(head(x, training=False), y, class_weights, 0.0)
         optimizer.apply(tape.gradient(loss, optimizer.variables), rate)

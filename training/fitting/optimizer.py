@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from training.tf import tf
+from training.untyped import Tensor
 
 Variable = Any
-Tensor = Any
 
 
 class AdamW:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import TrainingError
-from training.runs import write_whole
+from training.files import write_whole
 
 Arrays = list[NDArray[Any]]
 ARRAYS = ("weights", "slots", "start", "best", "first", "mean", "probe")

@@ -14,12 +14,10 @@ from edge.errors import TrainingError
 from training.fitting.optimizer import AdamW
 from training.recipe import Recipe
 from training.tf import keras, tf, traced
+from training.untyped import Model, Tensor
 
 _LAST = 99
 """How deep what follows the last block lies."""
-
-Tensor = Any
-Model = Any
 
 
 class Parts(NamedTuple):
@@ -103,6 +101,21 @@ def make_step(
 
     compiled: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = traced(step)
     return compiled
+
+
+def compiled_for(
+    model: Model, parts: Parts, recipe: Recipe, weights: NDArray[np.float32], seed: int
+) -> tuple[AdamW, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]]:
+    """Optimiser and step of a model that holds its start weights; see `make_step`."""
+    variables = parts.body.trainable_variables + parts.head.trainable_variables
+    optimizer = AdamW(
+        variables,
+        learning_rates(model, variables, recipe.layer_decay),
+        weight_decay=recipe.weight_decay,
+        anchor=recipe.anchor,
+        average=recipe.average,
+    )
+    return optimizer, make_step(parts, optimizer, recipe, weights, seed)
 
 
 def smoothed_loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float) -> Tensor:

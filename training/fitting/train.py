@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from training import metrics
 from training.fitting.head import fit_head
-from training.fitting.optimizer import AdamW
 from training.fitting.probe import fit_probe
 from training.fitting.state import Arrays, State, assign, load_state, save_state, values_of
-from training.fitting.step import learning_rates, make_step, scheduled_rate, take_apart
+from training.fitting.step import compiled_for, scheduled_rate, take_apart
 from training.input.dataset import one_hot, plain_batches, train_dataset
 from training.input.sampling import class_weights, epoch_order, group_shares
 from training.recipe import Recipe, epochs_of, steps_per_epoch
 from training.runs import PROBE, Choice
 from training.tf import keras, tf, traced
+from training.untyped import Model
 
 Row = dict[str, float]
 Pixels = NDArray[np.uint8]
@@ -73,7 +73,7 @@ class FitWatcher:
 
 
 def train(
-    model: Any,  # noqa: ANN401
+    model: Model,
     photos: FitPhotos,
     recipe: Recipe,
     seed: int,
@@ -107,12 +107,7 @@ class _Trainer:
     """Everything that stays the same from epoch to epoch."""
 
     def __init__(
-        self,
-        model: Any,  # noqa: ANN401
-        photos: FitPhotos,
-        recipe: Recipe,
-        seed: int,
-        watcher: FitWatcher,
+        self, model: Model, photos: FitPhotos, recipe: Recipe, seed: int, watcher: FitWatcher
     ) -> None:
         self.model, self.photos, self.recipe, self.seed = model, photos, recipe, seed
         self.watcher = watcher
@@ -167,16 +162,8 @@ class _Trainer:
 
     def compile(self) -> None:
         """Make optimiser and step; the model must hold its start weights."""
-        variables = self.parts.body.trainable_variables + self.parts.head.trainable_variables
-        self.optimizer = AdamW(
-            variables,
-            learning_rates(self.model, variables, self.recipe.layer_decay),
-            weight_decay=self.recipe.weight_decay,
-            anchor=self.recipe.anchor,
-            average=self.recipe.average,
-        )
-        self.step = make_step(
-            self.parts, self.optimizer, self.recipe, self.class_weights, self.seed
+        self.optimizer, self.step = compiled_for(
+            self.model, self.parts, self.recipe, self.class_weights, self.seed
         )
 
     def run_member(self, state: State, save: Callable[[State], None]) -> State:
@@ -336,13 +323,13 @@ def _blended(start: Arrays, trained: Arrays, share: float) -> Arrays:
     return [a + share * (b - a) for a, b in zip(start, trained, strict=True)]
 
 
-def predict_logits(model: Any, pixels: Pixels, batch: int = 64) -> NDArray[np.float32]:  # noqa: ANN401
+def predict_logits(model: Model, pixels: Pixels, batch: int = 64) -> NDArray[np.float32]:
     """Logits float32 (n, classes) for uint8 photos (n, h, w, 3)."""
     forward = _compiled(model)
     return np.concatenate([forward(x).numpy() for x in plain_batches(pixels, batch)])
 
 
-def _compiled(model: Any) -> Any:  # noqa: ANN401
+def _compiled(model: Model) -> Any:  # noqa: ANN401
     """One traced function per model, kept on it."""
     if not hasattr(model, "_wheatear_forward"):
         model._wheatear_forward = traced(  # noqa: SLF001  # ours, kept on theirs

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from training.input.warp import affine, recolour
 from training.recipe import Augmentation
 from training.tf import tf
+from training.untyped import Tensor
 
-Tensor = Any
 Pair = tuple[Tensor, Tensor]
 
 #: Rotation axis of hue: grey stays grey (Haeberli 1993, "Matrix operations for image processing").

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from training.input.augment import augment_batch, scale
 from training.recipe import Augmentation
 from training.tf import tf
+from training.untyped import Tensor
 
 Pixels = NDArray[np.uint8]
 
@@ -46,7 +47,7 @@ def train_dataset(
     rows = np.ascontiguousarray(order[: steps * batch].reshape(steps, batch))
     numbers = np.arange(first_step, first_step + steps, dtype=np.int32)
 
-    def make(number: Any, row: Any) -> Any:  # noqa: ANN401
+    def make(number: Tensor, row: Tensor) -> Any:  # noqa: ANN401
         return augment_batch(
             tf.gather(pixels, row),
             tf.gather(answers, row),

@@ -8,11 +8,9 @@ compiled apart: in one, XLA would resample once for every channel of the result.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from training.tf import tf, traced
-
-Tensor = Any
+from training.untyped import Tensor
 
 
 def _affine(images: Tensor, maps: Tensor, side: int) -> Tensor:

@@ -22,7 +22,6 @@ from training.metrics.curves import Curve, area_under_roc, average_precision, pr
 from training.metrics.intervals import (
     Interval,
     group_bootstrap_interval,
-    mcnemar_p_value,
     paired_difference_interval,
     wilson_interval,
 )
@@ -44,7 +43,6 @@ __all__ = [
     "fit_unknown_threshold",
     "group_bootstrap_interval",
     "macro_f1",
-    "mcnemar_p_value",
     "negative_log_likelihood",
     "paired_difference_interval",
     "pr_curve",

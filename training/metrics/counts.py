@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ class ClassScores(NamedTuple):
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
     f1: NDArray[np.float64]
+
+    def of(self, index: int) -> dict[str, Any]:
+        """Those of one class, by name, as plain numbers."""
+        return {name: figures[index].item() for name, figures in self._asdict().items()}
 
 
 def accuracy(truth: Labels, predicted: Labels) -> float:

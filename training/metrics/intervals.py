@@ -98,18 +98,6 @@ def paired_difference_interval(
     )
 
 
-def mcnemar_p_value(correct_a: ArrayLike, correct_b: ArrayLike) -> float:
-    """Exact two-sided McNemar test (1947) that a and b are right equally often.
-
-    Raises:
-        ValueError: the arrays are empty or differ in length.
-    """
-    _, only_a, only_b, _ = _paired_counts(correct_a, correct_b)
-    disagree, fewer = only_a + only_b, min(only_a, only_b)
-    tail: float = sum(math.comb(disagree, k) for k in range(fewer + 1)) / 2**disagree
-    return min(1.0, 2 * tail)
-
-
 def _paired_counts(correct_a: ArrayLike, correct_b: ArrayLike) -> tuple[int, int, int, int]:
     a: NDArray[np.bool_] = np.asarray(correct_a, bool)
     b: NDArray[np.bool_] = np.asarray(correct_b, bool)

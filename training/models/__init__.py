@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -19,9 +18,10 @@ from edge.errors import TrainingError
 from training.architectures import ARCHITECTURES, settings_of
 from training.models import inverted
 from training.recipe import Recipe
+from training.untyped import Model
 
 
-def build_model(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401  (Keras has no types)
+def build_model(recipe: Recipe, classes: int) -> Model:
     """A Keras model of the recipe's architecture, with start weights if it names any.
 
     Raises:
@@ -75,7 +75,7 @@ def _published() -> Iterator[tuple[Recipe, Counter[tuple[int, ...]]]]:
         yield Recipe(model="efficientnet_lite", variant=variant), shapes
 
 
-def _build(recipe: Recipe, classes: int) -> Any:  # noqa: ANN401
+def _build(recipe: Recipe, classes: int) -> Model:
     module, function = ARCHITECTURES[recipe.model].build.split(":")
     own = {name: getattr(recipe, name) for name in settings_of(recipe.model)}
     return getattr(import_module(module), function)(recipe, classes, **own)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from edge.errors import TrainingError
 from training.models.inverted import MOBILENET_V2_WIDTHS
 from training.models.weights import load_backbone_weights
 from training.recipe import Recipe
 from training.tf import keras
+from training.untyped import Model
 
 
-def build(recipe: Recipe, classes: int, *, alpha: float) -> Any:  # noqa: ANN401
+def build(recipe: Recipe, classes: int, *, alpha: float) -> Model:
     """Keras' own MobileNetV2 as one flat graph (TFMOT wants no nested models), logits out.
 
     Raises:
@@ -29,7 +29,7 @@ def build(recipe: Recipe, classes: int, *, alpha: float) -> Any:  # noqa: ANN401
     return keras.Model(backbone.input, logits, name="mobilenet_v2")
 
 
-def _load(backbone: Any, recipe: Recipe, alpha: float) -> None:  # noqa: ANN401
+def _load(backbone: Model, recipe: Recipe, alpha: float) -> None:
     if recipe.weights is None:
         return
     if recipe.weights != "imagenet":

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from edge.errors import TrainingError
 from training.recipe import Recipe
 from training.tf import keras
+from training.untyped import Model, Tensor
 
 #: Output channels and stride of each block, at alpha 1.
 _BLOCKS = ((24, 1), (48, 2), (48, 1), (96, 2), (96, 1), (128, 2))
 
 
-def build(recipe: Recipe, classes: int, *, alpha: float) -> Any:  # noqa: ANN401
+def build(recipe: Recipe, classes: int, *, alpha: float) -> Model:
     """A strided convolution, six depthwise-separable blocks (ReLU6), mean over space, logits.
 
     Raises:
@@ -35,7 +34,7 @@ def build(recipe: Recipe, classes: int, *, alpha: float) -> Any:  # noqa: ANN401
     return keras.Model(inputs, layers.Dense(classes, name="logits")(x), name="small")
 
 
-def _norm(x: Any, name: str) -> Any:  # noqa: ANN401
+def _norm(x: Tensor, name: str) -> Tensor:
     # Momentum 0.9: a demo trains for a few hundred steps, too few for Keras' 0.99 to settle.
     x = keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
     return keras.layers.ReLU(6.0, name=f"{name}_relu")(x)

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import TrainingError
+from training.untyped import Layer, Model
 
 
 class WrongWeights(TrainingError):
     """A file of weights is of another network."""
 
 
-def load_backbone_weights(model: Any, path: Path) -> None:  # noqa: ANN401
+def load_backbone_weights(model: Model, path: Path) -> None:
     """Load into a Keras 2 model the weights of a file made by its architecture without the top.
 
     Keras 3 names a layer in the file by its class and a running number ("conv2d_3"), so layers
@@ -87,7 +88,7 @@ def _stored_layers(group: h5py.Group) -> dict[str, list[NDArray[np.float32]]]:
     return stored
 
 
-def _keys(model: Any) -> list[tuple[str, Any]]:  # noqa: ANN401
+def _keys(model: Model) -> list[tuple[str, Any]]:
     """Layers that hold weights, with the names Keras 3 would store them under."""
     seen: dict[str, int] = {}
     keyed = []
@@ -107,10 +108,7 @@ def _snake_case(name: str) -> str:
 
 
 def _matched(
-    path: Path,
-    key: str,
-    layer: Any,  # noqa: ANN401
-    tensors: list[NDArray[np.float32]],
+    path: Path, key: str, layer: Layer, tensors: list[NDArray[np.float32]]
 ) -> list[tuple[Any, NDArray[np.float32]]]:
     wanted = [tuple(variable.shape) for variable in layer.weights]
     given = [tensor.shape for tensor in tensors]
@@ -122,7 +120,7 @@ def _matched(
     return list(zip(layer.weights, tensors, strict=True))
 
 
-def _load_keras_2(model: Any, path: Path) -> None:  # noqa: ANN401
+def _load_keras_2(model: Model, path: Path) -> None:
     try:
         model.load_weights(str(path))
     except (ValueError, KeyError, OSError) as error:

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from edge.errors import ImageError, TrainingError
 from edge.model.image.picture_files import list_pictures
 from edge.model.image.preprocessing import load, quantise
-from edge.model.scores import DecisionSpec, softmax
+from edge.model.scores import softmax
 from training import metrics
+from training.files import write_json
 from training.metrics import Interval
-from training.runs import Run, write_whole
+from training.runs import Run
+from training.untyped import Model
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +106,7 @@ class Answers(NamedTuple):
     """After temperature."""
 
 
-def answers(run: Run, split: str, model: Any, temperature: float = 1.0) -> Answers:  # noqa: ANN401
+def answers(run: Run, split: str, model: Model, temperature: float = 1.0) -> Answers:
     """The model's answers to the photos of one split.
 
     Raises:
@@ -117,14 +119,14 @@ def answers(run: Run, split: str, model: Any, temperature: float = 1.0) -> Answe
     logits = device_logits(run, model, pixels)
     return Answers(
         tuple(e.file for e in part.examples),
-        tuple(e.group or e.file for e in part.examples),
+        part.groups,
         labels,
         logits,
         softmax(logits, temperature),
     )
 
 
-def device_logits(run: Run, model: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:  # noqa: ANN401
+def device_logits(run: Run, model: Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Logits (n, classes) of fitted photos, through the device's own scaling."""
     spec, logits = run.info.input, []
     for start in range(0, len(pixels), 64):
@@ -160,19 +162,10 @@ def evaluate(run: Run, split: str = "test", unknown: Path | None = None) -> tupl
     return _figures(run, split, judged, temperature, threshold, foreign, probe), judged
 
 
-def decision_of(evaluation: Evaluation) -> DecisionSpec:
-    """The decision rule that a bundle made of this run carries."""
-    return DecisionSpec(
-        temperature=evaluation.temperature,
-        unknown="max-probability",
-        unknown_threshold=evaluation.unknown.threshold,
-    )
-
-
 def save(run: Run, evaluation: Evaluation) -> Path:
     """Write RUN/evaluation.json and return its path."""
     path = run.path / "evaluation.json"
-    write_whole(path, msgspec.json.format(msgspec.json.encode(evaluation), indent=1) + b"\n")
+    write_json(path, evaluation)
     return path
 
 
@@ -254,20 +247,17 @@ def _per_class(
         n = int(scores.n[i])
         both = 0 < n < len(of_class)
         figures[label] = ClassFigures(
-            n=n,
-            precision=float(scores.precision[i]),
-            recall=float(scores.recall[i]),
+            **scores.of(i),
             recall_interval=metrics.wilson_interval(int(confusion[i, i]), n)
             if n
             else Interval(0.0, 1.0),
-            f1=float(scores.f1[i]),
             roc_area=metrics.area_under_roc(column, of_class) if both else 0.0,
             average_precision=metrics.average_precision(column, of_class) if n else 0.0,
         )
     return figures
 
 
-def _foreign(run: Run, model: Any, folder: Path, temperature: float) -> NDArray[np.float32]:  # noqa: ANN401
+def _foreign(run: Run, model: Model, folder: Path, temperature: float) -> NDArray[np.float32]:
     """Top probability of every picture below a folder; what is left out is logged."""
     listing, pixels = list_pictures(folder), []
     for note in listing.notes():

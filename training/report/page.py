@@ -10,11 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from training.files import write_whole
 from training.pages.page import render
 from training.pages.photos import data_address
 from training.report import plots
 from training.report.evaluate import Answers, Evaluation
-from training.runs import Run, write_whole
+from training.runs import Run
 
 #: Photos shown, and how many of them may come from one group.
 MISTAKES, PER_GROUP = 24, 2

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from quantize.keras.channels import Channels
 from training.tf import keras
+from training.untyped import Model
 
 #: A convolution over pixels and channels, over channels alone (or a dense layer), over pixels.
 Kind = Literal["spatial", "point", "depthwise"]
@@ -35,7 +36,7 @@ class Term(NamedTuple):
         return read, self.fixed_out if self.writes < 0 else widths[self.writes]
 
 
-def terms(model: Any, channels: Channels) -> tuple[Term, ...]:  # noqa: ANN401 - a Keras model
+def terms(model: Model, channels: Channels) -> tuple[Term, ...]:
     """One for each convolution and dense layer, in the order of the model."""
     found = []
     for name, role in channels.roles.items():

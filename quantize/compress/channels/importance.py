@@ -17,15 +17,12 @@ from numpy.typing import NDArray
 from quantize.keras.channels import Channels, Group
 from training.fitting.step import smoothed_loss
 from training.tf import keras, tf, traced
+from training.untyped import Model, Tensor
 
 Scores = list[NDArray[np.float64]]
 
 
-def importance(
-    model: Any,  # noqa: ANN401 - a Keras model
-    channels: Channels,
-    batches: Iterable[tuple[Any, Any]],
-) -> Scores:
+def importance(model: Model, channels: Channels, batches: Iterable[tuple[Any, Any]]) -> Scores:
     """Score of each channel, by group; higher matters more, and one without a norm most.
 
     Args:
@@ -38,7 +35,7 @@ def importance(
     classes = tf.ones(model.output_shape[-1])
 
     @traced
-    def gradients(images: Any, labels: Any) -> Any:  # noqa: ANN401
+    def gradients(images: Tensor, labels: Tensor) -> Tensor:
         with tf.GradientTape() as tape:
             loss = smoothed_loss(model(images, training=False), labels, classes, 0.0)
         return tape.gradient(loss, variables)
@@ -60,7 +57,7 @@ def importance(
     ]
 
 
-def _gates(model: Any, group: Group) -> list[str]:  # noqa: ANN401
+def _gates(model: Model, group: Group) -> list[str]:
     """The batch norms at which a channel can be closed whole: the last before it is read.
 
     Behind an expansion that is the depthwise one's; where outputs are added, each has its own.

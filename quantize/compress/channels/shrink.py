@@ -14,6 +14,7 @@ from quantize.compress.channels.select import narrowest, select
 from quantize.int8.bias_correction import correct
 from quantize.keras.channels import Channels, Indices, cut, find_channels
 from quantize.keras.finetune import Distillation, Progress, Schedule, steady
+from training.untyped import Model
 
 Batches = Iterator[tuple[Any, Any]]
 PriceOf = Callable[[Any, Channels], Price]
@@ -36,8 +37,8 @@ class Narrowed(NamedTuple):
 
 
 def narrow(
-    model: Any,  # noqa: ANN401 - Keras models
-    copy: Any,  # noqa: ANN401
+    model: Model,
+    copy: Model,
     share: float,
     price_of: PriceOf,
     batches: Batches,
@@ -91,7 +92,7 @@ def narrow(
 
 
 def healer(
-    teacher: Any,  # noqa: ANN401
+    teacher: Model,
     batches: Batches,
     schedules: Sequence[Schedule],
     members: int,
