@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from clocks import Hand
@@ -13,7 +14,7 @@ from wires import ScriptedWire
 
 from edge.config import Broker
 from edge.errors import LostError
-from edge.mqtt.wire import Limits, Will
+from edge.mqtt.wire import Ack, Limits, Will
 from edge.outbox.outbox import Outbox
 from edge.system.bell import Bell
 from edge.system.counters import Counters
@@ -33,7 +34,7 @@ class Line(ScriptedWire):
         self.does, self.answers, self.closed, self.woken = does, True, 0, 0
         self.left: set[int] = set()
 
-    def poll(self, timeout_seconds: float):
+    def poll(self, timeout_seconds: float) -> list[Ack]:
         """Do that, then answer."""
         self.does(self)
         if self.answers:
@@ -62,7 +63,7 @@ class Dialled(NamedTuple):
 class Field:
     """A publisher, and the connections that a test gives it, one after the other."""
 
-    def __init__(self, folder, broker: dict[str, Any] | None = None, **more) -> None:
+    def __init__(self, folder: Path, broker: dict[str, Any] | None = None, **more: Any) -> None:
         self.clock, self.counters, self.bell = Hand(), Counters(), Bell()
         self.clock.forward(1000)  # of no meaning, as those of a computer
         self.outbox = Outbox(folder / "o.db")
@@ -81,7 +82,14 @@ class Field:
             **more,
         )
 
-    def dial(self, broker, client_id, will, speaks_5, most_bytes):
+    def dial(
+        self,
+        broker: Broker,
+        client_id: str,
+        will: Will | None,
+        speaks_5: bool,
+        most_bytes: int,
+    ) -> Line:
         """Return the next connection, or raise the error that a test put there."""
         self.dialled.append(Dialled(client_id, will, speaks_5, most_bytes))
         self.pings.append(broker.keepalive_seconds)
@@ -109,7 +117,9 @@ class Field:
         return found[0].removeprefix(f"{what}: ") if found else None
 
 
-def ending(error: Exception, polls: int = 0, does: Callable[[Line, int], object] | None = None):
+def ending(
+    error: Exception, polls: int = 0, does: Callable[[Line, int], object] | None = None
+) -> Callable[[Line], None]:
     """A script: so many polls go well, then the connection ends like this."""
     count = iter(range(10**6))
 

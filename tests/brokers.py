@@ -9,15 +9,18 @@ import random
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Self
 
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
-from patience import PATIENCE
+from patience import PATIENCE, Found
 from there import there
 
 
@@ -50,7 +53,7 @@ class Mosquitto:
         extra: str = "allow_anonymous true",
         listener: str = "",
         port: int | None = None,
-    ):
+    ) -> None:
         self.port = port or free_port()
         self._path = mosquitto_path()
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,10 +98,10 @@ class Mosquitto:
         if self._process and self._process.stderr:
             self._process.stderr.close()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -112,7 +115,14 @@ def end(client: paho.Client) -> None:
 class Subscriber:
     """Collects everything below a topic in a session the broker keeps while it is away."""
 
-    def __init__(self, port: int, topic: str = "#", username=None, password=None, tls=None):
+    def __init__(
+        self,
+        port: int,
+        topic: str = "#",
+        username: str | None = None,
+        password: str | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.messages: list[paho.MQTTMessage] = []
         self._change = threading.Condition()
         self._topic = topic
@@ -132,12 +142,12 @@ class Subscriber:
         self._client.loop_start()
         assert self._subscribed.wait(PATIENCE)
 
-    def _on_message(self, _client, _data, message):
+    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
         with self._change:
             self.messages.append(message)
             self._change.notify_all()
 
-    def wait(self, condition, seconds: float = PATIENCE):
+    def wait(self, condition: Callable[..., Found], seconds: float = PATIENCE) -> Found:
         """Wait until `condition(messages)` holds."""
         with self._change:
             return self._change.wait_for(lambda: condition(self.messages), seconds)
@@ -154,17 +164,17 @@ class Subscriber:
         with self._change:
             return [bytes(m.payload) for m in self.messages if m.topic.endswith(suffix)]
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         end(self._client)
 
 
 class Embedded:
     """The broker that comes as a Python package (amqtt), on a thread of its own."""
 
-    def __init__(self, _folder: Path):
+    def __init__(self, _folder: Path) -> None:
         amqtt = pytest.importorskip("amqtt.broker")
         self.port = free_port()
         self._loop = asyncio.new_event_loop()
@@ -191,10 +201,10 @@ class Embedded:
         self._thread.start()
         assert started.wait(PATIENCE)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(PATIENCE)
         self._loop.close()
@@ -234,7 +244,7 @@ topic read #
 """
 
 
-def locked(folder, allowed: str, extra: str = "") -> Mosquitto:
+def locked(folder: Path, allowed: str, extra: str = "") -> Mosquitto:
     """Start a mosquitto with users, passwords and an access list."""
     passwd = folder / "passwd"
     passwd.write_text("camera:secret\nreader:other\n")

@@ -6,6 +6,7 @@ import datetime
 import ipaddress
 import ssl
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,12 +20,14 @@ def authority(folder: Path) -> Path:
     now = datetime.datetime.now(datetime.UTC)
     identifier = x509.SubjectKeyIdentifier.from_public_key
 
-    def usage(ca):
+    def usage(ca: bool) -> Any:
         others = "content_commitment key_encipherment data_encipherment key_agreement"
         no = dict.fromkeys([*others.split(), "encipher_only", "decipher_only"], False)
         return x509.KeyUsage(digital_signature=True, key_cert_sign=ca, crl_sign=ca, **no)
 
-    def certify(name, issuer=None, issuer_key=None, ca=False):
+    def certify(
+        name: str, issuer: Any = None, issuer_key: Any = None, ca: bool = False
+    ) -> tuple[Any, Any]:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))

@@ -14,19 +14,21 @@ RIGHT = datetime(2026, 6, 21, 9, 0, tzinfo=UTC)
 class Field(Clock):
     """The clock of a computer that started at the right time RIGHT and shows another."""
 
-    def __init__(self, wrong_by: timedelta = timedelta(days=-200), quality: Quality = "unsynced"):
+    def __init__(
+        self, wrong_by: timedelta = timedelta(days=-200), quality: Quality = "unsynced"
+    ) -> None:
         super().__init__()
         self.seconds, self.wrong_by, self.is_, self.asleep = 100.0, wrong_by, quality, 0.0
 
-    def now(self):
+    def now(self) -> datetime:
         """What it shows."""
         return RIGHT + timedelta(seconds=self.since_boot()) + self.wrong_by
 
-    def monotonic(self):
+    def monotonic(self) -> float:
         """Seconds since the start, without those asleep."""
         return self.seconds
 
-    def since_boot(self):
+    def since_boot(self) -> float:
         """Seconds since the start."""
         return self.seconds + self.asleep
 
@@ -42,16 +44,16 @@ class Field(Clock):
 class Hand(Clock):
     """A clock that is set by hand."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.time, self.seconds = RIGHT, 0.0
         self.is_: Quality = "rtc"
 
-    def now(self):
+    def now(self) -> datetime:
         """The time."""
         return self.time
 
-    def monotonic(self):
+    def monotonic(self) -> float:
         """Seconds."""
         return self.seconds
 

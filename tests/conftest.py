@@ -7,12 +7,20 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from edge.system.volatile_storage import storage
+
+if TYPE_CHECKING:
+    from connections import Connections
+    from delivery_bench import Bench
+    from session_bench import Talk
+    from sshd import Sshd
 
 # No example is wrong for being slow: the machine may be busy.
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -65,13 +73,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first; the order within a file stays as it was shuffled."""
+    """Put the long files first; the order within a file stays."""
     rank = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
 
 
 @pytest.fixture(scope="session")
-def data(pytestconfig: pytest.Config):
+def data(pytestconfig: pytest.Config) -> Callable[[str], Path]:
     """A function ``data(name) -> Path`` that skips the test where that material is absent."""
     root = pytestconfig.getoption("--data")
 
@@ -85,7 +93,7 @@ def data(pytestconfig: pytest.Config):
 
 
 @pytest.fixture(scope="session")
-def discs_run(tmp_path_factory):
+def discs_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run on coloured discs; whoever writes to it takes a copy."""
     import discs
 
@@ -93,13 +101,13 @@ def discs_run(tmp_path_factory):
 
 
 @pytest.fixture
-def unmeasured(monkeypatch: pytest.MonkeyPatch):
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Children are not measured by `make coverage`, which needs memory where there is none."""
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
 
 
 @pytest.fixture(autouse=True)
-def no_device_outlives_its_test():
+def no_device_outlives_its_test() -> Iterator[None]:
     """End the devices that a failed test left running."""
     yield
     if (devices := sys.modules.get("devices")) is not None:
@@ -107,7 +115,7 @@ def no_device_outlives_its_test():
 
 
 @pytest.fixture
-def sshd(tmp_path, monkeypatch):
+def sshd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
     """A real SSH server that the `ssh` on PATH knows; the test is skipped where there is none."""
     from sshd import Sshd
 
@@ -119,7 +127,7 @@ def sshd(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def connections(monkeypatch):
+def connections(monkeypatch: pytest.MonkeyPatch) -> Connections:
     """The two connections of the outbox that is opened last."""
     from connections import Connections
 
@@ -127,7 +135,7 @@ def connections(monkeypatch):
 
 
 @pytest.fixture
-def authority(tmp_path):
+def authority(tmp_path: Path) -> Path:
     """A folder with a certificate authority of its own, and certificates made by it."""
     import certificates
 
@@ -135,7 +143,7 @@ def authority(tmp_path):
 
 
 @pytest.fixture
-def bench(tmp_path):
+def bench(tmp_path: Path) -> Iterator[Bench]:
     """A delivery with a window of 4."""
     from delivery_bench import Bench
 
@@ -145,7 +153,7 @@ def bench(tmp_path):
 
 
 @pytest.fixture
-def talk(tmp_path):
+def talk(tmp_path: Path) -> Iterator[Talk]:
     """A session just connected."""
     from session_bench import Talk
 
@@ -154,12 +162,8 @@ def talk(tmp_path):
     made.outbox.close()
 
 
-def pytest_terminal_summary(terminalreporter) -> None:
-    """Name the order of the tests; list loudly what was not tested for want of data, a server or a
-    package.
-    """
-    if (seed := terminalreporter.config.getoption("randomly_seed", None)) is not None:
-        terminalreporter.line(f"this order again: --randomly-seed={seed}")
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List loudly what was not tested for want of data, a server or a package."""
     absent = re.compile("ABSENT|NO BROKER|NO SSH|NO CONTAINER")
     skipped = [
         r for r in terminalreporter.stats.get("skipped", []) if absent.search(str(r.longrepr))

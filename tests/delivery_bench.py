@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from clocks import Hand
@@ -22,7 +24,7 @@ from edge.mqtt.lane import Link
 from edge.mqtt.wire import Ack, Limits
 from edge.outbox.dead_letters import DeadLetters
 from edge.outbox.outbox import Outbox
-from edge.outbox.rows import Row
+from edge.outbox.rows import Outgoing, Row
 from edge.system.counters import Counters
 
 log = logging.getLogger("test")
@@ -31,7 +33,9 @@ log = logging.getLogger("test")
 class Bench:
     """An outbox, a scripted wire and what stands between them; a new wire is a new connection."""
 
-    def __init__(self, folder, window: int = 4, letters_bytes: int = 10**6, **limits) -> None:
+    def __init__(
+        self, folder: Path, window: int = 4, letters_bytes: int = 10**6, **limits: Any
+    ) -> None:
         self.outbox, self.clock, self.counters = Outbox(folder / "o.db"), Hand(), Counters()
         self.letters = DeadLetters(folder / "letters", letters_bytes)
         self.standing = Standing(self.counters, self.letters, log, 10.0, self.clock.monotonic)
@@ -56,10 +60,10 @@ class Bench:
         self.connect()
 
     @contextlib.contextmanager
-    def no_room_for_letters(self):
+    def no_room_for_letters(self) -> Iterator[None]:
         """Have the disk take no dead letter meanwhile."""
 
-        def refuse(*_):
+        def refuse(*_: object) -> NoReturn:
             raise OSError("no space")
 
         with pytest.MonkeyPatch.context() as full:
@@ -74,7 +78,7 @@ class Bench:
             raise ImageError("no JPEG")
         return found
 
-    def put(self, *messages) -> None:
+    def put(self, *messages: Outgoing) -> None:
         """Write messages, at the time of the clock."""
         self.outbox.append_many([replace(one, time=self.clock.now()) for one in messages])
         self.delivery.looked = False

@@ -5,11 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
 
 import msgspec
 from senders import Sender
 
+from edge.config import Broker
 from edge.config import Requests as Settings
 from edge.errors import CameraError
 from edge.messages.base import Params
@@ -18,7 +21,7 @@ from edge.mqtt.packets import Incoming
 from edge.mqtt.requests import RequestServer
 from edge.mqtt.transactions import Memory
 from edge.system.bell import Bell
-from edge.system.clock import SystemClock
+from edge.system.clock import Clock, SystemClock
 from edge.system.counters import Counters
 
 BASE = "wheatear/cam-1"
@@ -30,7 +33,13 @@ class Desk:
     `capture` fails, `drift` has a bug.
     """
 
-    def __init__(self, tell=lambda: None, memory: Memory | None = None, clock=None, **more):
+    def __init__(
+        self,
+        tell: Callable[[], None] = lambda: None,
+        memory: Memory | None = None,
+        clock: Clock | None = None,
+        **more: Any,
+    ) -> None:
         self.counters = Counters()
         self.done: list[tuple[str, dict[str, Any]]] = []
         self.gate = threading.Event()
@@ -60,14 +69,16 @@ class Desk:
     def _break(self, _: Params) -> None:
         raise KeyError("a bug")
 
-    def ask(self, verb: str, payload: object, **more) -> dict[str, Any]:
+    def ask(self, verb: str, payload: object, **more: Any) -> dict[str, Any]:
         """Carry out a request at once; give its answer."""
         data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
         self.requests.carry_out(Incoming(f"{BASE}/request/{verb}", data, **more))
         (answer,) = self.requests.answers()
         return {"topic": answer.topic, **json.loads(answer.payload)}
 
-    def offered(self, verb: str, payload: object, count: int = 1, **more) -> list[dict[str, Any]]:
+    def offered(
+        self, verb: str, payload: object, count: int = 1, **more: Any
+    ) -> list[dict[str, Any]]:
         """Have messages come in as from the broker; give what is answered before any is carried
         out.
         """
@@ -100,17 +111,17 @@ def refused(answer: dict[str, Any]) -> str:
 class Served:
     """A device that takes requests over a broker."""
 
-    def __init__(self, folder, broker, **more):
+    def __init__(self, folder: Path, broker: Broker, **more: Any) -> None:
         bell = Bell()
         self.desk = Desk(bell.ring, **more)
         self.device = Sender(folder, broker, requests=self.desk.requests, bell=bell)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.desk.requests.start()
         self.device.__enter__()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.desk.gate.set()
         self.desk.requests.close()
         self.device.__exit__()

@@ -6,6 +6,7 @@ import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -21,15 +22,20 @@ from edge.model.bundle.manifest import (
     Reference,
 )
 from edge.model.image.preprocessing import InputSpec, decode, fit, quantise
-from edge.model.runtimes.fake import Fake, fake_model
+from edge.model.runtimes.fake import Fake, Fault, fake_model
 from edge.model.scores import DecisionSpec
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 COLOURS = {"aphid": (40, 160, 40), "beetle": (160, 30, 30), "leaf": (90, 90, 200)}
 STARTED: list[subprocess.Popen[str] | subprocess.Popen[bytes]] = []
 SPEC = InputSpec(width=32, height=32, mean=(0.0,), std=(1.0,), scale=1.0, zero_point=0)
 
 
-def photo(label: str, size: tuple[int, int] = (160, 120), form: str = "JPEG", seed: int = 0):
+def photo(
+    label: str, size: tuple[int, int] = (160, 120), form: str = "JPEG", seed: int = 0
+) -> bytes:
     """Picture bytes that the model takes for `label`."""
     noise = np.random.default_rng(seed).integers(-15, 16, (size[1], size[0], 3))
     pixels = np.clip(np.array(COLOURS[label]) + noise, 0, 255).astype(np.uint8)
@@ -51,12 +57,12 @@ def photos(folder: Path, count: int, size: tuple[int, int] = (160, 120)) -> list
 def bundle(
     path: Path,
     reference: Reference | None = None,
-    version="1",
-    fault=None,
-    size=32,
-    key=None,
-    name="colours",
-    colours=None,
+    version: str = "1",
+    fault: Fault | None = None,
+    size: int = 32,
+    key: Ed25519PrivateKey | None = None,
+    name: str = "colours",
+    colours: dict[str, tuple[int, int, int]] | None = None,
 ) -> Path:
     """Write a bundle for the fake runtime; give its path."""
     colours = colours or COLOURS

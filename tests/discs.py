@@ -1,6 +1,8 @@
 """Pictures that a small net learns in seconds: coloured discs on noise, a class per colour."""
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -24,7 +26,7 @@ RECIPE = Recipe(
 )
 
 
-def paint(root, per_class, group=lambda i: i):
+def paint(root: Path, per_class: int, group: Callable[[int], object] = lambda i: i) -> Path:
     """Write them below `root` with a split.csv: of five, three train, one val, one test.
 
     `group` names the group of the i-th picture of a class.
@@ -43,7 +45,7 @@ def paint(root, per_class, group=lambda i: i):
     return root
 
 
-def train(root):
+def train(root: Path) -> Path:
     """Paint 120 discs below `root` and give the folder of a finished run of a shallow net on them.
 
     It is made once in a session and only read: see the fixture `discs_run`.

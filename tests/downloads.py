@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from servers import Scripted, answer
@@ -32,14 +33,14 @@ def get(
     wait: Callable[[float], object] = lambda _: None,
     progress: Callable[[int, int | None], None] = lambda _done, _total: None,
     stop: Callable[[], bool] = lambda: False,
-    **options,
+    **options: Any,
 ) -> bytes:
     """Fetch from a server, without pauses unless a test wants them."""
     source = Source(url=server.url, **options)
     return fetch(source, folder, limits, progress, stop, wait=wait).read_bytes()
 
 
-def get_at(url: str, folder: Path, **settings) -> bytes:
+def get_at(url: str, folder: Path, **settings: Any) -> bytes:
     """Fetch from an address under other settings, without pauses."""
     limits = msgspec.structs.replace(LIMITS, **settings)
     return fetch(Source(url=url), folder, limits, wait=lambda _: None).read_bytes()

@@ -10,6 +10,9 @@ import ast
 import importlib.abc
 import importlib.machinery
 import threading
+from collections.abc import Callable, Sequence
+from types import CodeType, ModuleType
+from typing import Any, TypeVar
 
 OWNERS = {
     "edge.device.agent": ("Agent",),
@@ -39,6 +42,8 @@ OWNERS = {
 Point = tuple[str, str]
 """A place in the source, and the name of a thread."""
 
+Block = TypeVar("Block", ast.With, ast.Try)
+
 
 class Marked(ast.NodeTransformer):
     """Hands what is called in some classes' methods through ``_fault``; building them is left out:
@@ -50,12 +55,12 @@ class Marked(ast.NodeTransformer):
         self._where: list[str] = []
         self._quiet = 0
 
-    def visit_Module(self, node):
+    def visit_Module(self, node: ast.Module) -> ast.Module:
         """Leave all but classes as it is."""
         node.body = [self.visit(one) if isinstance(one, ast.ClassDef) else one for one in node.body]
         return node
 
-    def visit_ClassDef(self, node):
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
         """Mark the methods of the classes asked for."""
         if node.name in self._owners:
             for method in node.body:
@@ -64,23 +69,23 @@ class Marked(ast.NodeTransformer):
                     method.body = [self.visit(one) for one in method.body]
         return node
 
-    def visit_With(self, node):
+    def visit_With(self, node: ast.With) -> ast.With:
         """Know what is called where errors of the system are left out on purpose."""
         suppresses = any("suppress" in ast.unparse(one.context_expr) for one in node.items)
         return self._within(node, suppresses)
 
-    def visit_Try(self, node):
+    def visit_Try(self, node: ast.Try) -> ast.Try:
         """The same, in a handler's words."""
         handles = any(one.type and "OSError" in ast.unparse(one.type) for one in node.handlers)
         return self._within(node, handles)
 
-    def _within(self, node, quiet: bool):
+    def _within(self, node: Block, quiet: bool) -> Block:
         self._quiet += quiet
         self.generic_visit(node)
         self._quiet -= quiet
         return node
 
-    def visit_Call(self, node):
+    def visit_Call(self, node: ast.Call) -> ast.Call:
         """Hand the callee through."""
         what = ast.unparse(node.func).split("\n")[0][:40]
         place = f"{self._where[0]}:{node.lineno}:{node.col_offset} {what}"
@@ -99,7 +104,13 @@ class Points:
         self.quiet: dict[str, bool] = {}
         self.begin(None, None, False)
 
-    def begin(self, point: Point | None, error, always: bool, day: str = "good") -> None:
+    def begin(
+        self,
+        point: Point | None,
+        error: Callable[[], BaseException] | None,
+        always: bool,
+        day: str = "good",
+    ) -> None:
         """Begin a replay in which a point fails."""
         self.point, self.error, self.always = point, error, always
         self.reached: set[Point] = set()
@@ -111,12 +122,13 @@ class Points:
         """Accidents that name no call of those classes."""
         return sorted(set(accidents()) - {_named(place) for place in self.quiet})
 
-    def __call__(self, place: str, callee):
+    def __call__(self, place: str, callee: Callable[..., Any]) -> Callable[..., Any]:
         """Return what is to be called, or fail."""
         point = (place, threading.current_thread().name)
         self.reached.add(point)
         if point == self.point and (self.always or not self.fired):
             self.fired += 1
+            assert self.error is not None
             raise self.error()
         accident = self._accidents.get(_named(place))
         if accident:
@@ -179,7 +191,9 @@ def accidents() -> dict[str, list[Exception | None]]:
 class Finder(importlib.abc.MetaPathFinder):
     """Compiles the modules of :data:`OWNERS` with their calls marked."""
 
-    def find_spec(self, name, path, target=None):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         """Find one of those modules."""
         if name not in OWNERS:
             return None
@@ -193,13 +207,13 @@ class Finder(importlib.abc.MetaPathFinder):
 class Loader(importlib.machinery.SourceFileLoader):
     """Compiles with the calls marked, and keeps nothing of it."""
 
-    def get_code(self, fullname):
+    def get_code(self, fullname: str) -> CodeType:
         """Compile."""
         tree = ast.parse(self.get_data(self.path))
         marked = Marked(fullname, OWNERS[fullname]).visit(tree)
         return compile(ast.fix_missing_locations(marked), self.path, "exec")
 
-    def exec_module(self, module):
+    def exec_module(self, module: ModuleType) -> None:
         """Run the module."""
         module.__dict__["_fault"] = POINTS
         super().exec_module(module)

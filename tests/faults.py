@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,11 @@ class Field:
         return name, path
 
     def replay(
-        self, day: str, point: Point | None = None, error=None, always=False
+        self,
+        day: str,
+        point: Point | None = None,
+        error: Callable[[], BaseException] | None = None,
+        always: bool = False,
     ) -> dict[str, Any]:
         """Run a device once through its photos; tell what came of it."""
         from edge.device import app
@@ -148,7 +153,7 @@ class Field:
         }
 
     def _arrived(self, name: str, most: int) -> int:
-        def count(*_):
+        def count(*_: object) -> int:
             return len(set(self._subscriber.on(f"/{name}/sighting")))
 
         self._subscriber.wait(lambda _: count() >= most, 0.3)
@@ -170,13 +175,13 @@ def shorten() -> None:
     patch.setattr(notify, "_TICK_SECONDS", 0.02)
     for owner in (Writer, Reader):
 
-        def made(self, *arguments, real=owner.__init__, **named):
+        def made(self: Any, *arguments: Any, real: Any = owner.__init__, **named: Any) -> None:
             real(self, *arguments, **named)
             self._backoff = Backoff(0.005, 0.01)
 
         patch.setattr(owner, "__init__", made)
 
-    def start(self, real=RequestServer.start):
+    def start(self: Any, real: Any = RequestServer.start) -> None:
         real(self)
         for payload in (b'{"transaction": "1"}', b'{"transaction": "1"}', b'{"transaction": 2}'):
             self.offer(Incoming(f"{self._base}/request/status", payload))

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from brokers import free_port
@@ -45,9 +45,11 @@ def hass_path() -> str:
 class Hass:
     """A Home Assistant core that is connected to a broker."""
 
-    def __init__(self, folder: Path, broker_port: int, zone: str = "Asia/Dhaka", extra: str = ""):
+    def __init__(
+        self, folder: Path, broker_port: int, zone: str = "Asia/Dhaka", extra: str = ""
+    ) -> None:
         command = hass_path()
-        self.port = free_port()
+        self.port, self.broker_port = free_port(), broker_port
         self._token = ""
         folder.mkdir()
         (folder / "configuration.yaml").write_text(
@@ -132,9 +134,9 @@ class Hass:
         lines = self.log.read_text().splitlines()
         return [line for line in lines if "mqtt" in line.lower() or "template" in line.lower()]
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(30)

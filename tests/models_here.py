@@ -123,7 +123,7 @@ class Here:
                 Reopened(lambda: camera, counters, camera),
             )
 
-    def load(self, path):
+    def load(self, path: Path) -> Classifier:
         """Load a bundle, as a device does."""
         self.loaded.append(load_bundle(path, self.model))
         return self.loaded[-1]
@@ -154,7 +154,7 @@ class Here:
         """Follow the record while frames come, for some seconds at most."""
         over, until = threading.Event(), time.monotonic() + 5.0
 
-        def frames():
+        def frames() -> None:
             while not over.wait(0.001):
                 if self.switch.offered:
                     self.see()

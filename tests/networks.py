@@ -35,7 +35,7 @@ NETS = {
 }
 
 
-def network(name="mobilenet_v2", whole=False, **changes):
+def network(name: str = "mobilenet_v2", whole: bool = False, **changes: Any) -> Any:
     """A network of `NETS` with random weights and batch norms that do something.
 
     Unless `whole`, its first stages and its end: all kinds of its layers and ties are there, and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import devices
 import numpy as np
@@ -12,7 +13,7 @@ from edge.cameras import Frame
 from edge.config import Inbox as InboxConfig
 from edge.feedback.picture_store import PictureStore
 from edge.messages.base import new_id
-from edge.messages.feedback import InboxItem, InboxPicture
+from edge.messages.feedback import InboxItem, InboxPicture, Kept
 from edge.messages.sighting import FrameRef, ModelRef
 from edge.system import state_lock
 
@@ -32,7 +33,7 @@ def frame(seconds: float = 0.0, jpeg: bytes = JPEG) -> Frame:
     )
 
 
-def item(why="unknown", seconds: float = 0.0, id: str = "") -> InboxItem:
+def item(why: Kept = "unknown", seconds: float = 0.0, id: str = "") -> InboxItem:
     """An inbox item about a picture."""
     return InboxItem(
         device="cam-1",
@@ -56,6 +57,6 @@ def names(spool: PictureStore) -> list[str]:
     return sorted(path.name for path in spool.folder.iterdir() if path.name != state_lock.NAME)
 
 
-def unsent(folder) -> list[str]:
+def unsent(folder: Path) -> list[str]:
     """The stems of the items in a folder that were not sent yet, oldest first."""
     return sorted(path.stem for path in folder.glob("2026*[0-9a-f].json"))

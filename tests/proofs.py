@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
+from edge.config import Model
 from edge.errors import ProofError, StoppedError, WheatearError
 from edge.updates.proof import Proof, try_here
 
@@ -21,7 +25,7 @@ PROOF = Proof(
 """What one gives where all is well."""
 
 
-def prove_here(file, model, stop=lambda: False):
+def prove_here(file: Path, model: Model, stop: Callable[[], bool] = lambda: False) -> Proof:
     """Prove a bundle as the other process would."""
     if stop():
         raise StoppedError

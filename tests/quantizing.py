@@ -2,6 +2,8 @@
 
 import io
 import shutil
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -11,9 +13,9 @@ from quantize.options import Options
 from quantize.workbench import Watcher
 
 
-def asked(**changes):
+def asked(**changes: Any) -> Options:
     """Options at a learning rate for a net from scratch."""
-    values = {
+    values: dict[str, Any] = {
         "pruning": 0.5,
         "epochs": 6,
         "pruning_epochs": 10,
@@ -24,7 +26,7 @@ def asked(**changes):
     return Options(**(values | changes))
 
 
-def quantized(run, out, key=None, **changes):
+def quantized(run: Path, out: Path, key: Path | None = None, **changes: Any) -> str:
     """Do it and return what was printed."""
     stream = io.StringIO()
     console = Console(file=stream, width=140)
@@ -32,14 +34,14 @@ def quantized(run, out, key=None, **changes):
     return stream.getvalue()
 
 
-def inspected(bundle, key=None):
+def inspected(bundle: Path, key: Path | None = None) -> str:
     """What `inspect` prints."""
     stream = io.StringIO()
     show(bundle, key, Console(file=stream, width=120))
     return stream.getvalue()
 
 
-def fresh_copy(trained, folder):
+def fresh_copy(trained: Path, folder: Path) -> Path:
     """The run without anything that quantization left in it."""
     copy = shutil.copytree(trained, folder / "run")
     shutil.rmtree(copy / "quantize", ignore_errors=True)
@@ -53,20 +55,20 @@ class Stopped(Exception):
 class Recorder(Watcher):
     """Writes down what a pipeline does; stops in a phase if asked to."""
 
-    def __init__(self, stop_in="") -> None:
+    def __init__(self, stop_in: str = "") -> None:
         self.phases, self.lines, self._stop_in = list[str](), list[str](), stop_in
 
-    def phase(self, name, steps):
+    def phase(self, name: str, steps: int) -> None:
         """Note the phase."""
         self.phases.append(name)
         assert steps > 0
 
-    def advance(self, steps, note=""):
+    def advance(self, steps: int, note: str = "") -> None:
         """Stop where asked to."""
         assert steps >= 0
         if self._stop_in and self.phases[-1].startswith(self._stop_in):
             raise Stopped(note)
 
-    def say(self, text):
+    def say(self, text: str) -> None:
         """Note the line."""
         self.lines.append(text)

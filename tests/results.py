@@ -6,10 +6,14 @@ import numpy as np
 
 from edge.messages.sighting import Score
 from edge.model.classifier import Classification, FrameTimings, Tile
+from edge.model.scores import Reason
 from edge.model.tiled_classifier import together
+from edge.model.tiles import Box
 
 
-def found(label="aphid", confidence=0.9, reason=None) -> Classification:
+def found(
+    label: str = "aphid", confidence: float = 0.9, reason: Reason | None = None
+) -> Classification:
     """The classification of a frame."""
     return Classification(
         label=None if reason else label,
@@ -28,7 +32,9 @@ APHID, MITE, WEAK = found("aphid"), found("mite"), found("aphid", 0.3, "below-th
 STRANGE = found("aphid", 0.4, "unknown")
 
 
-def tile(box, label="aphid", confidence=0.9, reason=None):
+def tile(
+    box: Box, label: str = "aphid", confidence: float = 0.9, reason: Reason | None = None
+) -> Tile:
     """The result of a tile."""
     other = (
         Score(label=label, confidence=confidence),
@@ -41,6 +47,6 @@ def tile(box, label="aphid", confidence=0.9, reason=None):
     )
 
 
-def look(*tiles):
+def look(*tiles: Tile) -> Classification:
     """A frame's classification made of tiles."""
     return together(tiles)

@@ -19,7 +19,7 @@ from edge.system.clock import Clock
 BOOT = "0123456789ab"
 
 
-def sighting(label="aphid", time=None) -> Sighting:
+def sighting(label: str | None = "aphid", time: datetime | None = None) -> Sighting:
     """Make a sighting as the agent does, without a number."""
     example = EXAMPLES["Sighting"]
     assert isinstance(example, Sighting)
@@ -28,7 +28,7 @@ def sighting(label="aphid", time=None) -> Sighting:
     )
 
 
-def image(size=1000) -> Evidence:
+def image(size: int = 1000) -> Evidence:
     """Make a picture of so many bytes."""
     return Evidence(id=new_id(), time=datetime.now(UTC), jpeg=bytes(size))
 

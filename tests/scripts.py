@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge.cameras import Frame
 from edge.cameras.photo import encode_jpeg
+from edge.messages.base import Clock as Quality
 from edge.messages.sighting import Location
+from edge.model.classifier import Classification
+from edge.model.tiles import Size
 from edge.system import clock
+
+if TYPE_CHECKING:
+    from edge.model.image.preprocessing import Pixels
 
 START = datetime(2026, 6, 21, 23, 59, 50, tzinfo=UTC)
 HOME = Location(lat=23.8, lon=90.4)
@@ -32,16 +38,21 @@ class Script:
 
     capture_seconds = 0.0
 
-    def __init__(self, results, clock=None, step=timedelta(seconds=1)):
+    def __init__(
+        self,
+        results: Iterable[Classification | Exception],
+        clock: Clock | None = None,
+        step: timedelta = timedelta(seconds=1),
+    ) -> None:
         self.results, self.step = list(results), step
         self.clock, self.count = clock, 0
 
     @property
-    def ended(self):
+    def ended(self) -> bool:
         """All were taken."""
         return not self.results
 
-    def next(self, _timeout):
+    def next(self, _timeout: float) -> Frame | None:
         """Return a frame that stands for the next result."""
         if not self.results:
             return None
@@ -60,7 +71,7 @@ class Script:
             Location(lat=1, lon=2) if self.count == 2 else None,
         )
 
-    def look(self, _pixels, _size):
+    def look(self, _pixels: Pixels, _size: Size) -> Classification:
         """Return the result, or fail."""
         if isinstance(self.now, Exception):
             raise self.now
@@ -72,18 +83,18 @@ class Clock(clock.Clock):
 
     seconds = asleep = 0.0
 
-    def now(self):
+    def now(self) -> datetime:
         """The time of day."""
         return START + timedelta(seconds=self.since_boot())
 
-    def since_boot(self):
+    def since_boot(self) -> float:
         """Seconds, including those asleep."""
         return self.seconds + self.asleep
 
-    def monotonic(self):
+    def monotonic(self) -> float:
         """Seconds."""
         return self.seconds
 
-    def quality(self):
+    def quality(self) -> Quality:
         """Be set from a battery-backed clock."""
         return "rtc"

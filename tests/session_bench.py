@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 from delivery_bench import Bench
 
@@ -56,7 +59,7 @@ class Parcels:
 class Talk(Bench):
     """A bench with a whole session over it."""
 
-    def __init__(self, folder, parcels=(), **limits) -> None:
+    def __init__(self, folder: Path, parcels: Iterable[Parcel] = (), **limits: Any) -> None:
         self.inlet, self.source = Inlet(), Parcels(*parcels)
         self.says = {f"{BASE}/availability": b"online", f"{BASE}/info": b"{}"}
         self.taken: list[str] = []

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Self
 
 import pytest
 from brokers import free_port
@@ -40,7 +41,7 @@ def sshd_path() -> str:
 class Sshd:
     """The server, and a folder `bin` whose `ssh` reads a configuration of this server alone."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         server, client = sshd_path(), shutil.which("ssh")
         if os.geteuid() == 0:
@@ -100,9 +101,9 @@ class Sshd:
         self._process.terminate()
         self._process.wait(10)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self._process.poll() is None:
             self.stop()

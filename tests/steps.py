@@ -54,8 +54,12 @@ def told_steps(folder: Path, tell: Told, unsynced: Unsynced | None = None) -> It
     kept = unsynced or Unsynced()
     quiet = [False]
 
-    def wrapped(name: str, real, changes: Callable[[tuple[Any, ...], dict[str, Any]], bool]):
-        def step(*arguments, **options):
+    def wrapped(
+        name: str,
+        real: Callable[..., Any],
+        changes: Callable[[tuple[Any, ...], dict[str, Any]], bool],
+    ) -> Callable[..., Any]:
+        def step(*arguments: Any, **options: Any) -> Any:
             where = "" if quiet[0] else _place(arguments[0])
             if not where.startswith(str(folder)) or not changes(arguments, options):
                 return real(*arguments, **options)

@@ -12,7 +12,7 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from broker_script import Script
 from mqtt_packets import Connect, Publish
@@ -49,10 +49,10 @@ class StrictBroker:
         self.port = self._socket.getsockname()[1]
         self._start(self._accept)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._closing.set()
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -60,7 +60,7 @@ class StrictBroker:
         for thread in self._threads:
             thread.join(5)
 
-    def change(self, **fields) -> None:
+    def change(self, **fields: Any) -> None:
         """Follow another script from now on."""
         self.script = replace(self.script, **fields)
 
@@ -74,7 +74,7 @@ class StrictBroker:
         with self._change:
             return [one for one in self.seen if one.topic.endswith(end)]
 
-    def wait(self, condition: Callable[[StrictBroker], object], seconds: float = 60.0) -> bool:
+    def wait(self, condition: Callable[..., object], seconds: float = 60.0) -> bool:
         """Wait until a condition of this broker holds."""
         with self._change:
             return self._change.wait_for(lambda: bool(condition(self)), seconds)
@@ -105,9 +105,9 @@ class _Notes:
     def __init__(self, change: threading.Condition) -> None:
         self._change = change
 
-    def __enter__(self):
+    def __enter__(self) -> None:
         self._change.acquire()
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._change.notify_all()
         self._change.release()

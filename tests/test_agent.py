@@ -231,9 +231,9 @@ class Sleeper(Script):
     def next(self, timeout):
         """Return a frame, taken now."""
         if self.count == 3:
-            self.clock.asleep += 8 * 3600
+            there(self.clock).asleep += 8 * 3600
         frame = super().next(timeout)
-        return frame and replace(frame, time=self.clock.now())
+        return frame and replace(frame, time=there(self.clock).now())
 
 
 def test_a_sighting_does_not_live_on_while_the_computer_sleeps():

@@ -205,7 +205,7 @@ def test_everything_a_running_device_sends_is_as_documented(tmp_path):
     assert sorted(json.loads(subscriber.on("/info")[-1])["requests"]) == sorted(verbs)
     operations = found.tree["operations"]
     for message in subscriber.messages:
-        found.validate(found.channel(message.topic), message.payload, message.topic)
+        found.validate(found.channel(message.topic), bytes(message.payload), message.topic)
         key = found.channel(message.topic)
         if key in operations:  # an answer belongs to the operation of its request
             assert message.qos == operations[key]["bindings"]["mqtt"]["qos"], message.topic

@@ -11,6 +11,7 @@ import pytest
 from clocks import RIGHT, Hand
 from results import APHID
 from scripts import Script
+from there import there
 
 from edge.cameras.photo import encode_jpeg
 from edge.config import Decision, Images
@@ -169,7 +170,7 @@ def pictures(outbox, images: Images, frames: int) -> int:
     sightings = SightingBuilder(identity, images, counters, clock, budget)
     decider, sent, script = Decider(Decision(mode="always")), 0, Script([APHID] * frames)
     for number in range(frames):
-        frame = script.next(0)
+        frame = there(script.next(0))
         events = decider.see(APHID, float(number), frame.time)
         messages = sightings.messages(frame, events, decider.best)
         sent += sum(isinstance(one, Evidence) for one in messages)

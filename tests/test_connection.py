@@ -182,8 +182,9 @@ def test_who_connects_says_who_it_is():
         with Connection(own, "me", will, "5", 5000):
             said = broker.connects[-1]
             assert (said.client_id, said.username, said.password) == ("me", None, None)
-            assert (said.will.topic, said.will.payload) == ("gone", b"offline")
-            assert (said.will.qos, bool(said.will.retain)) == (1, True)
+            last = there(said.will)
+            assert (last.topic, last.payload) == ("gone", b"offline")
+            assert (last.qos, bool(last.retain)) == (1, True)
             assert said.properties[0x27] == 5000
         with Connection(own, "me", None, "5"):
             assert broker.connects[-1].will is None

@@ -12,6 +12,7 @@ from brokers import Mosquitto
 from certificates import authority
 from senders import Sender, settings
 from strict_broker import StrictBroker
+from there import there
 
 from edge.config import Broker, Tls
 from edge.errors import ConfigError
@@ -87,7 +88,8 @@ def test_a_first_connection_learns_which_will_the_broker_takes():
         assert connection.protocol == "5"
         first, second = broker.connects
         assert first.will is None
-        assert (second.will.qos, bool(second.will.retain)) == (0, False)
+        will = there(second.will)
+        assert (will.qos, bool(will.retain)) == (0, False)
         assert broker.wait(lambda one: one.goodbyes == 1)
 
 

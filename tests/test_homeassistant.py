@@ -215,7 +215,6 @@ def hass(tmp_path):
     """A real Home Assistant on a real broker."""
     hass_path()
     with Mosquitto(tmp_path) as broker, Hass(tmp_path / "hass", broker.port) as running:
-        running.broker = broker
         yield running
 
 
@@ -225,7 +224,7 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
     more = "\n".join(
         [ON, "[images]\nsend = true\n", "[device.location]\nlat = 23.81\nlon = 90.41\n"]
     )
-    path = devices.config(tmp_path, hass.broker.port, more)
+    path = devices.config(tmp_path, hass.broker_port, more)
     path.write_text(path.read_text().replace("state_seconds", "health_seconds = 1\nstate_seconds"))
     run(path)
     hass.state("event.cam_1_sighting", "unavailable")
@@ -250,7 +249,7 @@ def test_a_real_home_assistant_shows_the_camera(tmp_path, hass):
     hass.until(lambda: "sensor.cam_1_beetle_today" not in hass.states())
     assert "sensor.cam_1_aphid_today" in hass.states()
     assert hass.complaints() == []
-    run(devices.config(tmp_path, hass.broker.port))
+    run(devices.config(tmp_path, hass.broker_port))
     hass.until(lambda: "sensor.cam_1_last_sighting" not in hass.states())
 
 

@@ -22,7 +22,7 @@ from there import there
 from edge.cameras.photo import encode_jpeg, facts
 from edge.feedback.inbox import PictureInbox
 from edge.feedback.picture_store import PictureStore
-from edge.messages.feedback import InboxItem
+from edge.messages.feedback import InboxItem, Kept
 from edge.messages.sighting import ModelRef
 from edge.model.classifier import Tile
 from edge.model.image.preprocessing import decode
@@ -98,7 +98,8 @@ def test_thumbnails_are_small_and_reasons_take_turns(tmp_path):
     """Each parcel is JSON that describes its JPEG exactly; no reason is sent alone."""
     spool = PictureStore(tmp_path, 10**8)
     large = devices.photo("leaf", (1280, 960))
-    whys = ["unknown"] * 3 + ["random"] * 2 + ["disagreement"]
+    whys: list[Kept]
+    whys = ["unknown", "unknown", "unknown", "random", "random", "disagreement"]
     for number, why in enumerate(whys):
         spool.add(item(why, number), large)
     inbox, sent = opened(tmp_path), []

@@ -22,6 +22,7 @@ from edge.config import Decision, Images
 from edge.device.agent import Agent
 from edge.messages.health import Health
 from edge.messages.sighting import Evidence, ModelRef, Sighting
+from edge.model.scores import Reason
 from edge.outbox.outbox import Outbox
 from edge.sightings.builder import SightingBuilder, cut_off
 from edge.sightings.decision import Decider
@@ -188,8 +189,8 @@ def test_whatever_comes_every_life_begins_once_and_ends_once(seed):
         for i in range(4):
             label = str(random.choice(["aphid", "mite", "leaf"]))
             confidence = float(random.random())
-            reason = "unknown" if random.random() < 0.1 else None
-            reason = reason or ("below-threshold" if confidence < 0.6 else None)
+            weak: Reason | None = "below-threshold" if confidence < 0.6 else None
+            reason: Reason | None = "unknown" if random.random() < 0.1 else weak
             tiles.append(tile((i * 20, 0, i * 20 + 10, 10), label, confidence, reason))
         events += decider.see(look(*tiles), now, START + timedelta(seconds=now))
     events += decider.close()

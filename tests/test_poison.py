@@ -13,10 +13,12 @@ from senders import Sender, received, settings
 from strict_broker import StrictBroker
 from test_publisher_limits import seqs, until
 
+from edge.messages.sighting import Sighting
+
 POISON = b"poison"
 
 
-def poisoned() -> object:
+def poisoned() -> Sighting:
     """A sighting with the poison in it."""
     return sighting(label="poison")
 

@@ -3,6 +3,7 @@
 import re
 import shutil
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 from quantizing import Recorder, asked, fresh_copy, inspected, quantized
@@ -43,7 +44,7 @@ def brief(monkeypatch):
 
 def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path):
     """Half of the multiply-adds: a smaller model, as often right, that says what it was cut for."""
-    changes = {"pruning": 0.0, "budget": "macs=0.5", "resolution": 32}
+    changes: dict[str, Any] = {"pruning": 0.0, "budget": "macs=0.5", "resolution": 32}
     printed = quantized(trained, tmp_path / "discs.wtr", **changes)
     found = read_bundle(tmp_path / "discs.wtr")
     whole = next((trained / "quantize" / "qat").glob("whole-*.tflite")).read_bytes()
@@ -58,8 +59,8 @@ def test_a_budget_takes_channels_out_and_passes_the_same_gate(trained, tmp_path)
 
 def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
     """Ways to half of the multiply-adds are tried, and what is closest to the run is taken."""
-    changes = {"pruning": 0.3, "budget": "macs=0.5", "tolerance": 1.0, "min_agreement": 0.0}
-    changes |= {"epochs": 1, "pruning_epochs": 2}
+    changes: dict[str, Any] = {"pruning": 0.3, "budget": "macs=0.5", "epochs": 1}
+    changes |= {"tolerance": 1.0, "min_agreement": 0.0, "pruning_epochs": 2}
     printed = quantized(trained, tmp_path / "discs.wtr", **changes)
     missed = {
         int(side): float(distance)
@@ -102,7 +103,8 @@ def test_a_time_budget_is_measured_on_the_board_that_is_named(trained, tmp_path,
 
     Repeated, what was found is taken again; on this machine it would be another model.
     """
-    wanted = {"pruning": 0.0, "budget": "latency=0.9", "epochs": 1, "pruning_epochs": 1}
+    wanted: dict[str, Any] = {"pruning": 0.0, "budget": "latency=0.9"}
+    wanted |= {"epochs": 1, "pruning_epochs": 1}
     wanted |= {"on": sshd.on, "on_command": DEVICE_PROGRAM, "tolerance": 1.0, "min_agreement": 0.0}
     run = fresh_copy(trained, tmp_path)
     printed = quantized(run, tmp_path / "discs.wtr", **wanted)

@@ -13,6 +13,7 @@ from pictures import JPEG, item, names, unsent
 
 from edge.errors import PictureStoreError
 from edge.feedback.picture_store import PictureStore
+from edge.messages.feedback import Kept
 from edge.system import files
 
 
@@ -29,7 +30,14 @@ def test_an_item_is_two_files_that_a_person_can_read(tmp_path):
 def test_the_least_useful_goes_first_when_there_is_no_room(tmp_path):
     """What was sent, then odd frames, unsure ones, unknown ones, random ones; each oldest first."""
     spool = PictureStore(tmp_path, 10**9)
-    order = ["random", "unknown", "low-confidence", "disagreement", "low-confidence", "unknown"]
+    order: list[Kept] = [
+        "random",
+        "unknown",
+        "low-confidence",
+        "disagreement",
+        "low-confidence",
+        "unknown",
+    ]
     for number, why in enumerate(order):
         spool.add(item(why, number, f"{number:016x}"), JPEG)
     spool.mark_sent(f"{5:016x}")
@@ -105,7 +113,8 @@ def test_room_for_sightings_is_left_alone(tmp_path):
 def test_reasons_are_asked_for_by_their_oldest(tmp_path):
     """Of those that were not sent, in a folder found and in one that is added to."""
     spool = PictureStore(tmp_path, 10**9)
-    for number, why in enumerate(("unknown", "random", "unknown", "random")):
+    order: list[Kept] = ["unknown", "random", "unknown", "random"]
+    for number, why in enumerate(order):
         spool.add(item(why, number, f"{number:016x}"), JPEG)
     spool.mark_sent(f"{0:016x}")
     spool.drop(f"{1:016x}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from edge.mqtt.packets import Incoming
@@ -47,7 +48,14 @@ class ScriptedWire:
     mid: int = 0
     """The number that was given last."""
 
-    def publish(self, topic, payload, qos, retain=False, correlation=None) -> int:
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool = False,
+        correlation: bytes | None = None,
+    ) -> int:
         """Keep a message; QoS 0 is acknowledged by itself."""
         self.mid += 1
         self.said.append(Said(topic, payload, qos, retain, correlation, self.mid))
@@ -58,7 +66,7 @@ class ScriptedWire:
             self.acknowledge(self.mid)
         return self.mid
 
-    def subscribe(self, topics) -> int:
+    def subscribe(self, topics: Sequence[str]) -> int:
         """Keep a subscription."""
         self.mid += 1
         self.subscribed.append(list(topics))
@@ -84,7 +92,7 @@ class ScriptedWire:
         return taken
 
     @contextlib.contextmanager
-    def together(self):
+    def together(self) -> Iterator[None]:
         """Note that it is used."""
         self.together_now = True
         yield

@@ -22,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import CodeType, FunctionType
 
@@ -36,7 +37,6 @@ GREEN, RED, BROKEN, ANEW, MISSING = 0, 1, 70, 71, 72
 OPTIONS = [
     *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=native"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
-    "--randomly-dont-reorganize",
 ]
 WHOLE_SECONDS = 36_000
 WAIT_TIMES, WAIT_SECONDS = 4, 5
@@ -66,7 +66,7 @@ class Covered:
         return sorted(found, key=lambda test: (self.seconds[test], test))
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item):
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """End this process where a test takes far longer than unchanged: it may wait for ever."""
         _limit(self.seconds.get(item.nodeid, WHOLE_SECONDS))
         return (yield)
@@ -250,7 +250,7 @@ class _Changed(  # type: ignore[misc]  # both have `source_to_code`, each its ow
         super().__init__(_name(path, root), str(path))
         self._code = code
 
-    def find_spec(self, name: str, _path: object, _target: object = None):
+    def find_spec(self, name: str, _path: object, _target: object = None) -> ModuleSpec | None:
         """Find it."""
         if name != self.name:
             return None
@@ -368,7 +368,7 @@ class _Recorder:
         self.covered, self._lines = Covered(), Lines(paths)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item):
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Note what it runs."""
         self._lines.seen, started = set(), time.monotonic()
         result = yield

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+
 import pytest
 
 
@@ -25,7 +27,7 @@ class Existing:
         self._left_out += [item.nodeid for item in items]
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_collection(self, session: pytest.Session):
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
         """List the tests that pytest does not find, and those left out that are none."""
         try:
             result = yield

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from changes import Change
 
@@ -27,7 +29,7 @@ class Lines:
         """Whether a line of this change was seen."""
         return any((str(path), line) in self.seen for line in change.lines)
 
-    def _trace(self, frame: FrameType, _event: str, _value: object):
+    def _trace(self, frame: FrameType, _event: str, _value: object) -> Callable[..., Any] | None:
         if frame.f_code.co_filename not in self._paths:
             return None
         self.seen.add((frame.f_code.co_filename, frame.f_lineno))
