@@ -42,7 +42,7 @@ def test_a_time_is_told_anew_after_jumps_in_both_directions(history):
     for moment, seconds in given_out:
         found = clock.seconds_since_boot(moment)
         assert clock.restated(moment) == clock.booted() + timedelta(seconds=found)
-        if len(history) == 1:
+        if len(history) == 1 and seconds < clock.seconds + history[0][1]:  # shown once
             assert found == pytest.approx(seconds, abs=1e-3)
 
 
