@@ -73,7 +73,7 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first; the order within a file stays."""
+    """Put the long files first; the order within a file stays as it was shuffled."""
     rank = {name: number for number, name in enumerate(LONG)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(LONG)))
 
@@ -163,7 +163,11 @@ def talk(tmp_path: Path) -> Iterator[Talk]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """List loudly what was not tested for want of data, a server or a package."""
+    """Name the order of the tests; list loudly what was not tested for want of data, a server or a
+    package.
+    """
+    if (seed := terminalreporter.config.getoption("randomly_seed", None)) is not None:
+        terminalreporter.line(f"this order again: --randomly-seed={seed}")
     absent = re.compile("ABSENT|NO BROKER|NO SSH|NO CONTAINER")
     skipped = [
         r for r in terminalreporter.stats.get("skipped", []) if absent.search(str(r.longrepr))

@@ -68,7 +68,7 @@ def test_a_message_of_many_megabytes_is_not_kept_in_memory(tmp_path):
         StrictBroker(Script(says=(*huge, message(STATUS, ASK)))) as broker,
         Served(tmp_path, settings(broker.port, protocol="5")),
     ):
-        assert broker.wait(lambda one: len(one.payloads("/response/status")) == 2, 30)
+        assert broker.wait(lambda one: len(one.payloads("/response/status")) == 2)
         refused, carried_out = broker.payloads("/response/status")
         assert f"{size} bytes is larger than requests.max_bytes".encode() in refused
         assert b'"ok"' in carried_out

@@ -10,7 +10,8 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from training.data.dataset import Dataset, Example
 from training.data.grouping import Link, find_links, group_near_duplicates, join
-from training.data.keypoints import find_keypoints, mirrored
+from training.data.keypoints import Keypoints, find_keypoints, mirrored
+from training.data.matching import find_matches
 from training.data.photos import look
 from training.data.sources import load_dataset
 from training.synthetic import generate
@@ -172,3 +173,13 @@ def test_the_result_does_not_depend_on_chance(tmp_path, order):
     groups = [e.group for e in group_near_duplicates(bare).examples]
     again = [e.group for e in group_near_duplicates(bare).examples]
     assert groups == again
+
+
+def test_a_few_local_features_in_all_are_compared():
+    """As plain pictures give them: an index would have to find all, and does not always."""
+    for seed in range(20):
+        points = np.random.default_rng(seed).normal(size=(18, 128)).astype(np.float32)
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        frames = np.zeros((9, 4), np.float32)
+        photos = [Keypoints(frames, points[:9]), Keypoints(frames, points[9:])]
+        assert list(find_matches(photos, [np.zeros((8, 8, 3), np.uint8)] * 2)) == []

@@ -231,7 +231,7 @@ def test_a_reference_is_part_of_the_bundle_and_checked(tmp_path):
         parse(text.replace(b'"n": 3', b'"n": 4'))
     two = json.loads(text)
     two["reference"]["labels"] = [1, 2]
-    with pytest.raises(BundleFormatError, match="counts 2 labels of 3"):
+    with pytest.raises(BundleFormatError, match="has counts of 2 labels of 3"):
         parse(json.dumps(two).encode())
 
 

@@ -54,7 +54,7 @@ def trickle():
 def fetching(camera):
     """Wait until bytes of a download are here."""
     part = camera.place.store.incoming / "url.part"
-    assert camera.subscriber.wait(lambda _: part.exists() and part.stat().st_size > 4, 20)
+    assert camera.subscriber.wait(lambda _: part.exists() and part.stat().st_size > 4)
 
 
 def incoming(place):
@@ -74,7 +74,7 @@ def test_a_download_is_cancelled_by_request_and_the_next_update_works(field, tri
         camera.kill()
         asked = len(trickle.asked)
         camera.start()
-        assert camera.subscriber.wait(lambda _, asked=asked: len(trickle.asked) > asked, 20)
+        assert camera.subscriber.wait(lambda _, asked=asked: len(trickle.asked) > asked)
     assert "wait for its end" in camera.ask("model/install", url=trickle.url)["error"]["message"]
     done = camera.ask("model/cancel")["data"]
     assert done == {"update": update, "upload": None, "ended": True}
@@ -95,7 +95,7 @@ def test_a_download_expires_over_power_cuts(field, trickle):  # noqa: F811
     camera = field(model=QUICK + "\ndownload_seconds = 6.0")
     camera.start()
     update = camera.ask("model/install", url=trickle.url)["data"]["update"]
-    assert camera.subscriber.wait(lambda _: trickle.asked, 20)
+    assert camera.subscriber.wait(lambda _: trickle.asked)
     cuts = 0
     while Jobs(camera.place.store).read() is not None:
         camera.kill()
@@ -121,7 +121,7 @@ def test_a_proof_is_cancelled_on_the_command_line(field):  # noqa: F811
     camera.sees_with("1")
     digest = send(camera, camera.place.bundle("2", fault=Fault(kind="hang")))
     update = camera.ask("model/install", sha256=digest)["data"]["update"]
-    assert camera.subscriber.wait(lambda _: camera.updates()[-1]["phase"] == "proving", 20)
+    assert camera.subscriber.wait(lambda _: camera.updates()[-1]["phase"] == "proving")
     told = command("cancel", "--config", camera.place.path)
     assert told.stdout == f"update {update} is cancelled\n", told
     assert camera.ends("cancelled", None)["update"] == update

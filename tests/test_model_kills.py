@@ -83,7 +83,7 @@ def test_kills_at_random_times_of_an_update_strand_no_camera(tmp_path):
                 camera.kill()
                 camera.start()
             before = len(camera.seen())
-            assert camera.subscriber.wait(lambda _: len(camera.seen()) > before + 5, 20)
+            assert camera.subscriber.wait(lambda _: len(camera.seen()) > before + 5)
             assert camera.subscriber.wait(
                 lambda _: camera.updates()[-1]["result"] in ("confirmed", "returned"), 20
             )

@@ -89,7 +89,7 @@ def test_a_request_is_told_why_a_bundle_is_refused(field, key):  # noqa: F811, A
         def told(update=update):
             return [one for one in camera.updates() if one["update"] == update and one["result"]]
 
-        assert camera.subscriber.wait(lambda _, told=told: told(), 20), kind
+        assert camera.subscriber.wait(lambda _, told=told: told()), kind
         assert told()[0]["result"] == "refused"
         assert REFUSED[kind] in told()[0]["reason"], kind
         reasons.add(told()[0]["reason"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 
 import msgspec
 import pytest
@@ -143,11 +144,12 @@ def test_a_device_that_stops_goes_on_later(here):
     """With the seconds that it took until now, and what is here."""
     here.models.jobs.put(send(here, here.place.bundle("2").read_bytes()))
     here.closing.set()
+    started = time.monotonic()
     with pytest.raises(StoppedError):
         work(here)
     job = here.models.jobs.read()
     assert (job.update, job.cancelled) == ("u1", False)
-    assert 0.0 <= job.spent < 5.0
+    assert 0.0 <= job.spent <= time.monotonic() - started
     assert incoming(here) == ["job.json", "upload.json", "upload.part"]
     assert here.payloads == []
     here.closing.clear()

@@ -17,6 +17,7 @@ import devices
 import pytest
 import tiny
 from brokers import Mosquitto, Subscriber
+from patience import PATIENCE
 from test_models import Place, command
 from there import there
 
@@ -102,7 +103,7 @@ class Field:
         """All sightings, in the order of arrival."""
         return [json.loads(payload) for payload in self.subscriber.on("/sighting")]
 
-    def sees_with(self, version: str, seconds: float = 20.0) -> None:
+    def sees_with(self, version: str, seconds: float = PATIENCE) -> None:
         """Wait until a sighting names this version of the model."""
         before = len(self.seen())
         assert self.subscriber.wait(
@@ -114,7 +115,7 @@ class Field:
         """All that was said on ``update``."""
         return [json.loads(payload) for payload in self.subscriber.on("/update")]
 
-    def ends(self, result: str, version: str | None, seconds: float = 30.0) -> dict[str, Any]:
+    def ends(self, result: str, version: str | None, seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait until an update of this version has ended so; give what was said of it."""
 
         def found() -> dict[str, Any] | None:

@@ -16,7 +16,7 @@ import devices
 import msgspec
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
-from patience import wait_for
+from patience import PATIENCE, wait_for
 from remotes import ALLOW, BASE, changed
 
 from edge.commands.request import ask
@@ -44,7 +44,7 @@ class Field:
             env=os.environ | self.environment,
         )
 
-    def ask(self, verb: str, seconds=20.0, **parameters) -> dict[str, Any]:
+    def ask(self, verb: str, seconds=PATIENCE, **parameters) -> dict[str, Any]:
         """Ask the device; give the whole answer."""
         request = {"transaction": f"t{random.getrandbits(60)}", **parameters}
         return ask(self.broker, BASE, verb, request, seconds)

@@ -9,6 +9,7 @@ from typing import Any
 import devices
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
+from patience import PATIENCE
 from PIL import Image
 from samples import sighting
 
@@ -22,7 +23,7 @@ def broker(tmp_path):
         yield running
 
 
-def finish(process, seconds=30.0):
+def finish(process, seconds=PATIENCE):
     """Wait for the end; give exit status and stderr."""
     _, told = process.communicate(timeout=seconds)
     return process.returncode, told

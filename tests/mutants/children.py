@@ -37,6 +37,7 @@ GREEN, RED, BROKEN, ANEW, MISSING = 0, 1, 70, 71, 72
 OPTIONS = [
     *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--tb=native"),
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
+    "--randomly-dont-reorganize",
 ]
 WHOLE_SECONDS = 36_000
 WAIT_TIMES, WAIT_SECONDS = 4, 5

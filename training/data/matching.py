@@ -32,7 +32,9 @@ TURN, SCALE = 0.5, 0.5
 """How far, in radians and as a logarithm, a match may turn and scale otherwise than the rest."""
 PATCH = 7
 """Side, in pixels of the thumbnails, of the patches that are looked at for change."""
-_KDTREE = 1
+FEW = 100
+"""Descriptors up to which all are compared: from a few, trees do not find all that is asked for."""
+_LINEAR, _KDTREE = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,8 @@ def _descriptor_matches(plain: np.ndarray, owner: np.ndarray) -> np.ndarray:
     import cv2
 
     cv2.setRNGSeed(0)  # the trees split at random
-    index = cv2.flann.Index(plain, {"algorithm": _KDTREE, "trees": TREES})
+    algorithm = _LINEAR if len(plain) <= FEW else _KDTREE
+    index = cv2.flann.Index(plain, {"algorithm": algorithm, "trees": TREES})
     count = min(NEAREST, len(plain))
     found = []
     for flip, query in enumerate((plain, np.ascontiguousarray(mirrored(plain)))):
