@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from contextlib import ExitStack
@@ -348,13 +349,15 @@ def test_bytes_count_as_passed_when_the_other_end_has_them():
 
 def test_a_connection_that_is_closed_leaves_nothing_open():
     """Closing it twice is fine."""
+    gc.collect()  # what tests before this one left to be closed
     with StrictBroker() as broker:
         before = open_files()
         made(broker).close()
         assert broker.wait(lambda one: len(one.connects) == 1)
-        wait_for(lambda: open_files() == before)  # the broker's end closes by itself
+        wait_for(lambda: open_files() <= before)  # the broker's end closes by itself
+        before = open_files()
         connection = made(broker)
         assert len(open_files()) >= len(before) + 3  # a socket, and two to wake it
         connection.close()
         connection.close()
-        wait_for(lambda: open_files() == before)
+        wait_for(lambda: open_files() <= before)
