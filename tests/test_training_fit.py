@@ -140,6 +140,16 @@ def test_a_finished_run_is_never_overwritten(finished, photos):
     assert (finished.path / "model.keras").read_bytes() == before
 
 
+def test_a_run_of_another_version_is_named_as_one(finished, tmp_path):
+    """What was written before a run had candidates is told apart from a damaged file."""
+    older = msgspec.json.decode((finished.path / "run.json").read_bytes())
+    older["schema"] = 1
+    older["result"] = {"best_epoch": 3, "epochs": 4, "val_accuracy": 0.9}
+    (tmp_path / "run.json").write_bytes(msgspec.json.encode(older))
+    with pytest.raises(TrainingError, match=r"another version of this program \(schema 1, .* 2"):
+        load_run(tmp_path)
+
+
 def test_an_unfinished_run_of_other_settings_is_refused(finished, photos, tmp_path):
     """Going on with another recipe would mix two experiments."""
     out = tmp_path / "begun"

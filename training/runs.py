@@ -31,7 +31,7 @@ from training.input.cache import cached_pixels
 from training.recipe import Recipe
 from training.untyped import Model
 
-SCHEMA = 1
+SCHEMA = 2
 PACKAGES = ("numpy", "pillow", "tensorflow", "tf-keras", "tensorflow-model-optimization")
 
 
@@ -185,6 +185,12 @@ def finished_model(run: Path) -> Path:
     return path
 
 
+class _Versioned(msgspec.Struct):
+    """What tells which form the rest has."""
+
+    schema: int
+
+
 def load_run(path: Path) -> Run:
     """Open a run folder.
 
@@ -193,13 +199,18 @@ def load_run(path: Path) -> Run:
     """
     file = Path(path) / "run.json"
     try:
-        info = msgspec.json.decode(file.read_bytes(), type=RunInfo)
+        text = file.read_bytes()
+        schema = msgspec.json.decode(text, type=_Versioned).schema
+        if schema != SCHEMA:
+            raise TrainingError(
+                f"{file}: written by another version of this program (schema {schema}, this one "
+                f"knows {SCHEMA}); train anew"
+            )
+        info = msgspec.json.decode(text, type=RunInfo)
     except FileNotFoundError as error:
         raise TrainingError(f"{path}: no run here (run.json is missing)") from error
     except msgspec.DecodeError as error:
         raise TrainingError(f"{file}: {error}") from error
-    if info.schema != SCHEMA:
-        raise TrainingError(f"{file}: schema {info.schema}, this program knows {SCHEMA}")
     return Run(Path(path), info)
 
 

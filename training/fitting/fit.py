@@ -26,7 +26,7 @@ from training.untyped import Model
 
 if TYPE_CHECKING:
     from training.fitting.progress import Progress
-    from training.fitting.train import FitPhotos
+    from training.fitting.train import FitPhotos, Trained
 
 
 def fit(
@@ -47,7 +47,6 @@ def fit(
         DataError: no model can be made of these classes and splits.
     """
     from training.fitting.progress import Progress
-    from training.fitting.state import assign, values_of
     from training.fitting.train import train
     from training.models import build_model
     from training.tf import keras, tf
@@ -75,13 +74,7 @@ def fit(
     with Progress(console, run.path / "tensorboard") as progress:
         photos = _photos(run, progress)
         trained = train(model, photos, recipe, seed, run.path / "state", progress)
-    _write_history(run.path / "history.csv", trained.history)
-    if trained.probe:
-        kept = values_of(model.weights)
-        assign(model.weights, trained.probe)
-        _save(model, run.path / "probe.keras")
-        assign(model.weights, kept)
-    _save(model, run.path / "model.keras")
+    _keep(run, model, trained)
     result = Result(
         candidates=trained.candidates,
         epochs=sum(row["member"] > 0 for row in trained.history),
@@ -91,6 +84,19 @@ def fit(
     shutil.rmtree(run.path / "state")
     _warn_of_falling(trained.history, console)
     return load_run(run.path)
+
+
+def _keep(run: Run, model: Model, trained: Trained) -> None:
+    """Write the history, the model with the linear probe, if there is one, and the kept model."""
+    from training.fitting.state import assign, values_of
+
+    _write_history(run.path / "history.csv", trained.history)
+    if trained.probe:
+        kept = values_of(model.weights)
+        assign(model.weights, trained.probe)
+        _save(model, run.path / "probe.keras")
+        assign(model.weights, kept)
+    _save(model, run.path / "model.keras")
 
 
 def _warn_of_falling(history: Sequence[dict[str, float]], console: Console) -> None:
