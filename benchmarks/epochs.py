@@ -31,7 +31,8 @@ from training.input.cache import cached_pixels
 from training.input.dataset import one_hot, train_dataset
 from training.input.sampling import epoch_order
 from training.models import build_model
-from training.recipe import Recipe, change_recipe, load_recipe
+from training.recipe import Recipe, change_recipe
+from training.recipes import load_recipe
 from training.tf import keras, tf
 
 RECIPE = "finetune"

@@ -27,6 +27,18 @@ def arrows(files: dict[str, Path]) -> set[Arrow]:
     return set(kinds(files))
 
 
+def named(files: dict[str, Path]) -> set[Arrow]:
+    """(who names, named) for modules in strings, as "edge.model" and "edge.model.a:Class"."""
+    found = set()
+    for name, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                target = node.value.partition(":")[0].rstrip(".")
+                if "." in target and target in files and target != name:
+                    found.add((name, target))
+    return found
+
+
 def kinds(files: dict[str, Path]) -> dict[Arrow, str]:
     """When each arrow's import is carried out: ``load``, ``late`` (in a function), ``type``.
 
@@ -71,11 +83,13 @@ def _named(node: ast.Import | ast.ImportFrom, known: dict[str, Path]) -> Iterato
 def upward(found: Iterable[Arrow], rooms: Iterable[str | tuple[str, ...]]) -> set[Arrow]:
     """The arrows between rooms of one package that do not point to a room further down.
 
-    `rooms` stand from the ground up; those in one tuple may not import each other.
+    `rooms` stand from the ground up; those in one tuple may not import each other. The package's
+    own `__init__` lies below all, for whatever it took in would be had from everywhere by its
+    name; `__main__` lies above.
     """
     floor = {
         name: height
-        for height, one in enumerate(rooms)
+        for height, one in enumerate(["", *rooms, "__main__"])
         for name in ([one] if isinstance(one, str) else one)
     }
     return {

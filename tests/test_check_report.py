@@ -16,7 +16,7 @@ from training.commands.cli import app
 from training.data.dataset import Example
 from training.data.sources import load_dataset
 from training.data.tables import read_csv, write_csv
-from training.synthetic import generate
+from training.synthetic.generate import generate
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from arrows import arrows, circles, modules
+from arrows import arrows, circles, kinds, modules
+from arrows import named as named_modules
 from rooms import ROOMS, upward_arrows
 
 import edge
@@ -39,6 +40,18 @@ BORROWED = {
     "training.inbox.collect -> edge.system.counters": "it comes back as patiently as cameras do",
 }
 """What is taken besides, and why that is well so."""
+NAMED_UPWARD = {
+    "quantize.sweep.jobs -> quantize.commands.trial": "a process of its own runs it",
+    "training.architectures -> training.models.efficientnet_lite": "training.models imports it",
+    "training.architectures -> training.models.mobilenet_v2": "training.models imports it",
+    "training.architectures -> training.models.small": "training.models imports it",
+}
+"""Modules further up that a string names, and who looks for them."""
+WHOLE = {
+    "edge.config": "its sections are one value",
+    "training.metrics": "they are figures of one report",
+}
+"""Folders that load their files, and why that is well so."""
 
 
 def imported(path: Path) -> set[str]:
@@ -91,6 +104,14 @@ def test_rooms_import_only_those_below_them():
 
 
 @pytest.mark.skipif(not IN_TREE, reason="only the wheel is here")
+def test_no_string_names_a_module_further_up():
+    """What is imported by its name in a string lies below, too, but for what is listed."""
+    found = named_modules(modules(EDGE.parent, ROOMS))
+    assert len(found) > 15
+    assert named(upward_arrows(found)) == NAMED_UPWARD.keys()
+
+
+@pytest.mark.skipif(not IN_TREE, reason="only the wheel is here")
 def test_the_desktop_imports_only_what_is_lent():
     """`training` and `quantize` use the contract of models, but for what is listed."""
     assert named(borrowed(every_arrow())) == BORROWED.keys()
@@ -124,12 +145,13 @@ def test_no_two_classes_of_the_device_or_of_the_desktop_have_one_name(packages):
 
 
 def test_a_folder_loads_none_of_its_files():
-    """Importing a folder of `edge` costs no file of it; only `config`'s sections are one value."""
-    for path in EDGE.glob("*/**/__init__.py"):
-        name = ".".join(path.relative_to(EDGE.parent).parent.parts)
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ImportFrom) and name != "edge.config":
-                assert not f"{node.module}.".startswith(f"{name}."), path
+    """Importing a folder costs no file of it, but for what is listed."""
+    files = modules(EDGE.parent, ROOMS if IN_TREE else ["edge"])
+    folders = {name for name, path in files.items() if path.name == "__init__.py"}
+    loaded = {arrow for arrow, kind in kinds(files).items() if kind == "load"}
+    inside = {arrow for arrow in loaded if arrow[0] in folders and arrow[1].startswith(arrow[0])}
+    listed = {one for one in WHOLE if one in files}
+    assert {one for one, _ in inside} == listed, inside
 
 
 def test_the_device_program_knows_no_desktop_library():

@@ -13,7 +13,7 @@ from edge.errors import DataError
 from edge.model.image.preprocessing import decode
 from training.commands.cli import app
 from training.data.sources import load_dataset
-from training.synthetic import KINDS, generate
+from training.synthetic.generate import KINDS, generate
 
 
 @pytest.fixture(scope="module")

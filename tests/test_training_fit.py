@@ -21,7 +21,8 @@ from training.architectures import ARCHITECTURES, Architecture
 from training.data.sources import load_dataset
 from training.data.tables import write_csv
 from training.fitting.fit import fit, still_falling
-from training.recipe import epochs_of, load_recipe
+from training.recipe import epochs_of
+from training.recipes import load_recipe
 from training.runs import Run, load_run
 
 #: Seconds after which something hangs, on however busy a machine.

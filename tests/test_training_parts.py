@@ -9,7 +9,8 @@ from there import there
 
 from edge.errors import TrainingError
 from training.input.sampling import class_weights, epoch_order, group_shares
-from training.recipe import Recipe, change_recipe, load_recipe, recipe_names
+from training.recipe import Recipe, change_recipe
+from training.recipes import load_recipe, recipe_names
 
 
 def test_every_shipped_recipe_is_valid_and_says_its_command():

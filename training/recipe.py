@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
-import pkgutil
 import re
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -164,25 +162,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """Input rule of the cached training photos."""
         side = self.source_resolution or self.resolution
         return InputSpec(width=side, height=side, crop=self.crop)
-
-
-def recipe_names() -> tuple[str, ...]:
-    """Names of the shipped recipes, sorted."""
-    folder = import_module("training.recipes").__path__
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(folder)))
-
-
-def load_recipe(name: str, changes: Iterable[str] = ()) -> Recipe:
-    """A shipped recipe, with "key=value" changes ("learning_rate=1e-4", "augment.hue=0").
-
-    Raises:
-        TrainingError: the recipe or a key is unknown, or a value is out of its range.
-    """
-    if name not in recipe_names():
-        known = ", ".join(recipe_names())
-        raise TrainingError(f"recipe {name!r} is unknown: choose one of {known}")
-    recipe: Recipe = import_module(f"training.recipes.{name}").RECIPE
-    return change_recipe(recipe, changes)
 
 
 def change_recipe(recipe: Recipe, changes: Iterable[str]) -> Recipe:

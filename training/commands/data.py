@@ -106,7 +106,7 @@ def say_notes(console: Console, dataset: Dataset) -> None:
 
 def synth(out: Path, per_class: int, seed: int, size: tuple[int, int], unknown: int) -> None:
     """Paint scenes and say where they are."""
-    from training.synthetic import generate
+    from training.synthetic.generate import generate
 
     console = Console(highlight=False, soft_wrap=True)
     with bars(console) as progress:

@@ -26,7 +26,7 @@ def fit(photos: PhotoOptions, asked: FitOptions) -> None:
     """See that everything can be used, check and divide the photos, train, and say how it went."""
     from training.fitting.fit import begin_in, try_out
     from training.fitting.fit import fit as train
-    from training.recipe import load_recipe
+    from training.recipes import load_recipe
 
     console = Console(highlight=False, soft_wrap=True)
     recipe, out, seed = load_recipe(asked.recipe, asked.changes), asked.out, asked.seed

@@ -16,7 +16,6 @@ import msgspec
 
 from edge.errors import TrainingError
 from training.architectures import ARCHITECTURES, settings_of
-from training.models import inverted
 from training.recipe import Recipe
 from training.untyped import Model
 
@@ -64,6 +63,8 @@ def owner(weights: Path) -> Recipe:
 
 def _published() -> Iterator[tuple[Recipe, Counter[tuple[int, ...]]]]:
     """Networks that start weights are published for, with the shapes of their kernels."""
+    from training.models import inverted
+
     for alpha in inverted.MOBILENET_V2_WIDTHS:
         head = inverted.rounded(inverted.HEAD * max(1, alpha))
         stages = inverted.wider(inverted.MOBILENET_V2, alpha)
