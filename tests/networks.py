@@ -49,8 +49,13 @@ def network(name: str = "mobilenet_v2", whole: bool = False, **changes: Any) -> 
         for layer in model.layers[names.index(net.head) :]:
             x = type(layer).from_config(layer.get_config())(x)
         model = keras.Model(model.input, x)
-    rng = np.random.default_rng(0)
+    rng, draw = np.random.default_rng(0), np.random.default_rng(1)
     for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
+            # As Keras begins with them, nothing of the picture would be left after a few blocks.
+            shape = layer.get_weights()[0].shape
+            each = shape[2] if type(layer) is keras.layers.Conv2D else 1
+            layer.set_weights([draw.normal(0, (2 / (shape[0] * shape[1] * each)) ** 0.5, shape)])
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights(
                 [

@@ -154,7 +154,7 @@ def test_a_network_as_int8_answers_as_its_float_model_and_runs_whole_on_the_edge
     scale, zero = given["quantization"]
     logits = (np.array(found, np.float32) - zero) * scale
     wanted = answers(model, photos[4])
-    assert np.square(logits - wanted).mean() < 0.02 * wanted.var()
+    assert np.square(logits - wanted).mean() < 0.04 * wanted.var()
 
 
 @pytest.mark.parametrize("name", NETS)
