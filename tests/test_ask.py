@@ -134,8 +134,9 @@ def test_a_parameter_may_be_the_text_of_a_file(served, tmp_path, capsys):
         (["log", "lines=x"], "Expected `int`, got `str` - at `lines`; what is taken here: lines, "),
         (["status", "lines=7"], "unknown field `lines`; what is taken here: nothing"),
         (["model/chunk", "size=7"], "missing required field `sha256`"),
-        (["inbox/get", "id=0123456789ABCDEF"], "matching regex"),
-        (["inbox/get", "id=0123456789abcdef\n"], "matching regex"),
+        (["log", "level=loud"], "at `level`: one of debug, info, warning, error; what is taken"),
+        (["inbox/get", "id=0123456789ABCDEF"], "Expected 16 hexadecimal digits (0-9, a-f)"),
+        (["inbox/get", "id=0123456789abcdef\n"], "Expected 16 hexadecimal digits (0-9, a-f) - at"),
     ],
 )
 def test_what_no_device_takes_is_refused_before_it_is_sent(capsys, words, says):

@@ -40,6 +40,7 @@ def test_a_frame_unlike_both_neighbours_is_picked_itself():
     assert kept(ANY, [APHID, APHID, MITE, APHID, APHID]) == [(2, "disagreement")]
     assert kept(ANY, [APHID, APHID, MITE, MITE]) == []
     assert kept(ANY, [APHID, MITE, APHID], step=60.0) == []
+    assert kept(ANY, [APHID, MITE, APHID], step=-60.0) == []  # the clock is set back each time
 
 
 def test_one_frame_is_kept_once():

@@ -34,7 +34,8 @@ class Motion(Section, frozen=True, kw_only=True):
     hold_seconds: Annotated[float, Meta(ge=0, le=3600)] = 5.0
     """Seconds after a motion for which frames pass too: what landed is looked at while it sits."""
     max_per_minute: Annotated[int, Meta(ge=1, le=6000)] = 30
-    """Frames that pass in a minute at most, whatever moves."""
+    """Frames that pass in a minute on average at most, whatever moves; after a quiet minute as many
+    may pass at once."""
 
 
 class Trigger(Section, frozen=True, kw_only=True):

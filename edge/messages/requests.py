@@ -5,8 +5,19 @@ What handles a verb registers by its name, and is handed the struct that stands 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 from msgspec import Meta
@@ -37,6 +48,7 @@ class Envelope(msgspec.Struct, frozen=True):
     ] = None
 
 
+_DIGITS = re.compile(r"Expected `str` matching regex '\^\[0-9a-f\]\{(\d+)\}.*?'")
 CARRIED = frozenset(Envelope.__struct_fields__)
 """The fields of a request that do not belong to its verb."""
 
@@ -269,9 +281,18 @@ def read_params(takes: type[Params], fields: Mapping[str, Any]) -> Params:
     try:
         return msgspec.convert({k: v for k, v in fields.items() if k not in CARRIED}, takes)
     except msgspec.ValidationError as error:
-        text = f"{error}".replace("`$.", "`").replace("`$`", "top")
-        known = ", ".join(takes.__struct_fields__) or "nothing"
+        text, known = _explained(str(error), takes), ", ".join(takes.__struct_fields__) or "nothing"
         raise MalformedRequestError(f"{text}; what is taken here: {known}") from error
+
+
+def _explained(message: str, takes: type[Params]) -> str:
+    """What msgspec found wrong, with digits in place of their pattern, and what to choose from."""
+    text = message.replace("`$.", "`").replace("`$`", "top")
+    text = _DIGITS.sub(r"Expected \1 hexadecimal digits (0-9, a-f)", text)
+    hint = get_type_hints(takes).get(text.rpartition(" - at `")[2].rstrip("`"))
+    if get_origin(hint) is Literal:
+        text += f": one of {', '.join(map(str, get_args(hint)))}"
+    return text
 
 
 def unknown_verb(verb: str, known: Mapping[str, object]) -> UnknownRequestError:
