@@ -94,7 +94,7 @@ def make_model(out: Path, per_class: int, epochs: int | None) -> Path:
     )
     step("4  Evaluate it honestly", python, "-m", "training", "evaluate", run)
     step(
-        "5  Prune half its weights, train it as int8, prove it equal, pack it",
+        "5  Prune half its weights, make it int8, compare with the float one, pack it",
         *(python, "-m", "quantize", "run", run, "--out", str(bundle), "--pruning", "0.5"),
     )
     return bundle

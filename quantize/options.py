@@ -153,7 +153,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         float, About("Of quantization-aware training, at its peak.", low=0, high=1, without=0)
     ] = QAT_RATE
     pruning_learning_rate: Annotated[
-        float, About("Of each of these.", low=0, high=1, without=0)
+        float, About("Of pruning, clustering or a smaller network.", low=0, high=1, without=0)
     ] = PRUNING_RATE
     batch: Annotated[int, About("Photos per step.", low=1, high=1024)] = 32
     tolerance: Annotated[

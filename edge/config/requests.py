@@ -19,8 +19,9 @@ class Requests(Section, frozen=True, kw_only=True):
     """
 
     allow: tuple[VerbName, ...] = ("status", "capture", "config/get", "drift", "models")
-    """Verbs that are carried out; those that change the device, ``log`` and ``inbox/get`` have to
-    be listed. Empty: the device takes no requests and subscribes to nothing."""
+    """Verbs that are carried out; those that change the device, ``log``, ``inbox/get`` and
+    ``outbox/letters`` have to be listed. Empty: the device takes no requests and subscribes to
+    nothing."""
     pictures: bool = False
     """Answer ``capture`` with the picture where it is asked for, and let ``config/set`` switch on
     what sends pictures."""

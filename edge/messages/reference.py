@@ -80,7 +80,7 @@ _RULES = f"""
   comes late, out of order. So does a sighting that was left out while the broker refused all.
 - **Delivery** is at least once: after a broken connection, what the broker had taken but not yet
   acknowledged comes again, and after a kill or a power cut what the device had not yet deleted (of
-  20 s at most), each with the same `id`. De-duplicate by `id`.
+  a minute, or 500 messages, at most), each with the same `id`. De-duplicate by `id`.
 - **Visits.** By default a sighting is a visit: a message with `phase: "begin"`, an `update` at most
   every `decision.update_seconds`, and an `end` with `duration_seconds`, the reason (`ended`) and
   the best frame; `event` is the same in all. Count `begin` and `single` (all there is where

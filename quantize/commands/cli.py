@@ -32,7 +32,7 @@ def run(
     name: Annotated[str, typer.Option(help="Name in the bundle; default: from --out.")] = "",
     version: Annotated[str, typer.Option(help="Version in the bundle; default: from --out.")] = "",
 ) -> None:
-    """Prune, cluster, quantize, compare with the float model; pack the bundle if it is as good."""
+    """Prune, cluster, quantize, compare with the float model; pack it unless it is worse."""
     from quantize.commands.run import quantize_run
 
     quantize_run(folder, out, options, key, name, version)
