@@ -58,8 +58,8 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
             ours, theirs = [], []
             for seed in seeds:
                 shots = [(shrink(shot.pixels), shot) for shot in make(seed, weather)]
-                ours.append(score(_trigger(), shots))
-                theirs.append(score(_average(), shots))
+                ours.append(score(motion_trigger(), shots))
+                theirs.append(score(plain_detector(), shots))
             figures += _figures(f"{name}, {weather.name}", ours, theirs)
     return (*figures, cost(options))
 
@@ -97,11 +97,12 @@ def score(moves: Callable[[np.ndarray], bool], shots: Iterable[tuple[np.ndarray,
     return Score(sum(count >= 2 for count in hits.values()), len(hits), false, quiet)
 
 
-def _trigger() -> Callable[[np.ndarray], bool]:
+def motion_trigger() -> Callable[[np.ndarray], bool]:
+    """What the device does, with its usual settings."""
     return MotionTrigger(Settings(), Counters()).moving
 
 
-def _average(levels: float = 25.0) -> Callable[[np.ndarray], bool]:
+def plain_detector(levels: float = 25.0) -> Callable[[np.ndarray], bool]:
     """What a plain detector does: difference to a running average, threshold, connected area."""
     kept: list[np.ndarray] = []
 

@@ -123,6 +123,21 @@ def test_no_two_files_import_each_other():
     assert circles(every_arrow()) == []
 
 
+@pytest.mark.skipif(not IN_TREE, reason="only the wheel is here")
+def test_nobody_imports_what_a_file_keeps_to_itself():
+    """A name with an underscore is not imported, by tests neither."""
+    taken = {
+        f"{path.name}: {node.module}.{alias.name}"
+        for package in (*ALLOWED, "tests")
+        for path in (TREE / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name.startswith("_") and not alias.name.endswith("__")
+    }
+    assert taken == set()
+
+
 @pytest.mark.parametrize("package", ROOMS)
 def test_every_module_is_in_a_room(package):
     """No file lies beside the rooms, and no room is missing in the list."""

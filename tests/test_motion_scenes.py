@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import harness
-from benchmarks.motion import _average, _trigger, photographed, score
+from benchmarks.motion import motion_trigger, photographed, plain_detector, score
 from benchmarks.motion_scenes import WEATHERS, sequence
 from edge.cameras.triggers.motion import shrink
 
@@ -15,7 +15,7 @@ CALM, BREEZE, WIND, DUSK = WEATHERS
 def scores(shots):
     """The trigger's score and that of a plain detector."""
     small = [(shrink(shot.pixels), shot) for shot in shots]
-    return score(_trigger(), small), score(_average(), small)
+    return score(motion_trigger(), small), score(plain_detector(), small)
 
 
 def test_insects_are_seen_and_wind_is_not():

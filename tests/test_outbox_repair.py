@@ -14,7 +14,7 @@ from edge.outbox import salvage
 from edge.outbox.counts import OutboxCounts
 from edge.outbox.file_swap import replacement
 from edge.outbox.outbox import Outbox
-from edge.outbox.repair import _no_room, adopt, left_behind, replace
+from edge.outbox.repair import adopt, for_want_of_room, left_behind, replace
 from edge.outbox.rows import rows_of
 from edge.outbox.sql import open_database
 
@@ -79,7 +79,7 @@ def full() -> sqlite3.Error:
 )
 def test_what_fails_for_want_of_room_waits_for_it(tmp_path, failure, room):
     """All else is not cured by waiting."""
-    assert _no_room(failure, tmp_path / "o.db") is (not room)
+    assert for_want_of_room(failure, tmp_path / "o.db") is (not room)
 
 
 def test_what_is_saved_waits_for_the_disk_or_nothing_changes(tmp_path, monkeypatch):

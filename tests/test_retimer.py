@@ -18,7 +18,7 @@ from edge.errors import OutboxError
 from edge.messages.health import Health
 from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Outbox
-from edge.outbox.retime import Retimer, _looks_worse, _message, retime, retimed
+from edge.outbox.retime import Retimer, looks_worse, message_of, retime, retimed
 from edge.outbox.rows import Kind, Row
 from edge.system.counters import Counters
 from edge.system.identity import boot_id
@@ -56,13 +56,13 @@ def row(kind: Kind, payload: bytes) -> Row:
 
 def test_a_message_that_cannot_be_read_is_left_as_it_is():
     """A picture has no time of its own; a program of later may write what this one does not."""
-    assert _message(row(Kind.IMAGE, b"{}")) is None
-    assert _message(row(Kind.SIGHTING, b"{}")) is None
+    assert message_of(row(Kind.IMAGE, b"{}")) is None
+    assert message_of(row(Kind.SIGHTING, b"{}")) is None
     spoilt = msgspec.json.encode(sighting()).replace(b"aphid", b"\xff\xfe")
-    assert _message(row(Kind.SIGHTING, spoilt)) is None
-    assert _message(row(Kind.HEALTH, b'{"milliseconds": ' + b"[" * 100_000)) is None
-    assert isinstance(_message(row(Kind.SIGHTING, msgspec.json.encode(sighting()))), Sighting)
-    assert isinstance(_message(row(Kind.HEALTH, msgspec.json.encode(health()))), Health)
+    assert message_of(row(Kind.SIGHTING, spoilt)) is None
+    assert message_of(row(Kind.HEALTH, b'{"milliseconds": ' + b"[" * 100_000)) is None
+    assert isinstance(message_of(row(Kind.SIGHTING, msgspec.json.encode(sighting()))), Sighting)
+    assert isinstance(message_of(row(Kind.HEALTH, msgspec.json.encode(health()))), Health)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_message_that_cannot_be_read_is_left_as_it_is():
 )
 def test_what_may_be_put_right_is_seen_without_reading_it(kind, payload, worse):
     """By the field of its clock."""
-    assert _looks_worse(row(kind, payload)) is worse
+    assert looks_worse(row(kind, payload)) is worse
 
 
 @pytest.fixture

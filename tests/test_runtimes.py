@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import tiny
 
+from edge.commands.cli import main
+from edge.config import Model
+from edge.config.explain import docstrings
 from edge.errors import ConfigError, ModelError, RuntimeUnavailableError
 from edge.model.runtimes import RUNTIMES, open_runtime
 from edge.model.runtimes.fake import fake_model
@@ -157,6 +160,17 @@ class TestFake:
         """Bytes that are no model raise the same error as for real runtimes."""
         with pytest.raises(ModelError):
             open_runtime("fake", model)
+
+
+@pytest.mark.parametrize("name", [*RUNTIMES, "auto"])
+def test_the_setting_names_every_runtime(name, capsys):
+    """In the reference of settings and in the help."""
+    assert f"`{name}`" in docstrings(Model, "`")["runtime"]
+    with pytest.raises(SystemExit):
+        main(["bench", "--help"])
+    assert (
+        name in capsys.readouterr().out.rpartition("--runtime RUNTIME")[2].partition("--threads")[0]
+    )
 
 
 @pytest.mark.parametrize("name", RUNTIMES)

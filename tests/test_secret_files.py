@@ -18,7 +18,7 @@ from edge.config import Broker, Tls
 from edge.errors import ConfigError
 from edge.mqtt.tls import tls_context
 from edge.text.pipes import refuse_pipe
-from edge.updates.http_get import _context
+from edge.updates.http_get import https_context
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_certificate_is_not_waited_for(tmp_path, pipe, part):
 def test_an_authority_for_models_is_not_waited_for(pipe):
     """The download is refused instead."""
     with pytest.raises(ConfigError, match=r"model\.update\.ca: .*it is not a file"):
-        _context(pipe)
+        https_context(pipe)
 
 
 def test_what_a_shell_writes_is_read():

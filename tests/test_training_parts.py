@@ -140,11 +140,11 @@ def mobilenet():
 
 def write_weights(model, path):
     """Random weights for a network's layers as Keras 3 lays them out, every tensor recognisable."""
-    from training.models.weights import _keys
+    from training.models.weights import layer_keys
 
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
-        for key, layer in _keys(model):
+        for key, layer in layer_keys(model):
             if layer.name == "logits":
                 continue
             for i, variable in enumerate(layer.weights):

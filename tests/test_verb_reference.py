@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from edge.commands.cli import main
-from edge.commands.request import _parameter
+from edge.commands.request import parameter_of
 from edge.config import Requests
 from edge.messages.examples import REQUESTS
 from edge.messages.field_table import parameters
@@ -40,7 +40,7 @@ def test_the_example_of_a_verb_can_be_sent_as_it_stands(verb):
     shown = msgspec.json.decode(text.partition("```json\n")[2].partition("\n```")[0])
     words = shlex.split(text.partition("```sh\n")[2].partition("\n```")[0])
     assert words[:4] == ["wheatear", "request", "cam-07", verb]
-    typed = dict(map(_parameter, words[4 : words.index("--broker")]))
+    typed = dict(map(parameter_of, words[4 : words.index("--broker")]))
     carried = {key: shown.pop(key) for key in Envelope.__struct_fields__ if key in shown}
     assert msgspec.convert(carried, Envelope).transaction == "42"
     assert ("sent" in carried) == VERBS[verb].changes

@@ -15,7 +15,7 @@ from there import there
 from edge.errors import OutboxError, OutboxFullError, UnwritableError
 from edge.messages.sighting import Sighting
 from edge.outbox.outbox import Outbox
-from edge.outbox.writer import Writer, _batch
+from edge.outbox.writer import Writer, next_batch
 from edge.system.counters import Counters
 
 
@@ -115,15 +115,15 @@ def until(condition: Callable[[], object]) -> None:
 
 def test_what_is_written_together_is_half_a_megabyte():
     """Pictures by their bytes, all else by a thousand; always one message at least."""
-    assert _batch([]) == []
-    assert len(_batch([image(600_000), image(1)])) == 1
-    assert len(_batch([image(500_000), image(1)])) == 1
-    assert len(_batch([image(499_999), image(1), image(1)])) == 2
-    assert len(_batch([health()] * 600)) == 500
-    assert len(_batch([image(1_000), *[health()] * 600])) == 500
-    assert len(_batch([sighting(), image(5), health()])) == 3
-    assert len(_batch([image(498_999), health(), image(1)])) == 3
-    assert len(_batch([image(499_000), health(), image(1)])) == 2
+    assert next_batch([]) == []
+    assert len(next_batch([image(600_000), image(1)])) == 1
+    assert len(next_batch([image(500_000), image(1)])) == 1
+    assert len(next_batch([image(499_999), image(1), image(1)])) == 2
+    assert len(next_batch([health()] * 600)) == 500
+    assert len(next_batch([image(1_000), *[health()] * 600])) == 500
+    assert len(next_batch([sighting(), image(5), health()])) == 3
+    assert len(next_batch([image(498_999), health(), image(1)])) == 3
+    assert len(next_batch([image(499_000), health(), image(1)])) == 2
 
 
 def test_a_thousand_messages_wait_in_memory_and_then_whoever_brings_more(outbox, counters):

@@ -86,7 +86,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_runtime(parser: argparse._ActionsContainer) -> None:
-    parser.add_argument("--runtime", default="litert", help="litert, tflite_runtime, edgetpu, fake")
+    parser.add_argument(
+        "--runtime", default="litert", help="litert, tflite_runtime, edgetpu, fake, auto"
+    )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (default 1)")
     parser.add_argument(
         "--trusted-key",

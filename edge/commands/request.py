@@ -52,7 +52,7 @@ def main(arguments: argparse.Namespace, console: Console) -> int:
         PublishError: the broker cannot be reached, or no answer came in time.
     """
     request: dict[str, Any] = {"transaction": arguments.transaction or new_id()}
-    request |= dict(map(_parameter, arguments.parameters))
+    request |= dict(map(parameter_of, arguments.parameters))
     if arguments.token_file:
         request["token"] = _read(arguments.token_file, "--token-file").split("\n", 1)[0]
     for what in ("base", "device", "verb"):
@@ -165,7 +165,7 @@ def _broker(arguments: argparse.Namespace) -> Broker:
     )
 
 
-def _parameter(text: str) -> tuple[str, object]:
+def parameter_of(text: str) -> tuple[str, object]:
     """Read ``key=value``: the value is JSON, else text; ``@file`` gives a file's text.
 
     What only looks like a number, such as some revisions, is text.

@@ -88,7 +88,8 @@ class Model(Section, frozen=True, kw_only=True):
     """Of ``tflite``: what the scores are. ``auto``: probabilities where the model ends in a softmax
     or sigmoid, else logits."""
     runtime: str = "litert"
-    """Interpreter: ``litert``, ``tflite_runtime``, ``edgetpu`` or ``fake``."""
+    """Interpreter: ``litert``, ``tflite_runtime``, ``edgetpu``, ``fake``, or ``auto``: ``litert``
+    where it is installed, else ``tflite_runtime``."""
     threads: Annotated[int, Meta(ge=1, le=64)] = 1
     """Threads for inference."""
     trusted_keys: tuple[Path, ...] = ()

@@ -75,7 +75,7 @@ def replace(path: Path, delivered: Collection[int]) -> Replaced:
     except (OutboxError, sqlite3.Error, OSError) as failure:
         with contextlib.suppress(OSError):
             discard(fresh)
-        if _no_room(failure, path):
+        if for_want_of_room(failure, path):
             raise OutboxFullError(
                 f"the outbox {path} is damaged, and there is no room for what can be saved of it "
                 f"({failure}); free space on that disk"
@@ -86,7 +86,8 @@ def replace(path: Path, delivered: Collection[int]) -> Replaced:
     return Replaced(saved, lost, f"it is kept as {aside} and a new one begins: {text}")
 
 
-def _no_room(failure: Exception, path: Path) -> bool:
+def for_want_of_room(failure: Exception, path: Path) -> bool:
+    """Whether the disk refused because it is full, which is no damage of the file."""
     if isinstance(failure, sqlite3.Error):
         failure = schema.wrap(failure, path)
     if isinstance(failure, OSError) and failure.errno in NO_ROOM:

@@ -88,7 +88,7 @@ def retime(outbox: Outbox, boot: str, booted: datetime, after: int = 0) -> tuple
         below, ours, others = page[-1].row, False, False
         changes: list[tuple[Row, Sighting | Health]] = []
         for row in page:
-            message = _message(row)
+            message = message_of(row)
             if message is None:
                 continue
             ours, others = ours or message.boot == boot, others or message.boot != boot
@@ -101,7 +101,7 @@ def retime(outbox: Outbox, boot: str, booted: datetime, after: int = 0) -> tuple
     return count, newest
 
 
-def _message(row: Row) -> Sighting | Health | None:
+def message_of(row: Row) -> Sighting | Health | None:
     """Read a message; None where it has no time of its own, or is of another version."""
     try:
         if row.kind is Kind.SIGHTING:
@@ -113,7 +113,7 @@ def _message(row: Row) -> Sighting | Health | None:
     return None
 
 
-def _looks_worse(row: Row) -> bool:
+def looks_worse(row: Row) -> bool:
     """Whether a message may have a time that could be better; judged without decoding it."""
     if row.kind is Kind.IMAGE or (at := row.payload.find(_CLOCK)) < 0:
         return False
@@ -210,8 +210,8 @@ class Retimer:
         better = {
             row.row: (row, new)
             for row in rows
-            if _looks_worse(row)
-            and (message := _message(row))
+            if looks_worse(row)
+            and (message := message_of(row))
             and (new := retimed(message, self._boot, booted))
         }
         if better:

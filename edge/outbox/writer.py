@@ -127,7 +127,7 @@ class Writer:
                     return
                 if work and not self._closing:
                     self._change.wait_for(lambda: self._closing, self._gathering_seconds())
-                batch = _batch(self._waiting)
+                batch = next_batch(self._waiting)
             if not batch:
                 self._tidy()
                 continue
@@ -242,7 +242,7 @@ def _name(message: Outgoing) -> str:
     return f"{what} {getattr(message, 'id', '')} {getattr(message, 'label', '')}".rstrip()
 
 
-def _batch(waiting: Iterable[Outgoing]) -> list[Outgoing]:
+def next_batch(waiting: Iterable[Outgoing]) -> list[Outgoing]:
     """Take from the front what is written together."""
     batch, size = [], 0
     for message in waiting:

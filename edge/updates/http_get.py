@@ -83,7 +83,7 @@ class Web(NamedTuple):
 
     @contextlib.contextmanager
     def _connected(self, url: Url) -> Iterator[socket.socket]:
-        context = _context(self.ca) if url.scheme == "https" else None
+        context = https_context(self.ca) if url.scheme == "https" else None
         with told(self.pace):
             connection = self._connect(url)
         if context is not None:
@@ -148,7 +148,8 @@ def told(pace: Pace) -> Iterator[None]:
         raise BrokenError(f"{type(error).__name__}: {error}") from error
 
 
-def _context(ca: Path | None) -> ssl.SSLContext:
+def https_context(ca: Path | None) -> ssl.SSLContext:
+    """Trust one certificate authority (PEM), None: the system's. Raises ConfigError."""
     try:
         if ca:
             refuse_pipe(ca)

@@ -38,7 +38,7 @@ def load_backbone_weights(model: Model, path: Path) -> None:
             return
         stored = _stored_layers(file["layers"])
     values = []
-    for key, layer in _keys(model):
+    for key, layer in layer_keys(model):
         values += _matched(path, key, layer, stored.pop(key, []))
     if stored:
         raise WrongWeights(
@@ -88,7 +88,7 @@ def _stored_layers(group: h5py.Group) -> dict[str, list[NDArray[np.float32]]]:
     return stored
 
 
-def _keys(model: Model) -> list[tuple[str, Any]]:
+def layer_keys(model: Model) -> list[tuple[str, Any]]:
     """Layers that hold weights, with the names Keras 3 would store them under."""
     seen: dict[str, int] = {}
     keyed = []
