@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 
 import pytest
-from brokers import Mosquitto, free_port
+from brokers import Mosquitto, Subscriber, free_port
 from desks import Served
+from devices import start
+from patience import PATIENCE
 from senders import settings
 
 from edge.commands.cli import main
@@ -175,3 +179,41 @@ def test_what_goes_wrong_on_the_way_is_one_line(served, capsys, words, says):
     assert says in told.err
     assert told.err.count("\n") == 1
     assert told.out == ""
+
+
+@pytest.fixture
+def deaf(tmp_path):
+    """A broker, and all that is asked of a device that leaves it to the test to answer."""
+    with (
+        Mosquitto(tmp_path) as broker,
+        Subscriber(broker.port, "wheatear/cam-1/request/#") as asked,
+    ):
+        yield asked, ["--broker", f"127.0.0.1:{broker.port}"]
+
+
+def test_what_was_sent_twice_is_not_asked_anew(deaf, capsys):
+    """The first may have been carried out: the refusal of the second is the answer."""
+    asked, options = deaf
+    problem = {"kind": "OldRequestError", "message": "used", "after": 4_000_000_000_000}
+    refusal = json.dumps({"transaction": "t", "status": "error", "error": problem}).encode()
+
+    def answer() -> None:
+        asked.wait(lambda messages: len(messages) > 1)
+        asked.publish("wheatear/cam-1/response/restart", refusal)
+
+    device = threading.Thread(target=answer)
+    device.start()
+    assert main(["request", "cam-1", "restart", "--transaction", "t", *options]) == 1
+    device.join()
+    assert json.loads(capsys.readouterr().out)["error"] == problem
+    assert len({bytes(message.payload) for message in asked.messages}) == 1
+
+
+def test_whoever_stops_waiting_is_told_so_by_the_status_alone(deaf):
+    """Ctrl-C: 130, as of a program that SIGINT ended, and no traceback."""
+    asked, options = deaf
+    process = start("request", "cam-1", "status", *options)
+    asked.wait(lambda messages: bool(messages))
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=PATIENCE)[1] == ""
+    assert process.returncode == 130
