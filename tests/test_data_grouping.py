@@ -14,7 +14,7 @@ from training.data.keypoints import Keypoints, find_keypoints, mirrored
 from training.data.matching import find_matches
 from training.data.photos import look
 from training.data.sources import load_dataset
-from training.synthetic import generate
+from training.synthetic.generate import generate
 from training.synthetic.scenes import Plant
 
 COPIES = {
