@@ -82,6 +82,19 @@ def fit(photos: PhotoOptions, asked: FitOptions) -> None:
 
 
 @app.command()
+@with_options
+def crossval(
+    photos: PhotoOptions,
+    asked: FitOptions,
+    folds: Annotated[int, typer.Option(help="Parts; each is judged once.", min=3)] = 5,
+) -> None:
+    """Train and judge once for each fold: the surest figure for few photos. Resumable."""
+    from training.commands.crossval import crossval as run
+
+    run(photos, asked, folds)
+
+
+@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder of a finished `fit`.")],
     split: Annotated[

@@ -126,7 +126,7 @@ def begin_in(out: Path, cache: Path | None = None) -> None:
     """
     for option, folder in (("--out", out), ("--cache", cache)):
         if folder is not None:
-            _writable(option, folder)
+            writable(option, folder)
     if (out / "run.json").exists():
         if load_run(out).info.result is not None:
             raise TrainingError(f"{out}: holds a finished run; choose another --out or delete it")
@@ -134,7 +134,12 @@ def begin_in(out: Path, cache: Path | None = None) -> None:
         raise TrainingError(f"{out}: not empty and no run; choose another --out")
 
 
-def _writable(option: str, folder: Path) -> None:
+def writable(option: str, folder: Path) -> None:
+    """See that a folder can be written to, or made; leaves nothing there.
+
+    Raises:
+        TrainingError: it cannot.
+    """
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=there):

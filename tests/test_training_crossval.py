@@ -1,0 +1,152 @@
+"""Cross-validation: each photo is judged once, by a model that saw none of its group."""
+
+import msgspec
+import numpy as np
+import pytest
+from discs import COLOURS
+from PIL import Image, ImageDraw
+
+from edge.errors import DataError, TrainingError
+from training.architectures import ARCHITECTURES, Architecture
+from training.commands.asked import FitOptions, PhotoOptions
+from training.commands.crossval import crossval
+from training.data.folds import divide
+from training.data.sources import load_dataset
+from training.report.crossval import CrossValidation, FoldAnswers, pool
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shallow():
+    """A network that is built and fitted at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "shallow", Architecture("shallow:build"))
+        yield
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """Ninety discs in three classes on grounds of their own; a third shares a group in pairs."""
+    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    lines = ["file,label,split,group"]
+    for label, colour in COLOURS.items():
+        (root / label).mkdir()
+        for i in range(30):
+            patches = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+            image = patches.resize((48, 40), Image.Resampling.NEAREST)
+            x, y = rng.integers(4, 20, size=2)
+            ImageDraw.Draw(image).ellipse((x, y, x + 16, y + 16), fill=colour)
+            image.save(root / label / f"{i:02d}.png")
+            split = "test" if i % 5 == 4 else "val" if i % 5 == 3 else "train"
+            group = f"{label}{i - i % 2 if i < 10 and split == 'train' else i + 50}"
+            lines.append(f"{label}/{i:02d}.png,{label},{split},{group}")
+    (root / "split.csv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def asked(out, *changes):
+    """A small network for two epochs."""
+    settings = ["model=shallow", "resolution=32", "epochs=2", "batch=6", "learning_rate=5e-3"]
+    return FitOptions(
+        out=out,
+        recipe="small",
+        change=[*settings, "weights=here", "head_views=1", *changes],
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(photos, tmp_path_factory):
+    """A cross-validation in three folds, and its folder."""
+    out = tmp_path_factory.mktemp("crossval")
+    crossval(given(photos), asked(out), 3)
+    return out
+
+
+def given(photos):
+    """The photos."""
+    return PhotoOptions(data=photos)
+
+
+def answers_of(out, number):
+    """What fold `number` left."""
+    return msgspec.json.decode(
+        (out / f"fold-{number}" / "answers.json").read_bytes(), type=FoldAnswers
+    )
+
+
+def test_every_photo_that_is_no_test_photo_is_judged_once(finished, photos):
+    """The given test photos stay unseen; the others lie in one fold each."""
+    judged = [file for n in (1, 2, 3) for file in answers_of(finished, n).files]
+    dataset = load_dataset(photos)
+    assert sorted(judged) == [e.file for e in dataset.examples if e.split != "test"]
+    together = msgspec.json.decode((finished / "crossval.json").read_bytes(), type=CrossValidation)
+    assert together.photos == len(judged)
+    assert len(together.folds) == 3
+    assert together.accuracy == np.mean(
+        [r for n in (1, 2, 3) for r in answers_of(finished, n).right]
+    )
+    assert together.probe_accuracy is not None
+    assert together.ahead == pytest.approx(together.accuracy - together.probe_accuracy)
+
+
+def test_no_group_lies_in_two_folds(finished):
+    """Neither is one of a fold's own training groups judged by it."""
+    groups = [set(answers_of(finished, n).groups) for n in (1, 2, 3)]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert not groups[1] & groups[2]
+    for number in (1, 2, 3):
+        path = finished / f"fold-{number}" / "split.csv"
+        trained = {
+            line.split(",")[3] for line in path.read_text().splitlines() if ",train," in line
+        }
+        assert trained
+        assert not trained & set(answers_of(finished, number).groups)
+
+
+def test_repeating_it_trains_nothing_again(finished, photos, capsys):
+    """Finished folds are taken as they are; the decoded copies of the photos are gone."""
+    before = {path: path.stat().st_mtime_ns for path in finished.glob("fold-*/*")}
+    crossval(given(photos), asked(finished), 3)
+    assert {path: path.stat().st_mtime_ns for path in finished.glob("fold-*/*")} == before
+    assert not list(finished.glob("fold-*/cache"))
+    assert "points beside the linear probe" in capsys.readouterr().out
+
+
+def test_folds_of_another_recipe_are_refused(finished, photos):
+    """Two recipes in one figure would be of neither."""
+    with pytest.raises(TrainingError, match=r"fold-1: holds a fold of another recipe"):
+        crossval(given(photos), asked(finished, "dropout=0.5"), 3)
+
+
+@pytest.mark.parametrize("folds", [2, 91])
+def test_folds_that_cannot_be_made_are_refused(photos, folds):
+    """Two leave nothing to choose by; more than groups leave some empty."""
+    with pytest.raises(DataError, match=rf"{folds} folds: .* groups of related photos; choose"):
+        next(divide(load_dataset(photos), folds))
+
+
+def test_the_figures_are_of_all_photos_alike():
+    """Pooled, not a mean of means; sure and wrong shows as calibration error."""
+    one = FoldAnswers(
+        kept="training",
+        files=("a", "b", "c"),
+        groups=("a", "b", "c"),
+        right=(True, True, True),
+        confidence=(1.0, 1.0, 1.0),
+        probe_right=(True, False, False),
+    )
+    two = FoldAnswers(
+        kept="training",
+        files=("d",),
+        groups=("d",),
+        right=(False,),
+        confidence=(1.0,),
+        probe_right=(False,),
+    )
+    together = pool([one, two])
+    assert together.accuracy == 0.75
+    assert together.folds == (1.0, 0.0)
+    assert together.probe_accuracy == 0.25
+    assert together.ahead == 0.5
+    assert together.ece == pytest.approx(0.25)
+    assert pool([msgspec.structs.replace(one, probe_right=None), two]).ahead is None

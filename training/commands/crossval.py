@@ -1,0 +1,115 @@
+"""What ``crossval`` does on the terminal."""
+
+from __future__ import annotations
+
+import shutil
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from edge.errors import TrainingError
+from training.commands.asked import FitOptions, PhotoOptions
+from training.commands.data import bars
+from training.data.check import check
+from training.data.dataset import Dataset
+from training.data.folds import divide
+from training.data.judgement import refuse
+from training.files import write_whole
+from training.recipe import Recipe
+from training.report.crossval import CrossValidation, FoldAnswers, judge_fold, pool
+
+
+def crossval(photos: PhotoOptions, asked: FitOptions, folds: int) -> None:
+    """Train and judge once for each fold, then say what they give together."""
+    from training.fitting.fit import try_out, writable
+    from training.recipes import load_recipe
+
+    console = Console(highlight=False, soft_wrap=True)
+    recipe = load_recipe(asked.recipe, asked.changes)
+    writable("--out", asked.out)
+    dataset = photos.load()
+    try_out(recipe)
+    with bars(console) as progress:
+        report = check(dataset, seed=asked.seed, accept=photos.accept or (), progress=progress)
+    refuse(report.findings, str(photos.data))
+    used = report.grouped.labelled()
+    if dataset.has_splits:
+        used = used.with_examples(e for e in used.examples if e.split != "test")
+        console.print(f"{len(dataset) - len(used)} test photos are left out", markup=False)
+    parts = list(divide(used, folds, asked.seed))
+    found = [_fold(asked, recipe, part, number, console) for number, part in enumerate(parts, 1)]
+    together = pool(found)
+    text = msgspec.json.format(msgspec.json.encode(together), indent=1) + b"\n"
+    write_whole(asked.out / "crossval.json", text)
+    console.print(_table(found, together))
+    console.print(_sentence(together), markup=False)
+    console.print(str(asked.out / "crossval.json"), markup=False)
+
+
+def _fold(
+    asked: FitOptions, recipe: Recipe, part: Dataset, number: int, console: Console
+) -> FoldAnswers:
+    """Train and judge one fold, or take what was found of it before."""
+    from training.fitting.fit import fit
+    from training.runs import load_run
+
+    out = asked.out / f"fold-{number}"
+    answers = out / "answers.json"
+    console.print(f"fold {number}", style="bold")
+    if (out / "run.json").exists() and (run := load_run(out)).info.result is not None:
+        begun = run.info
+        if (begun.recipe, begun.seed) != (recipe, asked.seed) or run.dataset.examples != (
+            part.examples
+        ):
+            raise TrainingError(
+                f"{out}: holds a fold of another recipe, seed or other photos; choose another --out"
+            )
+    else:
+        run = fit(
+            part, asked.recipe, recipe, out, asked.seed, f"fold {number}", asked.cache, console
+        )
+    if not answers.exists():
+        write_whole(answers, msgspec.json.encode(judge_fold(run)))
+        shutil.rmtree(out / "cache", ignore_errors=True)  # a copy of all photos for each fold
+    return msgspec.json.decode(answers.read_bytes(), type=FoldAnswers)
+
+
+def _table(folds: list[FoldAnswers], together: CrossValidation) -> Table:
+    shown = Table("fold", "kept", title="cross-validation", title_justify="left")
+    for name in ("photos", "accuracy", "linear probe"):
+        shown.add_column(name, justify="right")
+    for number, fold in enumerate(folds, 1):
+        probe = fold.probe_right
+        shown.add_row(
+            str(number),
+            fold.kept,
+            str(len(fold.right)),
+            f"{sum(fold.right) / len(fold.right):.1%}",
+            "" if probe is None else f"{sum(probe) / len(probe):.1%}",
+        )
+    probe_accuracy = together.probe_accuracy
+    shown.add_section()
+    shown.add_row(
+        "all",
+        "",
+        str(together.photos),
+        f"{together.accuracy:.1%}",
+        "" if probe_accuracy is None else f"{probe_accuracy:.1%}",
+    )
+    return shown
+
+
+def _sentence(together: CrossValidation) -> str:
+    low, high = together.accuracy_interval
+    words = (
+        f"accuracy {together.accuracy:.1%} ({low:.1%} to {high:.1%} over other groups), "
+        f"calibration error {together.ece:.3f}"
+    )
+    if together.ahead is not None and together.ahead_interval is not None:
+        low, high = together.ahead_interval
+        words += (
+            f"; {100 * together.ahead:+.1f} points beside the linear probe "
+            f"({100 * low:+.1f} to {100 * high:+.1f})"
+        )
+    return words
