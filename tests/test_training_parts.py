@@ -113,6 +113,15 @@ def test_the_rate_rises_then_falls_to_nothing():
     assert rates[-1] < 0.001
 
 
+@pytest.mark.parametrize(("steps", "peak"), [(400, 30), (60, 6)])
+def test_a_short_epoch_makes_no_short_warm_up(steps, peak):
+    """With two steps an epoch it takes 30, or a tenth of all where those are fewer."""
+    from training.fitting.step import scheduled_rate
+
+    recipe = Recipe(learning_rate=1.0, warmup=1)
+    assert np.argmax([scheduled_rate(recipe, step, steps, 2) for step in range(steps)]) == peak
+
+
 @pytest.mark.parametrize(("name", "alpha"), [("finetune", 0.35), ("small", 1.0)])
 def test_another_model_leaves_behind_what_only_the_former_has(name, alpha):
     """Its own settings have their usual values; one that is given all the same is refused."""

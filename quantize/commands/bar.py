@@ -16,7 +16,9 @@ class Bar(PhaseBars, Watcher):
         super().__init__(console, TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
 
     def phase(self, name: str, steps: int) -> None:
-        """A phase of so many steps begins."""
+        """A phase of so many steps begins; a log, where no bar moves, gets a line."""
+        if not self.bars.console.is_terminal:
+            self.say(f"{name} ({steps})")
         self.task = self.bars.add_task(name, total=steps, note="")
 
     def advance(self, steps: int, note: str = "") -> None:
