@@ -13,6 +13,7 @@ from pathlib import Path
 import devices
 import pytest
 from brokers import Mosquitto, Subscriber, free_port
+from open_files import open_files
 from patience import wait_for
 from there import there
 
@@ -93,7 +94,7 @@ def test_the_limit_is_only_touched_where_it_is_too_low(monkeypatch):
     """Whoever set it wider knows why."""
     asked = []
     monkeypatch.setattr(resource, "setrlimit", lambda *all: asked.append(all))
-    held = len(os.listdir("/proc/self/fd"))
+    held = open_files()
     for soft, hard in ((held + 9, held + 9), (resource.RLIM_INFINITY,) * 2):
         monkeypatch.setattr(resource, "getrlimit", lambda _, pair=(soft, hard): pair)
         ensure_descriptors(9)

@@ -40,6 +40,8 @@ def place(tmp_path, monkeypatch):
     monkeypatch.setattr(installing, "prove_apart", prove)
     made.install(made.bundle("2"))
     made.confirm()
+    for version in ("3", "4"):  # with all descriptors and all of the disk
+        prove(made.bundle(version), made.config.model, lambda: False)
     return made
 
 
@@ -95,7 +97,6 @@ def test_a_disk_that_refuses_at_any_step_of_an_update_strands_no_camera(
     place, tmp_path, error, only, stays
 ):
     """Full, read-only or broken, for good or once: an error of ours, and a model that works."""
-    place.bundle("3"), place.bundle("4")
     before = tmp_path / "before"
     shutil.copytree(place.store.folder, before)
     for number in range(1000):
@@ -116,7 +117,6 @@ def test_a_disk_that_refuses_at_any_step_of_an_update_strands_no_camera(
 
 def test_too_many_open_files_at_any_point_of_an_update_harm_nothing(place, tmp_path):
     """Whatever is not read for want of a descriptor is not taken for damaged."""
-    place.bundle("3"), place.bundle("4")
     before = tmp_path / "before"
     shutil.copytree(place.store.folder, before)
     jobs = Jobs(place.store)
@@ -166,7 +166,6 @@ def immutable(*paths):
 )
 def test_what_nobody_may_change_in_a_store_strands_no_camera(place, name, refusal, caplog):
     """An update is refused by name, or done around it; the model before, or the new one, runs."""
-    place.bundle("3"), place.bundle("4")
     (place.store.incoming / "file.part").touch()
     (place.store.bundles / "stray.wtr").touch()
     if name == "bundles/colours-2":

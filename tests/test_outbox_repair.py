@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from pathlib import Path
 
 import pytest
+from open_files import open_files
 from samples import drain, health, sighting
 
 from edge.errors import OutboxError, OutboxFullError
@@ -34,9 +34,9 @@ def test_a_damaged_file_is_replaced_by_what_was_saved_of_it(tmp_path):
     path = tmp_path / "o.db"
     spoilt(path)
     replacement(path).write_text("no whole copy" * 1000)
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_files()
     done = replace(path, {1, 2, 60})
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_files() <= before
     assert done.saved == 57
     assert path.exists()
     assert not replacement(path).exists()

@@ -128,7 +128,7 @@ def test_a_file_is_read_up_to_a_bound(tmp_path):
     assert read_whole(file, 5) == b"12345"
     with pytest.raises(OSError, match="more than 4 bytes"):
         read_whole(file, 4)
-    with pytest.raises(OSError, match="no file"):
+    with pytest.raises(OSError, match="it is not a file"):
         read_whole(tmp_path)
 
 
