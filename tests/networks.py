@@ -8,6 +8,9 @@ from training.models import build_model
 from training.recipe import Recipe
 from training.tf import keras
 
+CLASSES = 40
+"""So many that a figure over all answers does not hang on the draw of one."""
+
 
 class Net(NamedTuple):
     """An architecture, and where in it what is to be found."""
@@ -42,7 +45,7 @@ def network(name: str = "mobilenet_v2", whole: bool = False, **changes: Any) -> 
     all that is done to it takes half as long. `changes` are of the recipe.
     """
     net = NETS[name]
-    model = build_model(Recipe(**(net.settings | {"resolution": 64} | changes)), 5)
+    model = build_model(Recipe(**(net.settings | {"resolution": 64} | changes)), CLASSES)
     if not whole:
         names = [layer.name for layer in model.layers]
         x = model.get_layer(f"block_{net.last}_project_BN").output
@@ -56,6 +59,9 @@ def network(name: str = "mobilenet_v2", whole: bool = False, **changes: Any) -> 
             shape = layer.get_weights()[0].shape
             each = shape[2] if type(layer) is keras.layers.Conv2D else 1
             layer.set_weights([draw.normal(0, (2 / (shape[0] * shape[1] * each)) ** 0.5, shape)])
+        if isinstance(layer, keras.layers.Dense):
+            kernel, bias = (w.shape for w in layer.get_weights())
+            layer.set_weights([draw.normal(0, kernel[0] ** -0.5, kernel), np.zeros(bias)])
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.set_weights(
                 [

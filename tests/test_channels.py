@@ -5,7 +5,7 @@ from functools import partial
 import msgspec
 import numpy as np
 import pytest
-from networks import NETS, network
+from networks import CLASSES, NETS, network
 
 from edge.errors import QuantizeError
 from edge.model.image.preprocessing import InputSpec
@@ -166,7 +166,7 @@ def test_the_gradient_finds_what_switching_off_does(images):
     """Measured score and true harm of closing a channel rank alike; the scale alone does worse."""
     model = network()
     channels = find_channels(model)
-    truth = tf.one_hot(np.arange(16) % 5, 5)
+    truth = tf.one_hot(np.arange(16) % CLASSES, CLASSES)
     batches = [(images[i : i + 1], truth[i : i + 1]) for i in range(16)]
     number = channels.roles["block_5_expand"].writes
     norm = model.get_layer("block_5_depthwise_BN")
@@ -201,7 +201,7 @@ def test_a_network_comes_down_to_its_budget_and_says_which_features_it_kept(
     """Half of the multiply-adds in two rounds; every width a multiple of eight."""
     monkeypatch.setattr("quantize.compress.channels.shrink.MEASURED", 4)
     model = network(name)
-    truth = tf.one_hot(np.arange(16) % 5, 5)
+    truth = tf.one_hot(np.arange(16) % CLASSES, CLASSES)
     stream = iter(lambda: (images, truth), None)
     healed = []
     narrowed = narrow(
@@ -223,7 +223,7 @@ def test_a_network_comes_down_to_its_budget_and_says_which_features_it_kept(
     assert all(width % 8 == 0 for width in widths)
     assert len(narrowed.features) == narrowed.model.get_layer("features").output_shape[-1]
     assert healed == [0, 1]
-    assert narrowed.model.output_shape == (None, 5)
+    assert narrowed.model.output_shape == (None, CLASSES)
 
 
 @pytest.mark.parametrize(

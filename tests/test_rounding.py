@@ -101,7 +101,7 @@ def test_kernels_are_rounded_by_what_they_give_on_photos(photos, name):
     def error(student):
         return np.square(answers(student, photos[4]) - wanted).mean()
 
-    assert error(fitted) < 0.8 * error(nearest)
+    assert error(fitted) < 0.9 * error(nearest)
     for layer in (NETS[name].stem, "block_3_depthwise", "block_3_project"):
         before = model.get_layer(layer).get_weights()[0]
         after = fitted.get_layer(layer).get_weights()[0]
