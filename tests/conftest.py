@@ -191,3 +191,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 def pytest_report_collectionfinish() -> str:
     """Name the files that were left out."""
     return f"desktop packages absent, left out: {', '.join(LEFT_OUT)}" if LEFT_OUT else ""
+
+
+@pytest.fixture(scope="module")
+def shallow() -> Iterator[None]:
+    """An architecture by that name, which is built and fitted at once."""
+    from training.architectures import ARCHITECTURES, Architecture
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "shallow", Architecture("shallow:build"))
+        yield

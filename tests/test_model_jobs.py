@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from proofs import PROOF
 from there import there
 
 from edge.errors import (
@@ -24,7 +25,6 @@ from edge.messages.updates import Chunk, ModelEntry, Probation
 from edge.system.clock import SystemClock
 from edge.updates.fetch import Source
 from edge.updates.jobs import Job, Jobs, by_request, cancel, conclude, expired_upload, public
-from edge.updates.proof import Proof
 from edge.updates.record import Record
 from edge.updates.store import Store
 from edge.updates.upload import Upload
@@ -231,19 +231,8 @@ def test_how_an_update_ended_is_written_down(store, jobs, job, error, result, st
     send(store)
     (store.incoming / "url.part").write_bytes(b"x")
     jobs.put(job)
-    proof = Proof(
-        name="a",
-        version="2",
-        sha256="2" * 64,
-        bytes=1,
-        labels=("x",),
-        runtime="fake",
-        runtime_version="1",
-        goldens=1,
-        worst_difference=0.0,
-    )
     now = CLOCK.now()
-    told = there(conclude(store, jobs, upload(store), job, error, now, proof))
+    told = there(conclude(store, jobs, upload(store), job, error, now, PROOF))
     assert told == store.read().last
     assert (told.name, told.version, told.result, told.update) == ("a", "2", result, "u1")
     assert (told.reason, told.time) == (str(error), now)

@@ -7,20 +7,13 @@ from discs import COLOURS
 from PIL import Image, ImageDraw
 
 from edge.errors import DataError, TrainingError
-from training.architectures import ARCHITECTURES, Architecture
 from training.commands.asked import FitOptions, PhotoOptions
 from training.commands.crossval import crossval
 from training.data.folds import divide
 from training.data.sources import load_dataset
 from training.report.crossval import CrossValidation, FoldAnswers, pool
 
-
-@pytest.fixture(scope="module", autouse=True)
-def shallow():
-    """A network that is built and fitted at once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "shallow", Architecture("shallow:build"))
-        yield
+pytestmark = pytest.mark.usefixtures("shallow")
 
 
 @pytest.fixture(scope="module")

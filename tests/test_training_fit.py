@@ -17,7 +17,6 @@ from there import there
 
 from edge.errors import TrainingError
 from training import metrics
-from training.architectures import ARCHITECTURES, Architecture
 from training.data.sources import load_dataset
 from training.data.tables import write_csv
 from training.fitting.fit import fit, still_falling
@@ -27,6 +26,8 @@ from training.runs import Run, load_run
 
 #: Seconds after which something hangs, on however busy a machine.
 PATIENCE = 300
+
+pytestmark = pytest.mark.usefixtures("shallow")
 
 
 def small_recipe(**changes):
@@ -39,14 +40,6 @@ def small_recipe(**changes):
         "learning_rate": 5e-3,
     }
     return load_recipe("small", [f"{k}={v}" for k, v in (settings | changes).items()])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def shallow():
-    """A network that is built and fitted at once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "shallow", Architecture("shallow:build"))
-        yield
 
 
 @pytest.fixture(scope="module")
