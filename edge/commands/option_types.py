@@ -17,8 +17,12 @@ _MOST_SECONDS = 1_000_000
 _DIGITS = 18
 """Of a whole number that the system takes everywhere."""
 _OF_MODELS = {
-    **{"labels": None, "mean": (), "std": ()},
-    **{"crop": "stretch", "background": "none", "output": "auto"},
+    "labels": None,
+    "mean": (),
+    "std": (),
+    "crop": "stretch",
+    "background": "none",
+    "output": "auto",
 }
 """Options for models without a bundle, and what they are where they are not given."""
 

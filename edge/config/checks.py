@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from edge.config.broker import Broker
@@ -15,11 +16,16 @@ from edge.errors import ConfigError
 
 def check_together(config: Config, name: str) -> None:
     """Check a whole configuration."""
-    for parts in (
-        *(_model(config.model), _frames(config), _view(config.view), _messages(config)),
-        *(_broker(config.broker), _update(config.model.update), _trigger(config)),
-    ):
-        _refuse(parts, name)
+    problems = chain(
+        _model(config.model),
+        _frames(config),
+        _view(config.view),
+        _messages(config),
+        _broker(config.broker),
+        _update(config.model.update),
+        _trigger(config),
+    )
+    _refuse(problems, name)
 
 
 def check_broker(broker: Broker, name: str) -> None:
