@@ -1,4 +1,6 @@
-"""Turns msgspec's refusal of a configuration into a sentence with path, value, range and cure."""
+"""Turns msgspec's refusal of a configuration into a sentence with path, value, range and cure; and
+the settings in an error into the options that a person typed.
+"""
 
 from __future__ import annotations
 
