@@ -160,7 +160,7 @@ DRIFT = Verb(
     "drift",
     Params,
     feedback.DriftReport,
-    "How unlike the photos that the model learned from the frames here are, with histograms.",
+    "How much the frames here differ from the model's validation photos, with histograms.",
     setting="drift.measure",
 )
 INBOX_GET = Verb(
