@@ -60,7 +60,7 @@ def reliability(outcome: Outcome) -> Markup:
             label=f"{name}: error {error:.3f}",
         )
     axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence of int8", ylabel="share right")
-    axes.legend(loc="upper left", frameon=False, fontsize=9)
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
     axes.set_title("test photos; dots as large as many", fontsize=10, loc="left")
     return svg(figure, "Confidence of the int8 model against the share that is right.")
 
