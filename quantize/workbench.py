@@ -160,13 +160,20 @@ class Workbench:
         return msgspec.structs.replace(self.run.info.input, width=side, height=side)
 
     def train_pixels(self, most: int, model: Model) -> NDArray[np.uint8]:
-        """Training photos as a device would see them for `model`, evenly over the classes."""
-        pixels = self.run.pixels(self.run.dataset.split("train"), self.input_of(model))
-        if len(pixels) == 0:
+        """Training photos as a device would see them for `model`, evenly over the classes.
+
+        Raises:
+            QuantizeError: the run has no training photos.
+        """
+        part, spec = self.run.dataset.split("train"), self.input_of(model)
+        if not len(part):
             raise QuantizeError(f"{self.run.path}: the run has no training photos")
-        spots = np.linspace(0, len(pixels) - 1, min(most, len(pixels))).round().astype(int)
-        chosen: NDArray[np.uint8] = pixels[spots]
-        return chosen
+        spots = np.linspace(0, len(part) - 1, min(most, len(part))).round().astype(int)
+        # At the run's own size they are decoded already; at another only these need be.
+        if spec == self.run.info.input:
+            chosen: NDArray[np.uint8] = self.run.pixels(part, spec)[spots]
+            return chosen
+        return self.run.pixels(part.with_examples(part.examples[i] for i in spots), spec)
 
     def train_photos(self, most: int, model: Model) -> NDArray[np.float32]:
         """The same as `model` takes them, float32 (n, h, w, 3)."""

@@ -14,8 +14,8 @@ ROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         ("int8", "sweep"), "compress", "pipeline", "commands",
     ),
     "training": (
-        "architectures", ("tf", "console", "files", "metrics", "recipe", "pages", "untyped"),
-        ("recipes", "models"),
+        ("architectures", "quiet"),
+        ("tf", "console", "files", "metrics", "recipe", "pages", "untyped"), ("recipes", "models"),
         "data", "input", "runs", "fitting", "report", ("synthetic", "inbox"), "commands",
     ),
 }  # fmt: skip

@@ -6,38 +6,17 @@ commands import it inside the function that trains.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
+
+from training.quiet import quiet
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
-@contextlib.contextmanager
-def _without_start_up_lines() -> Iterator[None]:
-    """Swallow what C++ writes while loading (oneDNN, CUDA, absl): no setting keeps it quiet.
-
-    Python's own errors pass: a traceback is printed after this has ended.
-    """
-    try:
-        sys.stderr.flush()
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:  # no stderr at all
-        yield
-        return
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-with _without_start_up_lines():
+with quiet():  # oneDNN, CUDA, absl
     import tensorflow as tf
     import tf_keras as keras
 

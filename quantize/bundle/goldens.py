@@ -15,6 +15,7 @@ from edge.errors import QuantizeError
 from edge.model.bundle.manifest import Golden
 from edge.model.image.preprocessing import InputSpec, decode, fit, quantise
 from edge.model.runtimes import open_runtime
+from training.quiet import quiet
 
 #: One a class, for at most so many classes.
 MOST = 4
@@ -79,8 +80,8 @@ def make(
         spec: its input.
         photos: (short name, uint8 (h, w, c)) each, at model size or any other.
     """
-    runtime = open_runtime("litert", model)
-    reference = _reference(model)
+    with quiet():
+        runtime, reference = open_runtime("litert", model), _reference(model)
     goldens, files = [], {}
     for name, pixels in photos:
         tensor = quantise(fit(pixels, spec), spec)

@@ -15,6 +15,7 @@ from edge.model.tflite import facts as tflite_file
 from quantize.options import Io
 from quantize.tflite.graph import check_all_int8, read_graph
 from quantize.workbench import INPUT_MEAN, INPUT_SCALE
+from training.quiet import quiet
 from training.untyped import Model
 
 
@@ -108,7 +109,8 @@ def _int8(converter: Any, io: Io) -> bytes:  # noqa: ANN401
 
 def _convert(converter: Any) -> bytes:  # noqa: ANN401
     try:
-        return bytes(converter.convert())
+        with quiet():
+            return bytes(converter.convert())
     except Exception as error:  # the converter raises whatever its C++ side threw
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise QuantizeError(f"the TFLite converter refused the model: {first}") from error

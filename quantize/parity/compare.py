@@ -25,6 +25,7 @@ from edge.model.runtimes import open_runtime
 from edge.model.scores import dequantise
 from quantize.options import Limits
 from training import metrics
+from training.quiet import quiet
 
 #: With fewer photos than this a gate would only pretend to decide.
 MIN_PHOTOS = 20
@@ -196,7 +197,8 @@ def device_logits(
     advance: Callable[[int], None] = lambda _: None,
 ) -> Logits:
     """Logits (n, classes) of fitted photos (n, h, w, c), as the device computes them."""
-    runtime = open_runtime("litert", model, threads=2)
+    with quiet():
+        runtime = open_runtime("litert", model, threads=2)
     try:
         rows = []
         for photo in pixels:

@@ -11,6 +11,7 @@ from typing import Self
 from edge.model.runtimes import installed
 from edge.model.timing import PICTURES, ROUNDS, Times, measure
 from edge.system.board import board
+from training.quiet import quiet
 
 #: Flags of a Raspberry Pi's firmware that mean: slower than it would be, now.
 _HELD_BACK = ("under-voltage", "frequency-capped", "throttled", "soft-temperature-limit")
@@ -100,7 +101,8 @@ class Local(Timer):
         return describe(str(board()), *installed("litert"))
 
     def _measure(self, models: Sequence[bytes], rounds: int) -> Times:
-        return measure(models, rounds, PICTURES)
+        with quiet():
+            return measure(models, rounds, PICTURES)
 
     def close(self) -> None:
         """There is nothing to let go."""
