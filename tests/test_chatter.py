@@ -26,7 +26,7 @@ def test_a_quantization_says_nothing_on_stderr(discs_run, tmp_path):
     assert "inference_type" not in done.stdout
 
 
-def test_timing_says_nothing_on_stderr(tmp_path):
+def test_timing_says_nothing_on_stderr():
     """XNNPACK tells once a process that it is there."""
     code = """
 from quantize.timing.timer import Local
