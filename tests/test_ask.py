@@ -135,12 +135,21 @@ def test_a_parameter_may_be_the_text_of_a_file(served, tmp_path, capsys):
     ("words", "says"),
     [
         (["statsu"], "no verb 'statsu'; known: capture, config/get"),
-        (["log", "lines=x"], "Expected `int`, got `str` - at `lines`; what is taken here: lines, "),
-        (["status", "lines=7"], "unknown field `lines`; what is taken here: nothing"),
-        (["model/chunk", "size=7"], "missing required field `sha256`"),
-        (["log", "level=loud"], "at `level`: one of debug, info, warning, error; what is taken"),
-        (["inbox/get", "id=0123456789ABCDEF"], "Expected 16 hexadecimal digits (0-9, a-f)"),
-        (["inbox/get", "id=0123456789abcdef\n"], "Expected 16 hexadecimal digits (0-9, a-f) - at"),
+        (["log", "lines=x"], "lines = 'x': it must be a whole number; what is taken here: lines, "),
+        (["status", "lines=7"], "lines is not known; what is taken here: nothing"),
+        (["model/chunk", "size=7"], "sha256 is missing; what is taken"),
+        (
+            ["log", "level=loud"],
+            "level = 'loud': it is not one of the choices (debug, info, warning, error); wh",
+        ),
+        (
+            ["inbox/get", "id=0123456789ABCDEF"],
+            "id = '0123456789ABCDEF': it must be 16 hexadecimal digits (0-9, a-f); wh",
+        ),
+        (
+            ["inbox/get", "id=0123456789abcdef\n"],
+            "it must be 16 hexadecimal digits (0-9, a-f); what",
+        ),
     ],
 )
 def test_what_no_device_takes_is_refused_before_it_is_sent(capsys, words, says):

@@ -106,7 +106,7 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
     [
         (
             {"camera": {"kind": "v4l2", "interval_seconds": -3}},
-            "c.toml: camera.interval_seconds = -3 is refused: expected float >= 0.0 (allowed: 0 to "
+            "c.toml: camera.interval_seconds = -3 is refused: it must be 0 or more (allowed: 0 to "
             "86400). Seconds from one frame to the next; 0: as fast as they are classified.",
         ),
         (
@@ -122,7 +122,10 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
         ({"broker": {"password": "hunter2"}}, "c.toml: broker.password is not a setting;"),
         ({"broker": {"host": "mqtt://b"}}, "broker.host = 'mqtt://b' is not a name or address"),
         ({"broker": {"host": "b.example:1883"}}, "alone; the port goes into broker.port"),
-        ({"broker": {"port": 0}}, "c.toml: broker.port = 0 is refused: expected int >= 1 (allowed"),
+        (
+            {"broker": {"port": 0}},
+            "c.toml: broker.port = 0 is refused: it must be 1 or more (allowed",
+        ),
         ({"broker": {"protocol": "4"}}, "(allowed: 'auto', '5', '3.1.1')"),
         ({"device": {"id": "a/b"}}, "c.toml: device.id = 'a/b' is refused"),
         (
@@ -135,7 +138,7 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
         ),
         (
             {"decision": {"mode": "life"}},
-            "'life' is refused: invalid enum value 'life' (allowed: 'vi",
+            "'life' is refused: it is not one of the choices (allowed: 'vi",
         ),
         ({"outbox": {"kind": "x"}}, "c.toml: outbox.kind is not a setting; known: path,"),
         (
@@ -148,7 +151,7 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
         ),
         (
             {"trigger": {"windows": [6]}},
-            "windows[0] = 6 is refused: expected a window in quotes. When",
+            "windows[0] = 6 is refused: it must be a window in quotes. When",
         ),
         ({"trigger": {"windows": ["25:00-26:00"]}}, "it has no such time as 25:00; times go from"),
         ({"trigger": {"windows": ["06:00-06:00"]}}, 'the whole day is "00:00-24:00"'),
@@ -164,7 +167,7 @@ def test_relative_paths_are_taken_from_the_file(tmp_path):
             {"trigger": {"duty": {"every_second": 9}}},
             "trigger.duty.every_second is not a setting; did",
         ),
-        ({"model": {"bundle": "~nobody-has-this/m.wtr"}}, "or the ~ of a user that exists"),
+        ({"model": {"bundle": "~nobody-has-this/m.wtr"}}, "its ~ names no user that exists"),
         ({"model": {}}, "set one of model.bundle (a .wtr file) and model.tflite"),
         ({"broker": {"tls": {"key": "k.pem"}}}, "broker.tls.certificate and broker.tls.key belong"),
     ],
@@ -215,19 +218,19 @@ def test_a_broken_file_is_one_error_with_its_name(tmp_path):
 @pytest.mark.parametrize(
     ("view", "expected"),
     [
-        ({"tiles": 8}, "view.tiles = 8 is refused: expected int >= 16"),
-        ({"tiles": [4]}, "view.tiles = [4] is refused: expected array of length >= 2"),
-        ({"tiles": [0, 3]}, "view.tiles[0] = 0 is refused: expected int >= 1"),
+        ({"tiles": 8}, "view.tiles = 8 is refused: it must be 16 or more"),
+        ({"tiles": [4]}, "view.tiles = [4] is refused: it must have at least 2 entries"),
+        ({"tiles": [0, 3]}, "view.tiles[0] = 0 is refused: it must be 1 or more"),
         ({"tile": 640}, "view.tile is not a setting; did you mean tiles?"),
-        ({"regions": [[0, 0, 2, 1]]}, "view.regions[0][2] = 2 is refused: expected float <= 1.0"),
+        ({"regions": [[0, 0, 2, 1]]}, "view.regions[0][2] = 2 is refused: it must be at most 1"),
         ({"regions": [[0.5, 0, 0.5, 1]]}, "view.regions[0] = [0.5, 0.0, 0.5, 1.0] is empty"),
         ({"mask_polygons": [[[0, 0], [0, 0], [0, 0]]]}, "view.mask_polygons[0] has no area"),
         (
             {"mask_polygons": [[[0, 0], [1, 0], [0, 1]], [[0, 0], [0.25, 0.5], [0.5, 1]]]},
             "view.mask_polygons[1] has no area",
         ),
-        ({"mask_polygons": [[[0, 0], [1, 1]]]}, "expected array of length >= 3"),
-        ({"overlap": 1.0}, "view.overlap = 1.0 is refused: expected float <= 0.9"),
+        ({"mask_polygons": [[[0, 0], [1, 1]]]}, "it must have at least 3 entries"),
+        ({"overlap": 1.0}, "view.overlap = 1.0 is refused: it must be at most 0.9"),
     ],
 )
 def test_a_wrong_view_is_refused_by_name(view, expected):

@@ -229,7 +229,7 @@ def test_a_csv_that_cannot_be_read_is_left_as_it_is(tmp_path):
         ("wheatear/../inbox/0000000000000001", devices.photo("leaf"), "not a topic of an inbox"),
         ("wheatear/cam-1/inbox/..%2fx", devices.photo("leaf"), "not a topic of an inbox"),
         ("wheatear/cam-1/inbox/0000000000000001", b"<html>", "not a picture"),
-        ("wheatear/cam-1/inbox/0000000000000001/meta", b"{}", "missing required field"),
+        ("wheatear/cam-1/inbox/0000000000000001/meta", b"{}", "is missing"),
         ("wheatear/cam-2/inbox/0000000000000001/meta", made(1)[0][1], "it says it is cam-1"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_request_is_answered_with_its_transaction():
             "log",
             {"transaction": "t", "zeilen": 7},
             "MalformedRequestError",
-            "zeilen`; what is taken here: lines, level",
+            "zeilen is not known; what is taken here: lines, level",
         ),
         ("status", {"transaction": "t", "x": 1}, "MalformedRequestError", "here: nothing"),
         ("status", b" " * 262_145, "MalformedRequestError", "requests.max_bytes = 262144"),

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from edge.errors import TrainingError
 from edge.model.image.preprocessing import InputSpec
+from edge.text.refusals import in_words
 from training.architectures import ARCHITECTURES, settings_of
 
 #: Settings that belong to some architectures only.
@@ -215,20 +216,22 @@ def _explained(message: str, table: dict[str, Any]) -> str:
         known = ", ".join(prefix + key for key in near)
         return f"recipe: unknown field {prefix}{unknown[1]}; perhaps {known}"
     if not place:
-        return f"recipe: {message}"
+        return f"recipe: {in_words(message)}"
     value: Any = table
     for key in re.findall(r"\w+", place):
         value = value[int(key) if key.isdigit() else key]
-    return f"recipe: {place} is {value!r}: {what}{_range(place)}"
+    return f"recipe: {place} is {value!r}: {in_words(what)}{_range(place)}"
 
 
 def _range(place: str) -> str:
-    """``; from 1 to 100`` for a field with bounds on both sides, by its path."""
+    """``; from 1 to 100`` for a field with bounds on both sides, by its path; or its choices."""
     *above, leaf = re.sub(r"\[\d+\]", "", place).split(".")
     kind = msgspec.inspect.type_info(Augmentation if above else Recipe)
     assert isinstance(kind, msgspec.inspect.StructType)
     for field in kind.fields:
         if field.name == leaf:
+            if isinstance(field.type, msgspec.inspect.LiteralType):
+                return f"; choose from {', '.join(map(str, field.type.values))}"
             for of in (field.type, *getattr(field.type, "types", ()), *_items(field.type)):
                 low = getattr(of, "ge", None), getattr(of, "gt", None)
                 high = getattr(of, "le", None), getattr(of, "lt", None)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from edge.errors import TrainingError
 from edge.model.image.preprocessing import InputSpec
+from edge.text.refusals import refusal
 from training.data.dataset import Dataset
 from training.data.sources import load_dataset
 from training.files import write_json
@@ -204,13 +205,15 @@ def load_run(path: Path) -> Run:
         if schema != SCHEMA:
             raise TrainingError(
                 f"{file}: written by another version of this program (schema {schema}, this one "
-                f"knows {SCHEMA}); train anew"
+                f"knows {SCHEMA}); train again"
             )
         info = msgspec.json.decode(text, type=RunInfo)
     except FileNotFoundError as error:
         raise TrainingError(f"{path}: no run here (run.json is missing)") from error
     except msgspec.DecodeError as error:
-        raise TrainingError(f"{file}: {error}") from error
+        raise TrainingError(
+            f"{file} is damaged ({refusal(error)}); put it back, or train again"
+        ) from error
     return Run(Path(path), info)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from edge.config import View, check_view
 from edge.errors import ConfigError
+from edge.text.refusals import apart, in_words
 
 if TYPE_CHECKING:
     import argparse
@@ -47,17 +47,12 @@ def view_of(arguments: argparse.Namespace) -> View:
     return view
 
 
-_REFUSED = re.compile(r"^(?P<what>.*) - at `\$\.(?P<name>\w+)(?:\[(?P<number>\d+)\])?")
-
-
 def _refused(message: str, raw: dict[str, Any]) -> str:
     """Name the option and its value in a refusal that names a field of the view."""
-    found = _REFUSED.search(message)
-    if found is None:
-        return f"--tiles, --overlap, --region, --mask: {message}"
-    name, value = found["name"], raw[found["name"]]
+    what, (name, *numbers) = apart(message)
+    value = raw[name]
     if name == "regions":
-        name, value = "region", ",".join(f"{share:g}" for share in value[int(found["number"])])
+        name, value = "region", ",".join(f"{share:g}" for share in value[int(numbers[0])])
     elif name == "tiles" and isinstance(value, list):
         value = "x".join(map(str, value))
-    return f"--{name} {value}: {found['what'][0].lower()}{found['what'][1:].replace('`', '')}"
+    return f"--{name} {value}: {in_words(what)}"

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from edge.errors import WheatearError
+from edge.text.refusals import apart, dotted, in_words, value_at
 
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]*)`")
 _MISSING = re.compile(r"missing required field `(?P<name>[^`]*)`")
@@ -28,15 +29,12 @@ RENAMED = {
     "inbox.below": "inbox.below_confidence",
 }
 """Settings that had another name once."""
-_PATH = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 _SETTING = re.compile(r"\b(?:broker\.tls\.\w+|broker\.\w+|device\.id)\b")
 
 
 def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> str:
     """Return `message` as ``path = value: what is allowed. What the setting means``."""
-    found = _PATH.search(message)
-    path = [part for part in re.split(r"[.\[\]]+", found["path"]) if part] if found else []
-    what = message[: found.start()] if found else message
+    what, path = apart(message)
     struct = _struct_at(root, path, raw)
     if (unknown := _UNKNOWN.search(what)) and struct:
         known = [field.name for field in msgspec.structs.fields(struct)]
@@ -49,31 +47,19 @@ def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> st
     if (missing := _MISSING.search(what)) and struct:
         about = docstrings(struct).get(missing["name"], "")
         return f"{_dotted(path, missing['name'])} is missing; set it. {about}".rstrip()
-    value = _value_at(raw, path)
+    value = value_at(raw, path)
     if kinds := _kinds(root, path):
         return f"{_dotted(path)} = {value!r} is refused: known kinds are {', '.join(kinds)}"
     setting = path[: 1 + max((i for i, part in enumerate(path) if not part.isdigit()), default=-1)]
     parent = _struct_at(root, setting[:-1], raw)
     about = docstrings(parent).get(setting[-1], "") if parent and setting else ""
     allowed = _range(parent, setting[-1]) if parent and setting else ""
-    if "matching regex" in what:  # what follows says it in words
-        what = "it does not have the required form"
-    text = f"{_dotted(path)} = {value!r} is refused: {what[:1].lower()}{what[1:].replace('`', '')}"
+    text = f"{_dotted(path)} = {value!r} is refused: {in_words(what, 'a table')}"
     return f"{text}{f' (allowed: {allowed})' if allowed else ''}. {about}".rstrip()
 
 
-def _dotted(path: list[str], name: str | None = None) -> str:
-    parts = [f"[{part}]" if part.isdigit() else f".{part}" for part in [*path, name] if part]
-    return "".join(parts).removeprefix(".") or "the file"
-
-
-def _value_at(raw: object, path: list[str]) -> object:
-    for part in path:
-        if isinstance(raw, dict):
-            raw = raw.get(part)
-        elif isinstance(raw, list) and part.isdigit():
-            raw = raw[int(part)]
-    return raw
+def _dotted(path: list[str], *more: str) -> str:
+    return dotted([*path, *more]) or "the file"
 
 
 def _struct_at(

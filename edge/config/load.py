@@ -50,12 +50,12 @@ def parse_config(raw: dict[str, Any], base: Path, name: str = "configuration") -
             try:
                 return base / Path(value).expanduser()
             except RuntimeError as error:
-                raise ValueError("Expected a path, or the ~ of a user that exists") from error
+                raise ValueError("it must be a path; its ~ names no user that exists") from error
         if kind is Window:
             if isinstance(value, str):
                 return Window(value)
-            raise ValueError("Expected a window in quotes")
-        raise ValueError("Expected a path in quotes")
+            raise ValueError("it must be a window in quotes")
+        raise ValueError("it must be a path in quotes")
 
     if isinstance(raw.get("outbox", {}), dict):
         raw = {**raw, "outbox": {"path": "outbox.db", **raw.get("outbox", {})}}

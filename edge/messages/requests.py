@@ -5,7 +5,6 @@ What handles a verb registers by its name, and is handed the struct that stands 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import (
     Annotated,
@@ -25,6 +24,7 @@ from msgspec import Meta
 from edge.errors import MalformedRequestError, UnknownRequestError
 from edge.messages import feedback, updates, verbs
 from edge.messages.base import MOST_SENT, SCHEMA_VERSION, Message, Params, Time
+from edge.text.refusals import apart, refusal
 
 
 class Envelope(msgspec.Struct, frozen=True):
@@ -48,7 +48,6 @@ class Envelope(msgspec.Struct, frozen=True):
     ] = None
 
 
-_DIGITS = re.compile(r"Expected `str` matching regex '\^\[0-9a-f\]\{(\d+)\}.*?'")
 CARRIED = frozenset(Envelope.__struct_fields__)
 """The fields of a request that do not belong to its verb."""
 
@@ -250,27 +249,9 @@ RESTART: Verb[Params, object] = Verb(
 )
 
 VERBS: Mapping[str, Verb[Any, Any]] = {
-    one.name: one
-    for one in (
-        STATUS,
-        CAPTURE,
-        CONFIG_GET,
-        CONFIG_SET,
-        DRIFT,
-        INBOX_GET,
-        LOG,
-        OUTBOX_LETTERS,
-        OUTBOX_RELEASE,
-        OUTBOX_DISCARD,
-        MODELS,
-        MODEL_INSTALL,
-        MODEL_CHUNK,
-        MODEL_CANCEL,
-        MODEL_ROLLBACK,
-        RESTART,
-    )
+    one.name: one for one in list(globals().values()) if isinstance(one, Verb)
 }
-"""Every verb, with what it takes and gives, and what for."""
+"""Every verb above by its name, with what it takes and gives, and what for."""
 
 
 def read_params(takes: type[Params], fields: Mapping[str, Any]) -> Params:
@@ -278,21 +259,20 @@ def read_params(takes: type[Params], fields: Mapping[str, Any]) -> Params:
 
     Raises MalformedRequestError.
     """
+    own = {name: value for name, value in fields.items() if name not in CARRIED}
     try:
-        return msgspec.convert({k: v for k, v in fields.items() if k not in CARRIED}, takes)
+        return msgspec.convert(own, takes)
     except msgspec.ValidationError as error:
-        text, known = _explained(str(error), takes), ", ".join(takes.__struct_fields__) or "nothing"
-        raise MalformedRequestError(f"{text}; what is taken here: {known}") from error
+        known = ", ".join(takes.__struct_fields__) or "nothing"
+        text = f"{refusal(error, own)}{_choices(error, takes)}; what is taken here: {known}"
+        raise MalformedRequestError(text) from error
 
 
-def _explained(message: str, takes: type[Params]) -> str:
-    """What msgspec found wrong, with digits in place of their pattern, and what to choose from."""
-    text = message.replace("`$.", "`").replace("`$`", "top")
-    text = _DIGITS.sub(r"Expected \1 hexadecimal digits (0-9, a-f)", text)
-    hint = get_type_hints(takes).get(text.rpartition(" - at `")[2].rstrip("`"))
-    if get_origin(hint) is Literal:
-        text += f": one of {', '.join(map(str, get_args(hint)))}"
-    return text
+def _choices(error: Exception, takes: type[Params]) -> str:
+    """What there is to choose from, where only some words are taken."""
+    _, path = apart(str(error))
+    hint = get_type_hints(takes).get(path[0]) if path else None
+    return f" ({', '.join(map(str, get_args(hint)))})" if get_origin(hint) is Literal else ""
 
 
 def unknown_verb(verb: str, known: Mapping[str, object]) -> UnknownRequestError:

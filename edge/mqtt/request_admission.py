@@ -16,6 +16,7 @@ from edge.errors import MalformedRequestError, RequestDeniedError
 from edge.messages.requests import Envelope, unknown_verb
 from edge.mqtt.packets import Incoming
 from edge.text.json_text import from_json
+from edge.text.refusals import refusal
 
 
 class Asked(NamedTuple):
@@ -108,10 +109,7 @@ def _envelope(payload: bytes) -> Envelope:
     """Read only what is needed: a large request costs little until its token is seen."""
     try:
         return from_json(payload, _decoder)
-    except msgspec.ValidationError as error:
-        text = f"{error}".replace("`$.", "`")
     except msgspec.DecodeError as error:
-        text = str(error)
-    raise MalformedRequestError(
-        f'not a request: {text}; send a JSON object such as {{"transaction": "42"}}'
-    )
+        raise MalformedRequestError(
+            f'not a request: {refusal(error)}; send a JSON object such as {{"transaction": "42"}}'
+        ) from error

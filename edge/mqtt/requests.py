@@ -36,6 +36,7 @@ from edge.system.counters import Counters, Episode
 from edge.system.token_bucket import Bucket
 from edge.text.json_text import from_json
 from edge.text.printable import encoded, printable
+from edge.text.refusals import refusal
 
 log = logging.getLogger(__name__)
 
@@ -264,7 +265,9 @@ class RequestServer:
         try:
             fields = from_json(asked.message.payload, _decoder)
         except msgspec.DecodeError as error:
-            raise MalformedRequestError(f"not a request: {error}; send a JSON object") from error
+            raise MalformedRequestError(
+                f"not a request: {refusal(error)}; send a JSON object"
+            ) from error
         return read_params(VERBS[asked.verb].takes, fields)
 
     def _failed(self, message: Incoming, transaction: str | None, error: Exception) -> bytes:

@@ -9,6 +9,7 @@ import msgspec
 
 from edge.errors import QuantizeError
 from edge.model.timing import BenchReport as Bench
+from edge.text.refusals import refusal
 from quantize.boards.estimate import BOARDS
 
 #: What the kernel of a Raspberry Pi calls its processor (uname(2)).
@@ -45,7 +46,8 @@ def read(option: str, sha256: str) -> Measured:
         raise QuantizeError(f"--measured {option}: cannot read {file}: {error.strerror}") from error
     except msgspec.DecodeError as error:
         raise QuantizeError(
-            f"--measured {option}: {file} is not what `wheatear bench --json` prints: {error}"
+            f"--measured {option}: {file} is not what `wheatear bench --json` prints "
+            f"({refusal(error)})"
         ) from error
     wrong = _wrong(board, bench, sha256)
     if wrong:

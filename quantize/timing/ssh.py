@@ -21,6 +21,7 @@ import msgspec
 
 from edge.errors import QuantizeError
 from edge.model.timing import PICTURES, PROTOCOL, Hello, Request, SentModel, Times, TimingAnswer
+from edge.text.refusals import refusal
 from quantize.timing.timer import Timer, describe, ignore
 
 T = TypeVar("T", Hello, TimingAnswer)
@@ -271,8 +272,8 @@ class _Session:
             status = self._process.wait()
         except msgspec.MsgspecError as error:
             raise QuantizeError(
-                f"the wheatear there speaks another protocol ({error}); install the same version "
-                "here and there"
+                f"the wheatear there speaks another protocol ({refusal(error)}); install the same "
+                "version here and there"
             ) from error
         finally:
             watchdog.cancel()

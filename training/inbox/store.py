@@ -23,6 +23,7 @@ from edge.errors import DataError, ImageError
 from edge.messages.feedback import InboxItem
 from edge.model.image.preprocessing import decode
 from edge.system.files import write_whole
+from edge.text.refusals import refusal
 
 _ID = re.compile(r"[0-9a-f]{16}")
 _DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -137,7 +138,7 @@ def _parse(payload: bytes, where: str) -> InboxItem:
     try:
         return msgspec.json.decode(payload, type=InboxItem)
     except msgspec.MsgspecError as error:
-        raise DataError(f"{where}: {error}") from error
+        raise DataError(f"{where}: {refusal(error)}") from error
 
 
 def _check_jpeg(payload: bytes, where: str) -> None:

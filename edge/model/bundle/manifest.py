@@ -12,6 +12,7 @@ from edge.messages.base import Sha256
 from edge.model.image.preprocessing import InputSpec
 from edge.model.scores import DecisionSpec
 from edge.text.json_text import from_json
+from edge.text.refusals import refusal
 
 SCHEMA_VERSION = 1
 
@@ -204,6 +205,7 @@ def parse(data: bytes) -> Manifest:
     Raises:
         BundleFormatError: not JSON, an unknown schema version, or values that do not fit.
     """
+    raw: Any = None
     try:
         raw = from_json(data, msgspec.json.Decoder(Any))
         found = raw.get("schema_version") if isinstance(raw, dict) else None
@@ -214,4 +216,5 @@ def parse(data: bytes) -> Manifest:
             )
         return msgspec.convert(raw, Manifest)
     except (msgspec.MsgspecError, RecursionError) as error:
-        raise BundleFormatError(f"manifest.json: {error}") from error
+        why = refusal(error, raw)
+        raise BundleFormatError(f"manifest.json: {why}; pack the bundle again") from error

@@ -22,6 +22,7 @@ from edge.errors import ModelError
 from edge.model.runtimes import TensorSpec
 from edge.model.tflite import facts as tflite_file
 from edge.text.json_text import from_json
+from edge.text.refusals import refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,4 +155,4 @@ def _read(model: bytes) -> FakeModel:
     try:
         return from_json(model, msgspec.json.Decoder(FakeModel))
     except msgspec.DecodeError as error:
-        raise ModelError(f"not a fake model: {error}") from error
+        raise ModelError(f"not a fake model: {refusal(error)}") from error
