@@ -70,6 +70,15 @@ def test_a_bad_picture_does_not_stop_the_others(bundle, pictures, tmp_path, caps
     assert "gone.jpg: no such file" in errors[1]
 
 
+def test_no_model_is_loaded_for_pictures_that_are_not_there(tmp_path, capsys):
+    """The files are named; the bundle, which is not there either, is not opened."""
+    files = [str(tmp_path / "a.jpg"), str(tmp_path / "b.jpg")]
+    assert main(["classify", *files, "--bundle", str(tmp_path / "none.wtr")]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"wheatear: {file}: no such file" for file in files
+    ]
+
+
 @litert
 def test_a_folder_is_classified_by_name_and_what_is_left_out_is_told(bundle, tmp_path, capsys):
     """Pictures in folders below too; hidden ones and other files are named on stderr."""
@@ -128,9 +137,10 @@ def test_only_trusted_bundles_where_a_key_is_given(bundle, pictures, tmp_path, c
         (["--bundle", "b", "--output", "logits"], "--output goes with --model"),
     ],
 )
-def test_mistakes_are_one_line_and_status_1(arguments, message, capsys):
+def test_mistakes_are_one_line_and_status_1(arguments, message, tmp_path, capsys):
     """A mistake is told without a traceback."""
-    assert main(["classify", "x.jpg", *arguments]) == 1
+    (tmp_path / "x.jpg").touch()
+    assert main(["classify", str(tmp_path / "x.jpg"), *arguments]) == 1
     captured = capsys.readouterr()
     assert captured.err.startswith("wheatear: ")
     assert message in captured.err
