@@ -45,7 +45,7 @@ class Asked(threading.Condition):
 
     def __init__(self, waits: Waits) -> None:
         super().__init__()
-        self._waits, self._stepping = waits, False
+        self.waits, self._stepping = waits, False
         self.steps: list[Callable[[], object]] = []
         self.met: list[tuple[bool, bool]] = []
 
@@ -54,7 +54,7 @@ class Asked(threading.Condition):
         before = predicate()
         if before or self._stepping:
             return before
-        self._waits.wait(there(timeout))
+        self.waits.wait(there(timeout))
         self._stepping = True
         if self.steps:
             self.steps.pop(0)()
@@ -102,13 +102,13 @@ class OneThread(Crew):
 class Desk:
     """A writer that was not started, and what it waits on and for."""
 
-    def __init__(self, outbox: Outbox, waits: Waits, **settings: Any) -> None:
-        self.outbox, self.waits, self.asked = outbox, waits, Asked(waits)
+    def __init__(self, outbox: Outbox, asked: Asked, **settings: Any) -> None:
+        self.outbox, self.waits, self.asked = outbox, asked.waits, asked
         self.counters = Counters()
-        self.counters.crew = crew = OneThread(waits)
+        self.counters.crew = crew = OneThread(asked.waits)
         self.committed: Callable[[], object] = nothing
         told = lambda: self.committed()  # noqa: E731
-        self.writer = Writer(outbox, told, self.counters, change=self.asked, **settings)
+        self.writer = Writer(outbox, told, self.counters, **settings)
         self.thread = crew.thread
 
     def submit(self) -> None:
@@ -141,10 +141,18 @@ def waits(monkeypatch) -> Waits:
 
 
 @pytest.fixture
-def desk(tmp_path, waits, connections):  # noqa: ARG001  # those of its outbox
+def asked(waits, monkeypatch) -> Asked:
+    """What a writer made in this test waits on."""
+    made = Asked(waits)
+    monkeypatch.setattr("edge.outbox.writer.Condition", lambda: made)
+    return made
+
+
+@pytest.fixture
+def desk(tmp_path, asked, connections):  # noqa: ARG001  # those of its outbox
     """A writer whose commits are to come every two seconds."""
     with Outbox(tmp_path / "o.db") as outbox:
-        yield Desk(outbox, waits, commit_seconds=2.0)
+        yield Desk(outbox, asked, commit_seconds=2.0)
 
 
 def test_more_is_waited_for_ten_times_as_long_after_a_commit(desk):
@@ -245,10 +253,10 @@ def test_a_commit_that_the_disk_refuses_is_waited_after(desk, monkeypatch):
     assert desk.run(desk.submit, desk.outbox.close, nothing) == [5.0, 2.0, 0.5, 2.0]
 
 
-def test_no_wait_is_longer_than_is_asked_for(tmp_path, waits):
+def test_no_wait_is_longer_than_is_asked_for(tmp_path, asked):
     """Not even the first."""
     with Outbox(tmp_path / "o.db") as outbox:
-        desk = Desk(outbox, waits, commit_seconds=0.0, retry_max_seconds=0.1)
+        desk = Desk(outbox, asked, commit_seconds=0.0, retry_max_seconds=0.1)
         pauses = desk.run(desk.submit, outbox.close, *[nothing] * 6)[2::2]
     assert len(pauses) >= 3
     assert all(0.05 <= pause <= 0.1 for pause in pauses)

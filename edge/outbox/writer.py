@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import random
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from threading import Condition
 
 import msgspec
 
@@ -44,7 +44,7 @@ class Writer:
 
     A disk that refuses is tried again with growing waits; nothing submitted is given up. Until a
     message is committed it is in memory only, and it is not sent before. One that cannot be encoded
-    is handed to `unwritable` and left out. All waiting is done on `change`.
+    is handed to `unwritable` and left out.
     """
 
     def __init__(
@@ -55,14 +55,13 @@ class Writer:
         commit_seconds: float = 0.05,
         retry_max_seconds: float = 30.0,
         unwritable: Callable[[Outgoing, UnwritableError], None] = lambda *_: None,
-        change: threading.Condition | None = None,
     ) -> None:
         self._outbox, self._committed, self._counters = outbox, committed, counters
         self._unwritable = unwritable
         self._commit_seconds = commit_seconds
         self._backoff = Backoff(min(0.5, retry_max_seconds), retry_max_seconds)
         self._waiting: deque[Outgoing] = deque()
-        self._change = change or threading.Condition()
+        self._change = Condition()
         self._closing = False
         self._give_up_at = 0.0
         self._last_commit = -math.inf

@@ -15,7 +15,8 @@ class Histogram:
     """Times in milliseconds, counted in classes of equal ratio: at most 1,396 of them."""
 
     def __init__(self) -> None:
-        self._classes: dict[int, int] = {}
+        self.classes: dict[int, int] = {}
+        """How many times fell into each class, by its number."""
         self._most = 0.0
         self.count = 0
         self.sum = 0.0
@@ -23,19 +24,16 @@ class Histogram:
     def add(self, milliseconds: float) -> None:
         """Count a time."""
         index = round(math.log(min(max(milliseconds, _LEAST), _MOST)) / _STEP)
-        self._classes[index] = self._classes.get(index, 0) + 1
+        self.classes[index] = self.classes.get(index, 0) + 1
         self._most = max(self._most, milliseconds)
         self.count += 1
         self.sum += milliseconds
-
-    def __len__(self) -> int:
-        return len(self._classes)
 
     def spread(self) -> Spread | None:
         """The percentiles (nearest rank); None where nothing was counted."""
         if not self.count:
             return None
-        classes = sorted(self._classes.items())
+        classes = sorted(self.classes.items())
         found = []
         for share in (0.5, 0.95, 0.99):
             rank, seen = math.ceil(share * self.count), 0
