@@ -1,6 +1,6 @@
-"""``python -m benchmarks DATA``: measure every promised figure beside what it is compared with.
+"""Measure every promised figure beside what it is compared with.
 
-``python -m benchmarks table`` writes the results that are there into docs/benchmarks.md.
+With `table` in place of the folder, write the results that are there into docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -47,7 +47,13 @@ def main() -> int:
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("data", help="folder with jute_pest/, coral_models/ ..., or 'table'")
-    parser.add_argument("--only", nargs="+", choices=harness.BENCHMARKS, metavar="NAME")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=harness.BENCHMARKS,
+        metavar="NAME",
+        help="of all: " + ", ".join(harness.BENCHMARKS),
+    )
     parser.add_argument("--seeds", type=int, default=3, help="training runs for accuracy")
     parser.add_argument("--out", type=Path, default=Path("bench-out"), help="where JSON goes")
     parser.add_argument("--runs", type=Path, help="folder with finished runs (seed-0, seed-1, ...)")

@@ -1,4 +1,4 @@
-"""``python -m demo``: synthetic photos in, sightings over real MQTT out, and a picture of them."""
+"""Synthetic photos in, sightings over real MQTT out, and a picture of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo-out"), help="folder for all of it")
     parser.add_argument("--per-class", type=int, default=150, help="synthetic photos per class")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's own number")
+    parser.add_argument(
+        "--epochs", type=int, help="passes over the photos, in place of the recipe's"
+    )
     parser.add_argument("--rate", type=float, default=8.0, help="frames per second of the replay")
     options = parser.parse_args()
     started = time.monotonic()
@@ -64,7 +66,7 @@ def begin_anew(out: Path) -> None:
         SystemExit: something is there that no demo made, such as a person's own photos.
     """
     if out.exists() and not out.is_dir():
-        sys.exit(f"{out} is no folder: make demo OUT=folder")
+        sys.exit(f"{out} is not a folder: make demo OUT=folder")
     if out.exists():
         if any(out.iterdir()) and not (out / MADE_BY_DEMO).is_file():
             sys.exit(f"{out} holds files that no demo made: make demo OUT=another-folder")

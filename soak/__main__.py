@@ -1,4 +1,4 @@
-"""``python -m soak``: let faults happen, and say whether anything was lost."""
+"""Let faults happen to the real program, and report whether anything was lost (docs/soak.md)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from edge.config.explain import docstrings
 from edge.system.files import write_whole
 from soak.scenario import SCENARIOS, Options, Round, load, together
 
@@ -49,6 +50,8 @@ def run(name: str, out: Path, options: Options) -> Result:
         known = msgspec.json.decode(path.read_bytes(), type=Result)
         if known.options == options:
             rounds, seconds = list(known.rounds), known.seconds
+        else:
+            console.print(f"{name}: {path} has other options; it is replaced", highlight=False)
     result = _result(name, options, rounds, asked, seconds)
     while len(rounds) < asked:
         folder = out / f"{name}-{len(rounds)}"
@@ -97,18 +100,38 @@ def table(results: list[Result]) -> Table:
     return shown
 
 
-def main() -> int:
-    """Run what was asked for; 0 where everything was as promised."""
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m soak",
         description=__doc__,
         epilog="Interrupt it as you like: finished rounds are kept, and the next start goes on.",
     )
-    parser.add_argument("--out", type=Path, default=Path("soak-out"), help="results, by scenario")
-    parser.add_argument("--only", nargs="+", choices=SCENARIOS, default=SCENARIOS, metavar="NAME")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("soak-out"),
+        help="folder for results, a file for each scenario [soak-out]",
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=SCENARIOS,
+        default=SCENARIOS,
+        metavar="NAME",
+        help=f"scenarios, of {', '.join(SCENARIOS)} [all]",
+    )
+    meanings = docstrings(Options)
     for name, default in msgspec.to_builtins(Options()).items():
-        parser.add_argument(f"--{name}", type=type(default), default=default, metavar="N")
-    chosen = vars(parser.parse_args())
+        meaning = f"{meanings[name].rstrip('.')} [{default}]"
+        parser.add_argument(
+            f"--{name}", type=type(default), default=default, metavar="N", help=meaning
+        )
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run what was asked for; 0 where everything was as promised."""
+    chosen = vars(_options())
     out, only = chosen.pop("out"), chosen.pop("only")
     options = Options(**chosen)
     out.mkdir(parents=True, exist_ok=True)

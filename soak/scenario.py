@@ -33,13 +33,13 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line chose."""
 
     seed: int = 0
-    """Every round's random numbers come from this, its scenario's name and its own number."""
+    """Another one, other faults: random numbers come from it, the scenario and the round."""
     kills: int = 1000
-    """``kill -9`` of the device program."""
+    """Times that the device program is killed."""
     outages: int = 120
     """Faults of the broker and of the network before it."""
     patience: float = 1.0
-    """Factor on how long a fault of the broker lasts."""
+    """Factor on how long a fault lasts."""
     events: int = 100_800
     """Sightings during the outage of a week: one every six seconds."""
     disks: int = 20
@@ -49,17 +49,17 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     cuts: int = 10_000
     """Power cuts, shared by file systems and loads."""
     damages: int = 500
-    """Databases damaged at random pages."""
+    """Databases that are damaged."""
     recoveries: int = 300
-    """Databases recovered in three ways: after power cuts, and damaged."""
+    """Databases that are opened in three ways, after power cuts and damage."""
     clocks: int = 20
-    """Stretches of hours with a clock that jumps ten times."""
+    """Stretches of hours in which the clock jumps ten times."""
     pulls: int = 50
     """Times that the camera's folder vanishes."""
     inputs: int = 1_000_000
     """Inputs made of nonsense."""
     rate: float = 300.0
-    """Frames per second of the device in `kills` and `outages`."""
+    """Frames per second of the device."""
 
 
 class Round(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +92,7 @@ def chance(options: Options, name: str, number: int) -> random.Random:
 
 
 def until(condition: Callable[[], object], seconds: float = 30.0, pause: float = 0.05) -> bool:
-    """Wait until something is so that nobody tells of; say whether it came to be."""
+    """Look again and again until a condition is met; False where it is not in time."""
     deadline = time.monotonic() + seconds
     while not (met := bool(condition())) and time.monotonic() < deadline:
         time.sleep(pause)

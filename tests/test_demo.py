@@ -69,7 +69,7 @@ def test_only_what_a_demo_made_is_removed(tmp_path):
     own.write_bytes(b"mine")
     with pytest.raises(SystemExit, match="holds files that no demo made"):
         begin_anew(tmp_path)
-    with pytest.raises(SystemExit, match="is no folder"):
+    with pytest.raises(SystemExit, match="is not a folder"):
         begin_anew(own)
     assert own.read_bytes() == b"mine"
     out = tmp_path / "out"

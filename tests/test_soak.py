@@ -11,6 +11,7 @@ import sys
 import msgspec
 import pytest
 
+from soak.__main__ import main
 from soak.ledger import Ledger
 from soak.scenario import Options, load
 
@@ -116,7 +117,7 @@ def test_the_ledger_takes_a_repetition_once():
 
 
 def test_an_interrupted_soak_goes_on_where_it_was(tmp_path):
-    """Finished rounds are kept in the result and not played again; other options play anew."""
+    """Finished rounds are kept and not played again; those of other options go, with a word."""
     command = [sys.executable, "-m", "soak", "--only", "fuzz", "--out", str(tmp_path)]
     subprocess.run([*command, "--inputs", "300"], check=True, capture_output=True)
     path = tmp_path / "fuzz.json"
@@ -126,5 +127,19 @@ def test_an_interrupted_soak_goes_on_where_it_was(tmp_path):
     path.write_bytes(msgspec.json.encode(kept))
     again = subprocess.run([*command, "--inputs", "300"], check=True, capture_output=True)
     assert b"7 inputs" in b" ".join(again.stdout.split())
-    subprocess.run([*command, "--inputs", "301"], check=True, capture_output=True)
+    assert b"it is replaced" not in again.stdout
+    other = subprocess.run([*command, "--inputs", "301"], check=True, capture_output=True)
+    assert b"has other options; it is replaced" in b" ".join(other.stdout.split())
     assert msgspec.json.decode(path.read_bytes())["total"]["counts"]["inputs"] == 301
+
+
+def test_help_explains_every_option(capsys, monkeypatch):
+    """In words, with what it is when it is not given."""
+    monkeypatch.setattr(sys, "argv", ["soak", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    said = " ".join(capsys.readouterr().out.partition("options:")[2].split())
+    for name, usual in msgspec.to_builtins(Options()).items():
+        meaning = said.partition(f" --{name} N ")[2].partition(" --")[0]
+        assert meaning.endswith(f"[{usual}]") or f"[{usual}] Interrupt" in meaning
+        assert len(meaning.split()) > 3
