@@ -4,7 +4,7 @@ RUN/run.json        everything needed to repeat it, and the result
 RUN/split.csv       which photo was in which split
 RUN/model.keras     the model (Keras 2): float32 (n, h, w, 3) in -1..1 to logits
 RUN/probe.keras     the same net with the linear probe, which training has to beat
-RUN/history.csv     one line per epoch
+RUN/history.csv     one line per judgement by the validation photos
 RUN/tensorboard/    the same as curves
 RUN/state/          what an interrupted run goes on from; gone when it is finished
 RUN/cache/          decoded photos; may be deleted

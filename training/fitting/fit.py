@@ -77,13 +77,18 @@ def fit(
     _keep(run, model, trained)
     result = Result(
         candidates=trained.candidates,
-        epochs=sum(row["member"] > 0 for row in trained.history),
+        epochs=_epochs(trained.history),
         seconds=round(sum(row["seconds"] for row in trained.history), 1),
     )
     save_info(run.path, msgspec.structs.replace(info, result=result))
     shutil.rmtree(run.path / "state")
     _warn_of_falling(trained.history, console)
     return load_run(run.path)
+
+
+def _epochs(history: Sequence[dict[str, float]]) -> int:
+    """Epochs of all members: the last one of each."""
+    return int(sum({row["member"]: row["epoch"] for row in history}.values()))
 
 
 def _keep(run: Run, model: Model, trained: Trained) -> None:

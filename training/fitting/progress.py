@@ -20,7 +20,7 @@ _TITLES = {
 
 
 class Progress(PhaseBars, FitWatcher):
-    """A bar per phase, a line per epoch and TensorBoard scalars; use it as a context."""
+    """A bar per phase, a line per judgement and TensorBoard scalars; use it as a context."""
 
     def __init__(self, console: Console, tensorboard: Path) -> None:
         super().__init__(console, TimeRemainingColumn())

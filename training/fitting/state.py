@@ -20,7 +20,7 @@ ARRAYS = ("weights", "slots", "start", "best", "first", "mean", "probe")
 
 
 class State(NamedTuple):
-    """Where training stands after a whole epoch."""
+    """Where training stands at a judgement, after whole epochs."""
 
     member: int
     """Members finished."""
@@ -43,7 +43,7 @@ class State(NamedTuple):
     probe: Arrays
     """The start weights with the linear probe as last layer; empty without start weights."""
     history: list[dict[str, float]]
-    """One row per epoch, as in history.csv."""
+    """One row per judgement, as in history.csv."""
 
 
 def save_state(folder: Path, state: State) -> None:

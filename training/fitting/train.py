@@ -1,4 +1,4 @@
-"""Training: the head first, then everything; an epoch at a time, each of them a safe place to stop.
+"""Training: the head first, then everything, judged after every epoch or few; safe to stop there.
 
 `train` is pure in its arguments: the same data, recipe and seed give the same epochs, whether
 or not it was interrupted in between.
@@ -33,6 +33,8 @@ Labels = NDArray[np.int64]
 
 #: Seeds of the members of a soup lie this far apart.
 _MEMBER_STRIDE = 7919
+#: Judgements of a member, about: epochs of few photos take less time than judging them would.
+_JUDGEMENTS = 20
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Trained(NamedTuple):
     """How a training ended."""
 
     history: list[Row]
-    """One row per epoch; member 0 is the fitted head."""
+    """One row per judgement; member 0 is the fitted head."""
     candidates: tuple[Choice, ...]
     """What could have been kept, with its figures; the first is what was."""
     probe: Arrays
@@ -87,7 +89,7 @@ def train(
         photos: what to train on and choose by.
         recipe: how.
         seed: of draws, augmentation and dropout.
-        state_folder: where the state after each epoch lies; what is there is gone on from.
+        state_folder: where the state at the last judgement lies; what is there is gone on from.
         watcher: told about phases, steps and epochs.
 
     Raises:
@@ -119,6 +121,7 @@ class _Trainer:
         self.parts = take_apart(model, recipe.freeze_blocks)
         self.per_epoch = steps_per_epoch(recipe, len(labels))
         self.epochs = epochs_of(recipe, len(labels))
+        self.stride = max(1, self.epochs // _JUDGEMENTS)
 
     def begin(self) -> State:
         """Phase one; the state before the first epoch."""
@@ -179,8 +182,8 @@ class _Trainer:
         batches = self._batches(state) if state.epoch < epochs else iter(())
         while state.epoch < epochs and not self._stopped(state):
             begin = time.monotonic()
-            row = self._one_epoch(batches, state.epoch)
-            state = self._finish_epoch(state, row | {"seconds": time.monotonic() - begin})
+            row = self._some_epochs(batches, state.epoch)
+            state = self._judged(state, row | {"seconds": time.monotonic() - begin})
             save(state)
             self.watcher.epoch(state.history[-1])
         return _finish_member(state)
@@ -238,20 +241,22 @@ class _Trainer:
             "val_macro_f1": metrics.macro_f1(truth, said),
         }
 
-    def _one_epoch(self, batches: Any, epoch: int) -> Row:  # noqa: ANN401
-        recipe, first = self.recipe, epoch * self.per_epoch
+    def _some_epochs(self, batches: Any, epoch: int) -> Row:  # noqa: ANN401
+        """Train until the next judgement."""
+        recipe, until = self.recipe, min(epoch + self.stride, self.epochs)
+        numbers = range(epoch * self.per_epoch, until * self.per_epoch)
         loss, hits, rate = tf.constant(0.0), tf.constant(0.0), 0.0
-        for number in range(first, first + self.per_epoch):
+        for number in numbers:
             rate = scheduled_rate(recipe, number, self.epochs * self.per_epoch, self.per_epoch)
             x, y = next(batches)
             new_loss, new_hits = self.step(x, y, tf.constant(rate, tf.float32))
             loss, hits = loss + new_loss, hits + new_hits
             self.watcher.advance(1)
         return {
-            "epoch": epoch + 1.0,
+            "epoch": float(until),
             "learning_rate": rate,
-            "train_loss": float(loss) / self.per_epoch,
-            "train_accuracy": float(hits) / self.per_epoch,
+            "train_loss": float(loss) / len(numbers),
+            "train_accuracy": float(hits) / len(numbers),
         }
 
     def _batches(self, state: State) -> Any:  # noqa: ANN401
@@ -274,7 +279,7 @@ class _Trainer:
             )
         )
 
-    def _finish_epoch(self, state: State, row: Row) -> State:
+    def _judged(self, state: State, row: Row) -> State:
         """Judge the running mean of the weights where there is one, then put the others back."""
         trained = values_of(self.model.weights)
         for variable, mean in zip(self.optimizer.variables, self.optimizer.means, strict=False):
@@ -285,7 +290,7 @@ class _Trainer:
             state = state._replace(best=best, best_epoch=int(row["epoch"]))
         assign(self.model.weights, trained)
         return state._replace(
-            epoch=state.epoch + 1,
+            epoch=int(row["epoch"]),
             weights=trained,
             slots=values_of(self.optimizer.slots),
             history=[*state.history, row],
