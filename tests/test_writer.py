@@ -339,10 +339,11 @@ class Told(threading.Condition):
         self.told.set()
 
 
-def test_a_disk_that_takes_its_time_at_the_end_gets_all_batches(outbox, start):
+def test_a_disk_that_takes_its_time_at_the_end_gets_all_batches(outbox, start, monkeypatch):
     """It refuses nothing: the time is for those that do."""
     change = Told()
-    writer = start(change=change)
+    monkeypatch.setattr("edge.outbox.writer.Condition", lambda: change)
+    writer = start()
     outbox.may_go.clear()
     writer.submit([image(600_000)] * 3)
     assert outbox.waits.wait(20)
