@@ -21,9 +21,9 @@ from benchmarks.harness import Options
 from benchmarks.result import Figure, Series, single
 from edge.model.bundle.bundle import read_bundle
 from quantize.parity.compare import Comparison
-from quantize.tflite.graph import read_graph
 from quantize.tflite.memory import arena_bytes
 from quantize.timing.timer import Local
+from training.tflite import read_graph
 
 SOURCES = ("training/recipes/*.py", "benchmarks/result.py", "benchmarks/accuracy.py")
 MATERIAL = accuracy.MATERIAL

@@ -32,11 +32,12 @@ from quantize.options import (
     Options,
 )
 from quantize.parity.compare import device_logits
-from quantize.tflite.graph import check_all_int8, layers, read_graph
+from quantize.tflite.graph import check_all_int8, layers
 from quantize.tflite.memory import deflated
 from quantize.workbench import Watcher, Workbench
 from training.files import write_whole
 from training.runs import Run, load_run
+from training.tflite import read_graph
 from training.untyped import Model
 
 RATES = (1e-3, 1e-4)

@@ -14,8 +14,9 @@ ROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         ("int8", "sweep"), "compress", "pipeline", "commands",
     ),
     "training": (
-        ("architectures", "quiet"),
-        ("tf", "console", "files", "metrics", "recipe", "pages", "untyped"), ("recipes", "models"),
+        ("architectures", "quiet", "inverted", "tflite"),
+        ("tf", "console", "files", "metrics", "recipe", "pages", "untyped"), "starts",
+        ("recipes", "models"),
         "data", "input", "runs", "fitting", "report", ("synthetic", "inbox"), "commands",
     ),
 }  # fmt: skip

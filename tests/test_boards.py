@@ -26,7 +26,7 @@ from quantize.boards.networks import NETWORKS, efficientnet_lite
 from quantize.boards.report import build
 from quantize.boards.show import short, show
 from quantize.boards.totals import Totals, of_graph
-from quantize.tflite.graph import read_graph
+from training.tflite import read_graph
 
 DOCS = Path(__file__).parent.parent / "docs" / "quantize.md"
 BY_ID = {board.id: board for board in BOARDS}

@@ -15,12 +15,13 @@ from edge.model.bundle.bundle import read_bundle
 from edge.model.classifier import Classifier
 from edge.system.board import board
 from quantize.pipeline import Pipeline
-from quantize.tflite.graph import layers, read_graph
+from quantize.tflite.graph import layers
 from quantize.tflite.memory import deflated
 from quantize.timing.ssh import Remote
 from quantize.timing.timer import Local
 from quantize.workbench import Workbench
 from training.runs import load_run
+from training.tflite import read_graph
 
 
 @pytest.fixture(scope="module")

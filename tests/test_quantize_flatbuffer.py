@@ -13,8 +13,9 @@ from edge.errors import ModelError, QuantizeError
 from edge.model.image.preprocessing import InputSpec
 from edge.model.runtimes import open_runtime
 from edge.model.tflite import facts as tflite_file
-from quantize.tflite.graph import check_all_int8, layers, read_graph
+from quantize.tflite.graph import check_all_int8, layers
 from quantize.tflite.metadata import add_metadata
+from training.tflite import read_graph
 
 SPEC = InputSpec(
     width=32, height=32, dtype="int8", mean=(127.0,), std=(127.5,), scale=2 / 255, zero_point=-1

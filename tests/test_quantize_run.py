@@ -22,9 +22,10 @@ from edge.model.picture_statistics import brightness_bin, confidence_bin, look, 
 from edge.model.tflite import facts
 from quantize.options import Options
 from quantize.pipeline import Pipeline
-from quantize.tflite.graph import check_all_int8, layers, read_graph
+from quantize.tflite.graph import check_all_int8, layers
 from quantize.workbench import Watcher, Workbench
 from training.runs import load_run
+from training.tflite import read_graph
 
 
 @pytest.fixture(scope="module")

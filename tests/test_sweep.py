@@ -19,8 +19,9 @@ from quantize.sweep import trials
 from quantize.sweep.asked import SweepOptions
 from quantize.sweep.points import Point, front
 from quantize.sweep.report import words
-from quantize.tflite.graph import Graph, Operator, Tensor, macs, read_graph
+from quantize.tflite.graph import macs
 from quantize.tflite.memory import arena_bytes
+from training.tflite import Graph, Operator, Tensor, read_graph
 
 MODELS = Path(__file__).parent / "models"
 

@@ -24,11 +24,12 @@ from quantize.keras.kernels import check_kernels
 from quantize.options import Options
 from quantize.parity import compliance as promises
 from quantize.pipeline import Pipeline
-from quantize.tflite.graph import WEIGHTED, check_all_int8, most_in_block, read_graph
+from quantize.tflite.graph import WEIGHTED, check_all_int8, most_in_block
 from quantize.workbench import Watcher, Workbench
 from training.data.sources import load_dataset
 from training.fitting.fit import fit as train
 from training.runs import load_run
+from training.tflite import read_graph
 
 #: For a net from scratch, in few steps.
 QUICK = {

@@ -13,8 +13,8 @@ from quantize.boards.figures import Ratio
 from quantize.boards.model import CPU, TPU, Law, fitted, held_out, mean, spread, together, worst
 from quantize.boards.totals import Totals, of_graph
 from quantize.tflite.edgetpu import CACHE_BYTES, verdicts
-from quantize.tflite.graph import read_graph
 from quantize.tflite.memory import arena_bytes
+from training.tflite import read_graph
 
 #: Threads that there are figures for: one, and one for each core.
 THREADS = (1, 4)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from quantize.boards.totals import Totals
-from training.models.inverted import (
+from training.inverted import (
     HEAD,
     MOBILENET_V2,
     STEM,

@@ -14,7 +14,7 @@ from quantize.boards import estimate, figures
 from quantize.boards.estimate import BOARDS, Board, HeldOut
 from quantize.boards.measured import Measured, read
 from quantize.boards.totals import of_graph
-from quantize.tflite.graph import read_graph
+from training.tflite import read_graph
 
 Basis = Literal["estimate", "measured"]
 ABOUT = (

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from math import prod
 from typing import NamedTuple
 
-from quantize.tflite.graph import WEIGHTED, Graph, Operator
+from quantize.tflite.graph import WEIGHTED
+from training.tflite import Graph, Operator
 
 
 class Totals(NamedTuple):

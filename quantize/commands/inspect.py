@@ -11,8 +11,9 @@ from edge.model.bundle.bundle import Bundle, read_bundle
 from edge.model.bundle.manifest import Manifest
 from edge.model.bundle.signing import load_public_key
 from edge.model.tflite import facts as tflite_file
-from quantize.tflite.graph import Layer, layers, read_graph
+from quantize.tflite.graph import Layer, layers
 from quantize.tflite.memory import deflated
+from training.tflite import read_graph
 
 
 def show(path: Path, key: Path | None = None, console: Console | None = None) -> None:

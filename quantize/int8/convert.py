@@ -13,9 +13,10 @@ from edge.model.bundle.manifest import OutputSpec
 from edge.model.image.preprocessing import InputSpec
 from edge.model.tflite import facts as tflite_file
 from quantize.options import Io
-from quantize.tflite.graph import check_all_int8, read_graph
+from quantize.tflite.graph import check_all_int8
 from quantize.workbench import INPUT_MEAN, INPUT_SCALE
 from training.quiet import quiet
+from training.tflite import read_graph
 from training.untyped import Model
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from edge.errors import QuantizeError
 from quantize.options import Options
-from quantize.tflite.graph import BLOCK, KEPT, Layer, layers, most_in_block, read_graph
+from quantize.tflite.graph import BLOCK, KEPT, Layer, layers, most_in_block
+from training.tflite import read_graph
 
 
 def check(model: bytes, options: Options) -> None:

@@ -11,9 +11,10 @@ import msgspec
 from edge.model.bundle.bundle import read_bundle
 from quantize.parity.compare import Comparison
 from quantize.sweep.trials import Trial
-from quantize.tflite.graph import macs, read_graph
+from quantize.tflite.graph import macs
 from quantize.tflite.memory import arena_bytes, deflated
 from quantize.timing.timer import Timer
+from training.tflite import read_graph
 
 #: All others are compared with this variant: the same network, int8, nothing taken out.
 REFERENCE = "qat"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge.errors import QuantizeError
-from quantize.tflite.graph import Graph, Operator, read_graph
+from training.tflite import Graph, Operator, read_graph
 
 #: On-chip memory that weights and code share; more is streamed over USB for every picture.
 CACHE_BYTES = 8 << 20

@@ -6,7 +6,7 @@ import zlib
 from math import prod
 from typing import NamedTuple
 
-from quantize.tflite.graph import Graph
+from training.tflite import Graph
 
 #: TFLite aligns tensors in the arena to so many bytes (kDefaultTensorAlignment, util.h).
 ALIGNMENT = 64

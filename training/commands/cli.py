@@ -144,6 +144,17 @@ def inbox_labels(
     run(out, export, image_prefix)
 
 
+@app.command()
+def weights(
+    model: Annotated[Path, typer.Argument(help="MobileNetV2 or EfficientNet-Lite, FILE.tflite.")],
+    out: Annotated[Path, typer.Option(help="Start weights to write, NAME.weights.h5.")],
+) -> None:
+    """Make start weights of a TFLite classifier (float, uint8 or int8)."""
+    from training.commands.weights import convert
+
+    convert(model, out)
+
+
 def main() -> None:
     """Run the command line."""
     start(app, "interrupted")

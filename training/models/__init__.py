@@ -8,14 +8,12 @@ names are fixed, because training takes models apart there: ``features`` gives t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
-import msgspec
-
 from edge.errors import TrainingError
 from training.architectures import ARCHITECTURES, settings_of
+from training.inverted import published
 from training.recipe import Recipe
 from training.untyped import Model
 
@@ -55,25 +53,10 @@ def owner(weights: Path) -> Recipe:
     from training.models.weights import kernel_shapes
 
     found = kernel_shapes(weights)
-    for recipe, wanted in _published():
-        if found == wanted:
-            return msgspec.structs.replace(recipe, weights=str(weights))
+    for settings, layers in published():
+        if found == Counter(layer.kernel for layer in layers if layer.kernel):
+            return Recipe(**settings, weights=str(weights))
     raise TrainingError(f"weights {weights}: of no MobileNetV2 and no EfficientNet-Lite")
-
-
-def _published() -> Iterator[tuple[Recipe, Counter[tuple[int, ...]]]]:
-    """Networks that start weights are published for, with the shapes of their kernels."""
-    from training.models import inverted
-
-    for alpha in inverted.MOBILENET_V2_WIDTHS:
-        head = inverted.rounded(inverted.HEAD * max(1, alpha))
-        stages = inverted.wider(inverted.MOBILENET_V2, alpha)
-        shapes = inverted.kernels(inverted.rounded(inverted.STEM * alpha), stages, head)
-        yield Recipe(model="mobilenet_v2", alpha=alpha), shapes
-    for variant in range(len(inverted.LITE)):
-        stages = inverted.lite_stages(variant)
-        shapes = inverted.kernels(inverted.STEM, stages, inverted.HEAD)
-        yield Recipe(model="efficientnet_lite", variant=variant), shapes
 
 
 def _build(recipe: Recipe, classes: int) -> Model:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import TrainingError
-from training.models.inverted import HEAD, STEM, Stage, lite_stages
+from training.inverted import HEAD, STEM, Stage, lite_stages
 from training.models.weights import load_backbone_weights
 from training.recipe import Recipe
 from training.tf import keras

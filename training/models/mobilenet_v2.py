@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from edge.errors import TrainingError
-from training.models.inverted import MOBILENET_V2_WIDTHS
+from training.inverted import MOBILENET_V2_WIDTHS
 from training.models.weights import load_backbone_weights
 from training.recipe import Recipe
 from training.tf import keras

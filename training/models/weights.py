@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import TrainingError
+from training.starts.tensors import numbered, read_tensors
 from training.untyped import Layer, Model
 
 
@@ -36,7 +37,7 @@ def load_backbone_weights(model: Model, path: Path) -> None:
         if "layers" not in file:
             _load_keras_2(model, path)
             return
-        stored = _stored_layers(file["layers"])
+        stored = read_tensors(file["layers"])
     values = []
     for key, layer in layer_keys(model):
         values += _matched(path, key, layer, stored.pop(key, []))
@@ -78,27 +79,11 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def _stored_layers(group: h5py.Group) -> dict[str, list[NDArray[np.float32]]]:
-    """Tensors by layer name, in the order of their numbers."""
-    stored = {}
-    for name, layer in group.items():
-        tensors = layer.get("vars", {})
-        if len(tensors):
-            stored[name] = [np.asarray(tensors[key]) for key in sorted(tensors, key=int)]
-    return stored
-
-
 def layer_keys(model: Model) -> list[tuple[str, Any]]:
     """Layers that hold weights, with the names Keras 3 would store them under."""
-    seen: dict[str, int] = {}
-    keyed = []
-    for layer in model.layers:
-        if layer.weights:
-            kind = _snake_case(type(layer).__name__)
-            number = seen.get(kind, 0)
-            seen[kind] = number + 1
-            keyed.append((kind if number == 0 else f"{kind}_{number}", layer))
-    return keyed
+    holding = [layer for layer in model.layers if layer.weights]
+    kinds = (_snake_case(type(layer).__name__) for layer in holding)
+    return list(zip(numbered(kinds), holding, strict=True))
 
 
 def _snake_case(name: str) -> str:
