@@ -15,6 +15,7 @@ from there import there
 
 from edge.errors import ParityError, QuantizeError
 from edge.model.bundle.bundle import read_bundle
+from edge.model.bundle.manifest import StartWeights
 from edge.model.bundle.signing import generate, load_public_key
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import decode, fit, load, quantise
@@ -24,14 +25,18 @@ from quantize.options import Options
 from quantize.pipeline import Pipeline
 from quantize.tflite.graph import check_all_int8, layers
 from quantize.workbench import Watcher, Workbench
-from training.runs import load_run
+from training.runs import load_run, save_info
 from training.tflite import read_graph
+
+START = StartWeights(name="moths", source="a shelf @ 7", licence="CC0-1.0", sha256="5e" * 32)
 
 
 @pytest.fixture(scope="module")
 def trained(discs_run, tmp_path_factory):
-    """A finished float run, in which what quantization leaves is shared."""
-    return shutil.copytree(discs_run, tmp_path_factory.mktemp("runs") / "discs")
+    """A finished float run that says where it began; what quantization leaves in it is shared."""
+    path = shutil.copytree(discs_run, tmp_path_factory.mktemp("runs") / "discs")
+    save_info(path, msgspec.structs.replace(load_run(path).info, start=START))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +95,8 @@ def test_the_bundle_says_what_it_is_and_how_good(bundle, trained):
     assert set(there(m.metrics).per_class) == set(COLOURS)
     assert (there(m.provenance).method, there(m.provenance).pruning) == ("qat", 0.5)
     assert there(m.provenance).data_fingerprint == run.info.data_fingerprint
+    assert there(m.provenance).start == START
+    assert "moths (a shelf @ 7, CC0-1.0), SHA-256 5e5e5e5e5e5e5e5e…" in inspected(bundle)
     assert len(m.goldens) == 3
     assert m.output.kind == "logits"
 

@@ -42,7 +42,7 @@ def asked(out, *changes):
     return FitOptions(
         out=out,
         recipe="small",
-        change=[*settings, "weights=here", "head_views=1", *changes],
+        change=[*settings, f"weights={__file__}", "head_views=1", *changes],
     )
 
 

@@ -1,6 +1,7 @@
 """Training end to end on pictures of coloured shapes: finished, resumed, repeated, refused."""
 
 import csv
+import hashlib
 import shutil
 import signal
 import subprocess
@@ -62,6 +63,7 @@ def test_a_run_learns_and_holds_everything_to_repeat_it(finished, photos):
     assert there(run.info.result).kept.accuracy > 0.8
     assert run.info.labels == ("ant", "bee", "moth")
     assert run.info.recipe.resolution == 32
+    assert run.info.start is None
     assert run.info.data_fingerprint == load_dataset(photos).fingerprint()
     with (run.path / "history.csv").open() as file:
         judged = [int(row["epoch"]) for row in csv.DictReader(file)]
@@ -265,7 +267,7 @@ def test_photos_that_changed_are_never_judged_as_those_of_the_run(finished, phot
 def beside_a_probe(photos, tmp_path_factory):
     """A run with start weights (whatever the network happens to hold), members and shares."""
     recipe = small_recipe(
-        weights="here", head_views=1, epochs=3, members=2, blend="[0.5,1]", learning_rate=5e-3
+        weights=__file__, head_views=1, epochs=3, members=2, blend="[0.5,1]", learning_rate=5e-3
     )
     out = tmp_path_factory.mktemp("runs") / "probed"
     return fit(load_dataset(photos), "small", recipe, out, seed=2)
@@ -308,9 +310,31 @@ def test_the_report_stands_beside_the_linear_probe(beside_a_probe):
     assert f"{beside_a_probe.info.result.kept.name} (kept)" in page
 
 
+def test_what_it_began_with_is_written_down(beside_a_probe, photos, tmp_path):
+    """Name and hash of the file, in run.json and on the page; another file is no way to go on."""
+    from training.report.evaluate import evaluate
+    from training.report.page import write_report
+
+    start = there(load_run(beside_a_probe.path).info.start)
+    digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    assert (start.name, start.sha256, start.licence) == (Path(__file__).name, digest, "")
+    page = write_report(beside_a_probe, *evaluate(beside_a_probe)).read_text()
+    assert f"Start weights {start.name},\nSHA-256 <code>{digest[:16]}" in page
+    recipe = small_recipe(weights=str(tmp_path / "start.h5"), head_views=1)
+    out = tmp_path / "begun"
+    out.mkdir()
+    info = msgspec.structs.replace(beside_a_probe.info, recipe=recipe, result=None)
+    (out / "run.json").write_bytes(msgspec.json.encode(info))
+    with pytest.raises(TrainingError, match=r"weights .*start\.h5: No such file"):
+        fit(load_dataset(photos), "small", recipe, out, seed=2)
+    (tmp_path / "start.h5").write_bytes(b"other weights")
+    with pytest.raises(TrainingError, match="was begun with another start"):
+        fit(load_dataset(photos), "small", recipe, out, seed=2)
+
+
 def test_where_training_harms_the_probe_is_the_model(photos, tmp_path):
     """A rate that destroys what was there: the probe is kept, and it is said so."""
-    recipe = small_recipe(weights="here", epochs=1, learning_rate=1.0)
+    recipe = small_recipe(weights=__file__, epochs=1, learning_rate=1.0)
     run = fit(load_dataset(photos), "small", recipe, tmp_path / "harmed", seed=2)
     result = there(run.info.result)
     assert result.kept is result.probe

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from edge.errors import WheatearError
 from training.commands.cli import app
-from training.models.mobilenet_v2 import imagenet_file
+from training.starts.origin import imagenet_file
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import TrainingError
+from edge.model.bundle.manifest import StartWeights
 from edge.model.image.preprocessing import InputSpec
 from edge.text.refusals import refusal
 from training.data.dataset import Dataset
@@ -88,6 +89,8 @@ class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     split_rule: str
     """How the splits came about, in words."""
     packages: dict[str, str]
+    start: StartWeights | None = None
+    """None: from scratch; so it is also in runs from before it was noted."""
     cache: str = ""
     """Where decoded photos lie; empty: in the run."""
     result: Result | None = None

@@ -214,6 +214,7 @@ def provenance(run: Run, options: Options, board: str = "") -> Provenance:
         split_rule=info.split_rule,
         recipe=info.recipe_name,
         seed=info.seed,
+        start=info.start,
         packages={**info.packages, "ai-edge-litert": package_version("ai-edge-litert")},
         method=options.method,
         pruning=options.zeros,

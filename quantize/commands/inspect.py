@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.model.bundle.bundle import Bundle, read_bundle
-from edge.model.bundle.manifest import Manifest
+from edge.model.bundle.manifest import Manifest, StartWeights
 from edge.model.bundle.signing import load_public_key
 from edge.model.tflite import facts as tflite_file
 from quantize.tflite.graph import Layer, layers
@@ -82,9 +82,16 @@ def _identity(path: Path, bundle: Bundle) -> Table:
         if source.budget:
             rows["made by"] += f", made smaller for {source.budget}"
         rows["trained"] = f"recipe {source.recipe}, seed {source.seed}, split: {source.split_rule}"
+        if source.start:
+            rows["start weights"] = _start(source.start)
         rows["data"] = source.data_fingerprint
         rows["packages"] = ", ".join(f"{k} {v}" for k, v in sorted(source.packages.items()))
     return _pairs(f"{m.name} {m.version}", rows)
+
+
+def _start(start: StartWeights) -> str:
+    known = ", ".join(one for one in (start.source, start.licence) if one)
+    return f"{start.name}{known and f' ({known})'}, SHA-256 {start.sha256[:16]}…"
 
 
 def labels(m: Manifest) -> Table:

@@ -18,6 +18,7 @@ from training.data.judgement import refuse
 from training.files import write_whole
 from training.recipe import Recipe
 from training.report.crossval import CrossValidation, FoldAnswers, judge_fold, pool
+from training.starts.origin import origin
 
 
 def crossval(photos: PhotoOptions, asked: FitOptions, folds: int) -> None:
@@ -59,11 +60,13 @@ def _fold(
     console.print(f"fold {number}", style="bold")
     if (out / "run.json").exists() and (run := load_run(out)).info.result is not None:
         begun = run.info
-        if (begun.recipe, begun.seed) != (recipe, asked.seed) or run.dataset.examples != (
-            part.examples
+        settings = recipe, asked.seed, origin(recipe)
+        if (begun.recipe, begun.seed, begun.start) != settings or (
+            run.dataset.examples != part.examples
         ):
             raise TrainingError(
-                f"{out}: holds a fold of another recipe, seed or other photos; choose another --out"
+                f"{out}: holds a fold of another recipe, seed or start, or of other photos; choose "
+                "another --out"
             )
     else:
         run = fit(

@@ -22,6 +22,7 @@ from training.data.tables import as_csv, write_csv
 from training.files import write_whole
 from training.recipe import Recipe
 from training.runs import Result, Run, RunInfo, load_run, package_versions, save_info
+from training.starts.origin import origin
 from training.untyped import Model
 
 if TYPE_CHECKING:
@@ -53,6 +54,9 @@ def fit(
 
     console = console or Console()
     refuse((*dataset.notes, *obstacles(dataset)), str(dataset.root))
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+    model = build_model(recipe, len(dataset.labels))
     info = RunInfo(
         labels=dataset.labels,
         input=InputSpec(
@@ -65,11 +69,9 @@ def fit(
         data_fingerprint=dataset.fingerprint(),
         split_rule=split_rule or dataset.source,
         packages=package_versions(),
+        start=origin(recipe),
         cache=str(cache.resolve()) if cache else "",
     )
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    model = build_model(recipe, len(info.labels))
     run = _begin(out, info, dataset)
     with Progress(console, run.path / "tensorboard") as progress:
         photos = _photos(run, progress)
@@ -176,7 +178,7 @@ def _begin(out: Path, info: RunInfo, dataset: Dataset) -> Run:
         save_info(out, info)
         return Run(out, info)
     found = load_run(out).info
-    for name in ("labels", "recipe", "seed", "data_fingerprint", "packages"):
+    for name in ("labels", "recipe", "seed", "data_fingerprint", "packages", "start"):
         if getattr(found, name) != getattr(info, name):
             raise TrainingError(
                 f"{out}: was begun with another {name.replace('_', ' ')}; repeat its command to go "

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from edge.errors import TrainingError
 from training.inverted import MOBILENET_V2_WIDTHS
 from training.models.weights import load_backbone_weights
 from training.recipe import Recipe
+from training.starts.origin import imagenet_file
 from training.tf import keras
 from training.untyped import Model
 
@@ -55,12 +55,3 @@ def _load(backbone: Model, recipe: Recipe, alpha: float) -> None:
             "Keras 2 .h5, the same alpha), or --weights none to start from scratch"
         ) from error
     backbone.set_weights(source.get_weights())
-
-
-def imagenet_file(alpha: float) -> Path:
-    """Where Keras looks for downloaded weights, before it downloads them."""
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
-    width = "1.0" if alpha == 1 else str(float(alpha))
-    return (
-        home / "models" / f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_224_no_top.h5"
-    )

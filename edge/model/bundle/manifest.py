@@ -86,6 +86,18 @@ class Metrics(_ManifestPart, frozen=True, kw_only=True, rename={"float_": "float
     """By label id."""
 
 
+class StartWeights(_ManifestPart, frozen=True, kw_only=True):
+    """The file of weights that training began with."""
+
+    name: Label
+    """As it was asked for, "imagenet"; or the file's name."""
+    source: str = ""
+    """Where it was published; empty: not known."""
+    licence: str = ""
+    """SPDX identifier; empty: not known."""
+    sha256: Sha256
+
+
 class Provenance(_ManifestPart, frozen=True, kw_only=True):
     """Where the model comes from."""
 
@@ -93,6 +105,8 @@ class Provenance(_ManifestPart, frozen=True, kw_only=True):
     split_rule: str
     recipe: str
     seed: int
+    start: StartWeights | None = None
+    """None: training began from scratch, or the run does not say."""
     packages: dict[str, str] = {}
     method: str = ""
     pruning: Probability = 0.0
