@@ -102,7 +102,9 @@ def test_repeating_it_trains_nothing_again(finished, photos, capsys):
     crossval(given(photos), asked(finished), 3)
     assert {path: path.stat().st_mtime_ns for path in finished.glob("fold-*/*")} == before
     assert not list(finished.glob("fold-*/cache"))
-    assert "points beside the linear probe" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "points ahead of the linear probe" in said
+    assert "18 test photos left out" in said
 
 
 def test_folds_of_another_recipe_are_refused(finished, photos):
@@ -111,10 +113,62 @@ def test_folds_of_another_recipe_are_refused(finished, photos):
         crossval(given(photos), asked(finished, "dropout=0.5"), 3)
 
 
-@pytest.mark.parametrize("folds", [2, 91])
-def test_folds_that_cannot_be_made_are_refused(photos, folds):
+def test_what_no_fold_can_learn_is_told_before_any_is_trained(photos, tmp_path, capsys):
+    """Test photos are left out also where a photo without a label has no split."""
+    rare, *others = COLOURS
+    lines = ["file,label,split,group", f"{others[0]}/00.png,unlabelled,,"]
+    lines += [f"{rare}/0{i}.png,{rare},{split}," for i, split in enumerate(("train", "val"))]
+    lines += [
+        f"{label}/{i:02d}.png,{label},{'test' if i > 24 else 'val' if i > 19 else 'train'},"
+        for label in others
+        for i in range(10, 30)
+    ]
+    (tmp_path / "rare.csv").write_text("\n".join(lines) + "\n")
+    asking = PhotoOptions(data=photos, split_csv=tmp_path / "rare.csv")
+    with pytest.raises(DataError, match=rf"3 folds: every class .* too few have {rare} \(2\)"):
+        crossval(asking, asked(tmp_path / "out"), 3)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "10 test photos left out" in said
+    assert "warning: 1 photo without a label yet" in said
+    assert not (tmp_path / "out" / "fold-1").exists()
+
+
+def test_a_fold_without_a_class_is_told_before_any_is_trained(photos, tmp_path):
+    """Whole groups cannot always be divided so that each fold has photos of every class."""
+    groups, rows = ((2, 0), (3, 7), (0, 3), (2, 1)), dict.fromkeys(("ant", "bee"), 10)
+    lines = ["file,label,group"]
+    for number, counts in enumerate(groups):
+        for label, count in zip(rows, counts, strict=True):
+            lines += [
+                f"{label}/{i}.png,{label},g{number}"
+                for i in range(rows[label], rows[label] + count)
+            ]
+            rows[label] += count
+    (tmp_path / "uneven.csv").write_text("\n".join(lines) + "\n")
+    asking = PhotoOptions(data=photos, split_csv=tmp_path / "uneven.csv")
+    with pytest.raises(DataError, match=r"fold \d of 3 cannot be trained on .*\n- no photo of "):
+        crossval(asking, asked(tmp_path / "out"), 3)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folds_of_other_photos_are_refused(finished, photos):
+    """A photo that was changed in place is another one."""
+    changed = photos / "ant" / "00.png"
+    before = changed.read_bytes()
+    changed.write_bytes(before + b"\0")
+    try:
+        with pytest.raises(TrainingError, match=r"holds a fold of another recipe, seed or start, or of other"):
+            crossval(given(photos), asked(finished), 3)
+    finally:
+        changed.write_bytes(before)
+
+
+@pytest.mark.parametrize(
+    ("folds", "told"), [(2, "give 3 or more"), (91, r"too few have ant \(28\), bee \(28\), moth")]
+)
+def test_folds_that_cannot_be_made_are_refused(photos, folds, told):
     """Two leave nothing to choose by; more than groups leave some empty."""
-    with pytest.raises(DataError, match=rf"{folds} folds: .* groups of related photos; choose"):
+    with pytest.raises(DataError, match=rf"{folds} folds: .*{told}"):
         next(divide(load_dataset(photos), folds))
 
 

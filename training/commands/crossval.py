@@ -10,12 +10,13 @@ from rich.table import Table
 
 from edge.errors import TrainingError
 from training.commands.asked import FitOptions, PhotoOptions
-from training.commands.data import bars
+from training.commands.data import bars, say_findings
 from training.data.check import check
 from training.data.dataset import Dataset
 from training.data.folds import divide
-from training.data.judgement import refuse
-from training.files import write_whole
+from training.data.judgement import obstacles, refuse
+from training.data.words import plural
+from training.files import write_json, write_whole
 from training.recipe import Recipe
 from training.report.crossval import CrossValidation, FoldAnswers, judge_fold, pool
 from training.starts.origin import origin
@@ -33,16 +34,18 @@ def crossval(photos: PhotoOptions, asked: FitOptions, folds: int) -> None:
     try_out(recipe)
     with bars(console) as progress:
         report = check(dataset, seed=asked.seed, accept=photos.accept or (), progress=progress)
+    say_findings(console, report.findings)
     refuse(report.findings, str(photos.data))
-    used = report.grouped.labelled()
-    if dataset.has_splits:
-        used = used.with_examples(e for e in used.examples if e.split != "test")
-        console.print(f"{len(dataset) - len(used)} test photos are left out", markup=False)
+    labelled = report.grouped.labelled()
+    used = labelled.with_examples(e for e in labelled.examples if e.split != "test")
+    if left := len(labelled) - len(used):
+        console.print(f"{plural(left, 'test photo')} left out", markup=False)
     parts = list(divide(used, folds, asked.seed))
+    for number, part in enumerate(parts, 1):  # hours later it would be late
+        refuse(obstacles(part), f"{photos.data}: fold {number} of {folds}")
     found = [_fold(asked, recipe, part, number, console) for number, part in enumerate(parts, 1)]
     together = pool(found)
-    text = msgspec.json.format(msgspec.json.encode(together), indent=1) + b"\n"
-    write_whole(asked.out / "crossval.json", text)
+    write_json(asked.out / "crossval.json", together)
     console.print(_table(found, together))
     console.print(_sentence(together), markup=False)
     console.print(str(asked.out / "crossval.json"), markup=False)
@@ -59,11 +62,9 @@ def _fold(
     answers = out / "answers.json"
     console.print(f"fold {number}", style="bold")
     if (out / "run.json").exists() and (run := load_run(out)).info.result is not None:
-        begun = run.info
-        settings = recipe, asked.seed, origin(recipe)
-        if (begun.recipe, begun.seed, begun.start) != settings or (
-            run.dataset.examples != part.examples
-        ):
+        was, examples = run.info, run.dataset.examples
+        begun = was.recipe, was.seed, was.start, examples, was.data_fingerprint
+        if begun != (recipe, asked.seed, origin(recipe), part.examples, part.fingerprint()):
             raise TrainingError(
                 f"{out}: holds a fold of another recipe, seed or start, or of other photos; choose "
                 "another --out"
@@ -112,7 +113,7 @@ def _sentence(together: CrossValidation) -> str:
     if together.ahead is not None and together.ahead_interval is not None:
         low, high = together.ahead_interval
         words += (
-            f"; {100 * together.ahead:+.1f} points beside the linear probe "
-            f"({100 * low:+.1f} to {100 * high:+.1f})"
+            f"; {100 * together.ahead:+.1f} points ahead of the linear probe "
+            f"({100 * low:+.1f} to {100 * high:+.1f} over other groups)"
         )
     return words

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +102,14 @@ def say_notes(console: Console, dataset: Dataset) -> None:
     for note in dataset.notes:
         words = f"{note.severity}: {note.title}" + (f". {note.advice}" if note.advice else "")
         console.print(words, style=COLOURS[note.severity], markup=False)
+
+
+def say_findings(console: Console, findings: Iterable[Finding]) -> None:
+    """Print warnings and notes, a line each; errors follow as what is refused."""
+    for finding in findings:
+        if finding.severity != "error":
+            words = f"{finding.severity}: {finding.title}"
+            console.print(words, style=COLOURS[finding.severity], markup=False)
 
 
 def synth(out: Path, per_class: int, seed: int, size: tuple[int, int], unknown: int) -> None:

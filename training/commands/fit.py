@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from training.commands.asked import FitOptions, PhotoOptions
-from training.commands.data import COLOURS, bars
+from training.commands.data import COLOURS, bars, say_findings
 from training.data.check import check
-from training.data.dataset import Finding
 from training.data.judgement import refuse
 from training.runs import Result
 
-#: An interval of accuracy wider than this says too little to choose by.
-WIDE = 0.2
-
 if TYPE_CHECKING:
     from training.report.evaluate import Evaluation
+
+#: An interval of accuracy wider than this says too little to choose by.
+WIDE = 0.2
 
 
 def fit(photos: PhotoOptions, asked: FitOptions) -> None:
@@ -35,7 +33,7 @@ def fit(photos: PhotoOptions, asked: FitOptions) -> None:
     try_out(recipe)
     with bars(console) as progress:
         report = check(dataset, seed=seed, accept=photos.accept or (), progress=progress)
-    _say(console, report.findings)
+    say_findings(console, report.findings)
     refuse(report.findings, str(photos.data))
     used, rule = report.judgement.dataset, report.judgement.rule
     console.print(f"{len(used)} photos, {len(used.labels)} classes; splits: {rule}", markup=False)
@@ -58,17 +56,6 @@ def _beside_probe(result: Result) -> str:
     if probe is result.kept:
         return " (training did not beat it)"
     return f" (linear probe {probe.accuracy:.1%}, {probe.macro_f1:.3f})"
-
-
-def _say(console: Console, findings: Sequence[Finding]) -> None:
-    """Warnings and notes, a line each; errors follow as what is refused."""
-    for finding in findings:
-        if finding.severity != "error":
-            console.print(
-                f"{finding.severity}: {finding.title}",
-                style=COLOURS[finding.severity],
-                markup=False,
-            )
 
 
 def evaluate(path: Path, split: str | None, unknown: Path | None) -> None:
@@ -106,6 +93,7 @@ def evaluate(path: Path, split: str | None, unknown: Path | None) -> None:
         f"catches {e.unknown.caught_wrong:.0%} of the wrong answers{foreign}\n"
         f"{files[0]}\n{files[1]}",
         soft_wrap=True,
+        markup=False,
     )
 
 
@@ -115,6 +103,6 @@ def _probe_line(e: Evaluation) -> str:
         return ""
     low, high = e.probe.ahead_interval
     return (
-        f"linear probe {e.probe.accuracy:.1%}: {100 * e.probe.ahead:+.1f} points "
-        f"({100 * low:+.1f} to {100 * high:+.1f}) beside it\n"
+        f"{100 * e.probe.ahead:+.1f} points ({100 * low:+.1f} to {100 * high:+.1f}) ahead of the "
+        f"linear probe, which has {e.probe.accuracy:.1%}\n"
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from edge.errors import DataError
 from training.data.dataset import Dataset
+from training.data.words import some
 
 FEWEST = 3
 """Folds: one to judge, one to choose by, one to train on."""
@@ -19,17 +20,23 @@ def divide(dataset: Dataset, folds: int, seed: int = 0) -> Iterator[Dataset]:
     validation photos, the others train. Whole groups at a time, classes in proportion.
 
     Raises:
-        DataError: Fewer than three folds, or fewer groups than folds.
+        DataError: Fewer than three folds, or a class with fewer groups than folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = np.array(dataset.groups)
-    if folds < FEWEST or len(set(dataset.groups)) < folds:
-        raise DataError(
-            f"{folds} folds: {dataset.root} has {len(set(dataset.groups))} groups of related "
-            f"photos; choose from {FEWEST} to as many folds"
-        )
     labels = np.array([example.label for example in dataset.examples])
+    if folds < FEWEST:
+        raise DataError(
+            f"{folds} folds: give {FEWEST} or more, one to judge, one to choose by, one to train on"
+        )
+    scenes = {label: len(set(groups[labels == label])) for label in dataset.labels}
+    few = [f"{label} ({count})" for label, count in scenes.items() if count < folds]
+    if few:
+        raise DataError(
+            f"{folds} folds: every class needs as many groups of related photos, one for each "
+            f"fold; too few have {some(few)}. Take fewer folds, at least {FEWEST}, or more photos"
+        )
     rule = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     places = np.zeros(len(labels), int)
     for number, (_, judged) in enumerate(rule.split(labels[:, None], labels, groups)):

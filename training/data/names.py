@@ -44,7 +44,7 @@ def _letters(text: str) -> str:
 
 
 def _alike(names: Iterable[str]) -> list[str]:
-    """Those of which nothing else is left, in words."""
+    """Names that differ only in case, blanks and the like: ``'a' and 'A'`` for each such set."""
     found = defaultdict(set)
     for name in names:
         found[_plain(name)].add(name)
