@@ -1,5 +1,6 @@
 """The parity gate on invented answers: what it lets through, what not, and what it says."""
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -88,6 +89,17 @@ def test_equal_is_said_only_where_the_whole_interval_is_within_the_tolerance(tru
     assert open_question.verdict == "not shown to be equal"
     assert "as good as" not in open_question.sentence
     assert "400 photos with 2 different answers cannot show it" in open_question.sentence
+
+
+def test_a_loss_beyond_the_tolerance_is_not_rounded_into_it(truth):
+    """1.02 points are told as 1.1: with "1 point" the sentence would contradict itself."""
+    found = judged(truth, flipped(truth, 1), truth)
+    for high, told in ((0.0102, "up to 1.1 points"), (0.011, "up to 1.1 points")):
+        both = msgspec.structs.replace(found.splits["both"], lost_high=high)
+        report = msgspec.structs.replace(found, splits={**found.splits, "both": both})
+        assert report.verdict == "not shown to be equal"
+        assert told in report.sentence
+        assert "has to be 1 point or less" in report.sentence
 
 
 def test_fewer_photos_never_prove_more():

@@ -18,7 +18,7 @@ class Bar(PhaseBars, Watcher):
     def phase(self, name: str, steps: int) -> None:
         """A phase of so many steps begins; a log, where no bar moves, gets a line."""
         if not self.bars.console.is_terminal:
-            self.say(f"{name} ({steps})")
+            self.say(name if steps == 1 else f"{name}, {steps} steps")
         self.task = self.bars.add_task(name, total=steps, note="")
 
     def advance(self, steps: int, note: str = "") -> None:

@@ -42,7 +42,10 @@ def run(
 @with_options
 def sweep(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Finished runs; several: seeds.")
+        list[Path],
+        typer.Argument(
+            metavar="RUN...", help="Finished runs; of several seeds the table has mean and range."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for trials and report.")],
     asked: SweepOptions,

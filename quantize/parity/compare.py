@@ -11,6 +11,7 @@ model that was quantized: pruning may move answers, as training anew would, roun
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -132,18 +133,19 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     def sentence(self) -> str:
         """The verdict in words, with the figures it rests on."""
         both, allowed = self.splits["both"], points(self.limits.tolerance)
-        high = points(max(0.0, round(both.lost_high, 3)))
+        # Upwards: rounded down, a loss beyond the tolerance would read as one within it.
+        high = points(max(0, math.ceil(round(1000 * both.lost_high, 6))) / 1000)
         if self.verdict == "refused":
             return "The int8 model is not as good as the float one. No bundle was written."
         if self.verdict == "equal":
             return (
-                f"The int8 model is as good as the float one: with 95 % confidence it loses at "
+                "The int8 model is as good as the float one: with 95 % confidence it loses at "
                 f"most {high} of accuracy, and {allowed} may be lost."
             )
         return (
-            f"The int8 model is not shown to be worse than the float one by more than {high} of "
-            f"accuracy. To call them equal, that has to be {allowed} or less; {both.n} photos "
-            f"with {_differing(both)} different answers cannot show it."
+            f"The int8 model may lose up to {high} of accuracy to the float one (with 95 % "
+            f"confidence no more). To call them equal, that has to be {allowed} or less; {both.n} "
+            f"photos with {_differing(both)} different answers cannot show it."
         )
 
 

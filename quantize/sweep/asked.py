@@ -10,15 +10,19 @@ from quantize.options import About
 
 
 class SweepOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What is tried; the options of `run` are those of every trial."""
+    """What is tried, and with what."""
 
     variants: Annotated[
         str, About("Names with commas between; default: all. See docs/quantize.md.")
     ] = ""
-    on: Annotated[str, About("Machine to time on over SSH, as of run.")] = ""
-    on_command: Annotated[str, About("As of run.")] = ""
-    epochs: Annotated[int | None, About("As of run, for every trial.")] = None
-    pruning_epochs: Annotated[int | None, About("As of run, for every trial.")] = None
+    on: Annotated[str, About("Machine to time on over SSH, as in `run`.")] = ""
+    on_command: Annotated[str, About("What starts `wheatear` there, as in `run`.")] = ""
+    epochs: Annotated[
+        int | None, About("Epochs of quantization-aware training, in every trial.")
+    ] = None
+    pruning_epochs: Annotated[
+        int | None, About("Epochs after pruning and the like, in every trial.")
+    ] = None
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,8 +31,10 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     engine: Annotated[
         str, About("Where trials run: processes (here) or ray (here or on a cluster).")
     ] = "processes"
-    jobs: Annotated[int | None, About("Processes at once; default: 1.")] = None
+    jobs: Annotated[int | None, About("Trials at once, with processes; default: 1.")] = None
     ray_address: Annotated[
         str, About("Ray cluster: auto or HOST:PORT; default: a Ray of this machine.")
     ] = ""
-    cpus_per_trial: Annotated[int | None, About("That Ray sets aside; default: 2.")] = None
+    cpus_per_trial: Annotated[
+        int | None, About("CPUs that Ray sets aside for a trial; default: 2.")
+    ] = None

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from edge import __version__
-from training.files import write_whole
+from training.files import write_json
 from training.runs import finished_model, package_versions
 
 SCHEMA = 1
@@ -90,7 +90,7 @@ def read(path: Path) -> TrialRecord | None:
 
 def write(path: Path, record: TrialRecord) -> None:
     """Write it whole."""
-    write_whole(path, msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n")
+    write_json(path, record)
 
 
 def comes_true(condition: Callable[[], bool], patience: float) -> bool:
