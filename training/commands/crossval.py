@@ -41,7 +41,7 @@ def crossval(photos: PhotoOptions, asked: FitOptions, folds: int) -> None:
     if left := len(labelled) - len(used):
         console.print(f"{plural(left, 'test photo')} left out", markup=False)
     parts = list(divide(used, folds, asked.seed))
-    for number, part in enumerate(parts, 1):  # hours later it would be late
+    for number, part in enumerate(parts, 1):  # not hours later, in its turn
         refuse(obstacles(part), f"{photos.data}: fold {number} of {folds}")
     found = [_fold(asked, recipe, part, number, console) for number, part in enumerate(parts, 1)]
     together = pool(found)
