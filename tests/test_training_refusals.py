@@ -57,6 +57,10 @@ REFUSED = {
     ),
     "variant": (("--set", "variant=1"), "variant is 1: mobilenet_v2 has no such setting"),
     "width": (("--set", "alpha=0.4"), "no ImageNet weights of MobileNetV2 0.4: choose one of 0.35"),
+    "start": (
+        ("--weights", "inat-insects", "--set", "alpha=0.5"),
+        "inat-insects is of mobilenet_v2 alpha 1.0: leave --set alpha=0.5 out",
+    ),
     "accept": ((*SMALL, "--accept", "one-class"), "--accept one-class"),
 }
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from training.starts.table import with_start
+
 if TYPE_CHECKING:
     from training.data.dataset import Dataset
 
@@ -55,7 +57,8 @@ class CheckOptions(msgspec.Struct, frozen=True, kw_only=True):
         bool, typer.Option(help="Measure how much a random split would flatter the figures.")
     ] = False
     weights: Annotated[
-        Path | None, typer.Option(help="Start weights for that; default: plain descriptors.")
+        str | None,
+        typer.Option(help="Start weights for that, as in fit; default: plain descriptors."),
     ] = None
 
 
@@ -65,7 +68,8 @@ class FitOptions(msgspec.Struct, frozen=True, kw_only=True):
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished one is continued.")]
     recipe: Annotated[str, typer.Option(help="A name in training/recipes.")] = "finetune"
     weights: Annotated[
-        str | None, typer.Option(help="Start weights: a file, imagenet (downloads), or none.")
+        str | None,
+        typer.Option(help="Start weights: a file, a name that `starts` lists, or none."),
     ] = None
     seed: Seed = 0
     epochs: Annotated[
@@ -80,9 +84,14 @@ class FitOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def changes(self) -> list[str]:
-        """All that is another than in the recipe, as KEY=VALUE."""
+        """All that is another than in the recipe, as KEY=VALUE; named weights bring their network.
+
+        Raises:
+            TrainingError: another network is asked for than the weights are of.
+        """
         own = {"weights": self.weights, "epochs": self.epochs}
-        return [*(self.change or ()), *(f"{k}={v}" for k, v in own.items() if v is not None)]
+        given = [*(self.change or ()), *(f"{k}={v}" for k, v in own.items() if v is not None)]
+        return with_start(given)
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):

@@ -145,6 +145,14 @@ def inbox_labels(
 
 
 @app.command()
+def starts() -> None:
+    """List start weights that have a name: of which network, from where, by which licence."""
+    from training.commands.weights import starts as run
+
+    run()
+
+
+@app.command()
 def weights(
     model: Annotated[Path, typer.Argument(help="MobileNetV2 or EfficientNet-Lite, FILE.tflite.")],
     out: Annotated[Path, typer.Option(help="Start weights to write, NAME.weights.h5.")],

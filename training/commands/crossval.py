@@ -11,6 +11,7 @@ from rich.table import Table
 from edge.errors import TrainingError
 from training.commands.asked import FitOptions, PhotoOptions
 from training.commands.data import bars, say_findings
+from training.commands.weights import ready
 from training.data.check import check
 from training.data.dataset import Dataset
 from training.data.folds import divide
@@ -31,6 +32,7 @@ def crossval(photos: PhotoOptions, asked: FitOptions, folds: int) -> None:
     recipe = load_recipe(asked.recipe, asked.changes)
     writable("--out", asked.out)
     dataset = photos.load()
+    ready(recipe.weights, console)
     try_out(recipe)
     with bars(console) as progress:
         report = check(dataset, seed=asked.seed, accept=photos.accept or (), progress=progress)

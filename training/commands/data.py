@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from edge.errors import DataError
 from training.commands.asked import CheckOptions, PhotoOptions
+from training.commands.weights import ready
 from training.data.check import Report
 from training.data.check import check as run_check
 from training.data.dataset import SPLITS, Dataset, Finding
@@ -25,6 +26,7 @@ from training.data.report import write_report
 from training.data.sources import load_dataset
 from training.data.splits import assign_splits, unrepresented
 from training.data.tables import write_csv
+from training.starts.table import names
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 
@@ -33,11 +35,12 @@ def check(photos: PhotoOptions, asked: CheckOptions) -> int:
     """Check, print a table, write the report; gives the number of kinds of errors."""
     console = Console(highlight=False, soft_wrap=True)
     weights = asked.weights
-    if weights is not None and not weights.is_file():
-        raise DataError(f"{weights}: no such weights file")
+    if weights is not None and weights not in names() and not Path(weights).is_file():
+        raise DataError(f"--weights {weights}: no such file; known names: {', '.join(names())}")
     dataset = photos.load()
     folder = asked.out or Path(f"check-{photos.data.resolve().name}")
     make_folder(folder)
+    ready(weights, console)
     with bars(console) as progress:
         report = run_check(
             dataset,

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from training.commands.asked import FitOptions, PhotoOptions
 from training.commands.data import COLOURS, bars, say_findings
+from training.commands.weights import ready
 from training.data.check import check
 from training.data.judgement import refuse
 from training.runs import Result
@@ -30,6 +31,7 @@ def fit(photos: PhotoOptions, asked: FitOptions) -> None:
     recipe, out, seed = load_recipe(asked.recipe, asked.changes), asked.out, asked.seed
     begin_in(out, asked.cache)
     dataset = photos.load()
+    ready(recipe.weights, console)
     try_out(recipe)
     with bars(console) as progress:
         report = check(dataset, seed=seed, accept=photos.accept or (), progress=progress)

@@ -65,7 +65,7 @@ def check(
     seed: int = 0,
     accept: Collection[str] = (),
     show_leakage: bool = False,
-    weights: Path | None = None,
+    weights: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
     """Look at every photo and report.
@@ -76,7 +76,8 @@ def check(
         seed: Of the splits that training would make.
         accept: Kinds of ``ACCEPTABLE`` that are warnings, not errors.
         show_leakage: Also measure what a random split would claim.
-        weights: start weights for that measurement; without, plain descriptors are used.
+        weights: start weights for that measurement, a name or a file; without, plain
+            descriptors are used.
         progress: Told how far the work is.
 
     Raises:
@@ -106,7 +107,7 @@ def check(
         ours = grouped.with_examples(e for e in grouped.examples if e.file in usable)
         if weights is not None:
             features = deep_features(kept, weights, progress)
-            probe = f"logistic regression on features of a frozen network ({weights.name})"
+            probe = f"logistic regression on features of a frozen network ({Path(weights).name})"
         else:
             features = plain_features([p for p in photos if p.example.file in usable])
             probe = "logistic regression on colours and local patterns"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -65,7 +64,7 @@ def measure(
     )
 
 
-def deep_features(dataset: Dataset, weights: Path, progress: Progress | None = None) -> np.ndarray:
+def deep_features(dataset: Dataset, weights: str, progress: Progress | None = None) -> np.ndarray:
     """Pooled features of the network that the weights are of at 224 x 224, float32 (n, d).
 
     Raises:

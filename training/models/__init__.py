@@ -11,10 +11,13 @@ from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
+import msgspec
+
 from edge.errors import TrainingError
 from training.architectures import ARCHITECTURES, settings_of
 from training.inverted import published
 from training.recipe import Recipe
+from training.starts.table import STARTS, names
 from training.untyped import Model
 
 
@@ -31,6 +34,12 @@ def build_model(recipe: Recipe, classes: int) -> Model:
         raise TrainingError(f"model {recipe.model!r} is unknown: choose one of {known}")
     if classes < 2:
         raise TrainingError(f"{classes} class: a classifier needs at least 2")
+    start = STARTS.get(recipe.weights or "")
+    if start and any(getattr(recipe, key) != value for key, value in start.settings.items()):
+        raise TrainingError(
+            f"weights {recipe.weights!r} are of {start.network}, the recipe's network is "
+            f"{_words(recipe)}"
+        )
     try:
         return _build(recipe, classes)
     except WrongWeights as error:
@@ -41,18 +50,21 @@ def build_model(recipe: Recipe, classes: int) -> Model:
         raise TrainingError(f"model {recipe.model}: {error}") from error
 
 
-def owner(weights: Path) -> Recipe:
-    """The network that a file of start weights is of, told by the shapes of its kernels.
+def owner(weights: str | Path) -> Recipe:
+    """The network that start weights are of: by their name, or by the shapes of a file's kernels.
 
     Returns:
-        A recipe that loads the file.
+        A recipe that loads them.
 
     Raises:
         TrainingError: there is no such file, or none of the networks has such kernels.
     """
     from training.models.weights import kernel_shapes
 
-    found = kernel_shapes(weights)
+    if weights in names():
+        settings = STARTS[str(weights)].settings if weights in STARTS else {}
+        return msgspec.convert({**settings, "weights": weights}, Recipe)
+    found = kernel_shapes(Path(weights))
     for settings, layers in published():
         if found == Counter(layer.kernel for layer in layers if layer.kernel):
             return Recipe(**settings, weights=str(weights))
@@ -69,7 +81,7 @@ def _mistaken(recipe: Recipe) -> str:
     """Whose weights were wanted, and whose the file has."""
     wanted = f"those of {_words(recipe)} are wanted"
     try:
-        found = owner(Path(str(recipe.weights)))
+        found = owner(str(recipe.weights))
     except TrainingError:
         return f"{wanted}, saved without the top"
     settings = " ".join(f"--set {name}={getattr(found, name)}" for name in settings_of(found.model))

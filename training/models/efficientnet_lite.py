@@ -9,7 +9,6 @@ lite/efficientnet_lite_builder.py and efficientnet_model.py.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from edge.errors import TrainingError
@@ -69,4 +68,4 @@ def _load(backbone: Any, recipe: Recipe) -> None:  # noqa: ANN401
             "weights 'imagenet': those of EfficientNet-Lite are not downloaded; give --weights "
             "FILE (docs/training.md says of what kind), or --weights none to start from scratch"
         )
-    load_backbone_weights(backbone, Path(recipe.weights))
+    load_backbone_weights(backbone, recipe.weights)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edge.errors import TrainingError
 from training.inverted import MOBILENET_V2_WIDTHS
 from training.models.weights import load_backbone_weights
@@ -33,7 +31,7 @@ def _load(backbone: Model, recipe: Recipe, alpha: float) -> None:
     if recipe.weights is None:
         return
     if recipe.weights != "imagenet":
-        load_backbone_weights(backbone, Path(recipe.weights))
+        load_backbone_weights(backbone, recipe.weights)
         return
     if alpha not in MOBILENET_V2_WIDTHS:
         known = ", ".join(map(str, MOBILENET_V2_WIDTHS))

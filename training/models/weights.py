@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import TrainingError
+from training.starts.read import named_tensors
+from training.starts.table import STARTS, names
 from training.starts.tensors import numbered, read_tensors
 from training.untyped import Layer, Model
 
@@ -22,8 +24,9 @@ class WrongWeights(TrainingError):
     """A file of weights is of another network."""
 
 
-def load_backbone_weights(model: Model, path: Path) -> None:
-    """Load into a Keras 2 model the weights of a file made by its architecture without the top.
+def load_backbone_weights(model: Model, weights: str | Path) -> None:
+    """Load into a Keras 2 model start weights by name, or a file made by its architecture without
+    the top.
 
     Keras 3 names a layer in the file by its class and a running number ("conv2d_3"), so layers
     are matched by class and order, every tensor by shape. All match, or nothing is changed.
@@ -31,20 +34,24 @@ def load_backbone_weights(model: Model, path: Path) -> None:
     Raises:
         WrongWeights: they are of another architecture or size; the first layer that differs is
             named.
-        TrainingError: the file is missing, or no weights file.
+        TrainingError: the file is missing, cannot be had, or is no weights file.
     """
-    with _opened(path) as file:
-        if "layers" not in file:
-            _load_keras_2(model, path)
-            return
-        stored = read_tensors(file["layers"])
+    if weights in STARTS:
+        stored = named_tensors(str(weights))
+    else:
+        path = Path(weights)
+        with _opened(path) as file:
+            if "layers" not in file:
+                _load_keras_2(model, path)
+                return
+            stored = read_tensors(file["layers"])
     values = []
     for key, layer in layer_keys(model):
-        values += _matched(path, key, layer, stored.pop(key, []))
+        values += _matched(weights, key, layer, stored.pop(key, []))
     if stored:
         raise WrongWeights(
-            f"weights {path}: {len(stored)} layers ({', '.join(sorted(stored)[:3])}, ...) have no "
-            "place in this model"
+            f"weights {weights}: {len(stored)} layers ({', '.join(sorted(stored)[:3])}, ...) have "
+            "no place in this model"
         )
     for variable, value in values:
         variable.assign(value)
@@ -72,7 +79,10 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path)
     except FileNotFoundError:
-        raise TrainingError(f"weights {path}: there is no such file") from None
+        known = ", ".join(names())
+        raise TrainingError(
+            f"weights {path}: there is no such file, and no start weights of that name ({known})"
+        ) from None
     except OSError as error:
         raise TrainingError(f"weights {path}: cannot be read as HDF5 ({error})") from error
     with file:
@@ -93,13 +103,13 @@ def _snake_case(name: str) -> str:
 
 
 def _matched(
-    path: Path, key: str, layer: Layer, tensors: list[NDArray[np.float32]]
+    weights: str | Path, key: str, layer: Layer, tensors: list[NDArray[np.float32]]
 ) -> list[tuple[Any, NDArray[np.float32]]]:
     wanted = [tuple(variable.shape) for variable in layer.weights]
     given = [tensor.shape for tensor in tensors]
     if wanted != given:
         raise WrongWeights(
-            f"weights {path}: layer {layer.name} ({key} in the file) needs shapes {wanted}, the "
+            f"weights {weights}: layer {layer.name} ({key} in the file) needs shapes {wanted}, the "
             f"file has {given or 'none'}"
         )
     return list(zip(layer.weights, tensors, strict=True))

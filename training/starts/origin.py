@@ -9,6 +9,7 @@ from pathlib import Path
 from edge.errors import TrainingError, os_errors_as
 from edge.model.bundle.manifest import StartWeights
 from training.recipe import Recipe
+from training.starts.table import STARTS
 
 
 def origin(recipe: Recipe) -> StartWeights | None:
@@ -26,6 +27,13 @@ def origin(recipe: Recipe) -> StartWeights | None:
             source=f"Keras Applications, {file.name}",
             licence="Apache-2.0",
             sha256=sha256(file),
+        )
+    if start := STARTS.get(recipe.weights):
+        return StartWeights(
+            name=recipe.weights,
+            source=str(start.where),
+            licence=start.licence,
+            sha256=start.sha256,
         )
     file = Path(recipe.weights)
     return StartWeights(name=file.name, sha256=sha256(file))
