@@ -66,7 +66,7 @@ def value_at(raw: object, path: list[str]) -> object:
     for part in path:
         if isinstance(raw, dict):
             raw = raw.get(part)
-        elif isinstance(raw, list | tuple) and part.isdigit():
+        elif isinstance(raw, list | tuple):
             raw = raw[int(part)]
     return raw
 
