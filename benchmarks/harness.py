@@ -123,7 +123,7 @@ def run(name: str, data: Path, options: Options) -> Result:
 
 @contextmanager
 def scratch(parent: Path, prefix: str) -> Iterator[Path]:
-    """Give a folder for the time of a measurement."""
+    """A folder for the time of a measurement."""
     with tempfile.TemporaryDirectory(dir=parent, prefix=prefix) as name:
         yield Path(name)
 

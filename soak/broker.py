@@ -44,7 +44,7 @@ def free_port() -> int:
 
 
 def listens(port: int) -> bool:
-    """Tell whether anybody takes connections on a port of 127.0.0.1."""
+    """Whether anybody takes connections on a port of 127.0.0.1."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
@@ -81,9 +81,14 @@ class Broker:
             raise RuntimeError(f"mosquitto does not listen on port {self.port}")
 
     def save(self) -> None:
-        """Make it write its sessions to disk now, so that a kill does not forget who subscribed."""
+        """Make it write its sessions to disk now, so that a kill does not forget who subscribed.
+
+        Raises:
+            RuntimeError: it does not.
+        """
         self.send_signal(signal.SIGUSR1)
-        until(self._store.exists, 10, 0.01)
+        if not until(self._store.exists, 10, 0.01):
+            raise RuntimeError("mosquitto did not write its sessions to disk within 10 seconds")
         time.sleep(0.05)
 
     def send_signal(self, number: signal.Signals) -> None:

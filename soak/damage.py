@@ -172,7 +172,7 @@ def waiting_rows(outbox: Outbox) -> list[Row]:
 
 
 def all_rows(outbox: Outbox) -> list[Row]:
-    """Give all that waits, in order. Raises OutboxDamagedError."""
+    """All that waits, in order. Raises OutboxDamagedError."""
     rows: list[Row] = []
     while page := outbox.page(rows[-1].row if rows else 0, 1000):
         rows += page

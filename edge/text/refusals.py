@@ -30,13 +30,12 @@ _KIND = re.compile(r"^Expected `(?P<kinds>[^`]*)`")
 _FIELD = re.compile(r"^Object (?P<found>contains unknown|missing required) field `(?P<name>.*)`$")
 
 
-def refusal(error: Exception, raw: object = ..., table: str = "an object") -> str:
+def refusal(error: Exception, raw: object = ...) -> str:
     """A refusal of msgspec in one sentence: ``labels[0].threshold = 2: it must be at most 1``.
 
     Args:
         error: msgspec's; what else it says, such as why JSON is malformed, stays.
         raw: What was refused as plain values, to name the one in question; not given: none is.
-        table: What an object is called there.
     """
     what, path = apart(str(error))
     if field := _FIELD.search(what):
@@ -45,7 +44,7 @@ def refusal(error: Exception, raw: object = ..., table: str = "an object") -> st
     place = dotted(path)
     if place and raw is not ...:
         place += f" = {reprlib.repr(value_at(raw, path))}"
-    return f"{place}: {in_words(what, table)}" if place else in_words(what, table)
+    return f"{place}: {in_words(what)}" if place else in_words(what)
 
 
 def apart(message: str) -> tuple[str, list[str]]:
@@ -72,7 +71,10 @@ def value_at(raw: object, path: list[str]) -> object:
 
 
 def in_words(what: str, table: str = "an object") -> str:
-    """What a value must be, from what msgspec expected; all else that it says stays as it is."""
+    """What a value must be, from what msgspec expected; all else that it says stays as it is.
+
+    `table` is what an object is called where the value comes from.
+    """
     if what.startswith(("Invalid enum value", "Invalid value")):
         return "it is not one of the choices"
     if what == "Input data was truncated":

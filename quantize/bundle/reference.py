@@ -13,20 +13,19 @@ from edge.model.scores import softmax
 
 
 def reference(
-    logits: NDArray[np.float32], pixels: NDArray[np.uint8], temperature: float, split: str = "val"
+    logits: NDArray[np.float32], pixels: NDArray[np.uint8], temperature: float
 ) -> Reference:
-    """Count photos into histograms.
+    """Count validation photos into histograms: of those it was trained on the model is surer.
 
     Args:
         logits: (n, classes), of the int8 model through the device's own path.
         pixels: uint8 (n, h, w, c), as the model takes them.
         temperature: of the bundle's decision.
-        split: which photos these are. Never those it was trained on: of them it is surer.
     """
     shares = softmax(logits, temperature)
     looks = [d.look(photo) for photo in pixels]
     return Reference(
-        split=split,
+        split="val",
         n=len(pixels),
         labels=tuple(np.bincount(shares.argmax(axis=1), minlength=shares.shape[1]).tolist()),
         confidence=_count(shares.max(axis=1).tolist(), d.confidence_bin, d.CONFIDENCE_BINS),

@@ -107,14 +107,12 @@ def fit_temperature(
     return float(1 / np.sqrt(low * high))
 
 
-def calibrated_log_loss(
-    logits: ArrayLike, truth: NDArray[np.integer], groups: Sequence[str] | None = None
-) -> float:
+def calibrated_log_loss(logits: ArrayLike, truth: NDArray[np.integer]) -> float:
     """Mean of -log p(truth) at the best temperature, in nats: how much the answers tell.
 
     Unlike accuracy it moves with every photo, so it tells models apart on fewer of them.
     """
-    return negative_log_likelihood(logits, truth, fit_temperature(logits, truth, groups))
+    return negative_log_likelihood(logits, truth, fit_temperature(logits, truth))
 
 
 def fit_unknown_threshold(scores: ArrayLike, correct: ArrayLike, keep: float = 0.95) -> float:
