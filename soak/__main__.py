@@ -15,6 +15,7 @@ from rich.table import Table
 
 from edge.config.explain import docstrings
 from edge.system.files import write_whole
+from edge.text.refusals import refusal
 from soak.scenario import SCENARIOS, Options, Round, load, together
 
 console = Console()
@@ -47,7 +48,10 @@ def run(name: str, out: Path, options: Options) -> Result:
     scenario, path = load(name), out / f"{name}.json"
     asked, rounds, seconds = scenario.rounds(options), [], 0.0
     if path.exists():
-        known = msgspec.json.decode(path.read_bytes(), type=Result)
+        try:
+            known = msgspec.json.decode(path.read_bytes(), type=Result)
+        except msgspec.DecodeError as error:
+            sys.exit(f"{path}: no result of this version ({refusal(error)}); delete it")
         if known.options == options:
             rounds, seconds = list(known.rounds), known.seconds
         else:

@@ -107,6 +107,20 @@ def test_repeating_it_trains_nothing_again(finished, photos, capsys):
     assert "18 test photos left out" in said
 
 
+def test_damaged_answers_are_named_with_the_cure(finished, photos):
+    """Once they are deleted, the fold is judged again, and gives the same."""
+    answers = finished / "fold-2" / "answers.json"
+    before = answers.read_bytes()
+    answers.write_bytes(b'{"kept": 5}')
+    with pytest.raises(
+        TrainingError, match=r"answers.json is damaged \(kept: it must be text\); de"
+    ):
+        crossval(given(photos), asked(finished), 3)
+    answers.unlink()
+    crossval(given(photos), asked(finished), 3)
+    assert answers.read_bytes() == before
+
+
 def test_folds_of_another_recipe_are_refused(finished, photos):
     """Two recipes in one figure would be of neither."""
     with pytest.raises(TrainingError, match=r"fold-1: holds a fold of another recipe"):

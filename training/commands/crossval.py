@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.errors import TrainingError
+from edge.text.refusals import refusal
 from training.commands.asked import FitOptions, PhotoOptions
 from training.commands.data import bars, say_findings
 from training.commands.weights import ready
@@ -78,7 +79,12 @@ def _fold(
     if not answers.exists():
         write_whole(answers, msgspec.json.encode(judge_fold(run)))
         shutil.rmtree(out / "cache", ignore_errors=True)  # a copy of all photos for each fold
-    return msgspec.json.decode(answers.read_bytes(), type=FoldAnswers)
+    try:
+        return msgspec.json.decode(answers.read_bytes(), type=FoldAnswers)
+    except msgspec.DecodeError as error:
+        raise TrainingError(
+            f"{answers} is damaged ({refusal(error)}); delete it, and the fold is judged again"
+        ) from error
 
 
 def _table(folds: list[FoldAnswers], together: CrossValidation) -> Table:
