@@ -103,7 +103,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         About("qat (fitted to its rounding, trained if needed) or ptq (ranges)."),
     ] = "qat"
     budget: Annotated[
-        str, About("What it may cost: macs=0.5, latency=0.5, ms=8 or bytes=300kB.")
+        str, About("What the model may cost: macs=0.5, latency=0.5, ms=8 or bytes=300kB.")
     ] = ""
     pruning: Annotated[
         float | None,
@@ -122,7 +122,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ] = "free"
     clusters: Annotated[int, About("Different weights in a layer, 2 to 128; 0: any number.")] = 0
     resolution: Annotated[
-        int | None, About("Side of a smaller input, pixels; default: what the budget makes of it.")
+        int | None, About("Side of a smaller input, pixels; default: as the budget needs it.")
     ] = None
     on: Annotated[str, About("Machine that budgets are timed on by SSH: pi@cam-07.local:2222.")] = (
         ""

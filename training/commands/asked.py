@@ -28,7 +28,9 @@ class PhotoOptions(msgspec.Struct, frozen=True, kw_only=True):
     ignore_csv: IgnoreCsv = False
     accept: Annotated[
         list[str] | None,
-        typer.Option(help="Go on despite labels-differ, group-leak, duplicate-leak, damaged."),
+        typer.Option(
+            help="Errors to take as warnings: labels-differ, group-leak, duplicate-leak, damaged."
+        ),
     ] = None
 
     def load(self) -> Dataset:

@@ -105,7 +105,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder of photos of none of the classes.")
     ] = None,
 ) -> None:
-    """Measure a run as the device would see it; writes evaluation.json and report.html."""
+    """Judge a run on photos as the device sees them; writes evaluation.json and report.html."""
     from training.commands.fit import evaluate as judge
 
     judge(run, split, unknown)
