@@ -13,10 +13,11 @@ compile() {
 everything=$(mktemp)
 trap 'rm -f "$everything"' EXIT
 compile "$everything" --upgrade --extra litert --extra signing --group desktop --group cluster \
-    --group test --group lint --group docs
+    --group lite --group test --group lint --group docs
 compile requirements/device.txt --extra litert --extra signing --constraint "$everything"
 compile requirements/desktop.txt --extra litert --extra signing --group desktop --constraint "$everything"
 compile requirements/cluster.txt --group cluster --constraint "$everything"
+compile requirements/lite.txt --group lite --constraint "$everything"
 compile requirements/test.txt --group test --constraint "$everything"
 compile requirements/lint.txt --group lint --constraint "$everything"
 compile requirements/docs.txt --group docs --constraint "$everything"

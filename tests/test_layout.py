@@ -213,7 +213,15 @@ assert not heavy & loaded, heavy & loaded
 def test_lock_files_hold_hashes_and_no_addresses():
     """Every pinned package carries hashes; no index, link or path stands in a lock file."""
     files = sorted((TREE / "requirements").glob("*.txt"))
-    assert {file.stem for file in files} == {"device", "desktop", "cluster", "test", "lint", "docs"}
+    assert {file.stem for file in files} == {
+        "device",
+        "desktop",
+        "cluster",
+        "lite",
+        "test",
+        "lint",
+        "docs",
+    }
     for file in files:
         for entry in file.read_text().replace("\\\n", " ").splitlines():
             assert "==" in entry, (file.name, entry[:80])

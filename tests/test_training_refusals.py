@@ -53,7 +53,7 @@ REFUSED = {
     "side": (("--weights", "none", "--set", "resolution=16"), "model mobilenet_v2: .*32"),
     "weights for Lite": (
         ("--set", "model=efficientnet_lite"),
-        "those of EfficientNet-Lite are not",
+        "are of MobileNetV2: give --weights efficientnet-lite0",
     ),
     "variant": (("--set", "variant=1"), "variant is 1: mobilenet_v2 has no such setting"),
     "width": (("--set", "alpha=0.4"), "no ImageNet weights of MobileNetV2 0.4: choose one of 0.35"),

@@ -65,7 +65,8 @@ def _load(backbone: Any, recipe: Recipe) -> None:  # noqa: ANN401
         return
     if recipe.weights == "imagenet":
         raise TrainingError(
-            "weights 'imagenet': those of EfficientNet-Lite are not downloaded; give --weights "
-            "FILE (docs/training.md says of what kind), or --weights none to start from scratch"
+            "weights 'imagenet' are of MobileNetV2: give --weights "
+            f"efficientnet-lite{recipe.variant}, --weights FILE, or --weights none to start from "
+            "scratch"
         )
     load_backbone_weights(backbone, recipe.weights)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from training.starts.files import content_of
 from training.starts.folded import unfold
+from training.starts.table import STARTS
 from training.starts.tensors import Tensors
+from training.starts.torch_file import lite_tensors
 
 
 def named_tensors(name: str) -> Tensors:
@@ -13,4 +15,5 @@ def named_tensors(name: str) -> Tensors:
     Raises:
         TrainingError: their file cannot be had.
     """
-    return unfold(content_of(name)).tensors
+    content = content_of(name)
+    return lite_tensors(content) if STARTS[name].file.endswith(".pth") else unfold(content).tensors

