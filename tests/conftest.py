@@ -47,6 +47,8 @@ LONG = (
     "test_benchmarks",
     "test_models",
     "test_rounding",
+    "test_folded_weights",
+    "test_start_weights",
     "test_motion_scenes",
 )
 

@@ -262,7 +262,7 @@ def test_pictures_that_the_file_itself_brings_into_range_are_accepted(doubling):
 
 def test_the_command_says_how_to_train_with_what_it_wrote(folded, tmp_path):
     """Network, size and settings; a float file that says nothing of its pictures is noted."""
-    source, out = tmp_path / "net.tflite", tmp_path / "net.weights.h5"
+    source, out = tmp_path / "net.tflite", tmp_path / "made" / "net.weights.h5"
     source.write_bytes(folded)
     done = CliRunner().invoke(app, ["weights", str(source), "--out", str(out)])
     assert done.exit_code == 0, done.output
@@ -280,8 +280,10 @@ def test_the_command_names_the_file_that_it_refuses(tmp_path):
     assert isinstance(done.exception, TrainingError)
     assert str(done.exception).startswith(f"{source}: it is no MobileNetV2")
     assert not out.exists()
-    done = CliRunner().invoke(app, ["weights", str(source), "--out", str(tmp_path)])
-    assert "a folder; give the file to write" in str(done.exception)
+    for place in (tmp_path, source):
+        done = CliRunner().invoke(app, ["weights", str(source), "--out", str(place)])
+        assert f"--out {place}: give the file to write, NAME.weights.h5" in str(done.exception)
+    assert source.read_bytes() == tiny.model()
 
 
 SEEN = {

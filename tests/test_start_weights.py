@@ -22,7 +22,7 @@ from training.recipes import load_recipe
 from training.runs import load_run
 from training.starts.files import content_of, file_of
 from training.starts.folded import unfold
-from training.starts.origin import origin
+from training.starts.origin import imagenet_file, origin
 from training.starts.table import STARTS, Hosted, Start, names, with_start
 
 PATH = "models/net.tflite"
@@ -211,6 +211,20 @@ def test_the_table_is_complete_and_can_be_listed():
         assert f"{name}: {entry.network}, on {entry.taught}; {entry.licence}\n" in shown
         assert f"    {entry.where}\n" in shown
     assert owner("imagenet") == Recipe(weights="imagenet")
+
+
+def test_what_keras_downloads_is_written_down_too(monkeypatch, tmp_path):
+    """The file that it keeps, by its hash; of a width as Keras writes it."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    recipe = Recipe(alpha=1.0, weights="imagenet")
+    with pytest.raises(TrainingError, match=r"kernels_1\.0_224_no_top\.h5: No such file"):
+        origin(recipe)
+    imagenet_file(1).parent.mkdir()
+    imagenet_file(1).write_bytes(CONTENT)
+    known = there(origin(recipe))
+    assert (known.name, known.licence) == ("imagenet", "Apache-2.0")
+    assert known.sha256 == hashlib.sha256(CONTENT).hexdigest()
+    assert known.source == f"Keras Applications, {imagenet_file(1).name}"
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,14 @@ def convert(model: Path, out: Path) -> None:
     from training.starts.folded import unfold
     from training.starts.tensors import write_tensors
 
-    if out.is_dir():
-        raise TrainingError(f"--out {out}: a folder; give the file to write, NAME.weights.h5")
+    if out.suffix != ".h5" or out.is_dir():
+        raise TrainingError(f"--out {out}: give the file to write, NAME.weights.h5")
     content = read_model(model)
     try:
         found = unfold(content)
     except WheatearError as error:
         raise TrainingError(f"{model}: {error}") from error
+    out.parent.mkdir(parents=True, exist_ok=True)
     write_tensors(found.tensors, out)
     console = Console(highlight=False, soft_wrap=True)
     if not found.scaling_known:
