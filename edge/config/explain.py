@@ -50,7 +50,9 @@ def explain(message: str, raw: dict[str, Any], root: type[msgspec.Struct]) -> st
     value = value_at(raw, path)
     if kinds := _kinds(root, path):
         return f"{_dotted(path)} = {value!r} is refused: known kinds are {', '.join(kinds)}"
-    setting = path[: 1 + max((i for i, part in enumerate(path) if not part.isdigit()), default=-1)]
+    setting = list(path)
+    while setting and setting[-1].isdigit():
+        setting.pop()
     parent = _struct_at(root, setting[:-1], raw)
     about = docstrings(parent).get(setting[-1], "") if parent and setting else ""
     allowed = _range(parent, setting[-1]) if parent and setting else ""
