@@ -8,6 +8,7 @@ meet an old result.
 from __future__ import annotations
 
 import hashlib
+import io
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -94,6 +95,7 @@ class Workbench:
         form: Format[T],
         make: Callable[[], T],
         told: str = "",
+        steps: int = 0,
     ) -> T:
         """What the phase left before, or what `make` gives now, which is left for the next call.
 
@@ -103,6 +105,7 @@ class Workbench:
             form: how it lies on disk.
             make: makes it.
             told: said before the path where it was there.
+            steps: by which the bar moves where it was there.
         """
         everything = (self._origin, self.run.info.seed, __version__, package_versions(), facts)
         key = hashlib.sha256(msgspec.json.encode(everything)).hexdigest()[:12]
@@ -114,6 +117,8 @@ class Workbench:
             return result
         if told:
             self.watcher.say(f"{told} {path}")
+        if steps:
+            self.watcher.advance(steps, "from before")
         return form.read(path)
 
     def source_facts(self) -> tuple[Any, ...]:
@@ -189,8 +194,10 @@ class Workbench:
             learning_rate=rate,
         )
 
-    def batches(self, schedule: Schedule, stream: int, side: int) -> Iterator[tuple[Any, Any]]:
-        """The run's own training photos and augmentation, at `side` pixels.
+    def batches(
+        self, schedule: Schedule, stream: int, side: int, first: int = 0
+    ) -> Iterator[tuple[Any, Any]]:
+        """The run's own training photos and augmentation, at `side` pixels, from step `first` on.
 
         `stream` keeps phases apart.
         """
@@ -211,11 +218,12 @@ class Workbench:
         dataset = train_dataset(
             pixels,
             one_hot(truth, len(info.labels)),
-            np.concatenate(orders) if orders else np.zeros(0, np.int32),
+            np.concatenate([np.zeros(0, np.int32), *orders])[first * batch :],
             batch=batch,
             side=side,
             augment=info.recipe.augment,
             seed=info.seed + 1000 * stream,
+            first_step=first,
         )
         return iter(dataset)
 
@@ -274,6 +282,24 @@ def json_format(kind: type[T]) -> Format[T]:
         return value
 
     return Format(".json", lambda path: msgspec.json.decode(path.read_bytes(), type=kind), write)
+
+
+def weights_format(model: Model) -> Format[None]:
+    """The weights of a model, which reading puts into it."""
+
+    def read(path: Path) -> None:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                model.set_weights([file[name] for name in file.files])
+        except (OSError, ValueError, KeyError) as error:
+            raise QuantizeError(f"{path}: damaged ({error}); delete it to train again") from error
+
+    def write(path: Path, _: None) -> None:
+        stream = io.BytesIO()
+        np.savez(stream, *model.get_weights())
+        save(path, stream.getvalue())
+
+    return Format(".npz", read, write)
 
 
 TFLITE = Format(".tflite", Path.read_bytes, save)

@@ -34,6 +34,7 @@ LONG = (
     "test_quantize_budgets",
     "test_tfmot_family",
     "test_quantize_run",
+    "test_quantize_networks",
     "test_sweep_engines",
     "test_sweep",
     "test_training_judgement",

@@ -53,20 +53,24 @@ class Stopped(Exception):
 
 
 class Recorder(Watcher):
-    """Writes down what a pipeline does; stops in a phase if asked to."""
+    """Writes down what a pipeline does; stops in a phase, at a step, if asked to."""
 
-    def __init__(self, stop_in: str = "") -> None:
-        self.phases, self.lines, self._stop_in = list[str](), list[str](), stop_in
+    def __init__(self, stop_in: str = "", at: int = 1) -> None:
+        self.phases, self.lines, self._stop_in, self._at = list[str](), list[str](), stop_in, at
+        self.notes: dict[str, list[str]] = {}
 
     def phase(self, name: str, steps: int) -> None:
         """Note the phase."""
         self.phases.append(name)
+        self.notes[name] = []
         assert steps > 0
 
     def advance(self, steps: int, note: str = "") -> None:
-        """Stop where asked to."""
+        """Note it; stop where asked to."""
         assert steps >= 0
-        if self._stop_in and self.phases[-1].startswith(self._stop_in):
+        notes = self.notes[self.phases[-1]]
+        notes.append(note)
+        if self._stop_in and self.phases[-1].startswith(self._stop_in) and len(notes) == self._at:
             raise Stopped(note)
 
     def say(self, text: str) -> None:

@@ -11,7 +11,7 @@ from edge.errors import QuantizeError
 from edge.model.image.preprocessing import InputSpec
 from quantize.compress.channels import cost
 from quantize.compress.channels.importance import importance
-from quantize.compress.channels.search import find_share
+from quantize.compress.channels.search import find_share, tries
 from quantize.compress.channels.select import narrowest, select
 from quantize.compress.channels.shrink import narrow
 from quantize.compress.channels.speed import fit
@@ -248,11 +248,15 @@ def test_the_largest_share_within_a_measured_budget_is_found():
     """A model whose time has a part that does not shrink."""
     said: list[str] = []
     share = find_share(parse_budget("latency=0.5"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
+    assert tries(0.05) - 2 <= len(said) <= tries(0.05) == 9
     assert 0.2 + 0.8 * share <= 0.5
     assert 0.2 + 0.8 * share * 1.03 > 0.5
     assert said[0] == "tried 50.0% of the predicted cost: latency 0.6, 0.5 allowed"
+    said.clear()
     with pytest.raises(QuantizeError, match=r"latency=0\.1 cannot be met"):
         find_share(parse_budget("latency=0.1"), lambda s: 0.2 + 0.8 * s, 0.05, said.append)
+    assert len(said) <= tries(0.05)
+    assert tries(0.99) == tries(1.0) == 1
 
 
 def test_a_machines_time_is_learnt_from_narrower_networks():

@@ -5,8 +5,9 @@ import shutil
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import pytest
-from quantizing import Recorder, asked, fresh_copy, inspected, quantized
+from quantizing import Recorder, Stopped, asked, fresh_copy, inspected, quantized
 from sshd import DEVICE_PROGRAM
 from there import there
 
@@ -23,6 +24,9 @@ from quantize.workbench import Workbench
 from training.runs import load_run
 from training.tflite import read_graph
 
+TRIAL = 24
+"""Steps in which a candidate is taught."""
+
 
 @pytest.fixture(scope="module")
 def trained(discs_run, tmp_path_factory):
@@ -36,7 +40,7 @@ def brief(monkeypatch):
     monkeypatch.setattr("quantize.compress.channels.shrink.ROUNDS", 2)
     monkeypatch.setattr("quantize.compress.channels.shrink.MEASURED", 8)
     monkeypatch.setattr("quantize.compress.structured.MEMBERS", 2)
-    monkeypatch.setattr("quantize.compress.structured.TRIAL_STEPS", 24)
+    monkeypatch.setattr("quantize.compress.structured.TRIAL_STEPS", TRIAL)
     monkeypatch.setattr("quantize.compress.structured.TRIAL_ROUNDS", 1)
     monkeypatch.setattr("quantize.compress.cost_search.TIMED_FOR", 50)
     monkeypatch.setattr("quantize.compress.channels.speed.FITTED", 6)
@@ -66,7 +70,7 @@ def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
     missed = {
         int(side): float(distance)
         for side, distance in re.findall(
-            r"tried (\d+) pixels .*: ([\d.]+) of the variance", printed
+            r"candidate \d of 3, (\d+) pixels.*: ([\d.]+) of the variance", printed
         )
     }
     assert set(missed) == {32, 24, 16}
@@ -74,6 +78,49 @@ def test_a_budget_weighs_channels_against_pixels(trained, tmp_path):
     assert found.manifest.input.width == min(missed, key=missed.__getitem__)
     pruned = layers(read_graph(found.model))
     assert sum(x.zeros for x in pruned) >= 0.3 * sum(x.size for x in pruned) - len(pruned)
+
+
+def test_a_search_that_is_stopped_goes_on_where_it_was(trained, tmp_path):
+    """In a candidate, then in the last trainings: what had ended is not done again, and the network
+    is that of a search that was never stopped.
+    """
+    stopped, never = fresh_copy(trained, tmp_path / "a"), fresh_copy(trained, tmp_path / "b")
+    options = asked(pruning=0.0, budget="macs=0.5", pruning_epochs=2)
+
+    def found(run, watcher):
+        return Pipeline(Workbench(load_run(run), options, watcher)).source.get_weights()
+
+    for stop in (Recorder("candidate 2"), Recorder("making the network", at=7)):
+        with pytest.raises(Stopped):
+            found(stopped, stop)
+    last = Recorder()
+    weights = found(stopped, last)
+    tried = [notes for name, notes in stop.notes.items() if name.startswith("candidate")]
+    assert tried[0] == ["from before"]
+    assert len(tried[1]) == TRIAL
+    assert not any(name.startswith("candidate") for name in last.phases)
+    taught = last.notes[last.phases[-1]]
+    assert taught[0] == "from before"
+    assert len(taught) > 4
+    assert "from before" not in taught[1:]
+    for one, other in zip(weights, found(never, Recorder()), strict=True):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("full", "epochs", "passes"), [(1e9, None, []), (1, None, [5]), (1, 4, [])]
+)
+def test_a_large_network_is_taught_for_fewer_passes_unless_asked(
+    trained, tmp_path, monkeypatch, full, epochs, passes
+):
+    """By its multiply-adds, not by how fast the machine is; a line says so."""
+    monkeypatch.setattr("quantize.compress.structured.FULL_MACS", full)
+    options = asked(pruning=0.0, resolution=16, pruning_epochs=epochs)
+    ear = Recorder("making the network")
+    with pytest.raises(Stopped):
+        assert Pipeline(Workbench(load_run(fresh_copy(trained, tmp_path)), options, ear)).source
+    said = [re.search(r"is taught for (\d+) passes over .* instead of 15", x) for x in ear.lines]
+    assert [int(found[1]) for found in said if found] == passes
 
 
 def test_a_smaller_input_can_be_asked_for(trained, tmp_path):

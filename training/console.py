@@ -18,6 +18,8 @@ from edge.errors import WheatearError
 
 #: Exit code after Ctrl-C, as shells have it: 128 and the signal's number.
 INTERRUPTED = 130
+#: Seconds that a bar's rate and time left are taken from: a step may take half a minute.
+SPEED_PERIOD = 300.0
 
 
 def new_app(name: str) -> typer.Typer:
@@ -113,6 +115,7 @@ class PhaseBars:
             MofNCompleteColumn(),
             *columns,
             console=console,
+            speed_estimate_period=SPEED_PERIOD,
         )
         self.task: Any = None
 

@@ -14,11 +14,11 @@ import numpy as np
 from edge.model import timing
 from quantize.compress.channels import cost, shrink, speed
 from quantize.compress.channels.importance import importance
-from quantize.compress.channels.search import cannot_be_met, find_share
+from quantize.compress.channels.search import cannot_be_met, find_share, tries
 from quantize.compress.channels.select import narrowest, select
 from quantize.compress.resolution import at_resolution, resolutions
 from quantize.int8.convert import to_int8_ptq
-from quantize.keras.channels import Channels, cut, find_channels
+from quantize.keras.channels import Channels, cut, find_channels, shaped
 from quantize.options import parse_budget
 from quantize.tflite.memory import deflated
 from quantize.workbench import TFLITE, Workbench, json_format
@@ -39,6 +39,7 @@ class CostSearch:
         self._channels = find_channels(self._model)
         self._widths = [group.width for group in self._channels.groups]
         self._floor = narrowest(self._widths, shrink.KEPT)
+        self._sides: dict[int, Model] = {}
 
     @property
     def resolution_counts(self) -> bool:
@@ -67,15 +68,23 @@ class CostSearch:
             if share < least / whole:
                 raise cannot_be_met(budget)
             return share
-        say = self._bench.watcher.say
-        measure = partial(self._measure, side)
-        return find_share(budget, measure, least / whole, say, f"{side} pixels, ")
+        bar = self._bench.watcher
+        bar.phase(f"trying fewer channels at {side} pixels", tries(least / whole))
+
+        def measure(share: float) -> float:
+            found = self._measure(side, share)
+            bar.advance(1)
+            return found
+
+        return find_share(budget, measure, least / whole, bar.say, f"{side} pixels, ")
 
     def _price_at(self, side: int) -> cost.Price:
         return self.price_of(self._at(side), self._channels)
 
     def _at(self, side: int) -> Model:
-        return at_resolution(self._bench.run, self._model, side)
+        if side not in self._sides:
+            self._sides[side] = at_resolution(self._bench.run, self._model, side)
+        return self._sides[side]
 
     def _macs(self, side: int) -> float:
         return self._price_at(side)(self._widths)
@@ -102,7 +111,15 @@ class CostSearch:
         return importance(self._model, self._channels, batches)
 
     def _measure(self, side: int, share: float) -> float:
-        """Real cost of an int8 model with a share of the predicted one, in the budget's unit."""
+        """Real cost of an int8 model with a share of the predicted one, in the budget's unit.
+
+        What was measured stays, so that a search that was stopped goes on after it.
+        """
+        facts = self._bench.timed((self.budget.kind, side, share, self._bench.options.batch))
+        make = partial(self._measured, side, share)
+        return self._bench.kept("search/cost", facts, json_format(float), make)
+
+    def _measured(self, side: int, share: float) -> float:
         if share == 1:
             widths, keep = self._widths, {}
         else:
@@ -127,11 +144,8 @@ class CostSearch:
 
         cut far without healing, the old ones give ranges that XNNPACK refuses to run.
         """
-        from training.tf import keras
-
-        keep = {number: np.arange(width) for number, width in enumerate(widths)}
-        narrower = cut(self._at(side), self._channels, keep)
-        return _untrained(self._bench, keras.models.clone_model(narrower))
+        model = shaped(self._at(side), self._channels, dict(enumerate(widths)))
+        return _untrained(self._bench, model)
 
     @cached_property
     def _speed(self) -> speed.Speed:
@@ -144,8 +158,13 @@ class CostSearch:
         bar.say(f"timing smaller int8 networks on {timer.where}, one thread")
         bar.phase("timing smaller networks", speed.FITTED + speed.JUDGED)
 
+        def ratio(side: int, widths: Sequence[int]) -> float:
+            return timer.ratio(self._shaped(widths, side), whole_int8(self._bench), self._rounds)
+
         def measure(side: int, widths: Sequence[int]) -> float:
-            found = timer.ratio(self._shaped(widths, side), whole_int8(self._bench), self._rounds)
+            make = partial(ratio, side, widths)
+            facts = (timer.where, side, widths)
+            found = self._bench.kept("search/time", facts, json_format(float), make)
             bar.advance(1)
             return found
 

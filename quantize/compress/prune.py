@@ -37,7 +37,7 @@ def pruned(bench: Workbench, model: Model, features: NDArray[np.int64] | None = 
         QuantizeError: nothing can be pruned, or training diverged.
     """
     options = bench.options
-    how = _How(options.pruning_schedule == "constant", options.pruning_pattern == "2:4")
+    how = How(options.pruning_schedule == "constant", options.pruning_pattern == "2:4")
 
     def make() -> Model:
         rate = options.pruning_learning_rate
@@ -53,7 +53,7 @@ def pruned(bench: Workbench, model: Model, features: NDArray[np.int64] | None = 
     return bench.kept("pruned", facts, KERAS, make, "pruned model taken from")
 
 
-class _How(NamedTuple):
+class How(NamedTuple):
     """Ways to prune: all zeros at once or by and by, anywhere or two of four."""
 
     at_once: bool
@@ -66,7 +66,7 @@ def prune(
     photos: NDArray[np.float32],
     train: Callable[[Any], object],
     schedule: Schedule,
-    how: _How,
+    how: How,
 ) -> Model:
     """Return a copy of `model` in which `sparsity` (0..1) of the prunable weights are zero.
 
@@ -110,7 +110,7 @@ def prune(
     return pruned
 
 
-def _wrap(model: Model, targets: Mapping[str, float], schedule: Schedule, how: _How) -> Model:
+def _wrap(model: Model, targets: Mapping[str, float], schedule: Schedule, how: How) -> Model:
     from quantize.keras import tfmot
 
     # The last update must fall on the last step of the schedule, or the target is missed.

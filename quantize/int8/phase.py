@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import QuantizeError
 from quantize.int8 import qat
 from quantize.int8.convert import to_int8_ptq, to_int8_qat
 from quantize.options import QAT_EPOCHS, QAT_STEPS
-from quantize.workbench import Format, Workbench, model_scale, save
+from quantize.workbench import Workbench, model_scale, weights_format
 from training.untyped import Model
 
 #: Photos that activation ranges are first taken from.
@@ -51,9 +48,9 @@ def trained(bench: Workbench, source: Model) -> bytes:
     calibration = list(_batches(bench, source, CALIBRATION_PHOTOS))
     student = qat.quantization_aware(source, calibration, bool(options.clusters))
     facts = (*bench.rounding_facts(), *bench.source_facts())
-    weights = Format(".npz", partial(_load, student), partial(_save, student))
     told = "quantization-aware weights taken from"
-    bench.kept("qat", facts, weights, lambda: _teach(bench, source, student, calibration), told)
+    teach = partial(_teach, bench, source, student, calibration)
+    bench.kept("qat", facts, weights_format(student), teach, told)
     watcher.phase("converting to int8", 1)
     model = to_int8_qat(student, options.io)
     watcher.advance(1)
@@ -112,17 +109,3 @@ def _batches(bench: Workbench, model: Model, photos: int) -> Iterator[NDArray[np
     pixels = bench.train_pixels(photos, model)
     for first in range(0, len(pixels), bench.options.batch):
         yield model_scale(pixels[first : first + bench.options.batch])
-
-
-def _save(model: Model, path: Path, _: None) -> None:
-    stream = io.BytesIO()
-    np.savez(stream, *model.get_weights())
-    save(path, stream.getvalue())
-
-
-def _load(model: Model, path: Path) -> None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            model.set_weights([file[name] for name in file.files])
-    except (OSError, ValueError, KeyError) as error:
-        raise QuantizeError(f"{path}: damaged ({error}); delete it to train again") from error

@@ -162,23 +162,33 @@ def cut(model: Model, channels: Channels, keep: Mapping[int, Indices]) -> Model:
         channels: of it.
         keep: which channels stay, ascending, by number of the group; a group not named stays whole.
     """
-
-    def clone(layer: Layer) -> Layer:
-        config = layer.get_config()
-        role = channels.roles.get(layer.name)
-        if role and role.writes != role.reads and role.writes in keep:
-            config["units" if type(layer) is keras.layers.Dense else "filters"] = len(
-                keep[role.writes]
-            )
-        return layer.__class__.from_config(config)
-
-    smaller = keras.models.clone_model(model, clone_function=clone)
+    smaller = shaped(model, channels, {number: len(kept) for number, kept in keep.items()})
     for name, role in channels.roles.items():
         source = model.get_layer(name)
         smaller.get_layer(name).set_weights(
             _kept(type(source), source.get_weights(), keep.get(role.reads), keep.get(role.writes))
         )
     return smaller
+
+
+def shaped(model: Model, channels: Channels, widths: Mapping[int, int]) -> Model:
+    """Build the model with other widths, and fresh weights.
+
+    Args:
+        model: flat Keras model; not changed.
+        channels: of it.
+        widths: by number of the group; a group not named stays whole.
+    """
+
+    def clone(layer: Layer) -> Layer:
+        config = layer.get_config()
+        role = channels.roles.get(layer.name)
+        if role and role.writes != role.reads and role.writes in widths:
+            kind = "units" if type(layer) is keras.layers.Dense else "filters"
+            config[kind] = widths[role.writes]
+        return layer.__class__.from_config(config)
+
+    return keras.models.clone_model(model, clone_function=clone)
 
 
 def _kept(

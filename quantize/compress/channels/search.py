@@ -6,6 +6,7 @@ whose weights need no training for it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from edge.errors import QuantizeError
@@ -13,6 +14,13 @@ from quantize.options import Budget
 
 #: The search ends when the share is known this closely, as a ratio.
 CLOSE = 1.03
+
+
+def tries(least: float) -> int:
+    """How many models `find_share` measures at most, `least` being the narrowest one's share."""
+    wide = math.log(1 / least) / math.log(CLOSE)
+    # The first is no half where the budget itself is tried, the last is the narrowest.
+    return 2 + math.ceil(math.log2(wide)) if wide > 1 else 1
 
 
 def find_share(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +35,20 @@ class Narrowed(NamedTuple):
     model: Any
     features: Indices
     """Which of the first model's pooled features it still has."""
+
+
+def _at_once(_model: Model, _first: int, _steps: int, teach: Callable[[], None]) -> None:
+    teach()
+
+
+class Lessons(NamedTuple):
+    """What a student is taught with."""
+
+    batches: Callable[[int], Batches]
+    """Gives the batches from a step on."""
+    keep: Callable[[Any, int, int, Callable[[], None]], None] = _at_once
+    """Called with the student, a part's first step, its steps, and what teaches the part in place;
+    may put in weights that an earlier call left instead."""
 
 
 def narrow(
@@ -93,7 +108,7 @@ def narrow(
 
 def healer(
     teacher: Model,
-    batches: Batches,
+    lessons: Lessons,
     schedules: Sequence[Schedule],
     members: int,
     progress: Progress,
@@ -109,10 +124,16 @@ def healer(
         if not schedule.steps:
             return
         start, found = state.model.get_weights(), []
-        lessons = Distillation(state.model, teacher, state.features)
-        for _ in range(members if number == len(schedules) - 1 else 1):
+        school = Distillation(state.model, teacher, state.features)
+        first = sum(each.steps for each in schedules[:number])
+
+        def teach(first: int) -> None:
+            school.run(lessons.batches(first), schedule, progress)
+
+        for member in range(members if number == len(schedules) - 1 else 1):
             state.model.set_weights(start)
-            lessons.run(batches, schedule, progress)
+            begin = first + member * schedule.steps
+            lessons.keep(state.model, begin, schedule.steps, partial(teach, begin))
             found.append(state.model.get_weights())
         state.model.set_weights([np.mean(each, axis=0) for each in zip(*found, strict=True)])
 
