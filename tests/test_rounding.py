@@ -7,6 +7,7 @@ from networks import NETS, network
 
 from quantize.int8.adaptive_rounding import round_kernels
 from quantize.int8.bias_correction import correct, refit
+from quantize.int8.clipping import clip_last
 from quantize.int8.convert import to_int8_qat
 from quantize.int8.equalisation import equalise, level
 from quantize.int8.qat import quantization_aware, settle
@@ -179,6 +180,35 @@ def test_the_last_layer_is_fitted_to_what_is_left_of_the_features(photos, name):
     assert error() < 0.1 * before
     fitted = next(v for v in student.layers[-1].trainable_variables if "kernel" in v.name)
     assert np.array_equal(fitted.numpy() == 0, kernel == 0)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_one_weight_that_makes_the_last_kernel_coarse_is_clipped(photos, name):
+    """It is of a feature that is hardly ever seen; a kernel without one stays as it is."""
+    model = network(name)
+    before = copy(model)
+    assert clip_last(model, photos[:3]) == 1
+    assert np.array_equal(model.layers[-1].get_weights()[0], before.layers[-1].get_weights()[0])
+    norm = model.get_layer(NETS[name].head_norm)
+    gamma, beta = norm.gamma.numpy(), norm.beta.numpy()
+    gamma[7], beta[7] = 1e-3, 1e-3
+    norm.gamma.assign(gamma)
+    norm.beta.assign(beta)
+    kernel, bias = model.layers[-1].get_weights()
+    kernel[7, 1] = 44 * kernel.std()
+    model.layers[-1].set_weights([kernel, bias])
+    wanted = answers(model, photos[4])
+
+    def error(student):
+        kernel, bias = student.layers[-1].get_weights()
+        step = np.abs(kernel).max() / 127
+        student.layers[-1].set_weights([np.round(kernel / step) * step, bias])
+        return np.square(answers(student, photos[4]) - wanted).mean()
+
+    coarse, clipped = copy(model), copy(model)
+    assert clip_last(clipped, photos[:3]) < 0.3
+    assert np.square(answers(clipped, photos[4]) - wanted).mean() < 1e-4 * wanted.var()
+    assert error(clipped) < 0.1 * error(coarse)
 
 
 def test_features_that_are_the_same_on_every_photo_leave_the_kernel_as_it_is(photos):

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from quantize.int8 import qat
+from quantize.int8.clipping import clip_last
 from quantize.int8.convert import to_int8_ptq, to_int8_qat
+from quantize.keras.kernels import twin
 from quantize.options import QAT_EPOCHS, QAT_STEPS
 from quantize.workbench import Workbench, model_scale, weights_format
 from training.untyped import Model
@@ -24,11 +26,17 @@ ENOUGH = 0.01
 
 
 def ranged(bench: Workbench, source: Model) -> bytes:
-    """The int8 TFLite file with ranges as photos show them, nothing else (--method ptq)."""
+    """The int8 TFLite file with ranges as photos show them (--method ptq).
+
+    No more is done than clipping the last kernel where one weight would make all others coarse.
+    """
     from training.input.dataset import plain_batches
 
     pixels = bench.train_pixels(CALIBRATION_PHOTOS, source)
     bench.watcher.phase("converting to int8", 1)
+    if not bench.options.clusters:
+        source = twin(source)
+        clip_last(source, _batches(bench, source, CALIBRATION_PHOTOS))
     photos = (photo.numpy() for photo in plain_batches(pixels, batch=1))
     model = to_int8_ptq(source, photos, bench.options.io)
     bench.watcher.advance(1)

@@ -14,6 +14,7 @@ that was seen without:
   TFMOT's -6..6, which its slow average would still be leaving when training ends.
 * What rounding shifts on average is taken back before training begins, see
   `quantize.int8.bias_correction`.
+* A last kernel with a weight far beyond all others is clipped, see `quantize.int8.clipping`.
 * In the end the last layer is fitted once more, to the features as they are rounded.
 * The input range is fixed so that a pixel's level is the pixel itself.
 """
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from edge.errors import QuantizeError
 from quantize.int8.adaptive_rounding import round_kernels
 from quantize.int8.bias_correction import correct, refit
+from quantize.int8.clipping import clip_last
 from quantize.int8.equalisation import equalise, hold_upright, level, turn_upright
 from quantize.int8.preserve import preserving_scheme
 from quantize.keras.finetune import Distillation, Progress, Schedule, steady
@@ -66,6 +68,7 @@ def quantization_aware(model: Model, calibration: Photos, clustered: bool = Fals
     batches = list(calibration)
     some = np.concatenate(batches)[::CORRECTION_STRIDE]
     if not clustered:
+        clip_last(copy, batches)
         level(copy, batches)
     equalise(copy, ("DepthwiseConv2D",) if clustered else ("Conv2D", "DepthwiseConv2D"))
     norms = turn_upright(copy) if clustered else frozenset()
