@@ -43,5 +43,5 @@ def test_a_terminal_has_a_bar_with_rate_and_time_left(clock):
     """And no lines beside it."""
     lines, whole = shown(clock, terminal=True)
     assert not any("s left, loss" in line for line in lines)
-    for word in ("candidate 1 of 3", "4/4", "40.0 s each", "left", "loss 3"):
+    for word in ("candidate 1 of 3", "4/4", "40.0 s each", "0:02:40", "loss 3"):
         assert word in whole

@@ -5,13 +5,7 @@ from __future__ import annotations
 from time import monotonic
 
 from rich.console import Console
-from rich.progress import (
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from quantize.workbench import Watcher
@@ -38,10 +32,10 @@ def rate(task: Task) -> str:
 
 
 class Bar(PhaseBars, Watcher):
-    """A bar per phase with its rate, time spent, time left and a note."""
+    """A bar per phase with its rate, the time left (spent, when it has ended) and a note."""
 
     def __init__(self, console: Console) -> None:
-        columns = (Rate(), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+        columns = (Rate(), TimeRemainingColumn(elapsed_when_finished=True))
         super().__init__(console, *columns, TextColumn("{task.fields[note]}"))
         self._told = monotonic()
 

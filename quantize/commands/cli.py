@@ -121,7 +121,7 @@ def keygen(
 
 def main() -> None:
     """Run the command line."""
-    start(app, "interrupted; repeat the command to go on after the last phase")
+    start(app, "interrupted; repeat the command to go on after what it finished")
 
 
 if __name__ == "__main__":

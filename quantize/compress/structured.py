@@ -100,7 +100,7 @@ def smaller(bench: Workbench) -> shrink.Narrowed:
                 f"{whole.steps} steps of {taken.seconds:.2g} s are left, about {_minutes(left)}; "
                 "then rounding and comparing"
             )
-        name = f"making the network smaller: {taken}"
+        name = f"making the network smaller: {taken.resolution} pixels"
         bench.watcher.phase(name, whole.steps)
         return _made(bench, CostSearch(bench), taken, _Teaching(whole, 4, shrink.ROUNDS, MEMBERS))
 
@@ -220,7 +220,7 @@ def _chosen(bench: Workbench, search: CostSearch, candidates: list[Candidate]) -
         learning_rate=bench.options.pruning_learning_rate,
     )
     for number, candidate in enumerate(candidates, 1):
-        bar.phase(f"candidate {number} of {count}: {candidate}", schedule.steps)
+        bar.phase(f"candidate {number} of {count}: {candidate.resolution} pixels", schedule.steps)
 
         def make(candidate: Candidate = candidate) -> Candidate:
             begin = perf_counter()
