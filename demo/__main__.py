@@ -98,6 +98,7 @@ def make_model(out: Path, per_class: int, epochs: int | None) -> Path:
     step(
         "5  Prune half its weights, make it int8, compare with the float one, pack it",
         *(python, "-m", "quantize", "run", run, "--out", str(bundle), "--pruning", "0.5"),
+        *("--unknown", str(out / "photos" / "unknown")),
     )
     return bundle
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edge.errors import QuantizeError, WheatearError
 from edge.model.bundle.manifest import Manifest
 from edge.model.image.preprocessing import InputSpec
 from quantize.bundle import package
+from quantize.bundle.unknown import Rule, Watch, unknown_rule
 from quantize.compress.cluster import clustered
 from quantize.compress.prune import pruned
 from quantize.compress.structured import smaller
@@ -19,8 +23,10 @@ from quantize.int8.phase import ranged, trained
 from quantize.int8.qat import check_layers
 from quantize.parity import compare, compliance
 from quantize.parity.outcome import Outcome
+from quantize.tflite.features import with_features
 from quantize.workbench import TFLITE, Workbench
-from training.runs import finished_model
+from training.runs import Run, finished_model
+from training.unknown.foreign import foreign_pictures
 from training.untyped import Model
 
 if TYPE_CHECKING:
@@ -88,8 +94,8 @@ class Pipeline:
         """
         bench, float_tflite = self.bench, self.float_model()
         specs = (int8_input(self.input, int8), output_spec(int8))
-        photos = {name: self._photos(name) for name in ("val", "test")}
-        total = sum(len(part.truth) for part in photos.values())
+        parts = {name: self._photos(name) for name in ("val", "test")}
+        total = sum(len(part.truth) for part in parts.values())
         bench.watcher.phase("comparing float and int8", 2 * total)
         try:
             answers = {
@@ -101,26 +107,30 @@ class Pipeline:
                     part,
                     bench.watcher.advance,
                 )
-                for name, part in photos.items()
+                for name, part in parts.items()
                 if len(part.truth)
             }
         except WheatearError as error:
             raise QuantizeError(f"the models cannot be compared: {error}") from error
-        report = compare.compare(photos, answers, bench.run.info.labels, bench.options.limits)
-        return Outcome(int8, report, photos, answers, specs)
+        report = compare.compare(parts, answers, bench.run.info.labels, bench.options.limits)
+        return Outcome(int8, report, parts, answers, specs)
 
     def _photos(self, split: str) -> compare.Photos:
         """One split as the device sees it."""
-        run = self.bench.run
-        run_pixels, truth = run.arrays(split)
-        part = run.dataset.split(split)
-        return compare.Photos(
-            pixels=run.pixels(part, self.input),
-            run_pixels=run_pixels,
-            truth=truth,
-            files=tuple(e.file for e in part.examples),
-            groups=part.groups,
-        )
+        return photos(self.bench.run, split, self.input)
+
+
+def photos(run: Run, split: str, spec: InputSpec) -> compare.Photos:
+    """One split as a device with the input rule `spec` sees it."""
+    run_pixels, truth = run.arrays(split)
+    part = run.dataset.split(split)
+    return compare.Photos(
+        pixels=run.pixels(part, spec),
+        run_pixels=run_pixels,
+        truth=truth,
+        files=tuple(e.file for e in part.examples),
+        groups=part.groups,
+    )
 
 
 def pack(
@@ -130,11 +140,13 @@ def pack(
     name: str,
     version: str,
     signing_key: Ed25519PrivateKey | None = None,
+    unknown: Sequence[Path] = (),
 ) -> Manifest:
-    """Write the bundle of an outcome that passed the gate.
+    """Write the bundle of an outcome that passed the gate; `unknown` are folders to judge it by.
 
     Raises:
         ParityError: it did not; nothing is written.
+        TrainingError: a folder holds no picture, or too few answers are right.
     """
     compare.require(outcome.report)
     run, board = bench.run, bench.timer.board if bench.options.timed else ""
@@ -145,4 +157,18 @@ def pack(
         labels=run.info.labels,
         provenance=package.provenance(run, bench.options, board),
     )
-    return package.write(out, outcome, identity, run.dataset.root, signing_key)
+    rule = _unknown_rule(bench, outcome, unknown)
+    return package.write(out, outcome, rule, identity, run.dataset.root, signing_key)
+
+
+def _unknown_rule(bench: Workbench, outcome: Outcome, folders: Sequence[Path]) -> Rule:
+    run, spec = bench.run, outcome.specs[0]
+    seen = msgspec.structs.replace(run.info.input, width=spec.width, height=spec.height)
+    return unknown_rule(
+        with_features(outcome.model),
+        outcome.specs,
+        {**outcome.photos, "train": photos(run, "train", seen)},
+        {folder.name: foreign_pictures(folder, seen) for folder in folders},
+        run.info.seed,
+        Watch(bench.watcher.phase, bench.watcher.advance),
+    )

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,18 @@ def asked(**changes: Any) -> Options:
     return Options(**(values | changes))
 
 
-def quantized(run: Path, out: Path, key: Path | None = None, **changes: Any) -> str:
+def quantized(
+    run: Path,
+    out: Path,
+    key: Path | None = None,
+    unknown: Sequence[Path] = (),
+    **changes: Any,
+) -> str:
     """Do it and return what was printed."""
     stream = io.StringIO()
     console = Console(file=stream, width=140)
-    quantize_run(run, out, asked(**changes), key, version="1.0.0", console=console)
+    given = asked(**changes)
+    quantize_run(run, out, given, key, version="1.0.0", unknown=unknown, console=console)
     return stream.getvalue()
 
 

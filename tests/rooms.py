@@ -16,7 +16,7 @@ ROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
     "training": (
         ("architectures", "quiet", "inverted", "tflite"),
         ("tf", "console", "files", "metrics", "recipe", "pages", "untyped"), "starts",
-        ("recipes", "models"),
+        ("recipes", "models", "unknown"),
         "data", "input", "runs", "fitting", "report", ("synthetic", "inbox"), "commands",
     ),
 }  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import unknown_rules
 from rich.console import Console
 
 from edge.errors import QuantizeError
@@ -91,6 +92,16 @@ def test_the_compiled_model_is_added_and_everything_else_stays(bundle, tmp_path)
     assert after.goldens == before.goldens
     assert "compiler 16.0.384591198: 2 x CONV_2D: Mapped to Edge TPU" in printed
     assert "on the TPU 3 operators, on the CPU 1" in printed
+
+
+@pytest.mark.usefixtures("compiler")
+def test_the_unknown_rule_stays_with_the_model_it_is_for(tmp_path):
+    """Both outputs are compiled; the rule's file is taken along."""
+    ruled = unknown_rules.bundle(tmp_path / "a.wtr", unknown_rules.packed(unknown_rules.arrays()))
+    told(ruled, tmp_path / "both.wtr", None)
+    before, after = read_bundle(ruled), read_bundle(tmp_path / "both.wtr")
+    assert after.members.pop("unknown.bin") == before.unknown_rule
+    assert set(after.members) - set(before.members) == {"model_edgetpu.tflite"}
 
 
 def test_without_the_compiler_it_is_said_how_to_get_it(bundle, monkeypatch, tmp_path):

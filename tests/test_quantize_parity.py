@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge.errors import ParityError, QuantizeError
-from quantize.bundle.package import class_threshold, decide, display_name
+from quantize.bundle.package import class_threshold, decide
 from quantize.options import Limits
 from quantize.parity.compare import Calibration, FormAnswers, Photos, compare, require
 
@@ -197,16 +197,10 @@ def test_a_class_that_is_mostly_right_or_rarely_named_gets_none():
     assert class_threshold(np.linspace(0.5, 0.9, 4), np.array([True, False] * 2)) == 0.0
 
 
-def test_the_unknown_rule_keeps_nineteen_of_twenty_right_answers(truth):
-    """The threshold is a calibrated probability fitted on validation answers."""
-    rng = np.random.default_rng(1)
-    logits = answers_of(truth) * rng.uniform(0.2, 1.5, (200, 1)).astype(np.float32)
-    calibration = Calibration(temperature=1.0, ece_before=0.0, ece_after=0.0)
-    spec, _ = decide(logits, truth, calibration)
-    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    assert np.mean(shares.max(axis=1) >= spec.unknown_threshold) == pytest.approx(0.95, abs=0.01)
-
-
-def test_labels_get_a_readable_name():
-    """Ids stay as they are; names are for people."""
-    assert display_name("field_cricket") == "Field cricket"
+def test_the_decision_takes_the_rules_threshold_and_the_temperature(truth):
+    """Both as they were fitted elsewhere, in few digits; the threshold is never rounded up."""
+    calibration = Calibration(temperature=1.23456, ece_before=0.0, ece_after=0.0)
+    spec, thresholds = decide(answers_of(truth), truth, calibration, -0.01239)
+    assert (spec.unknown, spec.unknown_threshold) == ("features", -0.0124)
+    assert spec.temperature == 1.2346
+    assert len(thresholds) == 3

@@ -8,6 +8,7 @@ import flatbuffers
 import msgspec
 import numpy as np
 import pytest
+import tiny
 from ai_edge_litert import schema_py_generated as schema
 from discs import COLOURS
 from quantizing import Recorder, Stopped, asked, fresh_copy, inspected, quantized
@@ -27,6 +28,7 @@ from quantize.tflite.graph import check_all_int8, layers
 from quantize.workbench import Watcher, Workbench
 from training.runs import load_run, save_info
 from training.tflite import read_graph
+from training.unknown.judge import MADE
 
 START = StartWeights(name="moths", source="a shelf @ 7", licence="CC0-1.0", sha256="5e" * 32)
 
@@ -46,10 +48,21 @@ def photos(trained):
 
 
 @pytest.fixture(scope="module")
-def bundle(trained, tmp_path_factory):
+def strange(tmp_path_factory):
+    """A folder of 20 pictures without discs: stripes of any colours."""
+    folder, rng = tmp_path_factory.mktemp("foreign") / "stripes", np.random.default_rng(3)
+    folder.mkdir()
+    for i in range(20):
+        rows = np.repeat(rng.integers(0, 256, (8, 1, 3), dtype=np.uint8), 5, axis=0)
+        (folder / f"{i:02d}.png").write_bytes(tiny.png(np.repeat(rows, 48, axis=1)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bundle(trained, strange, tmp_path_factory):
     """A pruned and trained int8 bundle of that run."""
     out = tmp_path_factory.mktemp("bundles") / "discs.wtr"
-    quantized(trained, out)
+    quantized(trained, out, unknown=[strange])
     return out
 
 
@@ -101,6 +114,26 @@ def test_the_bundle_says_what_it_is_and_how_good(bundle, trained):
     assert m.output.kind == "logits"
 
 
+def test_the_unknown_rule_does_on_the_device_what_its_figures_say(bundle, trained, strange):
+    """Files through the device program: as many stay and as many are caught as the bundle tells."""
+    told = there(there(read_bundle(bundle).manifest.metrics).unknown)
+    assert list(told.kinds) == ["stripes", MADE]
+    test = load_run(trained).dataset.split("test")
+    with Classifier.from_bundle(bundle) as classifier:
+        of_test = [classifier.classify(decode(test.path(e))) for e in test.examples]
+        reasons = [classifier.classify(decode(path)).reason for path in strange.iterdir()]
+    right = [
+        one.reason
+        for one, e in zip(of_test, test.examples, strict=True)
+        if one.alternatives[0].label == e.label
+    ]
+    assert told.kept == pytest.approx(1 - right.count("unknown") / len(right))
+    stripes = told.kinds["stripes"]
+    assert (stripes.n, round(stripes.caught * 20)) == (20, reasons.count("unknown"))
+    assert stripes.caught > 0.9
+    assert "stripes" in inspected(bundle)
+
+
 def test_the_reference_is_what_the_device_sees_of_the_validation_photos(bundle, trained):
     """Files through the device program fall into the very bins that the bundle counts."""
     told, run = there(read_bundle(bundle).manifest.reference), load_run(trained)
@@ -143,7 +176,9 @@ def test_source_date_epoch_sets_the_date(trained, bundle, tmp_path, monkeypatch)
     assert dated.model == read_bundle(bundle).model
 
 
-def test_an_interrupted_command_goes_on_and_gives_the_same_bytes(bundle, trained, tmp_path):
+def test_an_interrupted_command_goes_on_and_gives_the_same_bytes(
+    bundle, trained, strange, tmp_path
+):
     """All anew from the float model, killed in training, repeated: pruning is not done again.
 
     The bundle is, byte for byte, that of a command that was never stopped.
@@ -156,7 +191,7 @@ def test_an_interrupted_command_goes_on_and_gives_the_same_bytes(bundle, trained
     Pipeline(Workbench(load_run(copy), options, again)).int8_model()
     assert [name for name in again.phases if "prun" in name] == []
     assert any(line.startswith("pruned model taken from") for line in again.lines)
-    quantized(copy, tmp_path / "discs.wtr")
+    quantized(copy, tmp_path / "discs.wtr", unknown=[strange])
     assert (tmp_path / "discs.wtr").read_bytes() == bundle.read_bytes()
 
 

@@ -14,7 +14,7 @@ from edge.messages.sighting import Score
 from edge.model.bundle.bundle import Bundle, read_bundle
 from edge.model.bundle.manifest import OutputSpec, Reference
 from edge.model.image.preprocessing import InputSpec, fit, quantise, takes_levels
-from edge.model.runtimes import Runtime, open_runtime
+from edge.model.runtimes import FEATURES, Runtime, open_runtime
 from edge.model.scores import (
     DecisionSpec,
     Reason,
@@ -27,6 +27,7 @@ from edge.model.scores import (
     unknown_score,
 )
 from edge.model.selftest import SelfTestReport, self_test
+from edge.model.unknown_rule import UnknownRule, UnknownSpec
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,14 +101,18 @@ class Classifier:
         top: int = 3,
         reference: Reference | None = None,
         check: ScoreCheck | None = None,
+        unknown_rule: UnknownRule | None = None,
     ) -> None:
         """Put the parts together; use :meth:`from_bundle`, or
         :func:`edge.model.tflite.foreign.open_tflite`.
 
         Raises:
-            ModelError: the runtime's tensors are not what ``input``, ``output`` and ``labels`` say.
+            ModelError: the runtime's tensors are not what ``input``, ``output``, ``labels`` and
+                ``unknown_rule`` say.
         """
         _check_tensors(runtime, input, output, len(labels))
+        if unknown_rule is not None:
+            _check_features(runtime, unknown_rule.spec)
         self.input = input
         self.output = output
         self.labels = tuple(labels)
@@ -116,6 +121,7 @@ class Classifier:
         self.top = top
         self.reference = reference
         self._check = check
+        self._unknown_rule = unknown_rule
         self.thresholds = tuple(thresholds or (0.0,) * len(labels))
         self._decision = decision or DecisionSpec(unknown="none")
         self.runtime = runtime
@@ -157,6 +163,7 @@ class Classifier:
                 model_info=model_info(opened, manifest.name, manifest.version, bundle.sha256),
                 model_bytes=len(_model_for(opened.name, bundle)),
                 reference=manifest.reference,
+                unknown_rule=_unknown_rule(bundle),
             )
             if self_test:
                 prove(classifier, bundle)
@@ -194,7 +201,7 @@ class Classifier:
             self.labels,
             self.thresholds,
             spec,
-            score=unknown_score(values, probabilities, spec),
+            score=self._known(values, probabilities),
             top=self.top,
         )
         return Classification(
@@ -205,6 +212,12 @@ class Classifier:
             probabilities=probabilities,
             timings=FrameTimings((ready - started) * 1e3, (done - ready) * 1e3),
         )
+
+    def _known(self, values: Floats, probabilities: Floats) -> float | None:
+        """How well the picture just run is known, by the decision's rule; None without one."""
+        if self._unknown_rule is None:
+            return unknown_score(values, probabilities, self._decision)
+        return self._unknown_rule.score(self.runtime.output(1), float(values.max()))
 
     def _prepare(self, pixels: Pixels) -> NDArray[Any]:
         """Fill and return the input tensor; it holds until the next picture."""
@@ -227,6 +240,13 @@ def _model_for(runtime: str, bundle: Bundle) -> bytes:
     if bundle.edgetpu_model is None:
         raise ModelError("the bundle holds no model compiled for the Edge TPU")
     return bundle.edgetpu_model
+
+
+def _unknown_rule(bundle: Bundle) -> UnknownRule | None:
+    spec = bundle.manifest.unknown
+    if spec is None or bundle.unknown_rule is None:
+        return None
+    return UnknownRule(spec, bundle.unknown_rule, len(bundle.labels))
 
 
 def prove(classifier: Classifier, bundle: Bundle) -> SelfTestReport:
@@ -272,7 +292,8 @@ def _check_tensors(runtime: Runtime, spec: InputSpec, output: OutputSpec, classe
         )
     scores = int(np.prod(result.shape))
     yes_or_no = scores == 1 and classes == 2
-    if len(runtime.outputs) != 1 or (scores != classes and not yes_or_no):
+    others = [tensor for tensor in runtime.outputs[1:] if tensor.name != FEATURES]
+    if others or (scores != classes and not yes_or_no):
         raise ModelError(
             f"a classifier with one output of {classes} scores is needed; the model gives "
             f"{len(runtime.outputs)} outputs, the first of shape {result.shape}"
@@ -288,3 +309,22 @@ def _check_tensors(runtime: Runtime, spec: InputSpec, output: OutputSpec, classe
                 f"tensor {tensor.name} has scale {tensor.scale} and zero point "
                 f"{tensor.zero_point}, its description says {scale} and {zero_point}"
             )
+
+
+def _check_features(runtime: Runtime, spec: UnknownSpec) -> None:
+    """Hold the loaded model's second output against the unknown rule.
+
+    Raises:
+        ModelError: there is none, or it is another.
+    """
+    if len(runtime.outputs) < 2:
+        raise ModelError("the model has no second output of features, which the unknown rule needs")
+    found = runtime.outputs[1]
+    given = (found.dtype, int(np.prod(found.shape)), found.zero_point)
+    needed = (spec.dtype, spec.features, spec.zero_point)
+    if given != needed or not np.isclose(found.scale, spec.scale, rtol=1e-5):
+        raise ModelError(
+            f"the unknown rule needs {spec.features} features in {spec.dtype} (scale "
+            f"{spec.scale:g}, zero point {spec.zero_point}); the model's {found.name} has "
+            f"{given[1]} in {found.dtype} (scale {found.scale:g}, zero point {found.zero_point})"
+        )

@@ -25,10 +25,12 @@ class DecisionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
     temperature: float = 1.0
     """Logits are divided by this before the softmax (fitted on validation photos)."""
-    unknown: Literal["none", "max-probability", "energy"] = "max-probability"
-    """The score that tells taught classes from everything else; ``none`` switches the rule off."""
+    unknown: Literal["none", "max-probability", "energy", "features"] = "max-probability"
+    """The score that tells taught classes from everything else; ``none`` switches the rule off,
+    ``features`` is :mod:`edge.model.unknown_rule`."""
     unknown_threshold: float = 0.0
-    """A score below this is ``unknown``. Probability 0..1, or energy in logit units."""
+    """A score below this is ``unknown``. Probability 0..1, or energy in logit units; that
+    of ``features`` has no unit."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range; ValueError, so msgspec names the path."""
@@ -154,7 +156,7 @@ def probabilities_of(values: Floats, kind: str, temperature: float) -> Floats:
 
 
 def unknown_score(values: Floats, probabilities: Floats, spec: DecisionSpec) -> float | None:
-    """The score of the unknown rule for real outputs (classes,), or None without a rule."""
+    """The score of a rule that needs only real outputs (classes,), or None without such a rule."""
     if spec.unknown == "energy":
         return float(energy(values, spec.temperature))
     return float(probabilities.max()) if spec.unknown == "max-probability" else None

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import QuantizeError
-from edge.model.bundle.bundle import MODEL, write_bundle
+from edge.model.bundle.bundle import MODEL, UNKNOWN_RULE, write_bundle
 from edge.model.bundle.manifest import (
     ClassMetrics,
     Interpreter,
@@ -23,14 +23,17 @@ from edge.model.bundle.manifest import (
     Metrics,
     ModelMetrics,
     Provenance,
+    UnknownMetrics,
 )
 from edge.model.image.preprocessing import InputSpec
 from edge.model.scores import DecisionSpec
 from quantize.bundle import goldens
 from quantize.bundle.reference import reference
+from quantize.bundle.unknown import Rule
 from quantize.options import Options
-from quantize.parity.compare import Calibration, Comparison, Form, FormAnswers, Photos
+from quantize.parity.compare import Calibration, Form, Photos
 from quantize.parity.outcome import Outcome
+from quantize.tflite.features import with_features
 from quantize.tflite.metadata import add_metadata
 from training import metrics
 
@@ -43,7 +46,7 @@ if TYPE_CHECKING:
 WANTED_PRECISION = 0.8
 #: A class with fewer validation answers gets no threshold of its own.
 LEAST_ANSWERS = 5
-#: Share of right answers that the unknown rule and a class's threshold each leave standing.
+#: Share of right answers that a class's threshold leaves standing.
 KEEP = 0.95
 
 
@@ -61,6 +64,7 @@ class Identity(NamedTuple):
 def write(
     path: Path,
     outcome: Outcome,
+    rule: Rule,
     identity: Identity,
     root: Path,
     signing_key: Ed25519PrivateKey | None = None,
@@ -70,6 +74,7 @@ def write(
     Args:
         path: NAME.wtr, replaced whole.
         outcome: of an int8 TFLite without metadata, by the parity gate.
+        rule: for what is unknown to that model.
         identity: what it is.
         root: the photos' folder.
         signing_key: signs the manifest.
@@ -77,15 +82,17 @@ def write(
     input_spec, output_spec = outcome.specs
     labels, report = identity.labels, outcome.report
     described = add_metadata(
-        outcome.model,
+        with_features(outcome.model),
         labels,
         input_spec,
         identity.name,
         identity.version,
-        f"Wheatear int8 classifier of {len(labels)} classes; the output is logits.",
+        f"Wheatear int8 classifier of {len(labels)} classes; the first output is logits.",
     )
     val, answers = outcome.photos["val"], outcome.answers["val"].int8
-    decision, thresholds = decide(answers, val.truth, report.int8_calibration)
+    decision, thresholds = decide(
+        answers, val.truth, report.int8_calibration, rule.fitted.threshold
+    )
     entries, files, version = goldens.make(
         described, input_spec, _golden_photos(answers, val, labels, input_spec, root)
     )
@@ -100,13 +107,16 @@ def write(
         input=input_spec,
         output=output_spec,
         decision=decision,
-        metrics=_metrics(report, outcome.answers["test"], outcome.photos["test"].truth, labels),
+        unknown=rule.fitted.spec,
+        metrics=_metrics(outcome, labels, rule.metrics),
         provenance=identity.provenance,
         goldens=entries,
         interpreter=Interpreter(name="litert", version=version),
         reference=reference(answers, val.pixels, decision.temperature),
     )
-    return write_bundle(path, manifest, {MODEL: described, **files}, signing_key)
+    return write_bundle(
+        path, manifest, {MODEL: described, UNKNOWN_RULE: rule.fitted.data, **files}, signing_key
+    )
 
 
 def _golden_photos(
@@ -127,9 +137,14 @@ def _golden_photos(
 
 
 def decide(
-    logits: NDArray[np.float32], truth: NDArray[np.int64], calibration: Calibration
+    logits: NDArray[np.float32],
+    truth: NDArray[np.int64],
+    calibration: Calibration,
+    unknown: float,
 ) -> tuple[DecisionSpec, tuple[float, ...]]:
-    """The unknown rule and each class's threshold, from validation logits (n, classes).
+    """The decision and each class's threshold, from validation logits (n, classes).
+
+    `unknown` is the threshold of the rule on features.
 
     Raises:
         QuantizeError: no validation photo is answered rightly.
@@ -141,10 +156,9 @@ def decide(
         raise QuantizeError(
             "no validation photo is classified correctly, so there is nothing to set thresholds by"
         )
-    unknown = metrics.fit_unknown_threshold(confidence, right, KEEP)
     spec = DecisionSpec(
         temperature=round(float(np.clip(calibration.temperature, 0.05, 20)), 4),
-        unknown="max-probability",
+        unknown="features",
         unknown_threshold=_down(unknown),
     )
     thresholds = [
@@ -184,9 +198,9 @@ def display_name(label: str) -> str:
     return words[:1].upper() + words[1:] or label
 
 
-def _metrics(
-    report: Comparison, test: FormAnswers, truth: NDArray[np.int64], labels: tuple[str, ...]
-) -> Metrics:
+def _metrics(outcome: Outcome, labels: tuple[str, ...], unknown: UnknownMetrics) -> Metrics:
+    report, test = outcome.report, outcome.answers["test"]
+    truth = outcome.photos["test"].truth
     scores = metrics.class_scores(truth, test.int8.argmax(axis=1), len(labels))
     split = report.splits["test"]
     return Metrics(
@@ -196,6 +210,7 @@ def _metrics(
         int8=_model_metrics(split.int8, report.int8_calibration),
         agreement=split.agreement,
         per_class={label: ClassMetrics(**scores.of(i)) for i, label in enumerate(labels)},
+        unknown=unknown,
     )
 
 

@@ -31,11 +31,15 @@ def run(
     key: Annotated[Path | None, typer.Option(help="Private key (PEM) to sign with.")] = None,
     name: Annotated[str, typer.Option(help="Name in the bundle; default: from --out.")] = "",
     version: Annotated[str, typer.Option(help="Version in the bundle; default: from --out.")] = "",
+    unknown: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of pictures of none of the classes, to judge by; repeatable."),
+    ] = None,
 ) -> None:
     """Prune, cluster, quantize, compare with the float model; pack it unless it is worse."""
     from quantize.commands.run import quantize_run
 
-    quantize_run(folder, out, options, key, name, version)
+    quantize_run(folder, out, options, key, name, version, unknown or ())
 
 
 @app.command()

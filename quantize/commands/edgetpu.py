@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.errors import QuantizeError
-from edge.model.bundle.bundle import EDGETPU_MODEL, MODEL, read_bundle, write_bundle
+from edge.model.bundle.bundle import EDGETPU_MODEL, read_bundle, write_bundle
 from edge.model.bundle.signing import load_private_key
 from quantize.bundle.naming import checked_out
 from quantize.tflite import edgetpu
@@ -43,7 +43,7 @@ def quantize_edgetpu(
     for name, count, status in compiled.statuses:
         console.print(f"compiler {compiled.version}: {count} x {name}: {status}", highlight=False)
     console.print(f"on the TPU {compiled.on_tpu} operators, on the CPU {compiled.on_cpu}")
-    members = {MODEL: found.model, EDGETPU_MODEL: compiled.model, **found.goldens}
+    members = found.members | {EDGETPU_MODEL: compiled.model}
     write_bundle(out, found.manifest, members, signing_key)
     console.print(f"written: {out}  {out.stat().st_size:,} bytes", soft_wrap=True)
 

@@ -121,6 +121,13 @@ def _figures(m: Manifest) -> Table:
             f"balanced {part.balanced_accuracy:.1%}, calibration error {part.ece:.3f}"
         )
     rows["agreement"] = f"{m.metrics.agreement:.1%}"
+    if m.metrics.unknown is not None:
+        rows["unknown"] = f"{m.metrics.unknown.kept:.1%} of the right answers stay"
+        for name, kind in m.metrics.unknown.kinds.items():
+            rows[f"unknown: {name}"] = (
+                f"{kind.caught:.1%} ({kind.caught_low:.0%} to {kind.caught_high:.0%}) of "
+                f"{kind.n}, area under ROC {kind.roc_area:.3f}"
+            )
     return _pairs(f"figures on {m.metrics.n} {m.metrics.split} photos", rows)
 
 

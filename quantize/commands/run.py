@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from edge.model.bundle.manifest import UnknownMetrics
 from edge.model.bundle.signing import load_private_key
 from quantize.bundle.naming import checked_out, identity
 from quantize.commands.bar import Bar
@@ -17,6 +20,7 @@ from quantize.parity.outcome import Outcome
 from quantize.timing.open import open_timer
 from quantize.workbench import Workbench
 from training.runs import Run, load_run
+from training.unknown.foreign import check_folders
 
 
 def quantize_run(
@@ -26,6 +30,7 @@ def quantize_run(
     key: Path | None = None,
     name: str = "",
     version: str = "",
+    unknown: Sequence[Path] = (),
     console: Console | None = None,
 ) -> None:
     """Make, judge and pack; the parity report is written whether the gate is passed or not.
@@ -37,18 +42,21 @@ def quantize_run(
         key: private key to sign with.
         name: in the bundle; empty: from `out`.
         version: the same.
+        unknown: folders of pictures of none of the classes, to judge the unknown rule by.
         console: to print on.
 
     Raises:
         QuantizeError: the options, the run or the model cannot be used.
         ParityError: the int8 model is too far from the float one; there is no bundle.
         ConfigError: the signing key cannot be read.
+        TrainingError: a folder of `unknown` holds no picture.
     """
     console = console or Console()
     name, version = identity(checked_out(out), name, version)
     # Everything that can be wrong at the end is looked at before the long work begins.
     signing_key = load_private_key(key) if key else None
     run = load_run(folder)
+    check_folders(unknown)
     require_photos({name: len(run.dataset.split(name).examples) for name in ("val", "test")})
     bench, outcome, cost = _made(run, options, console)
     page = report_page.write(out, outcome, run.info.labels, run.dataset.root)
@@ -60,7 +68,11 @@ def quantize_run(
     console.print(outcome.report.sentence, highlight=False, soft_wrap=True)
     from quantize.pipeline import pack
 
-    manifest = pack(bench, outcome, out, name, version, signing_key)
+    with Bar(console) as bar:
+        packing = replace(bench, watcher=bar)
+        manifest = pack(packing, outcome, out, name, version, signing_key, unknown)
+    if manifest.metrics is not None and manifest.metrics.unknown is not None:
+        console.print(unknown_table(manifest.metrics.unknown))
     console.print(
         f"{verb}: {out}  {out.stat().st_size:,} bytes, {manifest.name} {manifest.version}, "
         f"{'signed' if signing_key else 'not signed'}",
@@ -81,6 +93,18 @@ def _made(run: Run, options: Options, console: Console) -> tuple[Workbench, Outc
         outcome = pipeline.judge(pipeline.int8_model())
         resized = options.budget or options.resolution
         return bench, outcome, account(bench, outcome.model) if resized else ""
+
+
+def unknown_table(found: UnknownMetrics) -> Table:
+    """What the unknown rule catches, for the terminal."""
+    shown = Table(title="what is called unknown", title_justify="left")
+    for column in ("pictures of", "n", "called unknown", "95 %", "area under ROC"):
+        shown.add_column(column, justify="left" if column == "pictures of" else "right")
+    for name, kind in found.kinds.items():
+        interval = f"{kind.caught_low:.0%} to {kind.caught_high:.0%}"
+        shown.add_row(name, str(kind.n), f"{kind.caught:.1%}", interval, f"{kind.roc_area:.3f}")
+    shown.caption = f"{found.kept:.1%} of the right answers on the test photos stay"
+    return shown
 
 
 def table(report: Comparison) -> Table:

@@ -18,6 +18,7 @@ import flatbuffers
 
 from edge.errors import ModelError
 from edge.model.image.preprocessing import InputSpec
+from edge.model.runtimes import FEATURES
 
 ENTRY = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
@@ -52,15 +53,24 @@ def add_metadata(
     if any(entry.name in (ENTRY, ENTRY.encode()) for entry in entries):
         raise ModelError("the model already carries TFLite metadata")
     buffer = schema.BufferT()
-    buffer.data = _model_metadata(labels, input_spec, name, version, description)
+    further = len(tree.subgraphs[0].outputs) - 1
+    buffer.data = _model_metadata(labels, input_spec, name, version, description, further)
     entry = schema.MetadataT()
     entry.name = ENTRY
     entry.buffer = len(tree.buffers)
     tree.metadata = [*entries, entry]
-    tree.buffers = [_Aligned(b.data, schema) for b in [*tree.buffers, buffer]]
-    builder = flatbuffers.Builder(len(model) + 4096)
+    tree.buffers = [*tree.buffers, buffer]
+    return _append_zip(packed(tree), {LABELS_FILE: "\n".join(labels) + "\n"})
+
+
+def packed(tree: Any) -> bytes:  # noqa: ANN401 - generated code, untyped
+    """The bytes of a model in the schema's object form; weights at 16 bytes."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree.buffers = [_Aligned(b.data, schema) for b in tree.buffers]
+    builder = flatbuffers.Builder(1 << 20)
     builder.Finish(tree.Pack(builder), b"TFL3")
-    return _append_zip(bytes(builder.Output()), {LABELS_FILE: "\n".join(labels) + "\n"})
+    return bytes(builder.Output())
 
 
 class _Aligned:
@@ -98,12 +108,18 @@ def _append_zip(model: bytes, files: dict[str, str]) -> bytes:
 
 
 def _model_metadata(
-    labels: Sequence[str], spec: InputSpec, name: str, version: str, description: str
+    labels: Sequence[str],
+    spec: InputSpec,
+    name: str,
+    version: str,
+    description: str,
+    further: int,
 ) -> bytes:
     b = flatbuffers.Builder(1024)
     image = _image_tensor(b, spec)
     scores = _score_tensor(b, len(labels))
-    graph = _table(b, 7, {2: _offset(_vector(b, [image])), 3: _offset(_vector(b, [scores]))})
+    outputs = [scores, *(_features_tensor(b) for _ in range(further))]
+    graph = _table(b, 7, {2: _offset(_vector(b, [image])), 3: _offset(_vector(b, outputs))})
     fields = {
         0: _offset(b.CreateString(name)),
         1: _offset(b.CreateString(description)),
@@ -143,6 +159,13 @@ def _score_tensor(b: flatbuffers.Builder, count: int) -> int:
     return _table(
         b, 7, {0: _offset(name), 1: _offset(text), 3: _offset(content), 6: _offset(files)}
     )
+
+
+def _features_tensor(b: flatbuffers.Builder) -> int:
+    content = _table(b, 3, {0: _uint8(1), 1: _offset(_table(b, 0, {}))})  # FeatureProperties
+    name = b.CreateString(FEATURES)
+    text = b.CreateString("what the last layer reads; for telling unknown pictures")
+    return _table(b, 7, {0: _offset(name), 1: _offset(text), 3: _offset(content)})
 
 
 Field = Callable[[flatbuffers.Builder, int], None]

@@ -91,8 +91,9 @@ def evaluate(path: Path, split: str | None, unknown: Path | None) -> None:
         f"{_probe_line(e)}"
         f"calibration error {e.ece:.3f} at temperature {e.temperature:.2f} "
         f"({e.ece_before:.3f} without)\n"
-        f"unknown below {e.unknown.threshold:.2f}: keeps {e.unknown.kept_right:.0%} of the right, "
-        f"catches {e.unknown.caught_wrong:.0%} of the wrong answers{foreign}\n"
+        f"unknown by confidence alone, below {e.unknown.threshold:.2f}: keeps "
+        f"{e.unknown.kept_right:.0%} of the right, catches {e.unknown.caught_wrong:.0%} of the "
+        f"wrong answers{foreign}\n"
         f"{files[0]}\n{files[1]}",
         soft_wrap=True,
         markup=False,

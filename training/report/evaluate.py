@@ -6,7 +6,6 @@ Temperature and unknown threshold are fitted on the validation photos; the test 
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,17 +13,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.errors import ImageError, TrainingError
-from edge.model.image.picture_files import list_pictures
-from edge.model.image.preprocessing import load, quantise
+from edge.errors import TrainingError
+from edge.model.image.preprocessing import quantise
 from edge.model.scores import softmax
 from training import metrics
 from training.files import write_json
 from training.metrics import Interval
 from training.runs import Run
+from training.unknown.foreign import foreign_pictures
 from training.untyped import Model
-
-log = logging.getLogger(__name__)
 
 #: Share of the right validation answers that the unknown threshold must let pass.
 KEEP = 0.95
@@ -43,7 +40,10 @@ class ClassFigures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnknownFigures(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rule "below the threshold is unknown" does on the judged split."""
+    """What the rule "below this confidence is unknown" would do on the judged split.
+
+    A bundle has another, which is fitted to its int8 model: :mod:`training.unknown`.
+    """
 
     threshold: float
     kept_right: float
@@ -258,17 +258,7 @@ def _per_class(
 
 
 def _foreign(run: Run, model: Model, folder: Path, temperature: float) -> NDArray[np.float32]:
-    """Top probability of every picture below a folder; what is left out is logged."""
-    listing, pixels = list_pictures(folder), []
-    for note in listing.notes():
-        log.warning("--unknown %s: %s", folder, note)
-    for name in listing.pictures:
-        try:
-            pixels.append(load(folder / name, run.info.input))
-        except ImageError as error:
-            log.warning("--unknown: %s; not used", error)
-    if not pixels:
-        raise TrainingError(f"--unknown {folder}: no picture there")
-    logits = device_logits(run, model, np.stack(pixels))
+    """Top probability of every picture below a folder."""
+    logits = device_logits(run, model, foreign_pictures(folder, run.info.input))
     top: NDArray[np.float32] = softmax(logits, temperature).max(axis=1)
     return top

@@ -27,6 +27,7 @@ from edge.model.bundle.unpack import (
     MANIFEST,
     MODEL,
     SIGNATURE,
+    UNKNOWN_RULE,
     Content,
     Unpacked,
     check_sizes,
@@ -47,6 +48,7 @@ __all__ = (
     "MODEL",
     "SIGNATURE",
     "SUFFIX",
+    "UNKNOWN_RULE",
     "Bundle",
     "file_name",
     "read_bundle",
@@ -77,11 +79,20 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """A signature is present; only ``signed_by`` says that it was verified."""
     signed_by: str | None
     """Fingerprint of the trusted key that signed it."""
+    unknown_rule: bytes | None = None
+    """Arrays of the rule that the manifest describes."""
 
     @property
     def labels(self) -> tuple[str, ...]:
         """Label ids in the order of the model's outputs."""
         return tuple(label.id for label in self.manifest.labels)
+
+    @property
+    def members(self) -> dict[str, bytes]:
+        """All that it holds beside the manifest and its signature, by name."""
+        optional = {EDGETPU_MODEL: self.edgetpu_model, UNKNOWN_RULE: self.unknown_rule}
+        there = {name: data for name, data in optional.items() if data is not None}
+        return {MODEL: self.model, **self.goldens, **there}
 
 
 def file_name(manifest: Manifest) -> str:
@@ -162,6 +173,7 @@ def verify(unpacked: Unpacked, trusted_keys: Sequence[PublicKey] = ()) -> Bundle
         manifest=manifest,
         model=data.pop(MODEL),
         edgetpu_model=data.pop(EDGETPU_MODEL, None),
+        unknown_rule=data.pop(UNKNOWN_RULE, None),
         goldens=data,
         sha256=unpacked.sha256,
         size=unpacked.size,
@@ -173,6 +185,8 @@ def verify(unpacked: Unpacked, trusted_keys: Sequence[PublicKey] = ()) -> Bundle
 def _check_members(manifest: Manifest, present: set[str]) -> None:
     """Hold members, ``files`` and goldens against each other."""
     needed = {MODEL} | {golden.file for golden in manifest.goldens}
+    if manifest.unknown is not None:
+        needed.add(UNKNOWN_RULE)
     allowed = needed | {EDGETPU_MODEL}
     for name in sorted(needed | set(manifest.files)):
         if name not in present or name not in manifest.files:

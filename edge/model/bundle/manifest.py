@@ -11,6 +11,7 @@ from edge.errors import BundleFormatError
 from edge.messages.base import Sha256
 from edge.model.image.preprocessing import InputSpec
 from edge.model.scores import DecisionSpec
+from edge.model.unknown_rule import UnknownSpec
 from edge.text.json_text import from_json
 from edge.text.refusals import refusal
 
@@ -72,6 +73,30 @@ class ClassMetrics(_ManifestPart, frozen=True, kw_only=True):
     f1: Probability
 
 
+class UnknownKind(_ManifestPart, frozen=True, kw_only=True):
+    """How many pictures of one kind, none of them of a class, are called unknown."""
+
+    n: Count
+    """Pictures."""
+    roc_area: Probability
+    """The chance that a right answer scores above one of them."""
+    caught: Probability
+    """Share of them below the threshold."""
+    caught_low: Probability
+    """Lower end of the 95 % interval, which takes pictures as independent."""
+    caught_high: Probability
+    """Upper end."""
+
+
+class UnknownMetrics(_ManifestPart, frozen=True, kw_only=True):
+    """What the unknown rule does on the device."""
+
+    kept: Probability
+    """Share of the right answers on the test photos that stay."""
+    kinds: dict[str, UnknownKind] = {}
+    """By what the pictures are."""
+
+
 class Metrics(_ManifestPart, frozen=True, kw_only=True, rename={"float_": "float"}):
     """What was measured, on which photos, through the device's own preprocessing."""
 
@@ -84,6 +109,7 @@ class Metrics(_ManifestPart, frozen=True, kw_only=True, rename={"float_": "float
     from: the pruned one, where it was pruned."""
     per_class: dict[str, ClassMetrics] = {}
     """By label id."""
+    unknown: UnknownMetrics | None = None
 
 
 class StartWeights(_ManifestPart, frozen=True, kw_only=True):
@@ -182,6 +208,8 @@ class Manifest(_ManifestPart, frozen=True, kw_only=True):
     input: InputSpec
     output: OutputSpec
     decision: DecisionSpec
+    unknown: UnknownSpec | None = None
+    """The rule that the decision names "features"; its arrays are in unknown.bin."""
     metrics: Metrics | None = None
     provenance: Provenance | None = None
     goldens: Annotated[tuple[Golden, ...], Meta(min_length=1)]
@@ -206,6 +234,11 @@ class Manifest(_ManifestPart, frozen=True, kw_only=True):
         calibrated = self.decision.temperature != 1 or self.decision.unknown == "energy"
         if self.output.kind == "probabilities" and calibrated:
             raise ValueError("temperature and energy need an output of kind logits")
+        by_features = self.decision.unknown == "features"
+        if by_features != (self.unknown is not None):
+            raise ValueError('a decision by "features" and a rule in `unknown` need each other')
+        if by_features and self.output.kind == "probabilities":
+            raise ValueError("the unknown rule needs an output of kind logits")
 
 
 def encode(manifest: Manifest) -> bytes:

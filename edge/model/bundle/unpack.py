@@ -23,6 +23,7 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 MODEL = "model.tflite"
 EDGETPU_MODEL = "model_edgetpu.tflite"
+UNKNOWN_RULE = "unknown.bin"
 
 #: Limits, in bytes where not said otherwise. The models meant are 0.1 to 10 MB.
 MAX_MEMBER_BYTES = 64 << 20
@@ -79,7 +80,8 @@ def unpack(path: Path | str) -> Unpacked:
 
 def is_member_name(name: str) -> bool:
     """Whether a bundle can have a member of this name."""
-    return name in (MANIFEST, SIGNATURE, MODEL, EDGETPU_MODEL) or bool(_GOLDEN.fullmatch(name))
+    known = (MANIFEST, SIGNATURE, MODEL, EDGETPU_MODEL, UNKNOWN_RULE)
+    return name in known or bool(_GOLDEN.fullmatch(name))
 
 
 def check_sizes(sizes: Mapping[str, int]) -> None:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Name of the output that holds a classifier's pooled features, beside its scores.
+FEATURES = "features"
+
 #: Name -> "module:Class"; the class is called with (model: bytes, threads: int).
 RUNTIMES = {
     "litert": "edge.model.runtimes.litert:LiteRT",
@@ -66,6 +69,10 @@ class Runtime(Protocol):
 
     def invoke(self, tensor: NDArray[Any]) -> NDArray[Any]:
         """Run the input tensor; give the first output as a flat array of its own."""
+        ...
+
+    def output(self, index: int) -> NDArray[Any]:
+        """Give an output of the last :meth:`invoke`, flat and of its own."""
         ...
 
     def close(self) -> None:

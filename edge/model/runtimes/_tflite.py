@@ -52,7 +52,7 @@ class TFLiteInterpreter:
         self.input = _tensor(inputs[0])
         self.outputs = tuple(_tensor(output) for output in outputs)
         self._input_index = inputs[0]["index"]
-        self._output_index = outputs[0]["index"]
+        self._output_indices = [output["index"] for output in outputs]
         self.delegate = self._find_delegate()
 
     def invoke(self, tensor: NDArray[Any]) -> NDArray[Any]:
@@ -67,10 +67,24 @@ class TFLiteInterpreter:
         try:
             interpreter.set_tensor(self._input_index, tensor)
             interpreter.invoke()
-            output: NDArray[Any] = interpreter.get_tensor(self._output_index)
+            output: NDArray[Any] = interpreter.get_tensor(self._output_indices[0])
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"{self.name} cannot run this tensor: {error}") from error
         return output.reshape(-1)
+
+    def output(self, index: int) -> NDArray[Any]:
+        """Give an output of the last invoke, flat and of its own.
+
+        Raises:
+            ModelError: closed, or nothing was run yet.
+        """
+        if self._interpreter is None:
+            raise ModelError("the runtime is closed")
+        try:
+            found: NDArray[Any] = self._interpreter.get_tensor(self._output_indices[index])
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"{self.name} gives no output {index}: {error}") from error
+        return found.reshape(-1)
 
     def close(self) -> None:
         """Let the model go; a second call does nothing."""

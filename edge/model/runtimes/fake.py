@@ -58,6 +58,8 @@ class FakeModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     input: TensorSpec
     output: TensorSpec
+    features: TensorSpec | None = None
+    """Of a second output, which holds chance numbers."""
     script: tuple[tuple[float, ...], ...] = ()
     """Raw outputs, given one after the other, then from the start again."""
     colours: tuple[tuple[float, ...], ...] = ()
@@ -101,7 +103,9 @@ class Fake:
         """
         self._model = _read(model)
         self.input = self._model.input
-        self.outputs = (self._model.output,)
+        second = self._model.features
+        self.outputs = (self._model.output, *([] if second is None else [second]))
+        self._last = np.zeros(0, np.uint8)
         self._calls = 0
         self._closed = False
 
@@ -124,6 +128,7 @@ class Fake:
                 f"not {tensor.dtype} {tensor.shape}"
             )
         self._calls += 1
+        self._last = tensor
         fault = self._model.fault
         if fault is not None and self._calls > fault.after:
             fault.strike()
@@ -143,6 +148,13 @@ class Fake:
         result: NDArray[Any] = np.clip(levels, low, high).astype(output.dtype)
         return result
 
+    def output(self, index: int) -> NDArray[Any]:
+        """Give scores or features for the last tensor, the same for the same one."""
+        spec = self.outputs[index]
+        seed = zlib.crc32(np.ascontiguousarray(self._last).tobytes())
+        levels = np.random.default_rng([seed, index]).integers(-128, 128, spec.shape[-1])
+        return levels.astype(np.int8).view(spec.dtype)
+
     def close(self) -> None:
         """Let the model go; a second call does nothing."""
         self._closed = True
@@ -151,7 +163,8 @@ class Fake:
 def _read(model: bytes) -> FakeModel:
     if not model.startswith(b"{"):
         facts = tflite_file.read(model)
-        return FakeModel(input=facts.inputs[0], output=facts.outputs[0])
+        second = facts.outputs[1] if len(facts.outputs) > 1 else None
+        return FakeModel(input=facts.inputs[0], output=facts.outputs[0], features=second)
     try:
         return from_json(model, msgspec.json.Decoder(FakeModel))
     except msgspec.DecodeError as error:

@@ -19,7 +19,7 @@ from edge.errors import ModelError, os_errors_as
 from edge.model.bundle.manifest import OutputSpec
 from edge.model.classifier import Classifier, model_info
 from edge.model.image.preprocessing import InputSpec
-from edge.model.runtimes import TensorSpec, open_runtime
+from edge.model.runtimes import FEATURES, TensorSpec, open_runtime
 from edge.model.scores import ScoreCheck
 from edge.model.tflite import facts as tflite_file
 from edge.model.tflite.facts import TFLiteFacts
@@ -218,7 +218,7 @@ def _said(values: tuple[float, ...]) -> str:
 def _output_spec(
     facts: TFLiteFacts, kind: Literal["auto", "logits", "probabilities"]
 ) -> OutputSpec:
-    if len(facts.outputs) != 1:
+    if len([o for o in facts.outputs if o.name != FEATURES]) != 1:
         raise ModelError(
             f"not a classifier: it gives {len(facts.outputs)} outputs (a detector gives boxes, "
             "classes, scores and a count); a classifier gives one"

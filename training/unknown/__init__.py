@@ -1,0 +1,1 @@
+"""The unknown rule that a bundle carries: made pictures, fitting, and what it catches."""
