@@ -20,7 +20,7 @@ from edge.model.bundle.manifest import Metrics
 
 SOURCES = ("training/recipes/*.py", "benchmarks/result.py")
 MATERIAL = ("jute_pest/split.csv", "backbone_weights/mobilenet_v2_0.35_224_no_top.weights.h5")
-RECIPE = "finetune"
+RECIPE = "fast"
 RESUMES = True
 """Not skipped when measured before: finished runs and bundles are read anew, which is quick."""
 

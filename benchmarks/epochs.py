@@ -35,7 +35,7 @@ from training.recipe import Recipe, change_recipe
 from training.recipes import load_recipe
 from training.tf import keras, tf
 
-RECIPE = "finetune"
+RECIPE = "fast"
 WEIGHTS = "backbone_weights/mobilenet_v2_0.35_224_no_top.weights.h5"
 Batches = Callable[[], Iterable[tuple[Any, Any]]]
 

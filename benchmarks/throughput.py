@@ -23,7 +23,7 @@ SOURCES = (
     "training/input/cache.py",
     "training/input/dataset.py",
     "training/fitting/optimizer.py",
-    "training/recipes/finetune.py",
+    "training/recipes/fast.py",
     "training/fitting/step.py",
     "training/input/warp.py",
 )
@@ -92,7 +92,7 @@ def run(data: Path, options: Options) -> tuple[Figure, ...]:
     note = f"decoding took {decode:.1f} s once, for {product.ready['epochs']:.0f} epochs"
     return (
         *_figures("every layer trained", rates, "full", note, 0.95),
-        *_figures("the recipe finetune", rates, "recipe", "a shorter step: blocks are frozen"),
+        *_figures("the recipe fast", rates, "recipe", "a shorter step: blocks are frozen"),
     )
 
 

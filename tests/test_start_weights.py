@@ -168,9 +168,9 @@ def test_the_folder_is_that_of_the_desktops_caches(monkeypatch, tmp_path, shelf)
 
 def test_a_name_brings_its_network():
     """Over a recipe of another one, too; what says the same is no contradiction."""
-    recipe = load_recipe("finetune", with_start(["weights=inat-insects"]))
+    recipe = load_recipe("fast", with_start(["weights=inat-insects"]))
     assert (recipe.model, recipe.alpha, recipe.weights) == ("mobilenet_v2", 1.0, "inat-insects")
-    recipe = load_recipe("finetune_lite", with_start(["weights=inat-insects", "alpha=1"]))
+    recipe = load_recipe("accurate", with_start(["weights=inat-insects", "alpha=1"]))
     assert (recipe.model, recipe.alpha, recipe.variant) == ("mobilenet_v2", 1.0, None)
     for given in (["weights=imagenet"], ["weights=a.h5", "alpha=0.5"], ["epochs=3"]):
         assert with_start(given) == given
@@ -215,11 +215,11 @@ def test_the_table_is_complete_and_can_be_listed():
 
 def test_what_keras_downloads_is_written_down_too(monkeypatch, tmp_path):
     """The file that it keeps, by its hash; of a width as Keras writes it."""
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
     recipe = Recipe(alpha=1.0, weights="imagenet")
     with pytest.raises(TrainingError, match=r"kernels_1\.0_224_no_top\.h5: No such file"):
         origin(recipe)
-    imagenet_file(1).parent.mkdir()
+    imagenet_file(1).parent.mkdir(parents=True)
     imagenet_file(1).write_bytes(CONTENT)
     known = there(origin(recipe))
     assert (known.name, known.licence) == ("imagenet", "Apache-2.0")

@@ -17,7 +17,7 @@ def test_every_shipped_recipe_is_valid_and_says_its_command():
     """Each file under recipes/ has a Recipe and a docstring with the command that runs it."""
     from importlib import import_module
 
-    assert "finetune" in recipe_names()
+    assert "fast" in recipe_names()
     for name in recipe_names():
         assert isinstance(load_recipe(name), Recipe)
         assert f"--recipe {name}" in there(import_module(f"training.recipes.{name}").__doc__)
@@ -70,8 +70,8 @@ def test_wrong_settings_are_refused_with_their_path(change, message):
 
 def test_an_unknown_recipe_lists_the_known_ones():
     """The cure is in the message."""
-    with pytest.raises(TrainingError, match=r"choose one of .*finetune.*small"):
-        load_recipe("finetuned")
+    with pytest.raises(TrainingError, match=r"choose one of .*fast.*small"):
+        load_recipe("fastest")
 
 
 def test_balanced_draws_give_groups_of_a_class_equal_weight():
@@ -125,7 +125,7 @@ def test_a_short_epoch_makes_no_short_warm_up(steps, peak):
     assert np.argmax([scheduled_rate(recipe, step, steps, 2) for step in range(steps)]) == peak
 
 
-@pytest.mark.parametrize(("name", "alpha"), [("finetune", 0.35), ("small", 1.0)])
+@pytest.mark.parametrize(("name", "alpha"), [("fast", 0.35), ("small", 1.0)])
 def test_another_model_leaves_behind_what_only_the_former_has(name, alpha):
     """Its own settings have their usual values; one that is given all the same is refused."""
     assert (load_recipe(name).alpha, load_recipe(name).variant) == (alpha, None)

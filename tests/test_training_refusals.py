@@ -52,11 +52,14 @@ REFUSED = {
     "weights file": (("--weights", "absent.h5"), "weights absent.h5"),
     "side": (("--weights", "none", "--set", "resolution=16"), "model mobilenet_v2: .*32"),
     "weights for Lite": (
-        ("--set", "model=efficientnet_lite"),
+        ("--recipe", "fast", "--set", "model=efficientnet_lite"),
         "are of MobileNetV2: give --weights efficientnet-lite0",
     ),
     "variant": (("--set", "variant=1"), "variant is 1: mobilenet_v2 has no such setting"),
-    "width": (("--set", "alpha=0.4"), "no ImageNet weights of MobileNetV2 0.4: choose one of 0.35"),
+    "width": (
+        ("--recipe", "fast", "--set", "alpha=0.4"),
+        "no ImageNet weights of MobileNetV2 0.4: choose one of 0.35",
+    ),
     "start": (
         ("--weights", "inat-insects", "--set", "alpha=0.5"),
         "inat-insects is of mobilenet_v2 alpha 1.0: leave --set alpha=0.5 out",
@@ -117,9 +120,19 @@ def test_a_place_that_cannot_be_written_is_refused(broken, tmp_path, make, case,
 def test_without_a_network_the_files_that_would_do_are_named(broken, tmp_path):
     """Where Keras looks, what may be given instead; nothing is read or written."""
     nowhere = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy")}
-    environment = {**os.environ, **nowhere, "KERAS_HOME": str(tmp_path / "keras"), "no_proxy": ""}
+    environment = {**os.environ, **nowhere, "HOME": str(tmp_path), "no_proxy": ""}
     done = subprocess.run(
-        [sys.executable, "-m", "training", "fit", str(broken), "--out", str(tmp_path / "run")],
+        [
+            sys.executable,
+            "-m",
+            "training",
+            "fit",
+            str(broken),
+            "--out",
+            str(tmp_path / "run"),
+            "--recipe",
+            "fast",
+        ],
         capture_output=True,
         text=True,
         env=environment,
@@ -129,7 +142,7 @@ def test_without_a_network_the_files_that_would_do_are_named(broken, tmp_path):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     name = imagenet_file(0.35).name
-    assert str(tmp_path / "keras" / "models" / name) in done.stderr
+    assert str(tmp_path / ".keras" / "models" / name) in done.stderr
     assert "--weights FILE" in done.stderr
     assert not (tmp_path / "run").exists()
 

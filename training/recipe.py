@@ -159,6 +159,12 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return self.blend if isinstance(self.blend, tuple) else (self.blend,)
 
     @property
+    def input(self) -> InputSpec:
+        """Input rule of the model."""
+        side = self.resolution
+        return InputSpec(width=side, height=side, crop=self.crop, dtype="float32")
+
+    @property
     def source(self) -> InputSpec:
         """Input rule of the cached training photos."""
         side = self.source_resolution or self.resolution

@@ -39,6 +39,8 @@ PACKAGES = ("numpy", "pillow", "tensorflow", "tf-keras", "tensorflow-model-optim
 
 PROBE = "linear probe"
 """Name of the candidate that training has to beat."""
+HEAD = "fitted head"
+"""Name of the one that all members start from."""
 
 
 class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -60,6 +62,8 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Epochs trained of all members, fewer than asked for after an early stop."""
     seconds: float
     """Time spent in epochs, interruptions left out."""
+    falling: tuple[float, float] | None = None
+    """Validation loss some epochs before the end and at the end, where it still fell."""
 
     @property
     def kept(self) -> Choice:

@@ -68,7 +68,9 @@ class FitOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is trained, and where it goes."""
 
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished one is continued.")]
-    recipe: Annotated[str, typer.Option(help="A name in training/recipes.")] = "finetune"
+    recipe: Annotated[
+        str, typer.Option(help="A name in training/recipes, or auto: the photos choose (fit only).")
+    ] = "insects"
     weights: Annotated[
         str | None,
         typer.Option(help="Start weights: a file, a name that `starts` lists, or none."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from training.commands.asked import FitOptions, PhotoOptions
+from training.commands.auto import AUTO, choices, settle
 from training.commands.data import COLOURS, bars, say_findings
 from training.commands.weights import ready
 from training.data.check import check
@@ -23,30 +24,45 @@ WIDE = 0.2
 
 def fit(photos: PhotoOptions, asked: FitOptions) -> None:
     """See that everything can be used, check and divide the photos, train, and say how it went."""
-    from training.fitting.fit import begin_in, try_out
+    from training.fitting.fit import CHOICE, begin_in, try_out
     from training.fitting.fit import fit as train
-    from training.recipes import load_recipe
 
     console = Console(highlight=False, soft_wrap=True)
-    recipe, out, seed = load_recipe(asked.recipe, asked.changes), asked.out, asked.seed
-    begin_in(out, asked.cache)
+    out, seed = asked.out, asked.seed
+    recipes = choices(asked)
+    begin_in(out, asked.cache, CHOICE if asked.recipe == AUTO else ())
     dataset = photos.load()
-    ready(recipe.weights, console)
-    try_out(recipe)
+    if asked.recipe != AUTO:
+        ready(recipes[asked.recipe].weights, console)
+        try_out(recipes[asked.recipe])
     with bars(console) as progress:
         report = check(dataset, seed=seed, accept=photos.accept or (), progress=progress)
     say_findings(console, report.findings)
     refuse(report.findings, str(photos.data))
     used, rule = report.judgement.dataset, report.judgement.rule
     console.print(f"{len(used)} photos, {len(used.labels)} classes; splits: {rule}", markup=False)
-    run = train(used, asked.recipe, recipe, out, seed, rule, asked.cache, console)
+    name, recipe = asked.recipe, next(iter(recipes.values()))
+    if name == AUTO:
+        name, recipe = settle(used, recipes, asked, rule, console)
+    run = train(used, name, recipe, out, seed, rule, asked.cache, console)
     result = run.info.result
     assert result is not None
+    if result.falling:
+        words = _still_falling(result.falling, result.epochs // recipe.members)
+        console.print(words, style=COLOURS["warning"], markup=False)
     console.print(
         f"{out}: kept the {result.kept.name}, validation accuracy {result.kept.accuracy:.1%}, "
         f"macro-F1 {result.kept.macro_f1:.3f}{_beside_probe(result)}, "
         f"{result.seconds / 60:.1f} min of training; next: python -m training evaluate {out}",
         markup=False,
+    )
+
+
+def _still_falling(falling: tuple[float, float], epochs: int) -> str:
+    before, end = falling
+    return (
+        f"warning: the validation loss was still falling at the end ({before:.3f} to {end:.3f} "
+        f"over the last epochs): a longer training may be better, as --set epochs={2 * epochs}"
     )
 
 

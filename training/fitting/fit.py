@@ -6,7 +6,7 @@ import csv
 import io
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,6 @@ import msgspec
 from rich.console import Console
 
 from edge.errors import TrainingError
-from edge.model.image.preprocessing import InputSpec
 from training.data.dataset import Dataset
 from training.data.judgement import obstacles, refuse
 from training.data.tables import as_csv, write_csv
@@ -28,6 +27,10 @@ from training.untyped import Model
 if TYPE_CHECKING:
     from training.fitting.progress import Progress
     from training.fitting.train import FitPhotos, Trained
+
+
+CHOICE = ("auto", "cache")
+"""What lies in a folder when its recipe was chosen by the photos."""
 
 
 def fit(
@@ -59,9 +62,7 @@ def fit(
     model = build_model(recipe, len(dataset.labels))
     info = RunInfo(
         labels=dataset.labels,
-        input=InputSpec(
-            width=recipe.resolution, height=recipe.resolution, crop=recipe.crop, dtype="float32"
-        ),
+        input=recipe.input,
         recipe_name=recipe_name,
         recipe=recipe,
         seed=seed,
@@ -81,10 +82,10 @@ def fit(
         candidates=trained.candidates,
         epochs=_epochs(trained.history),
         seconds=round(sum(row["seconds"] for row in trained.history), 1),
+        falling=still_falling(trained.history),
     )
     save_info(run.path, msgspec.structs.replace(info, result=result))
     shutil.rmtree(run.path / "state")
-    _warn_of_falling(trained.history, console)
     return load_run(run.path)
 
 
@@ -106,18 +107,6 @@ def _keep(run: Run, model: Model, trained: Trained) -> None:
     _save(model, run.path / "model.keras")
 
 
-def _warn_of_falling(history: Sequence[dict[str, float]], console: Console) -> None:
-    if falling := still_falling(history):
-        console.print(
-            f"warning: the validation loss was still falling at the end ({falling[0]:.3f} to "
-            f"{falling[1]:.3f} over the last epochs): a longer training may be better, as "
-            f"--set epochs={2 * int(history[-1]['epoch'])}",
-            style="yellow",
-            markup=False,
-            soft_wrap=True,
-        )
-
-
 def _save(model: Model, path: Path) -> None:
     """Keep a model so that no half of it is ever found."""
     partial = path.with_suffix(".partial.keras")
@@ -125,8 +114,13 @@ def _save(model: Model, path: Path) -> None:
     partial.replace(path)
 
 
-def begin_in(out: Path, cache: Path | None = None) -> None:
+def begin_in(out: Path, cache: Path | None = None, known: Collection[str] = ()) -> None:
     """See that a run can be begun or gone on with in a folder; leaves nothing there.
+
+    Args:
+        out: the folder.
+        cache: that for decoded photos, if it is another.
+        known: names that may be in a folder without a run.
 
     Raises:
         TrainingError: it is a file, cannot be written, or holds a finished run or other things.
@@ -137,7 +131,7 @@ def begin_in(out: Path, cache: Path | None = None) -> None:
     if (out / "run.json").exists():
         if load_run(out).info.result is not None:
             raise TrainingError(f"{out}: holds a finished run; choose another --out or delete it")
-    elif out.is_dir() and any(out.iterdir()):
+    elif out.is_dir() and any(path.name not in known for path in out.iterdir()):
         raise TrainingError(f"{out}: not empty and no run; choose another --out")
 
 
@@ -171,7 +165,7 @@ def try_out(recipe: Recipe) -> None:
 
 def _begin(out: Path, info: RunInfo, dataset: Dataset) -> Run:
     """A new run folder, or the unfinished one that was begun with the same settings."""
-    begin_in(out)
+    begin_in(out, known=CHOICE)
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "run.json").exists():
         write_csv(dataset, out / "split.csv")

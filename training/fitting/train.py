@@ -23,7 +23,7 @@ from training.fitting.step import compiled_for, scheduled_rate, take_apart
 from training.input.dataset import one_hot, plain_batches, train_dataset
 from training.input.sampling import class_weights, epoch_order, group_shares
 from training.recipe import Recipe, epochs_of, steps_per_epoch
-from training.runs import PROBE, Choice
+from training.runs import HEAD, PROBE, Choice
 from training.tf import keras, tf, traced
 from training.untyped import Model
 
@@ -207,7 +207,7 @@ class _Trainer:
         if state.probe:
             yield PROBE, state.probe
         if self.recipe.head_views:
-            yield "fitted head", state.start
+            yield HEAD, state.start
         if not self.epochs:
             return
         several = self.recipe.members > 1

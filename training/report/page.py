@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.files import write_whole
+from training.fitting.auto import StartComparison
 from training.pages.page import render
 from training.pages.photos import data_address
 from training.report import plots
@@ -48,10 +49,18 @@ def write_report(run: Run, evaluation: Evaluation, answers: Answers) -> Path:
             run.path / "history.csv", probe.accuracy if (probe := result.probe) else None
         ),
         recipe=recipe,
+        compared=_compared(run.path / "auto" / "starts.json"),
     )
     path = run.path / "report.html"
     write_whole(path, page.encode())
     return path
+
+
+def _compared(path: Path) -> StartComparison | None:
+    """What the recipe was chosen by; None where a person named it."""
+    if not path.exists():
+        return None
+    return msgspec.json.decode(path.read_bytes(), type=StartComparison)
 
 
 def confusion_rows(

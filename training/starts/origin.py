@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 from edge.errors import TrainingError, os_errors_as
@@ -47,8 +46,9 @@ def sha256(path: Path) -> str:
 
 def imagenet_file(alpha: float) -> Path:
     """Where Keras looks for downloaded weights of MobileNetV2, before it downloads them."""
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     width = "1.0" if alpha == 1 else str(float(alpha))
     return (
-        home / "models" / f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_224_no_top.h5"
+        Path.home()
+        / ".keras/models"
+        / f"mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_224_no_top.h5"
     )
