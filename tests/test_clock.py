@@ -25,7 +25,8 @@ from edge.system.clock import Errors, SystemClock, describe, kernel_time
 def test_a_time_is_told_anew_after_jumps_in_both_directions(history):
     """Whatever the clock did, a time it gave is found again in seconds since the start.
 
-    Where it showed the same time twice, the later of the two counts.
+    Where it showed the same time twice, give or take the second in which a jump is noticed, the
+    later of the two counts.
     """
     clock = Field(timedelta(0))
     given_out = []
@@ -42,7 +43,7 @@ def test_a_time_is_told_anew_after_jumps_in_both_directions(history):
     for moment, seconds in given_out:
         found = clock.seconds_since_boot(moment)
         assert clock.restated(moment) == clock.booted() + timedelta(seconds=found)
-        if len(history) == 1 and seconds < clock.seconds + history[0][1]:  # shown once
+        if len(history) == 1 and seconds < clock.seconds + history[0][1] - 1:  # shown once
             assert found == pytest.approx(seconds, abs=1e-3)
 
 
