@@ -53,6 +53,7 @@ class Field:
         self.subscriber = Subscriber(broker.port)
         self.process: subprocess.Popen[str] | None = None
         self.asked = 0
+        self.sent = 0
 
     def start(self) -> None:
         """Start the device."""
@@ -85,7 +86,8 @@ class Field:
         """Send a request until it is answered; give the answer."""
         self.asked += 1
         transaction = f"t{self.asked}"
-        sent = time.time_ns() // 1_000_000
+        # As a sender must: a later request has a higher number, whatever the clock does.
+        sent = self.sent = max(self.sent + 1, time.time_ns() // 1_000_000)
         payload = json.dumps({"transaction": transaction, "sent": sent, **params}).encode()
         for _ in range(40):
             self.subscriber.publish(f"wheatear/cam-1/request/{verb}", payload)
