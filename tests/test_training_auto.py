@@ -241,7 +241,9 @@ def test_the_command_chooses_and_goes_on(photos, one_start):
     assert compared.photos == 72
     run = load_run(out)
     assert run.info.recipe_name == compared.chosen
-    assert "The photos chose the recipe" in write_report(run, *evaluate(run)).read_text()
+    page = write_report(run, *evaluate(run)).read_text()
+    assert "The photos chose the recipe" in page
+    assert "</code>.\nData fingerprint" in page
 
     stopped = one_start / "stopped"
     shutil.copytree(out / "auto", stopped / "auto")
