@@ -2,7 +2,8 @@
 
 python -m training fit photos/ --recipe insects --out runs/photos
 
-The start weights were trained on 1,022 insects of iNaturalist and do leaves no harm. Steps as of
+The start weights were trained on 1,022 insects of iNaturalist. On leaves they may be worse than
+others (docs/training.md), and `--recipe auto` says on which photos. Steps as of
 `fast`; a picture costs 5.1 times the multiply-adds of that one, and so does training.
 """
 

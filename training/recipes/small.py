@@ -1,4 +1,4 @@
-"""A small net from scratch on the demo's synthetic scenes: half a minute on two cores, about 96 %.
+"""A small net from scratch on the demo's synthetic scenes: a minute or two on two cores, 93 %.
 
 python -m training synth data/synth && python -m training fit data/synth --recipe small --out runs/s
 """
