@@ -44,6 +44,13 @@ def free_port() -> int:
             return port
 
 
+_PORTS = 5
+
+
+class _PortTaken(RuntimeError):
+    """Another program took the port between the choice and the start."""
+
+
 class Mosquitto:
     """A mosquitto process that keeps sessions and retained messages over a restart."""
 
@@ -54,20 +61,29 @@ class Mosquitto:
         listener: str = "",
         port: int | None = None,
     ) -> None:
-        self.port = port or free_port()
         self._path = mosquitto_path()
         self._process: subprocess.Popen[bytes] | None = None
-        self._file = folder / f"mosquitto-{self.port}.conf"
-        store = folder / f"store-{self.port}"
+        self._folder, self._settings = folder, f"{listener}\n{extra}\n"
+        self.port = port or free_port()
+        self._configure()
+        for _ in range(_PORTS if port is None else 0):
+            with contextlib.suppress(_PortTaken):
+                return self.start()
+            self.port = free_port()  # another test's program was faster
+            self._configure()
+        self.start()
+
+    def _configure(self) -> None:
+        """Write the configuration for the port."""
+        self._file = self._folder / f"mosquitto-{self.port}.conf"
+        store = self._folder / f"store-{self.port}"
         store.mkdir()
         user = "user root\n" if os.geteuid() == 0 else ""
         self._file.write_text(
             f"per_listener_settings false\npersistence true\npersistence_location {store}/\n{user}"
             "max_queued_messages 0\n"
-            f"log_type error\nlog_type warning\nlistener {self.port} 127.0.0.1\n{listener}\n"
-            f"{extra}\n"
+            f"log_type error\nlog_type warning\nlistener {self.port} 127.0.0.1\n{self._settings}"
         )
-        self.start()
 
     def start(self) -> None:
         """Start it on the same port, and wait until it listens."""
@@ -77,9 +93,9 @@ class Mosquitto:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise RuntimeError(
-                    f"mosquitto ended: {there(self._process.stderr).read().decode()}"
-                )
+                said = there(self._process.stderr).read().decode()
+                kind = _PortTaken if "Address already in use" in said else RuntimeError
+                raise kind(f"mosquitto ended: {said}")
             with socket.socket() as sock:
                 if sock.connect_ex(("127.0.0.1", self.port)) == 0:
                     return

@@ -10,13 +10,14 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fault_points import POINTS, Finder, Point
 
@@ -113,6 +114,15 @@ class Field:
         late = threading.Timer(_LIMIT_SECONDS, control.end)
         late.daemon = True
         late.start()
+        ended: list[int] = []
+
+        def end(status: int) -> NoReturn:
+            """End the thread that would end the program at once, and the replay."""
+            ended.append(status)
+            control.end()
+            raise SystemExit(status)
+
+        os._exit = end  # of a process that ends with the replays
         POINTS.begin(point, error, always, day)
         started = time.monotonic()
         try:
@@ -120,6 +130,8 @@ class Field:
             outcome = "all is well" if done else "something is left"
         except Exception as raised:
             outcome = f"{type(raised).__name__}: {raised}"
+        if ended:
+            outcome = f"the program ends with status {ended[0]}"
         in_time = time.monotonic() - started < _LIMIT_SECONDS
         late.cancel()
         kept.close()

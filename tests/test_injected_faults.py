@@ -69,8 +69,9 @@ def tried(tmp_path_factory):
         begin(folder, "try", str(number), str(PROCESSES), *whole) for number in range(PROCESSES)
     ]
     try:
-        for worker in workers:
-            assert worker.wait(300) == 0
+        for number, worker in enumerate(workers):
+            said = next(folder.glob(f"try-{number}-*.err"))
+            assert worker.wait(300) == 0, said.read_text()
     finally:
         for worker in workers:
             worker.kill()
