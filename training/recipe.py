@@ -122,6 +122,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     shares the validation photos choose."""
     label_smoothing: Annotated[float, Meta(ge=0, lt=1)] = 0.1
     """Share of the target spread over all classes."""
+    teacher_share: Share = 0.7
+    """Share of the loss that is the distance from what teachers say, where there are any."""
+    teacher_temperature: Annotated[float, Meta(ge=1, le=20)] = 2.0
+    """Temperature at which answers are held against those of teachers: above 1, what a photo
+    might be taken for counts for more (Hinton et al. 2015, arXiv:1503.02531)."""
     class_weights: Literal["none", "inverse", "effective"] = "none"
     """Loss weights: 1/n, or by the effective number of photos (Cui et al. 2019)."""
     group_balance: Share = 0.0

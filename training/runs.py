@@ -76,6 +76,16 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return next((c for c in self.candidates if c.name == PROBE), None)
 
 
+class Taught(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A run that taught another."""
+
+    path: str
+    """Its folder, or a model file in it."""
+    recipe_name: str
+    sha256: str
+    """Of the model's file."""
+
+
 class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Content of run.json."""
 
@@ -95,6 +105,8 @@ class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     packages: dict[str, str]
     start: StartWeights | None = None
     """None: from scratch; so it is also in runs from before it was noted."""
+    teachers: tuple[Taught, ...] = ()
+    """Runs whose answers it was trained on, beside the labels."""
     cache: str = ""
     """Where decoded photos lie; empty: in the run."""
     result: Result | None = None

@@ -82,6 +82,13 @@ class FitOptions(msgspec.Struct, frozen=True, kw_only=True):
     change: Annotated[
         list[str] | None, typer.Option("--set", help="KEY=VALUE changes, such as augment.hue=0.")
     ] = None
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Finished run (or RUN/probe.keras) on the same photos, whose answers are learned "
+            "from beside the labels; several: their mean. Of crossval: the folder of another."
+        ),
+    ] = None
     cache: Annotated[
         Path | None, typer.Option(help="Folder for decoded photos, to share between runs.")
     ] = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import msgspec
 from rich.console import Console
@@ -59,23 +60,25 @@ def _fold(
 ) -> FoldAnswers:
     """Train and judge one fold, or take what was found of it before."""
     from training.fitting.fit import fit
+    from training.fitting.teachers import taught_by
     from training.runs import load_run
 
+    teachers = [_of_fold(path, number) for path in asked.teacher or ()]
     out = asked.out / f"fold-{number}"
     answers = out / "answers.json"
     console.print(f"fold {number}", style="bold")
     if (out / "run.json").exists() and (run := load_run(out)).info.result is not None:
         was, examples = run.info, run.dataset.examples
-        begun = was.recipe, was.seed, was.start, examples, was.data_fingerprint
-        if begun != (recipe, asked.seed, origin(recipe), part.examples, part.fingerprint()):
+        begun = was.recipe, was.seed, was.start, was.teachers, examples, was.data_fingerprint
+        now = recipe, asked.seed, origin(recipe), taught_by(teachers, part, recipe)
+        if begun != (*now, part.examples, part.fingerprint()):
             raise TrainingError(
-                f"{out}: holds a fold of another recipe, seed or start, or of other photos; choose "
-                "another --out"
+                f"{out}: holds a fold of another recipe, seed, start or teacher, or of other "
+                "photos; choose another --out"
             )
     else:
-        run = fit(
-            part, asked.recipe, recipe, out, asked.seed, f"fold {number}", asked.cache, console
-        )
+        rule = f"fold {number}"
+        run = fit(part, asked.recipe, recipe, out, asked.seed, rule, asked.cache, console, teachers)
     if not answers.exists():
         write_whole(answers, msgspec.json.encode(judge_fold(run)))
         shutil.rmtree(out / "cache", ignore_errors=True)  # a copy of all photos for each fold
@@ -85,6 +88,16 @@ def _fold(
         raise TrainingError(
             f"{answers} is damaged ({refusal(error)}); delete it, and the fold is judged again"
         ) from error
+
+
+def _of_fold(teacher: Path, number: int) -> Path:
+    """The teacher that saw nothing of what a fold is judged by: of a cross-validation on the same
+    photos, with the same seed, in as many folds.
+    """
+    fold = f"fold-{number}"
+    if teacher.suffix == ".keras":
+        return teacher.parent / fold / teacher.name
+    return teacher / fold
 
 
 def _table(folds: list[FoldAnswers], together: CrossValidation) -> Table:

@@ -44,7 +44,7 @@ def fit(photos: PhotoOptions, asked: FitOptions) -> None:
     name, recipe = asked.recipe, next(iter(recipes.values()))
     if name == AUTO:
         name, recipe = settle(used, recipes, asked, rule, console)
-    run = train(used, name, recipe, out, seed, rule, asked.cache, console)
+    run = train(used, name, recipe, out, seed, rule, asked.cache, console, asked.teacher or ())
     result = run.info.result
     assert result is not None
     if result.falling:

@@ -42,21 +42,24 @@ def fit(
     split_rule: str = "",
     cache: Path | None = None,
     console: Console | None = None,
+    teachers: Sequence[Path] = (),
 ) -> Run:
-    """Train into `out`, or go on with what is there unfinished.
+    """Train into `out`, or go on with what is there unfinished; `teachers` are finished runs.
 
     Raises:
         TrainingError: `out` holds a finished run or one with other settings, or photos or weights
-            cannot be used.
+            or teachers cannot be used.
         DataError: no model can be made of these classes and splits.
     """
     from training.fitting.progress import Progress
+    from training.fitting.teachers import Committee, taught_by
     from training.fitting.train import train
     from training.models import build_model
     from training.tf import keras, tf
 
     console = console or Console()
     refuse((*dataset.notes, *obstacles(dataset)), str(dataset.root))
+    taught = taught_by(teachers, dataset, recipe)
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
     model = build_model(recipe, len(dataset.labels))
@@ -71,12 +74,14 @@ def fit(
         split_rule=split_rule or dataset.source,
         packages=package_versions(),
         start=origin(recipe),
+        teachers=taught,
         cache=str(cache.resolve()) if cache else "",
     )
     run = _begin(out, info, dataset)
     with Progress(console, run.path / "tensorboard") as progress:
         photos = _photos(run, progress)
-        trained = train(model, photos, recipe, seed, run.path / "state", progress)
+        committee = Committee(taught, run) if taught else None
+        trained = train(model, photos, recipe, seed, run.path / "state", progress, committee)
     _keep(run, model, trained)
     result = Result(
         candidates=trained.candidates,
@@ -172,7 +177,7 @@ def _begin(out: Path, info: RunInfo, dataset: Dataset) -> Run:
         save_info(out, info)
         return Run(out, info)
     found = load_run(out).info
-    for name in ("labels", "recipe", "seed", "data_fingerprint", "packages", "start"):
+    for name in ("labels", "recipe", "seed", "data_fingerprint", "packages", "start", "teachers"):
         if getattr(found, name) != getattr(info, name):
             raise TrainingError(
                 f"{out}: was begun with another {name.replace('_', ' ')}; repeat its command to go "

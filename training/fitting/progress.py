@@ -15,6 +15,7 @@ _TITLES = {
     "decode": "decoding photos",
     "probe": "fitting the linear probe",
     "head": "fitting the head",
+    "teachers": "asking the teachers",
     "all": "training all layers",
 }
 

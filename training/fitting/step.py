@@ -16,6 +16,8 @@ from training.recipe import Recipe
 from training.tf import keras, tf, traced
 from training.untyped import Model, Tensor
 
+Step = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
 #: Least steps of a warm-up.
 WARMUP = 30
 _LAST = 99
@@ -81,20 +83,30 @@ def scheduled_rate(recipe: Recipe, step: int, steps: int, per_epoch: int) -> flo
 
 
 def make_step(
-    parts: Parts, optimizer: AdamW, recipe: Recipe, weights: NDArray[np.float32], seed: int
-) -> Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """A compiled step(images, targets, rate) -> (loss, share of right answers).
+    parts: Parts,
+    optimizer: AdamW,
+    recipe: Recipe,
+    weights: NDArray[np.float32],
+    seed: int,
+    share: float,
+) -> Step:
+    """A compiled step(images, targets, taught, rate) -> (loss, share of right answers).
+
+    `taught` is the teachers' log-probabilities, float32 (n, classes); without teachers anything.
 
     Args:
         parts: the model; what `optimizer` holds is trained.
         optimizer: of the variables of body and head.
-        recipe: label smoothing and the treatment of batch norm.
+        recipe: label smoothing, the teachers' part and the treatment of batch norm.
         weights: float32 (classes,), loss weight of each class.
         seed: of dropout, which also depends on the step's number, so a resumed run repeats it.
+        share: of the loss that is the teachers'; 0: there are none.
     """
     class_weights = tf.constant(weights)
 
-    def step(images: Tensor, targets: Tensor, rate: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        images: Tensor, targets: Tensor, taught: Tensor, rate: Tensor
+    ) -> tuple[Tensor, Tensor]:
         x = images if parts.stem is None else tf.stop_gradient(parts.stem(images, training=False))
         with tf.GradientTape() as tape:
             features = parts.body(x, training=not recipe.freeze_statistics)
@@ -103,17 +115,25 @@ def make_step(
                 features = tf.nn.experimental.stateless_dropout(features, recipe.dropout, place)
             logits = parts.head(features)
             loss = smoothed_loss(logits, targets, class_weights, recipe.label_smoothing)
+            if share:
+                softened = taught_loss(logits, taught, recipe.teacher_temperature)
+                loss = (1 - share) * loss + share * softened
         optimizer.apply(tape.gradient(loss, optimizer.variables), rate)
         hit = tf.equal(tf.argmax(logits, 1), tf.argmax(targets, 1))
         return loss, tf.reduce_mean(tf.cast(hit, tf.float32))
 
-    compiled: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] = traced(step)
+    compiled: Step = traced(step)
     return compiled
 
 
 def compiled_for(
-    model: Model, parts: Parts, recipe: Recipe, weights: NDArray[np.float32], seed: int
-) -> tuple[AdamW, Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]]:
+    model: Model,
+    parts: Parts,
+    recipe: Recipe,
+    weights: NDArray[np.float32],
+    seed: int,
+    share: float = 0.0,
+) -> tuple[AdamW, Step]:
     """Optimiser and step of a model that holds its start weights; see `make_step`."""
     variables = parts.body.trainable_variables + parts.head.trainable_variables
     optimizer = AdamW(
@@ -123,7 +143,7 @@ def compiled_for(
         anchor=recipe.anchor,
         average=recipe.average,
     )
-    return optimizer, make_step(parts, optimizer, recipe, weights, seed)
+    return optimizer, make_step(parts, optimizer, recipe, weights, seed, share)
 
 
 def smoothed_loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: float) -> Tensor:
@@ -132,3 +152,13 @@ def smoothed_loss(logits: Tensor, targets: Tensor, weights: Tensor, smoothing: f
     smooth = targets * (1 - smoothing) + smoothing / classes
     loss = tf.nn.softmax_cross_entropy_with_logits(smooth, logits)
     return tf.reduce_mean(loss * tf.linalg.matvec(targets, weights))
+
+
+def taught_loss(logits: Tensor, taught: Tensor, temperature: float) -> Tensor:
+    """Mean divergence (Kullback-Leibler) of answers from the teachers' log-probabilities, both at a
+    temperature; times its square, so that gradients keep their size (Hinton et al. 2015).
+    """
+    wanted = tf.nn.log_softmax(taught / temperature)
+    given = tf.nn.log_softmax(logits / temperature)
+    apart = tf.reduce_sum(tf.exp(wanted) * (wanted - given), axis=1)
+    return temperature**2 * tf.reduce_mean(apart)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,7 @@ from training.input.sampling import class_weights, epoch_order, group_shares
 from training.recipe import Recipe, epochs_of, steps_per_epoch
 from training.runs import HEAD, PROBE, Choice
 from training.tf import keras, tf, traced
-from training.untyped import Model
+from training.untyped import Model, Tensor
 
 Row = dict[str, float]
 Pixels = NDArray[np.uint8]
@@ -48,6 +48,26 @@ class FitPhotos:
     val: Pixels
     """uint8 (m, h, w, 3), as the device sees them."""
     val_labels: Labels
+
+
+class Lessons(NamedTuple):
+    """Which pictures a student sees, as in `training.input.dataset.train_dataset`."""
+
+    order: NDArray[np.int32]
+    batch: int
+    seed: int
+
+
+class Teachers(Protocol):
+    """Those who say what shows on a student's pictures."""
+
+    def __len__(self) -> int:
+        """How many."""
+        ...
+
+    def answers(self, asked: Lessons, progress: Callable[[int], None]) -> NDArray[np.float32]:
+        """Log-probabilities (n, classes); `progress` is called with how many answers were given."""
+        ...
 
 
 class Trained(NamedTuple):
@@ -81,6 +101,7 @@ def train(
     seed: int,
     state_folder: Path,
     watcher: FitWatcher,
+    teachers: Teachers | None = None,
 ) -> Trained:
     """Train `model` in place; on return it holds the kept weights.
 
@@ -91,11 +112,12 @@ def train(
         seed: of draws, augmentation and dropout.
         state_folder: where the state at the last judgement lies; what is there is gone on from.
         watcher: told about phases, steps and epochs.
+        teachers: whose answers count beside the labels, if there are any.
 
     Raises:
         TrainingError: the stored state is damaged or of another model.
     """
-    trainer = _Trainer(model, photos, recipe, seed, watcher)
+    trainer = _Trainer(model, photos, recipe, seed, watcher, teachers)
     state = load_state(state_folder) or trainer.begin()
     assign(model.weights, state.start)
     trainer.compile()
@@ -109,10 +131,16 @@ class _Trainer:
     """Everything that stays the same from epoch to epoch."""
 
     def __init__(
-        self, model: Model, photos: FitPhotos, recipe: Recipe, seed: int, watcher: FitWatcher
+        self,
+        model: Model,
+        photos: FitPhotos,
+        recipe: Recipe,
+        seed: int,
+        watcher: FitWatcher,
+        teachers: Teachers | None,
     ) -> None:
         self.model, self.photos, self.recipe, self.seed = model, photos, recipe, seed
-        self.watcher = watcher
+        self.watcher, self.teachers = watcher, teachers
         classes = model.output_shape[-1]
         labels = photos.train_labels
         self.targets = one_hot(labels, classes)
@@ -166,7 +194,12 @@ class _Trainer:
     def compile(self) -> None:
         """Make optimiser and step; the model must hold its start weights."""
         self.optimizer, self.step = compiled_for(
-            self.model, self.parts, self.recipe, self.class_weights, self.seed
+            self.model,
+            self.parts,
+            self.recipe,
+            self.class_weights,
+            self.seed,
+            self.recipe.teacher_share if self.teachers else 0.0,
         )
 
     def run_member(self, state: State, save: Callable[[State], None]) -> State:
@@ -177,9 +210,9 @@ class _Trainer:
         else:
             self.optimizer.reset()
         epochs = self.epochs
+        batches = self._batches(state) if state.epoch < epochs else iter(())
         if state.epoch < epochs:
             self.watcher.phase("all", epochs * self.per_epoch, state.epoch * self.per_epoch)
-        batches = self._batches(state) if state.epoch < epochs else iter(())
         while state.epoch < epochs and not self._stopped(state):
             begin = time.monotonic()
             row = self._some_epochs(batches, state.epoch)
@@ -248,8 +281,8 @@ class _Trainer:
         loss, hits, rate = tf.constant(0.0), tf.constant(0.0), 0.0
         for number in numbers:
             rate = scheduled_rate(recipe, number, self.epochs * self.per_epoch, self.per_epoch)
-            x, y = next(batches)
-            new_loss, new_hits = self.step(x, y, tf.constant(rate, tf.float32))
+            x, y, taught = next(batches)
+            new_loss, new_hits = self.step(x, y, taught, tf.constant(rate, tf.float32))
             loss, hits = loss + new_loss, hits + new_hits
             self.watcher.advance(1)
         return {
@@ -259,25 +292,31 @@ class _Trainer:
             "train_accuracy": float(hits) / len(numbers),
         }
 
-    def _batches(self, state: State) -> Any:  # noqa: ANN401
+    def _batches(self, state: State) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Pictures, targets and what teachers say, from the present epoch to the last."""
         recipe, seed = self.recipe, self.seed + _MEMBER_STRIDE * state.member
         batch = min(recipe.batch, len(self.targets))
         orders = [
             epoch_order(self.shares, seed, epoch)[: self.per_epoch * batch]
-            for epoch in range(state.epoch, self.epochs)
+            for epoch in range(self.epochs)
         ]
-        return iter(
-            train_dataset(
-                self.photos.train,
-                self.targets,
-                np.concatenate(orders),
-                batch=batch,
-                side=recipe.resolution,
-                augment=recipe.augment,
-                seed=seed,
-                first_step=state.epoch * self.per_epoch,
-            )
+        lessons, first = Lessons(np.concatenate(orders), batch, seed), state.epoch * self.per_epoch
+        dataset = train_dataset(
+            self.photos.train,
+            self.targets,
+            lessons.order[first * batch :],
+            batch=batch,
+            side=recipe.resolution,
+            augment=recipe.augment,
+            seed=seed,
+            first_step=first,
         )
+        if self.teachers is None:
+            return ((x, y, y) for x, y in dataset)
+        self.watcher.phase("teachers", len(lessons.order) * len(self.teachers))
+        answers = self.teachers.answers(lessons, self.watcher.advance)[first * batch :]
+        taught = answers.reshape(-1, batch, answers.shape[1])
+        return ((x, y, tf.constant(t)) for (x, y), t in zip(dataset, taught, strict=True))
 
     def _judged(self, state: State, row: Row) -> State:
         """Judge the running mean of the weights where there is one, then put the others back."""

@@ -35,14 +35,19 @@ def softmax(logits: ArrayLike, temperature: float = 1.0) -> Floats:
     return shares
 
 
+def log_softmax(logits: ArrayLike, temperature: float = 1.0) -> Floats:
+    """Natural logarithms of `softmax`, which never are -inf."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    above = scaled - scaled.max(axis=-1, keepdims=True)
+    shares: Floats = above - np.log(np.exp(above).sum(axis=-1, keepdims=True))
+    return shares
+
+
 def negative_log_likelihood(
     logits: ArrayLike, truth: NDArray[np.integer], temperature: float = 1.0
 ) -> float:
     """Mean of -log p(truth), in nats."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    top = scaled.max(axis=-1)
-    log_sum = top + np.log(np.exp(scaled - top[:, None]).sum(axis=-1))
-    return float(np.mean(log_sum - scaled[np.arange(len(truth)), truth]))
+    return float(-log_softmax(logits, temperature)[np.arange(len(truth)), truth].mean())
 
 
 def reliability(
