@@ -171,7 +171,9 @@ def test_folds_of_other_photos_are_refused(finished, photos):
     before = changed.read_bytes()
     changed.write_bytes(before + b"\0")
     try:
-        with pytest.raises(TrainingError, match=r"holds a fold of another recipe, seed, start or teacher"):
+        with pytest.raises(
+            TrainingError, match=r"holds a fold of another recipe, seed, start or teacher"
+        ):
             crossval(given(photos), asked(finished), 3)
     finally:
         changed.write_bytes(before)

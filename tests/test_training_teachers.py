@@ -12,6 +12,7 @@ from training.commands.asked import FitOptions, PhotoOptions
 from training.commands.crossval import crossval
 from training.data.sources import load_dataset
 from training.fitting.fit import fit
+from training.fitting.state import save_state
 from training.fitting.teachers import Committee, taught_by
 from training.fitting.train import Lessons
 from training.input.dataset import train_dataset
@@ -125,19 +126,17 @@ def test_two_teachers_count_alike(photos, teacher, tmp_path):
 
 def test_an_interrupted_student_ends_as_if_never_interrupted(taught, photos, teacher, tmp_path):
     """The teachers' answers go on where training does."""
-    from training.fitting import train as training
-
     recipe, out = small_recipe(epochs=20, teacher_share=1), tmp_path / "run"
-    real, done = training.save_state, []
+    done = []
 
     def stop(folder, state):
-        real(folder, state)
+        save_state(folder, state)
         done.append(state.epoch)
         if len(done) == 5:
             raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "save_state", stop)
+        patch.setattr("training.fitting.train.save_state", stop)
         with pytest.raises(KeyboardInterrupt):
             fit(load_dataset(photos), "small", recipe, out, teachers=[teacher.path])
     with pytest.raises(TrainingError, match="begun with another teachers"):
