@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -121,18 +121,23 @@ def compare_starts(
         found[name] = _cross_validated(features, dataset, folds, multiply_adds(model))
     if not found:
         raise TrainingError("no recipe's start weights can be had: " + "; ".join(reasons.values()))
+    starts, some = _compared(found), next(iter(found.values()))
     return StartComparison(
-        **_compared(found),
+        starts=starts,
+        chosen=_least_work(starts),
+        photos=len(some.losses),
+        groups=len(set(some.groups)),
         left_out=reasons,
         recipes=dict(recipes),
         data_fingerprint=dataset.fingerprint(),
     )
 
 
-def _compared(found: Mapping[str, _Answers]) -> dict[str, Any]:
+def _compared(found: Mapping[str, _Answers]) -> tuple[StartFigures, ...]:
+    """By log loss, the best first."""
     order = sorted(found, key=lambda name: found[name].losses.mean())
     least, groups = found[order[0]].losses, found[order[0]].groups
-    starts = tuple(
+    return tuple(
         StartFigures(
             recipe=name,
             accuracy=float(answers.right.mean()),
@@ -143,15 +148,12 @@ def _compared(found: Mapping[str, _Answers]) -> dict[str, Any]:
         )
         for name, answers in ((name, found[name]) for name in order)
     )
-    # The one-standard-error rule (Breiman et al. 1984): the least work that is as good.
+
+
+def _least_work(starts: Sequence[StartFigures]) -> str:
+    """The recipe of the one-standard-error rule (Breiman et al. 1984): the least work as good."""
     as_good = [start for start in starts if start.behind.low <= 0]
-    chosen = min(as_good, key=lambda start: start.multiply_adds).recipe
-    return {
-        "starts": starts,
-        "chosen": chosen,
-        "photos": len(least),
-        "groups": len(set(groups)),
-    }
+    return min(as_good, key=lambda start: start.multiply_adds).recipe
 
 
 def _body(recipe: Recipe, classes: int) -> Model:

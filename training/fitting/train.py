@@ -255,24 +255,21 @@ class _Trainer:
             )
 
     def _figures(self, name: str) -> Choice:
-        truth, logits = self.photos.val_labels, predict_logits(self.model, self.photos.val)
-        said = logits.argmax(axis=1)
-        return Choice(
-            name=name,
-            accuracy=metrics.accuracy(truth, said),
-            macro_f1=metrics.macro_f1(truth, said),
-            log_loss=metrics.calibrated_log_loss(logits, truth),
-        )
+        logits, accuracy, macro_f1 = self._validated()
+        log_loss = metrics.calibrated_log_loss(logits, self.photos.val_labels)
+        return Choice(name=name, accuracy=accuracy, macro_f1=macro_f1, log_loss=log_loss)
 
     def judge(self, row: Row) -> Row:
         """The row with figures of the present weights on the validation photos added."""
+        logits, accuracy, macro_f1 = self._validated()
+        loss = metrics.negative_log_likelihood(logits, self.photos.val_labels)
+        return row | {"val_loss": loss, "val_accuracy": accuracy, "val_macro_f1": macro_f1}
+
+    def _validated(self) -> tuple[NDArray[np.float32], float, float]:
+        """Logits of the present weights on the validation photos, their accuracy and macro-F1."""
         truth, logits = self.photos.val_labels, predict_logits(self.model, self.photos.val)
         said = logits.argmax(axis=1)
-        return row | {
-            "val_loss": metrics.negative_log_likelihood(logits, truth),
-            "val_accuracy": metrics.accuracy(truth, said),
-            "val_macro_f1": metrics.macro_f1(truth, said),
-        }
+        return logits, metrics.accuracy(truth, said), metrics.macro_f1(truth, said)
 
     def _some_epochs(self, batches: Any, epoch: int) -> Row:  # noqa: ANN401
         """Train until the next judgement."""
