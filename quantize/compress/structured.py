@@ -275,24 +275,24 @@ def _made(
             bench.train_photos(CORRECTION_PHOTOS, copy),
         ),
         shrink.healer(
-            model, _lessons(bench, candidate, teaching), schedules, members, bench.progress
+            model, _retraining(bench, candidate, teaching), schedules, members, bench.progress
         ),
         rounds=rounds,
     )
 
 
-def _lessons(bench: Workbench, candidate: Candidate, teaching: _Teaching) -> shrink.Lessons:
+def _retraining(bench: Workbench, candidate: Candidate, teaching: _Teaching) -> shrink.Retraining:
     """Batches for a candidate; of more than a trial, each part that was taught is kept."""
     schedule, stream, _, members = teaching
     batches = partial(bench.batches, schedule, stream, bench.run.info.input.width)
     if members == 1:
-        return shrink.Lessons(batches)
+        return shrink.Retraining(batches)
 
     def keep(student: Model, first: int, steps: int, teach: Callable[[], None]) -> None:
         facts = (*_asked(bench), *_training(bench), candidate, schedule.steps, first)
         bench.kept("search/taught", facts, weights_format(student), teach, steps=steps)
 
-    return shrink.Lessons(batches, keep)
+    return shrink.Retraining(batches, keep)
 
 
 def _rounds(whole: Schedule, rounds: int, members: int) -> list[Schedule]:

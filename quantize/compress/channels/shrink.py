@@ -41,7 +41,7 @@ def _at_once(_model: Model, _first: int, _steps: int, teach: Callable[[], None])
     teach()
 
 
-class Lessons(NamedTuple):
+class Retraining(NamedTuple):
     """What a student is taught with."""
 
     batches: Callable[[int], Batches]
@@ -108,7 +108,7 @@ def narrow(
 
 def healer(
     teacher: Model,
-    lessons: Lessons,
+    retraining: Retraining,
     schedules: Sequence[Schedule],
     members: int,
     progress: Progress,
@@ -128,12 +128,12 @@ def healer(
         first = sum(each.steps for each in schedules[:number])
 
         def teach(first: int) -> None:
-            school.run(lessons.batches(first), schedule, progress)
+            school.run(retraining.batches(first), schedule, progress)
 
         for member in range(members if number == len(schedules) - 1 else 1):
             state.model.set_weights(start)
             begin = first + member * schedule.steps
-            lessons.keep(state.model, begin, schedule.steps, partial(teach, begin))
+            retraining.keep(state.model, begin, schedule.steps, partial(teach, begin))
             found.append(state.model.get_weights())
         state.model.set_weights([np.mean(each, axis=0) for each in zip(*found, strict=True)])
 
