@@ -1,7 +1,6 @@
 """The sweep: trials compared, memory and multiply-adds of a file, what is said about points."""
 
 import io
-import math
 import shutil
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from quantize.options import Options
 from quantize.sweep import trials
 from quantize.sweep.asked import SweepOptions
 from quantize.sweep.points import Point, front
-from quantize.sweep.report import words
+from quantize.sweep.report import COLUMNS, rows, words
 from quantize.tflite.graph import macs
 from quantize.tflite.memory import arena_bytes
 from training.tflite import Graph, Operator, Tensor, read_graph
@@ -117,7 +116,23 @@ def test_costs_are_compared_run_by_run():
     base = point("qat", 0.9, 10, runs=("a", "b"), zipped=(1000, 2000))
     half = point("half", 0.9, 5, runs=("b",), zipped=(1000,))
     assert half.share("zipped", base) == 0.5
-    assert math.isnan(half.share("zipped", point("other", 0.9, 10, runs=("c", "d"))))
+    assert half.share("zipped", point("other", 0.9, 10, runs=("c", "d"))) is None
+
+
+def test_what_has_nothing_to_compare_with_says_so():
+    """Without the reference, in all runs or in those of a variant, no number stands for it."""
+    alone = point("ptq", 0.9, 10, time_ratio=(None, None))
+    (row,) = rows([alone])
+    assert row[COLUMNS.index("time / qat")] == "no qat"
+    (said,) = words([alone])
+    assert said == "What each variant bought cannot be said: no qat was measured beside it."
+    apart = point("ptq", 0.9, 10, runs=("c", "d"), time_ratio=(None, None))
+    assert words([point("qat", 0.9, 10), apart]) == ["ptq has no run in common with qat."]
+    half = point("ptq", 0.9, 10, runs=("b", "c"), time_ratio=(0.5, None))
+    (row,) = rows([half])
+    assert row[COLUMNS.index("time / qat")] == "0.50"
+    (said,) = words([point("qat", 0.9, 10), half])
+    assert said.startswith("ptq bought time (0.50 of qat's);")
 
 
 def test_unknown_variants_and_equal_names_are_refused(tmp_path):

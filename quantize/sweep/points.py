@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from statistics import mean, median
 
@@ -38,20 +37,23 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     """With the float model that was rounded, validation and test photos."""
     milliseconds: tuple[float, ...]
     """One picture, one thread, median over rounds; all points were timed in turn in one run."""
-    time_ratio: tuple[float, ...]
-    """To the reference variant of the same run, median over rounds; nan without one."""
+    time_ratio: tuple[float | None, ...]
+    """To the reference variant of the same run, median over rounds; None where that has none."""
     macs: tuple[int, ...]
     zipped: tuple[int, ...]
     """Bytes after deflate."""
     arena: tuple[int, ...]
     """Peak bytes of activations, as TFLite's planner places them."""
 
-    def share(self, cost: str, base: Point) -> float:
-        """A cost (a field's name) as a share of another point's: the mean over the runs of both."""
+    def share(self, cost: str, base: Point) -> float | None:
+        """A cost (a field's name) as a share of another point's: the mean over the runs of both.
+
+        None where no run has both.
+        """
         theirs = dict(zip(base.runs, getattr(base, cost), strict=True))
         ours = zip(self.runs, getattr(self, cost), strict=True)
         shares = [float(value / theirs[run]) for run, value in ours if run in theirs]
-        return mean(shares) if shares else math.nan
+        return mean(shares) if shares else None
 
     @property
     def mean_accuracy(self) -> float:
@@ -103,7 +105,7 @@ def _row(
     written = msgspec.json.decode(trial.parity.read_bytes())
     report = msgspec.convert(written["report"], Comparison)
     graph = read_graph(model)
-    ratio = float("nan")
+    ratio = None
     if base is not None:
         ratio = median(ours / theirs for ours, theirs in zip(times, base, strict=True))
     test, both = report.splits["test"], report.splits["both"]

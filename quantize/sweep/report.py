@@ -38,6 +38,8 @@ _SHOWN = {
     "kB arena": ("arena", ".0f"),
 }
 COLUMNS = ("variant", *_SHOWN)
+_ALONE = f"no {REFERENCE}"
+"""Stands where there is nothing to compare with."""
 
 
 def write(folder: Path, points: Sequence[Point], failures: Sequence[Failure], machine: str) -> Path:
@@ -69,13 +71,17 @@ def words(points: Sequence[Point]) -> list[str]:
     found = {point.variant: point for point in points}
     base = found.get(REFERENCE)
     if base is None:
-        return []
+        return [f"What each variant bought cannot be said: no {REFERENCE} was measured beside it."]
     lines = []
     for point in points:
         if point is base:
             continue
-        time = median(point.time_ratio)
         size, memory = point.share("zipped", base), point.share("arena", base)
+        ratios = [ratio for ratio in point.time_ratio if ratio is not None]
+        if size is None or memory is None or not ratios:
+            lines.append(f"{point.variant} has no run in common with {REFERENCE}.")
+            continue
+        time = median(ratios)
         bought = [
             f"{name} ({share:.2f} of {REFERENCE}'s)"
             for name, share in (("time", time), ("bytes", size), ("memory", memory))
@@ -102,7 +108,10 @@ def rows(points: Sequence[Point]) -> list[tuple[str, ...]]:
 
 def _spread(point: Point, field: str, form: str) -> str:
     unit = _UNITS.get(field)
-    values = [value / unit if unit else 100 * value for value in getattr(point, field)]
+    found = [value for value in getattr(point, field) if value is not None]
+    if not found:
+        return _ALONE
+    values = [value / unit if unit else 100 * value for value in found]
     low, middle, high = (f"{f(values):{form}}" for f in (min, mean, max))
     return middle if low == high else f"{middle} ({low}–{high})"
 
