@@ -219,6 +219,24 @@ def test_help_and_version_load_nothing_heavy():
 
 
 @litert
+def test_one_picture_waits_for_no_module_that_it_does_not_need(bundle, pictures):
+    """What tiles, settings and paths need is loaded where they are met."""
+    code = (
+        "import sys, numpy, PIL.Image, msgspec, ai_edge_litert.interpreter\n"
+        "theirs = set(sys.modules)\n"
+        "from edge.commands.cli import main\n"
+        "main(sys.argv[1:])\n"
+        "spared = {'pathlib', 'secrets', 'urllib.parse', 'edge.config',\n"
+        "          'edge.sightings.findings'} & set(sys.modules) - theirs\n"
+        "sys.exit(', '.join(spared) or 0)"
+    )
+    command = [sys.executable, "-c", code, "classify", pictures[0], "--bundle", bundle]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["label"] == "red"
+
+
+@litert
 def test_pipes_and_devices_are_refused_before_they_are_waited_for(
     bundle, pictures, tmp_path, capsys
 ):

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,7 +19,6 @@ from edge.model.classifier import Classification, Classifier, prove
 from edge.model.missing_labels import unknown
 from edge.model.tiled_classifier import TiledClassifier
 from edge.model.tiles import Size, see
-from edge.sightings.findings import findings
 from edge.system.background import Background, ahead
 from edge.text.printable import encoded, printable
 
@@ -130,6 +128,8 @@ def _describer(
     if problem := unknown({"--ignore": arguments.ignore}, classifier.labels):
         raise ConfigError(problem)
     if arguments.draw:
+        from pathlib import Path
+
         from edge.commands import drawing
 
         targets = drawing.targets(Path(arguments.draw), images)
@@ -149,6 +149,8 @@ def _describer(
         }
         if view is None:
             return line
+        from edge.sightings.findings import findings
+
         shown = findings(found, {}, frozenset(arguments.ignore))
         if arguments.draw:
             masked = viewer.masked(picture.pixels)

@@ -8,10 +8,12 @@ import os
 import resource
 import threading
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edge.errors import ShortageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 """What the kernel says where descriptors or memory are short; it is worth trying again."""
