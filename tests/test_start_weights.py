@@ -251,7 +251,7 @@ def test_a_run_begins_with_weights_by_name(mirror, monkeypatch, noise, tmp_path)
     assert done.exit_code == 0, done.output
     assert "fetched somebody/nets @ c0ffee, models/net.tflite, CC0-1.0: " in done.output
     run = load_run(tmp_path / "run")
-    begun, digest = there(run.info.start), hashlib.sha256(noise).hexdigest()
+    [begun], digest = run.info.starts, hashlib.sha256(noise).hexdigest()
     assert (begun.name, begun.licence, begun.sha256) == ("noise", "CC0-1.0", digest)
     assert begun.source == "somebody/nets @ c0ffee, models/net.tflite"
     kernel = run.model().get_layer("block_3_expand").get_weights()[0]

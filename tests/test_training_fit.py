@@ -315,7 +315,7 @@ def test_what_it_began_with_is_written_down(beside_a_probe, photos, tmp_path):
     from training.report.evaluate import evaluate
     from training.report.page import write_report
 
-    start = there(load_run(beside_a_probe.path).info.start)
+    [start] = load_run(beside_a_probe.path).info.starts
     digest = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
     assert (start.name, start.sha256, start.licence) == (Path(__file__).name, digest, "")
     page = write_report(beside_a_probe, *evaluate(beside_a_probe)).read_text()

@@ -14,7 +14,7 @@ from training.data.sources import load_dataset
 from training.fitting.fit import fit
 from training.fitting.state import save_state
 from training.fitting.teachers import Committee, taught_by
-from training.fitting.train import Lessons
+from training.fitting.train import Views
 from training.input.dataset import train_dataset
 from training.metrics import fit_temperature, softmax
 from training.recipes import load_recipe
@@ -86,7 +86,7 @@ def test_each_teacher_sees_the_students_pictures_at_its_own_size(taught, teacher
     order = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8], np.int32)
     committee = Committee(taught.info.teachers, taught)
     given: list[int] = []
-    answers = committee.answers(Lessons(order, 6, 11), given.append)
+    answers = committee.answers(Views(order, 6, 11), given.append)
     assert sum(given) == len(order) * len(committee)
     part = teacher.dataset.split("train")
     pixels = teacher.pixels(part, teacher.info.recipe.source)
@@ -105,10 +105,10 @@ def test_each_teacher_sees_the_students_pictures_at_its_own_size(taught, teacher
     wanted = softmax(logits, fit_temperature(judged, truth))
     np.testing.assert_allclose(np.exp(answers), wanted, atol=1e-4)
     again: list[int] = []
-    kept = committee.answers(Lessons(order, 6, 11), again.append)
+    kept = committee.answers(Views(order, 6, 11), again.append)
     np.testing.assert_array_equal(kept, answers)
     assert again == [len(order)], "answers on disk are not asked for again"
-    other = committee.answers(Lessons(order[::-1].copy(), 6, 11), given.append)
+    other = committee.answers(Views(order[::-1].copy(), 6, 11), given.append)
     assert not np.array_equal(other, answers)
 
 
@@ -120,7 +120,7 @@ def test_two_teachers_count_alike(photos, teacher, tmp_path):
     said = []
     for paths in ([teacher.path], [second.path], [teacher.path, second.path]):
         committee = Committee(taught_by(paths, dataset, recipe), second)
-        said.append(committee.answers(Lessons(order, 6, 0), lambda _: None))
+        said.append(committee.answers(Views(order, 6, 0), lambda _: None))
     np.testing.assert_allclose(said[2], (said[0] + said[1]) / 2, rtol=1e-5)
 
 

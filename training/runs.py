@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import TrainingError
-from edge.model.bundle.manifest import StartWeights
+from edge.model.bundle.manifest import StartWeights, starts_of
 from edge.model.image.preprocessing import InputSpec
 from edge.text.refusals import refusal
 from training.data.dataset import Dataset
@@ -76,8 +76,8 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return next((c for c in self.candidates if c.name == PROBE), None)
 
 
-class Taught(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A run that taught another."""
+class UsedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A run that another is made with."""
 
     path: str
     """Its folder, or a model file in it."""
@@ -103,14 +103,21 @@ class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     split_rule: str
     """How the splits came about, in words."""
     packages: dict[str, str]
-    start: StartWeights | None = None
-    """None: from scratch; so it is also in runs from before it was noted."""
-    teachers: tuple[Taught, ...] = ()
+    start: StartWeights | tuple[StartWeights, ...] | None = None
+    """None: from scratch; so it is also in runs from before it was noted. Several: joined."""
+    teachers: tuple[UsedRun, ...] = ()
     """Runs whose answers it was trained on, beside the labels."""
+    joined: tuple[UsedRun, ...] = ()
+    """Runs whose networks it consists of; empty: it was trained."""
     cache: str = ""
     """Where decoded photos lie; empty: in the run."""
     result: Result | None = None
     """None while unfinished."""
+
+    @property
+    def starts(self) -> tuple[StartWeights, ...]:
+        """All start weights."""
+        return starts_of(self.start)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from edge.model.bundle.bundle import Bundle, read_bundle
-from edge.model.bundle.manifest import Manifest, StartWeights
+from edge.model.bundle.manifest import Manifest, StartWeights, starts_of
 from edge.model.bundle.signing import load_public_key
 from edge.model.tflite import facts as tflite_file
 from quantize.tflite.graph import Layer, layers
@@ -83,7 +83,7 @@ def _identity(path: Path, bundle: Bundle) -> Table:
             rows["made by"] += f", made smaller for {source.budget}"
         rows["trained"] = f"recipe {source.recipe}, seed {source.seed}, split: {source.split_rule}"
         if source.start:
-            rows["start weights"] = _start(source.start)
+            rows["start weights"] = "; ".join(map(_start, starts_of(source.start)))
         rows["data"] = source.data_fingerprint
         rows["packages"] = ", ".join(f"{k} {v}" for k, v in sorted(source.packages.items()))
     return _pairs(f"{m.name} {m.version}", rows)

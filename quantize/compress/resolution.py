@@ -39,6 +39,8 @@ def at_resolution(run: Run, model: Model, side: int) -> Model:
     """
     from training.models import build_model
 
+    if run.info.joined:
+        raise QuantizeError(f"{run.path}: joined networks have one size; train them at another")
     possible = resolutions(run.info.input.width)
     if side not in possible:
         raise QuantizeError(

@@ -58,6 +58,7 @@ def find_channels(model: Model) -> Channels:
     links = _Links()
     behind: dict[int, int] = {}
     bent: list[int] = []
+    apart: list[int] = []
     roles: dict[str, Role] = {}
     layers = keras.layers
     for layer in model.layers:
@@ -75,6 +76,9 @@ def find_channels(model: Model) -> Channels:
             found = links.join(inputs)
         elif isinstance(layer, _PASSED_BY):
             found = inputs[0]
+        elif kind is layers.Concatenate:  # what stands side by side stays as it is
+            found = links.new()
+            apart += [found, *inputs]
         else:
             raise QuantizeError(
                 f"channels cannot be followed through {layer.name} ({kind.__name__}); "
@@ -83,7 +87,7 @@ def find_channels(model: Model) -> Channels:
         if kind not in _LINEAR:
             bent.append(found)
         behind[id(layer.output)] = found
-    fixed = {links.root(behind[id(t)]) for t in (model.input, model.output)}
+    fixed = {links.root(at) for at in (behind[id(model.input)], behind[id(model.output)], *apart)}
     ends = {k: (links.root(a), links.root(b)) for k, (a, b) in roles.items()}
     return _collect(model, ends, fixed, {links.root(item) for item in bent})
 
@@ -96,6 +100,7 @@ _PASSED_BY = (
     keras.layers.AveragePooling2D,
     keras.layers.MaxPooling2D,
     keras.layers.Dropout,
+    keras.layers.Resizing,
 )
 
 _LINEAR = (

@@ -95,6 +95,19 @@ def crossval(
 
 
 @app.command()
+def join(
+    runs: Annotated[
+        list[Path], typer.Argument(help="Run folders of finished `fit`s on the same photos.")
+    ],
+    out: Annotated[Path, typer.Option(help="Run folder to make.")],
+) -> None:
+    """Make one model of several: right more often, and as slow as all of them together."""
+    from training.commands.fit import join as run
+
+    run(runs, out)
+
+
+@app.command()
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Run folder of a finished `fit`.")],
     split: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,6 +75,22 @@ def _beside_probe(result: Result) -> str:
     if probe is result.kept:
         return " (training did not beat it)"
     return f" (linear probe {probe.accuracy:.1%}, {probe.macro_f1:.3f})"
+
+
+def join(paths: Sequence[Path], out: Path) -> None:
+    """Join, and say what that gives beside each alone."""
+    from training.fitting.join import join as make
+
+    result = make(paths, out).info.result
+    assert result is not None
+    console = Console(highlight=False, soft_wrap=True)
+    for one in result.candidates:
+        console.print(
+            f"{one.name}: validation accuracy {one.accuracy:.1%}, macro-F1 {one.macro_f1:.3f}, "
+            f"log loss {one.log_loss:.3f}",
+            markup=False,
+        )
+    console.print(f"{out}: next: python -m training evaluate {out}", markup=False)
 
 
 def evaluate(path: Path, split: str | None, unknown: Path | None) -> None:

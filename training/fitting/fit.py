@@ -107,12 +107,12 @@ def _keep(run: Run, model: Model, trained: Trained) -> None:
     if trained.probe:
         kept = values_of(model.weights)
         assign(model.weights, trained.probe)
-        _save(model, run.path / "probe.keras")
+        save_model(model, run.path / "probe.keras")
         assign(model.weights, kept)
-    _save(model, run.path / "model.keras")
+    save_model(model, run.path / "model.keras")
 
 
-def _save(model: Model, path: Path) -> None:
+def save_model(model: Model, path: Path) -> None:
     """Keep a model so that no half of it is ever found."""
     partial = path.with_suffix(".partial.keras")
     model.save(partial)

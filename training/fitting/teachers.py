@@ -21,10 +21,10 @@ from edge.errors import TrainingError
 from training import metrics
 from training.data.dataset import Dataset
 from training.files import write_whole
-from training.fitting.train import Lessons
+from training.fitting.train import Views
 from training.input.dataset import plain_batches, train_dataset
 from training.recipe import Recipe
-from training.runs import Run, Taught, finished_model, load_run
+from training.runs import Run, UsedRun, finished_model, load_run
 from training.starts.origin import sha256
 from training.tf import keras, traced
 from training.untyped import Model
@@ -40,7 +40,7 @@ class _Teacher(NamedTuple):
     temperature: float
 
 
-def taught_by(paths: Sequence[Path], dataset: Dataset, recipe: Recipe) -> tuple[Taught, ...]:
+def taught_by(paths: Sequence[Path], dataset: Dataset, recipe: Recipe) -> tuple[UsedRun, ...]:
     """What is written down of teachers that may teach a run on these photos.
 
     Args:
@@ -74,14 +74,16 @@ def taught_by(paths: Sequence[Path], dataset: Dataset, recipe: Recipe) -> tuple[
                 f"--teacher {path}: makes photos square by {run.info.recipe.crop}, the student by "
                 f"{recipe.crop}; set crop to the same"
             )
-        found.append(Taught(path=str(path), recipe_name=run.info.recipe_name, sha256=sha256(model)))
+        found.append(
+            UsedRun(path=str(path), recipe_name=run.info.recipe_name, sha256=sha256(model))
+        )
     return tuple(found)
 
 
 class Committee:
     """Teachers whose mean answer counts; see `training.fitting.train.Teachers`."""
 
-    def __init__(self, taught: Sequence[Taught], student: Run) -> None:
+    def __init__(self, taught: Sequence[UsedRun], student: Run) -> None:
         self._taught, self._student = taught, student
         self._folder = Path(student.info.cache) if student.info.cache else student.path / "cache"
         self._teachers: list[_Teacher] = []
@@ -90,7 +92,7 @@ class Committee:
         """How many."""
         return len(self._taught)
 
-    def answers(self, asked: Lessons, progress: Callable[[int], None]) -> Floats:
+    def answers(self, asked: Views, progress: Callable[[int], None]) -> Floats:
         """Log-probabilities float32 (n, classes) of what shows on a student's pictures.
 
         Each teacher is asked at its own resolution and at the temperature at which it is right on
@@ -112,7 +114,7 @@ class Committee:
         flat: Floats = np.frombuffer(path.read_bytes(), "<f4")
         return flat.reshape(len(asked.order), len(self._student.info.labels))
 
-    def _key(self, asked: Lessons) -> str:
+    def _key(self, asked: Views) -> str:
         """Everything that the answers follow from."""
         info = self._student.info
         about = (
@@ -128,7 +130,7 @@ class Committee:
             self._teachers = [_open(Path(one.path)) for one in self._taught]
         return self._teachers
 
-    def _one(self, teacher: _Teacher, asked: Lessons, progress: Callable[[int], None]) -> Floats:
+    def _one(self, teacher: _Teacher, asked: Views, progress: Callable[[int], None]) -> Floats:
         run, side = teacher.run, teacher.run.info.recipe.resolution
         photos = run.dataset.split("train")
         targets = np.zeros((len(photos), 1), np.float32)

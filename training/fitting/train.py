@@ -50,7 +50,7 @@ class FitPhotos:
     val_labels: Labels
 
 
-class Lessons(NamedTuple):
+class Views(NamedTuple):
     """Which pictures a student sees, as in `training.input.dataset.train_dataset`."""
 
     order: NDArray[np.int32]
@@ -65,7 +65,7 @@ class Teachers(Protocol):
         """How many."""
         ...
 
-    def answers(self, asked: Lessons, progress: Callable[[int], None]) -> NDArray[np.float32]:
+    def answers(self, asked: Views, progress: Callable[[int], None]) -> NDArray[np.float32]:
         """Log-probabilities (n, classes); `progress` is called with how many answers were given."""
         ...
 
@@ -297,11 +297,11 @@ class _Trainer:
             epoch_order(self.shares, seed, epoch)[: self.per_epoch * batch]
             for epoch in range(self.epochs)
         ]
-        lessons, first = Lessons(np.concatenate(orders), batch, seed), state.epoch * self.per_epoch
+        views, first = Views(np.concatenate(orders), batch, seed), state.epoch * self.per_epoch
         dataset = train_dataset(
             self.photos.train,
             self.targets,
-            lessons.order[first * batch :],
+            views.order[first * batch :],
             batch=batch,
             side=recipe.resolution,
             augment=recipe.augment,
@@ -310,8 +310,8 @@ class _Trainer:
         )
         if self.teachers is None:
             return ((x, y, y) for x, y in dataset)
-        self.watcher.phase("teachers", len(lessons.order) * len(self.teachers))
-        answers = self.teachers.answers(lessons, self.watcher.advance)[first * batch :]
+        self.watcher.phase("teachers", len(views.order) * len(self.teachers))
+        answers = self.teachers.answers(views, self.watcher.advance)[first * batch :]
         taught = answers.reshape(-1, batch, answers.shape[1])
         return ((x, y, tf.constant(t)) for (x, y), t in zip(dataset, taught, strict=True))
 

@@ -24,9 +24,11 @@ def history(path: Path, probe: float | None = None) -> Markup | str:
     """Accuracy and loss over epochs, a line for each member; nothing where there are too few.
 
     Args:
-        path: history.csv.
+        path: history.csv; a joined run has none.
         probe: validation accuracy of the linear probe, drawn as a level.
     """
+    if not path.exists():
+        return ""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     members = [

@@ -124,6 +124,13 @@ class StartWeights(_ManifestPart, frozen=True, kw_only=True):
     sha256: Sha256
 
 
+def starts_of(start: StartWeights | tuple[StartWeights, ...] | None) -> tuple[StartWeights, ...]:
+    """The start weights that a run or a manifest names, however many."""
+    if start is None:
+        return ()
+    return start if isinstance(start, tuple) else (start,)
+
+
 class Provenance(_ManifestPart, frozen=True, kw_only=True):
     """Where the model comes from."""
 
@@ -131,8 +138,8 @@ class Provenance(_ManifestPart, frozen=True, kw_only=True):
     split_rule: str
     recipe: str
     seed: int
-    start: StartWeights | None = None
-    """None: training began from scratch, or the run does not say."""
+    start: StartWeights | tuple[StartWeights, ...] | None = None
+    """None: training began from scratch, or the run does not say. Several: of joined networks."""
     packages: dict[str, str] = {}
     method: str = ""
     pruning: Probability = 0.0
