@@ -220,13 +220,13 @@ def test_help_and_version_load_nothing_heavy():
 
 @litert
 def test_one_picture_waits_for_no_module_that_it_does_not_need(bundle, pictures):
-    """What tiles, settings and paths need is loaded where they are met."""
+    """What tiles, refusals, settings and paths need is loaded where they are met."""
     code = (
         "import sys, numpy, PIL.Image, msgspec, ai_edge_litert.interpreter\n"
         "theirs = set(sys.modules)\n"
         "from edge.commands.cli import main\n"
         "main(sys.argv[1:])\n"
-        "spared = {'pathlib', 'secrets', 'urllib.parse', 'edge.config',\n"
+        "spared = {'pathlib', 'secrets', 'urllib.parse', 'edge.config', 'edge.text.refusals',\n"
         "          'edge.sightings.findings'} & set(sys.modules) - theirs\n"
         "sys.exit(', '.join(spared) or 0)"
     )

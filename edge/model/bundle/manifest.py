@@ -13,7 +13,6 @@ from edge.model.image.preprocessing import InputSpec
 from edge.model.scores import DecisionSpec
 from edge.model.unknown_rule import UnknownSpec
 from edge.text.json_text import from_json
-from edge.text.refusals import refusal
 
 SCHEMA_VERSION = 1
 
@@ -270,5 +269,7 @@ def parse(data: bytes) -> Manifest:
             )
         return msgspec.convert(raw, Manifest)
     except (msgspec.MsgspecError, RecursionError) as error:
+        from edge.text.refusals import refusal  # for errors only: a start does not wait for it
+
         why = refusal(error, raw)
         raise BundleFormatError(f"manifest.json: {why}; pack the bundle again") from error
