@@ -35,7 +35,7 @@ from quantize.parity.compare import device_logits
 from quantize.tflite.graph import check_all_int8, layers
 from quantize.tflite.memory import deflated
 from quantize.workbench import Watcher, Workbench
-from training.files import write_whole
+from training.files import write_shared
 from training.runs import Run, load_run
 from training.tflite import read_graph
 from training.untyped import Model
@@ -118,7 +118,7 @@ def main(folder: Path, out: Path, rates: tuple[float, ...] = RATES) -> None:
         )
         if val > best:
             best, found = val, model
-    write_whole(out, found)
+    write_shared(out, found)
     print(f"written: {out}, the one that is right on {best:.1%} of the validation photos")
 
 

@@ -28,7 +28,7 @@ from edge.model.image.preprocessing import InputSpec
 from quantize.keras.finetune import Distillation, Schedule
 from quantize.options import Options
 from quantize.timing.timer import Local, Timer
-from training.files import write_whole
+from training.files import write_shared
 from training.runs import Run, finished_model, package_versions
 from training.untyped import Model
 
@@ -252,7 +252,7 @@ def model_scale(images: NDArray[np.uint8]) -> NDArray[np.float32]:
 def save(path: Path, content: bytes) -> bytes:
     """Write a file whole, and its folder where there is none; give its content."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content)
+    write_shared(path, content)
     return content
 
 

@@ -9,8 +9,11 @@ from uuid import uuid4
 import msgspec
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Put a file in place so that no reader, no crash and no other writer ever sees half of it."""
+def write_shared(path: Path, content: bytes) -> None:
+    """Put a file in place so that no reader, no crash and no other writer ever sees half of it.
+
+    (:func:`edge.system.files.write_whole` is for a file that one program alone writes.)
+    """
     partial = path.with_name(f"{path.name}.{uuid4().hex}.partial")
     try:
         with partial.open("wb") as file:
@@ -24,4 +27,4 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """The same with a value as JSON, a line for each part of it."""
-    write_whole(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")
+    write_shared(path, msgspec.json.format(msgspec.json.encode(value), indent=1) + b"\n")

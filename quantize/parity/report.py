@@ -12,7 +12,7 @@ from quantize.parity import plots
 from quantize.parity.compare import points
 from quantize.parity.outcome import Outcome
 from training import metrics
-from training.files import write_json, write_whole
+from training.files import write_json, write_shared
 from training.pages.page import render
 from training.pages.photos import data_address
 
@@ -49,7 +49,7 @@ def write(out: Path, outcome: Outcome, labels: tuple[str, ...], root: Path) -> P
     }
     write_json(out.with_name(f"{out.stem}.parity.json"), shown)
     path = out.with_name(f"{out.stem}.parity.html")
-    write_whole(path, page(out.stem, outcome, found, root).encode())
+    write_shared(path, page(out.stem, outcome, found, root).encode())
     return path
 
 

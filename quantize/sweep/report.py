@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from quantize.sweep.points import REFERENCE, Point, front
 from quantize.sweep.trials import Failure
-from training.files import write_json, write_whole
+from training.files import write_json, write_shared
 from training.pages.figures import name_points, new_figure, svg
 from training.pages.page import render
 
@@ -62,7 +62,7 @@ def write(folder: Path, points: Sequence[Point], failures: Sequence[Failure], ma
     }
     write_json(folder / "sweep.json", record)
     page = folder / "sweep.html"
-    write_whole(page, _page(points, failures, machine).encode())
+    write_shared(page, _page(points, failures, machine).encode())
     return page
 
 

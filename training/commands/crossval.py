@@ -19,7 +19,7 @@ from training.data.dataset import Dataset
 from training.data.folds import divide
 from training.data.judgement import obstacles, refuse
 from training.data.words import plural
-from training.files import write_json, write_whole
+from training.files import write_json, write_shared
 from training.recipe import Recipe
 from training.report.crossval import CrossValidation, FoldAnswers, judge_fold, pool
 from training.starts.origin import origin
@@ -80,7 +80,7 @@ def _fold(
         rule = f"fold {number}"
         run = fit(part, asked.recipe, recipe, out, asked.seed, rule, asked.cache, console, teachers)
     if not answers.exists():
-        write_whole(answers, msgspec.json.encode(judge_fold(run)))
+        write_shared(answers, msgspec.json.encode(judge_fold(run)))
         shutil.rmtree(out / "cache", ignore_errors=True)  # a copy of all photos for each fold
     try:
         return msgspec.json.decode(answers.read_bytes(), type=FoldAnswers)

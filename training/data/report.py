@@ -9,7 +9,7 @@ from edge.errors import DataError, ImageError
 from edge.model.image.preprocessing import decode
 from training.data.check import Report, as_json
 from training.data.dataset import Finding
-from training.files import write_json, write_whole
+from training.files import write_json, write_shared
 from training.pages.page import render as fill
 from training.pages.photos import data_address
 
@@ -28,7 +28,7 @@ def write_report(report: Report, out: Path) -> tuple[Path, Path]:
     try:
         out.mkdir(parents=True, exist_ok=True)
         write_json(data, as_json(report))
-        write_whole(page, render(report).encode())
+        write_shared(page, render(report).encode())
         return data, page
     except OSError as error:
         raise DataError(f"{error.filename or out}: cannot be written ({error.strerror})") from error

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from edge.errors import DataError
 from training.data.dataset import SPLITS, UNLABELLED, Dataset, Example
-from training.files import write_whole
+from training.files import write_shared
 
 COLUMNS = ("file", "label", "split", "group")
 NAMES = {
@@ -115,7 +115,7 @@ def write_csv(dataset: Dataset, path: Path | str) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, as_csv(dataset).encode())
+        write_shared(path, as_csv(dataset).encode())
     except OSError as error:
         raise DataError(f"{path}: cannot be written ({error.strerror or error})") from error
 

@@ -18,7 +18,7 @@ from edge.errors import TrainingError
 from training.data.dataset import Dataset
 from training.data.judgement import obstacles, refuse
 from training.data.tables import as_csv, write_csv
-from training.files import write_whole
+from training.files import write_shared
 from training.recipe import Recipe
 from training.runs import Result, Run, RunInfo, load_run, package_versions, save_info
 from training.starts.origin import origin
@@ -243,4 +243,4 @@ def _write_history(path: Path, history: Sequence[dict[str, float]]) -> None:
     writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
     writer.writerows({k: f"{v:.6g}" for k, v in row.items()} for row in history)
-    write_whole(path, text.getvalue().encode())
+    write_shared(path, text.getvalue().encode())

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from training.files import write_whole
+from training.files import write_shared
 from training.recipe import Recipe, epochs_of, steps_per_epoch
 from training.runs import HEAD, PROBE, Run
 
@@ -89,6 +89,6 @@ def _trial(
             log_loss=trained.log_loss,
             falling=result.falling is not None,
         )
-        write_whole(ended, msgspec.json.encode(found))
+        write_shared(ended, msgspec.json.encode(found))
     shutil.rmtree(place, ignore_errors=True)
     return msgspec.json.decode(ended.read_bytes(), type=RateTrial)

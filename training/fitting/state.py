@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import TrainingError
-from training.files import write_whole
+from training.files import write_shared
 
 Arrays = list[NDArray[Any]]
 ARRAYS = ("weights", "slots", "start", "best", "first", "mean", "probe")
@@ -59,7 +59,7 @@ def save_state(folder: Path, state: State) -> None:
     about = {name: getattr(state, name) for name in ("member", "epoch", "best_epoch", "history")}
     buffer = io.BytesIO()
     np.savez(buffer, about=np.array(json.dumps(about)), **named)
-    write_whole(folder / "state.npz", buffer.getvalue())
+    write_shared(folder / "state.npz", buffer.getvalue())
 
 
 def load_state(folder: Path) -> State | None:

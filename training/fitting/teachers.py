@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edge.errors import TrainingError
 from training import metrics
 from training.data.dataset import Dataset
-from training.files import write_whole
+from training.files import write_shared
 from training.fitting.train import Views
 from training.input.dataset import plain_batches, train_dataset
 from training.recipe import Recipe
@@ -108,7 +108,7 @@ class Committee:
                 [self._one(teacher, asked, progress) for teacher in self._all()], axis=0
             )
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, found.astype("<f4").tobytes())
+            write_shared(path, found.astype("<f4").tobytes())
         else:
             progress(len(asked.order) * len(self))
         flat: Floats = np.frombuffer(path.read_bytes(), "<f4")

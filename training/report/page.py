@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from training.files import write_whole
+from training.files import write_shared
 from training.fitting.auto import StartComparison
 from training.pages.page import render
 from training.pages.photos import data_address
@@ -52,7 +52,7 @@ def write_report(run: Run, evaluation: Evaluation, answers: Answers) -> Path:
         compared=_compared(run.path / "auto" / "starts.json"),
     )
     path = run.path / "report.html"
-    write_whole(path, page.encode())
+    write_shared(path, page.encode())
     return path
 
 

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from edge.errors import TrainingError, os_errors_as
-from training.files import write_whole
+from training.files import write_shared
 from training.starts.table import STARTS, Hosted, Packaged, Start
 
 HOST = "https://raw.githubusercontent.com"
@@ -44,7 +44,7 @@ def content_of(name: str, progress: Fetching | None = None) -> bytes:
     content = _fetched(name, start, start.where, progress or (lambda *_: None))
     with os_errors_as(TrainingError, f"weights {name}: {path}", "WHEATEAR_WEIGHTS names a folder"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, content)
+        write_shared(path, content)
     return content
 
 

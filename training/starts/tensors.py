@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from training.files import write_whole
+from training.files import write_shared
 
 Tensors = dict[str, list[NDArray[np.float32]]]
 """By layer; each layer's in the order of its variables."""
@@ -42,4 +42,4 @@ def write_tensors(tensors: Tensors, path: Path) -> None:
         for name, values in tensors.items():
             for number, value in enumerate(values):
                 file[f"layers/{name}/vars/{number}"] = value
-    write_whole(path, content.getvalue())
+    write_shared(path, content.getvalue())
