@@ -17,7 +17,7 @@ ROOMS: dict[str, tuple[str | tuple[str, ...], ...]] = {
         ("architectures", "quiet", "inverted", "tflite"),
         ("tf", "console", "files", "metrics", "recipe", "pages", "untyped"), "starts",
         ("recipes", "models", "unknown"),
-        "data", "input", "runs", "fitting", "report", ("synthetic", "inbox"), "commands",
+        ("data", "costs"), "input", "runs", "fitting", "report", ("synthetic", "inbox"), "commands",
     ),
 }  # fmt: skip
 """From the ground up: each room imports those before it, those in one tuple not each other."""

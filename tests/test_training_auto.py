@@ -188,6 +188,7 @@ def test_recipe_rate_and_length_are_settled_together(photos, tmp_path):
     words = shown.export_text()
     assert f"--recipe sees --set learning_rate={recipe.learning_rate:g}" in words
     assert "linear probes, cross-validated on 72 photos" in words
+    assert "│ Pi 4          │    ? │" in words, "the network of no shipped recipe"
 
 
 def test_without_training_there_is_no_rate(tmp_path):

@@ -19,11 +19,12 @@ from there import there
 
 from edge.errors import TrainingError
 from training import metrics
+from training.costs import cost_rows
 from training.data.sources import load_dataset
 from training.data.tables import write_csv
 from training.fitting.fit import fit, still_falling
 from training.recipe import epochs_of
-from training.recipes import load_recipe
+from training.recipes import load_recipe, recipe_names
 from training.runs import Run, load_run
 
 #: Seconds after which something hangs, on however busy a machine.
@@ -208,6 +209,11 @@ def test_evaluation_and_report_of_a_finished_run(finished):
     page = write_report(finished, evaluation, answers).read_text()
     assert msgspec.json.decode((finished.path / "evaluation.json").read_bytes())["n"] == 18
     assert "Class by class" in page
+    assert evaluation.cost is None, "32 pixels are no shipped recipe's"
+    assert "The network of this run is none of those below" in page
+    for name, *cells in cost_rows({name: load_recipe(name) for name in recipe_names()}):
+        row = "".join(f'<td class="n">{cell}</td>' for cell in cells)
+        assert f'<tr><td class="name">{name}</td>{row}</tr>' in page
     assert "http" not in page.replace("http-equiv", "")
 
 

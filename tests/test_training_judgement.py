@@ -321,3 +321,4 @@ def test_without_test_photos_the_validation_photos_judge_and_that_is_said(tmp_pa
     assert status == 0
     assert "no test photos" in said
     assert "val: 8 photos" in said
+    assert "network: of no shipped recipe" in said

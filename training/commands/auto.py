@@ -13,6 +13,7 @@ from rich.table import Table
 from edge.errors import TrainingError
 from training.commands.asked import FitOptions
 from training.commands.data import bars
+from training.commands.recipes import say_costs
 from training.commands.weights import ready
 from training.data.dataset import Dataset
 from training.files import write_json
@@ -66,6 +67,7 @@ def settle(
     cache = asked.cache or out / "cache"
     compared = _compared(dataset, recipes, out / "auto" / "starts.json", cache, console)
     console.print(_starts(compared))
+    say_costs({start.recipe: recipes[start.recipe] for start in compared.starts}, console)
     for name, why in compared.left_out.items():
         console.print(f"warning: {name} was left out: {why}", style="yellow", markup=False)
     console.print(f"{compared.reason}; now how fast and how long", markup=False)

@@ -158,6 +158,14 @@ def inbox_labels(
 
 
 @app.command()
+def recipes() -> None:
+    """List the recipes, and what the network of each costs on named boards."""
+    from training.commands.recipes import recipes as run
+
+    run()
+
+
+@app.command()
 def starts() -> None:
     """List start weights that have a name: of which network, from where, by which licence."""
     from training.commands.weights import starts as run

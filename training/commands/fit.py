@@ -12,6 +12,7 @@ from training.commands.asked import FitOptions, PhotoOptions
 from training.commands.auto import AUTO, choices, settle
 from training.commands.data import COLOURS, bars, say_findings
 from training.commands.weights import ready
+from training.costs import summary
 from training.data.check import check
 from training.data.judgement import refuse
 from training.runs import Result
@@ -122,6 +123,7 @@ def evaluate(path: Path, split: str | None, unknown: Path | None) -> None:
         f"accuracy {e.accuracy:.1%} ({low:.1%} to {high:.1%}), balanced {e.balanced_accuracy:.1%}, "
         f"macro-F1 {e.macro_f1:.3f}\n"
         f"{_probe_line(e)}"
+        f"network: {summary(e.cost)}\n"
         f"calibration error {e.ece:.3f} at temperature {e.temperature:.2f} "
         f"({e.ece_before:.3f} without)\n"
         f"unknown by confidence alone, below {e.unknown.threshold:.2f}: keeps "

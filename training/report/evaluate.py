@@ -17,6 +17,7 @@ from edge.errors import TrainingError
 from edge.model.image.preprocessing import quantise
 from edge.model.scores import softmax
 from training import metrics
+from training.costs import NetworkCost, cost_of
 from training.files import write_json
 from training.metrics import Interval
 from training.runs import Run
@@ -93,6 +94,8 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     per_class: dict[str, ClassFigures]
     confusion: tuple[tuple[int, ...], ...]
     """Rows: truth, columns: answer, in the order of the labels."""
+    cost: NetworkCost | None
+    """None where the network is no shipped recipe's."""
 
 
 class Answers(NamedTuple):
@@ -199,6 +202,7 @@ def _figures(
         probe=probe,
         per_class=_per_class(run.info.labels, judged, confusion),
         confusion=tuple(tuple(int(v) for v in row) for row in confusion),
+        cost=cost_of(run.info.recipe),
     )
 
 

@@ -10,10 +10,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from training.costs import ABOUT, cost_rows
 from training.files import write_shared
 from training.fitting.auto import StartComparison
 from training.pages.page import render
 from training.pages.photos import data_address
+from training.recipes import load_recipe, recipe_names
 from training.report import plots
 from training.report.evaluate import Answers, Evaluation
 from training.runs import Run
@@ -49,6 +51,8 @@ def write_report(run: Run, evaluation: Evaluation, answers: Answers) -> Path:
             run.path / "history.csv", probe.accuracy if (probe := result.probe) else None
         ),
         recipe=recipe,
+        costs=cost_rows({name: load_recipe(name) for name in recipe_names()}),
+        about_costs=ABOUT,
         compared=_compared(run.path / "auto" / "starts.json"),
     )
     path = run.path / "report.html"
