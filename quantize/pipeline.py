@@ -39,6 +39,16 @@ class Pipeline:
 
     bench: Workbench
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done to joined networks. Raises QuantizeError."""
+        o = self.bench.options
+        shaped = o.method != "ptq" or o.budget or o.resolution or o.zeros or o.clusters
+        if self.bench.run.info.joined and shaped:
+            raise QuantizeError(
+                f"{self.bench.run.path}: joined networks are rounded as they are: --method ptq, "
+                "without --pruning, --clusters, --budget and --resolution"
+            )
+
     @cached_property
     def source(self) -> Model:
         """The float model that is quantized: the run's own, or what was made of it."""

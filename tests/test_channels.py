@@ -123,11 +123,11 @@ def test_a_network_built_for_fewer_pixels_keeps_its_weights_and_whole_maps(tmp_p
 
 
 def test_layers_that_tie_channels_otherwise_are_named():
-    """A concatenation is not understood; it is said which."""
+    """A product is not understood; it is said which."""
     inputs = keras.Input((8, 8, 3))
     x = keras.layers.Conv2D(8, 3)(inputs)
-    x = keras.layers.Concatenate(name="both")([x, x])
-    with pytest.raises(QuantizeError, match=r"followed through both \(Concatenate\)"):
+    x = keras.layers.Multiply(name="both")([x, x])
+    with pytest.raises(QuantizeError, match=r"followed through both \(Multiply\)"):
         find_channels(keras.Model(inputs, x))
 
 

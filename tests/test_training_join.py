@@ -5,9 +5,8 @@ import pytest
 from discs import paint
 from there import there
 
-from edge.errors import QuantizeError, TrainingError
+from edge.errors import TrainingError
 from edge.model.bundle.manifest import StartWeights, starts_of
-from quantize.compress.resolution import at_resolution
 from quantize.keras.channels import find_channels
 from training.commands.fit import evaluate
 from training.commands.fit import join as join_command
@@ -127,12 +126,6 @@ def test_channels_that_stand_side_by_side_are_left_alone(whole):
     for group in inside:
         names = (*group.writers, *group.carriers, *group.readers)
         assert len({name[:5] for name in names}) == 1, "no group spans both networks"
-
-
-def test_another_size_is_refused_in_words(whole):
-    """A network that was joined has the sizes it has."""
-    with pytest.raises(QuantizeError, match="joined networks have one size"):
-        at_resolution(whole, whole.model(), 32)
 
 
 def test_a_network_that_adds_nothing_is_not_joined(alone, tmp_path):
