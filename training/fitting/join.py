@@ -19,7 +19,7 @@ from edge.model.bundle.manifest import StartWeights
 from training import metrics
 from training.data.tables import write_csv
 from training.fitting.fit import begin_in, save_model
-from training.fitting.train import predict_logits
+from training.fitting.train import choice_of, predict_logits
 from training.models.joined import joined
 from training.recipe import Recipe
 from training.runs import (
@@ -91,9 +91,9 @@ def join(paths: Sequence[Path], out: Path) -> Run:
     out.mkdir(parents=True, exist_ok=True)
     write_csv(largest.dataset, out / "split.csv")
     candidates = (
-        _choice(f"mean of {len(runs)} networks", *_answers(made, whole)),
+        choice_of(f"mean of {len(runs)} networks", *_answers(made, whole)),
         *(
-            _choice(run.info.recipe_name, *_answers(run, model))
+            choice_of(run.info.recipe_name, *_answers(run, model))
             for run, model in zip(runs, models, strict=True)
         ),
         *_probe(runs, made),
@@ -165,14 +165,4 @@ def _probe(runs: Sequence[Run], made: Run) -> tuple[Choice, ...]:
     ]
     probe = joined(probes, temperatures)
     save_model(probe, made.path / "probe.keras")
-    return (_choice(PROBE, *_answers(made, probe)),)
-
-
-def _choice(name: str, logits: NDArray[np.float32], truth: NDArray[np.int64]) -> Choice:
-    said = logits.argmax(axis=1)
-    return Choice(
-        name=name,
-        accuracy=metrics.accuracy(truth, said),
-        macro_f1=metrics.macro_f1(truth, said),
-        log_loss=metrics.calibrated_log_loss(logits, truth),
-    )
+    return (choice_of(PROBE, *_answers(made, probe)),)

@@ -255,21 +255,17 @@ class _Trainer:
             )
 
     def _figures(self, name: str) -> Choice:
-        logits, accuracy, macro_f1 = self._validated()
-        log_loss = metrics.calibrated_log_loss(logits, self.photos.val_labels)
-        return Choice(name=name, accuracy=accuracy, macro_f1=macro_f1, log_loss=log_loss)
+        return choice_of(name, predict_logits(self.model, self.photos.val), self.photos.val_labels)
 
     def judge(self, row: Row) -> Row:
         """The row with figures of the present weights on the validation photos added."""
-        logits, accuracy, macro_f1 = self._validated()
-        loss = metrics.negative_log_likelihood(logits, self.photos.val_labels)
-        return row | {"val_loss": loss, "val_accuracy": accuracy, "val_macro_f1": macro_f1}
-
-    def _validated(self) -> tuple[NDArray[np.float32], float, float]:
-        """Logits of the present weights on the validation photos, their accuracy and macro-F1."""
         truth, logits = self.photos.val_labels, predict_logits(self.model, self.photos.val)
-        said = logits.argmax(axis=1)
-        return logits, metrics.accuracy(truth, said), metrics.macro_f1(truth, said)
+        found = choice_of("", logits, truth)
+        return row | {
+            "val_loss": metrics.negative_log_likelihood(logits, truth),
+            "val_accuracy": found.accuracy,
+            "val_macro_f1": found.macro_f1,
+        }
 
     def _some_epochs(self, batches: Any, epoch: int) -> Row:  # noqa: ANN401
         """Train until the next judgement."""
@@ -335,6 +331,17 @@ class _Trainer:
     def _stopped(self, state: State) -> bool:
         patience = self.recipe.patience
         return patience is not None and state.epoch - state.best_epoch >= patience
+
+
+def choice_of(name: str, logits: NDArray[np.float32], truth: Labels) -> Choice:
+    """What weights are worth by their logits (n, classes) on the validation photos."""
+    said = logits.argmax(axis=1)
+    return Choice(
+        name=name,
+        accuracy=metrics.accuracy(truth, said),
+        macro_f1=metrics.macro_f1(truth, said),
+        log_loss=metrics.calibrated_log_loss(logits, truth),
+    )
 
 
 def _best_of_member(state: State) -> float:
