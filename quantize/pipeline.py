@@ -179,6 +179,7 @@ def _unknown_rule(bench: Workbench, outcome: Outcome, folders: Sequence[Path]) -
         outcome.specs,
         {**outcome.photos, "train": photos(run, "train", seen)},
         {folder.name: foreign_pictures(folder, seen) for folder in folders},
+        package.device_temperature(outcome.report.int8_calibration),
         run.info.seed,
         Watch(bench.watcher.phase, bench.watcher.advance),
     )

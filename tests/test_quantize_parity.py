@@ -3,11 +3,13 @@
 import msgspec
 import numpy as np
 import pytest
+import unknown_rules
 
 from edge.errors import ParityError, QuantizeError
 from quantize.bundle.package import class_threshold, decide
 from quantize.options import Limits
 from quantize.parity.compare import Calibration, FormAnswers, Photos, compare, require
+from training.unknown.fit import Confidence, Fitted
 
 LABELS = ("ant", "bee", "moth")
 
@@ -200,7 +202,10 @@ def test_a_class_that_is_mostly_right_or_rarely_named_gets_none():
 def test_the_decision_takes_the_rules_threshold_and_the_temperature(truth):
     """Both as they were fitted elsewhere, in few digits; the threshold is never rounded up."""
     calibration = Calibration(temperature=1.23456, ece_before=0.0, ece_after=0.0)
-    spec, thresholds = decide(answers_of(truth), truth, calibration, -0.01239)
-    assert (spec.unknown, spec.unknown_threshold) == ("features", -0.0124)
+    plain = Confidence(1.2346)
+    ruled, alone = (Fitted(rule, b"", 0.51239, plain) for rule in (unknown_rules.SPEC, None))
+    assert decide(answers_of(truth), truth, calibration, ruled)[0].unknown == "features"
+    spec, thresholds = decide(answers_of(truth), truth, calibration, alone)
+    assert (spec.unknown, spec.unknown_threshold) == ("max-probability", 0.5123)
     assert spec.temperature == 1.2346
     assert len(thresholds) == 3

@@ -16,18 +16,22 @@ from there import there
 
 from edge.errors import ParityError, QuantizeError
 from edge.model.bundle.bundle import read_bundle
-from edge.model.bundle.manifest import StartWeights
+from edge.model.bundle.manifest import StartWeights, UnknownMetrics
 from edge.model.bundle.signing import generate, load_public_key
 from edge.model.classifier import Classifier
 from edge.model.image.preprocessing import decode, fit, load, quantise
 from edge.model.picture_statistics import brightness_bin, confidence_bin, look, sharpness_bin
 from edge.model.tflite import facts
+from quantize.bundle import package
+from quantize.bundle.unknown import Rule
 from quantize.options import Options
 from quantize.pipeline import Pipeline
 from quantize.tflite.graph import check_all_int8, layers
 from quantize.workbench import Watcher, Workbench
 from training.runs import load_run, save_info
 from training.tflite import read_graph
+from training.unknown.choose import CLASSES
+from training.unknown.fit import Confidence, Fitted
 from training.unknown.judge import MADE
 
 START = StartWeights(name="moths", source="a shelf @ 7", licence="CC0-1.0", sha256="5e" * 32)
@@ -131,7 +135,32 @@ def test_the_unknown_rule_does_on_the_device_what_its_figures_say(bundle, traine
     stripes = told.kinds["stripes"]
     assert (stripes.n, round(stripes.caught * 20)) == (20, reasons.count("unknown"))
     assert stripes.caught > 0.9
+    assert (told.chosen_by, list(told.ways)) == (CLASSES, ["likeness", "none", "confidence"])
+    assert f"told by {told.chosen}" in inspected(bundle)
     assert "stripes" in inspected(bundle)
+
+
+def test_where_confidence_tells_better_the_bundle_carries_no_rule(trained, tmp_path):
+    """Neither file nor second output; the device goes by the probability, at that threshold."""
+    bench = Workbench(load_run(fresh_copy(trained, tmp_path)), asked(method="ptq"), Recorder())
+    pipeline = Pipeline(bench)
+    outcome = pipeline.judge(pipeline.int8_model())
+    rule = Rule(Fitted(None, b"", 0.54321, Confidence(1.0)), UnknownMetrics(kept=1.0))
+    identity = package.Identity(
+        name="discs",
+        version="1.0.0",
+        created=package.created(0),
+        labels=bench.run.info.labels,
+        provenance=package.provenance(bench.run, bench.options),
+    )
+    path = tmp_path / "discs.wtr"
+    package.write(path, outcome, rule, identity, bench.run.dataset.root)
+    found = read_bundle(path)
+    decision = found.manifest.decision
+    assert (decision.unknown, decision.unknown_threshold) == ("max-probability", 0.5432)
+    assert (found.unknown_rule, found.manifest.unknown) == (None, None)
+    with Classifier.from_bundle(path) as classifier:
+        assert len(classifier.runtime.outputs) == 1
 
 
 def test_the_reference_is_what_the_device_sees_of_the_validation_photos(bundle, trained):

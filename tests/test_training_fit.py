@@ -214,6 +214,7 @@ def test_evaluation_and_report_of_a_finished_run(finished):
     for name, *cells in cost_rows({name: load_recipe(name) for name in recipe_names()}):
         row = "".join(f'<td class="n">{cell}</td>' for cell in cells)
         assert f'<tr><td class="name">{name}</td>{row}</tr>' in page
+    assert "By confidence\nalone: if answers below" in page
     assert "http" not in page.replace("http-equiv", "")
 
 
@@ -225,6 +226,7 @@ def test_foreign_photos_are_counted(finished, tmp_path):
         Image.new("RGB", (50, 50), (level,) * 3).save(tmp_path / f"{i}.png")
     (tmp_path / "notes.txt").write_text("no picture")
     evaluation, _ = evaluate(finished, unknown=tmp_path)
+    assert evaluation.unknown.by == "max-probability"
     assert evaluation.unknown.foreign == 3
     assert 0 <= there(evaluation.unknown.caught_foreign) <= 1
 

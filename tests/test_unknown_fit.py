@@ -3,10 +3,15 @@
 import numpy as np
 import pytest
 import tiny
+from there import there
 
 from edge.errors import TrainingError
 from edge.model.image.preprocessing import InputSpec
-from training.unknown.fit import KEEP, Quantised, Seen, fit_rule
+from edge.model.scores import DecisionSpec, softmax, unknown_score
+from edge.model.unknown_rule import UnknownRule, log_odds
+from training.unknown.choose import CLASSES as BY_CLASSES
+from training.unknown.choose import NOTHING, best_way, choose, held_out
+from training.unknown.fit import KEEP, WAYS, Fitted, Quantised, Seen, Way, fit_ways
 from training.unknown.foreign import check_folders, foreign_pictures
 from training.unknown.judge import MADE, SeenSplits, Stranger, judge, known
 from training.unknown.made_pictures import KINDS, SIDE, made_pictures
@@ -42,13 +47,18 @@ def stranger(seed: int, which: int, n: int = 60) -> Stranger:
     return Stranger(features, logits_of(features))
 
 
+def fit_rule(train: Seen, val: Seen, outliers: np.ndarray, way: Way = "likeness") -> Fitted:
+    """One way, at temperature 1."""
+    return fit_ways(train, val, outliers, TENSOR, 1.0)[way]
+
+
 TRAIN, VAL, TEST = seen(1, 60), seen(2, 60), seen(3, 60)
 OUTLIERS = stranger(4, 0)
 
 
 def test_right_answers_stay_and_strangers_go():
     """At least the share asked for of validation, about it of test; other things hardly ever."""
-    rule = fit_rule(TRAIN, VAL, OUTLIERS.features, TENSOR)
+    rule = fit_rule(TRAIN, VAL, OUTLIERS.features)
     kept = {
         name: float((known(rule, part) >= rule.threshold)[part.right].mean())
         for name, part in (("val", VAL), ("test", TEST))
@@ -61,51 +71,115 @@ def test_right_answers_stay_and_strangers_go():
 
 def test_scales_come_from_right_validation_answers():
     """By them likeness has spread 1, the others 1/2, and 5 % of their sums are below 0."""
-    rule = fit_rule(TRAIN, VAL, OUTLIERS.features, TENSOR)
-    spec, logit = rule.spec, VAL.logits.max(axis=1)[VAL.right]
-    likeness, outlier = rule.rule.parts(VAL.features[VAL.right])
-    total = (logit - spec.logit.centre) / spec.logit.spread
-    assert (total.mean(), total.std()) == pytest.approx((0, 0.5), abs=1e-3)
-    total = total + (likeness - spec.likeness.centre) / spec.likeness.spread
-    assert likeness.std() == pytest.approx(spec.likeness.spread, rel=1e-3)
-    assert 2 * outlier.std() == pytest.approx(spec.outlier, rel=1e-3)
-    assert (total + outlier / spec.outlier < 0).mean() == pytest.approx(0.05, abs=0.01)
+    logits, features = VAL.logits[VAL.right], VAL.features[VAL.right]
+    odds = log_odds(logits, 1.0)
+    ways: tuple[Way, ...] = ("likeness", "none")
+    for way in ways:
+        rule = fit_rule(TRAIN, VAL, OUTLIERS.features, way)
+        assert isinstance(rule.rule, UnknownRule)
+        spec, logit = there(rule.spec), logits.max(axis=1)
+        sure = there(spec.confidence)
+        assert ((odds - sure.centre) / sure.spread).std() == pytest.approx(0.5, rel=1e-3)
+        total = (logit - spec.logit.centre) / spec.logit.spread
+        assert total.std() == pytest.approx(0.5, rel=1e-3)
+        total = total + (odds - sure.centre) / sure.spread
+        likeness, outlier = rule.rule.parts(features, logits.argmax(axis=1))
+        assert 2 * outlier.std() == pytest.approx(spec.outlier, rel=1e-3)
+        if spec.likeness is not None:
+            assert likeness.std() == pytest.approx(spec.likeness.spread, rel=1e-3)
+            total = total + (likeness - spec.likeness.centre) / spec.likeness.spread
+            total = total + outlier / spec.outlier
+        assert (total < 0).mean() == pytest.approx(0.05, abs=0.01)
+
+
+def test_confidence_alone_is_what_the_device_computes_without_a_rule():
+    """The same score, and nothing for the bundle to carry."""
+    rule = fit_ways(TRAIN, VAL, OUTLIERS.features, TENSOR, 3.0)["confidence"]
+    spec, shares = DecisionSpec(temperature=3.0), softmax(TEST.logits[0], 3.0)
+    assert known(rule, TEST)[0] == unknown_score(TEST.logits[0], shares, spec)
+    assert (rule.spec, rule.data) == (None, b"")
+    assert KEEP <= (known(rule, VAL) >= rule.threshold)[VAL.right].mean() < KEEP + 0.02
+
+
+def test_each_class_is_held_out_once():
+    """A quarter at a time; of two none can be."""
+    assert [len(left) for left in held_out(17)] == [4, 4, 4, 4, 1]
+    assert sorted(np.concatenate(held_out(17)).tolist()) == list(range(17))
+    assert [left.tolist() for left in held_out(3)] != [] == held_out(2)
+
+
+def test_all_ways_are_tried_on_classes_left_out():
+    """In units of each held-out part; strangers far from all classes are told by every way."""
+    steps: list[int] = []
+    found = choose(TRAIN, VAL, OUTLIERS.features, TENSOR, steps.append)
+    assert (found.by, tuple(found.ways)) == (BY_CLASSES, WAYS)
+    assert len(steps) == len(held_out(CLASSES)) == CLASSES
+    assert min(way.roc_area for way in found.ways.values()) > 0.6
+    assert found.way == best_way({name: way.roc_area for name, way in found.ways.items()})
+
+
+def test_where_no_class_can_be_left_out_likeness_is_not_taken_on_trust():
+    """Of two classes: by confidence where *none* does not win."""
+    train, val = (
+        Seen(part.features[own], part.logits[own][:, :2], part.truth[own])
+        for part, own in ((part, part.truth < 2) for part in (TRAIN, VAL))
+    )
+    assert choose(train, val, OUTLIERS.features, TENSOR) == ("none", NOTHING, {})
+
+
+@pytest.mark.parametrize(
+    ("likeness", "none", "confidence", "chosen"),
+    [
+        (0.85, 0.82, 0.80, "likeness"),
+        (0.83, 0.82, 0.80, "none"),
+        (0.70, 0.80, 0.81, "none"),
+        (0.79, 0.78, 0.81, "confidence"),
+        (0.85, 0.80, 0.86, "confidence"),
+        (1.0, 1.0, 1.0, "none"),
+    ],
+)
+def test_likeness_is_taken_where_it_is_clearly_better_and_none_where_it_is_no_worse(
+    likeness, none, confidence, chosen
+):
+    """By areas on what was held out: two points do not count."""
+    assert best_way({"likeness": likeness, "none": none, "confidence": confidence}) == chosen
 
 
 def test_the_same_photos_give_the_same_bytes():
     """A bundle has to be made again."""
-    first, second = (fit_rule(TRAIN, VAL, OUTLIERS.features, TENSOR) for _ in range(2))
+    first, second = (fit_rule(TRAIN, VAL, OUTLIERS.features) for _ in range(2))
     assert (first.data, first.spec, first.threshold) == (
         second.data,
         second.spec,
         second.threshold,
     )
-    assert len(first.data) == first.spec.file_bytes(CLASSES)
+    assert len(first.data) == there(first.spec).file_bytes(CLASSES)
 
 
 def test_few_photos_and_features_make_a_smaller_rule():
     """No more directions than features, no more prototypes than photos."""
     few = seen(1, 5)
-    spec = fit_rule(few, VAL, OUTLIERS.features, TENSOR).spec
+    spec = there(fit_rule(few, VAL, OUTLIERS.features).spec)
     assert (spec.directions, spec.prototypes) == (min(20, FEATURES), 20)
-    assert fit_rule(TRAIN, VAL, OUTLIERS.features, TENSOR).spec.prototypes == 16 * CLASSES
+    assert there(fit_rule(TRAIN, VAL, OUTLIERS.features).spec).prototypes == 16 * CLASSES
 
 
 def test_without_right_answers_there_is_no_rule():
     """Scales come from them."""
     wrong = Seen(VAL.features, VAL.logits, (VAL.truth + 1) % CLASSES)
     with pytest.raises(TrainingError, match="0 of 240 validation photos are answered rightly"):
-        fit_rule(TRAIN, wrong, OUTLIERS.features, TENSOR)
+        fit_rule(TRAIN, wrong, OUTLIERS.features)
 
 
 def test_figures_are_of_what_the_rule_was_not_fitted_to():
     """Folders by the rule itself; each made kind by a rule that did not meet it."""
     made = {"one": OUTLIERS, "two": stranger(6, 1)}
     features = np.concatenate([one.features for one in made.values()])
-    rule = fit_rule(TRAIN, VAL, features, TENSOR)
+    rule = fit_rule(TRAIN, VAL, features)
     steps: list[int] = []
     folders = {"leaves": stranger(8, 1, 30), "own": Stranger(TEST.features, TEST.logits)}
-    found = judge(rule, SeenSplits(TRAIN, VAL, TEST), made, folders, TENSOR, steps.append)
+    photos = SeenSplits(TRAIN, VAL, TEST)
+    found = judge("likeness", rule, photos, made, folders, TENSOR, 1.0, steps.append)
     assert list(found.kinds) == ["leaves", "own", MADE]
     assert steps == [1, 1]
     assert (found.kinds["leaves"].n, found.kinds[MADE].n) == (30, 120)

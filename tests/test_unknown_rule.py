@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 import tiny
-from unknown_rules import FEATURES, SPEC, arrays, bundle, packed
+from unknown_rules import FEATURES, OWN, SPEC, arrays, bundle, packed
 
 from edge.errors import BundleMembersError, ModelError
 from edge.model.bundle.bundle import read_bundle, write_bundle
@@ -12,7 +12,7 @@ from edge.model.classifier import Classifier
 from edge.model.runtimes import open_runtime
 from edge.model.scores import DecisionSpec
 from edge.model.tflite.foreign import open_tflite
-from edge.model.unknown_rule import UnknownRule
+from edge.model.unknown_rule import Scale, UnknownRule, log_odds
 from quantize.tflite.features import with_features
 
 
@@ -26,10 +26,71 @@ def test_the_score_is_the_sum_but_never_above_what_none_leaves(real):
     likeness = b / np.hypot(a, b)
     outlier = (b + 0.5) - (-b + 0.25)
     logit = 3.0
+    logits = np.array([logit, -1, 0], np.float32)
     total = (logit - 1) / 2 + (likeness - 0.5) / 0.25 + outlier / 4
     expected = min(total, 6 * outlier / 4)
     rule = UnknownRule(SPEC, packed(arrays()), 3)
-    assert rule.score(levels, logit) == pytest.approx(expected, abs=1e-4)
+    assert rule.score(levels, logits) == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize(("answer", "has"), [(0, True), (1, False)])
+def test_likeness_is_to_the_answered_class_and_confidence_is_added(answer, has):
+    """The only prototype is class 0's; another answer is like nothing. Log odds by hand."""
+    levels = np.full(FEATURES, SPEC.zero_point, np.int16)
+    levels[:2] += np.rint(np.array([0.35, 0.7]) / SPEC.scale).astype(np.int16)
+    logits = np.array([1.0, 0.5, -1.0], np.float32)
+    logits[answer] = 3
+    powers = np.exp(logits.astype(float) / 0.5)
+    odds = powers[answer] / (powers.sum() - powers[answer])
+    old = UnknownRule(SPEC, packed(arrays()), 3)
+    alike, outlier = old.parts(levels[None], np.array([answer]))
+    likeness = float(alike[0]) if has else -1
+    total = (3 - 1) / 2 + (np.log(odds) - 1) / 8 + (likeness - 0.5) / 0.25 + outlier[0] / 4
+    found = UnknownRule(OWN, packed(arrays()), 3).score(levels, logits)
+    assert found == pytest.approx(min(total, 6 * outlier[0] / 4), abs=1e-4)
+
+
+def test_confidence_has_digits_where_a_probability_has_none_left():
+    """Two answers whose probability is 1 in float32 still differ."""
+    rows = np.array([[60, 0, 0], [70, 0, 0]], np.float32)
+    np.testing.assert_allclose(log_odds(rows, 2.0), [30 - np.log(2), 35 - np.log(2)], rtol=1e-6)
+
+
+def test_without_likeness_only_none_and_confidence_count():
+    """No prototypes in the file; the win over none is no part of the sum, and still its bound."""
+    spec = msgspec.structs.replace(
+        OWN, prototypes=0, prototypes_of=(), likeness=None, logit=Scale(centre=1.0, spread=2.0)
+    )
+    rule = UnknownRule(spec, packed(arrays()[:5]), 3)
+    levels = np.full(FEATURES, SPEC.zero_point, np.int16)
+    levels[1] += round(0.7 / SPEC.scale)
+    (outlier,) = rule.parts(levels[None], np.array([0]))[1]
+    for top in (3.0, 30.0):
+        logits = np.array([top, 0, 0], np.float32)
+        total = (top - 1) / 2 + (top / 0.5 - np.log(2) - 1) / 8
+        assert rule.score(levels, logits) == pytest.approx(min(total, 6 * outlier / 4), rel=1e-4)
+    assert total > 6 * outlier / 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prototypes": 0}, "prototypes and the scale of likeness need each other"),
+        ({"likeness": None}, "prototypes and the scale of likeness need each other"),
+        ({"prototypes_of": (1, 1, 0)}, "prototypes_of has 2 of 1 prototypes"),
+    ],
+)
+def test_a_rule_that_contradicts_itself_is_refused(changes, message):
+    """In its manifest, before any array is read."""
+    with pytest.raises(ValueError, match=message):
+        msgspec.structs.replace(OWN, **changes)
+
+
+def test_prototypes_of_other_classes_are_refused():
+    """The file may be of the right size all the same."""
+    spec = msgspec.structs.replace(OWN, prototypes_of=(1, 0))
+    with pytest.raises(ModelError, match="prototypes of 2 classes of 3"):
+        UnknownRule(spec, packed(arrays()), 3)
 
 
 def test_a_rule_of_another_size_is_refused():
@@ -47,16 +108,17 @@ def test_a_rule_that_makes_no_sense_is_refused(part, value):
         UnknownRule(SPEC, packed(parts), 3)
 
 
-def test_a_bundle_decides_by_its_rule(tmp_path):
+@pytest.mark.parametrize("spec", [SPEC, OWN])
+def test_a_bundle_decides_by_its_rule(tmp_path, spec):
     """Between two thresholds around its score the same picture is known, then unknown."""
     picture = tiny.picture("red")
     with Classifier.from_bundle(bundle(tmp_path / "a.wtr", packed(arrays()))) as classifier:
         found = classifier.classify(picture)
-        features, logit = classifier.runtime.output(1), float(classifier.raw(picture).max())
-    logit = (logit - 10) * 0.04818287864327431
-    score = UnknownRule(SPEC, packed(arrays()), 3).score(features, logit)
+        features, levels = classifier.runtime.output(1), classifier.raw(picture)
+    logits = ((levels.astype(np.float32) - 10) * 0.04818287864327431).astype(np.float32)
+    score = UnknownRule(spec, packed(arrays()), 3).score(features, logits)
     for threshold, reason in ((score - 0.01, None), (score + 0.01, "unknown")):
-        path = bundle(tmp_path / "b.wtr", packed(arrays()), threshold=threshold)
+        path = bundle(tmp_path / "b.wtr", packed(arrays()), spec, threshold)
         with Classifier.from_bundle(path) as classifier:
             decided = classifier.classify(picture)
         assert decided.reason == reason

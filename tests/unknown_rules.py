@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import tiny
 
 from edge.model.bundle.bundle import write_bundle
 from edge.model.scores import DecisionSpec
-from edge.model.unknown_rule import Scale, UnknownSpec
+from edge.model.unknown_rule import ConfidenceScale, Scale, UnknownSpec
 from quantize.tflite.features import with_features
 
 FEATURES = 4
@@ -24,6 +25,13 @@ SPEC = UnknownSpec(
     likeness=Scale(centre=0.5, spread=0.25),
     outlier=4.0,
 )
+
+OWN = msgspec.structs.replace(
+    SPEC,
+    prototypes_of=(1, 0, 0),
+    confidence=ConfidenceScale(centre=1.0, spread=8.0, temperature=0.5),
+)
+"""The same by likeness to the answered class and by confidence."""
 
 
 def arrays(classes: int = 3) -> list[np.ndarray[Any, Any]]:

@@ -217,7 +217,7 @@ class Classifier:
         """How well the picture just run is known, by the decision's rule; None without one."""
         if self._unknown_rule is None:
             return unknown_score(values, probabilities, self._decision)
-        return self._unknown_rule.score(self.runtime.output(1), float(values.max()))
+        return self._unknown_rule.score(self.runtime.output(1), values)
 
     def _prepare(self, pixels: Pixels) -> NDArray[Any]:
         """Fill and return the input tensor; it holds until the next picture."""

@@ -36,6 +36,7 @@ from quantize.parity.outcome import Outcome
 from quantize.tflite.features import with_features
 from quantize.tflite.metadata import add_metadata
 from training import metrics
+from training.unknown.fit import Fitted
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -81,8 +82,9 @@ def write(
     """
     input_spec, output_spec = outcome.specs
     labels, report = identity.labels, outcome.report
+    by_rule = rule.fitted.spec is not None
     described = add_metadata(
-        with_features(outcome.model),
+        with_features(outcome.model) if by_rule else outcome.model,
         labels,
         input_spec,
         identity.name,
@@ -90,9 +92,7 @@ def write(
         f"Wheatear int8 classifier of {len(labels)} classes; the first output is logits.",
     )
     val, answers = outcome.photos["val"], outcome.answers["val"].int8
-    decision, thresholds = decide(
-        answers, val.truth, report.int8_calibration, rule.fitted.threshold
-    )
+    decision, thresholds = decide(answers, val.truth, report.int8_calibration, rule.fitted)
     entries, files, version = goldens.make(
         described, input_spec, _golden_photos(answers, val, labels, input_spec, root)
     )
@@ -114,9 +114,10 @@ def write(
         interpreter=Interpreter(name="litert", version=version),
         reference=reference(answers, val.pixels, decision.temperature),
     )
-    return write_bundle(
-        path, manifest, {MODEL: described, UNKNOWN_RULE: rule.fitted.data, **files}, signing_key
-    )
+    members = {MODEL: described, **files}
+    if by_rule:
+        members[UNKNOWN_RULE] = rule.fitted.data
+    return write_bundle(path, manifest, members, signing_key)
 
 
 def _golden_photos(
@@ -140,11 +141,11 @@ def decide(
     logits: NDArray[np.float32],
     truth: NDArray[np.int64],
     calibration: Calibration,
-    unknown: float,
+    unknown: Fitted,
 ) -> tuple[DecisionSpec, tuple[float, ...]]:
     """The decision and each class's threshold, from validation logits (n, classes).
 
-    `unknown` is the threshold of the rule on features.
+    `unknown` is the way of telling the unknown.
 
     Raises:
         QuantizeError: no validation photo is answered rightly.
@@ -157,14 +158,19 @@ def decide(
             "no validation photo is classified correctly, so there is nothing to set thresholds by"
         )
     spec = DecisionSpec(
-        temperature=round(float(np.clip(calibration.temperature, 0.05, 20)), 4),
-        unknown="features",
-        unknown_threshold=_down(unknown),
+        temperature=device_temperature(calibration),
+        unknown="max-probability" if unknown.spec is None else "features",
+        unknown_threshold=_down(unknown.threshold),
     )
     thresholds = [
         class_threshold(confidence[said == c], right[said == c]) for c in range(logits.shape[1])
     ]
     return spec, tuple(thresholds)
+
+
+def device_temperature(calibration: Calibration) -> float:
+    """The temperature as a bundle has it: in few digits, within its bounds."""
+    return round(float(np.clip(calibration.temperature, 0.05, 20)), 4)
 
 
 def class_threshold(confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> float:

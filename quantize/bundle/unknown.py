@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +14,8 @@ from edge.model.image.preprocessing import InputSpec, fit, quantise
 from edge.model.runtimes import Runtime, open_runtime
 from edge.model.scores import dequantise
 from quantize.parity.compare import Photos
-from training.unknown.fit import Fitted, Quantised, Seen, fit_rule
+from training.unknown.choose import choose, held_out
+from training.unknown.fit import Fitted, Quantised, Seen, fit_ways
 from training.unknown.judge import SeenSplits, Stranger, judge
 from training.unknown.made_pictures import made_pictures
 
@@ -46,16 +48,19 @@ def unknown_rule(
     specs: tuple[InputSpec, OutputSpec],
     photos: Mapping[str, Photos],
     folders: Mapping[str, Pixels],
+    temperature: float,
     seed: int,
     watch: Watch,
 ) -> Rule:
-    """Fit the rule to training photos, set it by validation photos, judge it.
+    """Choose a way of telling the unknown, fit it to training photos, set it by validation photos,
+    judge it.
 
     Args:
         model: int8 TFLite with features as its second output.
         specs: its input and first output.
         photos: `train`, `val` and `test`.
         folders: foreign pictures (n, h, w, c), by a name.
+        temperature: of the model's logits.
         seed: decides the made pictures.
         watch: told of progress.
 
@@ -86,11 +91,13 @@ def unknown_rule(
     finally:
         runtime.close()
     tensor = Quantised(found.dtype, found.scale, found.zero_point)
-    watch.phase("fitting the unknown rule", 1 + len(nothing))
+    watch.phase("fitting the unknown rule", len(held_out(seen.val.logits.shape[1])) + len(nothing))
     outliers = np.concatenate([one.features for one in nothing.values()])
-    rule = fit_rule(seen.train, seen.val, outliers, tensor)
-    watch.advance(1)
-    return Rule(rule, judge(rule, seen, nothing, strangers, tensor, watch.advance))
+    choice = choose(seen.train, seen.val, outliers, tensor, watch.advance)
+    rule = fit_ways(seen.train, seen.val, outliers, tensor, temperature)[choice.way]
+    judged = judge(choice.way, rule, seen, nothing, strangers, tensor, temperature, watch.advance)
+    told = {"chosen": choice.way, "chosen_by": choice.by, "ways": choice.ways}
+    return Rule(rule, msgspec.structs.replace(judged, **told))
 
 
 def _asked(

@@ -11,6 +11,7 @@ from edge.model.bundle.bundle import Bundle, read_bundle
 from edge.model.bundle.manifest import Manifest, StartWeights, starts_of
 from edge.model.bundle.signing import load_public_key
 from edge.model.tflite import facts as tflite_file
+from quantize.commands.run import why_chosen
 from quantize.tflite.graph import Layer, layers
 from quantize.tflite.memory import deflated
 from training.tflite import read_graph
@@ -123,6 +124,8 @@ def _figures(m: Manifest) -> Table:
     rows["agreement"] = f"{m.metrics.agreement:.1%}"
     if m.metrics.unknown is not None:
         rows["unknown"] = f"{m.metrics.unknown.kept:.1%} of the right answers stay"
+        if m.metrics.unknown.ways:
+            rows["unknown is told"] = why_chosen(m.metrics.unknown)
         for name, kind in m.metrics.unknown.kinds.items():
             rows[f"unknown: {name}"] = (
                 f"{kind.caught:.1%} ({kind.caught_low:.0%} to {kind.caught_high:.0%}) of "

@@ -103,8 +103,17 @@ def unknown_table(found: UnknownMetrics) -> Table:
     for name, kind in found.kinds.items():
         interval = f"{kind.caught_low:.0%} to {kind.caught_high:.0%}"
         shown.add_row(name, str(kind.n), f"{kind.caught:.1%}", interval, f"{kind.roc_area:.3f}")
-    shown.caption = f"{found.kept:.1%} of the right answers on the test photos stay"
+    stay = f"{found.kept:.1%} of the right answers on the test photos stay"
+    shown.caption = f"{stay}\n{why_chosen(found)}"
     return shown
+
+
+def why_chosen(found: UnknownMetrics) -> str:
+    """By what the unknown is told, and why."""
+    ways = ", ".join(
+        f"{name} {way.roc_area:.3f} ({way.caught:.0%} caught)" for name, way in found.ways.items()
+    )
+    return f"told by {found.chosen}; area under ROC on {found.chosen_by}: {ways}"
 
 
 def table(report: Comparison) -> Table:

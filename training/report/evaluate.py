@@ -43,9 +43,12 @@ class ClassFigures(msgspec.Struct, frozen=True, kw_only=True):
 class UnknownFigures(msgspec.Struct, frozen=True, kw_only=True):
     """What the rule "below this confidence is unknown" would do on the judged split.
 
-    A bundle has another, which is fitted to its int8 model: :mod:`training.unknown`.
+    A run has no other. What its bundle tells the unknown by is chosen for the int8 model when that
+    is packed: :mod:`training.unknown.choose`.
     """
 
+    by: str = "max-probability"
+    """The score, as the decision of a bundle names it."""
     threshold: float
     kept_right: float
     """Share of the right answers that stay."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge.model.bundle.manifest import UnknownKind, UnknownMetrics
 from training import metrics
-from training.unknown.fit import Fitted, Quantised, Seen, fit_rule
+from training.unknown.fit import Fitted, Quantised, Seen, Way, fit_ways
 
 Floats = NDArray[np.float32]
 
@@ -36,25 +36,34 @@ class SeenSplits(NamedTuple):
 
 
 def judge(
+    way: Way,
     rule: Fitted,
     photos: SeenSplits,
     made: Mapping[str, Stranger],
     folders: Mapping[str, Stranger],
     tensor: Quantised,
+    temperature: float,
     advance: Callable[[int], None] = lambda _: None,
 ) -> UnknownMetrics:
     """Figures on test photos, the folders given, and made pictures.
 
     Args:
-        rule: fitted to `photos` and all of `made`.
+        way: the one that was chosen.
+        rule: of that way, fitted to `photos` and all of `made`.
         photos: of the model's classes.
         made: pictures of each kind that is made.
         folders: pictures that somebody gave, by a name.
         tensor: how features are quantised.
+        temperature: of the model's logits.
         advance: told of each rule that was fitted for judging, one for each kind that is made.
     """
     kinds = {name: figures([trial(rule, photos.test, found)]) for name, found in folders.items()}
-    kinds[MADE] = figures(_without_a_kind(photos, made, tensor, advance))
+    asked = []
+    for strangers, rest in _without_a_kind(made):
+        other = fit_ways(photos.train, photos.val, rest, tensor, temperature)[way]
+        asked.append(trial(other, photos.test, strangers))
+        advance(1)
+    kinds[MADE] = figures(asked)
     kept = known(rule, photos.test) >= rule.threshold
     right = photos.test.right
     return UnknownMetrics(kept=float(kept[right].mean()) if right.any() else 0.0, kinds=kinds)
@@ -70,7 +79,7 @@ class Asked(NamedTuple):
 
 def known(rule: Fitted, seen: Seen | Stranger) -> Floats:
     """The rule's score of each picture (n,)."""
-    return rule.rule.scores(seen.features, seen.logits.max(axis=1))
+    return rule.rule.scores(seen.features, seen.logits)
 
 
 def trial(rule: Fitted, test: Seen, strangers: Stranger) -> Asked:
@@ -101,13 +110,11 @@ def figures(found: Iterable[Asked]) -> UnknownKind:
 
 
 def _without_a_kind(
-    photos: SeenSplits,
     made: Mapping[str, Stranger],
-    tensor: Quantised,
-    advance: Callable[[int], None],
-) -> Iterable[Asked]:
+) -> Iterator[tuple[Stranger, NDArray[Any]]]:
+    """Made pictures of each kind, and features of all others."""
     for name, strangers in made.items():
-        rest = np.concatenate([other.features for kind, other in made.items() if kind != name])
-        rule = fit_rule(photos.train, photos.val, rest, tensor)
-        advance(1)
-        yield trial(rule, photos.test, strangers)
+        yield (
+            strangers,
+            np.concatenate([other.features for kind, other in made.items() if kind != name]),
+        )

@@ -87,8 +87,24 @@ class UnknownKind(_ManifestPart, frozen=True, kw_only=True):
     """Upper end."""
 
 
+class UnknownWay(_ManifestPart, frozen=True, kw_only=True):
+    """How well one way of telling the unknown did on what was held out to choose by."""
+
+    roc_area: Probability
+    """The chance that a right answer scores above something held out."""
+    caught: Probability
+    """Share of it below the threshold that keeps 95 % of those right answers."""
+
+
 class UnknownMetrics(_ManifestPart, frozen=True, kw_only=True):
     """What the unknown rule does on the device."""
+
+    chosen: str = ""
+    """The way that was chosen; empty: there was no choice."""
+    chosen_by: str = ""
+    """What was held out to choose by."""
+    ways: dict[str, UnknownWay] = {}
+    """What there was to choose from."""
 
     kept: Probability
     """Share of the right answers on the test photos that stay."""
