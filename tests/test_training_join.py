@@ -1,5 +1,6 @@
 """Runs whose networks become one: the mean of their answers, as one model like any other."""
 
+import msgspec
 import numpy as np
 import pytest
 from discs import paint
@@ -15,7 +16,7 @@ from training.fitting.fit import fit
 from training.fitting.join import join
 from training.metrics import fit_temperature, log_softmax
 from training.recipes import load_recipe
-from training.runs import load_run
+from training.runs import load_run, save_info
 from training.tf import keras, tf
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -132,7 +133,7 @@ def test_a_network_that_adds_nothing_is_not_joined(alone, tmp_path):
     """The same one twice takes twice the time; nothing is left of the try."""
     with pytest.raises(TrainingError, match="hardly more of the validation photos than net-0"):
         join([alone[0].path, alone[0].path], tmp_path / "out")
-    assert not (tmp_path / "out" / "run.json").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_joined_is_named(alone, whole, photos, tmp_path):
@@ -143,8 +144,15 @@ def test_what_cannot_be_joined_is_named(alone, whole, photos, tmp_path):
         join(paths[:1], out)
     with pytest.raises(TrainingError, match="is joined already"):
         join([paths[0], whole.path], out)
-    with pytest.raises(TrainingError, match="finished run"):
+    with pytest.raises(TrainingError, match="holds a run"):
         join(paths, whole.path)
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    save_info(begun, msgspec.structs.replace(alone[0].info, result=None))
+    before = (begun / "run.json").read_bytes()
+    with pytest.raises(TrainingError, match="holds a run"):
+        join(paths, begun)
+    assert (begun / "run.json").read_bytes() == before
     dataset = load_dataset(photos)
     moved = dataset.with_examples(
         e if i else type(e)(e.file, e.label, "test", e.group)

@@ -7,6 +7,7 @@ them are one model, which takes the time of all.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from edge.errors import TrainingError
 from edge.model.bundle.manifest import StartWeights
 from training import metrics
+from training.data.dataset import Dataset
 from training.data.tables import write_csv
 from training.fitting.fit import begin_in, save_model
 from training.fitting.train import choice_of, predict_logits
@@ -58,6 +60,8 @@ def join(paths: Sequence[Path], out: Path) -> Run:
     """
     runs = [load_run(path) for path in paths]
     _joinable(runs)
+    if (out / "run.json").exists():
+        raise TrainingError(f"{out}: holds a run; choose another --out")
     begin_in(out)
     largest = max(runs, key=lambda run: run.info.input.width)
     info = RunInfo(
@@ -73,7 +77,7 @@ def join(paths: Sequence[Path], out: Path) -> Run:
         start=_starts(runs),
         joined=tuple(
             UsedRun(
-                path=str(run.path),
+                path=str(run.path.resolve()),
                 recipe_name=run.info.recipe_name,
                 sha256=sha256(finished_model(run.path)),
             )
@@ -81,15 +85,24 @@ def join(paths: Sequence[Path], out: Path) -> Run:
         ),
         cache=largest.info.cache,
     )
-    models = [run.model() for run in runs]
-    temperatures = [
-        metrics.fit_temperature(*_answers(run, model))
-        for run, model in zip(runs, models, strict=True)
-    ]
-    whole = joined(models, temperatures)
-    made = Run(out, info)
     out.mkdir(parents=True, exist_ok=True)
-    write_csv(largest.dataset, out / "split.csv")
+    try:
+        _make(Run(out, info), runs, largest.dataset)
+    except BaseException:
+        shutil.rmtree(out)  # it was not there, or empty
+        raise
+    return load_run(out)
+
+
+def _make(made: Run, runs: Sequence[Run], dataset: Dataset) -> None:
+    """Fill the folder of the run that all of them are.
+
+    Raises:
+        TrainingError: they tell hardly more together than one alone.
+    """
+    write_csv(dataset, made.path / "split.csv")
+    models = [run.model() for run in runs]
+    whole = joined(models, _temperatures(runs, models))
     candidates = (
         choice_of(f"mean of {len(runs)} networks", *_answers(made, whole)),
         *(
@@ -105,10 +118,9 @@ def join(paths: Sequence[Path], out: Path) -> Run:
             f"alone (log loss {candidates[0].log_loss:.3f} and {best.log_loss:.3f}) and takes "
             "longer: take that"
         )
-    save_model(whole, out / "model.keras")
+    save_model(whole, made.path / "model.keras")
     result = Result(candidates=candidates, epochs=0, seconds=0.0)
-    save_info(out, msgspec.structs.replace(info, result=result))
-    return load_run(out)
+    save_info(made.path, msgspec.structs.replace(made.info, result=result))
 
 
 def _joinable(runs: Sequence[Run]) -> None:
@@ -148,6 +160,14 @@ def _starts(runs: Sequence[Run]) -> tuple[StartWeights, ...]:
     return tuple(found)
 
 
+def _temperatures(runs: Sequence[Run], models: Sequence[Model]) -> list[float]:
+    """At which each is right on the validation photos as often as it says."""
+    return [
+        metrics.fit_temperature(*_answers(run, model))
+        for run, model in zip(runs, models, strict=True)
+    ]
+
+
 def _answers(run: Run, model: Model) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Logits and truth of the validation photos."""
     pixels, truth = run.arrays("val")
@@ -159,10 +179,6 @@ def _probe(runs: Sequence[Run], made: Run) -> tuple[Choice, ...]:
     probes = [probe for run in runs if (probe := run.probe()) is not None]
     if len(probes) < len(runs):
         return ()
-    temperatures = [
-        metrics.fit_temperature(*_answers(run, probe))
-        for run, probe in zip(runs, probes, strict=True)
-    ]
-    probe = joined(probes, temperatures)
+    probe = joined(probes, _temperatures(runs, probes))
     save_model(probe, made.path / "probe.keras")
     return (choice_of(PROBE, *_answers(made, probe)),)

@@ -75,7 +75,9 @@ def taught_by(paths: Sequence[Path], dataset: Dataset, recipe: Recipe) -> tuple[
                 f"{recipe.crop}; set crop to the same"
             )
         found.append(
-            UsedRun(path=str(path), recipe_name=run.info.recipe_name, sha256=sha256(model))
+            UsedRun(
+                path=str(path.resolve()), recipe_name=run.info.recipe_name, sha256=sha256(model)
+            )
         )
     return tuple(found)
 
@@ -102,8 +104,9 @@ class Committee:
         Raises:
             TrainingError: a photo cannot be decoded, or the photos have changed.
         """
-        path = self._folder / f"{self._key(asked)}.answers.npy"
-        if not path.exists():
+        path = self._folder / f"{self._key(asked)}.answers"
+        shape = len(asked.order), len(self._student.info.labels)
+        if not path.exists() or path.stat().st_size != 4 * shape[0] * shape[1]:
             found = np.mean(
                 [self._one(teacher, asked, progress) for teacher in self._all()], axis=0
             )
@@ -112,7 +115,7 @@ class Committee:
         else:
             progress(len(asked.order) * len(self))
         flat: Floats = np.frombuffer(path.read_bytes(), "<f4")
-        return flat.reshape(len(asked.order), len(self._student.info.labels))
+        return flat.reshape(shape)
 
     def _key(self, asked: Views) -> str:
         """Everything that the answers follow from."""
