@@ -143,7 +143,7 @@ def test_an_interrupted_student_ends_as_if_never_interrupted(taught, photos, tea
         patch.setattr("training.fitting.train.save_state", stop)
         with pytest.raises(KeyboardInterrupt):
             fit(load_dataset(photos), "small", recipe, out, teachers=[teacher.path])
-    with pytest.raises(TrainingError, match="begun with another teachers"):
+    with pytest.raises(TrainingError, match="begun with other teachers"):
         fit(load_dataset(photos), "small", recipe, out)
     run = fit(load_dataset(photos), "small", recipe, out, teachers=[teacher.path])
     for mine, whole in zip(run.model().get_weights(), taught.model().get_weights(), strict=True):
@@ -180,6 +180,9 @@ def test_a_teacher_that_saw_the_students_test_photos_is_refused(photos, teacher,
         taught_by([teacher.path], dataset.with_examples(moved), recipe)
     with pytest.raises(TrainingError, match="no run here"):
         taught_by([tmp_path], dataset, recipe)
+    for name, cure in (("history.csv", "no run here"), ("probe.keras", "has no linear probe")):
+        with pytest.raises(TrainingError, match=cure):
+            taught_by([teacher.path / name], dataset, recipe)
     half = tmp_path / "half"
     shutil.copytree(teacher.path, half)
     (half / "model.keras").unlink()
@@ -191,6 +194,19 @@ def test_a_teacher_that_saw_the_students_test_photos_is_refused(photos, teacher,
             taught_by([teacher.path], dataset, mixing)
     with pytest.raises(TrainingError, match="by stretch, the student by pad"):
         taught_by([teacher.path], dataset, small_recipe(crop="pad"))
+
+
+def test_a_teacher_that_changed_meanwhile_is_refused(teacher, taught, tmp_path):
+    """Its answers would lie on disk under the name of the former one's."""
+    changed = tmp_path / "changed"
+    shutil.copytree(teacher.path, changed)
+    known = taught_by([changed], teacher.dataset, taught.info.recipe)
+    model = teacher.model()
+    model.set_weights([one * 2 for one in model.get_weights()])
+    model.save(changed / "model.keras")
+    views = Views(np.arange(6, dtype=np.int32), 6, 77)
+    with pytest.raises(TrainingError, match="has changed since the student was begun"):
+        Committee(known, taught).answers(views, lambda _: None)
 
 
 def test_folds_are_taught_by_the_same_folds(photos, tmp_path):

@@ -39,6 +39,8 @@ PACKAGES = ("numpy", "pillow", "tensorflow", "tf-keras", "tensorflow-model-optim
 
 PROBE = "linear probe"
 """Name of the candidate that training has to beat."""
+PROBE_FILE = "probe.keras"
+"""Its model in a run folder."""
 HEAD = "fitted head"
 """Name of the one that all members start from."""
 
@@ -150,7 +152,7 @@ class Run:
         """The start weights with the linear probe, a Keras model; None without start weights."""
         from training.tf import keras
 
-        path = self.path / "probe.keras"
+        path = self.path / PROBE_FILE
         return keras.models.load_model(path, compile=False) if path.exists() else None
 
     def arrays(self, split: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -234,7 +236,7 @@ def load_run(path: Path) -> Run:
                 f"knows {SCHEMA}); train again"
             )
         info = msgspec.json.decode(text, type=RunInfo)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise TrainingError(f"{path}: no run here (run.json is missing)") from error
     except msgspec.DecodeError as error:
         raise TrainingError(

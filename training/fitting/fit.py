@@ -20,7 +20,7 @@ from training.data.judgement import obstacles, refuse
 from training.data.tables import as_csv, write_csv
 from training.files import write_shared
 from training.recipe import Recipe
-from training.runs import Result, Run, RunInfo, load_run, package_versions, save_info
+from training.runs import PROBE_FILE, Result, Run, RunInfo, load_run, package_versions, save_info
 from training.starts.origin import origin
 from training.untyped import Model
 
@@ -107,7 +107,7 @@ def _keep(run: Run, model: Model, trained: Trained) -> None:
     if trained.probe:
         kept = values_of(model.weights)
         assign(model.weights, trained.probe)
-        save_model(model, run.path / "probe.keras")
+        save_model(model, run.path / PROBE_FILE)
         assign(model.weights, kept)
     save_model(model, run.path / "model.keras")
 
@@ -179,8 +179,9 @@ def _begin(out: Path, info: RunInfo, dataset: Dataset) -> Run:
     found = load_run(out).info
     for name in ("labels", "recipe", "seed", "data_fingerprint", "packages", "start", "teachers"):
         if getattr(found, name) != getattr(info, name):
+            other = "other" if name.endswith("s") else "another"
             raise TrainingError(
-                f"{out}: was begun with another {name.replace('_', ' ')}; repeat its command to go "
+                f"{out}: was begun with {other} {name.replace('_', ' ')}; repeat its command to go "
                 "on with it, or choose another --out"
             )
     _same_splits(out, dataset)

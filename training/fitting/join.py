@@ -26,6 +26,7 @@ from training.models.joined import joined
 from training.recipe import Recipe
 from training.runs import (
     PROBE,
+    PROBE_FILE,
     Choice,
     Result,
     Run,
@@ -180,5 +181,5 @@ def _probe(runs: Sequence[Run], made: Run) -> tuple[Choice, ...]:
     if len(probes) < len(runs):
         return ()
     probe = joined(probes, _temperatures(runs, probes))
-    save_model(probe, made.path / "probe.keras")
+    save_model(probe, made.path / PROBE_FILE)
     return (choice_of(PROBE, *_answers(made, probe)),)

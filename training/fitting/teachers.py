@@ -24,7 +24,7 @@ from training.files import write_shared
 from training.fitting.train import Views
 from training.input.dataset import plain_batches, train_dataset
 from training.recipe import Recipe
-from training.runs import Run, UsedRun, finished_model, load_run
+from training.runs import PROBE_FILE, Run, UsedRun, finished_model, load_run
 from training.starts.origin import sha256
 from training.tf import keras, traced
 from training.untyped import Model
@@ -44,7 +44,7 @@ def taught_by(paths: Sequence[Path], dataset: Dataset, recipe: Recipe) -> tuple[
     """What is written down of teachers that may teach a run on these photos.
 
     Args:
-        paths: run folders, or model files in them, such as RUN/probe.keras.
+        paths: run folders, or RUN/probe.keras for a run's linear probe.
         dataset: the student's photos with their splits.
         recipe: the student's.
 
@@ -59,8 +59,8 @@ def taught_by(paths: Sequence[Path], dataset: Dataset, recipe: Recipe) -> tuple[
         )
     found = []
     for path in paths:
-        run = load_run(path.parent if path.is_file() else path)
-        model = path if path.is_file() else finished_model(path)
+        run = load_run(_folder(path))
+        model = _model(path)
         finished_model(run.path)
         if run.dataset.examples != dataset.examples or (
             run.info.data_fingerprint != dataset.fingerprint()
@@ -130,7 +130,7 @@ class Committee:
     def _all(self) -> list[_Teacher]:
         """The teachers, opened when they are first asked."""
         if not self._teachers:
-            self._teachers = [_open(Path(one.path)) for one in self._taught]
+            self._teachers = [_open(one) for one in self._taught]
         return self._teachers
 
     def _one(self, teacher: _Teacher, asked: Views, progress: Callable[[int], None]) -> Floats:
@@ -153,10 +153,33 @@ class Committee:
         return np.concatenate(found).astype(np.float32)
 
 
-def _open(path: Path) -> _Teacher:
-    """Load a teacher and see how sure it may be."""
-    run = load_run(path.parent if path.is_file() else path)
-    model = keras.models.load_model(path if path.is_file() else finished_model(path), compile=False)
+def _folder(teacher: Path) -> Path:
+    """The run that a teacher is, or is the probe of."""
+    return teacher.parent if teacher.name == PROBE_FILE else teacher
+
+
+def _model(teacher: Path) -> Path:
+    """The file of its network. Raises TrainingError: there is none."""
+    if teacher.name != PROBE_FILE:
+        return finished_model(teacher)
+    if not teacher.exists():
+        raise TrainingError(
+            f"--teacher {teacher}: the run has no linear probe; give {teacher.parent}"
+        )
+    return teacher
+
+
+def _open(taught: UsedRun) -> _Teacher:
+    """Load a teacher and see how sure it may be.
+
+    Raises:
+        TrainingError: it is another than the one that was begun with.
+    """
+    path = Path(taught.path)
+    run, file = load_run(_folder(path)), _model(path)
+    if sha256(file) != taught.sha256:
+        raise TrainingError(f"--teacher {path}: has changed since the student was begun")
+    model = keras.models.load_model(file, compile=False)
     pixels, truth = run.arrays("val")
     forward = traced(lambda x: model(x, training=False))
     logits = np.concatenate([forward(x).numpy() for x in plain_batches(pixels)])

@@ -210,8 +210,9 @@ class _Trainer:
         else:
             self.optimizer.reset()
         epochs = self.epochs
-        batches = self._batches(state) if state.epoch < epochs else iter(())
-        if state.epoch < epochs:
+        goes_on = state.epoch < epochs and not self._stopped(state)
+        batches = self._batches(state) if goes_on else iter(())
+        if goes_on:
             self.watcher.phase("all", epochs * self.per_epoch, state.epoch * self.per_epoch)
         while state.epoch < epochs and not self._stopped(state):
             begin = time.monotonic()
