@@ -12,6 +12,7 @@ from training.architectures import ARCHITECTURES, Architecture
 from training.data.sources import load_dataset
 from training.fitting.fit import fit
 from training.recipe import Augmentation, Recipe
+from training.recipes import load_recipe
 
 COLOURS = {"ant": (210, 40, 40), "bee": (210, 200, 40), "moth": (60, 60, 210)}
 
@@ -43,6 +44,18 @@ def paint(root: Path, per_class: int, group: Callable[[int], object] = lambda i:
             lines.append(f"{label}/{i:02d}.png,{label},{split},{label}{group(i)}")
     (root / "split.csv").write_text("\n".join(lines) + "\n")
     return root
+
+
+def small_recipe(**changes: object) -> Recipe:
+    """The shipped small recipe with another network, at 32 pixels and a few epochs."""
+    settings = {
+        "model": "shallow",
+        "resolution": 32,
+        "epochs": 4,
+        "batch": 6,
+        "learning_rate": 5e-3,
+    }
+    return load_recipe("small", [f"{k}={v}" for k, v in (settings | changes).items()])
 
 
 def train(root: Path) -> Path:

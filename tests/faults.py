@@ -30,6 +30,8 @@ ERRORS = (
     lambda: RecursionError("injected"),
 )
 PHOTOS = 3
+LOSSES = ("cannot be classified", "picture: ImageError", "sightings cannot be written")
+"""Words by which a picture that is lost is told of, each time."""
 _LIMIT_SECONDS = 20
 
 
@@ -114,15 +116,7 @@ class Field:
         late = threading.Timer(_LIMIT_SECONDS, control.end)
         late.daemon = True
         late.start()
-        ended: list[int] = []
-
-        def end(status: int) -> NoReturn:
-            """End the thread that would end the program at once, and the replay."""
-            ended.append(status)
-            control.end()
-            raise SystemExit(status)
-
-        os._exit = end  # of a process that ends with the replays
+        ended = hard_ends(control.end)
         POINTS.begin(point, error, always, day)
         started = time.monotonic()
         try:
@@ -142,20 +136,13 @@ class Field:
             with Outbox(path.with_name("outbox.db")) as outbox:
                 waiting = outbox.depth().waiting
         said = "\n".join(self.log)
+        lost = sum(said.count(one) for one in LOSSES)
         return {
             "outcome": outcome,
             "in time": in_time,
             "fired": fired,
             "named": "injected" in said,
-            "lost by name": sum(
-                said.count(one)
-                for one in (
-                    "cannot be classified",
-                    "picture: ImageError",
-                    "sightings cannot be written",
-                )
-            )
-            + ("the camera failed unexpectedly" in said),
+            "lost by name": lost + ("the camera failed unexpectedly" in said),
             "waiting": waiting,
             "arrived": self._arrived(name, PHOTOS if outcome == "all is well" else 0),
             "reached": reached,
@@ -170,6 +157,22 @@ class Field:
 
         self._subscriber.wait(lambda _: count() >= most, 0.3)
         return count()
+
+
+def hard_ends(stop: Callable[[], object]) -> list[int]:
+    """Have a thread that would end the program at once end itself and the replay (`stop`); returns
+    where the statuses are put.
+    """
+    ended: list[int] = []
+
+    def end(status: int) -> NoReturn:
+        """Instead of the program's end."""
+        ended.append(status)
+        stop()
+        raise SystemExit(status)
+
+    os._exit = end  # of a process that ends with the replays
+    return ended
 
 
 def shorten() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
-from discs import COLOURS, paint
+from discs import COLOURS, paint, small_recipe
 from PIL import Image
 from there import there
 
@@ -31,18 +31,6 @@ from training.runs import Run, load_run
 PATIENCE = 300
 
 pytestmark = pytest.mark.usefixtures("shallow")
-
-
-def small_recipe(**changes):
-    """The shipped small recipe with another network, at 32 pixels and a few epochs."""
-    settings = {
-        "model": "shallow",
-        "resolution": 32,
-        "epochs": 4,
-        "batch": 6,
-        "learning_rate": 5e-3,
-    }
-    return load_recipe("small", [f"{k}={v}" for k, v in (settings | changes).items()])
 
 
 @pytest.fixture(scope="module")

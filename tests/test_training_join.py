@@ -3,7 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from discs import paint
+from discs import paint, small_recipe
 from there import there
 
 from edge.errors import TrainingError
@@ -20,18 +20,6 @@ from training.runs import load_run, save_info
 from training.tf import keras, tf
 
 pytestmark = pytest.mark.usefixtures("shallow")
-
-
-def small_recipe(**changes):
-    """The shipped small recipe with another network, at 32 pixels and a few epochs."""
-    settings = {
-        "model": "shallow",
-        "resolution": 32,
-        "epochs": 12,
-        "batch": 6,
-        "learning_rate": 5e-3,
-    }
-    return load_recipe("small", [f"{k}={v}" for k, v in (settings | changes).items()])
 
 
 @pytest.fixture(scope="module")

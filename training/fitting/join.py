@@ -90,7 +90,7 @@ def join(paths: Sequence[Path], out: Path) -> Run:
     try:
         _make(Run(out, info), runs, largest.dataset)
     except BaseException:
-        shutil.rmtree(out)  # it was not there, or empty
+        shutil.rmtree(out, ignore_errors=True)  # it was not there, or empty
         raise
     return load_run(out)
 
@@ -103,13 +103,11 @@ def _make(made: Run, runs: Sequence[Run], dataset: Dataset) -> None:
     """
     write_csv(dataset, made.path / "split.csv")
     models = [run.model() for run in runs]
-    whole = joined(models, _temperatures(runs, models))
+    answers = [_answers(run, model) for run, model in zip(runs, models, strict=True)]
+    whole = joined(models, [metrics.fit_temperature(*one) for one in answers])
     candidates = (
         choice_of(f"mean of {len(runs)} networks", *_answers(made, whole)),
-        *(
-            choice_of(run.info.recipe_name, *_answers(run, model))
-            for run, model in zip(runs, models, strict=True)
-        ),
+        *(choice_of(run.info.recipe_name, *one) for run, one in zip(runs, answers, strict=True)),
         *_probe(runs, made),
     )
     best = min(candidates[1:], key=lambda one: one.log_loss)
@@ -161,14 +159,6 @@ def _starts(runs: Sequence[Run]) -> tuple[StartWeights, ...]:
     return tuple(found)
 
 
-def _temperatures(runs: Sequence[Run], models: Sequence[Model]) -> list[float]:
-    """At which each is right on the validation photos as often as it says."""
-    return [
-        metrics.fit_temperature(*_answers(run, model))
-        for run, model in zip(runs, models, strict=True)
-    ]
-
-
 def _answers(run: Run, model: Model) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Logits and truth of the validation photos."""
     pixels, truth = run.arrays("val")
@@ -180,6 +170,7 @@ def _probe(runs: Sequence[Run], made: Run) -> tuple[Choice, ...]:
     probes = [probe for run in runs if (probe := run.probe()) is not None]
     if len(probes) < len(runs):
         return ()
-    probe = joined(probes, _temperatures(runs, probes))
+    answers = [_answers(run, probe) for run, probe in zip(runs, probes, strict=True)]
+    probe = joined(probes, [metrics.fit_temperature(*one) for one in answers])
     save_model(probe, made.path / PROBE_FILE)
     return (choice_of(PROBE, *_answers(made, probe)),)

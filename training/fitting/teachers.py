@@ -21,8 +21,8 @@ from edge.errors import TrainingError
 from training import metrics
 from training.data.dataset import Dataset
 from training.files import write_shared
-from training.fitting.train import Views
-from training.input.dataset import plain_batches, train_dataset
+from training.fitting.train import Views, predict_logits
+from training.input.dataset import train_dataset
 from training.recipe import Recipe
 from training.runs import PROBE_FILE, Run, UsedRun, finished_model, load_run
 from training.starts.origin import sha256
@@ -181,6 +181,5 @@ def _open(taught: UsedRun) -> _Teacher:
         raise TrainingError(f"--teacher {path}: has changed since the student was begun")
     model = keras.models.load_model(file, compile=False)
     pixels, truth = run.arrays("val")
-    forward = traced(lambda x: model(x, training=False))
-    logits = np.concatenate([forward(x).numpy() for x in plain_batches(pixels)])
-    return _Teacher(run, model, metrics.fit_temperature(logits, truth))
+    temperature = metrics.fit_temperature(predict_logits(model, pixels), truth)
+    return _Teacher(run, model, temperature)
