@@ -173,6 +173,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def shaped(self) -> bool:
+        """Whether another float network than the run's own is rounded."""
+        return bool(self.budget or self.resolution or self.zeros or self.clusters)
+
+    @property
     def limits(self) -> Limits:
         """What the gate lets through."""
         return Limits(tolerance=self.tolerance, min_agreement=self.min_agreement)

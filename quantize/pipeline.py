@@ -42,8 +42,7 @@ class Pipeline:
     def __post_init__(self) -> None:
         """Refuse what cannot be done to joined networks. Raises QuantizeError."""
         o = self.bench.options
-        shaped = o.method != "ptq" or o.budget or o.resolution or o.zeros or o.clusters
-        if self.bench.run.info.joined and shaped:
+        if self.bench.run.info.joined and (o.shaped or o.method != "ptq"):
             raise QuantizeError(
                 f"{self.bench.run.path}: joined networks are rounded as they are: --method ptq, "
                 "without --pruning, --clusters, --budget and --resolution"
@@ -165,7 +164,7 @@ def pack(
         version=version,
         created=package.created(finished_model(run.path).stat().st_mtime),
         labels=run.info.labels,
-        provenance=package.provenance(run, bench.options, board),
+        provenance=package.provenance(run, bench.options, board, bench.taught),
     )
     rule = _unknown_rule(bench, outcome, unknown)
     return package.write(out, outcome, rule, identity, run.dataset.root, signing_key)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -25,12 +25,16 @@ from numpy.typing import NDArray
 from edge import __version__
 from edge.errors import QuantizeError
 from edge.model.image.preprocessing import InputSpec
-from quantize.keras.finetune import Distillation, Schedule
+from quantize.keras.finetune import Distillation, Others, Schedule
 from quantize.options import Options
 from quantize.timing.timer import Local, Timer
 from training.files import write_shared
-from training.runs import Run, finished_model, package_versions
+from training.runs import Run, UsedRun, finished_model, package_versions
 from training.untyped import Model
+
+if TYPE_CHECKING:
+    from training.fitting.teachers import Committee
+    from training.fitting.train import Views
 
 T = TypeVar("T")
 
@@ -73,6 +77,8 @@ class Workbench:
     watcher: Watcher
     timer: Timer = field(default_factory=Local)
     """Times models on the machine that a time budget is for."""
+    taught: tuple[UsedRun, ...] = ()
+    """Runs that teach beside the run's own model, from `training.fitting.teachers.taught_by`."""
 
     @property
     def folder(self) -> Path:
@@ -121,13 +127,31 @@ class Workbench:
             self.watcher.advance(steps, "from before")
         return form.read(path)
 
+    @cached_property
+    def _committee(self) -> Committee:
+        from training.fitting.teachers import Committee
+
+        return Committee(self.taught, self.run)
+
+    @cached_property
+    def others(self) -> Others | None:
+        """How much the other teachers count; None: there are none."""
+        from training import metrics
+        from training.fitting.train import predict_logits
+
+        if not self.taught:
+            return None
+        pixels, truth = self.run.arrays("val")
+        temperature = metrics.fit_temperature(predict_logits(self.float_keras, pixels), truth)
+        return Others(self.run.info.recipe.teacher_share, temperature)
+
     def source_facts(self) -> tuple[Any, ...]:
         """What of the options shapes the float model that is quantized."""
         o = self.options
         if not o.clusters:
             return self.pruning_facts()
         clustering = (o.clusters, o.pruning_epochs, o.pruning_learning_rate, o.batch)
-        return (*self.pruning_facts(), *clustering)
+        return (*self.pruning_facts(), *clustering, *self.teaching_facts())
 
     def pruning_facts(self) -> tuple[Any, ...]:
         """What of the options shapes the model that is pruned or made smaller."""
@@ -137,7 +161,13 @@ class Workbench:
         training = (o.pruning_epochs, o.pruning_learning_rate, o.batch)
         schedule = o.pruning_schedule or "polynomial"
         facts = (o.zeros, schedule, o.pruning_pattern, o.budget, o.resolution, *training)
-        return self.timed(facts)
+        return self.timed((*facts, *self.teaching_facts()))
+
+    def teaching_facts(self) -> tuple[Any, ...]:
+        """Who teaches beside the run's own model, and how much."""
+        if not self.taught:
+            return ()
+        return [one.sha256 for one in self.taught], self.run.info.recipe.teacher_share
 
     def rounding_facts(self) -> tuple[Any, ...]:
         """What of the options shapes the training with rounding."""
@@ -199,44 +229,78 @@ class Workbench:
     ) -> Iterator[tuple[Any, Any]]:
         """The run's own training photos and augmentation, at `side` pixels, from step `first` on.
 
-        `stream` keeps phases apart.
+        With them their one-hot labels. `stream` keeps phases apart.
         """
         from training.input.dataset import one_hot, train_dataset
-        from training.input.sampling import epoch_order, group_shares
 
         info = self.run.info
         part = self.run.dataset.split("train")
-        pixels = self.run.pixels(part, info.recipe.source)
-        truth = self.run.labels_of(part)
+        views = self._views(schedule, stream)
+        dataset = train_dataset(
+            self.run.pixels(part, info.recipe.source),
+            one_hot(self.run.labels_of(part), len(info.labels)),
+            views.order[first * views.batch :],
+            batch=views.batch,
+            side=side,
+            augment=info.recipe.augment,
+            seed=views.seed,
+            first_step=first,
+        )
+        return iter(dataset)
+
+    def lessons(self, schedule: Schedule, stream: int, first: int = 0) -> Iterator[tuple[Any, Any]]:
+        """Batches of the run's own size to teach with; what other teachers say instead of labels.
+
+        They are asked once, in a phase of their own: call `ask_teachers` before the one that this
+        is used in.
+        """
+        batches = self.batches(schedule, stream, self.run.info.input.width, first)
+        if not self.taught:
+            return batches
+        views = self._views(schedule, stream)
+        answers = self._committee.answers(views, lambda _: None)
+        each = answers.reshape(-1, views.batch, answers.shape[1])[first:]
+        return ((images, said) for (images, _), said in zip(batches, each, strict=True))
+
+    def ask_teachers(self, schedule: Schedule, stream: int) -> None:
+        """Have other teachers, if there are any, answer what `lessons` will show.
+
+        Raises:
+            TrainingError: one has changed since, or a photo cannot be decoded.
+        """
+        if self.taught:
+            views = self._views(schedule, stream)
+            self.watcher.phase("asking the teachers", len(views.order) * len(self.taught))
+            self._committee.answers(views, self.watcher.advance)
+
+    def _views(self, schedule: Schedule, stream: int) -> Views:
+        """Which pictures are shown in all steps of a schedule."""
+        from training.fitting.train import Views
+        from training.input.sampling import epoch_order, group_shares
+
+        info, part = self.run.info, self.run.dataset.split("train")
+        truth, seed = self.run.labels_of(part), self.run.info.seed + 1000 * stream
         shares = group_shares(truth, part.groups, info.recipe.group_balance)
         batch = min(self.options.batch, len(truth))
         whole = len(truth) // batch
         orders = [
-            epoch_order(shares, info.seed + 1000 * stream, epoch)[: whole * batch]
+            epoch_order(shares, seed, epoch)[: whole * batch]
             for epoch in range(math.ceil(schedule.steps / whole))
         ]
-        dataset = train_dataset(
-            pixels,
-            one_hot(truth, len(info.labels)),
-            np.concatenate([np.zeros(0, np.int32), *orders])[first * batch :],
-            batch=batch,
-            side=side,
-            augment=info.recipe.augment,
-            seed=info.seed + 1000 * stream,
-            first_step=first,
-        )
-        return iter(dataset)
+        order = np.concatenate([np.zeros(0, np.int32), *orders])[: schedule.steps * batch]
+        return Views(order, batch, seed)
 
     def teach(
         self, schedule: Schedule, stream: int, features: NDArray[np.int64] | None = None
     ) -> Callable[[Any], float]:
         """Return a function that trains a student in place, the run's own model being its teacher.
 
-        `features` says which of the run's pooled features the student has, where not all.
+        Other teachers are asked before it returns. `features` says which of the run's pooled
+        features the student has, where not all.
         """
-        side = self.run.info.input.width
-        return lambda student: Distillation(student, self.float_keras, features).run(
-            self.batches(schedule, stream, side), schedule, self.progress
+        self.ask_teachers(schedule, stream)
+        return lambda student: Distillation(student, self.float_keras, features, self.others).run(
+            self.lessons(schedule, stream), schedule, self.progress
         )
 
     def progress(self, _step: int, _steps: int, loss: float) -> None:

@@ -32,13 +32,23 @@ def quantized(
     out: Path,
     key: Path | None = None,
     unknown: Sequence[Path] = (),
+    teachers: Sequence[Path] = (),
     **changes: Any,
 ) -> str:
     """Do it and return what was printed."""
     stream = io.StringIO()
     console = Console(file=stream, width=140)
     given = asked(**changes)
-    quantize_run(run, out, given, key, version="1.0.0", unknown=unknown, console=console)
+    quantize_run(
+        run,
+        out,
+        given,
+        key,
+        version="1.0.0",
+        unknown=unknown,
+        teachers=teachers,
+        console=console,
+    )
     return stream.getvalue()
 
 

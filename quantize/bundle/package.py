@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -23,6 +24,7 @@ from edge.model.bundle.manifest import (
     Metrics,
     ModelMetrics,
     Provenance,
+    Teacher,
     UnknownMetrics,
 )
 from edge.model.image.preprocessing import InputSpec
@@ -41,7 +43,7 @@ from training.unknown.fit import Fitted
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from training.runs import Run
+    from training.runs import Run, UsedRun
 
 #: Answers about a class are reported from the confidence on at which so many of them were right.
 WANTED_PRECISION = 0.8
@@ -224,18 +226,23 @@ def _model_metrics(form: Form, calibration: Calibration) -> ModelMetrics:
     return ModelMetrics(**msgspec.structs.asdict(form), ece=calibration.ece_after)
 
 
-def provenance(run: Run, options: Options, board: str = "") -> Provenance:
+def provenance(
+    run: Run, options: Options, board: str = "", taught: Sequence[UsedRun] = ()
+) -> Provenance:
     """Where the model comes from, taken from the run and the packages used now.
 
-    `board` is the machine whose times shaped the model; empty: none did.
+    `board` is the machine whose times shaped the model; empty: none did. `taught` are teachers
+    beside those of the run.
     """
     info = run.info
+    teachers = dict.fromkeys((one.recipe_name, one.sha256) for one in (*info.teachers, *taught))
     return Provenance(
         data_fingerprint=info.data_fingerprint,
         split_rule=info.split_rule,
         recipe=info.recipe_name,
         seed=info.seed,
         start=info.start,
+        teachers=tuple(Teacher(recipe=recipe, sha256=sha256) for recipe, sha256 in teachers),
         packages={**info.packages, "ai-edge-litert": package_version("ai-edge-litert")},
         method=options.method,
         pruning=options.zeros,

@@ -35,11 +35,15 @@ def run(
         list[Path] | None,
         typer.Option(help="Folder of pictures of none of the classes, to judge by; repeatable."),
     ] = None,
+    teacher: Annotated[
+        list[Path] | None,
+        typer.Option(help="Finished run on the same photos that teaches the smaller network too."),
+    ] = None,
 ) -> None:
     """Prune, cluster, quantize, compare with the float model; pack it unless it is worse."""
     from quantize.commands.run import quantize_run
 
-    quantize_run(folder, out, options, key, name, version, unknown or ())
+    quantize_run(folder, out, options, key, name, version, unknown or (), teacher or ())
 
 
 @app.command()

@@ -85,6 +85,10 @@ def _identity(path: Path, bundle: Bundle) -> Table:
         rows["trained"] = f"recipe {source.recipe}, seed {source.seed}, split: {source.split_rule}"
         if source.start:
             rows["start weights"] = "; ".join(map(_start, starts_of(source.start)))
+        if source.teachers:
+            rows["taught by"] = "; ".join(
+                f"a run of {one.recipe}, SHA-256 {one.sha256[:16]}…" for one in source.teachers
+            )
         rows["data"] = source.data_fingerprint
         rows["packages"] = ", ".join(f"{k} {v}" for k, v in sorted(source.packages.items()))
     return _pairs(f"{m.name} {m.version}", rows)

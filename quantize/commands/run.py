@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from edge.errors import QuantizeError
 from edge.model.bundle.manifest import UnknownMetrics
 from edge.model.bundle.signing import load_private_key
 from quantize.bundle.naming import checked_out, identity
@@ -19,7 +20,7 @@ from quantize.parity.compare import Comparison, require, require_photos
 from quantize.parity.outcome import Outcome
 from quantize.timing.open import open_timer
 from quantize.workbench import Workbench
-from training.runs import Run, load_run
+from training.runs import Run, UsedRun, load_run
 from training.unknown.foreign import check_folders
 
 
@@ -31,6 +32,7 @@ def quantize_run(
     name: str = "",
     version: str = "",
     unknown: Sequence[Path] = (),
+    teachers: Sequence[Path] = (),
     console: Console | None = None,
 ) -> None:
     """Make, judge and pack; the parity report is written whether the gate is passed or not.
@@ -43,13 +45,15 @@ def quantize_run(
         name: in the bundle; empty: from `out`.
         version: the same.
         unknown: folders of pictures of none of the classes, to judge the unknown rule by.
+        teachers: finished runs on the same photos that teach a smaller, pruned or clustered
+            network beside the run's own model.
         console: to print on.
 
     Raises:
         QuantizeError: the options, the run or the model cannot be used.
         ParityError: the int8 model is too far from the float one; there is no bundle.
         ConfigError: the signing key cannot be read.
-        TrainingError: a folder of `unknown` holds no picture.
+        TrainingError: a folder of `unknown` holds no picture, or a teacher cannot teach.
     """
     console = console or Console()
     name, version = identity(checked_out(out), name, version)
@@ -57,8 +61,9 @@ def quantize_run(
     signing_key = load_private_key(key) if key else None
     run = load_run(folder)
     check_folders(unknown)
+    taught = _taught(run, options, teachers)
     require_photos({name: len(run.dataset.split(name).examples) for name in ("val", "test")})
-    bench, outcome, cost = _made(run, options, console)
+    bench, outcome, cost = _made(run, options, taught, console)
     page = report_page.write(out, outcome, run.info.labels, run.dataset.root)
     console.print(table(outcome.report))
     for line in filter(None, (cost, f"parity report: {page}")):
@@ -81,14 +86,30 @@ def quantize_run(
     )
 
 
-def _made(run: Run, options: Options, console: Console) -> tuple[Workbench, Outcome, str]:
+def _taught(run: Run, options: Options, teachers: Sequence[Path]) -> tuple[UsedRun, ...]:
+    """What is written down of teachers. Raises TrainingError: one cannot teach the run."""
+    if not teachers:
+        return ()
+    if not options.shaped:
+        raise QuantizeError(
+            f"--teacher {teachers[0]}: rounding alone is not taught; give --budget, --resolution, "
+            "--pruning or --clusters, or teach in `python -m training fit`"
+        )
+    from training.fitting.teachers import taught_by
+
+    return taught_by(teachers, run.dataset, run.info.recipe)
+
+
+def _made(
+    run: Run, options: Options, taught: tuple[UsedRun, ...], console: Console
+) -> tuple[Workbench, Outcome, str]:
     """The int8 model beside the float one, and what it costs where it was made smaller."""
     # TensorFlow: seconds, which nobody waits for to hear that there is no run.
     from quantize.compress.structured import account
     from quantize.pipeline import Pipeline
 
     with Bar(console) as bar, open_timer(options.on, options.on_command, bar.say) as timer:
-        bench = Workbench(run, options, bar, timer)
+        bench = Workbench(run, options, bar, timer, taught)
         pipeline = Pipeline(bench)
         outcome = pipeline.judge(pipeline.int8_model())
         resized = options.budget or options.resolution

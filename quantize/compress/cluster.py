@@ -46,10 +46,11 @@ def clustered(bench: Workbench, source: Model, features: NDArray[np.int64] | Non
         rate = options.pruning_learning_rate
         schedule = bench.schedule(options.pruning_epochs, CLUSTER_EPOCHS, CLUSTER_STEPS, rate)
         check_kernels(source, "clustered")
+        train = bench.teach(schedule, stream=6, features=features)
         what = f"clustering {len(clusterable(source, count))} layers to {count} values"
         bench.watcher.phase(what, schedule.steps)
         photos = bench.train_photos(CORRECTION_PHOTOS, source)
-        return cluster(source, count, photos, bench.teach(schedule, stream=6, features=features))
+        return cluster(source, count, photos, train)
 
     facts = bench.source_facts()
     return bench.kept("clustered", facts, KERAS, make, "clustered model taken from")

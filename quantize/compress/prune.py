@@ -43,10 +43,10 @@ def pruned(bench: Workbench, model: Model, features: NDArray[np.int64] | None = 
         rate = options.pruning_learning_rate
         schedule = bench.schedule(options.pruning_epochs, PRUNING_EPOCHS, PRUNING_STEPS, rate)
         check_kernels(model, "pruned")
+        train = bench.teach(schedule, stream=1, features=features)
         what = "2:4" if how.two_of_four else f"{options.zeros:.0%} zeros"
         bench.watcher.phase(f"pruning {len(prunable(model))} layers to {what}", schedule.steps)
         photos = bench.train_photos(SENSITIVITY_PHOTOS, model)
-        train = bench.teach(schedule, stream=1, features=features)
         return prune(model, options.zeros, photos, train, schedule, how)
 
     facts = bench.pruning_facts()

@@ -45,6 +45,8 @@ TRIAL_STEPS, TRIAL_ROUNDS = 120, 2
 #: Multiply-adds of a picture up to which a network is taught for all its steps; one with more is
 #: taught for fewer in proportion, at least this share, so that a search ends in reasonable time.
 FULL_MACS, LEAST_EFFORT = 120e6, 0.3
+#: Streams of batches that the network taken and candidates of a search are taught with.
+_LAST, _TRIAL = 4, 5
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,9 +102,12 @@ def smaller(bench: Workbench) -> shrink.Narrowed:
                 f"{whole.steps} steps of {taken.seconds:.2g} s are left, about {_minutes(left)}; "
                 "then rounding and comparing"
             )
+        bench.ask_teachers(whole, _LAST)
         name = f"making the network smaller: {taken.resolution} pixels"
         bench.watcher.phase(name, whole.steps)
-        return _made(bench, CostSearch(bench), taken, _Teaching(whole, 4, shrink.ROUNDS, MEMBERS))
+        return _made(
+            bench, CostSearch(bench), taken, _Teaching(whole, _LAST, shrink.ROUNDS, MEMBERS)
+        )
 
     facts = (*_asked(bench), *_training(bench))
     return bench.kept("narrow", facts, NARROWED, make, "smaller network taken from")
@@ -163,7 +168,8 @@ def _asked(bench: Workbench) -> tuple[Any, ...]:
 
 def _training(bench: Workbench) -> tuple[Any, ...]:
     options = bench.options
-    return options.pruning_epochs, options.pruning_learning_rate, options.batch
+    taught = bench.teaching_facts()
+    return options.pruning_epochs, options.pruning_learning_rate, options.batch, *taught
 
 
 def _effort(bench: Workbench) -> float:
@@ -219,12 +225,13 @@ def _chosen(bench: Workbench, search: CostSearch, candidates: list[Candidate]) -
         steps_per_epoch=math.ceil(_effort(bench) * TRIAL_STEPS),
         learning_rate=bench.options.pruning_learning_rate,
     )
+    bench.ask_teachers(schedule, _TRIAL)
     for number, candidate in enumerate(candidates, 1):
         bar.phase(f"candidate {number} of {count}: {candidate.resolution} pixels", schedule.steps)
 
         def make(candidate: Candidate = candidate) -> Candidate:
             begin = perf_counter()
-            teaching = _Teaching(schedule, 5, TRIAL_ROUNDS, 1)
+            teaching = _Teaching(schedule, _TRIAL, TRIAL_ROUNDS, 1)
             model = _made(bench, search, candidate, teaching).model
             seconds = (perf_counter() - begin) / schedule.steps
             distance = missed(bench, bench.float_keras, model)
@@ -275,7 +282,12 @@ def _made(
             bench.train_photos(CORRECTION_PHOTOS, copy),
         ),
         shrink.healer(
-            model, _retraining(bench, candidate, teaching), schedules, members, bench.progress
+            model,
+            _retraining(bench, candidate, teaching),
+            schedules,
+            members,
+            bench.progress,
+            bench.others,
         ),
         rounds=rounds,
     )
@@ -284,7 +296,7 @@ def _made(
 def _retraining(bench: Workbench, candidate: Candidate, teaching: _Teaching) -> shrink.Retraining:
     """Batches for a candidate; of more than a trial, each part that was taught is kept."""
     schedule, stream, _, members = teaching
-    batches = partial(bench.batches, schedule, stream, bench.run.info.input.width)
+    batches = partial(bench.lessons, schedule, stream)
     if members == 1:
         return shrink.Retraining(batches)
 

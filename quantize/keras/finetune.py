@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -25,6 +25,16 @@ RUINED = 100.0
 
 Progress = Callable[[int, int, float], None]
 """Called as (step, steps, loss) after every step."""
+
+
+class Others(NamedTuple):
+    """How much other teachers count, whose log-probabilities come with each batch."""
+
+    share: float
+    """Of the logits wanted, 0..1; the rest is the teacher's."""
+    temperature: float
+    """At which the teacher is right as often as it says: others' answers are brought to its scale,
+    so that the bundle's one temperature stays near to the run's."""
 
 
 class Schedule(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +70,11 @@ class Distillation:
     """
 
     def __init__(
-        self, student: Model, teacher: Model, features: NDArray[np.int64] | None = None
+        self,
+        student: Model,
+        teacher: Model,
+        features: NDArray[np.int64] | None = None,
+        others: Others | None = None,
     ) -> None:
         from training.tf import keras, tf, traced
 
@@ -70,10 +84,12 @@ class Distillation:
         self._average = _Average(student)
         asked, wanted_of = _features_and_logits(student), _features_and_logits(teacher)
 
-        def step(images: Tensor) -> Tensor:
+        def step(images: Tensor, answers: Tensor) -> Tensor:
             wanted = wanted_of(images, training=False)
             if features is not None:
                 wanted = [tf.gather(wanted[0], features, axis=1), wanted[1]]
+            if others is not None:
+                wanted = [wanted[0], _with_others(wanted[1], answers, others)]
             seen = fitted(images, student)
             with tf.GradientTape() as tape:
                 given = asked(seen, training=True)
@@ -89,9 +105,10 @@ class Distillation:
     def run(
         self, batches: Iterator[tuple[Any, Any]], schedule: Schedule, progress: Progress
     ) -> float:
-        """Teach in place on (images in -1..1, labels) batches; return the last mean loss.
+        """Teach in place on (images in -1..1, answers) batches; return the last mean loss.
 
-        Labels are not looked at. The averaged weights are in the student when this returns.
+        Answers are looked at only where others teach too. The averaged weights are in the student
+        when this returns.
         Images have the teacher's size; a student with a smaller input sees them made smaller.
         Nothing is left of an earlier call but the weights.
 
@@ -105,8 +122,8 @@ class Distillation:
         losses: list[float] = []
         for step in range(schedule.steps):
             self._optimizer.learning_rate.assign(schedule.rate(step))
-            images, _ = next(batches)
-            loss = float(self._step(images))
+            images, answers = next(batches)
+            loss = float(self._step(images, answers))
             if not math.isfinite(loss):
                 raise QuantizeError(
                     f"training diverged: the loss became {loss} at step {step + 1} of "
@@ -150,6 +167,20 @@ def _features_and_logits(model: Model) -> Model:
         if layer.name.removeprefix("quant_") == "features":
             return keras.Model(model.input, [layer.output, model.output])
     raise QuantizeError('the model has no layer named "features" in front of its last one')
+
+
+def _with_others(logits: Tensor, answers: Tensor, others: Others) -> Tensor:
+    """Logits (n, classes) moved by a share towards others' log-probabilities (n, classes).
+
+    Only differences between classes count in either, so each photo's mean stays as it is.
+    """
+    from training.tf import tf
+
+    def centred(values: Tensor) -> Tensor:
+        return values - tf.reduce_mean(values, axis=1, keepdims=True)
+
+    wanted = others.temperature * centred(answers)
+    return logits + others.share * (wanted - centred(logits))
 
 
 def _distance(wanted: Tensor, given: Tensor) -> Tensor:

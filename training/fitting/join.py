@@ -76,6 +76,7 @@ def join(paths: Sequence[Path], out: Path) -> Run:
         split_rule=largest.info.split_rule,
         packages=package_versions(),
         start=_starts(runs),
+        teachers=tuple(dict.fromkeys(one for run in runs for one in run.info.teachers)),
         joined=tuple(
             UsedRun(
                 path=str(run.path.resolve()),

@@ -146,6 +146,14 @@ def starts_of(start: StartWeights | tuple[StartWeights, ...] | None) -> tuple[St
     return start if isinstance(start, tuple) else (start,)
 
 
+class Teacher(_ManifestPart, frozen=True, kw_only=True):
+    """A finished run whose answers a model learned from."""
+
+    recipe: str
+    sha256: Sha256
+    """Of its model's file."""
+
+
 class Provenance(_ManifestPart, frozen=True, kw_only=True):
     """Where the model comes from."""
 
@@ -155,6 +163,8 @@ class Provenance(_ManifestPart, frozen=True, kw_only=True):
     seed: int
     start: StartWeights | tuple[StartWeights, ...] | None = None
     """None: training began from scratch, or the run does not say. Several: of joined networks."""
+    teachers: tuple[Teacher, ...] = ()
+    """Of training, and of making it smaller."""
     packages: dict[str, str] = {}
     method: str = ""
     pruning: Probability = 0.0

@@ -14,7 +14,7 @@ from quantize.compress.channels.importance import importance
 from quantize.compress.channels.select import narrowest, select
 from quantize.int8.bias_correction import correct
 from quantize.keras.channels import Channels, Indices, cut, find_channels
-from quantize.keras.finetune import Distillation, Progress, Schedule, steady
+from quantize.keras.finetune import Distillation, Others, Progress, Schedule, steady
 from training.untyped import Model
 
 Batches = Iterator[tuple[Any, Any]]
@@ -112,8 +112,11 @@ def healer(
     schedules: Sequence[Schedule],
     members: int,
     progress: Progress,
+    others: Others | None = None,
 ) -> Callable[[Narrowed, int], None]:
     """Return what `narrow` heals with: distillation from the teacher, a schedule for each round.
+
+    Others count as their answers come with the batches.
 
     After the last round it is done `members` times from the same weights, with other draws, and
     the mean of their weights is taken ("model soup", Wortsman et al. 2022, arXiv:2203.05482).
@@ -124,7 +127,7 @@ def healer(
         if not schedule.steps:
             return
         start, found = state.model.get_weights(), []
-        school = Distillation(state.model, teacher, state.features)
+        school = Distillation(state.model, teacher, state.features, others)
         first = sum(each.steps for each in schedules[:number])
 
         def teach(first: int) -> None:
