@@ -118,13 +118,13 @@ def test_none_of_it_where_nobody_else_teaches(trained):
 
 def test_a_share_of_the_logits_is_the_teachers_at_the_runs_own_scale(trained, turned):
     """0.8 of what the other says and 0.2 of what the run's own says, each photo's mean kept."""
-    from quantize.keras.finetune import Others, _with_others
+    from quantize.keras.finetune import Others, with_others
     from training.tf import tf
 
     own = np.array([[3.0, 1.0, -1.0], [9.0, 9.0, 0.0]], np.float32)
     other = log_softmax(np.array([[0.0, 2.0, 1.0], [5.0, 0.0, 1.0]], np.float32), 1.0)
     answers = tf.constant(other, tf.float32)
-    mixed = _with_others(tf.constant(own), answers, Others(SHARE, 2.0)).numpy()
+    mixed = with_others(tf.constant(own), answers, Others(SHARE, 2.0)).numpy()
     np.testing.assert_allclose(
         mixed,
         [

@@ -89,7 +89,7 @@ class Distillation:
             if features is not None:
                 wanted = [tf.gather(wanted[0], features, axis=1), wanted[1]]
             if others is not None:
-                wanted = [wanted[0], _with_others(wanted[1], answers, others)]
+                wanted = [wanted[0], with_others(wanted[1], answers, others)]
             seen = fitted(images, student)
             with tf.GradientTape() as tape:
                 given = asked(seen, training=True)
@@ -169,7 +169,7 @@ def _features_and_logits(model: Model) -> Model:
     raise QuantizeError('the model has no layer named "features" in front of its last one')
 
 
-def _with_others(logits: Tensor, answers: Tensor, others: Others) -> Tensor:
+def with_others(logits: Tensor, answers: Tensor, others: Others) -> Tensor:
     """Logits (n, classes) moved by a share towards others' log-probabilities (n, classes).
 
     Only differences between classes count in either, so each photo's mean stays as it is.
