@@ -27,16 +27,26 @@ RECIPE = Recipe(
 )
 
 
-def paint(root: Path, per_class: int, group: Callable[[int], object] = lambda i: i) -> Path:
+def paint(
+    root: Path,
+    per_class: int,
+    group: Callable[[int], object] = lambda i: i,
+    patches: bool = False,
+) -> Path:
     """Write them below `root` with a split.csv: of five, three train, one val, one test.
 
-    `group` names the group of the i-th picture of a class.
+    `group` names the group of the i-th picture of a class. On `patches` each has a ground of its
+    own; on noise `check` takes them for copies.
     """
     rng, lines = np.random.default_rng(0), ["file,label,split,group"]
     for label, colour in COLOURS.items():
         (root / label).mkdir()
         for i in range(per_class):
-            image = Image.fromarray(rng.integers(0, 120, (40, 48, 3), dtype=np.uint8))
+            if patches:
+                ground = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+                image = ground.resize((48, 40), Image.Resampling.NEAREST)
+            else:
+                image = Image.fromarray(rng.integers(0, 120, (40, 48, 3), dtype=np.uint8))
             x, y = rng.integers(4, 20, size=2)
             ImageDraw.Draw(image).ellipse((x, y, x + 18, y + 18), fill=colour)
             image.save(root / label / f"{i:02d}.png")

@@ -16,10 +16,11 @@ from quantize.commands.sweep import quantize_sweep
 from quantize.options import Options
 from quantize.sweep import trials
 from quantize.sweep.asked import SweepOptions
-from quantize.sweep.points import Point, front
-from quantize.sweep.report import COLUMNS, rows, words
+from quantize.sweep.points import Point, front, networks
+from quantize.sweep.report import COLUMNS, chosen, rows, words
 from quantize.tflite.graph import macs
 from quantize.tflite.memory import arena_bytes
+from training.runs import UsedRun, load_run, save_info
 from training.tflite import Graph, Operator, Tensor, read_graph
 
 MODELS = Path(__file__).parent / "models"
@@ -74,6 +75,7 @@ def point(variant, accuracy, milliseconds, **changes):
         "runs": ("a", "b"),
         "float_accuracy": (0.9, 0.9),
         "accuracy": (accuracy, accuracy),
+        "val_accuracy": (accuracy, accuracy),
         "lost_low": (-0.01, -0.01),
         "lost_high": (0.01, 0.01),
         "agreement": (0.97, 0.98),
@@ -133,6 +135,84 @@ def test_what_has_nothing_to_compare_with_says_so():
     assert row[COLUMNS.index("time / qat")] == "0.50"
     (said,) = words([point("qat", 0.9, 10), half])
     assert said.startswith("ptq bought time (0.50 of qat's);")
+
+
+def test_each_network_is_held_against_its_own_reference():
+    """Another network's int8 model says nothing of what a technique bought."""
+    said = words(
+        [
+            point("qat", 0.9, 10, network="wide"),
+            point("qat", 0.8, 4, network="narrow", runs=("c", "d")),
+            point("ptq", 0.8, 2, network="narrow", runs=("c", "d"), time_ratio=(0.5, 0.5)),
+            point("ptq", 0.7, 2, network="joined", runs=("e", "f"), time_ratio=(None, None)),
+        ]
+    )
+    assert said == [
+        "narrow ptq bought time (0.50 of qat's); +10.0 points of accuracy lost to float, within "
+        "chance in every run.",
+        "joined ptq has no qat beside it.",
+    ]
+
+
+def test_validation_photos_choose_the_network_for_a_budget():
+    """Test photos, which like the other one better, are told and have no say."""
+    points = [
+        point("qat", 0.99, 10, network="wide", val_accuracy=(0.99, 0.99)),
+        point("ms=8", 0.9, 8, network="wide", val_accuracy=(0.7, 0.8)),
+        point("ms=8", 0.8, 4, network="narrow", val_accuracy=(0.79, 0.77)),
+    ]
+    assert chosen(points, "ms=8") == (
+        "Within ms=8 the validation photos choose narrow with 78.0% (test 80.0%, 4.00 ms); "
+        "then wide with 75.0% (test 90.0%, 8.00 ms)."
+    )
+    assert chosen(points, "ms=7") == ""
+
+
+def test_runs_that_differ_by_more_than_their_seed_are_not_averaged(trained, tmp_path):
+    """Seeds share a name; another recipe, start or teacher has one of its own."""
+    info = load_run(trained).info
+
+    def run(name, **changes):
+        path = tmp_path / name
+        path.mkdir()
+        save_info(path, msgspec.structs.replace(info, **changes))
+        return path
+
+    one, two = run("one", seed=1), run("two", seed=2)
+    assert networks([one, two]) == {one: "", two: ""}
+    wide = run("wide", recipe=msgspec.structs.replace(info.recipe, resolution=64))
+    other = run("other", recipe_name="other", recipe=msgspec.structs.replace(info.recipe, batch=3))
+    taught = run("taught", teachers=(UsedRun(path="x", recipe_name="other", sha256="0" * 64),))
+    found = networks([one, wide, two, other, taught])
+    assert found == {
+        one: "shallow (one)",
+        two: "shallow (one)",
+        wide: "shallow (wide)",
+        other: "other",
+        taught: "shallow (taught)",
+    }
+
+
+def test_a_budget_is_kept_by_every_network_and_the_best_is_named(trained, tmp_path):
+    """Through the real trials: one keeps it as it is, the other is made smaller."""
+    runs = [shutil.copytree(trained, tmp_path / name) for name in ("wide", "narrow")]
+    info = load_run(runs[1]).info
+    recipe = msgspec.structs.replace(info.recipe, group_balance=0.1)
+    save_info(runs[1], msgspec.structs.replace(info, recipe_name="narrow", recipe=recipe))
+    asked = SweepOptions(variants="ptq", budget="bytes=1MB", epochs=1, pruning_epochs=1)
+    stream = io.StringIO()
+    quantize_sweep(runs, tmp_path / "out", asked, Here(), Console(file=stream, width=200))
+    record = msgspec.json.decode((tmp_path / "out" / "sweep.json").read_bytes())
+    assert [(p["network"], p["variant"]) for p in record["points"]] == [
+        ("shallow", "ptq"),
+        ("shallow", "bytes=1MB"),
+        ("narrow", "ptq"),
+        ("narrow", "bytes=1MB"),
+    ]
+    assert "Within bytes=1MB the validation photos choose" in record["in words"][0]
+    assert record["in words"][0] in stream.getvalue()
+    log = (tmp_path / "out" / "wide" / "bytes=1MB.log").read_text()
+    assert "the run's own network keeps that: it is left as it is" in log
 
 
 def test_unknown_variants_and_equal_names_are_refused(tmp_path):

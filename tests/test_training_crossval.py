@@ -3,8 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from discs import COLOURS
-from PIL import Image, ImageDraw
+from discs import COLOURS, paint
 
 from edge.errors import DataError, TrainingError
 from training.commands.asked import FitOptions, PhotoOptions
@@ -19,21 +18,11 @@ pytestmark = pytest.mark.usefixtures("shallow")
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
     """Ninety discs in three classes on grounds of their own; a third shares a group in pairs."""
-    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    lines = ["file,label,split,group"]
-    for label, colour in COLOURS.items():
-        (root / label).mkdir()
-        for i in range(30):
-            patches = Image.fromarray(rng.integers(0, 256, (5, 6, 3), dtype=np.uint8))
-            image = patches.resize((48, 40), Image.Resampling.NEAREST)
-            x, y = rng.integers(4, 20, size=2)
-            ImageDraw.Draw(image).ellipse((x, y, x + 16, y + 16), fill=colour)
-            image.save(root / label / f"{i:02d}.png")
-            split = "test" if i % 5 == 4 else "val" if i % 5 == 3 else "train"
-            group = f"{label}{i - i % 2 if i < 10 and split == 'train' else i + 50}"
-            lines.append(f"{label}/{i:02d}.png,{label},{split},{group}")
-    (root / "split.csv").write_text("\n".join(lines) + "\n")
-    return root
+
+    def group(i):
+        return i - i % 2 if i < 10 and i % 5 < 3 else i + 50
+
+    return paint(tmp_path_factory.mktemp("photos"), 30, group, patches=True)
 
 
 def asked(out, *changes):

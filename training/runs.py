@@ -30,6 +30,7 @@ from training.data.dataset import Dataset
 from training.data.sources import load_dataset
 from training.files import write_json
 from training.input.cache import cached_pixels
+from training.metrics.intervals import Interval
 from training.recipe import Recipe
 from training.untyped import Model
 
@@ -88,6 +89,20 @@ class UsedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Of the model's file."""
 
 
+class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a cross-validation says of models trained as a run, on fewer photos."""
+
+    path: str
+    """Its folder."""
+    photos: int
+    accuracy: float
+    interval: Interval
+    """95 %, over other groups."""
+    ece: float
+    keep: str
+    """What its folds liked best of all that could be kept: that is kept here."""
+
+
 class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Content of run.json."""
 
@@ -113,6 +128,8 @@ class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Runs whose networks it consists of; empty: it was trained."""
     cache: str = ""
     """Where decoded photos lie; empty: in the run."""
+    estimate: Estimate | None = None
+    """Of a run that is trained on validation photos too (`training.commands.final`)."""
     result: Result | None = None
     """None while unfinished."""
 

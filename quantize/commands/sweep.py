@@ -53,13 +53,14 @@ def quantize_sweep(
         where = timer.where
     if not found:
         raise QuantizeError(f"no trial gave a model: {failures[0].reason}")
-    page = report.write(folder, found, failures, where)
+    said = list(filter(None, (report.chosen(found, asked.budget), *report.words(found))))
+    page = report.write(folder, found, failures, where, said)
     shown = Table(title="what compression bought", title_justify="left")
     for column in report.COLUMNS:
         shown.add_column(column, justify="left" if column == "variant" else "right")
     for row in report.rows(found):
         shown.add_row(*row)
     console.print(shown)
-    for line in report.words(found):
+    for line in said:
         say(line)
     say(f"report: {page}")

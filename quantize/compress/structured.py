@@ -87,6 +87,10 @@ def smaller(bench: Workbench) -> shrink.Narrowed:
 
     def make() -> shrink.Narrowed:
         taken, rate = plan(bench).taken, options.pruning_learning_rate
+        if taken.share == 1 and taken.resolution == bench.run.info.input.width:
+            bench.watcher.say("the run's own network keeps that: it is left as it is")
+            width = bench.float_keras.get_layer("features").output.shape[-1]
+            return shrink.Narrowed(bench.float_keras, np.arange(width))
         bench.prepare()  # as without a plan from before
         effort = _effort(bench)
         usual = math.ceil(effort * NARROW_EPOCHS), math.ceil(effort * NARROW_STEPS)

@@ -13,7 +13,11 @@ class SweepOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What is tried, and with what."""
 
     variants: Annotated[
-        str, About("Names with commas between; default: all. See docs/quantize.md.")
+        str,
+        About("Names with commas between; default: all, with --budget qat. See docs/quantize.md."),
+    ] = ""
+    budget: Annotated[
+        str, About("Have every run keep it, as in `run`, and say which does it best.")
     ] = ""
     on: Annotated[str, About("Machine to time on over SSH, as in `run`.")] = ""
     on_command: Annotated[str, About("What starts `wheatear` there, as in `run`.")] = ""

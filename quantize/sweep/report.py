@@ -42,7 +42,13 @@ _ALONE = f"no {REFERENCE}"
 """Stands where there is nothing to compare with."""
 
 
-def write(folder: Path, points: Sequence[Point], failures: Sequence[Failure], machine: str) -> Path:
+def write(
+    folder: Path,
+    points: Sequence[Point],
+    failures: Sequence[Failure],
+    machine: str,
+    said: Sequence[str],
+) -> Path:
     """Write `sweep.json` and `sweep.html`; return the page's path.
 
     Args:
@@ -50,6 +56,7 @@ def write(folder: Path, points: Sequence[Point], failures: Sequence[Failure], ma
         points: what was measured.
         failures: what gave no model.
         machine: where times were measured.
+        said: of the points, in words.
     """
     record = {
         "machine": machine,
@@ -58,28 +65,31 @@ def write(folder: Path, points: Sequence[Point], failures: Sequence[Failure], ma
             {"run": f.trial.run.name, "variant": f.trial.variant, "reason": f.reason}
             for f in failures
         ],
-        "in words": words(points),
+        "in words": said,
     }
     write_json(folder / "sweep.json", record)
     page = folder / "sweep.html"
-    write_shared(page, _page(points, failures, machine).encode())
+    write_shared(page, _page(points, failures, machine, said).encode())
     return page
 
 
 def words(points: Sequence[Point]) -> list[str]:
     """What each variant bought beside the reference, and what it cost, a sentence each."""
-    found = {point.variant: point for point in points}
-    base = found.get(REFERENCE)
-    if base is None:
+    bases = {point.network: point for point in points if point.variant == REFERENCE}
+    if not bases:
         return [f"What each variant bought cannot be said: no {REFERENCE} was measured beside it."]
     lines = []
     for point in points:
-        if point is base:
+        if point.variant == REFERENCE:
+            continue
+        base = bases.get(point.network)
+        if base is None:
+            lines.append(f"{point.name} has no {REFERENCE} beside it.")
             continue
         size, memory = point.share("zipped", base), point.share("arena", base)
         ratios = [ratio for ratio in point.time_ratio if ratio is not None]
         if size is None or memory is None or not ratios:
-            lines.append(f"{point.variant} has no run in common with {REFERENCE}.")
+            lines.append(f"{point.name} has no run in common with {REFERENCE}.")
             continue
         time = median(ratios)
         bought = [
@@ -95,15 +105,35 @@ def words(points: Sequence[Point]) -> list[str]:
             else "within chance in every run"
         )
         lines.append(
-            f"{point.variant} bought {' and '.join(bought) or 'nothing'}; "
+            f"{point.name} bought {' and '.join(bought) or 'nothing'}; "
             f"{points_lost:+.1f} points of accuracy lost to float, {chance}."
         )
     return lines
 
 
+def chosen(points: Sequence[Point], variant: str) -> str:
+    """Which network keeps a budget best, by the validation photos; empty: there is none.
+
+    Test photos do not choose: what they say of the best of several would flatter it.
+    """
+    found = [point for point in points if point.variant == variant]
+    if not found:
+        return ""
+    best, *others = sorted(found, key=lambda point: -mean(point.val_accuracy))
+
+    def told(point: Point) -> str:
+        return (
+            f"{point.network or 'the network'} with {mean(point.val_accuracy):.1%} "
+            f"(test {point.mean_accuracy:.1%}, {mean(point.milliseconds):.2f} ms)"
+        )
+
+    rest = f"; then {', '.join(map(told, others))}" if others else ""
+    return f"Within {variant} the validation photos choose {told(best)}{rest}."
+
+
 def rows(points: Sequence[Point]) -> list[tuple[str, ...]]:
     """The table: a row each; means over the runs, smallest to largest where there are several."""
-    return [(p.variant, *(_spread(p, *shown) for shown in _SHOWN.values())) for p in points]
+    return [(p.name, *(_spread(p, *shown) for shown in _SHOWN.values())) for p in points]
 
 
 def _spread(point: Point, field: str, form: str) -> str:
@@ -135,15 +165,17 @@ def plot(points: Sequence[Point], cost: str) -> Markup:
     axes.set_xlim(left=0)
     axes.margins(x=0.1, y=0.15)
     axes.set(xlabel=_COSTS[cost], ylabel="accuracy on test photos, %")
-    name_points(axes, [(p.variant, x(p), 100 * p.mean_accuracy) for p in points])
+    name_points(axes, [(p.name, x(p), 100 * p.mean_accuracy) for p in points])
     return svg(figure, f"Accuracy on test photos against {_COSTS[cost]}.")
 
 
-def _page(points: Sequence[Point], failures: Sequence[Failure], machine: str) -> str:
+def _page(
+    points: Sequence[Point], failures: Sequence[Failure], machine: str, said: Sequence[str]
+) -> str:
     return render(
         "quantize/sweep/report.html",
         title="What compression bought",
-        words=words(points),
+        words=said,
         failures=failures,
         columns=COLUMNS,
         rows=rows(points),

@@ -96,10 +96,15 @@ def plan(runs: Sequence[Path], folder: Path, asked: SweepOptions) -> list[Trial]
     Raises:
         QuantizeError: a variant is unknown, two runs have the same name, or options make no sense.
     """
-    names = list(dict.fromkeys(filter(None, asked.variants.split(",")))) or list(VARIANTS)
+    variants, usual = VARIANTS, list(VARIANTS)
+    if asked.budget:
+        variants, usual = {**VARIANTS, asked.budget: Options(budget=asked.budget)}, ["qat"]
+    names = list(dict.fromkeys(filter(None, asked.variants.split(",")))) or usual
+    if asked.budget:
+        names.append(asked.budget)
     shared = {"epochs": asked.epochs, "pruning_epochs": asked.pruning_epochs}
     timing = {"on": asked.on, "on_command": asked.on_command}
-    unknown = [name for name in names if name not in VARIANTS]
+    unknown = [name for name in names if name not in variants]
     if unknown:
         raise QuantizeError(f"variant {unknown[0]!r} is unknown: choose from {', '.join(VARIANTS)}")
     if len({run.name for run in runs}) < len(runs):
@@ -108,7 +113,7 @@ def plan(runs: Sequence[Path], folder: Path, asked: SweepOptions) -> list[Trial]
         Trial(
             run,
             name,
-            replace(VARIANTS[name], **shared, **(timing if VARIANTS[name].budget else {})),
+            replace(variants[name], **shared, **(timing if variants[name].budget else {})),
             folder / run.name / f"{name}.wtr",
         )
         for run in runs

@@ -74,11 +74,18 @@ def synth(
 
 @app.command()
 @with_options
-def fit(photos: PhotoOptions, asked: FitOptions) -> None:
+def fit(
+    photos: PhotoOptions,
+    asked: FitOptions,
+    final: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a crossval of this recipe: train on validation photos too."),
+    ] = None,
+) -> None:
     """Train a float model by a recipe. Refuses what `check` calls an error."""
     from training.commands.fit import fit as run
 
-    run(photos, asked)
+    run(photos, asked, final)
 
 
 @app.command()

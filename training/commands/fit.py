@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from edge.errors import TrainingError
 from training.commands.asked import FitOptions, PhotoOptions
 from training.commands.auto import AUTO, choices, settle
 from training.commands.data import COLOURS, bars, say_findings
 from training.commands.weights import ready
 from training.costs import summary
 from training.data.check import check
-from training.data.judgement import refuse
-from training.runs import Result
+from training.data.judgement import obstacles, refuse
+from training.runs import Estimate, Result
 
 if TYPE_CHECKING:
     from training.report.evaluate import Evaluation
@@ -24,13 +25,19 @@ if TYPE_CHECKING:
 WIDE = 0.2
 
 
-def fit(photos: PhotoOptions, asked: FitOptions) -> None:
-    """See that everything can be used, check and divide the photos, train, and say how it went."""
+def fit(photos: PhotoOptions, asked: FitOptions, crossval: Path | None = None) -> None:
+    """See that everything can be used, check and divide the photos, train, and say how it went.
+
+    With the folder of a `crossval` of the same recipe most validation photos train too.
+    """
+    from training.commands.final import final
     from training.fitting.fit import CHOICE, begin_in, try_out
     from training.fitting.fit import fit as train
 
     console = Console(highlight=False, soft_wrap=True)
     out, seed = asked.out, asked.seed
+    if crossval is not None and asked.recipe == AUTO:
+        raise TrainingError("--final: give the --recipe that was cross-validated, not auto")
     recipes = choices(asked)
     begin_in(out, asked.cache, CHOICE if asked.recipe == AUTO else ())
     dataset = photos.load()
@@ -42,11 +49,17 @@ def fit(photos: PhotoOptions, asked: FitOptions) -> None:
     say_findings(console, report.findings)
     refuse(report.findings, str(photos.data))
     used, rule = report.judgement.dataset, report.judgement.rule
+    estimate, teachers = None, asked.teacher or ()
+    if crossval is not None:
+        recipe = next(iter(recipes.values()))
+        used, rule, estimate = final(crossval, used, rule, recipe, seed, bool(teachers))
+        refuse(obstacles(used), str(photos.data))
+        console.print(_estimated(estimate), markup=False)
     console.print(f"{len(used)} photos, {len(used.labels)} classes; splits: {rule}", markup=False)
     name, recipe = asked.recipe, next(iter(recipes.values()))
     if name == AUTO:
         name, recipe = settle(used, recipes, asked, rule, console)
-    run = train(used, name, recipe, out, seed, rule, asked.cache, console, asked.teacher or ())
+    run = train(used, name, recipe, out, seed, rule, asked.cache, console, teachers, estimate)
     result = run.info.result
     assert result is not None
     if result.falling:
@@ -57,6 +70,15 @@ def fit(photos: PhotoOptions, asked: FitOptions) -> None:
         f"macro-F1 {result.kept.macro_f1:.3f}{_beside_probe(result)}, "
         f"{result.seconds / 60:.1f} min of training; next: python -m training evaluate {out}",
         markup=False,
+    )
+
+
+def _estimated(estimate: Estimate) -> str:
+    low, high = estimate.interval
+    return (
+        f"cross-validated on {estimate.photos} photos: accuracy {estimate.accuracy:.1%} ({low:.1%} "
+        f"to {high:.1%} over other groups), calibration error {estimate.ece:.3f}; kept will be the "
+        f"{estimate.keep}, which its folds liked best"
     )
 
 

@@ -20,7 +20,16 @@ from training.data.judgement import obstacles, refuse
 from training.data.tables import as_csv, write_csv
 from training.files import write_shared
 from training.recipe import Recipe
-from training.runs import PROBE_FILE, Result, Run, RunInfo, load_run, package_versions, save_info
+from training.runs import (
+    PROBE_FILE,
+    Estimate,
+    Result,
+    Run,
+    RunInfo,
+    load_run,
+    package_versions,
+    save_info,
+)
 from training.starts.origin import origin
 from training.untyped import Model
 
@@ -43,8 +52,11 @@ def fit(
     cache: Path | None = None,
     console: Console | None = None,
     teachers: Sequence[Path] = (),
+    estimate: Estimate | None = None,
 ) -> Run:
-    """Train into `out`, or go on with what is there unfinished; `teachers` are finished runs.
+    """Train into `out`, or go on with what is there unfinished.
+
+    `teachers` are finished runs; with an `estimate` that is kept which it names.
 
     Raises:
         TrainingError: `out` holds a finished run or one with other settings, or photos or weights
@@ -76,12 +88,15 @@ def fit(
         start=origin(recipe),
         teachers=taught,
         cache=str(cache.resolve()) if cache else "",
+        estimate=estimate,
     )
     run = _begin(out, info, dataset)
     with Progress(console, run.path / "tensorboard") as progress:
         photos = _photos(run, progress)
         committee = Committee(taught, run) if taught else None
-        trained = train(model, photos, recipe, seed, run.path / "state", progress, committee)
+        keep = estimate.keep if estimate else ""
+        state = run.path / "state"
+        trained = train(model, photos, recipe, seed, state, progress, committee, keep)
     _keep(run, model, trained)
     result = Result(
         candidates=trained.candidates,
@@ -177,7 +192,8 @@ def _begin(out: Path, info: RunInfo, dataset: Dataset) -> Run:
         save_info(out, info)
         return Run(out, info)
     found = load_run(out).info
-    for name in ("labels", "recipe", "seed", "data_fingerprint", "packages", "start", "teachers"):
+    same = ("labels", "recipe", "seed", "data_fingerprint", "packages", "start", "teachers")
+    for name in (*same, "estimate"):
         if getattr(found, name) != getattr(info, name):
             other = "other" if name.endswith("s") else "another"
             raise TrainingError(

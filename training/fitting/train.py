@@ -102,6 +102,7 @@ def train(
     state_folder: Path,
     watcher: FitWatcher,
     teachers: Teachers | None = None,
+    keep: str = "",
 ) -> Trained:
     """Train `model` in place; on return it holds the kept weights.
 
@@ -113,6 +114,7 @@ def train(
         state_folder: where the state at the last judgement lies; what is there is gone on from.
         watcher: told about phases, steps and epochs.
         teachers: whose answers count beside the labels, if there are any.
+        keep: name of the candidate that is kept; empty: what the validation photos like best.
 
     Raises:
         TrainingError: the stored state is damaged or of another model.
@@ -124,7 +126,7 @@ def train(
     while state.member < recipe.members:
         state = trainer.run_member(state, lambda new: save_state(state_folder, new))
         save_state(state_folder, state)
-    return trainer.choose(state)
+    return trainer.choose(state, keep)
 
 
 class _Trainer:
@@ -222,8 +224,8 @@ class _Trainer:
             self.watcher.epoch(state.history[-1])
         return _finish_member(state)
 
-    def choose(self, state: State) -> Trained:
-        """Leave the model with the weights that tell most of the validation photos.
+    def choose(self, state: State, keep: str = "") -> Trained:
+        """Leave the model with what to keep, or what tells most of the validation photos.
 
         Accuracy on a few dozen photos ties and jumps; the log loss at the best temperature, which
         the report fits anyway, tells candidates apart more surely.
@@ -232,7 +234,7 @@ class _Trainer:
         for name, weights in self._candidates(state):
             assign(self.model.weights, weights)
             candidates.append((self._figures(name), weights))
-        candidates.sort(key=lambda item: item[0].log_loss)
+        candidates.sort(key=lambda item: (item[0].name != keep, item[0].log_loss))
         assign(self.model.weights, candidates[0][1])
         return Trained(state.history, tuple(figures for figures, _ in candidates), state.probe)
 
