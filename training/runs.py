@@ -89,7 +89,7 @@ class UsedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Of the model's file."""
 
 
-class Estimate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a cross-validation says of models trained as a run, on fewer photos."""
 
     path: str
@@ -128,7 +128,7 @@ class RunInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Runs whose networks it consists of; empty: it was trained."""
     cache: str = ""
     """Where decoded photos lie; empty: in the run."""
-    estimate: Estimate | None = None
+    estimate: Expectation | None = None
     """Of a run that is trained on validation photos too (`training.commands.final`)."""
     result: Result | None = None
     """None while unfinished."""

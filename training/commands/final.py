@@ -21,7 +21,7 @@ from training.data.dataset import Dataset
 from training.data.splits import assign_splits
 from training.recipe import Recipe
 from training.report.crossval import CrossValidation
-from training.runs import Estimate, Run, load_run
+from training.runs import Expectation, Run, load_run
 from training.starts.origin import origin
 
 #: Shares of the validation photos that train, and that stay.
@@ -34,7 +34,7 @@ class Final(NamedTuple):
     dataset: Dataset
     rule: str
     """How the splits came about."""
-    estimate: Estimate
+    estimate: Expectation
 
 
 def final(
@@ -55,7 +55,7 @@ def final(
     """
     together, folds = _read(folder)
     _same(folder, folds, dataset, recipe, taught)
-    estimate = Estimate(
+    estimate = Expectation(
         path=str(folder.resolve()),
         photos=together.photos,
         accuracy=together.accuracy,

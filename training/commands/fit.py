@@ -16,7 +16,7 @@ from training.commands.weights import ready
 from training.costs import summary
 from training.data.check import check
 from training.data.judgement import obstacles, refuse
-from training.runs import Estimate, Result
+from training.runs import Expectation, Result
 
 if TYPE_CHECKING:
     from training.report.evaluate import Evaluation
@@ -73,7 +73,7 @@ def fit(photos: PhotoOptions, asked: FitOptions, crossval: Path | None = None) -
     )
 
 
-def _estimated(estimate: Estimate) -> str:
+def _estimated(estimate: Expectation) -> str:
     low, high = estimate.interval
     return (
         f"cross-validated on {estimate.photos} photos: accuracy {estimate.accuracy:.1%} ({low:.1%} "

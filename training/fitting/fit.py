@@ -22,7 +22,7 @@ from training.files import write_shared
 from training.recipe import Recipe
 from training.runs import (
     PROBE_FILE,
-    Estimate,
+    Expectation,
     Result,
     Run,
     RunInfo,
@@ -52,7 +52,7 @@ def fit(
     cache: Path | None = None,
     console: Console | None = None,
     teachers: Sequence[Path] = (),
-    estimate: Estimate | None = None,
+    estimate: Expectation | None = None,
 ) -> Run:
     """Train into `out`, or go on with what is there unfinished.
 
