@@ -101,6 +101,14 @@ def test_confidence_alone_is_what_the_device_computes_without_a_rule():
     assert KEEP <= (known(rule, VAL) >= rule.threshold)[VAL.right].mean() < KEEP + 0.02
 
 
+def test_photos_that_are_all_alike_to_the_network_are_no_matter_to_warn_of():
+    """Fewer different ones than a class has means: they are taken, and strangers still go."""
+    few = seen(1, 5)
+    alike = Seen(*(np.repeat(part, 12, axis=0) for part in few[:3]))
+    rule = fit_rule(alike, VAL, OUTLIERS.features)
+    assert (known(rule, stranger(5, 0)) < rule.threshold).mean() > 0.9
+
+
 def test_each_class_is_held_out_once():
     """A quarter at a time; of two none can be."""
     assert [len(left) for left in held_out(17)] == [4, 4, 4, 4, 1]

@@ -59,7 +59,10 @@ def taught_by(paths: Sequence[Path], dataset: Dataset, recipe: Recipe) -> tuple[
         )
     found = []
     for path in paths:
-        run = load_run(_folder(path))
+        try:
+            run = load_run(_folder(path))
+        except TrainingError as error:
+            raise TrainingError(f"--teacher {error}") from error
         model = _model(path)
         finished_model(run.path)
         if run.dataset.examples != dataset.examples or (

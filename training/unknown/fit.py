@@ -6,6 +6,7 @@ scores, by confidence where *none* does not win, and by confidence alone, which 
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import msgspec
@@ -217,9 +218,13 @@ def _directions(standard: NDArray[np.float32]) -> NDArray[np.float32]:
 def _prototypes(own: NDArray[np.float32]) -> NDArray[np.float32]:
     """Means of like photos of one class: rows (n, p) of length 1 -> (m, p)."""
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     if len(own) > PROTOTYPES:
-        own = KMeans(PROTOTYPES, n_init=4, random_state=0).fit(own).cluster_centers_
+        with warnings.catch_warnings():
+            # Photos that are all alike to the network have fewer means, which do no harm twice.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            own = KMeans(PROTOTYPES, n_init=4, random_state=0).fit(own).cluster_centers_
     return np.asarray(own, np.float32)
 
 
