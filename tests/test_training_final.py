@@ -9,14 +9,16 @@ from discs import paint
 from there import there
 
 from edge.errors import TrainingError
+from edge.model.bundle.manifest import StartWeights
 from training.commands.asked import FitOptions, PhotoOptions
 from training.commands.crossval import crossval
 from training.commands.final import final
 from training.commands.fit import fit
 from training.data.sources import load_dataset
+from training.recipes import load_recipe
 from training.report.evaluate import evaluate
 from training.report.page import write_report
-from training.runs import load_run
+from training.runs import load_run, save_info
 
 pytestmark = pytest.mark.usefixtures("shallow")
 
@@ -117,17 +119,24 @@ def test_a_plain_run_says_nothing_of_it(photos, tmp_path):
 )
 def test_a_cross_validation_of_another_training_is_refused(folds, photos, changes, taught, message):
     """It would be no estimate of this one."""
-    from training.recipes import load_recipe
-
     recipe = load_recipe("small", asked(photos, *changes).changes)
     with pytest.raises(TrainingError, match=message):
         final(folds, load_dataset(photos), "as given", recipe, 0, taught)
 
 
+def test_a_cross_validation_from_other_start_weights_is_refused(folds, photos, tmp_path):
+    """The same recipe, but another file under its name."""
+    other = shutil.copytree(folds, tmp_path / "folds")
+    start = StartWeights(name="moths", sha256="5e" * 32)
+    info = msgspec.structs.replace(load_run(other / "fold-1").info, start=start)
+    save_info(other / "fold-1", info)
+    recipe = load_recipe("small", asked(photos).changes)
+    with pytest.raises(TrainingError, match="began with another file of start weights"):
+        final(other, load_dataset(photos), "as given", recipe, 0)
+
+
 def test_a_cross_validation_of_other_photos_is_refused(folds, photos, tmp_path):
     """A photo more, another label, or a file with other content under an old name."""
-    from training.recipes import load_recipe
-
     recipe = load_recipe("small", asked(photos).changes)
     other = shutil.copytree(photos, tmp_path / "photos")
     table = (other / "split.csv").read_text()
@@ -142,8 +151,6 @@ def test_a_cross_validation_of_other_photos_is_refused(folds, photos, tmp_path):
 
 def test_an_unfinished_cross_validation_is_refused(folds, photos, tmp_path):
     """With how to make one."""
-    from training.recipes import load_recipe
-
     recipe = load_recipe("small", asked(photos).changes)
     begun = shutil.copytree(folds, tmp_path / "begun")
     (begun / "crossval.json").unlink()

@@ -1,5 +1,7 @@
 """Runs whose networks become one: the mean of their answers, as one model like any other."""
 
+import shutil
+
 import msgspec
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from training.fitting.fit import fit
 from training.fitting.join import join
 from training.metrics import fit_temperature, log_softmax
 from training.recipes import load_recipe
-from training.runs import load_run, save_info
+from training.runs import UsedRun, load_run, save_info
 from training.tf import keras, tf
 
 pytestmark = pytest.mark.usefixtures("shallow")
@@ -61,6 +63,18 @@ def whole(alone, tmp_path_factory):
 def scaled(pixels):
     """Pixels as a network takes them."""
     return pixels.astype(np.float32) / np.float32(127.5) - 1
+
+
+def test_those_who_taught_the_parts_are_named_once(alone, tmp_path):
+    """They shaped the whole too."""
+    teachers = [UsedRun(path=name, recipe_name=name, sha256="0" * 64) for name in ("a", "b")]
+    parts = []
+    for number, run in enumerate(alone):
+        part = shutil.copytree(run.path, tmp_path / str(number))
+        taught = tuple(teachers[: number + 1])
+        save_info(part, msgspec.structs.replace(run.info, teachers=taught))
+        parts.append(part)
+    assert join(parts, tmp_path / "run").info.teachers == tuple(teachers)
 
 
 def test_the_answer_is_the_mean_of_both(whole, alone):
