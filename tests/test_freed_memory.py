@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import training
+
 PAGE = 4096
 STEP = 64 << 20
 """Bytes that are taken and freed again."""
@@ -45,4 +47,4 @@ def faults(first):
 def test_what_a_step_frees_the_next_takes():
     """Whatever thread it runs in: as many pages as for one step at most, in place of forty."""
     assert faults("") > 20 * STEP / PAGE, "as it is without"
-    assert faults("import training.tf") < 2 * STEP / PAGE
+    assert faults(f"import {training.__name__}.tf") < 2 * STEP / PAGE
