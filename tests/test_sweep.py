@@ -199,15 +199,14 @@ def test_a_budget_is_kept_by_every_network_and_the_best_is_named(trained, tmp_pa
     info = load_run(runs[1]).info
     recipe = msgspec.structs.replace(info.recipe, group_balance=0.1)
     save_info(runs[1], msgspec.structs.replace(info, recipe_name="narrow", recipe=recipe))
-    asked = SweepOptions(variants="ptq", budget="bytes=1MB", epochs=1, pruning_epochs=1)
+    budget = "bytes=1MB"
+    asked = SweepOptions(variants=budget, budget=budget, epochs=1, pruning_epochs=1)
     stream = io.StringIO()
     quantize_sweep(runs, tmp_path / "out", asked, Here(), Console(file=stream, width=200))
     record = msgspec.json.decode((tmp_path / "out" / "sweep.json").read_bytes())
     assert [(p["network"], p["variant"]) for p in record["points"]] == [
-        ("shallow", "ptq"),
-        ("shallow", "bytes=1MB"),
-        ("narrow", "ptq"),
-        ("narrow", "bytes=1MB"),
+        ("shallow", budget),
+        ("narrow", budget),
     ]
     assert "Within bytes=1MB the validation photos choose" in record["in words"][0]
     assert record["in words"][0] in stream.getvalue()

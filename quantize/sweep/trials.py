@@ -100,7 +100,7 @@ def plan(runs: Sequence[Path], folder: Path, asked: SweepOptions) -> list[Trial]
     if asked.budget:
         variants, usual = {**VARIANTS, asked.budget: Options(budget=asked.budget)}, ["qat"]
     names = list(dict.fromkeys(filter(None, asked.variants.split(",")))) or usual
-    if asked.budget:
+    if asked.budget and asked.budget not in names:
         names.append(asked.budget)
     shared = {"epochs": asked.epochs, "pruning_epochs": asked.pruning_epochs}
     timing = {"on": asked.on, "on_command": asked.on_command}
